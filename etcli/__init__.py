@@ -1,0 +1,3 @@
+"""Electron tomography of materials on the command line."""
+
+__version__ = "0.1.0"

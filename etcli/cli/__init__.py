@@ -1,0 +1,1 @@
+"""What every subcommand shares: options, messages, exit status."""

@@ -1,0 +1,1 @@
+"""The library: arrays in, arrays out."""

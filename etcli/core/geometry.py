@@ -1,0 +1,60 @@
+"""The conventions of the suite, in one place.
+
+A tilt series is an array ``(view, y, x)``, a volume ``(z, y, x)``; row 0 is the bottom of an image.
+The tilt axis is parallel to y. The centre of ``n`` pixels is the pixel-centre point ``(n - 1) / 2``,
+for odd and even ``n`` alike, in every direction. About the centres, the point ``(x, y, z)`` of the
+specimen is seen at tilt angle θ at ``(x cos θ + z sin θ, y)``, as IMOD has it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+
+
+def centre(n: int) -> float:
+    """Return the index of the centre of ``n`` pixels."""
+    return (n - 1) / 2
+
+
+@dataclass(frozen=True)
+class SlabGeometry:
+    """The plane geometry that all slices perpendicular to the tilt axis share.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Tilt angles in degrees, any order, any spacing.
+    n_detector : int
+        Pixels of a view across the tilt axis.
+    thickness, width : int
+        Voxels of a slice along z and x.
+    axis_offset_px : float
+        Where the tilt axis falls on the detector, in pixels from its centre, positive to larger x.
+    """
+
+    tilt_deg: NDArray[np.float64]
+    n_detector: int
+    thickness: int
+    width: int
+    axis_offset_px: float = 0.0
+    cos: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    sin: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tilt_deg = np.atleast_1d(np.asarray(self.tilt_deg, np.float64))
+        if tilt_deg.ndim != 1 or tilt_deg.size == 0 or not np.isfinite(tilt_deg).all():
+            raise UsageError("tilt angles must be a list of finite numbers, one a view")
+        if min(self.n_detector, self.thickness, self.width) < 1:
+            raise UsageError("detector, thickness and width must be at least one pixel")
+        tilt_rad = np.deg2rad(tilt_deg)
+        object.__setattr__(self, "tilt_deg", tilt_deg)
+        object.__setattr__(self, "cos", np.cos(tilt_rad))
+        object.__setattr__(self, "sin", np.sin(tilt_rad))
+
+    @property
+    def n_views(self) -> int:
+        """Number of views."""
+        return int(self.tilt_deg.size)

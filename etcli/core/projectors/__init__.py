@@ -1,0 +1,1 @@
+"""Projection operators and their transposes."""

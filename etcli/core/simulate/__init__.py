@@ -1,0 +1,1 @@
+"""Specimens and the tilt series a microscope would record of them."""
