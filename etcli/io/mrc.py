@@ -1,0 +1,210 @@
+"""MRC2014 images: what microscopes and IMOD write is read, what the standard says is written.
+
+References
+----------
+Cheng et al., J. Struct. Biol. 192, 146 (2015), doi:10.1016/j.jsb.2015.04.002 (MRC2014).
+"""
+
+import bz2
+import gzip
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError
+
+MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
+FOUR_BIT = 101
+REFUSED = {3: "complex integers", 16: "colours"}
+IMOD_STAMP = 1146047817
+HEADER_BYTES = 1024
+LABELS, LABEL_LENGTH = 10, 80
+
+
+@dataclass(frozen=True)
+class MrcHeader:
+    """What the header of an MRC file says.
+
+    ``size`` is (nx, ny, nz); ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the
+    header gives none. ``dtype`` is the type of the data as stored. ``warnings`` tells in plain words
+    what is not by the standard and was understood all the same.
+    """
+
+    size: tuple[int, int, int]
+    mode: int
+    dtype: np.dtype[Any]
+    pixel_A: tuple[float, float, float] | None
+    origin_A: tuple[float, float, float]
+    statistics: tuple[float, float, float, float]
+    labels: tuple[str, ...]
+    exttyp: bytes
+    extended: bytes
+    extended_counts: tuple[int, int]
+    ispg: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def offset(self) -> int:
+        """Byte at which the data begins."""
+        return HEADER_BYTES + len(self.extended)
+
+    @property
+    def byteorder(self) -> str:
+        """``"<"`` or ``">"``."""
+        return ">" if self.dtype.byteorder == ">" else "<"
+
+
+def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader, NDArray[Any]]:
+    """Open an MRC file, compressed or not, without reading its data.
+
+    Parameters
+    ----------
+    source : path or binary file
+        A path, or a seekable file. gzip and bzip2 are recognised by their first bytes and unpacked to
+        an unnamed temporary file.
+    name : str
+        How to call the file in messages; the path by default.
+
+    Returns
+    -------
+    header : MrcHeader
+    data : ndarray of shape (nz, ny, nx)
+        A read-only memory map in the type stored (unpacked to uint8 for 4-bit data).
+
+    Raises
+    ------
+    DataError
+        When it is no MRC file, is truncated, or has a mode that is not read.
+    """
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as opened:
+            return open_mrc(opened, name or str(source))
+    file = _unpacked(source, name or "input")
+    header = _read_header(file, name)
+    return header, _map(file, header, name)
+
+
+def _unpacked(file: IO[bytes], name: str) -> IO[bytes]:
+    """Return the file itself, or what it holds compressed in an unnamed temporary file."""
+    magic = file.read(3)
+    file.seek(0)
+    if magic[:2] != b"\x1f\x8b" and magic != b"BZh":
+        return file
+    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the memory map of it
+    try:
+        with gzip.open(file) if magic[:2] == b"\x1f\x8b" else bz2.open(file) as packed:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        raise DataError(f"{name}: compressed data is damaged ({error}); copy the file again") from error
+    plain.seek(0)
+    return plain
+
+
+def _read_header(file: IO[bytes], name: str) -> MrcHeader:
+    raw = file.read(HEADER_BYTES)
+    if len(raw) < HEADER_BYTES:
+        raise DataError(f"{name}: {len(raw)} bytes are too few for an MRC header; is the file complete?")
+    record, order = _in_byte_order(raw, name)
+    size = tuple(int(record[key]) for key in ("nx", "ny", "nz"))
+    if min(size) < 1:
+        raise DataError(f"{name}: empty image of {size[0]} x {size[1]} x {size[2]}; nothing to work on")
+    mode = int(record["mode"])
+    if mode in REFUSED:
+        raise DataError(f"{name}: mode {mode} ({REFUSED[mode]}) is not read; convert it to mode 1 or 2 first")
+    n_extended = int(record["nsymbt"])
+    if n_extended < 0:
+        raise DataError(f"{name}: extended header of {n_extended} bytes; the header is damaged")
+    warnings = []
+    if bytes(record["map"]) != b"MAP " and bytes(record["map"]).strip(b"\0"):
+        warnings.append("no MAP identifier")
+    extra = raw[112:196]
+    stamp, flags = np.frombuffer(raw, order + "i4", 2, 152)
+    counts = np.frombuffer(extra, order + "i2", 2, 16)
+    lowest, highest = float(record["dmin"]), float(record["dmax"])
+    if mode == FOUR_BIT:
+        dtype = np.dtype("u1")
+    elif mode == 0:
+        dtype, doubt = _byte_type(int(stamp), int(flags), lowest, highest)
+        warnings += [doubt] if doubt else []
+    else:
+        dtype = np.dtype(order + MODES[mode])
+    n_labels = min(max(int(record["nlabl"]), 0), LABELS)
+    return MrcHeader(
+        size=size,  # type: ignore[arg-type]
+        mode=mode,
+        dtype=dtype,
+        pixel_A=_pixel(record),
+        origin_A=tuple(float(record["origin"][axis]) for axis in "xyz"),  # type: ignore[arg-type]
+        statistics=(lowest, highest, float(record["dmean"]), float(record["rms"])),
+        labels=tuple(label.decode("latin-1").rstrip("\0 ") for label in record["label"][:n_labels]),
+        exttyp=bytes(record["exttyp"]),
+        extended=file.read(n_extended),
+        extended_counts=(int(counts[0]), int(counts[1])),
+        ispg=int(record["ispg"]),
+        warnings=tuple(warnings),
+    )
+
+
+def _in_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
+    """Return the header in the byte order in which its mode and size make sense, whatever the stamp says."""
+    known = {*MODES, *REFUSED, FOUR_BIT}
+    for order in "<>":
+        record = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
+        if int(record["mode"]) in known and all(-1 < int(record[key]) < 1 << 20 for key in ("nx", "ny")):
+            return record, order
+    raise DataError(
+        f"{name}: not an MRC file, or one of an unknown mode; give an MRC, TIFF or other image file"
+    )
+
+
+def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[np.dtype[Any], str]:
+    """Decide whether bytes are signed: by IMOD's stamp, else by the range that the header states."""
+    if stamp == IMOD_STAMP:
+        return np.dtype("i1" if flags & 1 else "u1"), ""
+    unsigned = highest >= 128 and (lowest >= 0 or -lowest <= highest - 128)
+    kind = "unsigned" if unsigned else "signed"
+    return np.dtype("u1" if unsigned else "i1"), f"does not say whether its bytes are signed; read as {kind}"
+
+
+def _pixel(record: np.void) -> tuple[float, float, float] | None:
+    cells = [int(record[key]) for key in ("mx", "my", "mz")]
+    lengths = [float(record["cella"][axis]) for axis in "xyz"]
+    if cells[0] < 1 or not np.isfinite(lengths).all() or lengths[0] <= 0:
+        return None
+    steps = [
+        length / cell if cell > 0 and length > 0 else 0.0 for length, cell in zip(lengths, cells, strict=True)
+    ]
+    return tuple(step or steps[0] for step in steps)  # type: ignore[return-value]
+
+
+def _map(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:
+    nx, ny, nz = header.size
+    row_bytes = (nx + 1) // 2 if header.mode == FOUR_BIT else nx * header.dtype.itemsize
+    needed = header.offset + row_bytes * ny * nz
+    present = file.seek(0, os.SEEK_END)
+    if present < needed:
+        raise DataError(
+            f"{name}: truncated, {present} bytes of the {needed} that {nx} x {ny} x {nz} of mode "
+            f"{header.mode} need; copy it again"
+        )
+    if header.mode == FOUR_BIT:
+        packed = np.memmap(file, np.uint8, "r", header.offset, (nz, ny, row_bytes))
+        return np.stack([packed & 15, packed >> 4], -1).reshape(nz, ny, -1)[:, :, :nx]
+    return np.memmap(file, header.dtype, "r", header.offset, (nz, ny, nx))
+
+
+def add_label(labels: Sequence[str], label: str) -> tuple[str, ...]:
+    """Append a label; when ten are there the second oldest goes, the first tells where the data came from."""
+    kept = list(labels)
+    while len(kept) >= LABELS:
+        del kept[1]
+    return (*kept, label[:LABEL_LENGTH])

@@ -1,0 +1,89 @@
+"""Output files that appear whole and together, or not at all."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from etcli.core.errors import DataError, UsageError
+
+
+class Outputs:
+    """The files one command writes.
+
+    Each is written under a hidden name in the folder of its target. When the block ends well, all of
+    them are renamed, the first one last, so that a reader who sees it finds its companions. When it
+    ends in an exception (also of a signal) they are removed and the targets are as they were.
+
+    Parameters
+    ----------
+    clobber : bool
+        Whether files that exist may be replaced.
+    """
+
+    def __init__(self, *, clobber: bool = True) -> None:
+        self._clobber = clobber
+        self._parts: dict[Path, Path] = {}
+
+    def __enter__(self) -> "Outputs":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._commit()
+        finally:
+            for part in self._parts.values():
+                part.unlink(missing_ok=True)
+
+    def path(self, target: str | Path) -> Path:
+        """Return the hidden name under which to write what shall become ``target``.
+
+        Parameters
+        ----------
+        target : path
+            Where the file shall be; links are followed.
+
+        Returns
+        -------
+        Path
+            An empty file beside the target.
+
+        Raises
+        ------
+        UsageError
+            When the target is a folder, exists and must not be replaced, or is named twice.
+        DataError
+            When its folder is missing or cannot be written.
+        """
+        final = Path(os.path.realpath(target))
+        if final in self._parts:
+            raise UsageError(f"{target}: named as output twice; give every output its own name")
+        if final.exists() and not stat.S_ISREG(final.stat().st_mode):
+            what = "a folder" if final.is_dir() else "not a regular file"
+            raise UsageError(f"{target}: is {what}; name a file to write")
+        if final.exists() and not self._clobber:
+            raise UsageError(f"{target}: exists; leave out --no-clobber to replace it")
+        if not final.parent.is_dir():
+            raise DataError(f"{target}: no folder {Path(target).parent}; make it first")
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent)
+        except OSError as error:
+            raise DataError(f"{target}: cannot write there ({error.strerror}); write elsewhere") from error
+        os.close(handle)
+        self._parts[final] = Path(name)
+        return self._parts[final]
+
+    def _commit(self) -> None:
+        mask = os.umask(0)
+        os.umask(mask)
+        for final, part in self._parts.items():
+            mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~mask
+            part.chmod(mode)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        for final, part in reversed(self._parts.items()):
+            part.replace(final)
