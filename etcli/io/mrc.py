@@ -183,7 +183,8 @@ def _pixel(record: np.void) -> tuple[float, float, float] | None:
     steps = [
         length / cell if cell > 0 and length > 0 else 0.0 for length, cell in zip(lengths, cells, strict=True)
     ]
-    return tuple(step or steps[0] for step in steps)  # type: ignore[return-value]
+    # seven digits are what float32 holds: 0.195, not 0.19499999
+    return tuple(float(f"{step or steps[0]:.7g}") for step in steps)  # type: ignore[return-value]
 
 
 def _map(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:

@@ -1,0 +1,67 @@
+"""The command ``etcli``: a group that imports a subcommand only when it is run."""
+
+import difflib
+import importlib
+
+import click
+
+from etcli import __version__
+from etcli.cli.options import Command, global_options
+
+COMMANDS = {
+    "bin": "Reduce images or a volume.",
+    "filter": "Denoise, or bring out edges.",
+    "register": "Shift the views of a tilt series onto each other.",
+    "tiltalign": "Find the tilt axis and turn it vertical and central.",
+    "recon": "Reconstruct the volume.",
+    "info": "Tell what a file holds.",
+    "stack": "Assemble, select, reorder, crop, convert.",
+    "xform": "Apply transforms found elsewhere.",
+    "project": "Reproject a volume.",
+    "compare": "Hold one file against another, in numbers.",
+    "simulate": "Make specimens and the tilt series a microscope would record.",
+    "view": "Draw montages, slices, sinograms and movies.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands live in ``etcli.commands``, one module each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand and return it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"etcli.commands.{cmd_name.replace('-', '_')}")
+        command: Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or suggest the one that was meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+            hint = f"did you mean {close[0]}?" if close else "see etcli --help"
+            ctx.fail(f"no such command '{name}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every command explains itself: etcli recon --help. Files open in IMOD and come from SerialEM.",
+)
+@click.version_option(__version__, prog_name="etcli", message="%(prog)s %(version)s")
+@global_options
+def etcli() -> None:
+    """Electron tomography of materials, from a tilt series to a volume."""

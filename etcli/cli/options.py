@@ -1,0 +1,192 @@
+"""Options that several commands share, each with one spelling, and the settings that hold for all."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from etcli.cli.console import Console
+from etcli.cli.types import MEMORY
+
+if TYPE_CHECKING:
+    from etcli.io.outputs import Outputs
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """What holds for a command as a whole."""
+
+    console: Console = field(default_factory=Console)
+    device: str = "auto"
+    debug: bool = False
+    clobber: bool = True
+    _threads: int | None = None
+    _memory: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """Threads to work with."""
+        from etcli.cli.machine import available_threads
+
+        return self._threads or available_threads()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the working set may take."""
+        from etcli.cli.machine import available_bytes
+
+        return self._memory or available_bytes() // 2
+
+    def outputs(self) -> AbstractContextManager["Outputs"]:
+        """Open the set of files that the command writes."""
+        from etcli.io.outputs import Outputs
+
+        return Outputs(clobber=self.clobber)
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def _quiet(settings: Settings, value: bool) -> None:
+    if value:
+        settings.console.verbosity = -1
+
+
+def _verbose(settings: Settings, value: int) -> None:
+    settings.console.verbosity = max(settings.console.verbosity, value)
+
+
+def _threads(settings: Settings, value: int | None) -> None:
+    settings._threads = value or settings._threads
+
+
+def _memory(settings: Settings, value: int | None) -> None:
+    settings._memory = value or settings._memory
+
+
+def _device(settings: Settings, value: str | None) -> None:
+    if value == "gpu":
+        raise click.UsageError("no GPU is used by this version; leave --device out, or give auto or cpu")
+    settings.device = value or settings.device
+
+
+def _debug(settings: Settings, value: bool) -> None:
+    settings.debug = settings.debug or value
+
+
+def _clobber(settings: Settings, value: bool) -> None:
+    settings.clobber = settings.clobber and not value
+
+
+def _global(
+    store: Callable[[Settings, Any], None], *names: str, **how: Any
+) -> Callable[[Decorated], Decorated]:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        store(ctx.ensure_object(Settings), value)
+
+    return click.option(*names, callback=callback, expose_value=False, is_eager=True, **how)
+
+
+_GLOBAL = (
+    _global(_quiet, "-q", "--quiet", is_flag=True, envvar="ETCLI_QUIET", help="Say nothing but errors."),
+    _global(
+        _verbose,
+        "-v",
+        "--verbose",
+        count=True,
+        envvar="ETCLI_VERBOSE",
+        help="Tell what is decided on the way.",
+    ),
+    _global(
+        _threads,
+        "-j",
+        "--threads",
+        type=click.IntRange(1),
+        envvar="ETCLI_THREADS",
+        help="Threads to use.  [default: all this process may use]",
+    ),
+    _global(
+        _memory,
+        "--memory",
+        type=MEMORY,
+        envvar="ETCLI_MEMORY",
+        help="Limit of the working set, such as 8G.  [default: half of what is free]",
+    ),
+    _global(
+        _device,
+        "--device",
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        envvar="ETCLI_DEVICE",
+        help="Where to compute.  [default: auto]",
+    ),
+    _global(_clobber, "--no-clobber", is_flag=True, envvar="ETCLI_NO_CLOBBER", help="Keep files that exist."),
+    _global(_debug, "--debug", is_flag=True, envvar="ETCLI_DEBUG", help="Show where an error came from."),
+)
+
+
+def global_options(function: Decorated) -> Decorated:
+    """Add the options that every command knows."""
+    for option in reversed(_GLOBAL):
+        function = option(function)
+    return function
+
+
+class Command(click.Command):
+    """A subcommand: knows the global options, and ends its help with an example and its references."""
+
+    def __init__(
+        self, *args: Any, example: str = "", references: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.references = references
+        self.own_params = len(self.params)
+        holder = global_options(lambda: None)
+        self.params.extend(reversed(holder.__click_params__))  # type: ignore[attr-defined]
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Let messages carry the name of this command from here on."""
+        settings = parent.ensure_object(Settings) if parent else Settings()
+        settings.console.command = info_name or "etcli"
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the command's own options before those that all commands share."""
+        for title, params in (
+            ("Options", [*self.params[: self.own_params], *self.get_params(ctx)[len(self.params) :]]),
+            ("Options of every command", self.params[self.own_params :]),
+        ):
+            rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """End with one worked example and the papers that the command implements."""
+        with formatter.section("Example"):
+            for line in self.example.splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+        if self.references:
+            with formatter.section("References"):
+                for reference in self.references:
+                    formatter.write_text(reference)
+
+
+def command(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Declare a subcommand with its example and references."""
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    return click.command(name, cls=Command, context_settings=settings, **kwargs)
+
+
+input_argument = click.argument("input", metavar="INPUT")
+output_argument = click.argument("output", metavar="OUTPUT")
+tilts_option = click.option(
+    "--tilts", metavar="FILE", help="Tilt angles, one a line, instead of those found beside the input."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the numbers of the run as JSON.")
+plot_option = click.option("--plot", metavar="FILE", help="Draw the diagnostic picture: png, pdf or svg.")

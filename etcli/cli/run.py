@@ -1,0 +1,68 @@
+"""Running a command: exit status, signals, and errors in one line."""
+
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from etcli.cli.main import etcli
+from etcli.cli.options import Settings
+from etcli.core.errors import EtcliError, UsageError
+
+FAILED, WRONG_USAGE = 1, 2
+
+
+class Terminated(BaseException):
+    """Raised by SIGTERM so that files are cleaned up on the way out."""
+
+
+def main() -> NoReturn:
+    """Run the program; returns to the shell only."""
+    settings = Settings()
+    signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        # what libraries warn of is for developers; what concerns the user is said by the commands
+        warnings.simplefilter("ignore")
+    try:
+        status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
+        sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        _die_by(signal.SIGINT)
+    except Terminated:
+        _die_by(signal.SIGTERM)
+    except BrokenPipeError:
+        _die_by(signal.SIGPIPE)
+    except Exception as error:
+        if settings.debug:
+            raise
+        settings.console.error(_in_one_line(error))
+        status = WRONG_USAGE if isinstance(error, UsageError | click.UsageError) else FAILED
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _die_by(number: signal.Signals) -> NoReturn:
+    """End by the signal itself, so that a shell loop ends with it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, EtcliError):
+        return str(error)
+    if isinstance(error, click.ClickException):
+        return error.format_message().rstrip(".")
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error}); give a smaller --memory or work on --slices".replace(" ()", "")
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror.lower()}"
+    return f"{type(error).__name__}: {error} (unexpected; please report it, with what --debug prints)"

@@ -1,0 +1,106 @@
+"""Parameter types: view lists, lengths, amounts of memory."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from etcli.core.errors import UsageError
+
+LENGTH_UNITS = {"px": (1.0, "px"), "A": (1.0, "A"), "Å": (1.0, "A"), "nm": (10.0, "A"), "um": (1e4, "A")}
+MEMORY_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length as typed: a number and its unit, ``"px"`` or ``"A"``."""
+
+    value: float
+    unit: str
+
+    def px(self, pixel_A: float) -> float:
+        """Return the length in pixels of ``pixel_A`` Å."""
+        return self.value if self.unit == "px" else self.value / pixel_A
+
+    def angstrom(self, pixel_A: float) -> float:
+        """Return the length in Å."""
+        return self.value if self.unit == "A" else self.value * pixel_A
+
+
+class LengthType(click.ParamType[Length]):
+    """A length: a bare number in the unit that the option says, or one with px, A, nm or um behind it."""
+
+    name = "length"
+
+    def __init__(self, bare: str) -> None:
+        self.bare = bare
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Length:
+        """Parse a length."""
+        if isinstance(value, Length):
+            return value
+        match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*(px|A|Å|nm|um)?\s*", str(value))
+        try:
+            number = float(match[1]) if match else None
+        except ValueError:
+            number = None
+        if number is None or match is None:
+            self.fail(
+                f"'{value}' is not a length; write a number, or one with px, A, nm or um: 4nm", param, ctx
+            )
+        scale, unit = LENGTH_UNITS[match[2] or self.bare]
+        return Length(number * scale, unit)
+
+
+class ViewListType(click.ParamType[tuple[int, ...]]):
+    """An IMOD list counted from 1: ``1,4-7,60``; becomes a tuple of numbers counted from 0."""
+
+    name = "list"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse a list."""
+        if isinstance(value, tuple):
+            return value
+        numbers: list[int] = []
+        for item in str(value).split(","):
+            match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)
+            if match is None or int(match[1]) < 1:
+                self.fail(f"'{value}' is not a list counted from 1, such as 1,4-7,60", param, ctx)
+            first, last = int(match[1]), int(match[2] or match[1])
+            step = 1 if last >= first else -1
+            numbers.extend(range(first - 1, last - 1 + step, step))
+        return tuple(numbers)
+
+
+def checked_list(numbers: tuple[int, ...], n: int, what: str) -> list[int]:
+    """Return the numbers as a list after checking that each is one of ``n``."""
+    beyond = [number + 1 for number in numbers if number >= n]
+    if beyond:
+        raise UsageError(
+            f"{what} {beyond[0]} asked for, but there are {n}; count from 1 in the order of the file"
+        )
+    return list(numbers)
+
+
+class MemoryType(click.ParamType[int]):
+    """An amount of memory in bytes: ``8G``, ``500M``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse an amount of memory."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"'{value}' is not an amount of memory such as 8G or 500M", param, ctx)
+        return int(float(match[1]) * MEMORY_UNITS[match[2].upper()])
+
+
+LENGTH_PX = LengthType("px")
+LENGTH_A = LengthType("A")
+VIEWS = ViewListType()
+MEMORY = MemoryType()
