@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from etcli.cli.console import Console
-from etcli.cli.types import MEMORY
+from etcli.cli.types import BACKGROUND, MEMORY
 
 if TYPE_CHECKING:
     from etcli.io.outputs import Outputs
@@ -177,7 +177,7 @@ class Command(click.Command):
                     formatter.write_text(reference)
 
 
-def command(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:
+def subcommand(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:
     """Declare a subcommand with its example and references."""
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     return click.command(name, cls=Command, context_settings=settings, **kwargs)
@@ -190,3 +190,18 @@ tilts_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the numbers of the run as JSON.")
 plot_option = click.option("--plot", metavar="FILE", help="Draw the diagnostic picture: png, pdf or svg.")
+mode_option = click.option(
+    "--mode",
+    type=click.Choice(["0", "1", "2", "6", "12"]),
+    default="2",
+    show_default=True,
+    callback=lambda ctx, param, value: int(value),
+    help="MRC mode: 0 int8, 1 int16, 2 float32, 6 uint16, 12 float16.",
+)
+background_option = click.option(
+    "--background",
+    type=BACKGROUND,
+    default="auto",
+    show_default=True,
+    help="Level to take off: auto (the rim's, where it is empty), none, or a value.",
+)

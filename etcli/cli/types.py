@@ -85,6 +85,30 @@ def checked_list(numbers: tuple[int, ...], n: int, what: str) -> list[int]:
     return list(numbers)
 
 
+@dataclass(frozen=True)
+class Region:
+    """Columns and rows of an image, counted from 0, the last one not included."""
+
+    columns: slice
+    rows: slice
+
+
+class RegionType(click.ParamType[Region]):
+    """Columns and rows counted from 1, both ends included: ``101-400,1-512``."""
+
+    name = "x0-x1,y0-y1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Region:
+        """Parse a region."""
+        if isinstance(value, Region):
+            return value
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*,\s*(\d+)\s*-\s*(\d+)\s*", str(value))
+        numbers = [int(text) for text in match.groups()] if match else [0] * 4
+        if not 1 <= numbers[0] <= numbers[1] or not 1 <= numbers[2] <= numbers[3]:
+            self.fail(f"'{value}' is not a region counted from 1, such as 101-400,1-512", param, ctx)
+        return Region(slice(numbers[0] - 1, numbers[1]), slice(numbers[2] - 1, numbers[3]))
+
+
 class MemoryType(click.ParamType[int]):
     """An amount of memory in bytes: ``8G``, ``500M``."""
 
@@ -100,7 +124,24 @@ class MemoryType(click.ParamType[int]):
         return int(float(match[1]) * MEMORY_UNITS[match[2].upper()])
 
 
+class BackgroundType(click.ParamType[float | str]):
+    """``auto``, ``none`` or a level."""
+
+    name = "auto|none|value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Parse a background level."""
+        if isinstance(value, float) or value in ("auto", "none"):
+            return value  # type: ignore[no-any-return]
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"'{value}' is not auto, none or a number", param, ctx)
+
+
 LENGTH_PX = LengthType("px")
 LENGTH_A = LengthType("A")
 VIEWS = ViewListType()
+REGION = RegionType()
 MEMORY = MemoryType()
+BACKGROUND = BackgroundType()

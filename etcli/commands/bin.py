@@ -1,0 +1,81 @@
+"""``etcli bin``: reduce images or a volume."""
+
+from functools import partial
+
+import click
+
+from etcli.cli.inputs import open_input
+from etcli.cli.options import (
+    Settings,
+    input_argument,
+    mode_option,
+    output_argument,
+    pass_settings,
+    subcommand,
+)
+
+
+@subcommand("bin", example="etcli bin --factor 2 series.mrc series_bin2.mrc")
+@input_argument
+@output_argument
+@click.option(
+    "-b",
+    "--factor",
+    type=click.FloatRange(1),
+    default=2.0,
+    show_default=True,
+    help="How many pixels become one.",
+)
+@click.option(
+    "--dims", type=click.Choice(["2", "3"]), default="2", show_default=True, help="Each image, or a volume."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["mean", "sum", "fourier"]),
+    default="mean",
+    show_default=True,
+    help="Mean or sum of the area, or a crop of the Fourier transform.",
+)
+@mode_option
+@pass_settings
+def command(
+    settings: Settings, input: str, output: str, factor: float, dims: str, method: str, mode: int
+) -> None:
+    """Reduce images, or a volume, by an integer or real factor.
+
+    n pixels become n / FACTOR, rounded down; where that does not come out even the pixels at the rim of
+    each new one count by their share, so that the centre stays the centre. Where FACTOR divides n the
+    result is that of IMOD's newstack -bin. INPUT or OUTPUT may be - for a stream.
+    """
+    from etcli.core.binning import bin_image, binned_sections, binned_size
+    from etcli.core.parallel import ordered_map
+    from etcli.io.save import Step, series_writer, volume_writer
+
+    stack = open_input(settings, input, stream=True)
+    step = Step("bin", f"{method} of {factor:g} x {factor:g}" + (f" x {factor:g}" if dims == "3" else ""))
+    pixel_A = stack.known_pixel_A * factor
+    shape = tuple(binned_size(n, factor) for n in stack.shape)
+    reduce = partial(bin_image, factor=factor, method=method)
+    with settings.outputs() as outputs:
+        if dims == "2":
+            opened = series_writer(
+                outputs, output, stack, step=step, shape=shape[1:], pixel_A=pixel_A, mode=mode
+            )
+            images = ordered_map(lambda k: reduce(stack.view(k)), range(len(stack)), threads=settings.threads)
+        else:
+            opened = volume_writer(
+                outputs,
+                output,
+                shape,
+                step=step,
+                pixel_A=pixel_A,
+                labels=stack.labels,
+                origin_A=stack.origin_A,
+                mode=mode,
+            )
+            images = binned_sections(stack.view, stack.shape, factor, method=method)
+        with opened as writer:
+            for k, image in enumerate(
+                settings.console.track(images, shape[0] if dims == "3" else len(stack), "binning")
+            ):
+                writer.write_section(k, image)

@@ -1,0 +1,97 @@
+"""``etcli info``: tell what a file holds."""
+
+from typing import Any
+
+import click
+
+from etcli.cli.inputs import open_input
+from etcli.cli.options import Settings, json_option, pass_settings, subcommand, tilts_option
+from etcli.cli.types import LENGTH_A, Length
+
+
+@subcommand(
+    "info",
+    example="etcli info series.mrc\netcli info --field tilts series.mrc > series.rawtlt",
+    references=(
+        "Crowther, DeRosier & Klug, Proc. R. Soc. A 317, 319 (1970): resolution from the tilt step.",
+    ),
+)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@json_option
+@click.option(
+    "--field",
+    type=click.Choice(["size", "pixel", "mode", "min", "max", "mean", "origin", "tilts"]),
+    help="Print bare numbers for a script.",
+)
+@click.option(
+    "--diameter",
+    type=LENGTH_A,
+    help="Diameter of the specimen, for Crowther's resolution.  [default: the field of view]",
+)
+@tilts_option
+@pass_settings
+def command(
+    settings: Settings,
+    inputs: tuple[str, ...],
+    as_json: bool,
+    field: str | None,
+    diameter: Length | None,
+    tilts: str | None,
+) -> None:
+    """Tell what a file holds: size, pixels, tilt angles, dose, statistics, history.
+
+    Lengths are in Å, angles in degrees, defoci in µm (negative for underfocus). Minimum, maximum and
+    mean are those of the header.
+    """
+    from etcli.io.about import about
+
+    facts = []
+    for name in inputs:
+        stack = open_input(settings, name, tilts=tilts)
+        facts.append(about(stack, diameter_A=diameter.angstrom(stack.known_pixel_A) if diameter else None))
+    if as_json:
+        settings.console.data(facts if len(facts) > 1 else facts[0])
+    elif field:
+        click.echo("\n".join(_bare(fact, field) for fact in facts))
+    else:
+        click.echo("\n\n".join(_table(fact) for fact in facts))
+
+
+def _bare(fact: dict[str, Any], field: str) -> str:
+    """Return a field as bare numbers; angles one a line, as in a rawtlt file."""
+    value = fact[{"pixel": "pixel_A", "origin": "origin_A", "tilts": "tilt_deg"}.get(field, field)]
+    if value is None:
+        raise click.ClickException(f"{fact['file']}: nobody says its {field}")
+    if field == "tilts":
+        return "\n".join(f"{angle:.2f}" if round(angle, 2) == angle else f"{angle:.6f}" for angle in value)
+    return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))
+
+
+def _table(fact: dict[str, Any]) -> str:
+    """Return the facts for a reader."""
+    nx, ny, n = fact["size"]
+    rows = [("size", f"{nx} x {ny} x {n}")]
+    rows.append(("pixel", f"{fact['pixel_A']:.7g} Å" if fact["pixel_A"] else "unknown"))
+    if fact["mode"] is not None:
+        rows.append(("mode", str(fact["mode"])))
+    rows.append(("values", f"{fact['min']:.7g} to {fact['max']:.7g}, mean {fact['mean']:.7g}"))
+    tilts = fact["tilt_deg"]
+    if tilts:
+        rows.append(
+            ("tilt angles", f"{len(tilts)}, {min(tilts):g} to {max(tilts):g}°, from {fact['source']}")
+        )
+    for name, key, unit in (
+        ("tilt axis", "axis_deg", "° from +y"),
+        ("voltage", "voltage_kv", " kV"),
+        ("resolution", "resolution_A", " Å by Crowther's criterion"),
+    ):
+        if fact[key] is not None:
+            rows.append((name, f"{fact[key]:g}{unit}"))
+    dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
+    if dose and any(dose):
+        rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))
+    if defocus:
+        known = [one for one in defocus if one is not None]
+        rows.append(("defocus", f"{min(known):g} to {max(known):g} µm"))
+    rows += [("label", label) for label in fact["labels"]]
+    return "\n".join([fact["file"], *(f"  {name:<12} {text}" for name, text in rows)])

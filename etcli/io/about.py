@@ -1,0 +1,81 @@
+"""What a file holds, as plain facts for a table or JSON."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.quality import crowther_resolution_A
+from etcli.io.stack import Stack
+
+
+def about(stack: Stack, *, diameter_A: float | None = None) -> dict[str, Any]:
+    """Collect what is known of a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+    diameter_A : float, optional
+        Diameter of the specimen across the tilt axis, by default the field of view.
+
+    Returns
+    -------
+    dict
+        ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
+        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history``, ``source`` of
+        the angles and Crowther's ``resolution_A``; None where nobody says.
+    """
+    n, ny, nx = stack.shape
+    lowest, highest, mean = _statistics(stack)
+    mdoc, tilts = stack.mdoc, stack.tilts
+    titles = mdoc.titles if mdoc else stack.labels
+    axis = mdoc.tilt_axis if mdoc else None
+    return {
+        "file": stack.name,
+        "size": [nx, ny, n],
+        "pixel_A": stack.pixel_A,
+        "mode": stack.mode,
+        "min": lowest,
+        "max": highest,
+        "mean": mean,
+        "origin_A": list(stack.origin_A),
+        "tilt_deg": [round(float(angle), 6) for angle in tilts.tilt_deg] if tilts else None,
+        "axis_deg": axis.deg if axis else stack.axis_deg,
+        "dose_e_A2": _known(mdoc.dose_e_A2) if mdoc else None,
+        "defocus_um": _known(mdoc.defocus_um) if mdoc else None,
+        "voltage_kv": mdoc.voltage_kv if mdoc else None,
+        "labels": list(stack.labels),
+        "history": [title.strip() for title in titles if title.strip().startswith("etcli ")],
+        "source": tilts.source if tilts else None,
+        "resolution_A": _resolution(stack, diameter_A or nx * stack.known_pixel_A) if tilts else None,
+    }
+
+
+def _known(values: NDArray[np.float64]) -> list[float | None] | None:
+    """Return the numbers, None for each that is absent, or None where all are."""
+    if not np.isfinite(values).any():
+        return None
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _statistics(stack: Stack) -> tuple[float, float, float]:
+    """Return minimum, maximum and mean by the header, or from the data where it does not know."""
+    if stack.statistics and stack.statistics[1] >= stack.statistics[0]:
+        numbers = stack.statistics[:3]
+    else:
+        views = [stack.view(k) for k in range(len(stack))]
+        numbers = (
+            min(float(view.min()) for view in views),
+            max(float(view.max()) for view in views),
+            float(np.mean([view.mean(dtype=np.float64) for view in views])),
+        )
+    return tuple(float(f"{number:.7g}") for number in numbers)  # type: ignore[return-value]
+
+
+def _resolution(stack: Stack, diameter_A: float) -> float | None:
+    steps = np.diff(np.unique(np.round(stack.tilt_deg, 2)))
+    return (
+        float(f"{crowther_resolution_A(diameter_A, increment_deg=float(np.median(steps))):.4g}")
+        if steps.size
+        else None
+    )

@@ -1,0 +1,190 @@
+"""Tilt angles, axis and pixel size in the extended headers of MRC files."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mrcfile.dtypes import get_ext_header_dtype
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import DataError
+
+# Bytes of the items that the flags in `nreal` announce, from the lowest bit: tilt, piece, stage,
+# magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
+_FLAG_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
+_TILT_FLAG = 1
+_AXIS_WORD, _PIXEL_WORD = 10, 11
+# Bits of FEI's first bit mask that say which values are there.
+_FEI_TILT_BIT, _FEI_AXIS_BIT, _FEI_PIXEL_BIT = 7, 12, 14
+# This version wrote angles multiplied by 180/π (IMOD, libcfshr/extraheader.c).
+_FEI_VERSION_WITH_WRONG_ANGLES = b"4.4.0.4981"
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class ExtendedMetadata:
+    """What an extended header tells; None where it does not.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_sections,), float64, or None
+        Tilt angles in degrees.
+    axis_deg : float or None
+        Angle from +y to the tilt axis, counter-clockwise, in degrees.
+    pixel_A : float or None
+        Pixel size in Å.
+    """
+
+    tilt_deg: NDArray[np.float64] | None = None
+    axis_deg: float | None = None
+    pixel_A: float | None = None
+
+
+def tilts_from_extended_header(
+    exttyp: bytes,
+    extended: bytes,
+    n_sections: int,
+    nint: int,
+    nreal: int,
+    *,
+    byte_order: str = "<",
+    first_label: bytes = b"",
+) -> ExtendedMetadata:
+    """Read an extended header of SerialEM, Agard or FEI, marked as such or not.
+
+    Parameters
+    ----------
+    exttyp : bytes
+        Bytes 104 to 107 of the header: ``SERI``, ``AGAR``, ``FEI1``, ``FEI2``, or empty in old files.
+    extended : bytes
+        The extended header.
+    n_sections : int
+        Sections of the file.
+    nint, nreal : int
+        The int16 at bytes 128 and 130 of the header.
+    byte_order : {"<", ">"}
+        Byte order of the file.
+    first_label : bytes
+        First label of the file: FEI's programs count the axis angle the other way round.
+
+    Returns
+    -------
+    ExtendedMetadata
+        Empty when the header is of another kind, too short, or zero throughout.
+
+    Notes
+    -----
+    SerialEM: `nint` bytes a section, `nreal` flags; tilt × 100 as int16. Agard and old FEI: `nint` int32 and
+    `nreal` float32 a section; float 0 tilt in degrees, 10 axis in degrees, 11 pixel in m (in Å from UCSF).
+    An axis of exactly 0 counts as not set. What bytes and which signs, as in IMOD's ``header`` and
+    ``extracttilts``.
+    """
+    kind = exttyp.strip(b"\0 ")
+    if kind in (b"FEI1", b"FEI2"):
+        return _read_fei(kind, extended, n_sections, byte_order)
+    if kind not in (b"", b"SERI", b"AGAR") or nint < 0 or nreal < 0:
+        return ExtendedMetadata()
+    if kind != b"AGAR" and _are_flags(nint, nreal):
+        return _read_shorts(extended, n_sections, nint, nreal, byte_order)
+    if kind != b"SERI":
+        return _read_words(extended, n_sections, nint, nreal, byte_order, first_label.startswith(b"Fei "))
+    return ExtendedMetadata()
+
+
+def serialem_extended_header(tilt_deg: ArrayLike) -> tuple[bytes, int, int]:
+    """Make an extended header of type ``SERI`` that holds tilt angles.
+
+    Parameters
+    ----------
+    tilt_deg : array_like of shape (n_sections,)
+        Degrees, kept to 0.01°.
+
+    Returns
+    -------
+    extended : bytes
+        Little-endian, filled up with zeros to whole blocks of 1024 bytes so that the images stay aligned.
+    nint, nreal : int
+        For the int16 at bytes 128 and 130 of the header.
+
+    Raises
+    ------
+    DataError
+        If an angle does not fit.
+    """
+    hundredths = np.round(np.asarray(tilt_deg, np.float64) * 100)
+    if not (abs(hundredths) <= np.iinfo(np.int16).max).all():
+        raise DataError("tilt angles beyond ±327° do not fit into a SerialEM header")
+    extended = hundredths.astype("<i2").tobytes()
+    return extended.ljust(math.ceil(len(extended) / _BLOCK) * _BLOCK, b"\0"), 2, _TILT_FLAG
+
+
+def _are_flags(nint: int, nreal: int) -> bool:
+    """Tell whether ``nint`` is the number of bytes that the flags ``nreal`` announce."""
+    announced = sum(size for bit, size in enumerate(_FLAG_BYTES) if nreal >> bit & 1)
+    return 0 < nreal < 1 << len(_FLAG_BYTES) and announced == nint
+
+
+def _read_shorts(
+    extended: bytes, n_sections: int, nint: int, nreal: int, byte_order: str
+) -> ExtendedMetadata:
+    """Read SerialEM's form; the tilt comes first in each section."""
+    if not nreal & _TILT_FLAG or len(extended) < n_sections * nint:
+        return ExtendedMetadata()
+    shorts = np.frombuffer(extended, f"{byte_order}i2", n_sections * nint // 2)
+    return _metadata(shorts.reshape(n_sections, -1)[:, 0] / 100)
+
+
+def _read_words(
+    extended: bytes, n_sections: int, nint: int, nreal: int, byte_order: str, from_fei: bool
+) -> ExtendedMetadata:
+    """Read Agard's form, integers before floats in each section."""
+    n_words = nint + nreal
+    if nreal == 0 or len(extended) < 4 * n_sections * n_words:
+        return ExtendedMetadata()
+    words = np.frombuffer(extended, f"{byte_order}f4", n_sections * n_words)
+    floats = words.reshape(n_sections, n_words)[:, nint:]
+    if not floats.any():
+        return ExtendedMetadata()
+    axis_deg = float(floats[0, _AXIS_WORD]) if nreal > _AXIS_WORD else 0.0
+    pixel = float(floats[0, _PIXEL_WORD]) if nreal > _PIXEL_WORD else 0.0
+    # No pixel is 5 cm wide: such a number is in Å.
+    return _metadata(
+        floats[:, 0], -axis_deg if from_fei else axis_deg, pixel if pixel > 0.05 else 1e10 * pixel
+    )
+
+
+def _read_fei(kind: bytes, extended: bytes, n_sections: int, byte_order: str) -> ExtendedMetadata:
+    """Read the form of Thermo Fisher's programs, one record a section, each as long as the first says."""
+    dtype = get_ext_header_dtype(kind, byte_order)
+    if len(extended) < dtype.itemsize:
+        return ExtendedMetadata()
+    first = np.frombuffer(extended, dtype, 1)
+    size = int(first["Metadata size"][0])
+    if size < dtype.itemsize or len(extended) < (n_sections - 1) * size + dtype.itemsize:
+        return ExtendedMetadata()
+    records = np.ndarray(n_sections, dtype, buffer=extended, strides=(size,))
+    present = int(records["Bitmask 1"][0])
+    scale = math.pi / 180 if records["Application version"][0] == _FEI_VERSION_WITH_WRONG_ANGLES else 1.0
+
+    def value(field: str, bit: int) -> Any:
+        return records[field] if present >> bit & 1 else np.full(n_sections, np.nan)
+
+    return _metadata(
+        scale * value("Alpha tilt", _FEI_TILT_BIT),
+        -scale * float(value("Tilt axis angle", _FEI_AXIS_BIT)[0]),
+        1e10 * float(value("Pixel size X", _FEI_PIXEL_BIT)[0]),
+    )
+
+
+def _metadata(
+    tilt_deg: NDArray[np.floating[Any]], axis_deg: float = 0.0, pixel_A: float = 0.0
+) -> ExtendedMetadata:
+    """Keep what makes sense, axis angles within ±180°."""
+    tilts_make_sense = bool((abs(tilt_deg) <= 360).all())
+    axis_makes_sense = axis_deg != 0 and abs(axis_deg) <= 360
+    return ExtendedMetadata(
+        tilt_deg.astype(np.float64) if tilts_make_sense else None,
+        (axis_deg + 180) % 360 - 180 if axis_makes_sense else None,
+        pixel_A if 0 < pixel_A < math.inf else None,
+    )

@@ -1,0 +1,243 @@
+"""What SerialEM's ``.mdoc`` files say of a stack: angles, doses, defoci, times."""
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path, PureWindowsPath
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError
+from etcli.io.mdoc_text import MdocText, Section
+
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+# SerialEM: "Tilt axis angle = 85.3, binning = 4"; Tomo5: "TiltAxisAngle = -91.81  Binning = 1".
+_AXIS = re.compile(r"(tilt\s?axis\s?angle\s*=\s*)" + _NUMBER, re.IGNORECASE)
+_BIDIR = re.compile(r"\bbidir\s*=\s*" + _NUMBER)
+_DATE = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d{2})\s+(\d\d):(\d\d):(\d\d)")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NUMERIC_KEYS = (
+    *("TiltAngle", "Defocus", "TargetDefocus", "ExposureDose", "PriorRecordDose", "PixelSpacing"),
+    *("RotationAngle", "ExposureTime", "Binning", "Voltage"),
+)
+
+
+@dataclass(frozen=True)
+class TiltAxis:
+    """Angle from +y to the tilt axis, counter-clockwise, and where it was found."""
+
+    deg: float
+    source: Literal["title", "RotationAngle"]
+
+
+@dataclass(frozen=True)
+class Mdoc(MdocText):
+    """What SerialEM knows of a stack: the text, and its typed values.
+
+    Numbers that are absent or not numbers are nan or None; `warnings` lists the latter.
+    """
+
+    def with_axis(self, axis_deg: float) -> Self:
+        """Return an mdoc whose titles give that tilt axis angle, in the form other programs look for."""
+        angle = f"{round(axis_deg, 2) + 0.0:.2f}"  # + 0.0: no minus zero
+        if any(_AXIS.search(line) for line in self._head_lines):
+            return replace(self, blocks=tuple(_with_axis(block, angle) for block in self.blocks))
+        first = self.sections[0] if self.sections else Section(())
+        binning, spot, camera = (
+            first.get(key) or default
+            for key, default in (("Binning", "1"), ("SpotSize", "0"), ("CameraIndex", "0"))
+        )
+        return self.with_title(
+            f"    Tilt axis angle = {angle}, binning = {binning}  spot = {spot}  camera = {camera}"
+        )
+
+    def numbers_of(self, key: str) -> NDArray[np.float64]:
+        """Return the numbers of a key, one a view in the order of `sections`, nan where there is none."""
+        return np.array([_as_number(section.get(key)) for section in self.sections], np.float64)
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angle of each view in degrees, nan where absent."""
+        return self.numbers_of("TiltAngle")
+
+    @property
+    def defocus_um(self) -> NDArray[np.float64]:
+        """Defocus of each view in µm, negative for underfocus, nan where absent."""
+        return self.numbers_of("Defocus")
+
+    @property
+    def dose_e_A2(self) -> NDArray[np.float64]:
+        """Electrons per Å² in each view, nan where absent; SerialEM writes 0 where it does not know."""
+        return self.numbers_of("ExposureDose")
+
+    @property
+    def pixel_A(self) -> float | None:
+        """Pixel size in Å."""
+        return self._first_number("PixelSpacing")
+
+    @property
+    def voltage_kv(self) -> float | None:
+        """Acceleration voltage in kV."""
+        return self._first_number("Voltage")
+
+    @property
+    def tilt_axis(self) -> TiltAxis | None:
+        """Tilt axis angle: the last title that has one, else a guess from the camera's rotation."""
+        found = [axis for line in self._head_lines if (axis := axis_in_title(line)) is not None]
+        if found:
+            return TiltAxis(found[-1], "title")
+        rotation = self._first_number("RotationAngle")
+        # SerialEM's own rule, though other programs write other angles here.
+        return None if rotation is None else TiltAxis((rotation + 90) % 360 - 180, "RotationAngle")
+
+    @property
+    def bidir_deg(self) -> float | None:
+        """Angle at which a bidirectional series began."""
+        found = [match[1] for line in self._head_lines if (match := _BIDIR.search(line))]
+        return float(found[-1]) if found else None
+
+    @property
+    def time_order(self) -> NDArray[np.intp]:
+        """Views, as indices into `sections`, in the order of acquisition: by DateTime, else by ZValue."""
+        times = [_as_time(section.get("DateTime")) for section in self.sections]
+        known = [time for time in times if time is not None]
+        if len(known) < len(times):
+            return np.arange(len(times))
+        return np.array(sorted(range(len(known)), key=known.__getitem__), np.intp)
+
+    @property
+    def prior_dose_e_A2(self) -> NDArray[np.float64] | None:
+        """Electrons per Å² that the specimen had received before each view, None where not known.
+
+        PriorRecordDose; without it, or where it is 0 throughout, ExposureDose summed in time order.
+        """
+        prior = self.numbers_of("PriorRecordDose")
+        if np.isfinite(prior).all() and prior.any():
+            return prior
+        dose = self.dose_e_A2
+        if not np.isfinite(dose).all():
+            return None
+        order = self.time_order
+        before = np.empty_like(dose)
+        before[order] = np.cumsum(dose[order]) - dose[order]
+        return before
+
+    @property
+    def warnings(self) -> list[str]:
+        """What cannot be understood: repeated sections, numbers and dates in a wrong form."""
+        found = [
+            f"{self.name}: several sections [ZValue = {number}]; the last one is used"
+            for number in self.repeated
+        ]
+        places = [("", key, self.globals.get(key)) for key in _NUMERIC_KEYS]
+        for section in self.sections:
+            where = f"[ZValue = {section.number}] "
+            places += [(where, key, section.get(key)) for key in _NUMERIC_KEYS]
+            date = section.get("DateTime")
+            if date and _as_time(date) is None:
+                found.append(f"{self.name}: {where}DateTime = {date} is not a date")
+        found += [
+            f"{self.name}: {where}{key} = {text} is not a number"
+            for where, key, text in places
+            if text and math.isnan(_as_number(text))
+        ]
+        return found
+
+    def check_sections(
+        self, n_sections: int, *, stack: str = "stack", views: Collection[int] | None = None
+    ) -> None:
+        """Refuse an mdoc that does not belong to a stack.
+
+        Parameters
+        ----------
+        n_sections : int
+            Sections of the stack.
+        stack : str
+            Its name for the message.
+        views : collection of int, optional
+            The views that are needed, from 0; all when not given.
+
+        Raises
+        ------
+        DataError
+            If a needed view has no section, a section has no image, or sections are repeated and others
+            are missing.
+        """
+        stack_numbers, own_numbers = set(range(n_sections)), set(self.numbers)
+        # A section repeated may be one numbered wrongly: then all must be there.
+        needed = stack_numbers if views is None or self.repeated else set(views)
+        absent, surplus = sorted(needed - own_numbers), sorted(own_numbers - stack_numbers)
+        if not absent and not surplus:
+            return
+        findings = {"repeated": self.repeated, "absent": absent, "without an image": surplus}
+        what = ", ".join(f"ZValue {_some(found)} {word}" for word, found in findings.items() if found)
+        exclude = "" if surplus else f" or --exclude {_some([number + 1 for number in absent])}"
+        n_listed = sum(block.is_view for block in self.blocks)
+        raise DataError(
+            f"{stack}: {n_sections} sections but {self.name} lists {n_listed} ({what}); use --tilts{exclude}"
+        )
+
+    def _first_number(self, key: str) -> float | None:
+        """Return the number of a key in the globals, else in the first section that has one."""
+        for text in (self.globals.get(key), *(section.get(key) for section in self.sections)):
+            number = _as_number(text)
+            if not math.isnan(number):
+                return number
+        return None
+
+
+def read_mdoc(path: Path) -> Mdoc:
+    """Read an mdoc file.
+
+    Raises
+    ------
+    DataError
+        As `Mdoc.parse`.
+    """
+    return Mdoc.parse(path.read_bytes(), name=str(path))
+
+
+def windows_name(path: str) -> str:
+    r"""Return the file name of a ``SubFramePath``, written with ``\`` or ``/``."""
+    return PureWindowsPath(path.strip()).name
+
+
+def axis_in_title(title: str) -> float | None:
+    """Return the tilt axis angle that a title of an mdoc or an MRC label gives, in degrees."""
+    match = _AXIS.search(title)
+    return float(match[2]) if match else None
+
+
+def _with_axis(block: Section, angle: str) -> Section:
+    """Replace the tilt axis angle in titles."""
+    if block.is_view:
+        return block
+    return replace(block, lines=tuple(_AXIS.sub(rf"\g<1>{angle}", line) for line in block.lines))
+
+
+def _as_number(text: str | None) -> float:
+    """Read one finite number, nan for anything else."""
+    number = float(text) if text and re.fullmatch(_NUMBER, text) else math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _as_time(text: str | None) -> datetime | None:
+    """Read a date such as ``30-Nov-15  15:21:38``, in any locale."""
+    match = _DATE.fullmatch(text or "")
+    if not match or match[2].lower() not in _MONTHS:
+        return None
+    year = int(match[3]) + (2000 if len(match[3]) == 2 else 0)
+    day, hour, minute, second = (int(match[i]) for i in (1, 4, 5, 6))
+    try:
+        return datetime(year, _MONTHS.index(match[2].lower()) + 1, day, hour, minute, second)
+    except ValueError:
+        return None
+
+
+def _some(numbers: Sequence[int]) -> str:
+    """List numbers, not more than a line can take."""
+    return ",".join(map(str, numbers[:8])) + (",..." if len(numbers) > 8 else "")

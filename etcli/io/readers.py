@@ -1,0 +1,92 @@
+"""Formats of microscope makers, through the optional package rosettasciio."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError
+
+READERS = {
+    ".dm3": "digitalmicrograph",
+    ".dm4": "digitalmicrograph",
+    ".emd": "emd",
+    ".ser": "tia",
+    ".emi": "tia",
+    ".hspy": "hspy",
+    ".zspy": "zspy",
+    ".h5": "usid",
+    ".hdf5": "usid",
+}
+UNIT_A = {"nm": 10.0, "µm": 1e4, "um": 1e4, "Å": 1.0, "A": 1.0, "m": 1e10, "mm": 1e7}
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Images of another format: ``data`` (n, ny, nx), row 0 at the bottom."""
+
+    data: NDArray[Any]
+    pixel_A: float | None
+    tilt_deg: NDArray[np.float64] | None
+
+
+def read_foreign(path: Path) -> Foreign:
+    """Read a file with the reader that its suffix asks for.
+
+    Parameters
+    ----------
+    path : Path
+        A DM3, DM4, EMD, SER, hspy or HDF5 file.
+
+    Returns
+    -------
+    Foreign
+
+    Raises
+    ------
+    DataError
+        When the package is not installed or the file cannot be read.
+    """
+    path.open("rb").close()
+    try:
+        module = importlib.import_module(f"rsciio.{READERS[path.suffix.lower()]}")
+    except ImportError as error:
+        raise DataError(f"{path}: needs the optional readers; pip install 'etcli[readers]'") from error
+    try:
+        signals = module.file_reader(str(path))
+    except Exception as error:  # every reader has errors of its own
+        raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
+    signal = max(signals, key=lambda one: np.ndim(one["data"]))
+    data = np.asarray(signal["data"])
+    if data.ndim == 2:
+        data = data[np.newaxis]
+    if data.ndim != 3 or data.dtype.kind not in "uif":
+        raise DataError(f"{path}: data of shape {data.shape} is no stack of images; export a tilt series")
+    return Foreign(data[:, ::-1], _pixel_A(signal), _tilts(signal, len(data)))
+
+
+def _pixel_A(signal: dict[str, Any]) -> float | None:
+    axis = signal["axes"][-1]
+    scale = UNIT_A.get(str(axis.get("units")))
+    return float(f"{scale * axis['scale']:.7g}") if scale else None
+
+
+def _tilts(signal: dict[str, Any], n: int) -> NDArray[np.float64] | None:
+    """Look for the angles on the axis of the views, then in the microscope's notes."""
+    axis = signal["axes"][0]
+    if len(signal["axes"]) == 3 and str(axis.get("units")).lower() in {"°", "deg", "degree", "degrees"}:
+        return np.asarray(axis["offset"] + axis["scale"] * np.arange(n), np.float64)
+    alpha = _find(signal["original_metadata"], "Stage Alpha")
+    return np.full(n, float(alpha)) if n == 1 and alpha is not None else None
+
+
+def _find(tree: dict[str, Any], name: str) -> Any:
+    for key, value in tree.items():
+        if key == name:
+            return value
+        if isinstance(value, dict) and (found := _find(value, name)) is not None:
+            return found
+    return None

@@ -1,0 +1,196 @@
+"""Writing series and volumes: what was known of the input goes on, and the step taken is added."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli import __version__
+from etcli.core.errors import UsageError
+from etcli.io.extended_header import serialem_extended_header
+from etcli.io.mdoc import Mdoc
+from etcli.io.mrc import add_label
+from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
+from etcli.io.outputs import Outputs
+from etcli.io.stack import STREAM, Stack
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+# what an int16 of hundredths of a degree holds
+LARGEST_TILT_DEG = 327.0
+
+
+class Writer(Protocol):
+    """Takes the images of a file one after the other."""
+
+    def write_section(self, z: int, section: NDArray[Any]) -> None:
+        """Write section ``z``, an array (ny, nx)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a command did, for the history of its output."""
+
+    command: str
+    summary: str
+
+    def __str__(self) -> str:
+        version = ".".join(__version__.split(".")[:2])
+        return f"etcli {self.command} {version}: {self.summary}"
+
+
+@contextmanager
+def series_writer(
+    outputs: Outputs,
+    target: str,
+    like: Stack,
+    *,
+    step: Step,
+    shape: tuple[int, int] | None = None,
+    pixel_A: float | None = None,
+    origin_A: tuple[float, float, float] | None = None,
+    axis_deg: float | None = None,
+    mode: int = 2,
+) -> Iterator[Writer]:
+    """Open a series for writing, with its mdoc beside it.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Where the files are announced.
+    target : str
+        An MRC or TIFF file, or ``-`` for MRC on the standard output.
+    like : Stack
+        The views, by their angles, labels and description; its images are not looked at.
+    step : Step
+        What was done.
+    shape : (ny, nx), optional
+        Size of a view where it differs from that of ``like``.
+    pixel_A, origin_A, axis_deg : optional
+        Where they differ from those of ``like``.
+    mode : int
+        MRC mode.
+
+    Yields
+    ------
+    Writer
+    """
+    size = (len(like), *(shape or like.shape[1:]))
+    pixel_A = pixel_A or like.known_pixel_A
+    mdoc = described(like, Path(target).name, size, pixel_A, mode, step, axis_deg)
+    layout = MrcLayout(
+        size,
+        mode,
+        pixel_A=(pixel_A,) * 3,
+        origin_A=origin_A or like.origin_A,
+        labels=add_label(like.labels, str(step)),
+        **_extended(like, mdoc if target == STREAM else None),
+    )
+    writer: MrcStream | Any
+    if target == STREAM:
+        if sys.stdout.isatty():
+            raise UsageError("- writes an MRC file to a pipe, but the standard output is a terminal")
+        writer = MrcStream(sys.stdout.buffer, layout)
+    else:
+        writer = _open(outputs.path(target), target, layout)
+        outputs.path(f"{target}.mdoc").write_bytes(mdoc.dump())
+    yield from _closing(writer)
+
+
+@contextmanager
+def volume_writer(
+    outputs: Outputs,
+    target: str,
+    shape: tuple[int, int, int],
+    *,
+    step: Step,
+    pixel_A: float,
+    labels: tuple[str, ...] = (),
+    origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    mode: int = 2,
+) -> Iterator[Any]:
+    """Open a volume for writing.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Where the file is announced.
+    target : str
+        An MRC or TIFF file.
+    shape : tuple of int
+        Numbers of sections, rows and columns.
+    step : Step
+        What was done.
+    pixel_A : float
+        Voxel size.
+    labels : tuple of str
+        History so far.
+    origin_A : tuple of float
+        Place of the first voxel in the uncropped volume (x, y, z).
+    mode : int
+        MRC mode.
+
+    Yields
+    ------
+    MrcWriter or TiffWriter
+    """
+    if target == STREAM:
+        raise UsageError("cannot write a volume to a stream; name a file")
+    layout = MrcLayout(shape, mode, (pixel_A,) * 3, origin_A, add_label(labels, str(step)), volume=True)
+    yield from _closing(_open(outputs.path(target), target, layout))
+
+
+def described(
+    like: Stack,
+    name: str,
+    shape: tuple[int, int, int],
+    pixel_A: float,
+    mode: int,
+    step: Step,
+    axis_deg: float | None = None,
+) -> Mdoc:
+    """Return the mdoc of a series made from ``like``: everything known, and what has changed."""
+    mdoc = like.mdoc or Mdoc.empty(len(like), name=name)
+    mdoc = mdoc.with_value("PixelSpacing", pixel_A).with_value("ImageFile", name)
+    mdoc = mdoc.with_value("ImageSize", (shape[2], shape[1])).with_value("DataMode", mode)
+    if like.pixel_A or like.mdoc:
+        mdoc = mdoc.with_view_values("PixelSpacing", [pixel_A] * len(like))
+    tilts = like.tilts
+    if tilts is not None and not np.allclose(mdoc.tilt_deg, tilts.tilt_deg, rtol=0, atol=5e-7):
+        mdoc = mdoc.with_view_values("TiltAngle", list(tilts.tilt_deg))
+    if axis_deg is None and mdoc.tilt_axis is None:
+        axis_deg = like.axis_deg
+    if axis_deg is not None:
+        mdoc = mdoc.with_axis(axis_deg)
+    return mdoc.with_title(str(step))
+
+
+def _extended(like: Stack, mdoc: Mdoc | None) -> dict[str, Any]:
+    """Return the extended header: the whole mdoc for a stream, else the tilt angles as IMOD reads them."""
+    if mdoc is not None:
+        return {"exttyp": b"MDOC", "extended": mdoc.dump()}
+    if like.tilts is None or np.abs(like.tilts.tilt_deg).max() > LARGEST_TILT_DEG:
+        return {}
+    extended, n_bytes, flags = serialem_extended_header(like.tilts.tilt_deg)
+    return {"exttyp": b"SERI", "extended": extended, "extended_counts": (n_bytes, flags)}
+
+
+def _open(part: Path, target: str, layout: MrcLayout) -> Any:
+    if target.lower().endswith(TIFF_SUFFIXES):
+        from etcli.io.tiff import TiffWriter
+
+        return TiffWriter(part, layout)
+    return MrcWriter(part, layout)
+
+
+def _closing(writer: Any) -> Iterator[Any]:
+    try:
+        yield writer
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.close()

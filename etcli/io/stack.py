@@ -1,0 +1,233 @@
+"""Reading a stack of images with all that is known of it, whatever its format."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.io.extended_header import tilts_from_extended_header
+from etcli.io.mdoc import Mdoc, read_mdoc
+from etcli.io.mrc import MrcHeader, open_mrc
+from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
+
+STREAM = "-"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images as a file holds them, a series or a volume.
+
+    ``data`` is (n, ny, nx), often a memory map, in the type stored; row 0 is the bottom. ``order`` names
+    the images of ``data`` that belong to the stack, all where it is None. ``pixel_A`` is None where
+    nobody says. ``tilts`` is None where no angles were found, and ``no_tilts`` then tells what was
+    looked for. ``mdoc`` is the description beside the file.
+    """
+
+    name: str
+    data: NDArray[Any]
+    pixel_A: float | None = None
+    origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    labels: tuple[str, ...] = ()
+    mode: int | None = None
+    statistics: tuple[float, float, float, float] | None = None
+    mdoc: Mdoc | None = None
+    tilts: Tilts | None = None
+    no_tilts: str = ""
+    axis_deg: float | None = None
+    order: NDArray[np.intp] | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.data if self.order is None else self.order)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Numbers of images, rows and columns."""
+        return len(self), self.data.shape[1], self.data.shape[2]
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles in degrees, one a view; a DataError where there are none."""
+        if self.tilts is None:
+            raise DataError(self.no_tilts or f"{self.name}: no tilt angles; give them with --tilts FILE")
+        return self.tilts.tilt_deg
+
+    @property
+    def known_pixel_A(self) -> float:
+        """Pixel size in Å, 1 where nobody says."""
+        return self.pixel_A or 1.0
+
+    def view(self, k: int) -> NDArray[np.float32]:
+        """Return image ``k`` as float32, after a look for values that cannot be worked with."""
+        at = k if self.order is None else self.order[k]
+        return self._checked(self.data[at], f"view {k + 1}")
+
+    def rows(self, y0: int, y1: int) -> NDArray[np.float32]:
+        """Return rows ``y0`` to ``y1`` of every image, (n, rows, nx), as float32."""
+        data = self.data[:, y0:y1] if self.order is None else self.data[self.order, y0:y1]
+        return self._checked(data, f"rows {y0 + 1}-{y1}")
+
+    def select(self, views: Sequence[int]) -> "Stack":
+        """Return a stack of some images, counted from 0, in the order given, without reading them."""
+        chosen = np.asarray(views, np.intp)
+        return replace(
+            self,
+            order=chosen if self.order is None else self.order[chosen],
+            mdoc=self.mdoc.select(chosen) if self.mdoc else None,
+            tilts=replace(self.tilts, tilt_deg=self.tilts.tilt_deg[chosen]) if self.tilts else None,
+        )
+
+    def _checked(self, values: NDArray[Any], where: str) -> NDArray[np.float32]:
+        if values.dtype.kind == "c":
+            raise DataError(
+                f"{self.name}: holds complex numbers (a Fourier transform); give the images themselves"
+            )
+        real = np.asarray(values, np.float32)
+        if values.dtype.kind == "f" and not np.isfinite(real).all():
+            raise DataError(f"{self.name}: NaN or infinite values in {where}; leave it out or mend it before")
+        return real
+
+
+def open_stack(
+    name: str, *, tilts_file: str | None = None, stream: bool = False, without: Collection[int] = ()
+) -> Stack:
+    """Open a stack of images.
+
+    Parameters
+    ----------
+    name : str
+        An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
+    tilts_file : str, optional
+        File of tilt angles that takes the place of all others.
+    stream : bool
+        Whether ``-`` may be given.
+    without : collection of int
+        Sections that will not be used, counted from 0: what they lack does not matter.
+
+    Returns
+    -------
+    Stack
+
+    Raises
+    ------
+    DataError
+        When the file, or a description beside it, is damaged or does not fit.
+    UsageError
+        When ``-`` is given where it may not be.
+    """
+    if name == STREAM:
+        if not stream:
+            raise UsageError("cannot work on a stream; only bin, filter, xform and stack take - for a file")
+        return _from_stream(tilts_file, without)
+    path = Path(name)
+    if path.is_dir():
+        raise DataError(f"{name}: is a folder; name an image file")
+    with path.open("rb") as file:
+        magic = file.read(4)
+    from etcli.io.readers import READERS, read_foreign
+    from etcli.io.tiff import MAGIC, read_tiff
+
+    if path.suffix.lower() in READERS:
+        foreign = read_foreign(path)
+        return _described(
+            Stack(name, foreign.data, foreign.pixel_A), path, tilts_file, foreign.tilt_deg, without
+        )
+    if magic in MAGIC:
+        data, pixel_A = read_tiff(path)
+        return _described(Stack(name, data, pixel_A), path, tilts_file, None, without)
+    stack, header_tilts = _from_mrc(name, *open_mrc(path))
+    return _described(stack, path, tilts_file, header_tilts, without)
+
+
+def _from_stream(tilts_file: str | None, without: Collection[int]) -> Stack:
+    """Read an MRC file from a pipe by way of an unnamed file; its mdoc travels in the extended header."""
+    if sys.stdin.isatty():
+        raise UsageError("- reads an MRC file from a pipe, but the standard input is a terminal")
+    spooled = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the memory map of it
+    shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
+    spooled.seek(0)
+    header, data = open_mrc(spooled, "standard input")
+    stack, header_tilts = _from_mrc("standard input", header, data)
+    mdoc = None
+    if header.exttyp == b"MDOC":
+        mdoc = Mdoc.parse(header.extended.rstrip(b"\0"), name="standard input")
+    return _described(stack, None, tilts_file, header_tilts, without, mdoc)
+
+
+def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, NDArray[np.float64] | None]:
+    extended = tilts_from_extended_header(
+        header.exttyp,
+        header.extended,
+        len(data),
+        *header.extended_counts,
+        byte_order=header.byteorder,
+        first_label=header.labels[0].encode("latin-1") if header.labels else b"",
+    )
+    stated = header.pixel_A[0] if header.pixel_A else None
+    # a header that says 1 Å says nothing where the extended header knows better
+    better = extended.pixel_A if stated in (None, 1.0) else None
+    pixel_A = float(f"{better:.7g}") if better else stated
+    stack = Stack(
+        name,
+        data,
+        pixel_A,
+        header.origin_A,
+        header.labels,
+        header.mode,
+        header.statistics,
+        axis_deg=extended.axis_deg,
+        warnings=tuple(f"{name}: {text}" for text in header.warnings),
+    )
+    return stack, extended.tilt_deg
+
+
+def _described(
+    stack: Stack,
+    path: Path | None,
+    tilts_file: str | None,
+    header_tilts: NDArray[np.float64] | None,
+    without: Collection[int],
+    mdoc: Mdoc | None = None,
+) -> Stack:
+    """Add what files beside the stack say of it."""
+    warnings = list(stack.warnings)
+    views = set(range(len(stack))) - set(without) if without else None
+    if path and (beside := find_mdoc(path)):
+        mdoc = read_mdoc(beside)
+    if mdoc:
+        warnings += mdoc.warnings
+        try:
+            mdoc.check_sections(len(stack), stack=stack.name, views=views)
+        except DataError as error:
+            if not tilts_file:
+                raise
+            warnings.append(f"{error}; left aside")
+            mdoc = None
+    tilts, no_tilts = None, ""
+    try:
+        tilts = find_tilts(
+            path,
+            n_sections=len(stack),
+            tilts_file=Path(tilts_file) if tilts_file else None,
+            mdoc=mdoc,
+            header_tilts=header_tilts,
+            views=views,
+        )
+        warnings += tilts.warnings
+    except NoTiltsError as error:
+        no_tilts = str(error)
+    return replace(
+        stack,
+        mdoc=mdoc,
+        tilts=tilts,
+        no_tilts=no_tilts,
+        pixel_A=stack.pixel_A or (mdoc.pixel_A if mdoc else None),
+        warnings=tuple(warnings),
+    )

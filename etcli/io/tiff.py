@@ -1,0 +1,121 @@
+"""TIFF stacks. They store the top row first, so rows are turned round on the way in and out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError
+from etcli.io.mrc_writer import MrcLayout, as_stored
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Å in one unit of the resolution tag: centimetres; inches are screen resolution, not pixel sizes
+RESOLUTION_UNIT_A = {3: 1e8}
+IMAGEJ_UNIT_A = {
+    "nm": 10.0,
+    "µm": 1e4,
+    "\\u00B5m": 1e4,
+    "um": 1e4,
+    "micron": 1e4,
+    "A": 1.0,
+    "Å": 1.0,
+    "\\u00C5": 1.0,
+}
+
+
+def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
+    """Read a TIFF stack.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    data : ndarray of shape (n, ny, nx)
+        Row 0 is the bottom.
+    pixel_A : float or None
+        Pixel size in Å, where the file tells it.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged or holds colours.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            data = tifffile.memmap(path, mode="r") if series.is_memmappable else series.asarray()
+            pixel_A = _pixel_A(file)
+    except (tifffile.TiffFileError, ValueError, IndexError, OSError) as error:
+        raise DataError(
+            f"{path}: not a TIFF that can be read ({error}); save it again without compression"
+        ) from error
+    if data.ndim == 2:
+        data = data[np.newaxis]
+    if data.ndim != 3 or data.dtype.kind not in "uif" or data.shape[-1] in (3, 4):
+        raise DataError(
+            f"{path}: TIFF of shape {data.shape} is no stack of grey images; save single-channel images"
+        )
+    return data[:, ::-1], pixel_A
+
+
+def _pixel_A(file: tifffile.TiffFile) -> float | None:
+    tags = file.pages[0].tags
+    if "XResolution" not in tags:
+        return None
+    numerator, denominator = tags["XResolution"].value
+    if not numerator or not denominator:
+        return None
+    unit = (file.imagej_metadata or {}).get("unit")
+    scale = IMAGEJ_UNIT_A.get(unit) if unit else RESOLUTION_UNIT_A.get(int(tags["ResolutionUnit"].value))
+    return float(f"{scale * denominator / numerator:.7g}") if scale else None
+
+
+class TiffWriter:
+    """Writes a TIFF stack piece by piece, with the same calls as an MRC file.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    layout : MrcLayout
+        Shape, type and pixel size.
+    """
+
+    def __init__(self, path: Path, layout: MrcLayout) -> None:
+        self.layout = layout
+        per_cm = 1e8 / layout.pixel_A[0]
+        self._data = tifffile.memmap(
+            path,
+            shape=layout.shape,
+            dtype=layout.dtype,
+            bigtiff=np.prod(layout.shape) * layout.dtype.itemsize > 1 << 31,
+            photometric="minisblack",
+            resolution=(per_cm, per_cm),
+            resolutionunit="CENTIMETER",
+            metadata=None,
+            software=False,
+            datetime=False,
+        )
+
+    def write_section(self, z: int, section: NDArray[Any]) -> None:
+        """Write section ``z``, an array (ny, nx)."""
+        self._data[z] = as_stored(section, self.layout)[::-1]
+
+    def write_rows(self, y0: int, block: NDArray[Any], *, z0: int = 0) -> None:
+        """Write rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
+        ny = self.layout.shape[1]
+        rows = slice(ny - y0 - block.shape[1], ny - y0)
+        self._data[z0 : z0 + len(block), rows] = as_stored(block, self.layout)[:, ::-1]
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._data.flush()
+        del self._data
+
+    def abandon(self) -> None:
+        """Leave the file as it is."""
+        del self._data
