@@ -1,0 +1,47 @@
+# make demo   installs etcli into .venv and takes a sample tilt series to a volume, with pictures
+# make test   runs the tests
+# make lint   checks style and types, and that man pages and completions are up to date
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+
+.PHONY: demo test lint pages sample benchmarks clean
+
+demo: $(VENV)/installed
+	mkdir -p demo
+	cp sample_data/needle.mrc sample_data/needle.mrc.mdoc demo/
+	$(MAKE) -C demo -f ../sample_data/Makefile ETCLI=$(BIN)/etcli needle_slices.png needle_views.png
+	@echo
+	@echo "The volume:   demo/needle_rec.mrc (3dmod demo/needle_rec.mrc)"
+	@echo "The pictures: demo/needle_views.png, demo/needle_shifts.png, demo/needle_axis.png, demo/needle_slices.png"
+
+test: $(VENV)/developing
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m etcli.cli.pages . --check
+
+pages: $(VENV)/developing
+	$(BIN)/python -m etcli.cli.pages .
+
+sample: $(VENV)/installed
+	$(MAKE) -C sample_data ETCLI=$(BIN)/etcli sample
+
+benchmarks: $(VENV)/developing
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/developing: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf demo $(VENV)
