@@ -58,3 +58,28 @@ class SlabGeometry:
     def n_views(self) -> int:
         """Number of views."""
         return int(self.tilt_deg.size)
+
+
+def tilt_range(start_deg: float, stop_deg: float, step_deg: float) -> NDArray[np.float64]:
+    """Return evenly spaced tilt angles, both ends included where the step reaches them.
+
+    Parameters
+    ----------
+    start_deg, stop_deg, step_deg : float
+        First and last angle, and the distance between neighbours, in degrees.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), float64
+
+    Raises
+    ------
+    UsageError
+        When the step is zero or leads away from the last angle.
+    """
+    span = stop_deg - start_deg
+    if step_deg == 0 or span * step_deg < 0:
+        raise UsageError(f"no tilt angles from {start_deg:g} to {stop_deg:g}° in steps of {step_deg:g}°")
+    # count first: adding the step up would miss the last angle by rounding
+    n_views = int(np.floor(span / step_deg + 1e-6)) + 1
+    return start_deg + step_deg * np.arange(n_views)

@@ -74,6 +74,13 @@ class Stack:
         data = self.data[:, y0:y1] if self.order is None else self.data[self.order, y0:y1]
         return self._checked(data, f"rows {y0 + 1}-{y1}")
 
+    def images(self) -> NDArray[Any]:
+        """Return all images as they are stored, as a memory map where that can be."""
+        data = self.data if self.order is None else self.data[self.order]
+        if data.dtype.kind == "c":
+            self._checked(data[:1], "")
+        return data
+
     def select(self, views: Sequence[int]) -> "Stack":
         """Return a stack of some images, counted from 0, in the order given, without reading them."""
         chosen = np.asarray(views, np.intp)

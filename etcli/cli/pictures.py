@@ -1,0 +1,28 @@
+"""Pictures among the outputs of a command."""
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from etcli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from etcli.io.outputs import Outputs
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def check_picture(target: str | None) -> None:
+    """Refuse a name that tells no format, before any work is done."""
+    if target is not None and PurePath(target).suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"{target}: cannot tell the format of the picture; end its name in {', '.join(FORMATS)}"
+        )
+
+
+def save_picture(outputs: "Outputs", target: str, figure: "Figure") -> None:
+    """Write a figure as one of the outputs, in the format that its name tells."""
+    from etcli.plotting.style import save
+
+    save(figure, outputs.path(target), form=PurePath(target).suffix[1:].lower())

@@ -1,0 +1,1 @@
+"""``etcli recon``: reconstruct the volume."""
