@@ -163,7 +163,7 @@ def _write_series(outputs: "Outputs", output: str, series: "TiltSeries", mode: i
         series.pixel_A,
         mdoc=mdoc,
         tilts=Tilts(series.tilt_deg, "simulation"),
-        axis_deg=series.axis_deg,
+        axis_deg=0.0,  # what the operator believes; how far off it is stands in the truth
     )
     with series_writer(outputs, output, like, step=Step("simulate", summary), mode=mode) as writer:
         for k, view in enumerate(series.data):

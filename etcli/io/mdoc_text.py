@@ -281,7 +281,7 @@ def _split_blocks(text: str, name: str) -> list[Section]:
     """Cut a text before the blank lines above each header."""
     blocks, lines, kind, number = list[Section](), list[str](), "", -1
     # Not str.splitlines: it also splits at characters that Latin-1 titles may hold.
-    for line_number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), start=1):
+    for line_number, line in enumerate(re.findall(r".*\n|.+", text), start=1):
         header = _HEADER.match(line)
         if header:
             end = _end_of_text(lines)

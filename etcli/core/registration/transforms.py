@@ -1,0 +1,306 @@
+"""Linear transforms of views, one a view, in IMOD's convention, and the one interpolation that applies them.
+
+A transform takes the point x of the input image to x' = A (x - c_in) + d + c_out of the output image, x
+first, with c = (n - 1) / 2 in pixel indices.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from etcli.core.errors import DataError
+from etcli.core.parallel import ordered_map
+
+Method = Literal["cubic", "linear"]
+
+_SPLINE_ORDER: dict[Method, int] = {"cubic": 3, "linear": 1}
+# Below this a determinant is not a transform of an image but a damaged line.
+_SMALLEST_DETERMINANT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Transforms:
+    """One linear transform a view.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_views, 2, 2), float64
+        A, acting on (x, y).
+    shift_px : ndarray of shape (n_views, 2), float64
+        d, (x, y) in pixels of the images the transforms belong to.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit, a number is not finite or a matrix cannot be inverted.
+    """
+
+    matrix: NDArray[np.float64]
+    shift_px: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.matrix, np.float64)
+        shift_px = np.asarray(self.shift_px, np.float64)
+        n_views = len(shift_px)
+        if matrix.shape != (n_views, 2, 2) or shift_px.shape != (n_views, 2):
+            raise DataError(
+                f"transforms need a 2 x 2 matrix and an x, y shift a view, "
+                f"not arrays of shape {matrix.shape} and {shift_px.shape}"
+            )
+        numbers = np.hstack([matrix.reshape(n_views, 4), shift_px])
+        determinant = np.linalg.det(np.where(np.isfinite(matrix), matrix, 0.0))
+        usable = np.isfinite(numbers).all(axis=1) & (np.abs(determinant) >= _SMALLEST_DETERMINANT)
+        if not np.all(usable):
+            view = int(np.argmin(usable))
+            row = " ".join(f"{number:g}" for number in numbers[view])
+            raise DataError(f"the transform of view {view + 1} cannot be inverted or is not finite: {row}")
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "shift_px", shift_px)
+
+    @classmethod
+    def identity(cls, n_views: int) -> "Transforms":
+        """Leave all views as they are."""
+        return cls.shifts(np.zeros((n_views, 2)))
+
+    @classmethod
+    def shifts(cls, shift_px: ArrayLike) -> "Transforms":
+        """Move the views only.
+
+        Parameters
+        ----------
+        shift_px : array_like of shape (n_views, 2)
+            How far the content of each view moves, (x, y) in pixels.
+        """
+        shift_px = np.asarray(shift_px, np.float64)
+        return cls(np.tile(np.eye(2), (len(shift_px), 1, 1)), shift_px)
+
+    @classmethod
+    def rotation(cls, axis_deg: float, n_views: int) -> "Transforms":
+        """Turn a tilt axis upright.
+
+        Parameters
+        ----------
+        axis_deg : float
+            Angle R from +y to the axis in the views, counter-clockwise, in degrees.
+        n_views : int
+            Number of views, all turned alike.
+
+        Notes
+        -----
+        A = [[cos R, sin R], [-sin R, cos R]] takes the axis (-sin R, cos R) to (0, 1).
+        """
+        axis_rad = np.deg2rad(axis_deg)
+        cos, sin = np.cos(axis_rad), np.sin(axis_rad)
+        return cls(np.tile([[cos, sin], [-sin, cos]], (n_views, 1, 1)), np.zeros((n_views, 2)))
+
+    @property
+    def n_views(self) -> int:
+        """Number of views."""
+        return len(self.shift_px)
+
+    def inverse(self) -> "Transforms":
+        """Return the transforms that undo these: inv(A) and -inv(A) d."""
+        inverse = np.asarray(np.linalg.inv(self.matrix), np.float64)
+        return Transforms(inverse, -_apply(inverse, self.shift_px))
+
+    def scaled(self, factor: float) -> "Transforms":
+        """Return the same transforms for images with ``factor`` times as many pixels in a length."""
+        return Transforms(self.matrix, self.shift_px * factor)
+
+    def select(self, views: Sequence[int] | NDArray[np.integer]) -> "Transforms":
+        """Return the transforms of some views, counted from 0, in the order given."""
+        chosen = np.asarray(views, np.intp)
+        return Transforms(self.matrix[chosen], self.shift_px[chosen])
+
+
+def compose(first: Transforms, then: Transforms) -> Transforms:
+    """Return the transforms that do what ``first`` followed by ``then`` does.
+
+    Parameters
+    ----------
+    first, then : Transforms
+        For the same number of views, in pixels of one size.
+
+    Returns
+    -------
+    Transforms
+        A = A2 A1 and d = A2 d1 + d2.
+
+    Raises
+    ------
+    DataError
+        If the numbers of views differ.
+    """
+    if first.n_views != then.n_views:
+        raise DataError(f"cannot combine transforms of {first.n_views} views with those of {then.n_views}")
+    return Transforms(then.matrix @ first.matrix, _apply(then.matrix, first.shift_px) + then.shift_px)
+
+
+def resample(
+    image: NDArray[Any],
+    matrix: ArrayLike,
+    shift_px: ArrayLike,
+    *,
+    shape: tuple[int, int] | None = None,
+    method: Method = "cubic",
+    fill: float | None = None,
+) -> NDArray[np.float32]:
+    """Apply one transform to one view by one interpolation.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+        The view, of any real type, all finite: a spline spreads one NaN over the whole image.
+    matrix : array_like of shape (2, 2)
+        A, acting on (x, y).
+    shift_px : array_like of shape (2,)
+        d, (x, y) in pixels.
+    shape : (int, int), optional
+        Height and width of the result, centre on centre; as the view when not given.
+    method : {"cubic", "linear"}
+        Cubic spline or linear interpolation.
+    fill : float, optional
+        Value where the view has nothing; the mean of the view's outermost pixels when not given, because
+        an edge to zero would move with the shift and mislead whatever follows.
+
+    Returns
+    -------
+    ndarray of shape `shape`, float32
+
+    Raises
+    ------
+    DataError
+        If the transform cannot be inverted.
+
+    Notes
+    -----
+    A pixel is an area: the view reaches half a pixel beyond the centres of its outermost pixels.
+    """
+    transform = Transforms(np.asarray(matrix)[None], np.asarray(shift_px)[None])
+    size_in = np.array(image.shape)
+    size_out = np.array(image.shape if shape is None else shape)
+    # Output to input, axes in numpy's order. Rounding takes off the 1e-16 of cos 90°, so that such turns,
+    # mirrors and whole shifts copy pixels.
+    inverse = np.linalg.inv(transform.matrix[0])[::-1, ::-1].round(12)
+    offset = ((size_in - 1) / 2 - inverse @ ((size_out - 1) / 2 + transform.shift_px[0, ::-1])).round(9)
+
+    view = np.asarray(image, np.float32)
+    moved = _interpolate(view, inverse, offset, tuple(size_out), _SPLINE_ORDER[method])
+    _fill_outside(moved, inverse, offset, size_in, rim_mean(view) if fill is None else fill)
+    return moved
+
+
+def resample_stack(
+    views: Iterable[NDArray[Any]],
+    transforms: Transforms,
+    *,
+    shape: tuple[int, int] | None = None,
+    method: Method = "cubic",
+    fill: float | None = None,
+    threads: int = 1,
+) -> Iterator[NDArray[np.float32]]:
+    """Apply the transforms to a series, yielding one view after another in order.
+
+    Parameters
+    ----------
+    views : iterable of ndarray of shape (ny, nx)
+        The series: an array, a memory map, or anything that yields views. It is read in the caller's
+        thread, at most ``threads + 1`` views ahead of what has been taken.
+    transforms : Transforms
+        One a view.
+    shape, method, fill
+        As for `resample`.
+    threads : int
+        Views worked on at the same time.
+
+    Yields
+    ------
+    ndarray of shape `shape`, float32
+        The next view; independent of the number of threads.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer views than transforms.
+    """
+
+    def paired() -> Iterator[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]]:
+        n_read = 0
+        for n_read, view in enumerate(views, start=1):
+            if n_read > transforms.n_views:
+                raise DataError(f"more views than the {transforms.n_views} transforms")
+            yield view, transforms.matrix[n_read - 1], transforms.shift_px[n_read - 1]
+        if n_read < transforms.n_views:
+            raise DataError(f"only {n_read} views for {transforms.n_views} transforms")
+
+    apply = partial(_resample_one, shape=shape, method=method, fill=fill)
+    return ordered_map(apply, paired(), threads=threads)
+
+
+def _resample_one(
+    item: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]], **how: Any
+) -> NDArray[np.float32]:
+    """Apply a transform to the view that comes with it."""
+    return resample(*item, **how)
+
+
+def rim_mean(image: NDArray[Any]) -> float:
+    """Return the mean of the outermost pixels of an image."""
+    rim = [image[0], image[-1], image[1:-1, 0], image[1:-1, -1]]
+    return float(np.mean(np.concatenate(rim), dtype=np.float64))
+
+
+def _apply(matrix: NDArray[np.float64], shift_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply each shift by its matrix."""
+    return (matrix @ shift_px[..., np.newaxis])[..., 0]
+
+
+def _interpolate(
+    view: NDArray[np.float32],
+    inverse: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    shape: tuple[int, ...],
+    order: int,
+) -> NDArray[np.float32]:
+    """Interpolate everywhere, the view mirrored beyond its borders."""
+    if not (inverse % 1).any() and not (offset % 1).any():
+        order = 0  # pixels fall on pixels: copy them
+    if order > 1:
+        view = ndimage.spline_filter(view, order, output=np.float32, mode="mirror")
+    moved: NDArray[np.float32] = ndimage.affine_transform(
+        view,
+        inverse,
+        offset,
+        output_shape=shape,
+        output=np.float32,
+        order=order,
+        mode="mirror",
+        prefilter=False,
+    )
+    return moved
+
+
+def _fill_outside(
+    moved: NDArray[np.float32],
+    inverse: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    size_in: NDArray[np.intp],
+    fill: float,
+) -> None:
+    """Write ``fill`` where the transform looks beyond the pixels of the view."""
+    reach = size_in / 2
+    from_centre = offset - (size_in - 1) / 2
+    y, x = (np.arange(n) for n in moved.shape)
+    corners = np.array([(y_corner, x_corner) for y_corner in y[[0, -1]] for x_corner in x[[0, -1]]])
+    if (abs(corners @ inverse.T + from_centre) <= reach).all():
+        return
+    for axis in (0, 1):
+        along_y = (y * inverse[axis, 0] + from_centre[axis]).astype(np.float32)
+        along_x = (x * inverse[axis, 1]).astype(np.float32)
+        distance = np.add.outer(along_y, along_x)
+        moved[np.abs(distance, out=distance) > reach[axis]] = fill
