@@ -109,7 +109,8 @@ def _montage(stack: "Stack", views: tuple[int, ...] | None, cmap: str) -> "Figur
     """Draw views or sections with their tilt angles."""
     from etcli.plotting.slices import montage
 
-    every = max(1, -(-len(stack) // MOST_PANELS))
-    chosen = checked_list(views, len(stack), "view") if views else list(range(0, len(stack), every))
+    order = stack.tilts.tilt_deg.argsort(kind="stable").tolist() if stack.tilts else list(range(len(stack)))
+    every = -(-len(stack) // MOST_PANELS)
+    chosen = checked_list(views, len(stack), "view") if views else order[::every]
     labels = [f"{k + 1}: {stack.tilts.tilt_deg[k]:.1f}°" if stack.tilts else str(k + 1) for k in chosen]
     return montage(stack.images(), indices=chosen, labels=labels, pixel_A=stack.pixel_A, cmap=cmap)

@@ -1,0 +1,108 @@
+"""``etcli compare``: hold one file against another, in numbers."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etcli.cli.inputs import open_input
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
+from etcli.cli.pictures import check_picture, save_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from etcli.core.quality import FSC
+
+METRICS = ("nrmse", "psnr", "ssim", "fsc")
+
+
+@subcommand(
+    "compare",
+    example="etcli compare volume.mrc truth.mrc\netcli compare --json --metric fsc --plot fsc.png even.mrc odd.mrc",
+    references=(
+        "Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13, 600 (2004): SSIM.",
+        "Harauz & van Heel, Optik 73, 146 (1986): Fourier shell correlation.",
+    ),
+)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--metric", "metrics", type=click.Choice(METRICS), multiple=True, help="What to compute; may be repeated.  [default: all]"
+)
+@click.option("--fit-scale", is_flag=True, help="First bring A to the scale and level of B, by least squares.")
+@json_option
+@plot_option
+@pass_settings
+def command(
+    settings: Settings, a: str, b: str, metrics: tuple[str, ...], fit_scale: bool, as_json: bool, plot: str | None
+) -> None:
+    """Compare the volume or series A with the reference B.
+
+    nrmse is |A - B| / |B|; psnr and ssim take the range of B; fsc gives the resolution in Å at which the
+    Fourier shell correlation falls below 0.5 and 0.143.
+    """
+    import numpy as np
+
+    from etcli.core import quality
+    from etcli.core.errors import DataError
+
+    check_picture(plot)
+    first, second = open_input(settings, a), open_input(settings, b)
+    if first.shape != second.shape:
+        sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
+        raise DataError(f"{a}: {sizes[0]} cannot be compared with the {sizes[1]} of {b}; bin or crop one")
+    reference = np.stack([second.view(k) for k in range(len(second))])
+    image = np.stack([first.view(k) for k in range(len(first))])
+    found: dict[str, Any] = {}
+    if fit_scale:
+        scale, level = quality.fit_scale(image, reference)
+        image = image * np.float32(scale) + np.float32(level)
+        found |= {"scale": scale, "level": level}
+    chosen = metrics or METRICS
+    simple: dict[str, Callable[["NDArray[Any]", "NDArray[Any]"], float]] = {
+        "nrmse": quality.nrmse,
+        "psnr": quality.psnr,
+        "ssim": quality.ssim,
+    }
+    found |= {name: simple[name](image, reference) for name in chosen if name in simple}
+    shells = None
+    if "fsc" in chosen:
+        shells = quality.fourier_shell_correlation(image, reference, pixel_A=second.known_pixel_A)
+        found |= _resolutions(shells)
+    if plot:
+        with settings.outputs() as outputs:
+            save_picture(outputs, plot, _picture(image, reference, shells, (a, b), second.pixel_A))
+    if as_json:
+        settings.console.data(found | ({} if shells is None else _curve(shells)))
+    else:
+        click.echo("\n".join(f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()))
+
+
+def _resolutions(shells: "FSC") -> dict[str, float | None]:
+    """Return the resolutions at the two usual thresholds."""
+    from etcli.core.quality import resolution_A
+
+    return {f"resolution_{t:g}_A": resolution_A(shells, threshold=t) for t in (0.5, 0.143)}
+
+
+def _curve(shells: "FSC") -> dict[str, list[float]]:
+    """Return the curve for a script."""
+    return {"frequency_per_A": shells.frequency_per_A.tolist(), "fsc": shells.correlation.tolist()}
+
+
+def _picture(
+    image: "NDArray[Any]",
+    reference: "NDArray[Any]",
+    shells: "FSC | None",
+    names: tuple[str, str],
+    pixel_A: float | None,
+) -> Any:
+    """Draw the Fourier shell correlation where it was asked for alone, else the middle sections."""
+    from etcli.plotting.curves import fsc_curve
+    from etcli.plotting.slices import side_by_side
+
+    if shells is not None:
+        return fsc_curve(shells.frequency_per_A, {names[0]: shells.correlation})
+    middle = len(reference) // 2
+    return side_by_side(image[middle], reference[middle], titles=names, pixel_A=pixel_A, difference=True)

@@ -1,0 +1,84 @@
+"""Compilation of the fast kernels: one place for numba's flags and its cache on disk.
+
+numba is imported when the first kernel is decorated, so this module costs nothing to import.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from etcli import __version__
+
+
+def cache_folder() -> Path:
+    """Return the folder of the compiled kernels, which may not exist yet.
+
+    Returns
+    -------
+    Path
+        ``NUMBA_CACHE_DIR`` where the user has set it, else ``etcli/numba/VERSION`` in the user's cache
+        folder (``XDG_CACHE_HOME``, by default ``~/.cache``). numba looks for changes only in the file of
+        a kernel, not in the files that it calls into, hence the version.
+    """
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 (never raises)
+    return Path(root) / "etcli" / "numba" / __version__
+
+
+def kernels_cached() -> bool:
+    """Tell whether the projection kernels of this version were compiled before, by this user.
+
+    Returns
+    -------
+    bool
+        False when the first reconstruction will have to wait some seconds for the compiler.
+    """
+    try:
+        return any(cache_folder().glob("*/_kernels.*.nbc"))
+    except OSError:
+        return False
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a function to machine code without the interpreter's lock, kept on disk where possible.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile, at its first call, for the types of that call. Values it closes over must be plain
+        numbers, or the compiled code would not be found again by another process.
+
+    Returns
+    -------
+    numba dispatcher
+        The compiled function. Floating-point arithmetic follows IEEE 754, division by zero included.
+    """
+    import numba
+
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    folder = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        with suppress(RuntimeError):  # no folder at all can be written: compile in every process
+            dispatcher._cache = _cache_class()(function)
+    finally:
+        numba.config.CACHE_DIR = folder
+    return dispatcher
+
+
+@lru_cache(maxsize=1)
+def _cache_class() -> Any:
+    """Return numba's cache, except that a full disk does not stop the work."""
+    from numba.core.caching import FunctionCache
+
+    class ForgivingCache(FunctionCache):  # type: ignore[misc]
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with suppress(OSError):
+                super().save_overload(sig, data)
+
+    return ForgivingCache

@@ -1,0 +1,352 @@
+"""How far an image, series or volume is from a reference, in numbers; and what resolution to expect.
+
+Arrays are ``(y, x)`` or ``(section, y, x)``, finite real numbers of any type, both of one shape. Sums are in
+float64 and run over one section at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, log10, pi, radians, sqrt
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from etcli.core.errors import DataError, UsageError
+
+SSIM_SIGMA_PX, SSIM_REACH_PX = 1.5, 5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+NOT_FINITE = "a value is not finite; replace such values before comparing"
+
+
+def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Compute the root-mean-square error relative to the reference.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (ny, nx) or (n, ny, nx)
+
+    Returns
+    -------
+    float
+        ``‖image - reference‖ / ‖reference‖``; 0 is perfect.
+
+    Raises
+    ------
+    DataError
+        When the shapes differ, a value is not finite, or the reference is zero everywhere.
+    """
+    error = norm = 0.0
+    for a, b in _pairs(image, reference):
+        error += float(np.sum((a - b) ** 2))
+        norm += float(np.sum(b**2))
+    if norm == 0:
+        raise DataError("the reference is zero everywhere, so no error can be relative to it")
+    return sqrt(error / norm)
+
+
+def psnr(image: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Compute the peak signal-to-noise ratio in dB.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (ny, nx) or (n, ny, nx)
+
+    Returns
+    -------
+    float
+        ``10 log10(range² / mean((image - reference)²))`` with the range of the reference, maximum minus
+        minimum; infinite where both are equal.
+
+    Raises
+    ------
+    DataError
+        When the shapes differ, a value is not finite, or the reference is constant.
+    """
+    error = sum(float(np.sum((a - b) ** 2)) for a, b in _pairs(image, reference))
+    spread = _range(reference)
+    return 10 * log10(spread**2 * reference.size / error) if error else inf
+
+
+def ssim(image: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Compute the mean structural similarity, section by section.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (ny, nx) or (n, ny, nx)
+        At least 11 pixels wide and high.
+
+    Returns
+    -------
+    float
+        1 for equal images; the mean over all pixels that are 5 or more from the border.
+
+    Raises
+    ------
+    DataError
+        When the shapes differ, the sections are too small, a value is not finite, or the reference is
+        constant.
+
+    Notes
+    -----
+    As in the paper: Gaussian window of σ = 1.5 pixels, 11 x 11 wide, C1 = (0.01 L)², C2 = (0.03 L)², where the
+    dynamic range L is that of the whole reference, maximum minus minimum. scikit-image gives the same with
+    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=L``.
+
+    References
+    ----------
+    Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, IEEE Trans. Image Process. 13, 600 (2004),
+    doi:10.1109/TIP.2003.819861, equation 13.
+    """
+    if min(image.shape[-2:], default=0) <= 2 * SSIM_REACH_PX:
+        raise DataError(f"images of shape {image.shape} are too small for SSIM's window of 11 x 11 pixels")
+    spread = _range(reference)
+    return float(np.mean([_ssim_section(a, b, spread) for a, b in _pairs(image, reference)]))
+
+
+def _ssim_section(a: NDArray[np.float64], b: NDArray[np.float64], spread: float) -> float:
+    """Return the mean of the similarity map of two images, in terms that large offsets do not spoil."""
+    c1, c2 = (SSIM_K1 * spread) ** 2, (SSIM_K2 * spread) ** 2
+    offset = b.mean()
+
+    def local(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        smooth = ndimage.gaussian_filter(values, SSIM_SIGMA_PX, radius=SSIM_REACH_PX)
+        return np.asarray(smooth[SSIM_REACH_PX:-SSIM_REACH_PX, SSIM_REACH_PX:-SSIM_REACH_PX])
+
+    a, b = a - offset, b - offset
+    mean_a, mean_b = local(a), local(b)
+    covariance = local(a * b) - mean_a * mean_b
+    variances = local(a * a) - mean_a**2 + local(b * b) - mean_b**2
+    mean_a, mean_b = mean_a + offset, mean_b + offset
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return float(np.mean(luminance * (2 * covariance + c2) / (variances + c2)))
+
+
+def fit_scale(image: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
+    """Find the scale and offset that bring an image nearest to the reference.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (ny, nx) or (n, ny, nx)
+
+    Returns
+    -------
+    scale, offset : float
+        They minimise ``‖scale * image + offset - reference‖``.
+
+    Raises
+    ------
+    DataError
+        When the shapes differ, a value is not finite, or the image is constant.
+    """
+    mean_a = float(image.mean(dtype=np.float64))
+    mean_b = float(reference.mean(dtype=np.float64))
+    variance = covariance = 0.0
+    for a, b in _pairs(image, reference):
+        variance += float(np.sum((a - mean_a) ** 2))
+        covariance += float(np.sum((a - mean_a) * (b - mean_b)))
+    if variance == 0:
+        raise DataError("the image is constant, so no scale fits it to the reference")
+    scale = covariance / variance
+    return scale, mean_b - scale * mean_a
+
+
+@dataclass(frozen=True)
+class FSC:
+    """Correlation of two volumes, or images, in shells of equal frequency.
+
+    Parameters
+    ----------
+    frequency_per_A : ndarray of shape (n_shells,), float64
+        Middle of each shell, ascending up to the Nyquist frequency.
+    correlation : ndarray of shape (n_shells,), float64
+        -1 to 1; 0 where a shell is empty of signal.
+    n_samples : ndarray of shape (n_shells,), int64
+        Fourier coefficients in the shell. Correlations of independent noise scatter by 1/sqrt(n_samples).
+    """
+
+    frequency_per_A: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+    n_samples: NDArray[np.int64]
+
+
+def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, pixel_A: float) -> FSC:
+    """Correlate two volumes in shells, or two images in rings, of frequency.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (nz, ny, nx) or (ny, nx)
+        Two volumes, or two images. Transformed as they are: mask or taper them first where their borders
+        differ.
+    pixel_A : float
+        Pixel size in Å.
+
+    Returns
+    -------
+    FSC
+        Shell k = 1, 2, … n // 2 has the frequency ``k / (n pixel_A)`` and holds the coefficients nearer to it
+        than to its neighbours; n is the smallest side.
+
+    Raises
+    ------
+    DataError
+        When the shapes differ or a value is not finite.
+    UsageError
+        When the pixel size is not positive.
+
+    Notes
+    -----
+    ``FSC(k) = Re Σ A B* / sqrt(Σ |A|² Σ |B|²)``. The means are taken off first; there is no shell 0.
+
+    References
+    ----------
+    W. O. Saxton, W. Baumeister, J. Microsc. 127, 127 (1982), doi:10.1111/j.1365-2818.1982.tb00405.x (rings).
+    G. Harauz, M. van Heel, Optik 73, 146 (1986) (shells).
+    """
+    _require_positive("the pixel size", pixel_A)
+    _require_comparable(image, reference)
+    n = min(image.shape)
+    shape = (1,) * (3 - image.ndim) + image.shape
+    a, b = _spectrum(image.reshape(shape)), _spectrum(reference.reshape(shape))
+    fz, fy, fx = scipy.fft.fftfreq(shape[0]), scipy.fft.fftfreq(shape[1]), scipy.fft.rfftfreq(shape[2])
+    f2_section = fy[:, None] ** 2 + fx**2
+    twins = np.full(f2_section.shape, 2.0)  # a coefficient and its conjugate, of which rfftn keeps one
+    twins[:, 0] = 1
+    if shape[2] % 2 == 0:
+        twins[:, -1] = 1
+    cross, power_a, power_b, count = np.zeros((4, n // 2 + 2))
+    for k in range(shape[0]):
+        shell = np.minimum(np.rint(n * np.sqrt(fz[k] ** 2 + f2_section)).astype(np.intp), n // 2 + 1).ravel()
+        for total, part in (
+            (cross, a[k].real * b[k].real + a[k].imag * b[k].imag),
+            (power_a, a[k].real ** 2 + a[k].imag ** 2),
+            (power_b, b[k].real ** 2 + b[k].imag ** 2),
+            (count, 1),
+        ):
+            total += np.bincount(shell, (twins * part).ravel(), len(total))
+    kept = slice(1, n // 2 + 1)
+    power = np.sqrt(power_a[kept] * power_b[kept])
+    correlation = np.divide(cross[kept], power, out=np.zeros_like(power), where=power > 0)
+    frequency = np.arange(1, n // 2 + 1) / (n * pixel_A)
+    return FSC(frequency, correlation, np.rint(count[kept]).astype(np.int64))
+
+
+def _spectrum(volume: NDArray[Any]) -> NDArray[np.complex64]:
+    """Return the half spectrum of a volume without its mean."""
+    mean = volume.mean(dtype=np.float64)
+    if not np.isfinite(mean):
+        raise DataError(NOT_FINITE)
+    centred = np.subtract(volume, np.float32(mean), dtype=np.float32)
+    return np.asarray(scipy.fft.rfftn(centred, overwrite_x=True))
+
+
+def resolution_A(fsc: FSC, *, threshold: float = 0.5) -> float | None:
+    """Find where a correlation curve first falls below a threshold.
+
+    Parameters
+    ----------
+    fsc : FSC
+    threshold : float
+        0.5 against the truth, or against a reference that is much better; 0.143 between two halves of the
+        data.
+
+    Returns
+    -------
+    float or None
+        Resolution in Å, linear between shells in frequency; None where the curve stays above the
+        threshold up to the Nyquist frequency, infinite where it begins below.
+
+    References
+    ----------
+    P. B. Rosenthal, R. Henderson, J. Mol. Biol. 333, 721 (2003), doi:10.1016/j.jmb.2003.07.013 (0.143).
+    """
+    below = np.flatnonzero(fsc.correlation < threshold)
+    if below.size == 0:
+        return None
+    k = int(below[0])
+    if k == 0:
+        return inf
+    (c0, c1), (f0, f1) = fsc.correlation[k - 1 : k + 1], fsc.frequency_per_A[k - 1 : k + 1]
+    return float(1 / (f0 + (c0 - threshold) / (c0 - c1) * (f1 - f0)))
+
+
+def crowther_resolution_A(
+    diameter_A: float, n_views: int | None = None, *, increment_deg: float | None = None
+) -> float:
+    """Compute the resolution that the number of views, or their spacing, allows.
+
+    Parameters
+    ----------
+    diameter_A : float
+        Diameter of the specimen across the tilt axis in Å.
+    n_views : int, optional
+        Views, evenly spaced over 180°.
+    increment_deg : float, optional
+        Angle between views in degrees, in the place of their number: it holds also where a wedge is missing,
+        for the directions that were seen.
+
+    Returns
+    -------
+    float
+        ``π D / N``, or the same as ``D Δθ`` with Δθ in radians; in Å.
+
+    Raises
+    ------
+    UsageError
+        When not exactly one of the two is given, or a value is not positive.
+
+    References
+    ----------
+    R. A. Crowther, D. J. DeRosier, A. Klug, Proc. R. Soc. Lond. A 317, 319 (1970),
+    doi:10.1098/rspa.1970.0119.
+    """
+    _require_positive("the diameter", diameter_A)
+    if (n_views is None) == (increment_deg is None):
+        raise UsageError("Crowther's resolution needs either the number of views or the angle between them")
+    if n_views is not None:
+        _require_positive("the number of views", n_views)
+        return pi * diameter_A / n_views
+    assert increment_deg is not None
+    _require_positive("the angle between views", increment_deg)
+    return diameter_A * radians(increment_deg)
+
+
+def _require_positive(what: str, value: float) -> None:
+    if not (np.isfinite(value) and value > 0):
+        raise UsageError(f"{what} must be a positive number, not {value:g}")
+
+
+def _require_comparable(image: NDArray[Any], reference: NDArray[Any]) -> None:
+    """Refuse what cannot be compared pixel by pixel."""
+    if image.shape != reference.shape:
+        raise DataError(
+            f"shapes {image.shape} and {reference.shape} differ; crop, bin or resample one to the other first"
+        )
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise DataError(f"a comparison needs images or volumes, not arrays of shape {image.shape}")
+    if {image.dtype.kind, reference.dtype.kind} - set("iuf"):
+        raise DataError(f"a comparison needs real numbers, not {image.dtype} and {reference.dtype}")
+
+
+def _pairs(
+    image: NDArray[Any], reference: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield the sections of both as float64, after a look for values that are not finite."""
+    _require_comparable(image, reference)
+    if image.ndim == 2:
+        image, reference = image[None], reference[None]
+    for k in range(len(image)):
+        a, b = image[k].astype(np.float64), reference[k].astype(np.float64)
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            raise DataError(NOT_FINITE)
+        yield a, b
+
+
+def _range(reference: NDArray[Any]) -> float:
+    """Return maximum minus minimum, which must not be zero."""
+    spread = float(reference.max()) - float(reference.min())
+    if spread == 0:
+        raise DataError("the reference is constant: it has no range to relate errors to")
+    return spread

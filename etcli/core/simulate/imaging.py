@@ -1,0 +1,309 @@
+"""The tilt series that a microscope would record of a specimen, and what was done to it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import centre
+from etcli.core.parallel import ordered_map
+from etcli.core.series import TiltSeries
+from etcli.core.simulate.solids import Solid, Specimen
+
+Array = NDArray[np.float64]
+
+SCATTERED = 0.1  # part of the incident electrons that the brightest untilted pixel sends to the detector
+RAYS_AT_ONCE = 1 << 15  # so that what is computed for them stays in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a simulated tilt series has suffered.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Tilt angles at which the views were taken; the series holds the nominal ones.
+    shift_px : ndarray of shape (n_views, 2), float64
+        How far (x, y) the content of each view is displaced, in pixels.
+    axis_deg : float
+        Angle R from +y to the tilt axis, counter-clockwise.
+    axis_offset_px : float
+        Distance of the tilt axis from the image's centre, along +x once the axis is vertical.
+    background : float
+        Added to every pixel, in density · pixels.
+    electrons_per_unit : float or None
+        Electrons a pixel per density · pixel; None without noise.
+
+    Notes
+    -----
+    With c the centre of the image, the point (x, y, z) of the specimen is seen at
+
+        c + (p cos R − y sin R, p sin R + y cos R) + shift,  p = x cos θ + z sin θ + offset.
+    """
+
+    tilt_deg: Array
+    shift_px: Array
+    axis_deg: float = 0.0
+    axis_offset_px: float = 0.0
+    background: float = 0.0
+    electrons_per_unit: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers and lists, as JSON has them.
+
+        Returns
+        -------
+        dict
+            One entry a field, of the same name.
+        """
+        return {
+            "tilt_deg": self.tilt_deg.tolist(),
+            "shift_px": self.shift_px.tolist(),
+            "axis_deg": self.axis_deg,
+            "axis_offset_px": self.axis_offset_px,
+            "background": self.background,
+            "electrons_per_unit": self.electrons_per_unit,
+        }
+
+
+def tilt_series(
+    specimen: Specimen,
+    tilt_deg: ArrayLike,
+    *,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    dose_e_A2: float | None = None,
+    pixel_A: float = 1.0,
+    drift_px: float = 0.0,
+    axis_deg: float = 0.0,
+    axis_offset_px: float = 0.0,
+    tilt_error_deg: float = 0.0,
+    background: float = 0.0,
+    oversampling: int = 3,
+    threads: int = 1,
+) -> tuple[TiltSeries, Truth]:
+    """Record a tilt series of a specimen by dark-field STEM.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        What is imaged.
+    tilt_deg : array_like of shape (n_views,)
+        Nominal tilt angles in degrees, any order.
+    shape : tuple of int
+        Pixels (ny, nx) of a view.
+    rng : numpy.random.Generator
+        Every view draws from a generator of its own spawned from this one, and draws the same whatever
+        the sizes of the errors. So views added at the end and errors changed leave the others as they are.
+    dose_e_A2 : float, optional
+        Incident electrons per Å² and view; without it there is no noise.
+    pixel_A : float
+        Pixel size in Å.
+    drift_px : float
+        Views are displaced in x and y by up to this, uniformly and independently.
+    axis_deg, axis_offset_px : float
+        Where the tilt axis lies; see `Truth`.
+    tilt_error_deg : float
+        Standard deviation of the normal error of each tilt angle.
+    background : float
+        Added to every pixel before the noise, in density · pixels.
+    oversampling : int
+        Rays a pixel in each direction.
+    threads : int
+        Views computed at once; the result does not depend on it.
+
+    Returns
+    -------
+    series : TiltSeries
+        Views in density · pixels with nominal angles; with noise, counted electrons divided by the
+        electrons that one unit gives.
+    truth : Truth
+        What was applied.
+
+    Raises
+    ------
+    UsageError
+        When a number is out of range, or a dose is given and the untilted view shows nothing.
+
+    Notes
+    -----
+    An electron count is Poisson distributed. Its mean is in proportion to the projected density; the
+    cross-section is such that the brightest pixel of the untilted view receives 0.1 of the incident
+    electrons.
+    """
+    nominal = np.atleast_1d(np.asarray(tilt_deg, np.float64))
+    _check(nominal, shape, pixel_A=pixel_A, drift_px=drift_px, tilt_error_deg=tilt_error_deg)
+    if not np.isfinite([axis_deg, axis_offset_px, background]).all():
+        raise UsageError("tilt axis and background must be finite numbers")
+    generators = rng.spawn(len(nominal))
+    shift = np.array([drift_px * own.uniform(-1, 1, 2) for own in generators])
+    error = np.array([tilt_error_deg * own.standard_normal() for own in generators])
+    electrons = None
+    if dose_e_A2 is not None:
+        electrons = _electrons_per_unit(specimen, shape, dose_e_A2 * pixel_A**2, oversampling)
+    truth = Truth(nominal + error, shift, axis_deg, axis_offset_px, background, electrons)
+
+    def view(index: int) -> NDArray[np.float32]:
+        clean = project(
+            specimen,
+            float(truth.tilt_deg[index]),
+            shape=shape,
+            shift_px=(float(shift[index, 0]), float(shift[index, 1])),
+            axis_deg=axis_deg,
+            axis_offset_px=axis_offset_px,
+            oversampling=oversampling,
+        )
+        clean += background
+        if electrons is None:
+            return clean
+        expected = np.maximum(clean, 0) * electrons
+        return (generators[index].poisson(expected) / electrons).astype(np.float32)
+
+    data = np.empty((len(nominal), *shape), np.float32)
+    for target, image in zip(data, ordered_map(view, range(len(nominal)), threads=threads), strict=True):
+        target[:] = image
+    return TiltSeries(data, nominal, pixel_A, axis_deg, dose_e_A2), truth
+
+
+def project(
+    specimen: Specimen,
+    tilt_deg: float,
+    *,
+    shape: tuple[int, int],
+    shift_px: tuple[float, float] = (0.0, 0.0),
+    axis_deg: float = 0.0,
+    axis_offset_px: float = 0.0,
+    oversampling: int = 3,
+) -> NDArray[np.float32]:
+    """Project a specimen exactly along rays, averaged over each pixel.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        What is projected.
+    tilt_deg : float
+        Tilt angle in degrees.
+    shape : tuple of int
+        Pixels (ny, nx) of the view.
+    shift_px : tuple of float
+        Displacement (x, y) of the content.
+    axis_deg, axis_offset_px : float
+        Where the tilt axis lies; see `Truth`.
+    oversampling : int
+        Rays a pixel in each direction.
+
+    Returns
+    -------
+    ndarray of shape (ny, nx), float32
+        Line integrals of the density, in density · pixels.
+    """
+    cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+    axis = np.deg2rad(axis_deg)
+    turn = np.array([[np.cos(axis), -np.sin(axis)], [np.sin(axis), np.cos(axis)]])
+    origin = np.array(shift_px) + turn @ (axis_offset_px, 0)
+    image = np.zeros(shape)
+    for solid in specimen.solids:
+        rows, columns = _footprint(solid, cos, sin, turn, origin, shape)
+        n_rays = max(1, (columns.stop - columns.start) * oversampling**2)
+        step = max(1, RAYS_AT_ONCE // n_rays)
+        u = _rays(columns, shape[1], oversampling) - origin[0]
+        for start in range(rows.start, rows.stop, step):
+            band = slice(start, min(start + step, rows.stop))
+            v = _rays(band, shape[0], oversampling)[:, None] - origin[1]
+            p, y = turn[0, 0] * u + turn[1, 0] * v, turn[0, 1] * u + turn[1, 1] * v
+            first, last = solid.interval(p, y, cos=cos, sin=sin)
+            paths = np.maximum(last - first, 0).reshape(
+                band.stop - band.start, oversampling, columns.stop - columns.start, oversampling
+            )
+            image[band, columns] += solid.density * paths.mean(axis=(1, 3))
+    return image.astype(np.float32)
+
+
+def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:
+    """Return the order in which a dose-symmetric scheme takes the views.
+
+    Parameters
+    ----------
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees, rising.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), intp
+        Indices of the views in the order of acquisition: the least tilted, then one to either side,
+        changing sides as 0, +, −, −, +, +, …; the longer side is finished alone.
+
+    Raises
+    ------
+    UsageError
+        When the angles do not rise.
+
+    References
+    ----------
+    W. J. H. Hagen, W. Wan, J. A. G. Briggs, J. Struct. Biol. 197, 191 (2017),
+    doi:10.1016/j.jsb.2016.06.007.
+    """
+    angles = np.atleast_1d(np.asarray(tilt_deg, np.float64))
+    if angles.size == 0 or not (np.diff(angles) > 0).all():
+        raise UsageError("a dose-symmetric order needs tilt angles that rise; sort them first")
+    start = int(np.argmin(np.abs(angles)))
+    up, down = np.arange(start + 1, angles.size), np.arange(start - 1, -1, -1)
+    order = [np.array([start])]
+    for index in range(max(up.size, down.size)):
+        pair = (up, down) if index % 2 == 0 else (down, up)
+        order += [side[index : index + 1] for side in pair]
+    return np.concatenate(order)
+
+
+def _check(
+    nominal: Array, shape: tuple[int, int], *, pixel_A: float, drift_px: float, tilt_error_deg: float
+) -> None:
+    """Refuse what cannot be recorded."""
+    if nominal.ndim != 1 or nominal.size == 0 or not np.isfinite(nominal).all():
+        raise UsageError("tilt angles must be a list of finite numbers, one a view")
+    if min(shape) < 1:
+        raise UsageError(f"views of {shape[1]} × {shape[0]} px are empty; use positive sizes")
+    if not 0 < pixel_A < np.inf:
+        raise UsageError(f"a pixel of {pixel_A} Å has no area; use a positive size")
+    if not (0 <= drift_px < np.inf and 0 <= tilt_error_deg < np.inf):
+        raise UsageError(
+            f"drift {drift_px} px and tilt error {tilt_error_deg}° are sizes; use zero or positive numbers"
+        )
+
+
+def _electrons_per_unit(
+    specimen: Specimen, shape: tuple[int, int], incident: float, oversampling: int
+) -> float:
+    """Return the electrons that a density · pixel scatters of those that fall on a pixel."""
+    if not 0 < incident < np.inf:
+        raise UsageError("a dose must be positive to give an image; leave it out for one without noise")
+    brightest = float(project(specimen, 0.0, shape=shape, oversampling=oversampling).max())
+    if not brightest > 0:
+        raise UsageError("the untilted view shows nothing that scatters; use a larger field of view")
+    return SCATTERED * incident / brightest
+
+
+def _rays(pixels: slice, n: int, oversampling: int) -> Array:
+    """Return where the rays of some of ``n`` pixels are, from the centre of all."""
+    edge = pixels.start - 0.5 - centre(n)
+    count = (pixels.stop - pixels.start) * oversampling
+    rays: Array = edge + (np.arange(count) + 0.5) / oversampling
+    return rays
+
+
+def _footprint(
+    solid: Solid, cos: float, sin: float, turn: Array, origin: Array, shape: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of a view on which the box of a solid falls."""
+    x, y, z = np.array(np.meshgrid(*np.stack([solid.low, solid.high], axis=1), indexing="ij")).reshape(3, 8)
+    corners = turn @ np.stack([x * cos + z * sin, y]) + origin[:, None]
+    middle = np.array([[centre(shape[1])], [centre(shape[0])]])
+    low = np.floor((corners + middle + 0.5).min(axis=1))
+    high = np.ceil((corners + middle + 0.5).max(axis=1))
+    (left, right), (bottom, top) = np.clip(np.stack([low, high], axis=1), 0, [[shape[1]], [shape[0]]]).astype(
+        int
+    )
+    return slice(bottom, top), slice(left, right)

@@ -1,0 +1,153 @@
+"""Specimens of the kind that electron tomography of materials looks at."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.simulate.solids import Solid, Specimen, cone, ellipsoid, embed
+
+Array = NDArray[np.float64]
+Spheres = list[tuple[Array, float]]
+
+SUPPORT, METAL = 1.0, 4.0  # densities of the catalyst
+LAYERS = (0.3, 1.0, 0.5, 0.8)  # densities of the needle's layers, in turn
+PRECIPITATE = 1.6
+SMALLEST = 16
+
+
+def particle(size: int, rng: np.random.Generator) -> Specimen:
+    """Make a catalyst: an irregular support with metal particles on its surface and inside.
+
+    Parameters
+    ----------
+    size : int
+        Edge of the field in pixels, at least 16; all lengths scale with it.
+    rng : numpy.random.Generator
+        Source of shape, places and sizes.
+
+    Returns
+    -------
+    Specimen
+        Of three densities, 0, `SUPPORT` and `METAL`. Its 15 to 40 metal spheres do not touch; their radii
+        are 1.2 % to 3.5 % of the size. It stays 0.1 of the size away from the field's edge at every tilt.
+
+    Raises
+    ------
+    UsageError
+        When the size is below 16.
+    """
+    _check(size)
+    radii = size * rng.uniform(0.24, 0.34, 3)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    support = ellipsoid((0, 0, 0), radii, density=SUPPORT, rotation=turn)
+    for _ in range(6):
+        facet = _direction(rng)
+        support = support.cut(facet, high=rng.uniform(0.8, 0.95) * _surface(support, facet))
+    solids, placed = [support], Spheres()
+    for index in range(int(rng.integers(15, 41))):
+        radius = size * rng.uniform(0.012, 0.035)
+        while True:
+            outwards = _direction(rng)
+            surface = _surface(support, outwards)
+            inside, above = 0.85 * np.cbrt(rng.uniform()) * surface, surface + radius * rng.uniform(-0.5, 0.6)
+            middle = outwards * (inside if index % 3 == 0 else above)
+            if _is_free(middle, radius, placed):
+                break
+        placed.append((middle, radius))
+        solids += embed([support], ellipsoid(middle, radius, density=METAL))
+    return Specimen(tuple(solids))
+
+
+def needle(size: int, rng: np.random.Generator) -> Specimen:
+    """Make a tapered needle along the tilt axis, with flat layers, a few voids and precipitates.
+
+    Parameters
+    ----------
+    size : int
+        Edge of the field in pixels, at least 16; all lengths scale with it.
+    rng : numpy.random.Generator
+        Source of the layers, their direction and the inclusions.
+
+    Returns
+    -------
+    Specimen
+        A cone with a round tip at 0.4 of the size above the centre, which goes on below the field. Its
+        layers, every other one thin, are within 26° of perpendicular to z, and so are straight lines in a
+        slice perpendicular to the tilt axis.
+
+    Raises
+    ------
+    UsageError
+        When the size is below 16.
+    """
+    _check(size)
+    radius, slope, tip = 0.2 * size, -0.12, 0.4 * size
+    shaft, cap = _tapered(radius, slope, tip=tip, bottom=-1.5 * size)
+    turn, lean = np.deg2rad(rng.uniform((-25, -4), (25, 4)))
+    normal = np.array([np.sin(turn) * np.cos(lean), np.sin(lean), np.cos(turn) * np.cos(lean)])
+    bounds = _layer_bounds(size, rng)
+    layers = [
+        replace(part.cut(normal, *bounds[index : index + 2]), density=LAYERS[index % len(LAYERS)])
+        for part in (shaft, cap)
+        for index in range(len(bounds) - 1)
+    ]
+    solids, placed = list(layers), Spheres()
+    for index in range(int(rng.integers(6, 13))):
+        radii = size * rng.uniform(0.012, 0.035, 3)
+        while True:
+            y, angle = rng.uniform(-0.45 * size, tip - radius), rng.uniform(0, 2 * np.pi)
+            room = radius + slope * y - 1.2 * radii.max()
+            off_axis = room * np.sqrt(rng.uniform())
+            middle = np.array([off_axis * np.cos(angle), y, off_axis * np.sin(angle)])
+            if _is_free(middle, radii.max(), placed):
+                break
+        placed.append((middle, radii.max()))
+        solids += embed(layers, ellipsoid(middle, radii, density=PRECIPITATE if index % 2 else 0.0))
+    return Specimen(tuple(solids))
+
+
+def _check(size: int) -> None:
+    """Refuse sizes at which nothing can be seen."""
+    if size < SMALLEST:
+        raise UsageError(f"a specimen of {size} px shows nothing; use a size of at least {SMALLEST} px")
+
+
+def _direction(rng: np.random.Generator) -> Array:
+    """Draw a direction, all being equally likely."""
+    vector = rng.normal(size=3)
+    return vector / float(np.linalg.norm(vector))
+
+
+def _surface(body: Solid, direction: Array) -> float:
+    """Return how far the surface is from the centre along a direction, for a body centred there."""
+    distances = [1 / np.sqrt(direction @ quadric[:3, :3] @ direction) for quadric in body.quadrics]
+    distances += [high / (normal @ direction) for normal, _, high in body.slabs if normal @ direction > 0]
+    return float(min(distances))
+
+
+def _is_free(middle: Array, radius: float, placed: Spheres) -> bool:
+    """Return whether a sphere keeps clear of those placed, by half its radius."""
+    return all(np.linalg.norm(middle - other) > 1.5 * radius + taken for other, taken in placed)
+
+
+def _tapered(radius: float, slope: float, *, tip: float, bottom: float) -> tuple[Solid, Solid]:
+    """Return a cone and the sphere that goes on smoothly from it to the tip, cut where they touch."""
+    stretch = np.sqrt(1 + slope**2)
+    cap_radius = (radius + slope * tip) / (stretch + slope)
+    middle = tip - cap_radius
+    seam = middle - slope * cap_radius / stretch
+    cap = ellipsoid((0, middle, 0), cap_radius).cut((0, 1, 0), low=seam)
+    return cone(radius, slope, bottom=bottom, top=seam), cap
+
+
+def _layer_bounds(size: int, rng: np.random.Generator) -> list[float]:
+    """Draw where layers begin and end along their normal; the outermost have no end."""
+    bounds = [-np.inf]
+    position = -0.19 * size
+    while position < 0.19 * size:
+        bounds.append(position)
+        thick = len(bounds) % 2
+        position += size * (rng.uniform(0.05, 0.1) if thick else rng.uniform(0.012, 0.03))
+    return [*bounds, np.inf]

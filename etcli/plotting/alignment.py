@@ -1,0 +1,137 @@
+"""Pictures that show whether a tilt series is aligned."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, Scale, contrast, show, styled
+
+NAMED = 12  # doubtful views named in the legend
+
+
+@styled
+def registration(
+    tilt_deg: ArrayLike,
+    shift_px: NDArray[np.float64],
+    *,
+    quality: ArrayLike | None = None,
+    doubtful: ArrayLike | None = None,
+    quality_label: str = "correlation",
+) -> Figure:
+    """Draw the shifts of the views, how well they matched, and which to look at.
+
+    Parameters
+    ----------
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees, any order.
+    shift_px : ndarray of shape (n_views, 2)
+        Shift (x, y) of each view in pixels.
+    quality : array_like of shape (n_views,), optional
+        How well each view matched.
+    doubtful : array_like of bool of shape (n_views,), optional
+        Views to mark; they are named by their number in the file, from 1.
+    quality_label : str
+        What the quality is.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Shifts above, the quality below.
+    """
+    order = np.argsort(tilt_deg, kind="stable")
+    angles = np.asarray(tilt_deg, np.float64)[order]
+    marked = np.zeros(len(order), bool) if doubtful is None else np.asarray(doubtful, bool)[order]
+    n_panels = 1 if quality is None else 2
+    figure = Figure(figsize=(WIDTH_IN, 2.2 + 1.8 * n_panels), layout="constrained")
+    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False, height_ratios=(3, 2)[:n_panels])[:, 0]
+    shifts = np.asarray(shift_px, np.float64)[order]
+    for column, (name, colour) in enumerate((("x", BLUE), ("y", ORANGE))):
+        panels[0].plot(angles, shifts[:, column], "o-", color=colour, label=f"shift in {name}")
+    panels[0].set_ylabel("shift (px)")
+    if quality is not None:
+        panels[1].plot(angles, np.asarray(quality, np.float64)[order], "o-", color=GREY)
+        panels[1].set_ylabel(quality_label)
+    for axes in panels:
+        axes.grid(axis="y")
+        for angle in angles[marked]:
+            axes.axvline(angle, color=RED, linewidth=0.8, dashes=(3, 2), zorder=0)
+    if marked.any():
+        names = ", ".join(str(index + 1) for index in np.sort(order[marked])[:NAMED])
+        names += ", …" if marked.sum() > NAMED else ""
+        panels[0].plot([], [], color=RED, linewidth=0.8, dashes=(3, 2), label=f"doubtful views: {names}")
+    panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
+    panels[-1].set_xlabel("tilt angle (°)")
+    return figure
+
+
+@styled
+def tilt_axis(
+    y_px: ArrayLike,
+    axis_px: ArrayLike,
+    fitted_px: ArrayLike,
+    *,
+    slices: NDArray[Any] | None = None,
+    slice_rows: ArrayLike = (),
+    pixel_A: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw where the tilt axis was found along itself, the line through it, and slices to judge it by.
+
+    Parameters
+    ----------
+    y_px : array_like of shape (n,)
+        Rows at which the axis was measured, in pixels from the centre.
+    axis_px : array_like of shape (n,)
+        Where it was found, in pixels from the centre, to +x.
+    fitted_px : array_like of shape (n,)
+        The line through these places.
+    slices : ndarray of shape (n_slices, nz, nx), optional
+        Quick X–Z reconstructions: arcs and doubled edges in them tell of a wrong axis.
+    slice_rows : array_like of shape (n_slices,)
+        Rows of these slices, in pixels from the centre.
+    pixel_A : float, optional
+        Pixel size in Å of the slices.
+    title : str
+        The result in words.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Slices above; below, the axis and its residuals along y.
+    """
+    y, found, fitted = (np.asarray(values, np.float64) for values in (y_px, axis_px, fitted_px))
+    heights_in = [2.6]
+    if slices is not None:
+        heights_in.insert(0, min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.5)
+    figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
+    grid = figure.add_gridspec(len(heights_in), 1, height_ratios=heights_in)
+    if slices is not None:
+        panels = grid[0].subgridspec(1, len(slices)).subplots(squeeze=False)[0]
+        _draw_slices(panels, slices, slice_rows, pixel_A)
+    place, residual = grid[-1].subgridspec(1, 2).subplots(squeeze=False)[0]
+    place.plot(y, found, "o", color=BLUE, label="found")
+    place.plot(y, fitted, "-", color=ORANGE, label="line")
+    place.set(xlabel="y (px)", ylabel="tilt axis, x (px)")
+    place.legend()
+    residual.plot(y, found - fitted, "o", color=BLUE)
+    residual.axhline(0, color=ORANGE)
+    rms = float(np.sqrt(np.mean((found - fitted) ** 2)))
+    residual.set(xlabel="y (px)", ylabel="residual (px)", title=f"rms {rms:.3g} px")
+    for axes in (place, residual):
+        axes.grid()
+    place.set_title(title)
+    return figure
+
+
+def _draw_slices(panels: NDArray[Any], slices: NDArray[Any], rows: ArrayLike, pixel_A: float | None) -> None:
+    """Draw X–Z slices under one contrast."""
+    scale = Scale.of(slices.shape[2], pixel_A)
+    limits = contrast(slices)
+    axes: Axes
+    for axes, image, row in zip(panels, slices, np.asarray(rows), strict=True):
+        show(axes, image, scale, limits=limits, labels=("x", "z"))
+        axes.set_title(f"X–Z at y = {row:g} px".replace("-", "−"))
+        axes.label_outer(remove_inner_ticks=True)

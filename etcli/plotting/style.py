@@ -1,0 +1,247 @@
+"""How all pictures look, and how they are written."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import centre
+
+Parameters = ParamSpec("Parameters")
+
+WIDTH_IN, DPI = 8.0, 200
+# Colours that the colour-blind can tell apart: M. Okabe, K. Ito, Color Universal Design (2008).
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+FORMATS = ("png", "pdf", "svg")
+STYLE = {
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.prop_cycle": f"cycler('color', {[BLUE, ORANGE, GREEN, RED, GREY]})",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "image.cmap": "gray",
+    "image.origin": "lower",
+    "svg.hashsalt": "etcli",
+    "pdf.fonttype": 42,
+}
+
+
+def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Draw under the suite's style, whatever the caller's settings are.
+
+    Parameters
+    ----------
+    draw : callable
+        Returns a figure.
+
+    Returns
+    -------
+    callable
+        The same function.
+    """
+
+    @wraps(draw)
+    def inner(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+class Scale(NamedTuple):
+    """Length of a pixel in the unit that suits a picture."""
+
+    step: float
+    unit: str
+
+    @classmethod
+    def of(cls, n_px: int, pixel_A: float | None) -> "Scale":
+        """Choose the unit for a picture ``n_px`` wide: px when the pixel is unknown, else Å, nm or µm."""
+        if pixel_A is None:
+            return cls(1.0, "px")
+        for unit, in_A in (("µm", 1e4), ("nm", 10.0)):
+            if n_px * pixel_A >= 2 * in_A:
+                return cls(pixel_A / in_A, unit)
+        return cls(pixel_A, "Å")
+
+    def extent(self, n: int) -> tuple[float, float]:
+        """Return where ``n`` pixels begin and end, from their centre."""
+        return -(centre(n) + 0.5) * self.step, (centre(n) + 0.5) * self.step
+
+
+def contrast(images: ArrayLike) -> tuple[float, float]:
+    """Return the grey levels between which a picture is shown.
+
+    Parameters
+    ----------
+    images : array_like
+        Values; those that are not finite are left out, large arrays are sampled.
+
+    Returns
+    -------
+    tuple of float
+        Black and white level; they differ, also for a constant image.
+
+    Notes
+    -----
+    Black is the percentile 0.5. White is the percentile 99.95, so that few and small bright particles
+    keep their grey, unless that is more than five times as far from black as the percentile 99.5 is:
+    then the brightest are spikes, and this one is white.
+    """
+    values = np.asarray(images)
+    values = values.reshape(-1)[:: max(1, values.size // 1_000_000)]
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    black, usual, rare = (float(level) for level in np.percentile(values, [0.5, 99.5, 99.95]))
+    white = rare if rare - black <= 5 * (usual - black) else usual
+    if white <= black:
+        black, white = float(values.min()), float(values.max())
+    return black, white if white > black else black + 1.0
+
+
+def show(
+    axes: Axes,
+    image: NDArray[Any],
+    scale: Scale,
+    *,
+    limits: tuple[float, float],
+    labels: tuple[str, str] | None = None,
+    cmap: str = "gray",
+) -> Any:
+    """Draw an image with row 0 at the bottom and the coordinates of its centre zero.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    image : ndarray of shape (ny, nx)
+        Grey levels.
+    scale : Scale
+        Length of a pixel.
+    limits : tuple of float
+        Black and white level.
+    labels : tuple of str, optional
+        Names of the horizontal and the vertical direction; without them the axes have no ticks.
+    cmap : str
+        Colour map.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+        What a colour bar belongs to.
+    """
+    ny, nx = image.shape
+    drawn = axes.imshow(
+        image,
+        cmap=cmap,
+        vmin=limits[0],
+        vmax=limits[1],
+        extent=(*scale.extent(nx), *scale.extent(ny)),
+        interpolation_stage="data",
+    )
+    axes.spines[:].set_visible(False)
+    if labels is None:
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.set(xlabel=f"{labels[0]} ({scale.unit})", ylabel=f"{labels[1]} ({scale.unit})")
+    return drawn
+
+
+def scale_bar(axes: Axes, nx: int, scale: Scale) -> None:
+    """Draw a bar of 1, 2 or 5 units, a fifth of the image or a little less, at the lower right.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Holds an image drawn by `show`.
+    nx : int
+        Its width in pixels.
+    scale : Scale
+        Length of a pixel; nothing is drawn when its unit is the pixel.
+    """
+    if scale.unit == "px":
+        return
+    width = nx * scale.step
+    decade = 10.0 ** np.floor(np.log10(width / 4))
+    length = decade * max(factor for factor in (1, 2, 5) if factor * decade <= width / 4 * (1 + 1e-9))
+    right, bottom = scale.extent(nx)[1] - 0.04 * width, axes.get_ylim()[0] + 0.04 * width
+    axes.add_patch(
+        Rectangle(
+            (right - length, bottom),
+            length,
+            0.014 * width,
+            facecolor="white",
+            edgecolor="black",
+            linewidth=0.4,
+        )
+    )
+    axes.text(
+        right,
+        bottom + 0.025 * width,
+        f"{length:g} {scale.unit}",
+        color="white",
+        ha="right",
+        va="bottom",
+        path_effects=outlined(),
+    )
+
+
+def outlined() -> list[Any]:
+    """Return the effect that keeps white text readable on any grey.
+
+    Returns
+    -------
+    list
+        Path effects of matplotlib.
+    """
+    return [withStroke(linewidth=1.5, foreground="black")]
+
+
+def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) -> None:
+    """Write a figure; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to write.
+    target : Path or binary file
+        Where to write.
+    form : {"png", "pdf", "svg"}, optional
+        Format; by default the suffix of the path.
+
+    Raises
+    ------
+    UsageError
+        When the format is none of these.
+    """
+    if form is None:
+        form = target.suffix[1:].lower() if isinstance(target, Path) else ""
+    if form not in FORMATS:
+        raise UsageError(f"cannot draw a picture of format {form!r}; end its name in .{', .'.join(FORMATS)}")
+    clock = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[form]
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(target, format=form, metadata={clock: None})

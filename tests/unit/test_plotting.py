@@ -1,0 +1,303 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from etcli.core.errors import UsageError
+from etcli.plotting.alignment import registration, tilt_axis
+from etcli.plotting.curves import error_curve, fsc_curve, histogram
+from etcli.plotting.movie import movie, rotating
+from etcli.plotting.slices import maximum_projection, montage, orthoslices, side_by_side, sinogram
+from etcli.plotting.style import contrast, save
+
+
+def drawn_white(figure: Figure, axes: Axes) -> tuple[np.ndarray, np.ndarray]:
+    """Data coordinates (x, y) of the white pixels inside axes, as rendered."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
+    box = axes.get_window_extent()
+    rows, columns = np.nonzero(pixels.min(axis=2) > 200)
+    inside = (columns > box.x0) & (columns + 1 < box.x1) & (rows > box.y0) & (rows + 1 < box.y1)
+    points = np.stack([columns[inside] + 0.5, rows[inside] + 0.5], axis=1)
+    x, y = axes.transData.inverted().transform(points).T
+    return x, y
+
+
+def bright_block(shape: tuple[int, int, int], at: tuple[int, int, int]) -> np.ndarray:
+    volume = np.zeros(shape, np.float32)
+    volume[tuple(slice(i - 2, i + 3) for i in at)] = 1
+    return volume
+
+
+def test_orthoslices_show_each_voxel_at_its_place() -> None:
+    figure = orthoslices(bright_block((40, 60, 50), (10, 42, 15)), pixel_A=None, at=(10, 42, 15))
+    x, y, z = 15 - 24.5, 42 - 29.5, 10 - 19.5
+    for axes, expected in zip(figure.axes, ((x, y), (z, y), (x, z)), strict=False):
+        across, upwards = drawn_white(figure, axes)
+        assert (across.mean(), upwards.mean()) == pytest.approx(expected, abs=0.3)
+        assert np.ptp(across) == pytest.approx(5, abs=0.4)
+    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["X–Y, z 11 of 40", "X–Z, y 43 of 60"]
+    assert figure.axes[1].get_title(loc="right") == "Z–Y, x 16 of 50"
+
+
+def test_orthoslices_of_a_known_pixel_are_in_nanometres() -> None:
+    figure = orthoslices(bright_block((40, 60, 50), (10, 42, 15)), pixel_A=4.0, at=(10, 42, 15))
+    across, upwards = drawn_white(figure, figure.axes[2])
+    assert (across.mean(), upwards.mean()) == pytest.approx((0.4 * -9.5, 0.4 * -9.5), abs=0.12)
+    assert figure.axes[2].get_xlabel() == "x (nm)" and figure.axes[2].get_ylabel() == "z (nm)"
+
+
+def test_orthoslices_join_at_one_scale() -> None:
+    figure = orthoslices(bright_block((20, 60, 50), (10, 42, 15)))
+    xy, zy, xz = (axes.get_window_extent() for axes in figure.axes[:3])
+    assert xy.width / 50 == pytest.approx(zy.width / 20) == pytest.approx(xz.height / 20)
+    assert xy.height / 60 == pytest.approx(xy.width / 50) and zy.height == pytest.approx(xy.height)
+    assert xy.x0 == xz.x0 and xy.x1 < zy.x0 and xz.y1 < xy.y0
+    with pytest.raises(UsageError, match="no voxel"):
+        orthoslices(np.zeros((3, 4, 5)), at=(3, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("n_px", "pixel_A", "length", "label"),
+    [
+        (192, 5.0, 20.0, "20 nm"),
+        (192, 500.0, 2.0, "2 µm"),
+        (30, 0.5, 2.0, "2 Å"),
+        (80, 1.0, 2.0, "2 nm"),
+        (79, 1.0, 1.0, "1 nm"),
+    ],
+)
+def test_a_scale_bar_is_as_long_as_it_says(n_px: int, pixel_A: float, length: float, label: str) -> None:
+    figure = maximum_projection(np.full((2, n_px, n_px), 0.0), pixel_A=pixel_A)
+    axes = figure.axes[0]
+    (bar,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert bar.get_width() == pytest.approx(length)
+    assert [text.get_text() for text in axes.texts] == [label]
+    axes.texts[0].remove()
+    across, upwards = drawn_white(figure, axes)
+    unit = length / float(label.split()[0]) * {"Å": 1, "nm": 10, "µm": 1e4}[label.split()[1]]
+    assert np.ptp(across) * unit / pixel_A == pytest.approx(length * unit / pixel_A, abs=n_px / 200)
+    assert axes.get_xlim()[1] - axes.get_xlim()[0] == pytest.approx(n_px * pixel_A / unit)
+    assert upwards.max() < 0 < across.min()
+
+
+def test_without_a_pixel_size_there_is_no_scale_bar() -> None:
+    axes = maximum_projection(np.zeros((2, 20, 20))).axes[0]
+    assert not axes.patches and not axes.texts and axes.get_xlabel() == "x (px)"
+
+
+def test_contrast_keeps_small_particles_and_cuts_spikes() -> None:
+    image = np.random.default_rng(0).normal(1, 0.01, (200, 200))
+    image[:60] = 0
+    image[100:108, 100:108] = 4.0
+    assert contrast(image) == pytest.approx((0, 4), abs=0.03)
+    image[150, 150:158] = 1000.0
+    assert contrast(image) == pytest.approx((0, 4), abs=0.03)
+    image[150, 100:158] = 1000.0
+    assert contrast(image)[1] < 1.1
+
+
+def test_contrast_of_flat_and_damaged_images() -> None:
+    assert contrast(np.full((4, 4), 3.0)) == (3, 4)
+    assert contrast(np.full((4, 4), np.nan)) == (0, 1)
+    assert contrast([[np.nan, 1.0, 2.0, np.inf]]) == pytest.approx((1, 2), abs=0.01)
+
+
+def test_a_maximum_projection_shows_the_maximum_and_the_axis() -> None:
+    stack = np.zeros((3, 40, 40))
+    stack[0, 4:9, 30:35] = stack[2, 4:9, 10:15] = 1
+    figure = maximum_projection(stack, tilt_axis=(90.0, 6.0))
+    across, upwards = drawn_white(figure, figure.axes[0])
+    assert upwards.mean() == pytest.approx(6 - 19.5, abs=0.2)
+    assert across[across > 0].mean() == pytest.approx(32 - 19.5, abs=0.2)
+    assert across[across < 0].mean() == pytest.approx(12 - 19.5, abs=0.2)
+    (line,) = figure.axes[0].lines
+    (x0, y0), (x1, y1) = line.get_xy1(), line.get_xy2()
+    # The axis along −x (a quarter turn from +y), its offset along what was +x and is +y now.
+    assert (x1 - x0, y1 - y0) == pytest.approx((-1, 0)) and y0 == pytest.approx(6)
+
+
+def test_a_montage_has_a_panel_a_section_from_the_top_left() -> None:
+    stack = np.zeros((30, 20, 30), np.float32)
+    stack[7, 15:19, 3:7] = 1
+    figure = montage(stack, indices=[7, 3, 29], pixel_A=2.0)
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["8", "4", "30"]
+    assert len(figure.axes[0].patches) == 1 and not figure.axes[1].patches
+    figure.axes[0].texts[0].remove()
+    figure.axes[0].texts[0].remove()
+    figure.axes[0].patches[0].remove()
+    across, upwards = drawn_white(figure, figure.axes[0])
+    assert (across.mean(), upwards.mean()) == pytest.approx((0.2 * -10, 0.2 * 7), abs=0.08)
+    assert figure.axes[0].get_window_extent().y0 >= figure.axes[2].get_window_extent().y0
+    assert len(montage(stack).axes) == 20 and len(montage(stack[:3]).axes) == 3
+    with pytest.raises(UsageError, match="2 sections cannot have 1 labels"):
+        montage(stack, indices=[1, 2], labels=["one"])
+
+
+def test_a_sinogram_puts_every_view_at_its_angle() -> None:
+    row = np.arange(12.0).reshape(3, 4)
+    mesh = sinogram(row, [30.0, -20.0, 10.0], pixel_A=2.0).axes[0].collections[0]
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(3, 4), row[[1, 2, 0]])
+    corners = mesh.get_coordinates()
+    np.testing.assert_allclose(corners[:, 0, 1], [-35, -5, 20, 40])
+    np.testing.assert_allclose(corners[0, :, 0], [-4, -2, 0, 2, 4])
+    single = sinogram(row[:1], [5.0]).axes[0].collections[0]
+    np.testing.assert_allclose(single.get_coordinates()[:, 0, 1], [4.5, 5.5])
+
+
+def test_side_by_side_shares_contrast_and_subtracts_the_second() -> None:
+    first, second = np.zeros((6, 8)), np.full((6, 8), 2.0)
+    panels = side_by_side(first, second, titles=("a", "b"), difference=True).axes[:3]
+    images = [axes.images[0] for axes in panels]
+    assert images[0].get_clim() == images[1].get_clim()
+    np.testing.assert_array_equal(images[2].get_array(), -2)
+    assert images[2].get_clim()[0] == -images[2].get_clim()[1] <= -2
+    assert [axes.get_title() for axes in panels] == ["a", "b", "a − b"]
+    with pytest.raises(UsageError, match="shapes"):
+        side_by_side(first, second[1:])
+
+
+def test_registration_sorts_views_and_names_the_doubtful_as_in_the_file() -> None:
+    shifts = np.array([[3.0, -1.0], [1.0, -2.0], [2.0, -3.0]])
+    figure = registration(
+        [20.0, -10.0, 0.0], shifts, quality=[0.7, 0.9, 0.8], doubtful=np.array([True, False, True])
+    )
+    across, along = figure.axes[0].lines[:2]
+    assert across.get_label() == "shift in x" and along.get_label() == "shift in y"
+    np.testing.assert_array_equal(across.get_xydata(), [[-10, 1], [0, 2], [20, 3]])
+    np.testing.assert_array_equal(along.get_ydata(), [-2, -3, -1])
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [0.9, 0.8, 0.7])
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels[-1] == "doubtful views: 1, 3"
+    assert [line.get_xdata()[0] for line in figure.axes[1].lines[1:]] == [0, 20]
+    assert len(registration([0.0, 1.0], np.zeros((2, 2))).axes) == 1
+
+
+def test_tilt_axis_draws_residuals_and_slices_the_right_way_up() -> None:
+    slices = np.zeros((3, 30, 40), np.float32)
+    slices[1, 3:8, 30:35] = 1
+    y = np.array([-10.0, 0.0, 10.0])
+    figure = tilt_axis(y, [1.0, 2.5, 3.0], [1.0, 2.0, 3.0], slices=slices, slice_rows=[-9, 0, 9])
+    across, upwards = drawn_white(figure, figure.axes[1])
+    assert (across.mean(), upwards.mean()) == pytest.approx((32 - 19.5, 5 - 14.5), abs=0.3)
+    assert figure.axes[0].get_title() == "X–Z at y = −9 px"
+    np.testing.assert_allclose(figure.axes[4].lines[0].get_xydata(), [[-10, 0], [0, 0.5], [10, 0]])
+    assert len(tilt_axis(y, y, y).axes) == 2
+
+
+def test_error_curves_are_logarithmic_when_that_helps() -> None:
+    steep = error_curve([1, 2, 3], [1.0, 0.1, 0.01], chosen=2)
+    assert steep.axes[0].get_yscale() == "log" and steep.axes[0].lines[1].get_xdata()[0] == 2
+    assert error_curve([1, 2], [1.0, 0.5]).axes[0].get_yscale() == "linear"
+    assert error_curve([1, 2], {"a": [1.0, 0.0], "b": [100.0, 1.0]}).axes[0].get_yscale() == "linear"
+
+
+def test_a_histogram_counts_every_finite_value_once() -> None:
+    values = np.array([[0.0, 0.1, 4.0], [np.nan, 4.0, 2.0]])
+    axes = histogram({"a": values, "b": [1.0]}, n_bins=8).axes[0]
+    first, second = (patch.get_data() for patch in axes.patches)
+    assert first.values.tolist() == [2, 0, 0, 0, 1, 0, 0, 2] and second.values.sum() == 1
+    np.testing.assert_array_equal(first.edges, np.linspace(0, 4, 9))
+
+
+def test_fsc_names_the_period_at_which_it_falls() -> None:
+    frequency = np.linspace(0, 0.5, 6)
+    axes = fsc_curve(frequency, {"halves": [1, 0.9, 0.7, 0.3, 0.1, 0.0]}, pixel_A=3.0).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [f"halves, 1.2 nm (0.5), {0.3 / 0.3785:.3g} nm (0.143)"]
+    assert axes.get_xlabel() == "spatial frequency (1/nm)"
+    assert axes.get_xlim()[1] == pytest.approx(0.5 / 0.3)
+    flat = fsc_curve(frequency, {"same": np.ones(6)}).axes[0]
+    assert [text.get_text() for text in flat.get_legend().get_texts()] == ["same"]
+
+
+@pytest.mark.parametrize("form", ["png", "pdf", "svg"])
+def test_pictures_repeat_byte_by_byte_whatever_the_settings(form: str) -> None:
+    def written() -> bytes:
+        stream = io.BytesIO()
+        save(montage(np.arange(48.0).reshape(3, 4, 4), pixel_A=1.0), stream, form=form)
+        return stream.getvalue()
+
+    first = written()
+    with matplotlib.rc_context({"font.size": 30, "image.origin": "upper", "svg.hashsalt": "other"}):
+        assert written() == first
+    assert b"Date" not in first and len(first) > 1000
+
+
+def test_pictures_are_1600_pixels_wide_in_the_format_of_their_suffix(tmp_path: Path) -> None:
+    figure = error_curve([1, 2], [1.0, 2.0])
+    save(figure, tmp_path / "a.PNG")
+    with Image.open(tmp_path / "a.PNG") as image:
+        assert image.format == "PNG" and image.width == 1600
+    save(figure, tmp_path / "a.part", form="pdf")
+    assert (tmp_path / "a.part").read_bytes().startswith(b"%PDF")
+    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg"):
+        save(figure, tmp_path / "a.jpg")
+
+
+def test_a_turning_volume_follows_the_convention() -> None:
+    volume = np.full((30, 20, 26), 0.5, np.float32)
+    volume[20:23, 4:7, 8:11] = 3.0  # about (x, y, z) = (−3.5, −4.5, 6.5)
+    frames = list(rotating(volume, n_frames=8))
+    for frame, angle in zip(frames, np.arange(8) * np.pi / 4, strict=True):
+        weight = np.clip(frame.astype(np.float64) - 1, 0, None)
+        rows, columns = np.indices(frame.shape)
+        p = (weight * columns).sum() / weight.sum() - (frame.shape[1] - 1) / 2
+        assert p == pytest.approx(-3.5 * np.cos(angle) + 6.5 * np.sin(angle), abs=0.1)
+        assert (weight * rows).sum() / weight.sum() == pytest.approx(5, abs=1e-6)
+    assert min(frame.min() for frame in frames) == 0.5
+
+
+def test_a_large_volume_is_binned_about_its_centre_to_turn() -> None:
+    volume = np.zeros((5, 601, 7), np.float32)
+    volume[:, 300, :] = 9.0
+    frame = next(rotating(volume))
+    assert frame.shape[0] == 200 and frame[99].max() == 0
+    assert frame.argmax(axis=0).max() == 100 and frame.max() == pytest.approx(3)
+
+
+def test_a_movie_has_its_frames_the_right_way_up() -> None:
+    frames = np.zeros((3, 40, 60), np.float32)
+    for index in range(3):
+        frames[index, :10, index * 20 : index * 20 + 20] = 5.0
+    stream = io.BytesIO()
+    movie(iter(frames), stream, fps=4, limits=(0.0, 5.0))
+    with Image.open(stream) as image:
+        assert image.n_frames == 3 and image.info["duration"] == 250 and image.info["loop"] == 0
+        scale = image.width // 60
+        assert image.size == (60 * scale, 40 * scale) and image.width >= 384
+        for index in range(3):
+            image.seek(index)
+            grey = np.asarray(image.convert("L"))[scale // 2 :: scale, scale // 2 :: scale]
+            np.testing.assert_array_equal(grey, frames[index, ::-1] * 51)
+    again = io.BytesIO()
+    movie(list(frames), again, fps=4, limits=(0.0, 5.0))
+    assert again.getvalue() == stream.getvalue()
+
+
+def test_movies_that_cannot_be_shown_are_refused() -> None:
+    with pytest.raises(UsageError, match="at least one frame"):
+        movie([], io.BytesIO())
+    with pytest.raises(UsageError, match="100 frames a second"):
+        movie([np.zeros((4, 4))], io.BytesIO(), fps=100)
+
+
+def test_plotting_never_touches_pyplot() -> None:
+    code = (
+        "import sys, numpy, etcli.plotting.alignment, etcli.plotting.curves, etcli.plotting.movie\n"
+        "from etcli.plotting.slices import orthoslices\n"
+        "from etcli.plotting.style import save\n"
+        "import io; save(orthoslices(numpy.zeros((4, 4, 4))), io.BytesIO(), form='png')\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
