@@ -73,7 +73,8 @@ def orthoslices(
         axes = figure.add_axes(box)
         drawn = show(axes, image, scale, limits=limits, labels=labels, cmap=cmap)
         axes.set_title(title, loc="right" if box is boxes[1] else "left")
-        axes.locator_params(axis="x", nbins=max(1, round(box[2] * figure.get_figwidth() / 0.6)))
+        roomy = max(1, round(box[2] * figure.get_figwidth() / 0.6))
+        axes.locator_params(axis="x", nbins=roomy, min_n_ticks=1)
         left, bottom = scale.extent(image.shape[1])[0], scale.extent(image.shape[0])[0]
         axes.axvline(left + (column + 0.5) * scale.step, color=ORANGE, linewidth=0.5, alpha=0.7)
         axes.axhline(bottom + (row + 0.5) * scale.step, color=ORANGE, linewidth=0.5, alpha=0.7)

@@ -116,15 +116,16 @@ def test_contrast_of_flat_and_damaged_images() -> None:
 def test_a_maximum_projection_shows_the_maximum_and_the_axis() -> None:
     stack = np.zeros((3, 40, 40))
     stack[0, 4:9, 30:35] = stack[2, 4:9, 10:15] = 1
-    figure = maximum_projection(stack, tilt_axis=(90.0, 6.0))
+    figure = maximum_projection(stack, tilt_axis=(30.0, 6.0))
     across, upwards = drawn_white(figure, figure.axes[0])
     assert upwards.mean() == pytest.approx(6 - 19.5, abs=0.2)
     assert across[across > 0].mean() == pytest.approx(32 - 19.5, abs=0.2)
     assert across[across < 0].mean() == pytest.approx(12 - 19.5, abs=0.2)
     (line,) = figure.axes[0].lines
     (x0, y0), (x1, y1) = line.get_xy1(), line.get_xy2()
-    # The axis along −x (a quarter turn from +y), its offset along what was +x and is +y now.
-    assert (x1 - x0, y1 - y0) == pytest.approx((-1, 0)) and y0 == pytest.approx(6)
+    # Turned counter-clockwise the axis leans to −x, and what was +x for the offset has turned with it.
+    assert (x1 - x0, y1 - y0) == pytest.approx((-0.5, 0.75**0.5))
+    assert (x0, y0) == pytest.approx((6 * 0.75**0.5, 3))
 
 
 def test_a_montage_has_a_panel_a_section_from_the_top_left() -> None:

@@ -1,0 +1,134 @@
+"""Normalised back-projection, and the sums of the projection matrix that it shares with SIRT."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.projectors import Projector
+from etcli.core.projectors.slab import aligned_empty
+
+SMALLEST_SUM = 1e-6
+"""Path length in voxels below which a sum is rounding error."""
+GRAZING = 0.3
+"""Rays through less of a mask than this part of their view's median say little and would leave rings."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class InverseSums:
+    """Inverse row and column sums of a projection matrix, zero where a sum is zero.
+
+    Parameters
+    ----------
+    rows : ndarray, float32
+        1 / path length of every ray; the shape of a sinogram, or 1 slice of it for all.
+    columns : ndarray, float32
+        1 / sum of the weights of every voxel; the shape of a volume, or 1 slice of it for all.
+    """
+
+    rows: Array
+    columns: Array
+
+
+def inverse_sums(
+    projector: Projector, *, mask: NDArray[np.bool_] | None = None, one_slice: bool = False
+) -> InverseSums:
+    """Compute the inverse row and column sums of a projector.
+
+    Parameters
+    ----------
+    projector : Projector
+        Its geometry decides; any slab width gives the sums for all widths.
+    mask : ndarray of bool, optional
+        Voxels that may differ from zero, of the shape of the volume or of 1 slice for all, as in
+        ``(thickness, width, 1)``. The columns outside are taken out of the matrix, and so are the rays
+        whose sum is below 30 % of the median of their view.
+    one_slice : bool
+        Keep one slice of the last axis, which all slices of a slab share.
+
+    Returns
+    -------
+    InverseSums
+        Of the last axis 1 where `one_slice`.
+
+    Raises
+    ------
+    UsageError
+        When the mask has neither shape.
+    """
+    ones = np.ones(projector.domain_shape, np.float32)
+    if mask is not None:
+        check_shape("mask", mask.shape, projector.domain_shape)
+        ones *= mask
+    sums = projector.forward(ones)
+    if mask is not None:
+        _drop_grazing_rays(sums)
+    columns = projector.adjoint((sums > SMALLEST_SUM).astype(np.float32))
+    if mask is not None:
+        columns *= mask
+    lanes = slice(1 if one_slice else None)
+    return InverseSums(_inverse(sums[..., lanes]), _inverse(columns[..., lanes]))
+
+
+def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums | None = None) -> Array:
+    """Back-project views so that every voxel is a mean of the densities along its rays.
+
+    Parameters
+    ----------
+    projector : Projector
+        The geometry of the views.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    sums : InverseSums, optional
+        From `inverse_sums`, where one geometry serves many slabs.
+
+    Returns
+    -------
+    ndarray of shape ``projector.domain_shape``, float32
+        Density per voxel.
+
+    Notes
+    -----
+    x = C Aᵀ R y with the inverse sums R of the rows and C of the columns of the projection A; the first step
+    of SIRT.
+    """
+    sums = sums or inverse_sums(projector)
+    volume = projector.adjoint(np.multiply(sinogram, sums.rows, out=aligned_empty(sinogram.shape)))
+    volume *= sums.columns
+    return volume
+
+
+def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Refuse an array that has neither the expected shape nor that of one slice for all.
+
+    Parameters
+    ----------
+    name : str
+        What the array is, for the message.
+    shape, expected : tuple of int
+        Its shape, and the one it should have.
+
+    Raises
+    ------
+    UsageError
+        When it has not.
+    """
+    if shape not in (expected, (*expected[:-1], 1)):
+        raise UsageError(f"the {name} has the shape {shape}; {expected} is needed, or 1 for the last number")
+
+
+def _drop_grazing_rays(sums: Array) -> None:
+    """Set the sums of rays that meet little of a mask to zero."""
+    for view in sums:
+        met = view[view > SMALLEST_SUM]
+        if met.size:
+            view[view < GRAZING * np.median(met)] = 0
+
+
+def _inverse(sums: Array) -> Array:
+    """Return the reciprocal, contiguous, with zero for zero."""
+    inverse = np.zeros(sums.shape, np.float32)
+    return np.divide(1, sums, out=inverse, where=sums > SMALLEST_SUM)

@@ -1,0 +1,275 @@
+"""Filtered back-projection."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import SlabGeometry
+from etcli.core.projectors.slab import aligned_empty
+
+Array = NDArray[np.float32]
+Window = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""What the ramp is multiplied with, as a function of the frequency in cycles per pixel, 0 to 0.5."""
+
+FILTERS: Mapping[str, Window] = MappingProxyType(
+    {
+        "ram-lak": np.ones_like,
+        "shepp-logan": np.sinc,
+        "cosine": lambda f: np.cos(np.pi * f),
+        "hamming": lambda f: 0.54 + 0.46 * np.cos(2 * np.pi * f),
+        "hann": lambda f: 0.5 + 0.5 * np.cos(2 * np.pi * f),
+    }
+)
+"""Windows by name."""
+
+SAME_DEG = 0.01
+"""Views closer than this are several views of one direction."""
+WEDGE = 3.0
+"""A gap of so many typical increments is a missing wedge."""
+
+
+class Interpolator(Protocol):
+    """What filtered back-projection asks of a projector."""
+
+    @property
+    def geometry(self) -> SlabGeometry:
+        """Views and slice."""
+
+    def interpolate(self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None) -> Array:
+        """Sum the views at the detector position of every voxel."""
+
+
+def filtered_backprojection(
+    projector: Interpolator, sinogram: Array, *, window: str | Window = "ram-lak"
+) -> Array:
+    """Reconstruct by filtered back-projection.
+
+    Parameters
+    ----------
+    projector : Interpolator
+        The geometry of the views, any order and spacing.
+    sinogram : ndarray of shape (n_views, n_detector, n_slices), float32
+        Line integrals, in voxels. Beyond the detector they count as zero.
+    window : str or callable
+        One of `FILTERS`, or a function of the frequency such as `radial`.
+
+    Returns
+    -------
+    ndarray of shape (thickness, width, n_slices), float32
+        Density per voxel.
+
+    Raises
+    ------
+    UsageError
+        When no filter has that name.
+
+    Notes
+    -----
+    f(x, z) = Σ w_k q_k(x cos θ_k + z sin θ_k) with the filtered views q_k, interpolated linearly, and the
+    angles w_k that the views stand for (`view_weights`): the sum that approximates the integral over half
+    a turn. Where a wedge is missing, nothing is made up for it.
+
+    References
+    ----------
+    A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging, IEEE Press (1988), section 3.3.
+    """
+    filtered = filter_views(sinogram, window=window)
+    return projector.interpolate(filtered, view_weight=view_weights(projector.geometry.tilt_deg))
+
+
+def filter_views(sinogram: Array, *, window: str | Window = "ram-lak") -> Array:
+    """Filter views along the detector.
+
+    Parameters
+    ----------
+    sinogram : ndarray of shape (n_views, n_detector, n_slices), float32
+        Line integrals, in voxels.
+    window : str or callable
+        One of `FILTERS`, or a function of the frequency such as `radial`.
+
+    Returns
+    -------
+    ndarray of shape (n_views, n_detector, n_slices), float32
+        Filtered views, per pixel.
+
+    Raises
+    ------
+    UsageError
+        When no filter has that name.
+    """
+    n = sinogram.shape[1]
+    size = fft.next_fast_len(2 * n, real=True)
+    response = ramp(size, window=window).astype(np.float32)[:, None]
+    filtered = aligned_empty(sinogram.shape)
+    for view, out in zip(sinogram, filtered, strict=True):
+        spectrum = fft.rfft(view, size, axis=0)
+        spectrum *= response
+        out[:] = fft.irfft(spectrum, size, axis=0, overwrite_x=True)[:n]
+    return filtered
+
+
+def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
+    """Return the response of a ramp filter.
+
+    Parameters
+    ----------
+    size : int
+        Length of the transform, at least twice that of the data.
+    window : str or callable
+        One of `FILTERS`, or a function of the frequency such as `radial`.
+
+    Returns
+    -------
+    ndarray of shape (size // 2 + 1,), float64
+        The response at the frequencies of ``scipy.fft.rfft``, nearly |f| in cycles per pixel.
+
+    Raises
+    ------
+    UsageError
+        When no filter has that name.
+
+    Notes
+    -----
+    The ramp is sampled in real space, 1/4 at 0 and -1/(π m)² at odd m, which keeps the mean of what is
+    padded with zeros; |f| itself would not (Kak & Slaney, equation 61 of section 3.3).
+    """
+    if not callable(window) and window not in FILTERS:
+        raise UsageError(f"no filter named {window!r}; use one of {', '.join(FILTERS)}")
+    shape = window if callable(window) else FILTERS[window]
+    lag = np.minimum(np.arange(size), size - np.arange(size))
+    odd = lag % 2 == 1
+    kernel = np.zeros(size)
+    kernel[0] = 0.25
+    kernel[odd] = -1 / (np.pi * lag[odd]) ** 2
+    response: NDArray[np.float64] = fft.rfft(kernel).real * shape(fft.rfftfreq(size))
+    return response
+
+
+def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the angle that each view stands for.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Tilt angles in degrees, any order, any spacing.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), float64
+        Half the distance to both neighbouring directions, in radians; their sum is π, or the covered range
+        where a wedge is missing.
+
+    Notes
+    -----
+    Directions are equal modulo 180°; views of one direction share its weight. The largest gap is a missing
+    wedge when it is more than three times the median of the others; that median takes its place then, so
+    that the outermost views do not stand for the wedge.
+    """
+    angle = np.mod(tilt_deg, 180)
+    order = np.argsort(angle)
+    gap = np.diff(angle[order], prepend=angle[order[-1]] - 180)
+    first = gap > SAME_DEG
+    gap = gap[first]
+    direction = (np.cumsum(first) - 1) % gap.size
+    others = np.delete(gap, gap.argmax())
+    if others.size and gap.max() > WEDGE * np.median(others):
+        gap[gap.argmax()] = np.median(others)
+    share = (gap + np.roll(gap, -1)) / 2 / np.bincount(direction)
+    weights = np.empty(angle.size)
+    weights[order] = np.deg2rad(share[direction])
+    return weights
+
+
+def radial(cutoff: float, falloff: float) -> Window:
+    """Return IMOD's radial filter: the ramp to a cutoff, then a Gaussian.
+
+    Parameters
+    ----------
+    cutoff, falloff : float
+        End of the ramp and standard deviation of the Gaussian, in cycles per pixel.
+
+    Returns
+    -------
+    callable
+        For `filtered_backprojection`.
+
+    Raises
+    ------
+    UsageError
+        When one of them is not positive.
+
+    Notes
+    -----
+    The response is f up to c and c exp(-½ ((f - c) / s)²) beyond. IMOD 4.8 lacks the factor ½: its
+    falloff is √2 times ours.
+    """
+    if cutoff <= 0 or falloff <= 0:
+        raise UsageError(
+            f"a radial filter needs a positive cutoff and falloff, not {cutoff:g} and {falloff:g}"
+        )
+
+    def window(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+        beyond = np.maximum(frequency, cutoff)
+        return cutoff / beyond * np.exp(-0.5 * ((beyond - cutoff) / falloff) ** 2)
+
+    return window
+
+
+def hamming_like(start: float) -> Window:
+    """Return IMOD's Hamming-like filter.
+
+    Parameters
+    ----------
+    start : float
+        Where the ramp ends, in cycles per pixel, below 0.5.
+
+    Returns
+    -------
+    callable
+        For `filtered_backprojection`.
+
+    Raises
+    ------
+    UsageError
+        When the start is not between 0 and 0.5.
+    """
+    return radial(start, 0.438 * (0.5 - start))
+
+
+def sirt_like(iterations: int) -> Window:
+    """Return IMOD's filter that resembles the result of a number of SIRT iterations.
+
+    Parameters
+    ----------
+    iterations : int
+        The equivalent number of iterations.
+
+    Returns
+    -------
+    callable
+        For `filtered_backprojection`.
+
+    Raises
+    ------
+    UsageError
+        When there are no iterations.
+
+    Notes
+    -----
+    1 - (1 - α/f)^(N' + 0.3) for f > α = 0.00195, with N' = N to 15, then growing by 0.8 and beyond 30 by 0.6
+    an iteration.
+    """
+    if iterations < 1:
+        raise UsageError(f"a SIRT-like filter needs at least one iteration, not {iterations}")
+    alpha = 0.00195
+    power = 0.3 + min(iterations, 15) + 0.8 * np.clip(iterations - 15, 0, 15) + 0.6 * max(iterations - 30, 0)
+
+    def window(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1 - (1 - alpha / np.maximum(frequency, alpha)) ** power
+
+    return window

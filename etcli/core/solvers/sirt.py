@@ -1,0 +1,150 @@
+"""Simultaneous iterative reconstruction."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.jit import jit
+from etcli.core.projectors import Projector
+from etcli.core.projectors.slab import aligned_empty
+from etcli.core.solvers.backprojection import InverseSums, check_shape, inverse_sums
+
+Array = NDArray[np.float32]
+Callback = Callable[[int, float], None]
+
+
+def sirt(
+    projector: Projector,
+    sinogram: Array,
+    *,
+    iterations: int,
+    relaxation: float = 1.0,
+    lower: float = -np.inf,
+    upper: float = np.inf,
+    mask: NDArray[np.bool_] | None = None,
+    initial: Array | None = None,
+    sums: InverseSums | None = None,
+    callback: Callback | None = None,
+) -> Array:
+    """Reconstruct by SIRT: every iteration corrects all voxels by the mean residual of their rays.
+
+    Parameters
+    ----------
+    projector : Projector
+        The geometry of the views.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    iterations : int
+        Sweeps over all views.
+    relaxation : float
+        Factor ω of the correction, between 0 and 2.
+    lower, upper : float
+        Bounds of the density.
+    mask : ndarray of bool, optional
+        Voxels that may differ from zero, of the shape of the volume or of 1 slice for all, as in
+        ``(thickness, width, 1)``.
+    initial : ndarray of shape ``projector.domain_shape``, float32, optional
+        Where to start; zero by default. It is not changed.
+    sums : InverseSums, optional
+        ``inverse_sums(projector, mask=mask)``, where one geometry serves many slabs.
+    callback : callable, optional
+        Called as ``callback(k, norm)`` with the norm of y - A x after k iterations, for k from 0 to
+        ``iterations - 1``: it costs nothing, because the next iteration needs that residual.
+
+    Returns
+    -------
+    ndarray of shape ``projector.domain_shape``, float32
+        Density per voxel.
+
+    Raises
+    ------
+    UsageError
+        When a parameter is out of its range or an array has the wrong shape.
+
+    Notes
+    -----
+    x ← P(x + ω C Aᵀ R (y - A x)) with the inverse sums R of the rows and C of the columns of the projection
+    A, and P the clipping to the bounds and the mask. Without bounds it converges to the minimum of
+    ‖y - A x‖ weighted with R. The result of one slice depends neither on its neighbours in the slab nor on
+    the width of the slab.
+
+    References
+    ----------
+    P. Gilbert, J. Theor. Biol. 36 (1972) 105, doi:10.1016/0022-5193(72)90180-4.
+    J. Gregor, T. Benson, IEEE Trans. Med. Imaging 27 (2008) 918, doi:10.1109/TMI.2008.923696.
+    """
+    _check(projector, sinogram, iterations, relaxation, lower, upper, mask, initial)
+    sums = sums or inverse_sums(projector, mask=mask)
+    gain = np.float32(relaxation) * sums.columns
+    inside = np.ones(gain.shape, np.bool_) if mask is None else np.broadcast_to(mask, gain.shape)
+    volume = np.zeros(projector.domain_shape, np.float32) if initial is None else initial * inside
+    residual, correction = aligned_empty(projector.range_shape), aligned_empty(projector.domain_shape)
+    for k in range(iterations):
+        if k == 0 and initial is None:
+            residual[:] = 0
+        else:
+            projector.forward(volume, out=residual)
+        squared = _weigh_residual(_rows(sinogram, sums.rows), _rows(residual, sums.rows), sums.rows.ravel())
+        if callback:
+            callback(k, float(np.sqrt(squared)))
+        projector.adjoint(residual, out=correction)
+        _correct(
+            _rows(volume, gain), _rows(correction, gain), gain.ravel(), inside.ravel(),
+            np.float32(lower), np.float32(upper),
+        )  # fmt: skip
+    return volume
+
+
+def _rows(array: Array, shared: Array) -> Array:
+    """Return a view of the array with one row for every number that its slices share."""
+    return array.reshape(shared.size, -1)
+
+
+@jit
+def _weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
+    """Replace A x by R (y - A x) and return the squared norm of y - A x."""
+    n, width = projected.shape
+    squared = np.zeros(width)
+    for i in range(n):
+        for j in range(width):
+            difference = sinogram[i, j] - projected[i, j]
+            projected[i, j] = weight[i] * difference
+            squared[j] += difference * difference
+    return squared.sum()
+
+
+@jit
+def _correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
+    """Add the correction and clip, where the mask allows."""
+    n, width = volume.shape
+    for i in range(n):
+        if inside[i]:
+            for j in range(width):
+                volume[i, j] = min(max(volume[i, j] + gain[i] * correction[i, j], lower), upper)
+
+
+def _check(
+    projector: Projector,
+    sinogram: Array,
+    iterations: int,
+    relaxation: float,
+    lower: float,
+    upper: float,
+    mask: NDArray[np.bool_] | None,
+    initial: Array | None,
+) -> None:
+    """Refuse what cannot be meant."""
+    if iterations < 1:
+        raise UsageError(f"SIRT needs at least one iteration, not {iterations}")
+    if not 0 < relaxation < 2:
+        raise UsageError(f"SIRT diverges with a relaxation of {relaxation:g}; use one between 0 and 2")
+    if not lower <= upper:
+        raise UsageError(f"no density lies between {lower:g} and {upper:g}; the lower bound comes first")
+    if sinogram.shape != projector.range_shape:
+        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    if mask is not None:
+        check_shape("mask", mask.shape, projector.domain_shape)
+    if initial is not None and initial.shape != projector.domain_shape:
+        raise UsageError(f"the volume has the shape {initial.shape}; {projector.domain_shape} is needed")
