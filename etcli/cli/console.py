@@ -1,6 +1,7 @@
 """What the user sees: messages and progress on stderr, data on stdout."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,7 +48,7 @@ class Console:
 
     def data(self, values: Mapping[str, Any] | list[Any]) -> None:
         """Print one JSON object (or list) on stdout."""
-        click.echo(json.dumps(values, default=_plain, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False))
 
     @contextmanager
     def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
@@ -103,7 +104,11 @@ def _bar(what: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy scalars and arrays into what JSON knows."""
+    """Turn NumPy's types into what JSON knows; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -162,7 +162,8 @@ class Command(click.Command):
             ("Options", [*self.params[: self.own_params], *self.get_params(ctx)[len(self.params) :]]),
             ("Options of every command", self.params[self.own_params :]),
         ):
-            rows = [row for param in params if (row := param.get_help_record(ctx)) is not None]
+            options = [param for param in params if isinstance(param, click.Option)]
+            rows = [row for option in options if (row := option.get_help_record(ctx)) is not None]
             with formatter.section(title):
                 formatter.write_dl(rows)
 

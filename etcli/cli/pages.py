@@ -68,7 +68,7 @@ def _page(ctx: click.Context) -> str:
 def _options(ctx: click.Context) -> Iterator[str]:
     yield ".SH OPTIONS"
     for param in ctx.command.get_params(ctx):
-        record = param.get_help_record(ctx)
+        record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
         if record is not None:
             yield from (".TP", f"\\fB{_roff(record[0])}\\fR", _roff(" ".join(record[1].split())))
 

@@ -19,7 +19,8 @@ METRICS = ("nrmse", "psnr", "ssim", "fsc")
 
 @subcommand(
     "compare",
-    example="etcli compare volume.mrc truth.mrc\netcli compare --json --metric fsc --plot fsc.png even.mrc odd.mrc",
+    example="etcli compare volume.mrc truth.mrc\n"
+    "etcli compare --json --metric fsc --plot fsc.png even.mrc odd.mrc",
     references=(
         "Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13, 600 (2004): SSIM.",
         "Harauz & van Heel, Optik 73, 146 (1986): Fourier shell correlation.",
@@ -28,14 +29,26 @@ METRICS = ("nrmse", "psnr", "ssim", "fsc")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option(
-    "--metric", "metrics", type=click.Choice(METRICS), multiple=True, help="What to compute; may be repeated.  [default: all]"
+    "--metric",
+    "metrics",
+    type=click.Choice(METRICS),
+    multiple=True,
+    help="What to compute; may be repeated.  [default: all]",
 )
-@click.option("--fit-scale", is_flag=True, help="First bring A to the scale and level of B, by least squares.")
+@click.option(
+    "--fit-scale", is_flag=True, help="First bring A to the scale and level of B, by least squares."
+)
 @json_option
 @plot_option
 @pass_settings
 def command(
-    settings: Settings, a: str, b: str, metrics: tuple[str, ...], fit_scale: bool, as_json: bool, plot: str | None
+    settings: Settings,
+    a: str,
+    b: str,
+    metrics: tuple[str, ...],
+    fit_scale: bool,
+    as_json: bool,
+    plot: str | None,
 ) -> None:
     """Compare the volume or series A with the reference B.
 
@@ -60,7 +73,7 @@ def command(
         image = image * np.float32(scale) + np.float32(level)
         found |= {"scale": scale, "level": level}
     chosen = metrics or METRICS
-    simple: dict[str, Callable[["NDArray[Any]", "NDArray[Any]"], float]] = {
+    simple: dict[str, Callable[[Any, Any], float]] = {
         "nrmse": quality.nrmse,
         "psnr": quality.psnr,
         "ssim": quality.ssim,
@@ -76,7 +89,11 @@ def command(
     if as_json:
         settings.console.data(found | ({} if shells is None else _curve(shells)))
     else:
-        click.echo("\n".join(f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()))
+        click.echo(
+            "\n".join(
+                f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()
+            )
+        )
 
 
 def _resolutions(shells: "FSC") -> dict[str, float | None]:
@@ -103,6 +120,7 @@ def _picture(
     from etcli.plotting.slices import side_by_side
 
     if shells is not None:
-        return fsc_curve(shells.frequency_per_A, {names[0]: shells.correlation})
+        cycles = shells.frequency_per_A * (pixel_A or 1.0)
+        return fsc_curve(cycles, {f"{names[0]} against {names[1]}": shells.correlation}, pixel_A=pixel_A)
     middle = len(reference) // 2
     return side_by_side(image[middle], reference[middle], titles=names, pixel_A=pixel_A, difference=True)

@@ -1,1 +1,295 @@
 """``etcli recon``: reconstruct the volume."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etcli.cli.background import background_level
+from etcli.cli.inputs import open_input
+from etcli.cli.options import (
+    Settings,
+    background_option,
+    input_argument,
+    json_option,
+    mode_option,
+    output_argument,
+    pass_settings,
+    plot_option,
+    subcommand,
+    tilts_option,
+)
+from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.types import LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.slabs import Method
+
+FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+
+
+@subcommand(
+    "recon",
+    example="etcli recon --method sirt --iterations 50 --nonnegative aligned.mrc volume.mrc\n"
+    "etcli recon --method fbp --filter hann --thickness 80nm aligned.mrc volume.mrc",
+    references=(
+        "Gilbert, J. Theor. Biol. 36, 105 (1972): SIRT.",
+        "Kak & Slaney, Principles of Computerized Tomographic Imaging, chapter 3 (1988): FBP.",
+        "Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",
+    ),
+)
+@input_argument
+@output_argument
+@click.option(
+    "--method",
+    type=click.Choice(["sirt", "fbp", "bp"]),
+    default="sirt",
+    show_default=True,
+    help="Iterative, filtered or plain back-projection.",
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=30,
+    show_default=True,
+    help="Sweeps of sirt over all views.",
+)
+@click.option(
+    "--relaxation",
+    type=click.FloatRange(0, 2, min_open=True, max_open=True),
+    default=1.0,
+    help="Step of sirt.",
+)
+@click.option("--nonnegative", is_flag=True, help="Let sirt keep densities from going below zero.")
+@click.option(
+    "--filter",
+    "window",
+    type=click.Choice(FILTERS),
+    default=FILTERS[0],
+    show_default=True,
+    help="Filter of fbp.",
+)
+@click.option(
+    "--kernel", type=click.Choice(["linear", "strip"]), default="linear", show_default=True, help="Projector."
+)
+@click.option(
+    "--thickness", type=LENGTH_A, help="Extent along z, such as 80nm or 256px.  [default: as wide as a view]"
+)
+@click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]")
+@click.option(
+    "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
+)
+@click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
+@click.option("--slices", type=VIEWS, help="Rows of the views to reconstruct, counted from 1.")
+@background_option
+@click.option(
+    "--contrast",
+    type=click.Choice(["linear", "log"]),
+    default="linear",
+    show_default=True,
+    help="log: bright field, the logarithm of --background over the value is reconstructed.",
+)
+@click.option("--error-curve", metavar="FILE", help="Write the residual of every iteration of sirt as CSV.")
+@click.option(
+    "--orient",
+    type=click.Choice(["zyx", "imod"]),
+    default="zyx",
+    show_default=True,
+    help="Sections along z, or along y with z downwards as IMOD's tilt writes them.",
+)
+@tilts_option
+@json_option
+@plot_option
+@mode_option
+@pass_settings
+def command(
+    settings: Settings,
+    input: str,
+    output: str,
+    method: str,
+    iterations: int,
+    relaxation: float,
+    nonnegative: bool,
+    window: str,
+    kernel: str,
+    thickness: Length | None,
+    width: Length | None,
+    axis_offset: Length,
+    views: tuple[int, ...] | None,
+    slices: tuple[int, ...] | None,
+    background: float | str,
+    contrast: str,
+    error_curve: str | None,
+    orient: str,
+    tilts: str | None,
+    as_json: bool,
+    plot: str | None,
+    mode: int,
+) -> None:
+    """Reconstruct the volume of an aligned tilt series.
+
+    The tilt axis must be vertical and central, as tiltalign leaves it. The volume has the density that,
+    summed along a ray in voxels, gives the view. It is computed slab by slab under --memory.
+    """
+    import numpy as np
+
+    from etcli.core.errors import UsageError
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.jit import kernels_cached
+    from etcli.core.projectors.slab import SlabProjector
+    from etcli.core.slabs import plan_reconstruction, reconstruct
+    from etcli.io.save import Step, volume_writer
+
+    check_picture(plot)
+    if error_curve and method != "sirt":
+        raise UsageError(f"--error-curve: {method} has no iterations; use --method sirt")
+    stack = open_input(settings, input, tilts=tilts)
+    tilt_deg = stack.tilt_deg
+    if views:
+        chosen = checked_list(views, len(stack), "view")
+        stack, tilt_deg = stack.select(chosen), tilt_deg[chosen]
+    _, ny, nx = stack.shape
+    pixel_A = stack.known_pixel_A
+    rows = np.array(checked_list(slices, ny, "slice") if slices else range(ny))
+    geometry = SlabGeometry(
+        tilt_deg,
+        n_detector=nx,
+        thickness=_pixels(thickness, pixel_A, nx, "--thickness"),
+        width=_pixels(width, pixel_A, nx, "--width"),
+        axis_offset_px=axis_offset.px(pixel_A),
+    )
+    level = background_level(settings, stack, background)
+    if contrast == "log" and not level:
+        raise UsageError("--contrast log needs the level of the empty image; give it with --background")
+    solver = _method(method, geometry, kernel, iterations, relaxation, nonnegative, window)
+    plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
+    settings.console.note(
+        f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
+        f"{plan.working_bytes >> 20} MiB"
+    )
+    if not kernels_cached():
+        settings.console.report("compiling the projector for this machine, once")
+
+    def read_rows(y0: int, y1: int) -> Any:
+        values = stack.rows(rows[y0:y1])
+        if contrast == "linear":
+            return values
+        return np.log(np.float32(level) / np.maximum(values, np.float32(1e-6 * (level or 1))))
+
+    shape = (geometry.thickness, len(rows), geometry.width)
+    step = Step("recon", _summary(method, iterations, window, len(stack), level))
+    with settings.outputs() as outputs:
+        with (
+            volume_writer(
+                outputs,
+                output,
+                shape if orient == "zyx" else (shape[1], shape[0], shape[2]),
+                step=step,
+                pixel_A=pixel_A,
+                labels=stack.labels,
+                origin_A=(stack.origin_A[0], stack.origin_A[1] + rows[0] * pixel_A, stack.origin_A[2]),
+                mode=mode,
+            ) as writer,
+            settings.console.progress(len(rows), "reconstructing") as advance,
+        ):
+            residuals = reconstruct(
+                read_rows,
+                writer.write_rows if orient == "zyx" else partial(_write_imod, writer),
+                geometry,
+                solver,
+                plan=plan,
+                background=level if level and contrast == "linear" else 0.0,
+                make_projector=partial(SlabProjector, kernel=kernel),
+                progress=advance,
+            )
+        if error_curve:
+            _write_curve(outputs.path(error_curve), residuals)
+        if plot:
+            save_picture(outputs, plot, _picture(writer.path, orient, pixel_A))
+    if as_json:
+        settings.console.data(
+            {
+                "method": method,
+                "size": [shape[2], shape[1], shape[0]],
+                "pixel_A": pixel_A,
+                "n_views": len(stack),
+                "background": level,
+                "residuals": residuals,
+            }
+        )
+
+
+def _pixels(length: Length | None, pixel_A: float, default: int, name: str) -> int:
+    """Return an extent in whole pixels."""
+    if length is None:
+        return default
+    n = round(length.px(pixel_A))
+    if n < 1:
+        raise click.UsageError(
+            f"{name}: {length.value:g} {length.unit} is less than one pixel of {pixel_A:g} Å"
+        )
+    return n
+
+
+def _method(
+    name: str,
+    geometry: "SlabGeometry",
+    kernel: str,
+    iterations: int,
+    relaxation: float,
+    nonnegative: bool,
+    window: str,
+) -> "Method":
+    """Return the solver with its options."""
+    import numpy as np
+
+    from etcli.core.projectors.slab import WIDTHS, SlabProjector
+    from etcli.core.slabs import Method
+    from etcli.core.solvers.backprojection import backprojection, inverse_sums
+    from etcli.core.solvers.filtered_backprojection import filtered_backprojection
+    from etcli.core.solvers.sirt import sirt
+
+    if name == "fbp":
+        return Method(partial(filtered_backprojection, window=window), sinograms=3)
+    sums = inverse_sums(SlabProjector(geometry, n_slices=WIDTHS[0], kernel=kernel), one_slice=True)
+    if name == "bp":
+        return Method(partial(backprojection, sums=sums))
+    solve = partial(
+        sirt,
+        iterations=iterations,
+        relaxation=relaxation,
+        lower=0.0 if nonnegative else -np.inf,
+        sums=sums,
+    )
+    return Method(solve, iterative=True)
+
+
+def _summary(method: str, iterations: int, window: str, n_views: int, level: float | None) -> str:
+    """Say in a few words what was done."""
+    how = {"sirt": f"SIRT {iterations}", "fbp": f"FBP {window}", "bp": "BP"}[method]
+    return f"{how}, {n_views} views" + (f", background {level:.6g}" if level else "")
+
+
+def _write_imod(writer: Any, y0: int, block: Any) -> None:
+    """Write slices as sections along y whose rows run along -z."""
+    for k in range(block.shape[1]):
+        writer.write_section(y0 + k, block[::-1, k])
+
+
+def _write_curve(path: "Path", residuals: Any) -> None:
+    rows = [f"{k},{residual:.9g}" for k, residual in enumerate(residuals)]
+    path.write_text("\n".join(["iteration,residual", *rows]) + "\n", encoding="ascii")
+
+
+def _picture(path: "Path", orient: str, pixel_A: float) -> Any:
+    """Draw the three slices through the middle of the volume just written."""
+    from etcli.io.stack import open_stack
+    from etcli.plotting.slices import orthoslices
+
+    volume = open_stack(str(path)).images()
+    if orient == "imod":
+        volume = volume[:, ::-1].transpose(1, 0, 2)
+    return orthoslices(volume, pixel_A=pixel_A)

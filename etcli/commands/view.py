@@ -94,7 +94,7 @@ def _sinogram(stack: "Stack", row: int, cmap: str) -> "Figure":
 
     if row > stack.shape[1]:
         raise UsageError(f"--sinogram {row}: {stack.name} has {stack.shape[1]} rows; count from 1")
-    return sinogram(stack.rows(row - 1, row)[:, 0], stack.tilt_deg, pixel_A=stack.pixel_A, cmap=cmap)
+    return sinogram(stack.images()[:, row - 1], stack.tilt_deg, pixel_A=stack.pixel_A, cmap=cmap)
 
 
 def _slices(stack: "Stack", at: tuple[int, int, int] | None, cmap: str) -> "Figure":

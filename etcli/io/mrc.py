@@ -103,7 +103,9 @@ def _unpacked(file: IO[bytes], name: str) -> IO[bytes]:
     try:
         with gzip.open(file) if magic[:2] == b"\x1f\x8b" else bz2.open(file) as packed:
             shutil.copyfileobj(packed, plain, 1 << 20)
-    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+    except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a disk that is full, not data that is damaged
         raise DataError(f"{name}: compressed data is damaged ({error}); copy the file again") from error
     plain.seek(0)
     return plain
@@ -124,7 +126,7 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     if n_extended < 0:
         raise DataError(f"{name}: extended header of {n_extended} bytes; the header is damaged")
     warnings = []
-    if bytes(record["map"]) != b"MAP " and bytes(record["map"]).strip(b"\0"):
+    if bytes(record["map"])[:3] not in (b"MAP", b""):
         warnings.append("no MAP identifier")
     extra = raw[112:196]
     stamp, flags = np.frombuffer(raw, order + "i4", 2, 152)
@@ -156,20 +158,27 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
 
 def _in_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
     """Return the header in the byte order in which its mode and size make sense, whatever the stamp says."""
+    records = [(np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0], order) for order in "<>"]
     known = {*MODES, *REFUSED, FOUR_BIT}
-    for order in "<>":
-        record = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
-        if int(record["mode"]) in known and all(-1 < int(record[key]) < 1 << 20 for key in ("nx", "ny")):
-            return record, order
-    raise DataError(
-        f"{name}: not an MRC file, or one of an unknown mode; give an MRC, TIFF or other image file"
-    )
+    likely = [
+        (record, order)
+        for record, order in records
+        if int(record["mode"]) in known and all(-1 < int(record[key]) < 1 << 20 for key in ("nx", "ny"))
+    ]
+    if not likely:
+        raise DataError(
+            f"{name}: not an MRC file, or one of an unknown mode; give an MRC, TIFF or other image file"
+        )
+    # mode 0 is 0 in either order, but a size read in the wrong one has six digits
+    return min(likely, key=lambda found: int(found[0]["nx"]))
 
 
 def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[np.dtype[Any], str]:
     """Decide whether bytes are signed: by IMOD's stamp, else by the range that the header states."""
     if stamp == IMOD_STAMP:
         return np.dtype("i1" if flags & 1 else "u1"), ""
+    if lowest >= 0 and lowest <= highest < 128:
+        return np.dtype("i1"), ""
     unsigned = highest >= 128 and (lowest >= 0 or -lowest <= highest - 128)
     kind = "unsigned" if unsigned else "signed"
     return np.dtype("u1" if unsigned else "i1"), f"does not say whether its bytes are signed; read as {kind}"

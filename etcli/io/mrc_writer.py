@@ -95,7 +95,7 @@ class Statistics:
         """Take in a piece of any shape."""
         real = np.abs(values) if np.iscomplexobj(values) else values
         if self._n == 0:
-            self._shift = float(real.mean(dtype=np.float64))
+            self._shift = float(np.float32(real.mean(dtype=np.float64)))
         self._lowest = min(self._lowest, float(real.min()))
         self._highest = max(self._highest, float(real.max()))
         flat = real.reshape(-1)
@@ -128,11 +128,16 @@ class MrcWriter:
     """
 
     def __init__(self, path: Path, layout: MrcLayout) -> None:
+        self.path = path
         self.layout = layout
         self._statistics = Statistics()
-        self._file = path.open("wb", buffering=0)
         nz, ny, nx = layout.shape
-        os.posix_fallocate(self._file.fileno(), 0, layout.offset + nz * ny * nx * layout.dtype.itemsize)
+        self._file = path.open("wb", buffering=0)
+        try:
+            os.posix_fallocate(self._file.fileno(), 0, layout.offset + nz * ny * nx * layout.dtype.itemsize)
+        except OSError:
+            self._file.close()
+            raise
 
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write section ``z``, an array (ny, nx)."""

@@ -30,6 +30,9 @@ class Writer(Protocol):
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write section ``z``, an array (ny, nx)."""
 
+    def write_rows(self, y0: int, block: NDArray[Any], *, z0: int = 0) -> None:
+        """Write rows from ``y0`` on of all sections; not to a stream."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -69,10 +69,13 @@ class Stack:
         at = k if self.order is None else self.order[k]
         return self._checked(self.data[at], f"view {k + 1}")
 
-    def rows(self, y0: int, y1: int) -> NDArray[np.float32]:
-        """Return rows ``y0`` to ``y1`` of every image, (n, rows, nx), as float32."""
-        data = self.data[:, y0:y1] if self.order is None else self.data[self.order, y0:y1]
-        return self._checked(data, f"rows {y0 + 1}-{y1}")
+    def rows(self, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the chosen rows of every image, (n, rows, nx), as float32."""
+        first, last = int(chosen[0]), int(chosen[-1])
+        following = last - first + 1 == len(chosen) and bool((np.diff(chosen) == 1).all())
+        rows: Any = slice(first, last + 1) if following else chosen
+        data = self.data[:, rows] if self.order is None else self.data[self.order][:, rows]
+        return self._checked(data, f"rows {first + 1}-{last + 1}")
 
     def images(self) -> NDArray[Any]:
         """Return all images as they are stored, as a memory map where that can be."""

@@ -4,7 +4,7 @@ A transform takes the point x of the input image to x' = A (x - c_in) + d + c_ou
 first, with c = (n - 1) / 2 in pixel indices.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -304,3 +304,39 @@ def _fill_outside(
         along_x = (x * inverse[axis, 1]).astype(np.float32)
         distance = np.add.outer(along_y, along_x)
         moved[np.abs(distance, out=distance) > reach[axis]] = fill
+
+
+class TransformedViews:
+    """A series seen through transforms: each view is resampled when it is asked for.
+
+    Parameters
+    ----------
+    view : callable
+        Returns view k, an array (ny, nx).
+    transforms : Transforms
+        One a view.
+    shape : tuple of int
+        Height and width of the transformed views.
+    """
+
+    def __init__(
+        self, view: Callable[[int], NDArray[Any]], transforms: Transforms, shape: tuple[int, int]
+    ) -> None:
+        self._view = view
+        self._transforms = transforms
+        self.shape = (transforms.n_views, *shape)
+        self.ndim = 3
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, k: int) -> NDArray[np.float32]:
+        return resample(
+            self._view(k), self._transforms.matrix[k], self._transforms.shift_px[k], shape=self.shape[1:]
+        )
+
+
+def turned_shape(shape: tuple[int, int], axis_deg: float) -> tuple[int, int]:
+    """Return height and width of views once the tilt axis is upright: swapped where it lay."""
+    return shape[::-1] if abs(np.sin(np.deg2rad(axis_deg))) > np.sqrt(0.5) else shape

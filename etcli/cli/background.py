@@ -1,0 +1,24 @@
+"""The level that is taken off before the work, and telling the user of it."""
+
+from typing import TYPE_CHECKING
+
+from etcli.cli.options import Settings
+
+if TYPE_CHECKING:
+    from etcli.io.stack import Stack
+
+
+def background_level(settings: Settings, stack: "Stack", wish: float | str) -> float | None:
+    """Return the level to take off: none, the one given, or that of an empty rim."""
+    if wish == "none":
+        return None
+    if isinstance(wish, float):
+        return wish
+    from etcli.core.background import empty_rim_background
+
+    found = empty_rim_background(stack.images())
+    if found.level is None:
+        settings.console.note(f"no background is taken off: {found.reason}")
+    else:
+        settings.console.report(f"background {found.level:.7g} is taken off ({found.reason})")
+    return found.level

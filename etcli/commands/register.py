@@ -1,0 +1,175 @@
+"""``etcli register``: shift the views of a tilt series onto each other."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etcli.cli.axis import known_axis_deg
+from etcli.cli.background import background_level
+from etcli.cli.inputs import open_input
+from etcli.cli.options import (
+    Settings,
+    background_option,
+    input_argument,
+    json_option,
+    mode_option,
+    output_argument,
+    pass_settings,
+    plot_option,
+    subcommand,
+    tilts_option,
+)
+from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.types import LENGTH_PX, REGION, Length, Region
+
+if TYPE_CHECKING:
+    from etcli.core.registration.shifts import Shifts
+    from etcli.io.stack import Stack
+
+
+@subcommand(
+    "register",
+    example="etcli register series.mrc registered.mrc\n"
+    "etcli register --write-xf r.xf --plot shifts.png series.mrc registered.mrc",
+    references=(
+        "Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33, 156 (2008): sub-pixel peak of the correlation.",
+        "Knapp & Carter, IEEE Trans. Acoust. Speech Signal Process. 24, 320 (1976): its weights.",
+    ),
+)
+@input_argument
+@output_argument
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "pc"]),
+    default="auto",
+    show_default=True,
+    help="pc: correlation of views near each other in tilt. auto: pc.",
+)
+@click.option(
+    "--reference", type=click.IntRange(1), help="View that stays where it is.  [default: nearest 0°]"
+)
+@click.option(
+    "--max-shift", type=LENGTH_PX, help="Largest displacement between neighbours.  [default: half a view]"
+)
+@click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
+@background_option
+@click.option("--write-xf", metavar="FILE", help="Write the shifts in IMOD's form.")
+@tilts_option
+@json_option
+@plot_option
+@mode_option
+@pass_settings
+def command(
+    settings: Settings,
+    input: str,
+    output: str,
+    method: str,
+    reference: int | None,
+    max_shift: Length | None,
+    region: Region | None,
+    background: float | str,
+    write_xf: str | None,
+    tilts: str | None,
+    as_json: bool,
+    plot: str | None,
+    mode: int,
+) -> None:
+    """Shift the views of a tilt series onto each other; shifts only.
+
+    Where the mdoc says that the tilt axis is not vertical, views are turned for the comparison alone.
+    Views that cannot be trusted are named. The shifts are applied by one cubic spline interpolation; to
+    interpolate only once in all, hand them to tiltalign with --prexf.
+    """
+    from etcli.core.registration.transforms import Transforms, resample_stack
+    from etcli.io.save import Step, series_writer
+    from etcli.io.transforms import write_xf as write_transforms
+
+    check_picture(plot)
+    stack = open_input(settings, input, tilts=tilts)
+    level = background_level(settings, stack, background)
+    found = _found(settings, stack, reference, max_shift, region, level)
+    _report(settings, found, stack.pixel_A)
+    transforms = Transforms.shifts(found.shift_px)
+    step = Step("register", f"pc, residual {found.residual_px:.2f} px")
+    with settings.outputs() as outputs:
+        with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
+            views = (stack.view(k) for k in range(len(stack)))
+            moved = resample_stack(views, transforms, threads=settings.threads)
+            for k, view in enumerate(settings.console.track(moved, len(stack), "shifting")):
+                writer.write_section(k, view)
+        if write_xf:
+            write_transforms(outputs.path(write_xf), transforms)
+        if plot:
+            from etcli.plotting.alignment import registration
+
+            figure = registration(
+                stack.tilt_deg, found.shift_px, quality=found.quality, doubtful=found.doubtful
+            )
+            save_picture(outputs, plot, figure)
+    if as_json:
+        settings.console.data(_numbers(found, level, stack.pixel_A))
+
+
+def _found(
+    settings: Settings,
+    stack: "Stack",
+    reference: int | None,
+    max_shift: Length | None,
+    region: Region | None,
+    level: float | None,
+) -> "Shifts":
+    """Find the shifts with the tilt axis upright, and turn them back."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from etcli.core.registration.correlation import correlate_views
+    from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
+
+    if reference is not None and reference > len(stack):
+        raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
+    axis_deg = known_axis_deg(settings, stack)
+    turn = Transforms.rotation(axis_deg, len(stack))
+    views: Any = stack.images()
+    if axis_deg:
+        views = TransformedViews(stack.view, turn, turned_shape(stack.shape[1:], axis_deg))
+    with settings.console.progress(len(stack), "comparing") as advance:
+        found = correlate_views(
+            views,
+            stack.tilt_deg,
+            reference=reference - 1 if reference else None,
+            background=level,
+            max_shift_px=max_shift.px(stack.known_pixel_A) if max_shift else None,
+            region=(region.rows, region.columns) if region else None,
+            threads=settings.threads,
+            progress=advance,
+        )
+    back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shift_px)
+    return replace(found, shift_px=back)
+
+
+def _report(settings: Settings, found: "Shifts", pixel_A: float | None) -> None:
+    """Tell how well the views fit, and which to look at."""
+    import numpy as np
+
+    length = f" ({found.residual_px * pixel_A:.3g} Å)" if pixel_A else ""
+    farthest = float(np.abs(found.shift_px).max())
+    settings.console.report(
+        f"largest shift {farthest:.2f} px; views agree to {found.residual_px:.2f} px{length}"
+    )
+    if found.doubtful.any():
+        numbers = ",".join(str(k + 1) for k in np.flatnonzero(found.doubtful))
+        settings.console.warn(f"look at view {numbers}: unlike the neighbours, or far from their motion")
+
+
+def _numbers(found: "Shifts", level: float | None, pixel_A: float | None) -> dict[str, Any]:
+    """Return what a script may want to know."""
+    return {
+        "method": "pc",
+        "shift_px": found.shift_px.round(4),
+        "quality": found.quality.round(4),
+        "doubtful": [k + 1 for k, doubt in enumerate(found.doubtful) if doubt],
+        "residual_px": found.residual_px,
+        "residual_A": found.residual_px * pixel_A if pixel_A else None,
+        "background": level,
+    }
