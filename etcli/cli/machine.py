@@ -1,30 +1,56 @@
 """What this process may use of the machine."""
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
+PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> int:
-    """Return the CPUs this process may use, by its affinity and its control group."""
+    """Return the CPUs this process may use, by its affinity and its control groups."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    words = _words(CGROUP / "cpu.max")
-    if len(words) == 2 and words[0].isdigit():
-        threads = min(threads, max(1, round(int(words[0]) / int(words[1]))))
+    for group in _groups("cpu"):
+        words = _words(group / "cpu.max") or [
+            word for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us") for word in _words(group / name)
+        ]
+        if len(words) == 2 and words[0].isdigit():  # not "max" or -1, which set no limit
+            threads = min(threads, max(1, round(int(words[0]) / int(words[1]))))
     return threads
 
 
 def available_bytes() -> int:
     """Return the memory that is free for this process, in bytes."""
     free = 4 << 30
-    for line in _lines(Path("/proc/meminfo")):
+    for line in _lines(PROC / "meminfo"):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) << 10
-    limit, used = _words(CGROUP / "memory.max"), _words(CGROUP / "memory.current")
-    if limit and limit[0].isdigit() and used:
-        free = min(free, int(limit[0]) - int(used[0]))
+    for group in _groups("memory"):
+        limit = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
+        used = _words(group / "memory.current") or _words(group / "memory.usage_in_bytes")
+        if limit and limit[0].isdigit() and used:
+            free = min(free, int(limit[0]) - int(used[0]) + _cached_bytes(group))
     return max(free, 1 << 20)
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Yield the folders of the control groups, of version 1 or 2, whose limits hold for this process."""
+    for line in _lines(PROC / "self" / "cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root, own = CGROUP / (controller if controllers else ""), PurePosixPath(path)
+        for group in (own, *own.parents):
+            yield root / group.relative_to("/")
+
+
+def _cached_bytes(group: Path) -> int:
+    """Return what a group holds of files, which counts as used but is given up when memory is needed."""
+    fields = dict(line.split() for line in _lines(group / "memory.stat"))
+    return sum(
+        int(fields.get(f"total_{name}", fields.get(name, 0))) for name in ("active_file", "inactive_file")
+    )
 
 
 def _lines(path: Path) -> list[str]:

@@ -2,26 +2,31 @@
 
 import difflib
 import importlib
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from etcli import __version__
 from etcli.cli.options import Command, global_options
 
 COMMANDS = {
     "bin": "Reduce images or a volume.",
-    "filter": "Denoise, or bring out edges.",
-    "register": "Shift the views of a tilt series onto each other.",
+    "filter": "Denoise images or a volume, or bring out edges.",
+    "register": "Shift the views of a tilt series onto each other; shifts only.",
     "tiltalign": "Find the tilt axis and turn it vertical and central.",
-    "recon": "Reconstruct the volume.",
+    "recon": "Reconstruct the volume of an aligned tilt series.",
     "info": "Tell what a file holds.",
-    "stack": "Assemble, select, reorder, crop, convert.",
-    "xform": "Apply transforms found elsewhere.",
-    "project": "Reproject a volume.",
-    "compare": "Hold one file against another, in numbers.",
-    "simulate": "Make specimens and the tilt series a microscope would record.",
-    "view": "Draw montages, slices, sinograms and movies.",
+    "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
+    "xform": "Apply transforms found elsewhere to a series.",
+    "project": "Project a volume, its sections along z, at tilt angles about y.",
+    "compare": "Compare the volume or series A with the reference B.",
+    "simulate": "Make a dark-field tilt series of a specimen whose every number is known.",
+    "view": "Draw a series or a volume as a picture (png, pdf, svg) or a movie (gif).",
 }
+
+
+class Disconnected(BaseException):
+    """Raised when nobody reads the standard output any more."""
 
 
 class LazyGroup(click.Group):
@@ -50,6 +55,20 @@ class LazyGroup(click.Group):
             ctx.fail(f"no such command '{name}'; {hint}")
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names from the table, without importing the subcommands."""
+        names = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would end with status 1
+            raise Disconnected from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands from the table, without importing them."""
         with formatter.section("Commands"):
@@ -61,7 +80,6 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every command explains itself: etcli recon --help. Files open in IMOD and come from SerialEM.",
 )
-@click.version_option(__version__, prog_name="etcli", message="%(prog)s %(version)s")
 @global_options
 def etcli() -> None:
     """Electron tomography of materials, from a tilt series to a volume."""

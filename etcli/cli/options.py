@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from etcli import __version__
 from etcli.cli.console import Console
-from etcli.cli.types import BACKGROUND, MEMORY
+from etcli.cli.types import BACKGROUND, FILE, MEMORY
+from etcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from etcli.io.outputs import Outputs
@@ -57,7 +60,8 @@ def _quiet(settings: Settings, value: bool) -> None:
 
 
 def _verbose(settings: Settings, value: int) -> None:
-    settings.console.verbosity = max(settings.console.verbosity, value)
+    if settings.console.verbosity >= 0:
+        settings.console.verbosity = max(settings.console.verbosity, value)
 
 
 def _threads(settings: Settings, value: int | None) -> None:
@@ -86,7 +90,10 @@ def _global(
     store: Callable[[Settings, Any], None], *names: str, **how: Any
 ) -> Callable[[Decorated], Decorated]:
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-        store(ctx.ensure_object(Settings), value)
+        source = ctx.get_parameter_source(param.name or "")
+        # the environment has its say before the command's name, so that options given there count more
+        if ctx.parent is None or source is not ParameterSource.ENVIRONMENT:
+            store(ctx.ensure_object(Settings), value)
 
     return click.option(*names, callback=callback, expose_value=False, is_eager=True, **how)
 
@@ -125,6 +132,7 @@ _GLOBAL = (
     ),
     _global(_clobber, "--no-clobber", is_flag=True, envvar="ETCLI_NO_CLOBBER", help="Keep files that exist."),
     _global(_debug, "--debug", is_flag=True, envvar="ETCLI_DEBUG", help="Show where an error came from."),
+    click.version_option(__version__, prog_name="etcli", message="%(prog)s %(version)s"),
 )
 
 
@@ -184,13 +192,25 @@ def subcommand(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Comma
     return click.command(name, cls=Command, context_settings=settings, **kwargs)
 
 
-input_argument = click.argument("input", metavar="INPUT")
-output_argument = click.argument("output", metavar="OUTPUT")
+def _no_stream(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value == "-":
+        raise UsageError("cannot write to a stream; only bin, filter, xform and stack take - for a file")
+    return value
+
+
+input_argument = click.argument("input", metavar="INPUT", type=FILE)
+output_argument = click.argument("output", metavar="OUTPUT", type=FILE, callback=_no_stream)
+output_or_stream_argument = click.argument("output", metavar="OUTPUT", type=FILE)
 tilts_option = click.option(
-    "--tilts", metavar="FILE", help="Tilt angles, one a line, instead of those found beside the input."
+    "--tilts",
+    type=FILE,
+    metavar="FILE",
+    help="Tilt angles, one a line, instead of those found beside the input.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the numbers of the run as JSON.")
-plot_option = click.option("--plot", metavar="FILE", help="Draw the diagnostic picture: png, pdf or svg.")
+plot_option = click.option(
+    "--plot", type=FILE, metavar="FILE", help="Draw the diagnostic picture: png, pdf or svg."
+)
 mode_option = click.option(
     "--mode",
     type=click.Choice(["0", "1", "2", "6", "12"]),

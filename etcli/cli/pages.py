@@ -17,17 +17,19 @@ from etcli import __version__
 from etcli.cli.main import COMMANDS, etcli
 from etcli.cli.options import Command
 
+FOLDERS = ("man", "completions")
 SHELLS = {"bash": "etcli.bash", "zsh": "_etcli", "fish": "etcli.fish"}
 
 
 def pages() -> dict[str, str]:
     """Return the content of every page and completion script by its path."""
-    root = click.Context(etcli, info_name="etcli")
+    root = etcli.make_context("etcli", [], resilient_parsing=True)
     files = {"man/etcli.1": _page(root)}
     for name in COMMANDS:
         child = etcli.get_command(root, name)
         if child is not None:
-            files[f"man/etcli-{name}.1"] = _page(click.Context(child, parent=root, info_name=name))
+            ctx = child.make_context(name, [], parent=root, resilient_parsing=True)
+            files[f"man/etcli-{name}.1"] = _page(ctx)
     for shell, file in SHELLS.items():
         kind = get_completion_class(shell)
         if kind is not None:
@@ -51,11 +53,11 @@ def _page(ctx: click.Context) -> str:
     ]
     if rest:
         lines += [".SH DESCRIPTION"]
-        lines += [f"{_roff(' '.join(part.split()))}\n.PP" for part in rest.split("\n\n")]
+        lines += ["\n.PP\n".join(_roff(" ".join(part.split())) for part in rest.split("\n\n"))]
     if isinstance(command, click.Group):
         lines += [".SH COMMANDS"]
         for child, text in COMMANDS.items():
-            lines += [".TP", f".BR etcli-{child} (1)", _roff(text)]
+            lines += [".TP", f".BR etcli\\-{child} (1)", _roff(text)]
     lines += list(_options(ctx))
     if isinstance(command, Command):
         lines += [".SH EXAMPLE", ".nf", _roff(command.example), ".fi"]
@@ -74,24 +76,34 @@ def _options(ctx: click.Context) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """Keep roff from reading text as requests."""
+    """Keep roff from reading text as requests, and from needing to know its encoding."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    escaped = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in escaped)
     return re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
 
 
 def main(folder: Path, *, check: bool) -> int:
-    """Write the pages, or count those that are not what they should be."""
-    stale = 0
-    for name, text in pages().items():
+    """Write the pages, and nothing else stays in their folders; or tell which are not what they should be."""
+    wanted = pages()
+    left_over = {f"{name}/{path.name}" for name in FOLDERS for path in (folder / name).glob("*")} - set(
+        wanted
+    )
+    if check:
+        stale = [name for name, text in wanted.items() if _read(folder / name) != text] + sorted(left_over)
+        for name in stale:
+            print(f"stale: {name}; run python -m etcli.cli.pages .")
+        return min(len(stale), 1)
+    for name, text in wanted.items():
         path = folder / name
-        if check:
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                print(f"stale: {name}; run python -m etcli.cli.pages .")
-                stale += 1
-        else:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    return min(stale, 1)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for name in left_over:
+        (folder / name).unlink()
+    return 0
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 if __name__ == "__main__":

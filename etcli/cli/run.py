@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from etcli.cli.main import etcli
+from etcli.cli.main import Disconnected, etcli
 from etcli.cli.options import Settings
 from etcli.core.errors import EtcliError, UsageError
 
@@ -29,12 +29,13 @@ def main() -> NoReturn:
         warnings.simplefilter("ignore")
     try:
         status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         _die_by(signal.SIGINT)
     except Terminated:
         _die_by(signal.SIGTERM)
-    except BrokenPipeError:
+    except (Disconnected, BrokenPipeError):
         _die_by(signal.SIGPIPE)
     except Exception as error:
         if settings.debug:

@@ -1,5 +1,6 @@
 """Parameter types: view lists, lengths, amounts of memory."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ import click
 from etcli.core.errors import UsageError
 
 LENGTH_UNITS = {"px": (1.0, "px"), "A": (1.0, "A"), "Å": (1.0, "A"), "nm": (10.0, "A"), "um": (1e4, "A")}
+# of views, rows or columns: no file has more, and a slip of the finger must not fill the memory
+COUNT = r"\d{1,7}"
 MEMORY_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -19,13 +22,19 @@ class Length:
     value: float
     unit: str
 
-    def px(self, pixel_A: float) -> float:
-        """Return the length in pixels of ``pixel_A`` Å."""
-        return self.value if self.unit == "px" else self.value / pixel_A
+    def px(self, pixel_A: float | None) -> float:
+        """Return the length in pixels of ``pixel_A`` Å; a UsageError where that is not known but needed."""
+        return self.value if self.unit == "px" else self.value / _known(pixel_A, "px")
 
-    def angstrom(self, pixel_A: float) -> float:
-        """Return the length in Å."""
-        return self.value if self.unit == "A" else self.value * pixel_A
+    def angstrom(self, pixel_A: float | None) -> float:
+        """Return the length in Å; a UsageError where the pixel size is not known but needed."""
+        return self.value if self.unit == "A" else self.value * _known(pixel_A, "A")
+
+
+def _known(pixel_A: float | None, unit: str) -> float:
+    if pixel_A is None:
+        raise UsageError(f"the pixel size of the input is not known; give lengths in {unit}")
+    return pixel_A
 
 
 class LengthType(click.ParamType[Length]):
@@ -45,7 +54,7 @@ class LengthType(click.ParamType[Length]):
             number = float(match[1]) if match else None
         except ValueError:
             number = None
-        if number is None or match is None:
+        if number is None or match is None or not math.isfinite(number):
             self.fail(
                 f"'{value}' is not a length; write a number, or one with px, A, nm or um: 4nm", param, ctx
             )
@@ -66,10 +75,10 @@ class ViewListType(click.ParamType[tuple[int, ...]]):
             return value
         numbers: list[int] = []
         for item in str(value).split(","):
-            match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)
-            if match is None or int(match[1]) < 1:
+            match = re.fullmatch(rf"\s*({COUNT})\s*(?:-\s*({COUNT})\s*)?", item)
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+            if min(first, last) < 1:
                 self.fail(f"'{value}' is not a list counted from 1, such as 1,4-7,60", param, ctx)
-            first, last = int(match[1]), int(match[2] or match[1])
             step = 1 if last >= first else -1
             numbers.extend(range(first - 1, last - 1 + step, step))
         return tuple(numbers)
@@ -102,7 +111,7 @@ class RegionType(click.ParamType[Region]):
         """Parse a region."""
         if isinstance(value, Region):
             return value
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*,\s*(\d+)\s*-\s*(\d+)\s*", str(value))
+        match = re.fullmatch(rf"\s*({COUNT})\s*-\s*({COUNT})\s*,\s*({COUNT})\s*-\s*({COUNT})\s*", str(value))
         numbers = [int(text) for text in match.groups()] if match else [0] * 4
         if not 1 <= numbers[0] <= numbers[1] or not 1 <= numbers[2] <= numbers[3]:
             self.fail(f"'{value}' is not a region counted from 1, such as 101-400,1-512", param, ctx)
@@ -119,9 +128,10 @@ class MemoryType(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", str(value), re.IGNORECASE)
-        if match is None or float(match[1]) <= 0:
+        amount = float(match[1]) * MEMORY_UNITS[match[2].upper()] if match else 0.0
+        if not 1 <= amount < math.inf:
             self.fail(f"'{value}' is not an amount of memory such as 8G or 500M", param, ctx)
-        return int(float(match[1]) * MEMORY_UNITS[match[2].upper()])
+        return int(amount)
 
 
 class BackgroundType(click.ParamType[float | str]):
@@ -134,11 +144,16 @@ class BackgroundType(click.ParamType[float | str]):
         if isinstance(value, float) or value in ("auto", "none"):
             return value  # type: ignore[no-any-return]
         try:
-            return float(value)
+            level = float(value)
         except ValueError:
+            level = math.nan
+        if not math.isfinite(level):
             self.fail(f"'{value}' is not auto, none or a number", param, ctx)
+        return level
 
 
+# shells complete file names for it; whether a file can be used is found out by opening it
+FILE = click.Path(readable=False)
 LENGTH_PX = LengthType("px")
 LENGTH_A = LengthType("A")
 VIEWS = ViewListType()

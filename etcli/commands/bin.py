@@ -9,7 +9,7 @@ from etcli.cli.options import (
     Settings,
     input_argument,
     mode_option,
-    output_argument,
+    output_or_stream_argument,
     pass_settings,
     subcommand,
 )
@@ -17,7 +17,7 @@ from etcli.cli.options import (
 
 @subcommand("bin", example="etcli bin --factor 2 series.mrc series_bin2.mrc")
 @input_argument
-@output_argument
+@output_or_stream_argument
 @click.option(
     "-b",
     "--factor",
@@ -41,11 +41,12 @@ from etcli.cli.options import (
 def command(
     settings: Settings, input: str, output: str, factor: float, dims: str, method: str, mode: int
 ) -> None:
-    """Reduce images, or a volume, by an integer or real factor.
+    """Reduce images or a volume.
 
-    n pixels become n / FACTOR, rounded down; where that does not come out even the pixels at the rim of
-    each new one count by their share, so that the centre stays the centre. Where FACTOR divides n the
-    result is that of IMOD's newstack -bin. INPUT or OUTPUT may be - for a stream.
+    By an integer or real FACTOR, n pixels become n / FACTOR, rounded down; where that does not come out
+    even the pixels at the rim of each new one count by their share, so that the centre stays the centre.
+    Where n / FACTOR is whole, and odd or even as n is, the result is that of IMOD's newstack -bin, which
+    adds a pixel otherwise. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.core.binning import bin_image, binned_sections, binned_size
     from etcli.core.parallel import ordered_map
@@ -54,28 +55,27 @@ def command(
     stack = open_input(settings, input, stream=True)
     step = Step("bin", f"{method} of {factor:g} x {factor:g}" + (f" x {factor:g}" if dims == "3" else ""))
     pixel_A = stack.known_pixel_A * factor
-    shape = tuple(binned_size(n, factor) for n in stack.shape)
+    nz, ny, nx = stack.shape
+    size = binned_size(ny, factor), binned_size(nx, factor)
     reduce = partial(bin_image, factor=factor, method=method)
     with settings.outputs() as outputs:
         if dims == "2":
-            opened = series_writer(
-                outputs, output, stack, step=step, shape=shape[1:], pixel_A=pixel_A, mode=mode
-            )
+            n_sections = nz
+            opened = series_writer(outputs, output, stack, step=step, shape=size, pixel_A=pixel_A, mode=mode)
             images = ordered_map(lambda k: reduce(stack.view(k)), range(len(stack)), threads=settings.threads)
         else:
+            n_sections = binned_size(nz, factor)
             opened = volume_writer(
                 outputs,
                 output,
-                shape,
+                (n_sections, *size),
                 step=step,
                 pixel_A=pixel_A,
                 labels=stack.labels,
                 origin_A=stack.origin_A,
                 mode=mode,
             )
-            images = binned_sections(stack.view, stack.shape, factor, method=method)
+            images = binned_sections(stack.view, stack.shape, factor, method=method, threads=settings.threads)
         with opened as writer:
-            for k, image in enumerate(
-                settings.console.track(images, shape[0] if dims == "3" else len(stack), "binning")
-            ):
+            for k, image in enumerate(settings.console.track(images, n_sections, "binning")):
                 writer.write_section(k, image)

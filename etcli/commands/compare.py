@@ -1,6 +1,7 @@
 """``etcli compare``: hold one file against another, in numbers."""
 
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,13 +9,16 @@ import click
 from etcli.cli.inputs import open_input
 from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
 from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.types import FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from etcli.core.quality import FSC
+    from etcli.io.stack import Stack
 
 METRICS = ("nrmse", "psnr", "ssim", "fsc")
+PIXEL_TOLERANCE = 0.01
 
 
 @subcommand(
@@ -26,14 +30,14 @@ METRICS = ("nrmse", "psnr", "ssim", "fsc")
         "Harauz & van Heel, Optik 73, 146 (1986): Fourier shell correlation.",
     ),
 )
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", type=FILE)
+@click.argument("b", metavar="B", type=FILE)
 @click.option(
     "--metric",
     "metrics",
     type=click.Choice(METRICS),
     multiple=True,
-    help="What to compute; may be repeated.  [default: all]",
+    help="What to compute; may be repeated.  [default: all; without fsc for tilt series]",
 )
 @click.option(
     "--fit-scale", is_flag=True, help="First bring A to the scale and level of B, by least squares."
@@ -52,8 +56,8 @@ def command(
 ) -> None:
     """Compare the volume or series A with the reference B.
 
-    nrmse is |A - B| / |B|; psnr and ssim take the range of B; fsc gives the resolution in Å at which the
-    Fourier shell correlation falls below 0.5 and 0.143.
+    nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
+    the Fourier shell correlation first falls below 0.5 and 0.143, or nothing where it does not.
     """
     import numpy as np
 
@@ -65,6 +69,7 @@ def command(
     if first.shape != second.shape:
         sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
         raise DataError(f"{a}: {sizes[0]} cannot be compared with the {sizes[1]} of {b}; bin or crop one")
+    pixel_A = _common_pixel_A(settings, first, second)
     reference = np.stack([second.view(k) for k in range(len(second))])
     image = np.stack([first.view(k) for k in range(len(first))])
     found: dict[str, Any] = {}
@@ -72,7 +77,7 @@ def command(
         scale, level = quality.fit_scale(image, reference)
         image = image * np.float32(scale) + np.float32(level)
         found |= {"scale": scale, "level": level}
-    chosen = metrics or METRICS
+    chosen = metrics or (METRICS if second.tilts is None else METRICS[:-1])
     simple: dict[str, Callable[[Any, Any], float]] = {
         "nrmse": quality.nrmse,
         "psnr": quality.psnr,
@@ -81,11 +86,14 @@ def command(
     found |= {name: simple[name](image, reference) for name in chosen if name in simple}
     shells = None
     if "fsc" in chosen:
-        shells = quality.fourier_shell_correlation(image, reference, pixel_A=second.known_pixel_A)
+        whole = slice(None) if len(image) > 1 else 0  # one image has rings
+        shells = quality.fourier_shell_correlation(image[whole], reference[whole], pixel_A=pixel_A or 1.0)
         found |= _resolutions(shells)
     if plot:
         with settings.outputs() as outputs:
-            save_picture(outputs, plot, _picture(image, reference, shells, (a, b), second.pixel_A))
+            names = PurePath(a).name, PurePath(b).name
+            only = shells if chosen == ("fsc",) else None
+            save_picture(outputs, plot, _picture(image, reference, only, names, pixel_A))
     if as_json:
         settings.console.data(found | ({} if shells is None else _curve(shells)))
     else:
@@ -94,6 +102,14 @@ def command(
                 f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()
             )
         )
+
+
+def _common_pixel_A(settings: Settings, first: "Stack", second: "Stack") -> float | None:
+    """Return the pixel size of the reference, or of the other where nobody says."""
+    a, b = first.pixel_A or second.pixel_A, second.pixel_A or first.pixel_A
+    if a and b and abs(a - b) > PIXEL_TOLERANCE * b:
+        settings.console.warn(f"pixels of {a:g} Å are compared with pixels of {b:g} Å one by one")
+    return b
 
 
 def _resolutions(shells: "FSC") -> dict[str, float | None]:
@@ -123,4 +139,11 @@ def _picture(
         cycles = shells.frequency_per_A * (pixel_A or 1.0)
         return fsc_curve(cycles, {f"{names[0]} against {names[1]}": shells.correlation}, pixel_A=pixel_A)
     middle = len(reference) // 2
-    return side_by_side(image[middle], reference[middle], titles=names, pixel_A=pixel_A, difference=True)
+    return side_by_side(
+        image[middle],
+        reference[middle],
+        titles=names,
+        title=f"section {middle + 1} of {len(reference)}",
+        pixel_A=pixel_A,
+        difference=True,
+    )

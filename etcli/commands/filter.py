@@ -1,5 +1,7 @@
 """``etcli filter``: denoise, or bring out edges."""
 
+from typing import Any
+
 import click
 
 from etcli.cli.inputs import open_input
@@ -7,7 +9,7 @@ from etcli.cli.options import (
     Settings,
     input_argument,
     mode_option,
-    output_argument,
+    output_or_stream_argument,
     pass_settings,
     subcommand,
 )
@@ -24,7 +26,7 @@ from etcli.cli.types import LENGTH_PX, Length
     ),
 )
 @input_argument
-@output_argument
+@output_or_stream_argument
 @click.option(
     "--method",
     type=click.Choice(["median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm", "despike"]),
@@ -61,6 +63,8 @@ def command(
     despike replaces single pixels that stand out of their surroundings, such as X-ray hits. INPUT or
     OUTPUT may be - for a stream.
     """
+    from functools import partial
+
     import numpy as np
 
     from etcli.core.filters import apply_filter
@@ -68,31 +72,47 @@ def command(
     from etcli.io.save import Step, series_writer, volume_writer
 
     stack = open_input(settings, input, stream=True)
-    pixel_A = stack.known_pixel_A
-    given = {"size": round(size.px(pixel_A)), "sigma_px": sigma.px(pixel_A)}
-    given |= {"low_px": low.px(pixel_A)} if low else {}
-    given |= {"high_px": high.px(pixel_A)} if high else {}
-    step = Step("filter", method)
+    apply = partial(
+        apply_filter,
+        method=method,
+        size=round(size.px(stack.pixel_A)),
+        sigma_px=sigma.px(stack.pixel_A),
+        low_px=low.px(stack.pixel_A) if low else None,
+        high_px=high.px(stack.pixel_A) if high else None,
+    )
+    step = Step("filter", _summary(apply.keywords, dims))
     with settings.outputs() as outputs:
         if dims == "2":
             opened = series_writer(outputs, output, stack, step=step, mode=mode)
-            images = ordered_map(
-                lambda k: apply_filter(stack.view(k), method, **given),
-                range(len(stack)),
-                threads=settings.threads,
-            )
+            images = ordered_map(lambda k: apply(stack.view(k)), range(len(stack)), threads=settings.threads)
         else:
             opened = volume_writer(
                 outputs,
                 output,
                 stack.shape,
                 step=step,
-                pixel_A=pixel_A,
+                pixel_A=stack.known_pixel_A,
                 labels=stack.labels,
                 origin_A=stack.origin_A,
+                mode=mode,
             )
             volume = np.stack([stack.view(z) for z in range(len(stack))])
-            images = iter(apply_filter(volume, method, **given))
+            images = iter(apply(volume))
         with opened as writer:
             for k, image in enumerate(settings.console.track(images, len(stack), "filtering")):
                 writer.write_section(k, image)
+
+
+def _summary(settings: dict[str, Any], dims: str) -> str:
+    """Say what was done, with the settings that the method knows."""
+    method = settings["method"]
+    words = [f"{method} in {dims}-D"]
+    if method in ("median", "median-sobel", "despike"):
+        words.append(f"size {settings['size']} px")
+    if method == "gaussian":
+        words.append(f"sigma {settings['sigma_px']:.4g} px")
+    if method == "bandpass":
+        words += [
+            f"{name} {settings[f'{name}_px']:.4g} px" for name in ("low", "high") if settings[f"{name}_px"]
+        ]
+    return ", ".join(words)

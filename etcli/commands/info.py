@@ -6,7 +6,7 @@ import click
 
 from etcli.cli.inputs import open_input
 from etcli.cli.options import Settings, json_option, pass_settings, subcommand, tilts_option
-from etcli.cli.types import LENGTH_A, Length
+from etcli.cli.types import FILE, LENGTH_A, Length
 
 
 @subcommand(
@@ -16,7 +16,7 @@ from etcli.cli.types import LENGTH_A, Length
         "Crowther, DeRosier & Klug, Proc. R. Soc. A 317, 319 (1970): resolution from the tilt step.",
     ),
 )
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=FILE)
 @json_option
 @click.option(
     "--field",
@@ -38,17 +38,22 @@ def command(
     diameter: Length | None,
     tilts: str | None,
 ) -> None:
-    """Tell what a file holds: size, pixels, tilt angles, dose, statistics, history.
+    """Tell what a file holds.
 
-    Lengths are in Å, angles in degrees, defoci in µm (negative for underfocus). Minimum, maximum and
-    mean are those of the header.
+    Size, pixels, tilt angles, dose, statistics and history. Lengths are in Å, angles in degrees, defoci
+    in µm (negative for underfocus). Minimum, maximum and mean are those of the header.
     """
+    from etcli.core.errors import DataError, UsageError
     from etcli.io.about import about
 
+    if as_json and field:
+        raise UsageError("give --json or --field, not both")
     facts = []
     for name in inputs:
         stack = open_input(settings, name, tilts=tilts)
-        facts.append(about(stack, diameter_A=diameter.angstrom(stack.known_pixel_A) if diameter else None))
+        if field == "tilts" and stack.tilts is None:
+            raise DataError(stack.no_tilts)
+        facts.append(about(stack, diameter_A=diameter.angstrom(stack.pixel_A) if diameter else None))
     if as_json:
         settings.console.data(facts if len(facts) > 1 else facts[0])
     elif field:
@@ -61,7 +66,7 @@ def _bare(fact: dict[str, Any], field: str) -> str:
     """Return a field as bare numbers; angles one a line, as in a rawtlt file."""
     value = fact[{"pixel": "pixel_A", "origin": "origin_A", "tilts": "tilt_deg"}.get(field, field)]
     if value is None:
-        raise click.ClickException(f"{fact['file']}: nobody says its {field}")
+        raise click.ClickException(f"{fact['file']}: its {field} is not known; look with etcli info")
     if field == "tilts":
         return "\n".join(f"{angle:.2f}" if round(angle, 2) == angle else f"{angle:.6f}" for angle in value)
     return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))

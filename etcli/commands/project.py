@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,10 @@ from etcli.cli.options import (
     pass_settings,
     subcommand,
 )
+from etcli.cli.types import FILE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @subcommand(
@@ -24,7 +29,9 @@ from etcli.cli.options import (
 )
 @input_argument
 @output_argument
-@click.option("--tilts", metavar="FILE", help="Tilt angles, one a line, or a series that has them.")
+@click.option(
+    "--tilts", type=FILE, metavar="FILE", help="Tilt angles, one a line, or a series that has them."
+)
 @click.option("--range", "angles", nargs=3, type=float, metavar="A B STEP", help="Tilt angles from A to B.")
 @click.option(
     "--kernel",
@@ -55,26 +62,23 @@ def command(
     from etcli.core.projectors.slab import SlabProjector
     from etcli.core.slabs import plan_projection, project
     from etcli.io.save import Step, series_writer
-    from etcli.io.stack import Stack, open_stack
-    from etcli.io.tilts import Tilts, read_tilts
+    from etcli.io.stack import Stack
+    from etcli.io.tilts import Tilts
 
     if (tilts is None) == (angles is None):
         raise UsageError("give the tilt angles, with either --tilts FILE or --range A B STEP")
     volume = open_input(settings, input)
-    if angles is not None:
-        tilt_deg = tilt_range(*angles)
-    else:
-        text = tilts is not None and Path(tilts).suffix in (".tlt", ".rawtlt", ".txt")
-        tilt_deg = read_tilts(Path(str(tilts))) if text else open_stack(str(tilts)).tilt_deg
+    tilt_deg = tilt_range(*angles) if angles else _tilts_of(Path(str(tilts)))
     nz, ny, nx = volume.shape
     geometry = SlabGeometry(tilt_deg, n_detector=nx, thickness=nz, width=nx)
     like = Stack(
         output,
         np.broadcast_to(np.float32(0), (len(tilt_deg), ny, nx)),
         volume.pixel_A,
-        volume.origin_A,
+        (*volume.origin_A[:2], 0.0),
         volume.labels,
         tilts=Tilts(tilt_deg, "project"),
+        axis_deg=0.0,
     )
     rows = np.arange(ny)
     with (
@@ -92,3 +96,16 @@ def command(
             make_projector=partial(SlabProjector, kernel=kernel),
             progress=advance,
         )
+
+
+def _tilts_of(path: Path) -> "NDArray[Any]":
+    """Return the tilt angles of a text file, of an mdoc or of a series."""
+    from etcli.io.mdoc import read_mdoc
+    from etcli.io.stack import open_stack
+    from etcli.io.tilts import read_tilts
+
+    with path.open("rb") as file:
+        is_text = b"\0" not in file.read(1024)  # the header of any image file has some
+    if not is_text:
+        return open_stack(str(path)).tilt_deg
+    return read_mdoc(path).tilt_deg if path.suffix == ".mdoc" else read_tilts(path)

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from etcli.cli.background import background_level
 from etcli.cli.inputs import open_input
@@ -20,15 +21,25 @@ from etcli.cli.options import (
     tilts_option,
 )
 from etcli.cli.pictures import check_picture, save_picture
-from etcli.cli.types import LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
+from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from etcli.core.geometry import SlabGeometry
     from etcli.core.slabs import Method
+    from etcli.io.stack import Stack
+    from etcli.plotting.slices import MiddleSlices
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+# the method that looks at an option
+BELONGS_TO = {
+    "iterations": "sirt",
+    "relaxation": "sirt",
+    "nonnegative": "sirt",
+    "error_curve": "sirt",
+    "window": "fbp",
+}
 
 
 @subcommand(
@@ -90,9 +101,11 @@ FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
     type=click.Choice(["linear", "log"]),
     default="linear",
     show_default=True,
-    help="log: bright field, the logarithm of --background over the value is reconstructed.",
+    help="log: bright field, the logarithm of the --background given over the value is reconstructed.",
 )
-@click.option("--error-curve", metavar="FILE", help="Write the residual of every iteration of sirt as CSV.")
+@click.option(
+    "--error-curve", type=FILE, metavar="FILE", help="Write the residual of every iteration of sirt as CSV."
+)
 @click.option(
     "--orient",
     type=click.Choice(["zyx", "imod"]),
@@ -144,26 +157,24 @@ def command(
     from etcli.io.save import Step, volume_writer
 
     check_picture(plot)
-    if error_curve and method != "sirt":
-        raise UsageError(f"--error-curve: {method} has no iterations; use --method sirt")
+    _check_options(method)
+    if contrast == "log" and not (isinstance(background, float) and background > 0):
+        raise UsageError("--contrast log needs the level of the empty image; give it with --background")
     stack = open_input(settings, input, tilts=tilts)
-    tilt_deg = stack.tilt_deg
     if views:
-        chosen = checked_list(views, len(stack), "view")
-        stack, tilt_deg = stack.select(chosen), tilt_deg[chosen]
+        stack = stack.select(checked_list(views, len(stack), "view"))
     _, ny, nx = stack.shape
-    pixel_A = stack.known_pixel_A
     rows = np.array(checked_list(slices, ny, "slice") if slices else range(ny))
+    if (np.diff(rows) < 1).any():
+        raise UsageError("--slices must rise, or the volume would not be what was seen; sort the list")
     geometry = SlabGeometry(
-        tilt_deg,
+        stack.tilt_deg,
         n_detector=nx,
-        thickness=_pixels(thickness, pixel_A, nx, "--thickness"),
-        width=_pixels(width, pixel_A, nx, "--width"),
-        axis_offset_px=axis_offset.px(pixel_A),
+        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
+        width=_pixels(width, stack.pixel_A, nx, "--width"),
+        axis_offset_px=axis_offset.px(stack.pixel_A),
     )
     level = background_level(settings, stack, background)
-    if contrast == "log" and not level:
-        raise UsageError("--contrast log needs the level of the empty image; give it with --background")
     solver = _method(method, geometry, kernel, iterations, relaxation, nonnegative, window)
     plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
     settings.console.note(
@@ -175,29 +186,37 @@ def command(
 
     def read_rows(y0: int, y1: int) -> Any:
         values = stack.rows(rows[y0:y1])
-        if contrast == "linear":
-            return values
-        return np.log(np.float32(level) / np.maximum(values, np.float32(1e-6 * (level or 1))))
+        return values if contrast == "linear" else _attenuation(values, level)
 
     shape = (geometry.thickness, len(rows), geometry.width)
-    step = Step("recon", _summary(method, iterations, window, len(stack), level))
+    middle = _middle(shape) if plot else None
+    step = Step("recon", _summary(method, iterations, nonnegative, window, contrast, len(stack), level))
     with settings.outputs() as outputs:
         with (
             volume_writer(
                 outputs,
                 output,
-                shape if orient == "zyx" else (shape[1], shape[0], shape[2]),
                 step=step,
-                pixel_A=pixel_A,
+                pixel_A=stack.known_pixel_A,
                 labels=stack.labels,
-                origin_A=(stack.origin_A[0], stack.origin_A[1] + rows[0] * pixel_A, stack.origin_A[2]),
                 mode=mode,
+                **_layout(orient, shape, _corner_A(stack, geometry, int(rows[0]))),
             ) as writer,
             settings.console.progress(len(rows), "reconstructing") as advance,
         ):
+
+            def write_rows(y0: int, block: Any) -> None:
+                if middle:
+                    middle.add(y0, block)
+                if orient == "zyx":
+                    writer.write_rows(y0, block)
+                else:
+                    for y, section in enumerate(block.swapaxes(0, 1), y0):
+                        writer.write_section(y, section[::-1])
+
             residuals = reconstruct(
                 read_rows,
-                writer.write_rows if orient == "zyx" else partial(_write_imod, writer),
+                write_rows,
                 geometry,
                 solver,
                 plan=plan,
@@ -207,14 +226,14 @@ def command(
             )
         if error_curve:
             _write_curve(outputs.path(error_curve), residuals)
-        if plot:
-            save_picture(outputs, plot, _picture(writer.path, orient, pixel_A))
+        if plot and middle:
+            save_picture(outputs, plot, middle.draw(pixel_A=stack.pixel_A))
     if as_json:
         settings.console.data(
             {
                 "method": method,
                 "size": [shape[2], shape[1], shape[0]],
-                "pixel_A": pixel_A,
+                "pixel_A": stack.pixel_A,
                 "n_views": len(stack),
                 "background": level,
                 "residuals": residuals,
@@ -222,15 +241,22 @@ def command(
         )
 
 
-def _pixels(length: Length | None, pixel_A: float, default: int, name: str) -> int:
+def _check_options(method: str) -> None:
+    """Refuse options that the method would not look at."""
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        owner = BELONGS_TO.get(param.name or "", method)
+        if owner != method and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{param.opts[0]} is for --method {owner}, not for {method}; leave it out")
+
+
+def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
     """Return an extent in whole pixels."""
     if length is None:
         return default
     n = round(length.px(pixel_A))
     if n < 1:
-        raise click.UsageError(
-            f"{name}: {length.value:g} {length.unit} is less than one pixel of {pixel_A:g} Å"
-        )
+        raise click.UsageError(f"{name} {length.value:g}{length.unit} is less than a pixel; give more")
     return n
 
 
@@ -267,29 +293,53 @@ def _method(
     return Method(solve, iterative=True)
 
 
-def _summary(method: str, iterations: int, window: str, n_views: int, level: float | None) -> str:
+def _attenuation(values: Any, level: float | None) -> Any:
+    """Return the logarithm of the empty level over the values, finite also where nothing came through."""
+    import numpy as np
+
+    empty = np.float32(level)
+    return np.log(empty / np.maximum(values, np.float32(1e-6) * empty))
+
+
+def _corner_A(stack: "Stack", geometry: "SlabGeometry", first_row: int) -> tuple[float, float, float]:
+    """Return the place (x, y, z) of the first voxel in the volume as wide and thick as a view."""
+    nx, pixel_A = geometry.n_detector, stack.known_pixel_A
+    x, z = (pixel_A * (nx - n) / 2 for n in (geometry.width, geometry.thickness))
+    return stack.origin_A[0] + x, stack.origin_A[1] + pixel_A * first_row, z
+
+
+def _layout(orient: str, shape: tuple[int, int, int], corner_A: tuple[float, float, float]) -> dict[str, Any]:
+    """Return shape and origin of the file: sections along z, or along y as IMOD's tilt writes them."""
+    (nz, ny, nx), (x, y, z) = shape, corner_A
+    if orient == "zyx":
+        return {"shape": shape, "origin_A": corner_A}
+    return {"shape": (ny, nz, nx), "origin_A": (x, z, y)}
+
+
+def _summary(
+    method: str,
+    iterations: int,
+    nonnegative: bool,
+    window: str,
+    contrast: str,
+    n_views: int,
+    level: float | None,
+) -> str:
     """Say in a few words what was done."""
-    how = {"sirt": f"SIRT {iterations}", "fbp": f"FBP {window}", "bp": "BP"}[method]
-    return f"{how}, {n_views} views" + (f", background {level:.6g}" if level else "")
-
-
-def _write_imod(writer: Any, y0: int, block: Any) -> None:
-    """Write slices as sections along y whose rows run along -z."""
-    for k in range(block.shape[1]):
-        writer.write_section(y0 + k, block[::-1, k])
+    words = [{"sirt": f"SIRT {iterations}", "fbp": f"FBP {window}", "bp": "BP"}[method]]
+    words += ["nonnegative"] if nonnegative else []
+    words += [f"{n_views} views"]
+    words += [f"{'background' if contrast == 'linear' else 'logarithm from'} {level:.6g}"] if level else []
+    return ", ".join(words)
 
 
 def _write_curve(path: "Path", residuals: Any) -> None:
+    """Write the residual after 0, 1, 2... iterations."""
     rows = [f"{k},{residual:.9g}" for k, residual in enumerate(residuals)]
     path.write_text("\n".join(["iteration,residual", *rows]) + "\n", encoding="ascii")
 
 
-def _picture(path: "Path", orient: str, pixel_A: float) -> Any:
-    """Draw the three slices through the middle of the volume just written."""
-    from etcli.io.stack import open_stack
-    from etcli.plotting.slices import orthoslices
+def _middle(shape: tuple[int, int, int]) -> "MiddleSlices":
+    from etcli.plotting.slices import MiddleSlices
 
-    volume = open_stack(str(path)).images()
-    if orient == "imod":
-        volume = volume[:, ::-1].transpose(1, 0, 2)
-    return orthoslices(volume, pixel_A=pixel_A)
+    return MiddleSlices(shape)

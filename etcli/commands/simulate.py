@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcli.cli.options import Settings, mode_option, output_argument, pass_settings, subcommand
-from etcli.cli.types import LENGTH_A, LENGTH_PX, Length
+from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, Length
 
 if TYPE_CHECKING:
     from etcli.core.series import TiltSeries
@@ -65,6 +65,7 @@ ORDERS = ("rising", "dose-symmetric")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all that is random.")
 @click.option(
     "--write-truth",
+    type=FILE,
     metavar="FILE",
     multiple=True,
     help="Also write what is true: the errors (.json), the volume (.mrc).",
@@ -104,6 +105,13 @@ def command(
     from etcli.core.simulate.particles import needle, particle
     from etcli.core.simulate.phantoms import shepp_logan
 
+    unknown = [name for name in write_truth if not name.lower().endswith((".json", ".mrc"))]
+    if unknown:
+        raise UsageError(f"--write-truth {unknown[0]}: writes .json (the errors) or .mrc (the volume)")
+    if mode in COUNTS and dose is None:
+        raise UsageError(f"--mode {mode} writes counted electrons; give their number with --dose")
+    if pixel.unit == "px":
+        raise UsageError("--pixel is the length of a pixel; give it in Å or nm, as in 1nm")
     rng = np.random.default_rng(seed)
     make = {
         "phantom": lambda: shepp_logan(size),
@@ -114,10 +122,7 @@ def command(
     tilt_deg = tilt_range(*angles)
     if order == "dose-symmetric":
         tilt_deg = tilt_deg[dose_symmetric(tilt_deg)]
-    unknown = [name for name in write_truth if not name.endswith((".json", ".mrc"))]
-    if unknown:
-        raise UsageError(f"--write-truth {unknown[0]}: writes .json (the errors) or .mrc (the volume)")
-    pixel_A = pixel.angstrom(1.0)
+    pixel_A = pixel.value
     series, truth = tilt_series(
         specimen,
         tilt_deg,
@@ -132,14 +137,12 @@ def command(
         background=level,
         threads=settings.threads,
     )
-    if mode in COUNTS:
-        if truth.electrons_per_unit is None:
-            raise UsageError(f"--mode {mode} writes counted electrons; give their number with --dose")
+    if mode in COUNTS and truth.electrons_per_unit:
         series = replace(series, data=series.data * np.float32(truth.electrons_per_unit))
     with settings.outputs() as outputs:
         _write_series(outputs, output, series, mode, f"{kind} {size}, seed {seed}")
         for name in write_truth:
-            if name.endswith(".json"):
+            if name.lower().endswith(".json"):
                 text = json.dumps(truth.as_dict(), indent=1)
                 outputs.path(name).write_text(f"{text}\n", encoding="utf-8")
             else:

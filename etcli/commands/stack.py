@@ -8,12 +8,12 @@ from etcli.cli.inputs import open_input
 from etcli.cli.options import (
     Settings,
     mode_option,
-    output_argument,
+    output_or_stream_argument,
     pass_settings,
     subcommand,
     tilts_option,
 )
-from etcli.cli.types import REGION, VIEWS, Region, checked_list
+from etcli.cli.types import FILE, REGION, VIEWS, Region, checked_list
 
 if TYPE_CHECKING:
     from etcli.io.assemble import Frames
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     example="etcli stack --sort tilt SerialEM_*.mrc series.mrc\n"
     "etcli stack --exclude 1,40-42 series.mrc good.mrc",
 )
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@output_argument
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=FILE)
+@output_or_stream_argument
 @click.option("--views", type=VIEWS, help="Views to keep, in this order, counted from 1: 1,4-7,60.")
 @click.option("--exclude", type=VIEWS, help="Views to leave out, counted from 1.")
 @click.option("--sort", type=click.Choice(["tilt"]), help="Order the views by tilt angle.")
@@ -53,7 +53,7 @@ def command(
     tilts: str | None,
     mode: int,
 ) -> None:
-    """Make one series of one or several files: assemble, select, reorder, crop, convert.
+    """Make one series of files: assemble, select, reorder, crop, convert.
 
     Views are counted in the order of the files, before frames are put together. Their descriptions go
     with them, and a crop is recorded in the header's origin. Formats are chosen by the name of OUTPUT:

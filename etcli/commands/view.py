@@ -17,6 +17,8 @@ from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.types import VIEWS, checked_list
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from etcli.io.stack import Stack
@@ -65,26 +67,58 @@ def command(
     is_movie = output.lower().endswith(".gif")
     if not is_movie:
         check_picture(output)
+    elif slices or at is not None or maximum or sinogram is not None or cmap != "gray":
+        raise UsageError("a movie is grey and shows views, or a volume that turns; end OUTPUT in .png")
     stack = open_input(settings, input, tilts=tilts)
+    chosen = checked_list(views, len(stack), "view") if views else None
     with settings.outputs() as outputs:
         if is_movie:
-            from etcli.plotting.movie import movie, rotating
-
-            order = stack.tilts.tilt_deg.argsort() if stack.tilts else range(len(stack))
-            frames = (stack.view(int(k)) for k in order) if stack.tilts else rotating(stack.images())
-            movie(frames, outputs.path(output), fps=fps)
+            _movie(stack, chosen, outputs.path(output), fps)
             return
+        _check_colours(cmap)
         if sinogram is not None:
             figure = _sinogram(stack, sinogram, cmap)
         elif maximum:
             from etcli.plotting.slices import maximum_projection
 
             figure = maximum_projection(stack.images(), pixel_A=stack.pixel_A, cmap=cmap)
-        elif slices or at is not None or (stack.tilts is None and views is None and len(stack) > 1):
+        elif slices or at is not None or (stack.tilts is None and chosen is None and len(stack) > 1):
             figure = _slices(stack, at, cmap)
         else:
-            figure = _montage(stack, views, cmap)
+            figure = _montage(stack, chosen, cmap)
         save_picture(outputs, output, figure)
+
+
+def _check_colours(cmap: str) -> None:
+    """Refuse a colour map that matplotlib does not know."""
+    import matplotlib
+
+    from etcli.core.errors import UsageError
+
+    if cmap not in matplotlib.colormaps:
+        raise UsageError(f"--cmap {cmap}: matplotlib has no such colour map; try gray, viridis or inferno")
+
+
+def _by_tilt(stack: "Stack") -> list[int]:
+    """Return the numbers of the views in the order of their tilt, or of the sections."""
+    if stack.tilts is None:
+        return list(range(len(stack)))
+    order: list[int] = stack.tilts.tilt_deg.argsort(kind="stable").tolist()
+    return order
+
+
+def _movie(stack: "Stack", chosen: list[int] | None, path: "Path", fps: float) -> None:
+    """Show views one after the other, or a volume that turns."""
+    from etcli.plotting.movie import movie, rotating
+    from etcli.plotting.style import contrast
+
+    images = stack.images()
+    if stack.tilts is None and chosen is None:
+        # the least of a volume is far below its vacuum, the least of its projection is not
+        movie(rotating(images), path, fps=fps, limits=contrast(images.max(axis=0)))
+    else:
+        views = (stack.view(k) for k in chosen or _by_tilt(stack))
+        movie(views, path, fps=fps, limits=contrast(images))
 
 
 def _sinogram(stack: "Stack", row: int, cmap: str) -> "Figure":
@@ -94,7 +128,8 @@ def _sinogram(stack: "Stack", row: int, cmap: str) -> "Figure":
 
     if row > stack.shape[1]:
         raise UsageError(f"--sinogram {row}: {stack.name} has {stack.shape[1]} rows; count from 1")
-    return sinogram(stack.images()[:, row - 1], stack.tilt_deg, pixel_A=stack.pixel_A, cmap=cmap)
+    title = f"row {row} of {stack.shape[1]}"
+    return sinogram(stack.images()[:, row - 1], stack.tilt_deg, title=title, pixel_A=stack.pixel_A, cmap=cmap)
 
 
 def _slices(stack: "Stack", at: tuple[int, int, int] | None, cmap: str) -> "Figure":
@@ -105,12 +140,13 @@ def _slices(stack: "Stack", at: tuple[int, int, int] | None, cmap: str) -> "Figu
     return orthoslices(stack.images(), pixel_A=stack.pixel_A, at=point, cmap=cmap)
 
 
-def _montage(stack: "Stack", views: tuple[int, ...] | None, cmap: str) -> "Figure":
+def _montage(stack: "Stack", chosen: list[int] | None, cmap: str) -> "Figure":
     """Draw views or sections with their tilt angles."""
     from etcli.plotting.slices import montage
 
-    order = stack.tilts.tilt_deg.argsort(kind="stable").tolist() if stack.tilts else list(range(len(stack)))
     every = -(-len(stack) // MOST_PANELS)
-    chosen = checked_list(views, len(stack), "view") if views else order[::every]
-    labels = [f"{k + 1}: {stack.tilts.tilt_deg[k]:.1f}°" if stack.tilts else str(k + 1) for k in chosen]
+    chosen = chosen or _by_tilt(stack)[::every]
+    labels = [str(k + 1) for k in chosen]
+    if stack.tilts:
+        labels = [f"{k + 1}: {stack.tilts.tilt_deg[k] + 0.0:.1f}°".replace("-", "−") for k in chosen]
     return montage(stack.images(), indices=chosen, labels=labels, pixel_A=stack.pixel_A, cmap=cmap)

@@ -1,6 +1,7 @@
 """``etcli xform``: apply transforms found elsewhere."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,27 +10,31 @@ from etcli.cli.options import (
     Settings,
     input_argument,
     mode_option,
-    output_argument,
+    output_or_stream_argument,
     pass_settings,
     subcommand,
 )
-from etcli.cli.types import LENGTH_A, Length
+from etcli.cli.types import FILE, LENGTH_A, Length
+
+if TYPE_CHECKING:
+    from etcli.core.registration.transforms import Transforms
+    from etcli.io.stack import Stack
 
 
 @subcommand("xform", example="etcli xform --xf haadf.xf eds_iron.mrc eds_iron_aligned.mrc")
 @input_argument
-@output_argument
-@click.option("--xf", required=True, metavar="FILE", help="Transforms in IMOD's form, one line a view.")
+@output_or_stream_argument
+@click.option("--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's, one line a view.")
 @click.option("--xf-pixel", type=LENGTH_A, help="Pixel size of the images on which they were found.")
 @mode_option
 @pass_settings
 def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Length | None, mode: int) -> None:
-    """Apply transforms to a series, by one cubic spline interpolation a view.
+    """Apply transforms found elsewhere to a series.
 
     The transforms are those of register and tiltalign --write-xf, or IMOD's: A11 A12 A21 A22 DX DY about
-    the centre of the image. Found on one detector's series, they align another's; found on binned images,
-    they are rescaled with --xf-pixel. What lies beyond a view is filled with the mean of its rim. INPUT or
-    OUTPUT may be - for a stream.
+    the centre of the image. One cubic spline interpolation a view applies them. Found on one detector's
+    series, they align another's; found on binned images, they are rescaled with --xf-pixel. What lies
+    beyond a view is filled with the mean of its rim. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.core.errors import DataError, UsageError
     from etcli.core.registration.transforms import resample_stack
@@ -48,6 +53,20 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
     moved = resample_stack(views, transforms, threads=settings.threads)
     with settings.outputs() as outputs:
         step = Step("xform", Path(xf).name)
-        with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
+        axis_deg = _turned_axis(stack, transforms)
+        with series_writer(outputs, output, stack, step=step, axis_deg=axis_deg, mode=mode) as writer:
             for k, view in enumerate(settings.console.track(moved, len(stack), "transforming")):
                 writer.write_section(k, view)
+
+
+def _turned_axis(stack: "Stack", transforms: "Transforms") -> float | None:
+    """Return the angle of the tilt axis after the transforms, None where it is unknown or not turned."""
+    import numpy as np
+
+    axis = stack.mdoc.tilt_axis if stack.mdoc else None
+    axis_deg = axis.deg if axis else stack.axis_deg
+    matrix = transforms.matrix.mean(axis=0)
+    if axis_deg is None or np.allclose(matrix, np.eye(2), rtol=0, atol=1e-6):
+        return None
+    x, y = matrix @ (-np.sin(np.deg2rad(axis_deg)), np.cos(np.deg2rad(axis_deg)))
+    return float(np.rad2deg(np.arctan2(-x, y)))

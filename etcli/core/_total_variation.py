@@ -1,4 +1,4 @@
-"""The two halves of an iteration of fast gradient projection for total variation.
+"""Fast gradient projection on the dual of the total-variation problem.
 
 Images are volumes ``(nz, ny, nx)``, one section thick where they are flat. Differences are forward ones, and
 zero across the border.
@@ -8,11 +8,44 @@ References
 A. Beck, M. Teboulle, IEEE Trans. Image Process. 18, 2419 (2009), doi:10.1109/TIP.2009.2028250, section 4.
 """
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.jit import jit
+
+TOLERANCE, MOST_ITERATIONS = 1e-3, 300
+
+
+def minimise(data: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """Find the image u that minimises ``½ ‖u - data‖² + weight Σ |∇u|``.
+
+    Parameters
+    ----------
+    data : ndarray of shape (nz, ny, nx), float32
+    weight : float
+        Positive, in the units of the data.
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), float32
+        Such that another iteration changes it by less than 0.001 of the weight (rms).
+    """
+    smooth = data.copy()
+    dual = np.zeros((3, *data.shape), np.float32)
+    ahead = np.zeros_like(dual)
+    n_directions = sum(n > 1 for n in data.shape)
+    step, pace = np.float32(1 / (4 * max(n_directions, 1) * weight)), 1.0
+    for k in range(MOST_ITERATIONS):
+        change = update_image(data, ahead, np.float32(weight), smooth)
+        if k and change < (TOLERANCE * weight) ** 2 * data.size:
+            break
+        next_pace = (1 + sqrt(1 + 4 * pace**2)) / 2
+        update_dual(smooth, step, np.float32((pace - 1) / next_pace), dual, ahead)
+        pace = next_pace
+    return smooth
 
 
 @jit

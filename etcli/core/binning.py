@@ -146,8 +146,6 @@ def _fourier_last_axis(values: NDArray[Any], factor: float) -> NDArray[np.floati
     from scipy.signal import czt  # slow to import, and seldom needed
 
     spectrum[..., 1:] *= 2
-    if abs(n_kept - 1 - n / (2 * factor)) < EVEN:  # of the pair at the Nyquist frequency one half is inside
-        spectrum[..., -1] /= 2
     return np.asarray(czt(spectrum, m, np.exp(2j * np.pi * factor / n)).real)
 
 

@@ -3,10 +3,11 @@
 numba is imported when the first kernel is decorated, so this module costs nothing to import.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ def cache_folder() -> Path:
     -------
     Path
         ``NUMBA_CACHE_DIR`` where the user has set it, else ``etcli/numba/VERSION`` in the user's cache
-        folder (``XDG_CACHE_HOME``, by default ``~/.cache``). numba looks for changes only in the file of
-        a kernel, not in the files that it calls into, hence the version.
+        folder (``XDG_CACHE_HOME``, by default ``~/.cache``).
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
@@ -51,7 +51,8 @@ def jit(function: Callable[..., Any]) -> Any:
     ----------
     function : callable
         What to compile, at its first call, for the types of that call. Values it closes over must be plain
-        numbers, or the compiled code would not be found again by another process.
+        numbers, or another process would not find the compiled code. What it calls must be in its own file
+        or in a module of the same folder with a leading underscore, or changes would go unnoticed.
 
     Returns
     -------
@@ -71,14 +72,43 @@ def jit(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-@lru_cache(maxsize=1)
+def inline(function: Callable[..., Any]) -> Any:
+    """Make a function a part of the kernels that call it.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile, together with each of its callers.
+
+    Returns
+    -------
+    numba dispatcher
+        The function, for use in kernels.
+    """
+    import numba
+
+    return numba.njit(error_model="numpy", forceinline=True)(function)
+
+
+@cache
 def _cache_class() -> Any:
-    """Return numba's cache, except that a full disk does not stop the work."""
+    """Return numba's cache, made to notice changes beside a kernel's file and to live with a full disk."""
     from numba.core.caching import FunctionCache
 
-    class ForgivingCache(FunctionCache):  # type: ignore[misc]
+    class Cache(FunctionCache):  # type: ignore[misc]
+        def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+            folder = Path(self._py_func.__code__.co_filename).parent
+            return (*super()._index_key(sig, codegen), _digest(folder))
+
         def save_overload(self, sig: Any, data: Any) -> None:
             with suppress(OSError):
                 super().save_overload(sig, data)
 
-    return ForgivingCache
+    return Cache
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Return a fingerprint of the private modules of a folder: kernels, and what is compiled into them."""
+    sources = sorted(folder.glob("_[!_]*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -6,7 +6,7 @@ float64 and run over one section at a time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, log10, pi, radians, sqrt
+from math import inf, isfinite, log10, pi, radians, sqrt
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:
     DataError
         When the shapes differ, a value is not finite, or the reference is zero everywhere.
     """
+    _require_comparable(image, reference)
     error = norm = 0.0
     for a, b in _pairs(image, reference):
         error += float(np.sum((a - b) ** 2))
@@ -65,6 +66,7 @@ def psnr(image: NDArray[Any], reference: NDArray[Any]) -> float:
     DataError
         When the shapes differ, a value is not finite, or the reference is constant.
     """
+    _require_comparable(image, reference)
     error = sum(float(np.sum((a - b) ** 2)) for a, b in _pairs(image, reference))
     spread = _range(reference)
     return 10 * log10(spread**2 * reference.size / error) if error else inf
@@ -91,7 +93,7 @@ def ssim(image: NDArray[Any], reference: NDArray[Any]) -> float:
 
     Notes
     -----
-    As in the paper: Gaussian window of σ = 1.5 pixels, 11 x 11 wide, C1 = (0.01 L)², C2 = (0.03 L)², where the
+    As in the paper: a Gaussian window of σ = 1.5 pixels, 11 x 11 wide, C1 = (0.01 L)², C2 = (0.03 L)²; the
     dynamic range L is that of the whole reference, maximum minus minimum. scikit-image gives the same with
     ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=L``.
 
@@ -100,7 +102,8 @@ def ssim(image: NDArray[Any], reference: NDArray[Any]) -> float:
     Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, IEEE Trans. Image Process. 13, 600 (2004),
     doi:10.1109/TIP.2003.819861, equation 13.
     """
-    if min(image.shape[-2:], default=0) <= 2 * SSIM_REACH_PX:
+    _require_comparable(image, reference)
+    if min(image.shape[-2:]) <= 2 * SSIM_REACH_PX:
         raise DataError(f"images of shape {image.shape} are too small for SSIM's window of 11 x 11 pixels")
     spread = _range(reference)
     return float(np.mean([_ssim_section(a, b, spread) for a, b in _pairs(image, reference)]))
@@ -141,8 +144,8 @@ def fit_scale(image: NDArray[Any], reference: NDArray[Any]) -> tuple[float, floa
     DataError
         When the shapes differ, a value is not finite, or the image is constant.
     """
-    mean_a = float(image.mean(dtype=np.float64))
-    mean_b = float(reference.mean(dtype=np.float64))
+    _require_comparable(image, reference)
+    mean_a, mean_b = _mean(image), _mean(reference)
     variance = covariance = 0.0
     for a, b in _pairs(image, reference):
         variance += float(np.sum((a - mean_a) ** 2))
@@ -235,10 +238,7 @@ def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, p
 
 def _spectrum(volume: NDArray[Any]) -> NDArray[np.complex64]:
     """Return the half spectrum of a volume without its mean."""
-    mean = volume.mean(dtype=np.float64)
-    if not np.isfinite(mean):
-        raise DataError(NOT_FINITE)
-    centred = np.subtract(volume, np.float32(mean), dtype=np.float32)
+    centred = np.subtract(volume, np.float32(_mean(volume)), dtype=np.float32)
     return np.asarray(scipy.fft.rfftn(centred, overwrite_x=True))
 
 
@@ -314,7 +314,7 @@ def crowther_resolution_A(
 
 
 def _require_positive(what: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
+    if not (isfinite(value) and value > 0):
         raise UsageError(f"{what} must be a positive number, not {value:g}")
 
 
@@ -334,7 +334,6 @@ def _pairs(
     image: NDArray[Any], reference: NDArray[Any]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield the sections of both as float64, after a look for values that are not finite."""
-    _require_comparable(image, reference)
     if image.ndim == 2:
         image, reference = image[None], reference[None]
     for k in range(len(image)):
@@ -344,9 +343,19 @@ def _pairs(
         yield a, b
 
 
+def _mean(volume: NDArray[Any]) -> float:
+    """Return the mean, which is finite only where all values are."""
+    mean = float(volume.mean(dtype=np.float64))
+    if not isfinite(mean):
+        raise DataError(NOT_FINITE)
+    return mean
+
+
 def _range(reference: NDArray[Any]) -> float:
-    """Return maximum minus minimum, which must not be zero."""
-    spread = float(reference.max()) - float(reference.min())
-    if spread == 0:
+    """Return maximum minus minimum, which must be finite and not zero."""
+    low, high = float(reference.min()), float(reference.max())
+    if not (isfinite(low) and isfinite(high)):
+        raise DataError(NOT_FINITE)
+    if low == high:
         raise DataError("the reference is constant: it has no range to relate errors to")
-    return spread
+    return high - low

@@ -38,7 +38,7 @@ def about(stack: Stack, *, diameter_A: float | None = None) -> dict[str, Any]:
         "min": lowest,
         "max": highest,
         "mean": mean,
-        "origin_A": list(stack.origin_A),
+        "origin_A": [float(f"{length:.7g}") for length in stack.origin_A],
         "tilt_deg": [round(float(angle), 6) for angle in tilts.tilt_deg] if tilts else None,
         "axis_deg": axis.deg if axis else stack.axis_deg,
         "dose_e_A2": _known(mdoc.dose_e_A2) if mdoc else None,
@@ -47,7 +47,7 @@ def about(stack: Stack, *, diameter_A: float | None = None) -> dict[str, Any]:
         "labels": list(stack.labels),
         "history": [title.strip() for title in titles if title.strip().startswith("etcli ")],
         "source": tilts.source if tilts else None,
-        "resolution_A": _resolution(stack, diameter_A or nx * stack.known_pixel_A) if tilts else None,
+        "resolution_A": _resolution(stack, diameter_A),
     }
 
 
@@ -60,8 +60,9 @@ def _known(values: NDArray[np.float64]) -> list[float | None] | None:
 
 def _statistics(stack: Stack) -> tuple[float, float, float]:
     """Return minimum, maximum and mean by the header, or from the data where it does not know."""
-    if stack.statistics and stack.statistics[1] >= stack.statistics[0]:
-        numbers = stack.statistics[:3]
+    lowest, highest, mean = stack.statistics[:3] if stack.statistics else (0.0, -1.0, -2.0)
+    if lowest < highest and lowest <= mean <= highest:
+        numbers = lowest, highest, mean
     else:
         views = [stack.view(k) for k in range(len(stack))]
         numbers = (
@@ -72,10 +73,10 @@ def _statistics(stack: Stack) -> tuple[float, float, float]:
     return tuple(float(f"{number:.7g}") for number in numbers)  # type: ignore[return-value]
 
 
-def _resolution(stack: Stack, diameter_A: float) -> float | None:
-    steps = np.diff(np.unique(np.round(stack.tilt_deg, 2)))
-    return (
-        float(f"{crowther_resolution_A(diameter_A, increment_deg=float(np.median(steps))):.4g}")
-        if steps.size
-        else None
-    )
+def _resolution(stack: Stack, diameter_A: float | None) -> float | None:
+    """Return Crowther's resolution where there are pixels of known size and several tilt angles."""
+    steps = np.diff(np.unique(np.round(stack.tilts.tilt_deg, 2))) if stack.tilts else np.empty(0)
+    if not steps.size or not (diameter_A or stack.pixel_A):
+        return None
+    diameter_A = diameter_A or stack.shape[2] * stack.known_pixel_A
+    return float(f"{crowther_resolution_A(diameter_A, increment_deg=float(np.median(steps))):.4g}")

@@ -13,7 +13,7 @@ from etcli.io.stack import Stack
 from etcli.io.tilts import Tilts
 
 Frames = Literal["mean", "sum", "keep"]
-SAME_TILT_DEG, SAME_DEFOCUS_UM = 0.01, 0.001
+SAME_TILT_DEG, SAME_DEFOCUS_UM = 0.01, 1e-4
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,14 @@ def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = 
     start = 0
     for stack in stacks:
         _check_alike(stack, first)
-        sections = [view - start for view in views if start <= view < start + len(stack)]
-        groups = _groups(stack, sections) if frames != "keep" else [(section,) for section in sections]
+        own = [place for place, view in enumerate(views) if start <= view < start + len(stack)]
+        sections = [views[place] - start for place in own]
+        together = _together(stack, sections) if frames != "keep" else [[k] for k in range(len(sections))]
+        groups = [tuple(sections[k] for k in members) for members in together]
         leading = [group[0] for group in groups]
         parts += [(stack, group) for group in groups]
-        places += [views.index(start + section) for section in leading]
-        if stack.mdoc:
-            mdocs.append(_summed_dose(stack.mdoc, groups).select(leading))
+        places += [own[members[0]] for members in together]
+        mdocs.append(_description(stack, groups))
         if stack.tilts:
             tilt_deg.append(stack.tilts.tilt_deg[leading])
         start += len(stack)
@@ -86,39 +87,48 @@ def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = 
         first,
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
         order=None,
-        mdoc=Mdoc.concatenate(mdocs) if len(mdocs) == len(stacks) else None,
+        mdoc=Mdoc.concatenate(mdocs) if any(stack.mdoc for stack in stacks) else None,
         tilts=Tilts(np.concatenate(tilt_deg), ", ".join(sources)) if tilt_deg else None,
     )
-    return Assembly(like, tuple(parts), frames).arranged(np.argsort(places).tolist())
+    return Assembly(like, tuple(parts), frames).arranged(np.argsort(places, kind="stable").tolist())
 
 
-def _groups(stack: Stack, sections: Sequence[int]) -> list[tuple[int, ...]]:
-    """Gather the sections that were taken at one tilt angle and defocus, in order of first appearance."""
+def _together(stack: Stack, sections: Sequence[int]) -> list[list[int]]:
+    """Gather, as places in the list, the sections that were taken at one tilt angle and defocus."""
     if stack.tilts is None:
-        return [(section,) for section in sections]
+        return [[k] for k in range(len(sections))]
+    tilt_deg = stack.tilts.tilt_deg[list(sections)]
+    defocus_um = _by_section(stack, "Defocus")[list(sections)]
     groups: list[list[int]] = []
-    defocus_um = stack.mdoc.defocus_um if stack.mdoc else np.zeros(len(stack))
-    for section in sections:
+    for k in range(len(sections)):
         for group in groups:
-            same_tilt = abs(stack.tilts.tilt_deg[group[0]] - stack.tilts.tilt_deg[section]) < SAME_TILT_DEG
+            same_tilt = abs(tilt_deg[group[0]] - tilt_deg[k]) < SAME_TILT_DEG
             # an unknown defocus is nan, which differs from nothing
-            other_defocus = abs(defocus_um[group[0]] - defocus_um[section]) > SAME_DEFOCUS_UM
+            other_defocus = abs(defocus_um[group[0]] - defocus_um[k]) > SAME_DEFOCUS_UM
             if same_tilt and not other_defocus:
-                group.append(section)
+                group.append(k)
                 break
         else:
-            groups.append([section])
-    return [tuple(group) for group in groups]
+            groups.append([k])
+    return groups
 
 
-def _summed_dose(mdoc: Mdoc, groups: Sequence[tuple[int, ...]]) -> Mdoc:
-    """Let the first section of each group carry the exposure of them all."""
-    dose = mdoc.dose_e_A2
-    if all(len(group) == 1 for group in groups) or not np.isfinite(dose).all():
+def _description(stack: Stack, groups: Sequence[tuple[int, ...]]) -> Mdoc:
+    """Return the description of the first section of each group, with the exposure of all of the group."""
+    mdoc = (stack.mdoc or Mdoc.empty(len(stack))).select([group[0] for group in groups])
+    dose = _by_section(stack, "ExposureDose")
+    summed = [float(f"{dose[list(group)].sum():.7g}") for group in groups]
+    if all(len(group) == 1 for group in groups) or not np.isfinite(summed).all():
         return mdoc
-    for group in groups:
-        dose[group[0]] = dose[list(group)].sum()
-    return mdoc.with_view_values("ExposureDose", [float(f"{value:.7g}") for value in dose])
+    return mdoc.with_view_values("ExposureDose", summed)
+
+
+def _by_section(stack: Stack, key: str) -> NDArray[np.float64]:
+    """Return the numbers of a key of the mdoc, one a section, nan where there is none."""
+    values = np.full(len(stack), np.nan)
+    if stack.mdoc:
+        values[list(stack.mdoc.numbers)] = stack.mdoc.numbers_of(key)
+    return values
 
 
 def _check_alike(stack: Stack, first: Stack) -> None:

@@ -11,7 +11,8 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +26,9 @@ from etcli.core.errors import DataError
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 FOUR_BIT = 101
 REFUSED = {3: "complex integers", 16: "colours"}
+# IMOD's stamp announces flags: bytes are signed, the origin has the sign of the standard and not IMOD's own
 IMOD_STAMP = 1146047817
+SIGNED_BYTES, STANDARD_ORIGIN = 1, 4
 HEADER_BYTES = 1024
 LABELS, LABEL_LENGTH = 10, 80
 
@@ -35,8 +38,9 @@ class MrcHeader:
     """What the header of an MRC file says.
 
     ``size`` is (nx, ny, nz); ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the
-    header gives none. ``dtype`` is the type of the data as stored. ``warnings`` tells in plain words
-    what is not by the standard and was understood all the same.
+    header gives none. ``dtype`` is the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``)
+    that of all numbers. ``warnings`` tells in plain words what is not by the standard and was understood
+    all the same.
     """
 
     size: tuple[int, int, int]
@@ -50,17 +54,13 @@ class MrcHeader:
     extended: bytes
     extended_counts: tuple[int, int]
     ispg: int
+    byteorder: str
     warnings: tuple[str, ...] = ()
 
     @property
     def offset(self) -> int:
         """Byte at which the data begins."""
         return HEADER_BYTES + len(self.extended)
-
-    @property
-    def byteorder(self) -> str:
-        """``"<"`` or ``">"``."""
-        return ">" if self.dtype.byteorder == ">" else "<"
 
 
 def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader, NDArray[Any]]:
@@ -88,27 +88,29 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
     if isinstance(source, str | Path):
         with Path(source).open("rb") as opened:
             return open_mrc(opened, name or str(source))
-    file = _unpacked(source, name or "input")
-    header = _read_header(file, name)
-    return header, _map(file, header, name)
+    with _unpacked(source, name or "input") as file:
+        header = _read_header(file, name)
+        return header, _map(file, header, name)
 
 
-def _unpacked(file: IO[bytes], name: str) -> IO[bytes]:
-    """Return the file itself, or what it holds compressed in an unnamed temporary file."""
+@contextmanager
+def _unpacked(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """Give the file itself, or what it holds compressed in an unnamed temporary file."""
     magic = file.read(3)
     file.seek(0)
     if magic[:2] != b"\x1f\x8b" and magic != b"BZh":
-        return file
-    plain = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the memory map of it
-    try:
-        with gzip.open(file) if magic[:2] == b"\x1f\x8b" else bz2.open(file) as packed:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-    except (EOFError, OSError, zlib.error) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # a disk that is full, not data that is damaged
-        raise DataError(f"{name}: compressed data is damaged ({error}); copy the file again") from error
-    plain.seek(0)
-    return plain
+        yield file
+        return
+    with tempfile.TemporaryFile() as plain:  # a memory map outlives the file it is of
+        try:
+            with gzip.open(file) if magic[:2] == b"\x1f\x8b" else bz2.open(file) as packed:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+        except (EOFError, OSError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # a disk that is full, not data that is damaged
+            raise DataError(f"{name}: compressed data is damaged ({error}); copy the file again") from error
+        plain.seek(0)
+        yield plain
 
 
 def _read_header(file: IO[bytes], name: str) -> MrcHeader:
@@ -140,18 +142,21 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     else:
         dtype = np.dtype(order + MODES[mode])
     n_labels = min(max(int(record["nlabl"]), 0), LABELS)
+    sign = -1.0 if stamp == IMOD_STAMP and not flags & STANDARD_ORIGIN else 1.0
     return MrcHeader(
         size=size,  # type: ignore[arg-type]
         mode=mode,
         dtype=dtype,
         pixel_A=_pixel(record),
-        origin_A=tuple(float(record["origin"][axis]) for axis in "xyz"),  # type: ignore[arg-type]
+        # + 0.0: no minus zero
+        origin_A=tuple(sign * float(record["origin"][axis]) + 0.0 for axis in "xyz"),  # type: ignore[arg-type]
         statistics=(lowest, highest, float(record["dmean"]), float(record["rms"])),
         labels=tuple(label.decode("latin-1").rstrip("\0 ") for label in record["label"][:n_labels]),
         exttyp=bytes(record["exttyp"]),
         extended=file.read(n_extended),
         extended_counts=(int(counts[0]), int(counts[1])),
         ispg=int(record["ispg"]),
+        byteorder=order,
         warnings=tuple(warnings),
     )
 
@@ -176,7 +181,7 @@ def _in_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
 def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[np.dtype[Any], str]:
     """Decide whether bytes are signed: by IMOD's stamp, else by the range that the header states."""
     if stamp == IMOD_STAMP:
-        return np.dtype("i1" if flags & 1 else "u1"), ""
+        return np.dtype("i1" if flags & SIGNED_BYTES else "u1"), ""
     if lowest >= 0 and lowest <= highest < 128:
         return np.dtype("i1"), ""
     unsigned = highest >= 128 and (lowest >= 0 or -lowest <= highest - 128)

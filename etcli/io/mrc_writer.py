@@ -11,7 +11,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.io.mrc import HEADER_BYTES, IMOD_STAMP, LABEL_LENGTH, MODES
+from etcli.io.mrc import HEADER_BYTES, IMOD_STAMP, LABEL_LENGTH, MODES, SIGNED_BYTES, STANDARD_ORIGIN
 
 UNKNOWN = (0.0, -1.0, -2.0, -1.0)
 CHUNK = 1 << 15
@@ -26,9 +26,9 @@ class MrcLayout:
     shape : tuple of int
         (nz, ny, nx).
     mode : int
-        0 (written signed, with IMOD's flag that says so), 1, 2, 4, 6 or 12.
+        0 (written signed), 1, 2, 4, 6 or 12.
     pixel_A, origin_A : sequence of three floats
-        Along x, y, z.
+        Along x, y, z; the origin is where the first voxel lies, as the standard has it.
     labels : sequence of str
         At most ten of 80 characters.
     volume : bool
@@ -78,8 +78,7 @@ class MrcLayout:
             record["label"][k] = label.encode("latin-1", "replace")[:LABEL_LENGTH].ljust(LABEL_LENGTH)
         raw = bytearray(record.tobytes())
         raw[128:132] = np.asarray(self.extended_counts, "<i2").tobytes()
-        if self.mode == 0:
-            raw[152:160] = np.asarray((IMOD_STAMP, 1), "<i4").tobytes()
+        raw[152:160] = np.asarray((IMOD_STAMP, SIGNED_BYTES | STANDARD_ORIGIN), "<i4").tobytes()
         return bytes(raw) + self.extended
 
 
@@ -95,14 +94,14 @@ class Statistics:
         """Take in a piece of any shape."""
         real = np.abs(values) if np.iscomplexobj(values) else values
         if self._n == 0:
-            self._shift = float(np.float32(real.mean(dtype=np.float64)))
+            self._shift = float(real.mean(dtype=np.float64))
         self._lowest = min(self._lowest, float(real.min()))
         self._highest = max(self._highest, float(real.max()))
         flat = real.reshape(-1)
         for start in range(0, flat.size, CHUNK):
-            # float32 within a chunk about a common level, float64 between chunks: exact enough and quick
-            centred = np.subtract(flat[start : start + CHUNK], self._shift, dtype=np.float32)
-            self._sum += float(centred.sum(dtype=np.float64))
+            # about a common level, as a large offset would cost digits; in pieces that stay in the cache
+            centred = np.subtract(flat[start : start + CHUNK], self._shift, dtype=np.float64)
+            self._sum += float(centred.sum())
             self._squares += float(np.dot(centred, centred))
         self._n += real.size
 

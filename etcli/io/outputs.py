@@ -1,5 +1,6 @@
 """Output files that appear whole and together, or not at all."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -7,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 
 from etcli.core.errors import DataError, UsageError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Outputs:
@@ -35,6 +38,9 @@ class Outputs:
         try:
             if error is None:
                 self._commit()
+            elif isinstance(error, OSError) and error.errno in NO_ROOM and self._parts:
+                first = next(iter(self._parts))
+                raise DataError(f"{first}: {os.strerror(error.errno).lower()}; write elsewhere") from error
         finally:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
@@ -55,10 +61,12 @@ class Outputs:
         Raises
         ------
         UsageError
-            When the target is a folder, exists and must not be replaced, or is named twice.
+            When the target is a folder or a stream, exists and must not be replaced, or is named twice.
         DataError
             When its folder is missing or cannot be written.
         """
+        if str(target) == "-":
+            raise UsageError("cannot write this to a stream; name a file")
         final = Path(os.path.realpath(target))
         if final in self._parts:
             raise UsageError(f"{target}: named as output twice; give every output its own name")

@@ -1,6 +1,7 @@
 """Formats of microscope makers, through the optional package rosettasciio."""
 
 import importlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ READERS = {
     ".hdf5": "usid",
 }
 UNIT_A = {"nm": 10.0, "µm": 1e4, "um": 1e4, "Å": 1.0, "A": 1.0, "m": 1e10, "mm": 1e7}
+
+# what is wrong with a file is told once, by an error of ours
+logging.getLogger("rsciio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)

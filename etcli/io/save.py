@@ -22,6 +22,8 @@ from etcli.io.stack import STREAM, Stack
 TIFF_SUFFIXES = (".tif", ".tiff")
 # what an int16 of hundredths of a degree holds
 LARGEST_TILT_DEG = 327.0
+# extended headers of whole blocks keep the images aligned
+BLOCK = 1024
 
 
 class Writer(Protocol):
@@ -93,15 +95,10 @@ def series_writer(
         labels=add_label(like.labels, str(step)),
         **_extended(like, mdoc if target == STREAM else None),
     )
-    writer: MrcStream | Any
-    if target == STREAM:
-        if sys.stdout.isatty():
-            raise UsageError("- writes an MRC file to a pipe, but the standard output is a terminal")
-        writer = MrcStream(sys.stdout.buffer, layout)
-    else:
-        writer = _open(outputs.path(target), target, layout)
-        outputs.path(f"{target}.mdoc").write_bytes(mdoc.dump())
-    yield from _closing(writer)
+    with _open(outputs, target, layout) as writer:
+        if target != STREAM:
+            outputs.path(f"{target}.mdoc").write_bytes(mdoc.dump())
+        yield writer
 
 
 @contextmanager
@@ -123,7 +120,7 @@ def volume_writer(
     outputs : Outputs
         Where the file is announced.
     target : str
-        An MRC or TIFF file.
+        An MRC or TIFF file, or ``-`` for MRC on the standard output.
     shape : tuple of int
         Numbers of sections, rows and columns.
     step : Step
@@ -139,12 +136,11 @@ def volume_writer(
 
     Yields
     ------
-    MrcWriter or TiffWriter
+    MrcWriter, MrcStream or TiffWriter
     """
-    if target == STREAM:
-        raise UsageError("cannot write a volume to a stream; name a file")
     layout = MrcLayout(shape, mode, (pixel_A,) * 3, origin_A, add_label(labels, str(step)), volume=True)
-    yield from _closing(_open(outputs.path(target), target, layout))
+    with _open(outputs, target, layout) as writer:
+        yield writer
 
 
 def described(
@@ -175,22 +171,28 @@ def described(
 def _extended(like: Stack, mdoc: Mdoc | None) -> dict[str, Any]:
     """Return the extended header: the whole mdoc for a stream, else the tilt angles as IMOD reads them."""
     if mdoc is not None:
-        return {"exttyp": b"MDOC", "extended": mdoc.dump()}
+        text = mdoc.dump()
+        return {"exttyp": b"MDOC", "extended": text.ljust(-(-len(text) // BLOCK) * BLOCK, b"\0")}
     if like.tilts is None or np.abs(like.tilts.tilt_deg).max() > LARGEST_TILT_DEG:
         return {}
     extended, n_bytes, flags = serialem_extended_header(like.tilts.tilt_deg)
     return {"exttyp": b"SERI", "extended": extended, "extended_counts": (n_bytes, flags)}
 
 
-def _open(part: Path, target: str, layout: MrcLayout) -> Any:
-    if target.lower().endswith(TIFF_SUFFIXES):
+@contextmanager
+def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
+    """Open what writes the target, and complete it when all went well."""
+    writer: MrcStream | MrcWriter | Any
+    if target == STREAM:
+        if sys.stdout.isatty():
+            raise UsageError("- writes an MRC file to a pipe, but the standard output is a terminal")
+        writer = MrcStream(sys.stdout.buffer, layout)
+    elif target.lower().endswith(TIFF_SUFFIXES):
         from etcli.io.tiff import TiffWriter
 
-        return TiffWriter(part, layout)
-    return MrcWriter(part, layout)
-
-
-def _closing(writer: Any) -> Iterator[Any]:
+        writer = TiffWriter(outputs.path(target), layout)
+    else:
+        writer = MrcWriter(outputs.path(target), layout)
     try:
         yield writer
     except BaseException:

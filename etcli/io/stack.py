@@ -74,8 +74,10 @@ class Stack:
         first, last = int(chosen[0]), int(chosen[-1])
         following = last - first + 1 == len(chosen) and bool((np.diff(chosen) == 1).all())
         rows: Any = slice(first, last + 1) if following else chosen
-        data = self.data[:, rows] if self.order is None else self.data[self.order][:, rows]
-        return self._checked(data, f"rows {first + 1}-{last + 1}")
+        views: Any = slice(None)
+        if self.order is not None:
+            views = self.order if following else self.order[:, np.newaxis]
+        return self._checked(self.data[views, rows], f"rows {first + 1}-{last + 1}")
 
     def images(self) -> NDArray[Any]:
         """Return all images as they are stored, as a memory map where that can be."""
@@ -146,9 +148,11 @@ def open_stack(
 
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
-        return _described(
-            Stack(name, foreign.data, foreign.pixel_A), path, tilts_file, foreign.tilt_deg, without
-        )
+        stack = Stack(name, foreign.data, foreign.pixel_A)
+        stack = _described(stack, path, tilts_file, foreign.tilt_deg, without)
+        if stack.tilts is not None and stack.tilts.tilt_deg is foreign.tilt_deg:
+            return replace(stack, tilts=replace(stack.tilts, source=name))
+        return stack
     if magic in MAGIC:
         data, pixel_A = read_tiff(path)
         return _described(Stack(name, data, pixel_A), path, tilts_file, None, without)
@@ -157,21 +161,21 @@ def open_stack(
 
 
 def _from_stream(tilts_file: str | None, without: Collection[int]) -> Stack:
-    """Read an MRC file from a pipe by way of an unnamed file; its mdoc travels in the extended header."""
-    if sys.stdin.isatty():
-        raise UsageError("- reads an MRC file from a pipe, but the standard input is a terminal")
-    spooled = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the memory map of it
-    shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
-    spooled.seek(0)
-    header, data = open_mrc(spooled, "standard input")
-    stack, header_tilts = _from_mrc("standard input", header, data)
-    mdoc = None
-    if header.exttyp == b"MDOC":
-        mdoc = Mdoc.parse(header.extended.rstrip(b"\0"), name="standard input")
-    return _described(stack, None, tilts_file, header_tilts, without, mdoc)
+    """Read an MRC file from a pipe by way of an unnamed file."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("- reads an MRC file from a pipe, but there is none on the standard input")
+    with tempfile.TemporaryFile() as spooled:  # the memory map outlives it
+        shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
+        spooled.seek(0)
+        stack, header_tilts = _from_mrc("standard input", *open_mrc(spooled, "standard input"))
+    return _described(stack, None, tilts_file, header_tilts, without)
 
 
 def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, NDArray[np.float64] | None]:
+    """Make a stack of an MRC file; in a stream its mdoc travels in the extended header."""
+    mdoc = None
+    if header.exttyp == b"MDOC":
+        mdoc = Mdoc.parse(header.extended.rstrip(b"\0"), name=name)
     extended = tilts_from_extended_header(
         header.exttyp,
         header.extended,
@@ -192,6 +196,7 @@ def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, 
         header.labels,
         header.mode,
         header.statistics,
+        mdoc,
         axis_deg=extended.axis_deg,
         warnings=tuple(f"{name}: {text}" for text in header.warnings),
     )
@@ -204,10 +209,9 @@ def _described(
     tilts_file: str | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
-    mdoc: Mdoc | None = None,
 ) -> Stack:
     """Add what files beside the stack say of it."""
-    warnings = list(stack.warnings)
+    warnings, mdoc = list(stack.warnings), stack.mdoc
     views = set(range(len(stack))) - set(without) if without else None
     if path and (beside := find_mdoc(path)):
         mdoc = read_mdoc(beside)
@@ -233,11 +237,13 @@ def _described(
         warnings += tilts.warnings
     except NoTiltsError as error:
         no_tilts = str(error)
+    # a header that says 1 Å says nothing where the mdoc knows better
+    better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
     return replace(
         stack,
         mdoc=mdoc,
         tilts=tilts,
         no_tilts=no_tilts,
-        pixel_A=stack.pixel_A or (mdoc.pixel_A if mdoc else None),
+        pixel_A=better or stack.pixel_A,
         warnings=tuple(warnings),
     )

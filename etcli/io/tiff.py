@@ -1,7 +1,10 @@
 """TIFF stacks. They store the top row first, so rows are turned round on the way in and out."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -13,7 +16,8 @@ from etcli.io.mrc_writer import MrcLayout, as_stored
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Å in one unit of the resolution tag: centimetres; inches are screen resolution, not pixel sizes
 RESOLUTION_UNIT_A = {3: 1e8}
-IMAGEJ_UNIT_A = {
+UNIT_A = {
+    "pm": 0.01,
     "nm": 10.0,
     "µm": 1e4,
     "\\u00B5m": 1e4,
@@ -23,6 +27,9 @@ IMAGEJ_UNIT_A = {
     "Å": 1.0,
     "\\u00C5": 1.0,
 }
+
+# what is wrong with a file is told once, by an error of ours
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
@@ -47,15 +54,17 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            data = tifffile.memmap(path, mode="r") if series.is_memmappable else series.asarray()
+            plain = series.dataoffset is not None
+            data = tifffile.memmap(path, mode="r") if plain else series.asarray()
+            is_grey = "S" not in series.axes
             pixel_A = _pixel_A(file)
-    except (tifffile.TiffFileError, ValueError, IndexError, OSError) as error:
+    except Exception as error:  # damaged files fail in many ways
         raise DataError(
             f"{path}: not a TIFF that can be read ({error}); save it again without compression"
         ) from error
     if data.ndim == 2:
         data = data[np.newaxis]
-    if data.ndim != 3 or data.dtype.kind not in "uif" or data.shape[-1] in (3, 4):
+    if data.ndim != 3 or data.dtype.kind not in "uif" or not is_grey:
         raise DataError(
             f"{path}: TIFF of shape {data.shape} is no stack of grey images; save single-channel images"
         )
@@ -63,14 +72,19 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
 
 
 def _pixel_A(file: tifffile.TiffFile) -> float | None:
+    """Return the pixel size by OME's description, else by ImageJ's or the resolution tag."""
+    if file.ome_metadata:
+        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels[@PhysicalSizeX]")
+        if pixels is None:
+            return None
+        size, unit = float(pixels.attrib["PhysicalSizeX"]), pixels.get("PhysicalSizeXUnit", "µm")
+        return float(f"{size * UNIT_A[unit]:.7g}") if unit in UNIT_A else None
     tags = file.pages[0].tags
-    if "XResolution" not in tags:
-        return None
-    numerator, denominator = tags["XResolution"].value
+    numerator, denominator = tags.valueof("XResolution", (0, 0))
     if not numerator or not denominator:
         return None
-    unit = (file.imagej_metadata or {}).get("unit")
-    scale = IMAGEJ_UNIT_A.get(unit) if unit else RESOLUTION_UNIT_A.get(int(tags["ResolutionUnit"].value))
+    imagej = (file.imagej_metadata or {}).get("unit")
+    scale = UNIT_A.get(imagej) if imagej else RESOLUTION_UNIT_A.get(tags.valueof("ResolutionUnit", 2))
     return float(f"{scale * denominator / numerator:.7g}") if scale else None
 
 
@@ -100,6 +114,9 @@ class TiffWriter:
             software=False,
             datetime=False,
         )
+        # a hole that cannot be filled when the disk is full would kill the process
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write section ``z``, an array (ny, nx)."""

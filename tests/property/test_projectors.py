@@ -62,7 +62,11 @@ def test_projection_is_linear(kernel, geometry, seed, a, b) -> None:
 def test_permuting_views_permutes_the_sinogram(kernel, geometry, seed) -> None:
     order = np.random.default_rng(seed).permutation(geometry.n_views)
     permuted = SlabGeometry(
-        geometry.tilt_deg[order], geometry.n_detector, geometry.thickness, geometry.width, geometry.axis_offset_px
+        geometry.tilt_deg[order],
+        geometry.n_detector,
+        geometry.thickness,
+        geometry.width,
+        geometry.axis_offset_px,
     )
     x = noise((geometry.thickness, geometry.width, 16), seed)
     sinogram = SlabProjector(geometry, n_slices=16, kernel=kernel).forward(x)

@@ -22,7 +22,9 @@ def test_weights_are_the_shares_of_boxes_about_the_centre(n, factor, rows):
     np.testing.assert_allclose(bin_weights(n, factor).toarray(), rows, atol=1e-15)
 
 
-@pytest.mark.parametrize(("n", "factor", "m"), [(127, 2, 63), (10, 10 / 3, 3), (7, 7, 1), (256, 1.7, 150)])
+@pytest.mark.parametrize(
+    ("n", "factor", "m"), [(127, 2, 63), (10, 10 / 3, 3), (33, 2.2, 15), (7, 7, 1), (256, 1.7, 150)]
+)
 def test_size_is_the_floor(n, factor, m):
     assert binned_size(n, factor) == m == bin_weights(n, factor).shape[0]
 

@@ -1,185 +1,239 @@
-"""The loops of the slab projector: one projection and one back-projection for every interpolation.
+"""The loops of the slab projector: one projection and one back-projection, for every footprint.
 
 Both work tile by tile. A tile of the volume is small enough for the first-level cache and meets all views
-before the next one, so that memory traffic is small against arithmetic; it lives in a contiguous scratch
-array with zeros around it, so that no loop asks where the volume ends.
+before the next one, so that memory traffic is small against arithmetic. It lives in a contiguous scratch
+array with zeros around it, so that no loop asks where the volume ends. The weights of a tile in a view are
+tabulated by vector instructions, then applied to rows of neighbouring slices.
 """
 
-from functools import lru_cache
+from functools import cache
 from math import ceil, floor
 from typing import Any
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from etcli.core.jit import jit
-from etcli.core.projectors._simd import add_rows, copy
+from etcli.core.jit import inline, jit
+from etcli.core.projectors._footprints import AREA, TAPS
+from etcli.core.projectors._simd import (
+    GROUP,
+    LANES,
+    add_rows,
+    address,
+    clear,
+    copy,
+    tabulate,
+    transpose_block,
+)
 
-LINES, ALONG = 4, 16
-"""Tile of the projection: lines that a ray meets in one step, voxels along each."""
-REACH = 2
-"""Voxels around the tile that its rays touch: half the shear of its lines at 45 degrees, rounded up."""
-PITCH = ALONG + 2 * REACH + 1
-TILE_Z, TILE_X = 4, 16
-"""Tile of the back-projection."""
-RAYS = TILE_X + TILE_Z + 4
-"""Detector pixels that a tile touches in one view, at most."""
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-BLOCK = 16
-"""Pixels that are transposed at a time: a cache line of every slice."""
+SPAN = LANES - 1
+"""Voxels of a projection's tile along its ``GROUP`` lines, so that at most ``LANES`` rays begin there."""
 
-f4 = np.float32
+TILE_Z, TILE_X = 4, LANES
+"""Voxels of a back-projection's tile."""
+VOXELS = TILE_Z * TILE_X
+PIXELS = TILE_Z + TILE_X
+"""Detector pixels that it touches in a view, at most: its diagonal and the widest footprint."""
 
 
-@numba.njit(error_model="numpy")
-def _pair(position, weight):  # type: ignore[no-untyped-def]
-    """Return the first of two neighbours of a non-negative position and their linear weights."""
-    first = int(position)
-    upper = f4(position - first) * weight
-    return first, (weight - upper, upper)
+def aligned_empty(shape: tuple[int, ...]) -> Floats:
+    """Return an uninitialised array that starts on a cache line, so that no row of a slab straddles two.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array.
+
+    Returns
+    -------
+    ndarray of shape `shape`, float32
+        C-contiguous, at an address that is a multiple of 64 bytes.
+    """
+    size = int(np.prod(shape))
+    raw = np.empty(size + LANES, np.float32)
+    start = -raw.ctypes.data // 4 % LANES
+    return raw[start : start + size].reshape(shape)
 
 
-@lru_cache(maxsize=None)
-def projection(width: int) -> Any:
-    """Return the kernel of Joseph's projection for rows of ``width`` slices."""
+def _margin(formula: int) -> int:
+    """Return how far beyond a tile its rays reach: half the shear of its lines at 45° and the taps."""
+    return 1 + TAPS[formula] // 2
+
+
+def projection_scratch(formula: int, width: int) -> tuple[Floats, Ints, Floats]:
+    """Return the scratch arrays of a projection: a tile, and the table of a view."""
+    taps = TAPS[formula]
+    tile = aligned_empty((GROUP * (SPAN + 2 * _margin(formula) + 1) * width,))
+    return tile, np.empty(GROUP * LANES, np.int64), aligned_empty((taps * GROUP * LANES,))
+
+
+def backprojection_scratch(formula: int, width: int) -> tuple[Floats, Floats, Ints, Floats]:
+    """Return the scratch arrays of a back-projection: a tile, pixels at the border, the table of a group."""
+    taps = TAPS[formula]
+    tile, border = aligned_empty((VOXELS * width,)), aligned_empty((GROUP * PIXELS * width,))
+    return tile, border, np.empty(GROUP * VOXELS, np.int64), aligned_empty((taps * GROUP * VOXELS,))
+
+
+@cache
+def projection(formula: int, width: int) -> Any:
+    """Return the projection kernel for rows of ``width`` slices."""
+    taps, fewer = TAPS[formula], TAPS[formula] - 1
+    margin = _margin(formula)
+    pitch = SPAN + 2 * margin + 1
 
     @jit
-    def project(volume, n_v, n_u, v_stride, u_stride, views, along, across, centre, n_detector, tile, sino):  # type: ignore[no-untyped-def]
-        mid_v, mid_u = (n_v - 1) / 2, (n_u - 1) / 2
-        for u0 in range(-REACH - 1, n_u + REACH, ALONG):
-            u1 = u0 + ALONG
-            low, high = max(u0 - REACH, 0), min(u1 + REACH + 1, n_u)
-            for v0 in range(0, n_v, LINES):
-                tile[:] = 0
-                for v in range(v0, min(v0 + LINES, n_v)):
+    def project(
+        volume: Floats,
+        shape: tuple[int, int],
+        strides: tuple[int, int],
+        views: Ints,
+        along: Doubles,
+        across: Doubles,
+        parameters: Doubles,
+        axis: float,
+        n_detector: int,
+        tile: Floats,
+        addresses: Ints,
+        weights: Floats,
+        sinogram: Floats,
+    ) -> None:
+        """Add the projection in views that cross the lines of the volume: its rows, or columns if transposed.
+
+        The detector position of the voxel u of line v about the centre is ``u along + v across + axis``.
+        """
+        n_lines, n_u = shape
+        for u0 in range(-margin - 1, n_u + margin, SPAN):
+            low, high = max(u0 - margin, 0), min(u0 - margin + pitch, n_u)
+            for v0 in range(0, n_lines, GROUP):
+                if high - low < pitch or n_lines - v0 < GROUP:
+                    clear(tile, 0, GROUP * pitch * width)
+                for v in range(min(GROUP, n_lines - v0)):
                     for u in range(low, high):
-                        at = ((v - v0) * PITCH + u - u0 + REACH) * width
-                        copy(tile, at, volume, (v * v_stride + u * u_stride) * width, width)
+                        source = ((v0 + v) * strides[0] + u * strides[1]) * width
+                        copy(tile, (v * pitch + u - u0 + margin) * width, volume, source, width)
                 for k in range(views.size):
                     step = 1 / along[k]
                     shear = -across[k] * step
-                    weight = f4(abs(step))
-                    # where ray 0 passes the middle of the tile's lines
-                    start = mid_u - centre * step + (v0 + (LINES - 1) / 2 - mid_v) * shear
-                    edge0, edge1 = (u0 - start) * along[k], (u1 - start) * along[k]
-                    first = max(ceil(min(edge0, edge1)), 0)
-                    last = min(ceil(max(edge0, edge1)), n_detector)
-                    start -= u0 - REACH
+                    # ray 0 between the two middle lines, which decides the tile that each ray belongs to
+                    middle = (n_u - 1) / 2 - axis * step + (v0 + (GROUP - 1) / 2 - (n_lines - 1) / 2) * shear
+                    edge, next_edge = (u0 - middle) * along[k], (u0 + SPAN - middle) * along[k]
+                    first = max(ceil(min(edge, next_edge)), 0)
+                    last = min(ceil(max(edge, next_edge)), n_detector)
+                    if first >= last:
+                        continue
+                    start = middle + first * step - (GROUP - 1) / 2 * shear - u0 + margin
+                    for v in range(GROUP):
+                        line = address(tile, v * pitch * width)
+                        tabulate(
+                            addresses, weights, v * LANES, start + v * shear, step, line, parameters, k,
+                            formula, taps, width, LANES,
+                        )  # fmt: skip
                     row = views[k] * n_detector
+                    narrow = formula == AREA and parameters[k, 0] >= -0.5  # below 37 degrees
                     for i in range(first, last):
-                        p = start + i * step
-                        j0, w0 = _pair(p - 1.5 * shear, weight)
-                        j1, w1 = _pair(p - 0.5 * shear, weight)
-                        j2, w2 = _pair(p + 0.5 * shear, weight)
-                        j3, w3 = _pair(p + 1.5 * shear, weight)
-                        offsets = (
-                            j0 * width,
-                            (PITCH + j1) * width,
-                            (2 * PITCH + j2) * width,
-                            (3 * PITCH + j3) * width,
-                        )
-                        add_rows(
-                            sino,
-                            (row + i) * width,
-                            (tile, tile, tile, tile),
-                            offsets,
-                            (w0, w1, w2, w3),
-                            width,
-                        )
+                        at, entry = (row + i) * width, i - first
+                        if narrow:
+                            add_rows(sinogram, at, addresses, weights, entry, GROUP, fewer, width, LANES)
+                        else:
+                            add_rows(sinogram, at, addresses, weights, entry, GROUP, taps, width, LANES)
 
     return project
 
 
-@numba.njit(error_model="numpy")
-def _taps(position, reach, slope, scale):  # type: ignore[no-untyped-def]
-    """Return the first of the two pixels around ``position + reach - 1`` and the weights of both."""
-    first = int(position)
-    distance = f4((1 - reach) - (position - first))
-    lower = scale * (f4(1) - abs(distance) * slope)
-    upper = scale * max(f4(0), f4(1) - (distance + f4(1)) * slope)
-    return first, (lower, upper)
+@inline
+def _row_of_pixels(
+    sinogram: Floats, view: int, first: int, n_detector: int, border: Floats, at: int, width: int
+) -> int:
+    """Return the address of some pixels of a view: where they are, or a copy with zeros off the detector."""
+    place: int = address(sinogram, (view * n_detector + first) * width)
+    if first >= 0 and first + PIXELS <= n_detector:
+        return place
+    clear(border, at, PIXELS * width)
+    low, high = max(first, 0), min(first + PIXELS, n_detector)
+    if low < high:
+        source = (view * n_detector + low) * width
+        copy(border, at + (low - first) * width, sinogram, source, (high - low) * width)
+    place = address(border, at)
+    return place
 
 
-@numba.njit(error_model="numpy")
-def _extract(sino, view, first, n_detector, width, pad):  # type: ignore[no-untyped-def]
-    """Copy some pixels of a view, zero outside the detector."""
-    for r in range(RAYS):
-        if 0 <= first + r < n_detector:
-            copy(pad, r * width, sino, (view * n_detector + first + r) * width, width)
-        else:
-            pad[r * width : (r + 1) * width] = 0
-
-
-@lru_cache(maxsize=None)
-def backprojection(width: int) -> Any:
-    """Return the kernel of the voxel-driven back-projection for rows of ``width`` slices.
-
-    In each view a voxel at the detector position t takes from the pixels i near it with the weight
-    ``scale * max(0, 1 - |i - t| / reach)``.
-    """
+@cache
+def backprojection(formula: int, width: int) -> Any:
+    """Return the back-projection kernel for rows of ``width`` slices."""
+    taps = TAPS[formula]
 
     @jit
-    def backproject(sino, cos, sin, reach, scale, centre, n_detector, nz, nx, tile, pad_a, pad_b, volume):  # type: ignore[no-untyped-def]
-        mid_z, mid_x = (nz - 1) / 2, (nx - 1) / 2
-        n_views = cos.size
+    def backproject(
+        sinogram: Floats,
+        shape: tuple[int, int],
+        cos: Doubles,
+        sin: Doubles,
+        parameters: Doubles,
+        axis: float,
+        n_detector: int,
+        tile: Floats,
+        border: Floats,
+        addresses: Ints,
+        weights: Floats,
+        volume: Floats,
+    ) -> None:
+        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``."""
+        nz, nx = shape
         for x0 in range(0, nx, TILE_X):
             for z0 in range(0, nz, TILE_Z):
-                tile[:] = 0
-                for a in range(0, n_views, 2):
-                    b = min(a + 1, n_views - 1)
-                    scale_a, slope_a = f4(scale[a]), f4(1 / reach[a])
-                    scale_b, slope_b = f4(scale[b] if b > a else 0), f4(1 / reach[b])
-                    ta = (x0 - mid_x) * cos[a] + (z0 - mid_z) * sin[a] + centre + 1 - reach[a]
-                    tb = (x0 - mid_x) * cos[b] + (z0 - mid_z) * sin[b] + centre + 1 - reach[b]
-                    first_a = floor(ta + min(0, (TILE_X - 1) * cos[a]) + min(0, (TILE_Z - 1) * sin[a]))
-                    first_b = floor(tb + min(0, (TILE_X - 1) * cos[b]) + min(0, (TILE_Z - 1) * sin[b]))
-                    ta -= first_a
-                    tb -= first_b
-                    source_a, base_a = sino, (a * n_detector + first_a) * width
-                    source_b, base_b = sino, (b * n_detector + first_b) * width
-                    if first_a < 0 or first_a + RAYS > n_detector:
-                        _extract(sino, a, first_a, n_detector, width, pad_a)
-                        source_a, base_a = pad_a, 0
-                    if first_b < 0 or first_b + RAYS > n_detector:
-                        _extract(sino, b, first_b, n_detector, width, pad_b)
-                        source_b, base_b = pad_b, 0
-                    for z in range(TILE_Z):
-                        for x in range(TILE_X):
-                            i, wa = _taps(ta + x * cos[a] + z * sin[a], reach[a], slope_a, scale_a)
-                            j, wb = _taps(tb + x * cos[b] + z * sin[b], reach[b], slope_b, scale_b)
-                            add_rows(
-                                tile,
-                                (z * TILE_X + x) * width,
-                                (source_a, source_b),
-                                (base_a + i * width, base_b + j * width),
-                                (wa, wb),
-                                width,
-                            )
+                clear(tile, 0, VOXELS * width)
+                for first in range(0, cos.size, GROUP):
+                    n = min(GROUP, cos.size - first)
+                    for k in range(n):
+                        c, s = cos[first + k], sin[first + k]
+                        t = (x0 - (nx - 1) / 2) * c + (z0 - (nz - 1) / 2) * s + axis
+                        lowest = t + min(0, (TILE_X - 1) * c) + min(0, (TILE_Z - 1) * s)
+                        pixel = floor(lowest + parameters[first + k, 0])
+                        row = _row_of_pixels(
+                            sinogram, first + k, pixel, n_detector, border, k * PIXELS * width, width
+                        )
+                        for z in range(TILE_Z):
+                            tabulate(
+                                addresses, weights, k * VOXELS + z * TILE_X, t + z * s - pixel, c, row,
+                                parameters, first + k, formula, taps, width, VOXELS,
+                            )  # fmt: skip
+                    if n == GROUP:
+                        for i in range(VOXELS):
+                            add_rows(tile, i * width, addresses, weights, i, GROUP, taps, width, VOXELS)
+                    else:
+                        for k in range(n):
+                            for i in range(VOXELS):
+                                entry = k * VOXELS + i
+                                add_rows(tile, i * width, addresses, weights, entry, 1, taps, width, VOXELS)
                 for z in range(min(TILE_Z, nz - z0)):
-                    n = min(TILE_X, nx - x0) * width
-                    copy(volume, ((z0 + z) * nx + x0) * width, tile, z * TILE_X * width, n)
+                    count = min(TILE_X, nx - x0) * width
+                    copy(volume, ((z0 + z) * nx + x0) * width, tile, z * TILE_X * width, count)
 
     return backproject
 
 
 @jit
-def slices_innermost(rows, slab):  # type: ignore[no-untyped-def]
-    """Copy (n, n_slices, nx) to (n, nx, width), with zeros for the slices that are missing."""
-    n, n_slices, nx = rows.shape
+def transpose(
+    source: int,
+    strides: tuple[int, int],
+    target: int,
+    target_strides: tuple[int, int],
+    shape: tuple[int, int, int],
+) -> None:
+    """Exchange the last two axes, at least 16 x 16 floats, given addresses and strides in bytes."""
+    n, n_rows, n_columns = shape
     for k in range(n):
-        for x0 in range(0, nx, BLOCK):
-            for x in range(x0, min(x0 + BLOCK, nx)):
-                for j in range(n_slices):
-                    slab[k, x, j] = rows[k, j, x]
-                slab[k, x, n_slices:] = 0
-
-
-@jit
-def slices_outward(slab, rows):  # type: ignore[no-untyped-def]
-    """Copy (n, nx, width) to (n, n_slices, nx)."""
-    n, n_slices, nx = rows.shape
-    for k in range(n):
-        for x0 in range(0, nx, BLOCK):
-            for j in range(n_slices):
-                for x in range(x0, min(x0 + BLOCK, nx)):
-                    rows[k, j, x] = slab[k, x, j]
+        for first in range(0, n_columns, LANES):
+            column = min(first, n_columns - LANES)  # the last block overlaps its neighbour
+            for r in range(0, n_rows, LANES):
+                row = min(r, n_rows - LANES)
+                transpose_block(
+                    source + k * strides[0] + row * strides[1] + column * 4,
+                    strides[1],
+                    target + k * target_strides[0] + column * target_strides[1] + row * 4,
+                    target_strides[1],
+                )

@@ -1,10 +1,15 @@
 """Explicit vector instructions for numba kernels.
 
-numba's own vectoriser must assume that input and output overlap and then does little; these two intrinsics
-say what is meant: rows of neighbouring slices, a literal number of floats wide, aligned to nothing more than
-a float.
+numba's own vectoriser must assume that all arrays overlap, and then does little. The intrinsics of this
+module emit what is meant: vectors of 16 floats, aligned to nothing more than a float. Arrays are flat;
+numbers that shape the code (``width``, ``taps``...) must be known when it is compiled.
+
+A table holds, for each of ``GROUP`` sources and ``length`` entries, the address of a row of floats and the
+weights of this row and the ``taps - 1`` that follow it: ``addresses`` is (GROUP, length), ``weights`` is
+(taps, GROUP, length).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -12,73 +17,247 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from etcli.core.projectors._footprints import FORMULAS, PARAMETERS
+
 LANES = 16
-"""Floats of a vector: one AVX-512 register; LLVM splits it where registers are narrower."""
+"""Floats of a vector: one AVX-512 register. LLVM splits it where registers are narrower."""
+GROUP = 4
+"""Sources that are added in one step, to load and store the sum once for all of them."""
 
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_ALIGN = 4
+_FRACTION_BITS = 26
+_ONE = 1 << _FRACTION_BITS
+"""Positions in a tile are fixed-point numbers below 32, finer than a float32."""
+
+_SHORT, _INT = ir.IntType(32), ir.IntType(64)
+_FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
+_SHORTS, _INTS = ir.VectorType(_SHORT, LANES), ir.VectorType(_INT, LANES)
+_FLOATS, _DOUBLES = ir.VectorType(_FLOAT, LANES), ir.VectorType(_DOUBLE, LANES)
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
-    """Return the address of an element of a contiguous array."""
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
+class _Vector:
+    """A vector of the code under construction, with arithmetic; plain numbers stand for all lanes."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder = builder
+        self.value = value
+
+    def _operand(self, other: Any) -> Any:
+        return other.value if isinstance(other, _Vector) else ir.Constant(self.value.type, [other] * LANES)
+
+    def _emit(self, operation: str, *operands: Any) -> "_Vector":
+        return _Vector(self.builder, getattr(self.builder, operation)(*map(self._operand, operands)))
+
+    def _choose(self, comparison: str, other: Any) -> "_Vector":
+        mine, its = self.value, self._operand(other)
+        chosen = self.builder.select(self.builder.fcmp_ordered(comparison, mine, its), mine, its)
+        return _Vector(self.builder, chosen)
+
+    def __add__(self, other: Any) -> "_Vector":
+        return self._emit("fadd", self, other)
+
+    def __sub__(self, other: Any) -> "_Vector":
+        return self._emit("fsub", self, other)
+
+    def __rsub__(self, other: Any) -> "_Vector":
+        return self._emit("fsub", other, self)
+
+    def __mul__(self, other: Any) -> "_Vector":
+        return self._emit("fmul", self, other)
+
+    def __neg__(self) -> "_Vector":
+        return self._emit("fneg", self)
+
+    def __abs__(self) -> "_Vector":
+        return self._call("llvm.fabs")
+
+    def copysign(self, other: Any) -> "_Vector":
+        """Return the magnitudes with the signs of another vector."""
+        return self._call("llvm.copysign", other)
+
+    def _call(self, intrinsic: str, *others: Any) -> "_Vector":
+        kind = self.value.type
+        function = self.builder.module.declare_intrinsic(
+            f"{intrinsic}.v{LANES}f32", fnty=ir.FunctionType(kind, [kind] * (1 + len(others)))
+        )
+        return _Vector(self.builder, self.builder.call(function, [self.value, *map(self._operand, others)]))
+
+    def maximum(self, other: Any) -> "_Vector":
+        """Return the larger in every lane."""
+        return self._choose(">", other)
+
+    def minimum(self, other: Any) -> "_Vector":
+        """Return the smaller in every lane."""
+        return self._choose("<", other)
 
 
-def _lane(builder: Any, pointer: Any, lane: int) -> Any:
-    """Return the address of a vector of a row."""
-    element = builder.gep(pointer, [ir.Constant(ir.IntType(64), lane * LANES)])
-    return builder.bitcast(element, _VECTOR.as_pointer())
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """Make a function numba's that returns a signature and a generator of code."""
+    return intrinsic(prefer_literal=True)(function)
+
+
+def _element(context: Any, builder: Any, kind: Any, array: Any, *offsets: Any) -> Any:
+    """Return the address of an element of a flat array, at the sum of some offsets."""
+    return _shift(builder, context.make_array(kind)(context, builder, array).data, *offsets)
+
+
+def _shift(builder: Any, pointer: Any, *offsets: Any) -> Any:
+    """Return a pointer moved by some elements."""
+    for offset in offsets:
+        pointer = builder.gep(pointer, [_INT(offset) if isinstance(offset, int) else offset])
+    return pointer
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    """Return the vector that begins at a float."""
+    return builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()), align=4)
+
+
+def _store(builder: Any, vector: Any, pointer: Any) -> None:
+    """Write a vector to where a number is."""
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
 
 
 def _broadcast(builder: Any, scalar: Any) -> Any:
-    """Return a vector with the same value in all lanes."""
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    """Return a vector with one value in all lanes."""
+    nothing = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
     index = ir.IntType(32)
-    first = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
+    first = builder.insert_element(nothing, scalar, index(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
 
 
-@intrinsic(prefer_literal=True)
-def add_rows(typing: Any, to: Any, at: Any, sources: Any, offsets: Any, weights: Any, width: Any) -> Any:
-    """Add weighted rows to a row: ``to[at:] += sum_kj weights[k][j] * sources[k][offsets[k] + j * width:]``.
-
-    ``to`` and the arrays of the tuple ``sources`` are flat float32, ``offsets`` a tuple of as many int64,
-    ``weights`` a tuple of equal tuples of float32, ``width`` a literal multiple of ``LANES``.
-    """
-    n_sources, n_taps, n_floats = len(sources), len(weights[0]), width.literal_value
-    signature = types.void(to, types.int64, sources, offsets, weights, width)
+@_intrinsic
+def tabulate(  # type: ignore[no-untyped-def]
+    typing, addresses, weights, entry, position, step, base, parameters, view, formula, taps, width, length
+):
+    """Fill 16 entries of a table for the positions ``position + step * (0 ... 15)``; row 0 is at ``base``."""
+    signature = types.void(
+        addresses, weights, types.int64, types.float64, types.float64, types.int64, parameters, types.int64,
+        formula, taps, width, length,
+    )  # fmt: skip
+    formula_of, n_taps = FORMULAS[formula.literal_value], taps.literal_value
+    n_bytes, n_entries = 4 * width.literal_value, GROUP * length.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = _pointer(context, builder, to, args[0], args[1])
+        kinds = signature.args
+        entry, position, step, base = args[2:6]
+
+        def short(value: int) -> Any:
+            return ir.Constant(_SHORTS, [value] * LANES)
+
+        row = builder.mul(args[7], _INT(PARAMETERS))
+        near, *shape = (
+            builder.load(_element(context, builder, kinds[6], args[6], row, p)) for p in range(PARAMETERS)
+        )
+        ramp = ir.Constant(_DOUBLES, [n * _ONE for n in range(LANES)])
+        ramp = builder.fptosi(builder.fmul(ramp, _broadcast(builder, step)), _SHORTS)
+        start = builder.fmul(builder.fadd(position, near), _DOUBLE(_ONE))
+        place = builder.add(ramp, _broadcast(builder, builder.fptosi(start, _SHORT)))
+        first = builder.ashr(place, short(_FRACTION_BITS))
+        fraction = _Vector(builder, builder.sitofp(builder.and_(place, short(_ONE - 1)), _FLOATS)) * (
+            1 / _ONE
+        )
+        near, *shape = (
+            _Vector(builder, _broadcast(builder, builder.fptrunc(p, _FLOAT))) for p in (near, *shape)
+        )
+        rows = builder.sext(builder.mul(first, short(n_bytes)), _INTS)
+        _store(
+            builder,
+            builder.add(rows, _broadcast(builder, base)),
+            _element(context, builder, kinds[0], args[0], entry),
+        )
+        for j, weight in enumerate(formula_of(near - fraction, n_taps, *shape)):
+            _store(builder, weight.value, _element(context, builder, kinds[1], args[1], entry, j * n_entries))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@_intrinsic
+def add_rows(typing, target, at, addresses, weights, entry, sources, taps, width, length):  # type: ignore[no-untyped-def]
+    """Add the rows of a table's entry for some sources, times their weights, to the row ``target[at:]``."""
+    signature = types.void(target, types.int64, addresses, weights, types.int64, sources, taps, width, length)
+    n_sources, n_taps, n_floats, n_entries = (kind.literal_value for kind in (sources, taps, width, length))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        total_row = _element(context, builder, kinds[0], args[0], args[1])
         terms = []
         for k in range(n_sources):
-            array, offset, taps = (builder.extract_value(args[i], k) for i in (2, 3, 4))
+            address = _element(context, builder, kinds[2], args[2], args[4], k * n_entries)
+            row = builder.inttoptr(builder.load(address), _FLOAT.as_pointer())
             for j in range(n_taps):
-                row = builder.add(offset, ir.Constant(ir.IntType(64), j * n_floats))
-                pointer = _pointer(context, builder, sources[k], array, row)
-                terms.append((pointer, _broadcast(builder, builder.extract_value(taps, j))))
-        for lane in range(n_floats // LANES):
-            address = _lane(builder, target, lane)
-            total = builder.load(address, align=_ALIGN)
-            for pointer, weight in terms:
-                value = builder.load(_lane(builder, pointer, lane), align=_ALIGN)
-                product = builder.fmul(value, weight, flags=("contract",))
+                weight = _element(context, builder, kinds[3], args[3], args[4], (j * GROUP + k) * n_entries)
+                terms.append((_shift(builder, row, j * n_floats), _broadcast(builder, builder.load(weight))))
+        for lane in range(0, n_floats, LANES):
+            place = _shift(builder, total_row, lane)
+            total = _load(builder, place)
+            for row, weight in terms:
+                product = builder.fmul(
+                    _load(builder, _shift(builder, row, lane)), weight, flags=("contract",)
+                )
                 total = builder.fadd(total, product, flags=("contract",))
-            builder.store(total, address, align=_ALIGN)
+            _store(builder, total, place)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-@intrinsic
-def copy(typing: Any, to: Any, at: Any, source: Any, offset: Any, count: Any) -> Any:
-    """Copy floats between flat arrays: ``to[at:at + count] = source[offset:offset + count]``."""
-    signature = types.void(to, types.int64, source, types.int64, types.int64)
+@_intrinsic
+def address(typing, array, offset):  # type: ignore[no-untyped-def]
+    """Return where an element is in memory."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = _pointer(context, builder, to, args[0], args[1])
-        origin = _pointer(context, builder, source, args[2], args[3])
-        cgutils.raw_memcpy(builder, target, origin, args[4], _ALIGN)
+        return builder.ptrtoint(_element(context, builder, signature.args[0], *args), _INT)
+
+    return types.int64(array, types.int64), generate
+
+
+@_intrinsic
+def copy(typing, target, at, source, offset, count):  # type: ignore[no-untyped-def]
+    """Copy floats: ``target[at:at + count] = source[offset:offset + count]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to = _element(context, builder, signature.args[0], *args[:2])
+        origin = _element(context, builder, signature.args[2], *args[2:4])
+        cgutils.raw_memcpy(builder, to, origin, args[4], 4)
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.void(target, types.int64, source, types.int64, types.int64), generate
+
+
+@_intrinsic
+def clear(typing, array, at, count):  # type: ignore[no-untyped-def]
+    """Set floats to zero: ``array[at:at + count] = 0``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = _element(context, builder, signature.args[0], *args[:2])
+        cgutils.memset(builder, start, builder.mul(args[2], _INT(4)), 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
+
+
+@_intrinsic
+def transpose_block(typing, source, pitch, target, target_pitch):  # type: ignore[no-untyped-def]
+    """Transpose 16 x 16 floats between two addresses; the pitches are bytes from row to row."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def row(start: Any, pitch: Any, n: int) -> Any:
+            return builder.inttoptr(builder.add(start, builder.mul(pitch, _INT(n))), _FLOAT.as_pointer())
+
+        def mix(a: Any, b: Any, lanes: list[int]) -> Any:
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+
+        rows = [_load(builder, row(args[0], args[1], n)) for n in range(LANES)]
+        for size in (8, 4, 2, 1):  # exchange the off-diagonal quarters of ever smaller blocks
+            for n in (n for n in range(LANES) if not n & size):
+                upper, lower = rows[n], rows[n + size]
+                rows[n] = mix(upper, lower, [i if not i & size else LANES + (i ^ size) for i in range(LANES)])
+                rows[n + size] = mix(
+                    upper, lower, [LANES + i if i & size else i ^ size for i in range(LANES)]
+                )
+        for n, vector in enumerate(rows):
+            _store(builder, vector, row(args[2], args[3], n))
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 4), generate

@@ -31,7 +31,7 @@ def astra_available() -> bool:
 class AstraProjector:
     """Project slabs slice by slice with ASTRA's CPU code.
 
-    Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices), as those of
+    Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices), as for
     `etcli.core.projectors.slab.SlabProjector`; here any number of slices will do.
 
     Parameters
@@ -98,9 +98,7 @@ class AstraProjector:
         return out
 
 
-def astra_sirt(
-    sinogram: Array, geometry: SlabGeometry, *, iterations: int, kernel: str = "linear"
-) -> Array:
+def astra_sirt(sinogram: Array, geometry: SlabGeometry, *, iterations: int, kernel: str = "linear") -> Array:
     """Reconstruct one slice with ASTRA's own SIRT.
 
     Parameters
@@ -142,9 +140,7 @@ def astra_fbp(sinogram: Array, geometry: SlabGeometry, *, kernel: str = "linear"
     return _run("FBP", sinogram, geometry, kernel)
 
 
-def _run(
-    algorithm: str, data: Array, geometry: SlabGeometry, kernel: str, *, iterations: int = 1
-) -> Array:
+def _run(algorithm: str, data: Array, geometry: SlabGeometry, kernel: str, *, iterations: int = 1) -> Array:
     """Project one slice ("FP") or make one from its projections (any other algorithm).
 
     ASTRA's slices begin with the row of the highest coordinate, ours with the lowest. What it allocates lives
@@ -159,7 +155,9 @@ def _run(
     try:
         projector = astra.create_projector(kernel, views, slice_geometry)
         delete.append((astra.projector, projector))
-        volume = astra.data2d.create("-vol", slice_geometry, np.ascontiguousarray(data[::-1]) if forward else 0)
+        volume = astra.data2d.create(
+            "-vol", slice_geometry, np.ascontiguousarray(data[::-1]) if forward else 0
+        )
         delete.append((astra.data2d, volume))
         sinogram = astra.data2d.create("-sino", views, 0 if forward else np.ascontiguousarray(data))
         delete.append((astra.data2d, sinogram))

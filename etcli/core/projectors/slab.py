@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry, centre
 from etcli.core.projectors import _kernels
+from etcli.core.projectors._footprints import AREA, HAT, SHARES, area_parameters, hat_parameters
+from etcli.core.projectors._kernels import aligned_empty as aligned_empty
+from etcli.core.projectors._simd import LANES
 
-KERNELS = ("linear",)
+KERNELS = ("linear", "strip")
+"""Weights to choose from."""
 WIDTHS = (16, 32, 64)
 """Slices in a slab; the widest is the fastest per slice."""
 
@@ -30,15 +34,24 @@ class SlabProjector:
         Views and slice.
     n_slices : int
         Slices of the slab, one of ``WIDTHS``.
-    kernel : {"linear"}
+    kernel : {"linear", "strip"}
         Weight of a voxel in a detector pixel; see Notes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kernel or width.
 
     Notes
     -----
-    A voxel of value 1 contributes its path length in voxels. With t the detector position of the voxel and
-    w = 1 / max(|cos θ|, |sin θ|), its weight in the pixel i is w max(0, 1 - w |i - t|). This is Joseph's
-    method [1]_: the ray is sampled once in each row of voxels, or each column where it is steep, by linear
-    interpolation, with zeros outside the slice.
+    A voxel of value 1 contributes its path length in voxels. Let t be its detector position and i a pixel.
+
+    ``linear`` is Joseph's method [1]_: the ray is sampled by linear interpolation once in each row of voxels,
+    or each column where it is steep, with zeros outside the slice. The weight is w max(0, 1 - w |i - t|) with
+    w = 1 / max(|cos θ|, |sin θ|).
+
+    ``strip`` is the area that the voxel, a unit square, shares with the strip of unit width that the pixel
+    sees. A view then holds the mass of the slice exactly.
 
     References
     ----------
@@ -47,9 +60,9 @@ class SlabProjector:
 
     def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if n_slices not in WIDTHS:
-            raise UsageError(f"a slab has {', '.join(map(str, WIDTHS))} slices, not {n_slices}; see slab_width")
-        if kernel != "linear":
-            raise UsageError(f"no projection kernel named {kernel!r}; use 'linear'")
+            raise UsageError(f"a slab has {', '.join(map(str, WIDTHS))} slices, not {n_slices}")
+        if kernel not in KERNELS:
+            raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
         self.geometry = geometry
         self.n_slices = n_slices
         self.kernel = kernel
@@ -73,24 +86,29 @@ class SlabProjector:
             Line integrals, in voxels.
         """
         volume = _checked(volume, self.domain_shape, "volume")
-        out = aligned_empty(self.range_shape) if out is None else _checked(out, self.range_shape, "out")
+        out = _target(out, self.range_shape)
         out[:] = 0
-        width, cos, sin = self.geometry.width, self.geometry.cos, self.geometry.sin
-        tile = aligned_empty((_kernels.LINES * _kernels.PITCH * self.n_slices,))
-        project = _kernels.projection(self.n_slices)
-        shallow = np.abs(cos) >= np.abs(sin)
+        thickness, width, _ = self.domain_shape
+        cos, sin = self.geometry.cos, self.geometry.sin
+        steep = np.abs(cos) < np.abs(sin)
         # steep views are shallow views of the transposed slice
-        for chosen, (n_v, v_stride), (n_u, u_stride), along, across in (
-            (shallow, (len(volume), width), (width, 1), cos, sin),
-            (~shallow, (width, 1), (len(volume), width), sin, cos),
+        for chosen, shape, strides, along, across in (
+            (~steep, (thickness, width), (width, 1), cos, sin),
+            (steep, (width, thickness), (1, width), sin, cos),
         ):
             views = np.flatnonzero(chosen)
-            if views.size:
-                project(
-                    volume.reshape(-1), n_v, n_u, v_stride, u_stride,
-                    views, along[views], across[views], self._axis, self.geometry.n_detector,
-                    tile, out.reshape(-1),
-                )  # fmt: skip
+            if not views.size:
+                continue
+            along, across = along[views], across[views]
+            if self.kernel == "linear":
+                formula, parameters = HAT, hat_parameters(np.ones(views.size), 1 / np.abs(along))
+            else:
+                formula, parameters = AREA, area_parameters(along, across, np.abs(along))
+            scratch = _kernels.projection_scratch(formula, self.n_slices)
+            _kernels.projection(formula, self.n_slices)(
+                volume.reshape(-1), shape, strides, views, along, across, parameters,
+                self._axis, self.geometry.n_detector, *scratch, out.reshape(-1),
+            )  # fmt: skip
         return out
 
     def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
@@ -108,8 +126,11 @@ class SlabProjector:
         ndarray of shape (thickness, width, n_slices), float32
             Every voxel is the sum of the pixels it contributes to, with the same weights.
         """
-        reach = np.maximum(np.abs(self.geometry.cos), np.abs(self.geometry.sin))
-        return self._backproject(sinogram, reach, 1 / reach, out)
+        cos, sin = self.geometry.cos, self.geometry.sin
+        if self.kernel == "strip":
+            return self._gather(sinogram, SHARES, area_parameters(cos, sin, np.ones_like(cos)), out)
+        reach = np.maximum(np.abs(cos), np.abs(sin))
+        return self._gather(sinogram, HAT, hat_parameters(reach, 1 / reach), out)
 
     def interpolate(
         self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None, out: Array | None = None
@@ -128,26 +149,24 @@ class SlabProjector:
         Returns
         -------
         ndarray of shape (thickness, width, n_slices), float32
-            Weighted sum over the views. This is not the transpose of the projection.
+            Weighted sum over the views, whatever the kernel. This is not the transpose of the projection.
         """
         ones = np.ones(self.geometry.n_views)
         weight = ones if view_weight is None else np.asarray(view_weight, np.float64)
         if weight.shape != ones.shape:
             raise UsageError(f"{ones.size} views need as many weights, not an array of shape {weight.shape}")
-        return self._backproject(sinogram, ones, weight, out)
+        return self._gather(sinogram, HAT, hat_parameters(ones, weight), out)
 
-    def _backproject(
-        self, sinogram: Array, reach: NDArray[np.float64], scale: NDArray[np.float64], out: Array | None
+    def _gather(
+        self, sinogram: Array, formula: int, parameters: NDArray[np.float64], out: Array | None
     ) -> Array:
-        """Gather with the weights ``scale max(0, 1 - |i - t| / reach)``."""
+        """Let every voxel take from the pixels that its footprint touches."""
         sinogram = _checked(sinogram, self.range_shape, "sinogram")
-        out = aligned_empty(self.domain_shape) if out is None else _checked(out, self.domain_shape, "out")
-        tile = aligned_empty((_kernels.TILE_Z * _kernels.TILE_X * self.n_slices,))
-        pads = aligned_empty((2, _kernels.RAYS * self.n_slices))
-        _kernels.backprojection(self.n_slices)(
-            sinogram.reshape(-1), self.geometry.cos, self.geometry.sin, reach, scale, self._axis,
-            self.geometry.n_detector, self.geometry.thickness, self.geometry.width,
-            tile, pads[0], pads[1], out.reshape(-1),
+        out = _target(out, self.domain_shape)
+        scratch = _kernels.backprojection_scratch(formula, self.n_slices)
+        _kernels.backprojection(formula, self.n_slices)(
+            sinogram.reshape(-1), self.domain_shape[:2], self.geometry.cos, self.geometry.sin, parameters,
+            self._axis, self.geometry.n_detector, *scratch, out.reshape(-1),
         )  # fmt: skip
         return out
 
@@ -184,11 +203,14 @@ def to_slab(rows: Array, *, out: Array | None = None) -> Array:
         The slices innermost, and zeros after the last of them.
     """
     n, n_slices, nx = rows.shape
+    if rows.dtype != np.float32:
+        raise _unfit(rows, rows.shape, "rows", "an array of")
     width = slab_width(n_slices) if out is None else out.shape[-1]
     if n_slices > width:
         raise UsageError(f"{n_slices} slices do not fit into a slab of {width}")
-    out = aligned_empty((n, nx, width)) if out is None else _checked(out, (n, nx, width), "out")
-    _kernels.slices_innermost(rows, out)
+    out = _target(out, (n, nx, width))
+    _transpose(rows, out[..., :n_slices])
+    out[..., n_slices:] = 0
     return out
 
 
@@ -214,35 +236,39 @@ def from_slab(slab: Array, n_slices: int, *, out: Array | None = None) -> Array:
         raise UsageError(f"a slab of {width} has no {n_slices} slices")
     if out is None:
         out = np.empty((n, n_slices, nx), np.float32)
-    elif out.shape != (n, n_slices, nx) or out.dtype != np.float32:
-        raise UsageError(f"out: expected float32 of shape {(n, n_slices, nx)}, not {out.dtype} of {out.shape}")
-    _kernels.slices_outward(slab, out)
+    elif out.shape != (n, n_slices, nx) or out.dtype != np.float32 or not out.flags.writeable:
+        raise _unfit(out, (n, n_slices, nx), "out", "writable")
+    _transpose(slab[..., :n_slices], out)
     return out
 
 
-def aligned_empty(shape: tuple[int, ...]) -> Array:
-    """Return an uninitialised array that starts on a cache line, so that no row of a slab straddles two.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the array.
-
-    Returns
-    -------
-    ndarray of shape `shape`, float32
-        C-contiguous, at an address that is a multiple of 64 bytes.
-    """
-    size = int(np.prod(shape))
-    raw = np.empty(size + 16, np.float32)
-    start = -raw.ctypes.data // 4 % 16
-    return raw[start : start + size].reshape(shape)
+def _transpose(source: Array, target: Array) -> None:
+    """Copy (n, rows, columns) to (n, columns, rows)."""
+    if min(source.shape[1:]) < LANES or not source.strides[2] == target.strides[2] == 4:
+        target[:] = source.transpose(0, 2, 1)
+        return
+    addresses = source.ctypes.data, target.ctypes.data
+    _kernels.transpose(addresses[0], source.strides[:2], addresses[1], target.strides[:2], source.shape)
 
 
 def _checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
     """Refuse an array that the kernels would misread."""
     if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise UsageError(
-            f"{name}: expected contiguous float32 of shape {shape}, not {array.dtype} of shape {array.shape}"
-        )
+        raise _unfit(array, shape, name, "contiguous")
     return array
+
+
+def _target(out: Array | None, shape: tuple[int, ...]) -> Array:
+    """Return the array that receives a result."""
+    if out is None:
+        return aligned_empty(shape)
+    if not out.flags.writeable:
+        raise _unfit(out, shape, "out", "writable")
+    return _checked(out, shape, "out")
+
+
+def _unfit(array: Array, shape: tuple[int, ...], name: str, quality: str) -> UsageError:
+    """Return the error for an array that cannot be used."""
+    return UsageError(
+        f"{name}: expected {quality} float32 of shape {shape}, not {array.dtype} of shape {array.shape}"
+    )

@@ -29,8 +29,8 @@ FILTERS: Mapping[str, Window] = MappingProxyType(
 
 SAME_DEG = 0.01
 """Views closer than this are several views of one direction."""
-WEDGE = 3.0
-"""A gap of so many typical increments is a missing wedge."""
+WEDGE, NEXT = 3.5, 2.0
+"""A gap of more than so many typical increments, and so many times the next largest, is a missing wedge."""
 
 
 class Interpolator(Protocol):
@@ -167,8 +167,8 @@ def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
     Notes
     -----
     Directions are equal modulo 180°; views of one direction share its weight. The largest gap is a missing
-    wedge when it is more than three times the median of the others; that median takes its place then, so
-    that the outermost views do not stand for the wedge.
+    wedge when it is more than 3.5 times the median of the others and twice the next one; the median takes
+    its place then, so that the outermost views do not stand for the wedge.
     """
     angle = np.mod(tilt_deg, 180)
     order = np.argsort(angle)
@@ -176,9 +176,10 @@ def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
     first = gap > SAME_DEG
     gap = gap[first]
     direction = (np.cumsum(first) - 1) % gap.size
-    others = np.delete(gap, gap.argmax())
-    if others.size and gap.max() > WEDGE * np.median(others):
-        gap[gap.argmax()] = np.median(others)
+    widest = gap.argmax()
+    others = np.delete(gap, widest)
+    if others.size and gap[widest] > max(WEDGE * np.median(others), NEXT * others.max()) + SAME_DEG:
+        gap[widest] = np.median(others)
     share = (gap + np.roll(gap, -1)) / 2 / np.bincount(direction)
     weights = np.empty(angle.size)
     weights[order] = np.deg2rad(share[direction])
@@ -270,6 +271,7 @@ def sirt_like(iterations: int) -> Window:
     power = 0.3 + min(iterations, 15) + 0.8 * np.clip(iterations - 15, 0, 15) + 0.6 * max(iterations - 30, 0)
 
     def window(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1 - (1 - alpha / np.maximum(frequency, alpha)) ** power
+        low: NDArray[np.float64] = (1 - alpha / np.maximum(frequency, alpha)) ** power
+        return 1 - low
 
     return window

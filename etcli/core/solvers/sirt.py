@@ -77,10 +77,13 @@ def sirt(
     """
     _check(projector, sinogram, iterations, relaxation, lower, upper, mask, initial)
     sums = sums or inverse_sums(projector, mask=mask)
+    check_shape("array of row sums", sums.rows.shape, projector.range_shape)
+    check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
     gain = np.float32(relaxation) * sums.columns
     inside = np.ones(gain.shape, np.bool_) if mask is None else np.broadcast_to(mask, gain.shape)
-    volume = np.zeros(projector.domain_shape, np.float32) if initial is None else initial * inside
-    residual, correction = aligned_empty(projector.range_shape), aligned_empty(projector.domain_shape)
+    residual = aligned_empty(projector.range_shape)
+    volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
+    volume[:] = 0 if initial is None else initial * inside
     for k in range(iterations):
         if k == 0 and initial is None:
             residual[:] = 0

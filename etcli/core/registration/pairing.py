@@ -1,0 +1,340 @@
+"""Comparison of two views of a tilt series: by how much they are displaced, and how alike they are."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from etcli.core.binning import bin_image
+from etcli.core.errors import DataError, UsageError
+from etcli.core.registration.transforms import rim_mean
+
+Float = NDArray[np.float64]
+Image = NDArray[np.float32]
+Spectrum = NDArray[np.complex64]
+Pair = tuple[int, int]
+Region = tuple[slice, slice]
+
+WORK_PX = 1024  # larger views are binned to at most this: the finest detail adds nothing to a first alignment
+SMALLEST_PX = 16
+STEEPEST_DEG = 80.0  # no foil can be seen beyond it: what is there is compact and needs no stretching
+SURVEYED = 12  # pairs of each kind from which the weights are learnt
+SURVEYED_STEPS = 1, 3  # neighbours, and views far enough apart to tell a foil from a particle
+COHERENCE_LIMIT = 0.9999
+FINE_STEP_PX = 0.1
+TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Link:
+    """What two views say about each other.
+
+    Parameters
+    ----------
+    near, far : int
+        The views, counted from 0.
+    near_stretch, far_stretch : float
+        By how much each was stretched across the axis to be compared; one of them is 1.
+    displacement_px : (float, float)
+        (x, y) from the content of the near view to that of the far one, after stretching about the middle
+        of the view, in pixels of the views: near_stretch s_near - far_stretch s_far for the shifts s.
+    quality : float
+        Their correlation, at most 1.
+    """
+
+    near: int
+    far: int
+    near_stretch: float
+    far_stretch: float
+    displacement_px: tuple[float, float]
+    quality: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """How the views of a series are made comparable; `pairing` derives it from a request.
+
+    Parameters
+    ----------
+    views : ndarray of shape (n_views, ny, nx)
+        The series; read view by view.
+    cosine : ndarray of shape (n_views,)
+        Cosines of the tilts, kept away from zero.
+    region : (slice, slice)
+        Rows and columns that are compared.
+    factor : int
+        Of binning.
+    background : float or None
+        Level taken off each view; the mean of its outermost pixels where None.
+    window : ndarray of shape (ny, nx), float32
+        Fades the binned region out at its borders.
+    reach : int
+        Largest displacement, in binned pixels.
+    middle_px : float
+        Where the middle of the view lies across the axis, from the middle of the region, in pixels.
+    """
+
+    views: NDArray[Any]
+    cosine: Float
+    region: Region
+    factor: int
+    background: float | None
+    window: Image
+    reach: int
+    middle_px: float
+
+    @cached_property
+    def padded(self) -> tuple[int, int]:
+        """Shape in which a displacement within reach does not wrap."""
+        ny, nx = (scipy.fft.next_fast_len(n + self.reach, real=True) for n in self.window.shape)
+        return ny, nx
+
+    @cached_property
+    def frequency(self) -> tuple[Float, Float]:
+        """Spatial frequencies along x and along y, in cycles a binned pixel, of a half spectrum."""
+        ny, nx = self.padded
+        return scipy.fft.rfftfreq(nx), scipy.fft.fftfreq(ny)[:, np.newaxis]
+
+    @cached_property
+    def multiplicity(self) -> Image:
+        """How often each column of the half spectrum stands in the whole."""
+        count = np.full(self.padded[1] // 2 + 1, 2, np.float32)
+        count[0] = 1
+        if self.padded[1] % 2 == 0:
+            count[-1] = 1
+        return count
+
+    @cached_property
+    def rings(self) -> NDArray[np.intp]:
+        """Index of the ring of spatial frequency that each element of a spectrum belongs to."""
+        return np.asarray(np.hypot(*self.frequency) * (min(self.padded) / 4), np.intp)
+
+    def ring_sum(self, values: NDArray[np.floating[Any]]) -> Float:
+        """Sum over each ring of the whole spectrum, given its half."""
+        return np.asarray(np.bincount(self.rings.ravel(), (values * self.multiplicity).ravel()))
+
+    def band(self, low_px: float | None, high_px: float | None) -> Image:
+        """Return the transmission of a band-pass, one half at the periods given."""
+        if not all(period is None or period > 0 for period in (low_px, high_px)):
+            raise UsageError("the periods of the band-pass must be positive numbers of pixels")
+        exponent = np.log(2) * (np.hypot(*self.frequency) / self.factor) ** 2
+        passed = np.exp(-exponent * (low_px or 0) ** 2)
+        if high_px is not None:
+            passed *= -np.expm1(-exponent * high_px**2)
+        return np.asarray(passed, np.float32)
+
+    def spectrum(self, view: int, stretch: float = 1.0) -> Spectrum:
+        """Return the spectrum of a view without background, stretched across the axis, faded and padded."""
+        image = bin_image(np.asarray(self.views[view][self.region]), self.factor)
+        if stretch != 1:
+            image = _stretched(image, stretch)
+        image -= rim_mean(image) if self.background is None else self.background
+        image *= self.window
+        if not np.isfinite(image.sum(dtype=np.float64)):
+            raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
+        return np.asarray(scipy.fft.rfft2(image, s=self.padded), np.complex64)
+
+    def stretches(self, pair: Pair, stretched: bool) -> tuple[float, float]:
+        """Return by how much to stretch each of two views: one of them by 1, none by less."""
+        ratio = float(self.cosine[pair[0]] / self.cosine[pair[1]]) if stretched else 1.0
+        return max(1.0, 1 / ratio), max(1.0, ratio)
+
+    def peak(self, cross: Spectrum) -> tuple[float, float, float]:
+        """Return the displacement x, y in binned pixels where the correlation is highest, and its height."""
+        ny, nx = self.padded
+        lags = np.arange(-self.reach, self.reach + 1)
+        within_reach = scipy.fft.irfft2(cross, s=self.padded)[np.ix_(lags % ny, lags % nx)]
+        row, column = np.unravel_index(np.argmax(within_reach), within_reach.shape)
+        fine = np.arange(-10, 11) * FINE_STEP_PX
+        x, y = lags[column] + fine, lags[row] + fine
+        along_x = np.exp(2j * np.pi * self.frequency[0][:, np.newaxis] * x) * self.multiplicity[:, np.newaxis]
+        along_y = np.exp(2j * np.pi * y[:, np.newaxis] * self.frequency[1].T)
+        height = (along_y @ cross @ along_x).real
+        row, column = np.unravel_index(np.argmax(height), height.shape)
+        right, up = _vertex(height, int(row), int(column))
+        return x[column] + right * FINE_STEP_PX, y[row] + up * FINE_STEP_PX, float(height.max())
+
+    def link(self, pair: Pair, weight: Image, stretched: bool) -> Link:
+        """Compare two views with given weights of the spatial frequencies."""
+        stretches = self.stretches(pair, stretched)
+        first, second = (self.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
+        whole = weight * self.multiplicity
+        energy = np.prod([np.sum(whole * _power(each), dtype=np.float64) for each in (first, second)])
+        if energy == 0:
+            return Link(*pair, *stretches, (0.0, 0.0), 0.0)
+        x, y, height = self.peak(weight * second * first.conj())
+        # The views were stretched about the middle of the region.
+        x_px = self.factor * x + self.middle_px * (stretches[0] - stretches[1])
+        return Link(*pair, *stretches, (x_px, self.factor * y), height / float(np.sqrt(energy)))
+
+
+def pairing(
+    views: NDArray[Any],
+    tilt_deg: Float,
+    *,
+    background: float | None = None,
+    taper: float = 0.1,
+    max_shift_px: float | None = None,
+    region: Region | None = None,
+) -> Pairing:
+    """Derive from a request how views are to be compared.
+
+    Parameters
+    ----------
+    views : ndarray of shape (n_views, ny, nx)
+        The series.
+    tilt_deg : ndarray of shape (n_views,)
+        Tilt angles in degrees.
+    background, taper, max_shift_px, region
+        As for `etcli.core.registration.correlation.correlate_views`.
+
+    Returns
+    -------
+    Pairing
+
+    Raises
+    ------
+    UsageError
+        If a number or the region is unfit.
+    """
+    if not 0 <= taper <= 0.5:
+        raise UsageError(f"a taper of {taper:g} is not a share between 0 and 0.5 of the width")
+    if max_shift_px is not None and not max_shift_px >= 1:
+        raise UsageError(f"a largest shift of {max_shift_px:g} px leaves nothing to look for; use 1 or more")
+    rows, columns = (
+        range(n)[part] for n, part in zip(views.shape[1:], region or (slice(None), slice(None)), strict=True)
+    )
+    if min(len(rows), len(columns)) < SMALLEST_PX or rows.step != 1 or columns.step != 1:
+        raise UsageError(
+            f"a region of {len(columns)} x {len(rows)} pixels cannot be compared; "
+            f"it needs at least {SMALLEST_PX} pixels each way"
+        )
+    factor = ceil(max(len(rows), len(columns)) / WORK_PX)
+    ny, nx = len(rows) // factor, len(columns) // factor
+    reach = min(ny, nx) // 2 if max_shift_px is None else min(ceil(max_shift_px / factor), min(ny, nx) - 1)
+    return Pairing(
+        views=views,
+        cosine=np.maximum(np.abs(np.cos(np.deg2rad(tilt_deg))), np.cos(np.deg2rad(STEEPEST_DEG))),
+        region=(slice(rows.start, rows.stop), slice(columns.start, columns.stop)),
+        factor=factor,
+        background=background,
+        window=np.outer(_fade(ny, taper), _fade(nx, taper)).astype(np.float32),
+        reach=reach,
+        middle_px=(views.shape[2] - columns.start - columns.stop) / 2,
+    )
+
+
+def survey(
+    pairing: Pairing,
+    order: NDArray[np.intp],
+    *,
+    stretched: bool | None,
+    band: Image,
+) -> tuple[Image, bool]:
+    """Learn from some pairs of views how to weight the spatial frequencies, and whether to stretch.
+
+    Parameters
+    ----------
+    pairing : Pairing
+        How views are compared.
+    order : ndarray of shape (n_views,), int
+        The views in the order of their angles.
+    stretched : bool or None
+        Whether to stretch; None for whatever makes the views more alike.
+    band : ndarray, float32
+        Transmission that the weights are multiplied by.
+
+    Returns
+    -------
+    weight : ndarray, float32
+        Weight of each element of a cross-power spectrum, at most 1.
+    stretched : bool
+        The choice.
+
+    Raises
+    ------
+    DataError
+        If the views have nothing in common.
+    """
+    pairs = [
+        (int(order[i]), int(order[i + step]))
+        for step in sorted({min(step, len(order) - 1) for step in SURVEYED_STEPS})
+        for i in np.unique(np.linspace(0, len(order) - 1 - step, SURVEYED).astype(int))
+    ]
+    undecided = stretched is None and np.ptp(pairing.cosine) > 0
+    choices = [False, True] if undecided else [bool(stretched)]
+    spectra = [_common_power(pairing, pairs, choice, band) for choice in choices]
+    alike = [_mean_coherence(*each) for each in spectra]
+    best = int(np.argmax(alike))
+    common, power = spectra[best]
+    coherence = np.clip(common / np.maximum(power, TINY), 0, COHERENCE_LIMIT)
+    density = power / np.maximum(pairing.ring_sum(np.ones(pairing.rings.shape)), 1)
+    gain = np.sqrt(coherence / (1 - coherence**2) / np.maximum(density, TINY))
+    if not gain.any():
+        raise DataError("neighbouring views have nothing in common; are they blank, or the angles wrong?")
+    return np.asarray(band * (gain / gain.max())[pairing.rings], np.float32), choices[best]
+
+
+def _common_power(pairing: Pairing, pairs: list[Pair], stretched: bool, band: Image) -> tuple[Float, Float]:
+    """Return the power that pairs of views have in common, and all their power, in each ring."""
+    common = np.zeros(int(pairing.rings.max()) + 1)
+    power = np.zeros_like(common)
+    frequency_x, frequency_y = pairing.frequency
+    for pair in pairs:
+        stretches = pairing.stretches(pair, stretched)
+        first, second = (pairing.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
+        cross = second * first.conj()
+        x, y, _ = pairing.peak(band * cross)
+        cross *= np.exp(2j * np.pi * x * frequency_x)
+        cross *= np.exp(2j * np.pi * y * frequency_y)
+        both = np.sqrt(pairing.ring_sum(_power(first)) * pairing.ring_sum(_power(second)))
+        total = max(both.sum(), TINY)  # each pair counts the same, however bright
+        common += pairing.ring_sum(cross.real) / total
+        power += both / total
+    return common, power
+
+
+def _mean_coherence(common: Float, power: Float) -> float:
+    """Return the coherence averaged over the power in common, so that rings of mere noise do not count."""
+    common = np.maximum(common[1:], 0)  # the innermost ring, the shape of the field of view, is always alike
+    return float(np.sum(common**2 / np.maximum(power[1:], TINY)) / max(common.sum(), TINY))
+
+
+def _stretched(image: Image, factor: float) -> Image:
+    """Stretch an image across the axis about its middle, by linear interpolation."""
+    middle = (image.shape[1] - 1) / 2
+    x = (np.arange(image.shape[1]) - middle) / factor + middle
+    left = np.minimum(x.astype(np.intp), image.shape[1] - 2)
+    share = (x - left).astype(np.float32)
+    return np.asarray(image[:, left] * (1 - share) + image[:, left + 1] * share)
+
+
+def _fade(n: int, taper: float) -> Float:
+    """Return a window that rises as a cosine over a share of its length at each end."""
+    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(from_edge / max(taper * n, 0.5), 1))
+
+
+def _power(spectrum: Spectrum) -> Image:
+    """Return the squared modulus."""
+    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))
+
+
+def _vertex(height: Float, row: int, column: int) -> tuple[float, float]:
+    """Return where (x, y) the parabola through 3 x 3 values is highest, from their middle."""
+    around = height[row - 1 : row + 2, column - 1 : column + 2]
+    if min(row, column) == 0 or around.shape != (3, 3):
+        return 0.0, 0.0
+    slope_x, slope_y = (around[:, 2] - around[:, 0]).sum() / 6, (around[2] - around[0]).sum() / 6
+    bend_x, bend_y = (np.diff(around, 2, axis=axis).sum() / 3 for axis in (1, 0))
+    bend_xy = (around[2, 2] + around[0, 0] - around[2, 0] - around[0, 2]) / 4
+    determinant = bend_x * bend_y - bend_xy**2
+    if determinant <= 0:  # no summit
+        return 0.0, 0.0
+    x = (bend_xy * slope_y - bend_y * slope_x) / determinant
+    y = (bend_xy * slope_x - bend_x * slope_y) / determinant
+    return float(np.clip(x, -1, 1)), float(np.clip(y, -1, 1))

@@ -1,0 +1,101 @@
+"""What every method of registration returns, and what is said about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from etcli.core.errors import DataError
+
+Float = NDArray[np.float64]
+
+JUMP_SIGMA = 4.0
+JUMP_PX = 1.0  # less is no reason to doubt, however smooth the rest is
+
+
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """How far to move each view, and how far to trust that.
+
+    Parameters
+    ----------
+    shift_px : ndarray of shape (n_views, 2), float64
+        (x, y) by which the content of a view is to move, in pixels of the views.
+    quality : ndarray of shape (n_views,), float64
+        How well the view matched, at most 1.
+    doubtful : ndarray of shape (n_views,), bool
+        Views to look at: blank, unlike their neighbours, or away from the smooth motion.
+    residual_px : float
+        Root mean square disagreement of the measurements, NaN where there were none to spare.
+    """
+
+    shift_px: Float
+    quality: Float
+    doubtful: NDArray[np.bool_]
+    residual_px: float
+
+
+def checked_tilts(views: NDArray[Any], tilt_deg: ArrayLike) -> Float:
+    """Return the tilt angles after checking that there is one for each of at least two views.
+
+    Parameters
+    ----------
+    views : ndarray of shape (n_views, ny, nx)
+        The series.
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), float64
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two views, the counts differ or an angle is not finite.
+    """
+    tilt = np.asarray(tilt_deg, np.float64)
+    if views.ndim != 3 or len(views) < 2:
+        raise DataError(f"a series of at least two views is needed, not an array of shape {views.shape}")
+    if tilt.shape != (len(views),):
+        raise DataError(f"{len(views)} views but {tilt.size} tilt angles; one a view is needed")
+    if not np.isfinite(tilt).all():
+        raise DataError(f"the tilt angle of view {np.argmin(np.isfinite(tilt)) + 1} is not a finite number")
+    return tilt
+
+
+def jumps(shift_px: Float) -> NDArray[np.bool_]:
+    """Tell which views lie away from the smooth motion of all.
+
+    Parameters
+    ----------
+    shift_px : ndarray of shape (n_views, 2)
+        Shifts of the views in the order of their angles.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), bool
+        Whether a view is more than 4 robust standard deviations, and a pixel, from the median of the two
+        views before it and the two behind.
+    """
+    others = np.array([[1], [1], [0], [1], [1]])
+    apart = np.abs(shift_px - ndimage.median_filter(shift_px, footprint=others, mode="mirror"))
+    return np.asarray((apart > outlying(apart)).any(axis=1))
+
+
+def outlying(deviation: Float) -> Float:
+    """Return the size beyond which a deviation is out of the ordinary.
+
+    Parameters
+    ----------
+    deviation : ndarray of shape (n, ...)
+        Absolute deviations in pixels.
+
+    Returns
+    -------
+    ndarray of shape (...), float64
+        4 robust standard deviations of each column, but at least a pixel.
+    """
+    return np.maximum(JUMP_SIGMA * 1.4826 * np.median(deviation, axis=0), JUMP_PX)

@@ -1,0 +1,144 @@
+"""A stack is opened with all that is known of it, and nothing bad gets past it."""
+
+import numpy as np
+import pytest
+
+from etcli.core.errors import DataError, UsageError
+from etcli.io.mdoc import Mdoc
+from etcli.io.stack import Stack, open_stack
+from etcli.io.tilts import Tilts
+from tests.files import TILT_DEG, images, mdoc_text, mrc_bytes, write_series, write_stack
+
+
+@pytest.fixture
+def series(tmp_path):
+    return write_series(tmp_path / "a.mrc")
+
+
+def test_knows_what_the_header_and_the_mdoc_say(series) -> None:
+    stack = open_stack(str(series))
+    assert (len(stack), stack.shape, stack.mode, stack.pixel_A) == (4, (4, 12, 10), 2, 2.5)
+    np.testing.assert_array_equal(stack.tilt_deg, TILT_DEG)
+    assert stack.tilts.source == f"{series}.mdoc"
+    assert stack.mdoc.tilt_axis.deg == 85.3
+    assert stack.warnings == ()
+    assert isinstance(stack.data, np.memmap)
+
+
+def test_views_and_rows_are_float32_and_row_0_is_the_bottom(series) -> None:
+    stack, data = open_stack(str(series)), images()
+    np.testing.assert_array_equal(stack.view(2), data[2])
+    np.testing.assert_array_equal(stack.rows(np.arange(3, 7)), data[:, 3:7])
+    assert stack.view(2).dtype == stack.rows(np.arange(3, 7)).dtype == np.float32
+
+
+def test_selected_views_take_their_description_along(series) -> None:
+    stack, data = open_stack(str(series)).select([3, 1, 1]), images()
+    assert stack.shape == (3, 12, 10)
+    np.testing.assert_array_equal(stack.view(0), data[3])
+    np.testing.assert_array_equal(stack.rows(np.arange(2)), data[[3, 1, 1], :2])
+    np.testing.assert_array_equal(stack.rows(np.array([7, 2])), data[[3, 1, 1]][:, [7, 2]])
+    np.testing.assert_array_equal(stack.images(), data[[3, 1, 1]])
+    np.testing.assert_array_equal(stack.tilt_deg, [61.25, 0, 0])
+    assert [section.get("Mark") for section in stack.mdoc.sections] == ["m3", "m1", "m1"]
+    again = stack.select([2, 0])
+    np.testing.assert_array_equal(again.images(), data[[1, 3]])
+    np.testing.assert_array_equal(again.tilt_deg, [0, 61.25])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_names_the_view_that_is_not_finite(value) -> None:
+    data = images()
+    data[2, 5, 5] = value
+    stack = Stack("a.mrc", data)
+    np.testing.assert_array_equal(stack.view(1), data[1])
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in view 3;"):
+        stack.view(2)
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in view 1;"):
+        stack.select([2]).view(0)
+    stack.rows(np.arange(5))
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in rows 5-6;"):
+        stack.rows(np.arange(4, 6))
+
+
+def test_refuses_fourier_transforms(tmp_path) -> None:
+    path = tmp_path / "fft.mrc"
+    path.write_bytes(mrc_bytes(images().astype("<c8"), (10, 12, 4), 4))
+    stack = open_stack(str(path))
+    for read in (lambda: stack.view(0), lambda: stack.rows(np.arange(1)), stack.images):
+        with pytest.raises(DataError, match=r"fft\.mrc: holds complex numbers"):
+            read()
+
+
+def test_big_endian_views_come_in_the_order_of_the_machine(tmp_path) -> None:
+    path = tmp_path / "big.mrc"
+    path.write_bytes(mrc_bytes(images().astype(">f4"), (10, 12, 4), 2, order=">"))
+    view = open_stack(str(path)).view(1)
+    assert view.dtype.isnative
+    np.testing.assert_array_equal(view, images()[1])
+
+
+@pytest.mark.parametrize(("stated", "mdoc", "found"), [(1.0, 7.88, 7.88), (3.0, 7.88, 3.0), (0, 7.88, 7.88)])
+def test_a_header_that_says_one_angstrom_says_nothing(tmp_path, stated, mdoc, found) -> None:
+    path = tmp_path / "a.mrc"
+    path.write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=stated))
+    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text([0], mdoc))
+    assert open_stack(str(path)).pixel_A == found
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_extended_headers_are_read_in_their_byte_order(tmp_path, order) -> None:
+    path = tmp_path / "bytes.mrc"
+    tilts = np.array([-4000, 0, 2000, 6125], f"{order}i2")
+    extended = {"exttyp": b"SERI", "extended": tilts.tobytes().ljust(1024, b"\0"), "counts": (2, 1)}
+    path.write_bytes(mrc_bytes(bytes(480), (10, 12, 4), 0, order=order, **extended))
+    stack = open_stack(str(path))
+    np.testing.assert_array_equal(stack.tilt_deg, TILT_DEG)
+    assert stack.tilts.source == "the extended header"
+
+
+def test_an_mdoc_in_the_extended_header_counts_as_one_beside(tmp_path) -> None:
+    """A stream that was kept in a file."""
+    text = mdoc_text(TILT_DEG).encode().ljust(4096, b"\0")
+    path = tmp_path / "stream.mrc"
+    path.write_bytes(mrc_bytes(images().astype("<f4"), (10, 12, 4), 2, exttyp=b"MDOC", extended=text))
+    stack = open_stack(str(path))
+    assert stack.mdoc.dump() == mdoc_text(TILT_DEG).encode()
+    np.testing.assert_array_equal(stack.tilt_deg, TILT_DEG)
+    np.testing.assert_array_equal(stack.view(3), images()[3])
+
+
+def test_no_angles_is_an_error_only_when_they_are_needed(tmp_path) -> None:
+    stack = open_stack(str(write_stack(tmp_path / "a.mrc", images())))
+    assert stack.tilts is None
+    with pytest.raises(
+        DataError, match=r"a\.mrc: no tilt angles \(looked for .*a\.tlt.*a\.mrc\.mdoc.*a\.rawtlt"
+    ):
+        _ = stack.tilt_deg
+
+
+def test_a_description_that_does_not_fit_is_an_error_unless_angles_are_given(series, tmp_path) -> None:
+    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text(TILT_DEG[:3]))
+    with pytest.raises(DataError, match=r"4 sections but .*a\.mrc\.mdoc lists 3 \(ZValue 3 absent\)"):
+        open_stack(str(series))
+    assert open_stack(str(series), without=[3]).select([0, 2]).tilt_deg.tolist() == [-40, 20]
+    (tmp_path / "given").write_text("1\n2\n3\n4\n")
+    stack = open_stack(str(series), tilts_file=str(tmp_path / "given"))
+    assert stack.tilt_deg.tolist() == [1, 2, 3, 4]
+    assert stack.mdoc is None
+    assert stack.warnings[0].endswith("; left aside")
+
+
+def test_a_stream_is_refused_where_it_cannot_be_used() -> None:
+    with pytest.raises(UsageError, match="only bin, filter, xform and stack take -"):
+        open_stack("-")
+
+
+def test_a_folder_is_no_stack(tmp_path) -> None:
+    with pytest.raises(DataError, match="is a folder; name an image file"):
+        open_stack(str(tmp_path))
+
+
+def test_a_selection_needs_no_description() -> None:
+    stack = Stack("a", images(), tilts=Tilts(np.arange(4.0), "test"), mdoc=Mdoc.empty(4))
+    assert stack.select([2]).tilt_deg.tolist() == [2]
