@@ -58,8 +58,19 @@ def images(n: int = len(TILT_DEG), ny: int = 12, nx: int = 10) -> np.ndarray:
     return np.random.default_rng(1).integers(200, 1000, (n, ny, nx)).astype(np.float32)
 
 
-def mdoc_text(tilt_deg: Sequence[float], pixel_A: float = 2.5, axis_deg: float = 85.3) -> str:
-    """Return an mdoc as SerialEM writes it; view k has a dose of 1 + k / 10 and a ``Mark`` of its own."""
+def mdoc_text(
+    tilt_deg: Sequence[float],
+    *,
+    pixel_A: float = 2.5,
+    axis_deg: float = 85.3,
+    defocus_um: Sequence[float] | None = None,
+) -> str:
+    """Return an mdoc as SerialEM writes it.
+
+    View k has a dose of 1 + k / 10, a ``Mark`` of its own, and by default a defocus of -1 - k / 100.
+    """
+    if defocus_um is None:
+        defocus_um = [-1 - k / 100 for k in range(len(tilt_deg))]
     lines = [
         f"PixelSpacing = {pixel_A}\nVoltage = 200\nImageFile = old.mrc\nImageSize = 10 12\nDataMode = 1\n",
         "[T = SerialEM: made for a test                               30-Nov-15  15:21:38]\n",
@@ -68,7 +79,7 @@ def mdoc_text(tilt_deg: Sequence[float], pixel_A: float = 2.5, axis_deg: float =
     for k, angle in enumerate(tilt_deg):
         lines.append(
             f"[ZValue = {k}]\nTiltAngle = {angle}\nMark = m{k}\nPixelSpacing = {pixel_A}\n"
-            f"ExposureDose = {1 + k / 10:g}\nDefocus = {-1 - k / 100:g}\n"
+            f"ExposureDose = {1 + k / 10:g}\nDefocus = {defocus_um[k]:g}\n"
         )
     return "\n".join(lines)
 
@@ -81,10 +92,16 @@ def write_stack(path: Path, data: np.ndarray, pixel_A: float = 2.5) -> Path:
     return path
 
 
-def write_series(path: Path, data: np.ndarray | None = None, tilt_deg: Sequence[float] = TILT_DEG) -> Path:
+def write_series(
+    path: Path,
+    data: np.ndarray | None = None,
+    tilt_deg: Sequence[float] = TILT_DEG,
+    *,
+    defocus_um: Sequence[float] | None = None,
+) -> Path:
     """Write an image stack with its mdoc beside it."""
     write_stack(path, images(len(tilt_deg)) if data is None else data)
-    Path(f"{path}.mdoc").write_text(mdoc_text(tilt_deg))
+    Path(f"{path}.mdoc").write_text(mdoc_text(tilt_deg, defocus_um=defocus_um))
     return path
 
 

@@ -13,7 +13,7 @@ COMMANDS = {
     "bin": "Reduce images or a volume.",
     "filter": "Denoise images or a volume, or bring out edges.",
     "register": "Shift the views of a tilt series onto each other; shifts only.",
-    "tiltalign": "Find the tilt axis and turn it vertical and central.",
+    "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",

@@ -1,5 +1,6 @@
 """Pictures among the outputs of a command."""
 
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,18 @@ def check_picture(target: str | None) -> None:
         )
 
 
+def announce_picture(outputs: "Outputs", target: str) -> Callable[["Figure"], None]:
+    """Announce a picture before long work is done; what is returned writes it in the end."""
+    path = outputs.path(target)
+
+    def write(figure: "Figure") -> None:
+        from etcli.plotting.style import save
+
+        save(figure, path, form=PurePath(target).suffix[1:].lower())
+
+    return write
+
+
 def save_picture(outputs: "Outputs", target: str, figure: "Figure") -> None:
     """Write a figure as one of the outputs, in the format that its name tells."""
-    from etcli.plotting.style import save
-
-    save(figure, outputs.path(target), form=PurePath(target).suffix[1:].lower())
+    announce_picture(outputs, target)(figure)

@@ -20,7 +20,7 @@ from etcli.cli.options import (
     subcommand,
     tilts_option,
 )
-from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
 
 if TYPE_CHECKING:
@@ -204,6 +204,9 @@ def command(
             ) as writer,
             settings.console.progress(len(rows), "reconstructing") as advance,
         ):
+            # a name that cannot be written is found out now, not when all is done
+            curve = outputs.path(error_curve) if error_curve else None
+            write_picture = announce_picture(outputs, plot) if plot else None
 
             def write_rows(y0: int, block: Any) -> None:
                 if middle:
@@ -224,10 +227,10 @@ def command(
                 make_projector=partial(SlabProjector, kernel=kernel),
                 progress=advance,
             )
-        if error_curve:
-            _write_curve(outputs.path(error_curve), residuals)
-        if plot and middle:
-            save_picture(outputs, plot, middle.draw(pixel_A=stack.pixel_A))
+        if curve:
+            _write_curve(curve, residuals)
+        if write_picture and middle:
+            write_picture(middle.draw(pixel_A=stack.pixel_A))
     if as_json:
         settings.console.data(
             {

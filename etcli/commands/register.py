@@ -94,7 +94,7 @@ def command(
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
             views = (stack.view(k) for k in range(len(stack)))
-            moved = resample_stack(views, transforms, threads=settings.threads)
+            moved = resample_stack(views, transforms, fill=level, threads=settings.threads)
             for k, view in enumerate(settings.console.track(moved, len(stack), "shifting")):
                 writer.write_section(k, view)
         if write_xf:
@@ -132,8 +132,8 @@ def _found(
     turn = Transforms.rotation(axis_deg, len(stack))
     views: Any = stack.images()
     if axis_deg:
-        views = TransformedViews(stack.view, turn, turned_shape(stack.shape[1:], axis_deg))
-    with settings.console.progress(len(stack), "comparing") as advance:
+        views = TransformedViews(stack.view, turn, turned_shape(stack.shape[1:], axis_deg), fill=level)
+    with settings.console.progress(2 * len(stack), "comparing") as advance:
         found = correlate_views(
             views,
             stack.tilt_deg,

@@ -1,7 +1,6 @@
 """``etcli simulate``: specimens and the tilt series a microscope would record."""
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +9,12 @@ from etcli.cli.options import Settings, mode_option, output_argument, pass_setti
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, Length
 
 if TYPE_CHECKING:
-    from etcli.core.series import TiltSeries
+    import numpy as np
+    from numpy.typing import NDArray
+
     from etcli.core.simulate.solids import Specimen
     from etcli.io.outputs import Outputs
+    from etcli.io.stack import Stack
 
 COUNTS = (0, 1, 6)
 ORDERS = ("rising", "dose-symmetric")
@@ -104,6 +106,7 @@ def command(
     from etcli.core.simulate.imaging import dose_symmetric, tilt_series
     from etcli.core.simulate.particles import needle, particle
     from etcli.core.simulate.phantoms import shepp_logan
+    from etcli.io.save import Step, series_writer
 
     unknown = [name for name in write_truth if not name.lower().endswith((".json", ".mrc"))]
     if unknown:
@@ -122,55 +125,53 @@ def command(
     tilt_deg = tilt_range(*angles)
     if order == "dose-symmetric":
         tilt_deg = tilt_deg[dose_symmetric(tilt_deg)]
-    pixel_A = pixel.value
-    series, truth = tilt_series(
-        specimen,
-        tilt_deg,
-        shape=(size, size),
-        rng=rng,
-        dose_e_A2=dose,
-        pixel_A=pixel_A,
-        drift_px=drift.px(pixel_A),
-        axis_deg=axis,
-        axis_offset_px=offset.px(pixel_A),
-        tilt_error_deg=tilt_error,
-        background=level,
-        threads=settings.threads,
-    )
-    if mode in COUNTS and truth.electrons_per_unit:
-        series = replace(series, data=series.data * np.float32(truth.electrons_per_unit))
-    with settings.outputs() as outputs:
-        _write_series(outputs, output, series, mode, f"{kind} {size}, seed {seed}")
+    pixel_A, summary = pixel.value, f"{kind} {size}, seed {seed}"
+    like = _description(output, tilt_deg, size, pixel_A, dose)
+    with (
+        settings.outputs() as outputs,
+        series_writer(outputs, output, like, step=Step("simulate", summary), mode=mode) as writer,
+    ):
+        reports = [outputs.path(name) for name in write_truth if name.lower().endswith(".json")]
         for name in write_truth:
-            if name.lower().endswith(".json"):
-                text = json.dumps(truth.as_dict(), indent=1)
-                outputs.path(name).write_text(f"{text}\n", encoding="utf-8")
-            else:
-                _write_volume(outputs, name, specimen, size, pixel_A, f"{kind} {size}, seed {seed}")
+            if name.lower().endswith(".mrc"):
+                _write_volume(outputs, name, specimen, size, pixel_A, summary)
+        series, truth = tilt_series(
+            specimen,
+            tilt_deg,
+            shape=(size, size),
+            rng=rng,
+            dose_e_A2=dose,
+            pixel_A=pixel_A,
+            drift_px=drift.px(pixel_A),
+            axis_deg=axis,
+            axis_offset_px=offset.px(pixel_A),
+            tilt_error_deg=tilt_error,
+            background=level,
+            threads=settings.threads,
+        )
+        unit = np.float32(truth.electrons_per_unit if mode in COUNTS else 1)
+        for k, view in enumerate(series.data):
+            writer.write_section(k, unit * view)
+        for path in reports:
+            path.write_text(f"{json.dumps(truth.as_dict(), indent=1)}\n", encoding="utf-8")
 
 
-def _write_series(outputs: "Outputs", output: str, series: "TiltSeries", mode: int, summary: str) -> None:
+def _description(
+    output: str, tilt_deg: "NDArray[np.float64]", size: int, pixel_A: float, dose: float | None
+) -> "Stack":
+    """Return what the operator knows of the series: how far off it is stands in the truth."""
+    import numpy as np
+
     from etcli.io.mdoc import Mdoc
-    from etcli.io.save import Step, series_writer
     from etcli.io.stack import Stack
     from etcli.io.tilts import Tilts
 
-    n = len(series.data)
-    mdoc = Mdoc.empty(n).with_value("Voltage", 300)
-    mdoc = mdoc.with_view_values("TiltAngle", list(series.tilt_deg))
-    if series.dose_e_A2:
-        mdoc = mdoc.with_view_values("ExposureDose", [series.dose_e_A2] * n)
-    like = Stack(
-        output,
-        series.data,
-        series.pixel_A,
-        mdoc=mdoc,
-        tilts=Tilts(series.tilt_deg, "simulation"),
-        axis_deg=0.0,  # what the operator believes; how far off it is stands in the truth
-    )
-    with series_writer(outputs, output, like, step=Step("simulate", summary), mode=mode) as writer:
-        for k, view in enumerate(series.data):
-            writer.write_section(k, view)
+    n = len(tilt_deg)
+    mdoc = Mdoc.empty(n).with_value("Voltage", 300).with_view_values("TiltAngle", list(tilt_deg))
+    if dose:
+        mdoc = mdoc.with_view_values("ExposureDose", [dose] * n)
+    no_images = np.broadcast_to(np.float32(0), (n, size, size))
+    return Stack(output, no_images, pixel_A, mdoc=mdoc, tilts=Tilts(tilt_deg, "simulation"), axis_deg=0.0)
 
 
 def _write_volume(

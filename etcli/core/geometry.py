@@ -82,4 +82,4 @@ def tilt_range(start_deg: float, stop_deg: float, step_deg: float) -> NDArray[np
         raise UsageError(f"no tilt angles from {start_deg:g} to {stop_deg:g}° in steps of {step_deg:g}°")
     # count first: adding the step up would miss the last angle by rounding
     n_views = int(np.floor(span / step_deg + 1e-6)) + 1
-    return start_deg + step_deg * np.arange(n_views)
+    return np.asarray(start_deg + step_deg * np.arange(n_views), np.float64)

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from etcli import __version__
+
+_setting = Lock()
+"""Held while numba's setting of the cache folder is ours."""
 
 
 def cache_folder() -> Path:
@@ -62,13 +66,14 @@ def jit(function: Callable[..., Any]) -> Any:
     import numba
 
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    folder = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())
-    try:
-        with suppress(RuntimeError):  # no folder at all can be written: compile in every process
-            dispatcher._cache = _cache_class()(function)
-    finally:
-        numba.config.CACHE_DIR = folder
+    with _setting:
+        folder = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_folder())
+        try:
+            with suppress(RuntimeError):  # no folder at all can be written: compile in every process
+                dispatcher._cache = _cache_class()(function)
+        finally:
+            numba.config.CACHE_DIR = folder
     return dispatcher
 
 

@@ -127,7 +127,6 @@ class MrcWriter:
     """
 
     def __init__(self, path: Path, layout: MrcLayout) -> None:
-        self.path = path
         self.layout = layout
         self._statistics = Statistics()
         nz, ny, nx = layout.shape

@@ -85,6 +85,10 @@ class Outputs:
         self._parts[final] = Path(name)
         return self._parts[final]
 
+    def part_of(self, target: str | Path) -> Path:
+        """Return the hidden name under which a target announced before is being written."""
+        return self._parts[Path(os.path.realpath(target))]
+
     def _commit(self) -> None:
         mask = os.umask(0)
         os.umask(mask)

@@ -135,6 +135,15 @@ def fsc_curve(
                 axes.plot(at / scale.step, cutoff, "o", color=f"C{index}")
     for cutoff in cutoffs:
         axes.axhline(cutoff, color=GREY, dashes=(3, 2), linewidth=0.8)
+        axes.text(
+            0.995,
+            cutoff,
+            f"{cutoff:g}",
+            transform=axes.get_yaxis_transform(),
+            color=GREY,
+            ha="right",
+            va="bottom",
+        )
     axes.set(
         xlabel=f"spatial frequency (1/{scale.unit})",
         ylabel="Fourier shell correlation",

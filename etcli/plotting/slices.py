@@ -61,8 +61,51 @@ def orthoslices(
     z, y, x = at or (nz // 2, ny // 2, nx // 2)
     if not (0 <= z < nz and 0 <= y < ny and 0 <= x < nx):
         raise UsageError(f"no voxel (z, y, x) = {(z, y, x)} in a volume of shape {volume.shape}")
-    scale = Scale.of(nx, pixel_A)
     slices = volume[z], volume[:, :, x].T, volume[:, y]
+    return _draw_joined(slices, volume.shape, (z, y, x), pixel_A=pixel_A, cmap=cmap)
+
+
+class MiddleSlices:
+    """The three slices through the middle of a volume that comes in pieces, and is not kept.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (nz, ny, nx) of the volume.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        nz, ny, nx = shape
+        self.slices = tuple(np.zeros(size, np.float32) for size in ((ny, nx), (ny, nz), (nz, nx)))
+
+    def add(self, y0: int, block: Image) -> None:
+        """Take in the rows from ``y0`` on of all sections, an array (nz, rows, nx)."""
+        nz, ny, nx = self.shape
+        (xy, zy, xz), y1 = self.slices, y0 + block.shape[1]
+        xy[y0:y1] = block[nz // 2]
+        zy[y0:y1] = block[:, :, nx // 2].T
+        if y0 <= ny // 2 < y1:
+            xz[:] = block[:, ny // 2 - y0]
+
+    @styled
+    def draw(self, *, pixel_A: float | None = None, cmap: str = "gray") -> Figure:
+        """Draw them as `orthoslices` does."""
+        middle = (self.shape[0] // 2, self.shape[1] // 2, self.shape[2] // 2)
+        return _draw_joined(self.slices, self.shape, middle, pixel_A=pixel_A, cmap=cmap)
+
+
+def _draw_joined(
+    slices: tuple[Image, ...],
+    shape: tuple[int, ...],
+    at: tuple[int, int, int],
+    *,
+    pixel_A: float | None,
+    cmap: str,
+) -> Figure:
+    """Draw X–Y with Z–Y on its right and X–Z below, under one contrast."""
+    (nz, ny, nx), (z, y, x) = shape, at
+    scale = Scale.of(nx, pixel_A)
     limits = contrast(np.concatenate([image.ravel() for image in slices]))
     figure, boxes, corner = _joined(nx, ny, nz)
     titles = (f"X–Y, z {z + 1} of {nz}", f"Z–Y, x {x + 1} of {nx}", f"X–Z, y {y + 1} of {ny}")
@@ -147,7 +190,8 @@ def montage(
     n_columns = min(len(indices), max(1, round(np.sqrt(len(indices) * 1.4 * ny / nx))))
     n_rows = -(-len(indices) // n_columns)
     scale = Scale.of(nx, pixel_A)
-    limits = contrast([stack[index] for index in indices])
+    step = max(1, len(indices) * ny * nx // 1_000_000)
+    limits = contrast([stack[index].reshape(-1)[::step] for index in indices])
     figure = _figure(n_columns * nx, n_rows * ny, margins_in=(0, 0), pad_in=0.015)
     for place, (index, label) in enumerate(zip(indices, labels, strict=True)):
         axes = figure.add_subplot(n_rows, n_columns, place + 1)
@@ -211,7 +255,9 @@ def maximum_projection(
 
 
 @styled
-def sinogram(row: Image, tilt_deg: ArrayLike, *, pixel_A: float | None = None, cmap: str = "gray") -> Figure:
+def sinogram(
+    row: Image, tilt_deg: ArrayLike, *, title: str = "", pixel_A: float | None = None, cmap: str = "gray"
+) -> Figure:
     """Draw one row of all views against the tilt angle.
 
     Parameters
@@ -220,6 +266,8 @@ def sinogram(row: Image, tilt_deg: ArrayLike, *, pixel_A: float | None = None, c
         The same row of every view.
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees, any order and spacing; each view fills half the way to its neighbours.
+    title : str
+        Which row it is.
     pixel_A : float, optional
         Pixel size in Å; without it lengths are in pixels.
     cmap : str
@@ -251,6 +299,7 @@ def sinogram(row: Image, tilt_deg: ArrayLike, *, pixel_A: float | None = None, c
         rasterized=True,
     )
     axes.set(xlabel=f"x ({scale.unit})", ylabel="tilt angle (°)")
+    axes.set_title(title, loc="left")
     figure.colorbar(drawn, ax=axes, label="intensity")
     return figure
 
@@ -261,6 +310,7 @@ def side_by_side(
     second: Image,
     *,
     titles: tuple[str, str] = ("before", "after"),
+    title: str = "",
     pixel_A: float | None = None,
     difference: bool = False,
     cmap: str = "gray",
@@ -273,6 +323,8 @@ def side_by_side(
         Images.
     titles : tuple of str
         Their names.
+    title : str
+        What both are.
     pixel_A : float, optional
         Pixel size in Å; without it lengths are in pixels.
     difference : bool
@@ -296,7 +348,9 @@ def side_by_side(
     scale = Scale.of(nx, pixel_A)
     limits = contrast([first, second])
     n_panels = 3 if difference else 2
-    figure = _figure(n_panels * nx, ny, margins_in=(0.8, 1.3))
+    figure = _figure(n_panels * nx, ny, margins_in=(0.8, 1.45 if title else 1.3))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
     panels = figure.subplots(1, n_panels, sharey=True)
     for index, (image, title) in enumerate(zip((first, second), titles, strict=True)):
         drawn = show(panels[index], image, scale, limits=limits, labels=("x", "y"), cmap=cmap)

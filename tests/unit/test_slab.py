@@ -6,13 +6,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
-from etcli.core.jit import cache_folder, kernels_cached
+from etcli.core.jit import cache_folder, jit, kernels_cached
 from etcli.core.projectors.slab import (
     KERNELS,
     WIDTHS,
@@ -305,6 +306,16 @@ def test_another_process_finds_the_compiled_kernels(tmp_path, monkeypatch) -> No
     assert cache_folder().is_relative_to(tmp_path)
     assert kernels_cached()
     assert adjoint_in_a_new_process(tmp_path) == ["48.0", "1", "0"]
+
+
+def test_threads_may_compile_at_the_same_time(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = numba.config.CACHE_DIR
+    with ThreadPoolExecutor(16) as pool:
+        kernels = list(pool.map(jit, [lambda x: x] * 200))
+    assert {Path(kernel._cache.cache_path).parent for kernel in kernels} == {cache_folder()}
+    assert before == numba.config.CACHE_DIR
 
 
 def test_kernels_work_where_no_cache_can_be_written() -> None:

@@ -254,6 +254,8 @@ def test_a_failure_stops_the_work() -> None:
     with pytest.raises(OSError, match="no space"):
         reconstruct(read, full, GEOMETRY, METHODS["bp"], plan=slabs_of(5, threads=2))
     assert len(reads) <= 4
+    for worker in threading.enumerate()[1:]:
+        worker.join(timeout=60)
     assert threading.active_count() == 1
     with pytest.raises(
         DataError, match=r"rows 17-32 of the views have the shape \(14, 16, 29\); \(14, 16, 30\)"

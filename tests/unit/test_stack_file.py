@@ -82,7 +82,7 @@ def test_big_endian_views_come_in_the_order_of_the_machine(tmp_path) -> None:
 def test_a_header_that_says_one_angstrom_says_nothing(tmp_path, stated, mdoc, found) -> None:
     path = tmp_path / "a.mrc"
     path.write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=stated))
-    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text([0], mdoc))
+    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text([0], pixel_A=mdoc))
     assert open_stack(str(path)).pixel_A == found
 
 

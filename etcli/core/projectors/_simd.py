@@ -74,11 +74,9 @@ class _Vector:
         """Return the magnitudes with the signs of another vector."""
         return self._call("llvm.copysign", other)
 
-    def _call(self, intrinsic: str, *others: Any) -> "_Vector":
-        kind = self.value.type
-        function = self.builder.module.declare_intrinsic(
-            f"{intrinsic}.v{LANES}f32", fnty=ir.FunctionType(kind, [kind] * (1 + len(others)))
-        )
+    def _call(self, name: str, *others: Any) -> "_Vector":
+        kind = ir.FunctionType(_FLOATS, [_FLOATS] * (1 + len(others)))
+        function = self.builder.module.declare_intrinsic(f"{name}.v{LANES}f32", fnty=kind)
         return _Vector(self.builder, self.builder.call(function, [self.value, *map(self._operand, others)]))
 
     def maximum(self, other: Any) -> "_Vector":
@@ -120,9 +118,8 @@ def _store(builder: Any, vector: Any, pointer: Any) -> None:
 def _broadcast(builder: Any, scalar: Any) -> Any:
     """Return a vector with one value in all lanes."""
     nothing = ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined)
-    index = ir.IntType(32)
-    first = builder.insert_element(nothing, scalar, index(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
+    first = builder.insert_element(nothing, scalar, _SHORT(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(_SHORTS, [0] * LANES))
 
 
 @_intrinsic
@@ -134,39 +131,34 @@ def tabulate(  # type: ignore[no-untyped-def]
         addresses, weights, types.int64, types.float64, types.float64, types.int64, parameters, types.int64,
         formula, taps, width, length,
     )  # fmt: skip
-    formula_of, n_taps = FORMULAS[formula.literal_value], taps.literal_value
+    weigh, n_taps = FORMULAS[formula.literal_value], taps.literal_value
     n_bytes, n_entries = 4 * width.literal_value, GROUP * length.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        entry, position, step, base = args[2:6]
+        def element(n: int, *offsets: Any) -> Any:
+            return _element(context, builder, signature.args[n], args[n], *offsets)
 
         def short(value: int) -> Any:
             return ir.Constant(_SHORTS, [value] * LANES)
 
+        entry, position, step, base = args[2:6]
         row = builder.mul(args[7], _INT(PARAMETERS))
-        near, *shape = (
-            builder.load(_element(context, builder, kinds[6], args[6], row, p)) for p in range(PARAMETERS)
+        shape = [builder.load(element(6, row, n)) for n in range(PARAMETERS)]
+        start = builder.fmul(builder.fadd(position, shape[0]), _DOUBLE(_ONE))
+        ramp = builder.fmul(
+            ir.Constant(_DOUBLES, [n * _ONE for n in range(LANES)]), _broadcast(builder, step)
         )
-        ramp = ir.Constant(_DOUBLES, [n * _ONE for n in range(LANES)])
-        ramp = builder.fptosi(builder.fmul(ramp, _broadcast(builder, step)), _SHORTS)
-        start = builder.fmul(builder.fadd(position, near), _DOUBLE(_ONE))
-        place = builder.add(ramp, _broadcast(builder, builder.fptosi(start, _SHORT)))
-        first = builder.ashr(place, short(_FRACTION_BITS))
-        fraction = _Vector(builder, builder.sitofp(builder.and_(place, short(_ONE - 1)), _FLOATS)) * (
-            1 / _ONE
-        )
-        near, *shape = (
-            _Vector(builder, _broadcast(builder, builder.fptrunc(p, _FLOAT))) for p in (near, *shape)
-        )
-        rows = builder.sext(builder.mul(first, short(n_bytes)), _INTS)
-        _store(
-            builder,
-            builder.add(rows, _broadcast(builder, base)),
-            _element(context, builder, kinds[0], args[0], entry),
-        )
-        for j, weight in enumerate(formula_of(near - fraction, n_taps, *shape)):
-            _store(builder, weight.value, _element(context, builder, kinds[1], args[1], entry, j * n_entries))
+        start, ramp = builder.fptosi(start, _SHORT), builder.fptosi(ramp, _SHORTS)
+        place = builder.add(_broadcast(builder, start), ramp)
+
+        first = builder.mul(builder.ashr(place, short(_FRACTION_BITS)), short(n_bytes))
+        address = builder.add(builder.sext(first, _INTS), _broadcast(builder, base))
+        _store(builder, address, element(0, entry))
+
+        fraction = _Vector(builder, builder.sitofp(builder.and_(place, short(_ONE - 1)), _FLOATS))
+        near, *shape = (_Vector(builder, _broadcast(builder, builder.fptrunc(p, _FLOAT))) for p in shape)
+        for j, weight in enumerate(weigh(near - fraction * (1 / _ONE), n_taps, *shape)):
+            _store(builder, weight.value, element(1, entry, j * n_entries))
         return context.get_dummy_value()
 
     return signature, generate
@@ -179,24 +171,23 @@ def add_rows(typing, target, at, addresses, weights, entry, sources, taps, width
     n_sources, n_taps, n_floats, n_entries = (kind.literal_value for kind in (sources, taps, width, length))
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        total_row = _element(context, builder, kinds[0], args[0], args[1])
+        def element(n: int, *offsets: Any) -> Any:
+            return _element(context, builder, signature.args[n], args[n], *offsets)
+
+        at, entry = args[1], args[4]
         terms = []
         for k in range(n_sources):
-            address = _element(context, builder, kinds[2], args[2], args[4], k * n_entries)
-            row = builder.inttoptr(builder.load(address), _FLOAT.as_pointer())
+            row = builder.inttoptr(builder.load(element(2, entry, k * n_entries)), _FLOAT.as_pointer())
             for j in range(n_taps):
-                weight = _element(context, builder, kinds[3], args[3], args[4], (j * GROUP + k) * n_entries)
-                terms.append((_shift(builder, row, j * n_floats), _broadcast(builder, builder.load(weight))))
+                weight = builder.load(element(3, entry, (j * GROUP + k) * n_entries))
+                terms.append((_shift(builder, row, j * n_floats), _broadcast(builder, weight)))
         for lane in range(0, n_floats, LANES):
-            place = _shift(builder, total_row, lane)
-            total = _load(builder, place)
+            total = _load(builder, element(0, at, lane))
             for row, weight in terms:
-                product = builder.fmul(
-                    _load(builder, _shift(builder, row, lane)), weight, flags=("contract",)
-                )
+                value = _load(builder, _shift(builder, row, lane))
+                product = builder.fmul(value, weight, flags=("contract",))
                 total = builder.fadd(total, product, flags=("contract",))
-            _store(builder, total, place)
+            _store(builder, total, element(0, at, lane))
         return context.get_dummy_value()
 
     return signature, generate
@@ -245,17 +236,15 @@ def transpose_block(typing, source, pitch, target, target_pitch):  # type: ignor
         def row(start: Any, pitch: Any, n: int) -> Any:
             return builder.inttoptr(builder.add(start, builder.mul(pitch, _INT(n))), _FLOAT.as_pointer())
 
-        def mix(a: Any, b: Any, lanes: list[int]) -> Any:
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), LANES), lanes))
+        def mix(lanes: list[int]) -> Any:
+            return builder.shuffle_vector(upper, lower, ir.Constant(_SHORTS, lanes))
 
         rows = [_load(builder, row(args[0], args[1], n)) for n in range(LANES)]
         for size in (8, 4, 2, 1):  # exchange the off-diagonal quarters of ever smaller blocks
             for n in (n for n in range(LANES) if not n & size):
                 upper, lower = rows[n], rows[n + size]
-                rows[n] = mix(upper, lower, [i if not i & size else LANES + (i ^ size) for i in range(LANES)])
-                rows[n + size] = mix(
-                    upper, lower, [LANES + i if i & size else i ^ size for i in range(LANES)]
-                )
+                rows[n] = mix([LANES + (i ^ size) if i & size else i for i in range(LANES)])
+                rows[n + size] = mix([LANES + i if i & size else i ^ size for i in range(LANES)])
         for n, vector in enumerate(rows):
             _store(builder, vector, row(args[2], args[3], n))
         return context.get_dummy_value()

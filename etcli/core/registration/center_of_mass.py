@@ -7,9 +7,11 @@ views and of the place and direction of the axis.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
@@ -20,6 +22,7 @@ Float = NDArray[np.float64]
 FEWEST_VIEWS = 4  # for three unknowns
 STEADY = 0.1  # relative deviation of the mass at which a row counts half
 LEAST_MASS = 0.02
+SMOOTH_PX = 1.5  # of rows measured in a turned view
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,10 @@ class RowMoments:
     def centre_px(self) -> Float:
         """Centres of mass, from the middle of the view, in pixels; 0 where there is no mass."""
         return np.divide(self.moment_px, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
+
+    def select(self, views: NDArray[np.intp]) -> "RowMoments":
+        """Return the moments of some views, counted from 0."""
+        return RowMoments(self.mass[views], self.moment_px[views])
 
 
 def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowMoments:
@@ -75,6 +82,50 @@ def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowM
             raise DataError(f"view {number} holds values that are not finite; exclude it or mend the file")
     mass, moment = np.array(rows).transpose(1, 0, 2)
     return RowMoments(mass, moment)
+
+
+def turned_moments(
+    image: NDArray[np.float32], matrix: ArrayLike, shift_px: ArrayLike, *, n_rows: int
+) -> tuple[Float, Float]:
+    """Measure mass and moment of the rows that a view has after a linear transform.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+        The view, without background.
+    matrix : array_like of shape (2, 2)
+        A, acting on (x, y) about the middle.
+    shift_px : array_like of shape (2,)
+        d, (x, y) in pixels.
+    n_rows : int
+        Height of the transformed view.
+
+    Returns
+    -------
+    mass, moment_px : ndarray of shape (n_rows,), float64
+        As in `RowMoments`, smoothed along the rows' normal by a Gaussian of standard deviation 1.5 px.
+
+    Notes
+    -----
+    The Fourier transform of the projection along the rows is a slice of that of the view. There is no
+    interpolation, whose noise would depend on the angle and be largest at none.
+    """
+    matrix, shift_px = np.asarray(matrix, np.float64), np.asarray(shift_px, np.float64)
+    x, y = (np.arange(n) - centre(n) for n in image.shape[::-1])
+    n_padded = scipy.fft.next_fast_len(int(np.hypot(*image.shape)) + 8 * ceil(SMOOTH_PX), real=True)
+    wave = 2 * np.pi * scipy.fft.rfftfreq(n_padded)
+    wave = wave[wave * SMOOTH_PX < 2.5]  # the rest is smoothed away
+    along_x = np.exp(-1j * matrix[1, 0] * x[:, np.newaxis] * wave)
+    along_y = np.exp(-1j * matrix[1, 1] * y[:, np.newaxis] * wave)
+    parts = np.concatenate([along_x.real, along_x.imag], axis=1).astype(np.float32)
+    columns = np.concatenate([image, image * x.astype(np.float32)]) @ parts
+    sums, x_sums = np.split(columns[:, : len(wave)] + 1j * columns[:, len(wave) :], 2)
+    sums, x_sums = sums * along_y, x_sums * along_y
+    mass = sums.sum(axis=0)
+    moment = matrix[0, 0] * x_sums.sum(axis=0) + matrix[0, 1] * (y @ sums) + shift_px[0] * mass
+    to_rows = np.exp(-1j * wave * (shift_px[1] + centre(n_rows)) - (wave * SMOOTH_PX) ** 2 / 2)
+    rows = scipy.fft.irfft(np.stack([mass, moment]) * to_rows, n_padded)[:, :n_rows]
+    return rows[0], rows[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +179,7 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
     fitted = np.full(measured.shape, np.nan)
     enough = np.count_nonzero(weight, axis=0) >= FEWEST_VIEWS
     fitted[enough] = np.linalg.solve(normal[enough], measured[enough, :, np.newaxis])[..., 0]
-    return Motion(*fitted.T, residual_px=centre_px - design @ fitted.T)
+    return Motion(fitted[:, 0], fitted[:, 1], fitted[:, 2], centre_px - design @ fitted.T)
 
 
 def steadiness(mass: Float) -> Float:
@@ -149,4 +200,71 @@ def steadiness(mass: Float) -> Float:
     heavy = (typical > 0) & (typical >= LEAST_MASS * typical.max())
     spread = 1.4826 * np.median(np.abs(mass - typical), axis=0)
     relative = np.divide(spread, typical, out=np.zeros_like(spread), where=heavy)
-    return heavy / (1 + (relative / STEADY) ** 2)
+    return np.asarray(heavy / (1 + (relative / STEADY) ** 2))
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How far rows are from those of one specimen that turns about an upright axis.
+
+    Parameters
+    ----------
+    cost : float
+        Logarithm of what the conditions leave, up to a constant; less is better.
+    offset_px : float
+        Place of the axis, from the middle of the views, in pixels.
+    residual_px : float
+        Root mean square distance of the centres of mass from the motion fitted to them, in pixels.
+    """
+
+    cost: float
+    offset_px: float
+    residual_px: float
+
+
+def consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consistency:
+    """Compare the rows of a series with those of one specimen that turns about an upright axis.
+
+    Parameters
+    ----------
+    moments : RowMoments
+        Of the series.
+    tilt_deg : ndarray of shape (n_views,)
+        Tilt angles in degrees.
+    weight : ndarray of shape (ny,)
+        How much each row counts.
+
+    Returns
+    -------
+    Consistency
+
+    Notes
+    -----
+    At every height q the mass m(q) must be the same in all views and the moment be m(q) (offset + b(q) cos θ
+    + c(q) sin θ): the first two consistency conditions of the Radon transform. What remains of each counts
+    relative to its own variance: cost = log Σ Δmass² + log Σ Δmoment². Shifts in x and y and brightness of
+    each view, which registration may have left, are fitted and do not count.
+
+    References
+    ----------
+    D. Ludwig, Commun. Pure Appl. Math. 19, 49 (1966), doi:10.1002/cpa.3160190105.
+    """
+    root = np.sqrt(weight)
+    mass = moments.mass.mean(axis=0)
+    free = np.linalg.qr(root[:, np.newaxis] * np.stack([mass, np.gradient(mass)], axis=1)).Q
+    change = root * (moments.mass - mass)
+    change -= change @ free @ free.T
+
+    tilt_rad = np.deg2rad(tilt_deg)
+    turning = np.linalg.qr(np.stack([np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)).Q
+    moment = root * moments.moment_px
+    moment -= turning @ (turning.T @ moment)
+    still = 1 - turning @ turning.sum(axis=0)
+    mass = root * mass
+    total = max(float(mass @ mass), np.finfo(np.float64).tiny)
+    shift = moment @ mass / total  # of each view; its constant part is the offset
+    moment -= np.outer(shift, mass)
+
+    left = np.array([np.sum(change**2), np.sum(moment**2)]) / total
+    cost = float(np.sum(np.log(left + np.finfo(np.float64).eps)))
+    return Consistency(cost, float(still @ shift / (still @ still)), float(np.sqrt(left[1] / len(shift))))

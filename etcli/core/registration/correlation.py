@@ -15,6 +15,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.pairing import Link, Pair, Region, pairing, survey
 from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, outlying
+from etcli.core.registration.transforms import TransformedViews, Transforms, Views
 
 Float = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ ROBUST_ROUNDS = 10
 
 
 def correlate_views(
-    views: NDArray[Any],
+    views: Views,
     tilt_deg: ArrayLike,
     *,
     reference: int | None = None,
@@ -51,8 +52,7 @@ def correlate_views(
     background : float, optional
         Level taken off each view; the mean of its outermost pixels when not given.
     low_px, high_px : float, optional
-        Low-pass and high-pass: periods shorter than `low_px` and longer than `high_px` are suppressed,
-        to one half at the period itself.
+        Longest and shortest period that counts fully; at the period itself it counts one half.
     taper : float
         Share of the width at each border over which the view fades to the background.
     max_shift_px : float, optional
@@ -68,7 +68,7 @@ def correlate_views(
     threads : int
         Views worked on at the same time.
     progress : callable, optional
-        Called with 1 for every view that is done.
+        Called with 1 for every view that is done, twice for each.
 
     Returns
     -------
@@ -107,29 +107,44 @@ def correlate_views(
         raise UsageError(f"reference view {reference + 1} asked for, but there are {len(tilt)}")
     if neighbours < 1:
         raise UsageError(f"each view needs at least one neighbour to be compared with, not {neighbours}")
-    comparison = pairing(
-        views, tilt, background=background, taper=taper, max_shift_px=max_shift_px, region=region
-    )
     order = np.argsort(tilt, kind="stable")
-    weight, stretched = survey(
-        comparison, order, stretched=stretch, band=comparison.band(low_px, high_px)
-    )
-    links, usable, quality = _linked(
-        lambda pair: comparison.link(pair, weight, stretched), order, neighbours, threads, progress
-    )
+
+    def compared(views: Views) -> tuple[list[Link], NDArray[np.intp], Float]:
+        comparison = pairing(
+            views, tilt, background=background, taper=taper, max_shift_px=max_shift_px, region=region
+        )
+        band = comparison.band(low_px, high_px)
+        weight, stretched = survey(comparison, order, stretched=stretch, band=band)
+        return _linked(
+            lambda pair: comparison.link(pair, weight, stretched), order, neighbours, threads, progress
+        )
+
+    links, usable, quality = compared(views)
     if reference is None:
         reference = int(usable[np.argmin(np.abs(tilt[usable]))])
     if reference not in usable:
         raise UsageError(f"reference view {reference + 1} is blank or unlike its neighbours; choose another")
+    coarse = _everywhere(_solved(links, usable, reference)[0], tilt, usable).round()
+    # Again with the views where they belong, so that the window shows the same part of the specimen in all.
+    moved = TransformedViews(views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background)
+    links, usable, quality = compared(moved)
+    if reference not in usable:
+        raise UsageError(f"reference view {reference + 1} is unlike its neighbours; choose another")
     solved, misfit = _solved(links, usable, reference)
-    shift_px = np.stack([np.interp(tilt, tilt[usable], column) for column in solved.T], axis=1)
-    shift_px[usable] = solved
+    shift_px = coarse + _everywhere(solved, tilt, usable)
     doubtful = np.ones(len(tilt), bool)
-    doubtful[usable] = jumps(solved) | _contradicted(misfit, links, usable)
+    doubtful[usable] = jumps(shift_px[usable]) | _contradicted(misfit, links, usable)
     has_spare_links = len(links) >= len(usable)
     return Shifts(
         shift_px, quality, doubtful, float(np.sqrt(np.mean(misfit**2))) if has_spare_links else np.nan
     )
+
+
+def _everywhere(solved: Float, tilt_deg: Float, usable: NDArray[np.intp]) -> Float:
+    """Return shifts for all views, interpolated over the angles where a view was passed over."""
+    shift_px = np.stack([np.interp(tilt_deg, tilt_deg[usable], column) for column in solved.T], axis=1)
+    shift_px[usable] = solved
+    return np.asarray(shift_px)
 
 
 def _linked(

@@ -1,17 +1,19 @@
 """Comparison of two views of a tilt series: by how much they are displaced, and how alike they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import DataError, UsageError
-from etcli.core.registration.transforms import rim_mean
+from etcli.core.registration.transforms import Views, rim_mean
 
 Float = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -26,6 +28,8 @@ SURVEYED = 12  # pairs of each kind from which the weights are learnt
 SURVEYED_STEPS = 1, 3  # neighbours, and views far enough apart to tell a foil from a particle
 COHERENCE_LIMIT = 0.9999
 FINE_STEP_PX = 0.1
+BODY = 1 / 12  # of the field: what is larger counts as body, not as detail
+KEPT = 12  # views; a few more than are compared with one another at a time
 TINY = np.finfo(np.float64).tiny
 
 
@@ -78,7 +82,7 @@ class Pairing:
         Where the middle of the view lies across the axis, from the middle of the region, in pixels.
     """
 
-    views: NDArray[Any]
+    views: Views
     cosine: Float
     region: Region
     factor: int
@@ -118,25 +122,40 @@ class Pairing:
         return np.asarray(np.bincount(self.rings.ravel(), (values * self.multiplicity).ravel()))
 
     def band(self, low_px: float | None, high_px: float | None) -> Image:
-        """Return the transmission of a band-pass, one half at the periods given."""
+        """Return the transmission of a band-pass from period `high_px` to `low_px`, one half at both."""
         if not all(period is None or period > 0 for period in (low_px, high_px)):
             raise UsageError("the periods of the band-pass must be positive numbers of pixels")
         exponent = np.log(2) * (np.hypot(*self.frequency) / self.factor) ** 2
-        passed = np.exp(-exponent * (low_px or 0) ** 2)
-        if high_px is not None:
-            passed *= -np.expm1(-exponent * high_px**2)
+        passed = np.exp(-exponent * (high_px or 0) ** 2)
+        if low_px is not None:
+            passed *= -np.expm1(-exponent * low_px**2)
         return np.asarray(passed, np.float32)
 
-    def spectrum(self, view: int, stretch: float = 1.0) -> Spectrum:
-        """Return the spectrum of a view without background, stretched across the axis, faded and padded."""
+    def _detail(self, view: int) -> Image:
+        """Return a view, binned, without what is larger than a fraction of the field.
+
+        This comes before the window: where the specimen reaches beyond the view, a bright body that the
+        window fades out would stay with the window whatever the specimen does, and outweigh its details.
+        """
         image = bin_image(np.asarray(self.views[view][self.region]), self.factor)
-        if stretch != 1:
-            image = _stretched(image, stretch)
-        image -= rim_mean(image) if self.background is None else self.background
-        image *= self.window
         if not np.isfinite(image.sum(dtype=np.float64)):
             raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
-        return np.asarray(scipy.fft.rfft2(image, s=self.padded), np.complex64)
+        image -= rim_mean(image) if self.background is None else self.background
+        width = max(3, round(min(image.shape) * BODY))
+        body = ndimage.uniform_filter(image, width, mode="nearest")
+        return np.asarray(image - ndimage.uniform_filter(body, width, mode="nearest"))
+
+    @cached_property
+    def detail(self) -> Callable[[int], Image]:
+        """The views as they are compared, the last few kept."""
+        return lru_cache(maxsize=KEPT)(self._detail)
+
+    def spectrum(self, view: int, stretch: float = 1.0) -> Spectrum:
+        """Return the spectrum of a view's details, stretched across the axis, faded and padded."""
+        image = self.detail(view)
+        if stretch != 1:
+            image = _stretched(image, stretch)
+        return np.asarray(scipy.fft.rfft2(image * self.window, s=self.padded), np.complex64)
 
     def stretches(self, pair: Pair, stretched: bool) -> tuple[float, float]:
         """Return by how much to stretch each of two views: one of them by 1, none by less."""
@@ -173,7 +192,7 @@ class Pairing:
 
 
 def pairing(
-    views: NDArray[Any],
+    views: Views,
     tilt_deg: Float,
     *,
     background: float | None = None,

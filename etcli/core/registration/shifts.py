@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from etcli.core.errors import DataError
+from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ class Shifts:
     residual_px: float
 
 
-def checked_tilts(views: NDArray[Any], tilt_deg: ArrayLike) -> Float:
+def checked_tilts(views: Views, tilt_deg: ArrayLike) -> Float:
     """Return the tilt angles after checking that there is one for each of at least two views.
 
     Parameters

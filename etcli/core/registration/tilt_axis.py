@@ -5,7 +5,7 @@ the axis crosses the row through the middle of the view, in pixels from that mid
 turned about it by -R so that the axis is vertical.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import ceil
@@ -19,9 +19,15 @@ from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
-from etcli.core.registration.center_of_mass import RowMoments, profile_centers, steadiness
+from etcli.core.registration.center_of_mass import (
+    Consistency,
+    RowMoments,
+    consistency,
+    steadiness,
+    turned_moments,
+)
 from etcli.core.registration.shifts import checked_tilts
-from etcli.core.registration.transforms import Transforms, compose, resample
+from etcli.core.registration.transforms import Transforms, Views, compose, resample
 
 Float = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -37,7 +43,7 @@ FEWEST_STEADY = 0.25  # share of the mass
 LARGEST_SIGMA_DEG = 1.0
 HOUGH_STEP_DEG = 0.1
 SHORTEST_LINE_PX = 8
-CLEAR_LINES = 5.0  # robust standard deviations of the Hough score above its median
+CLEAR_LINES = 1.15  # votes for the best angle, relative to the median angle
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def alignment_matrix(angle_deg: float, offset_px: float) -> tuple[Float, Float]:
 
 
 def com_axis(
-    views: NDArray[Any],
+    views: Views,
     tilt_deg: ArrayLike,
     *,
     background: float,
@@ -110,7 +116,7 @@ def com_axis(
     threads : int
         Views worked on at the same time.
     progress : callable, optional
-        Called with 1 for every view that has been read, twice for each.
+        Called with 1 for every view that has been read; each is read twice.
 
     Returns
     -------
@@ -124,45 +130,40 @@ def com_axis(
 
     Notes
     -----
-    With the axis vertical, at every height q the mass m(q) must be the same in all views, and the moment
-    must be m(q) (offset + b(q) cos θ + c(q) sin θ): the first two of the consistency conditions of the
-    Radon transform. The angle is the one at which what remains of both, each relative to its own variance,
-    is least: log Σ Δmass² + log Σ Δmoment². What registration may have left, a shift of each view in x and
-    y and its brightness, is fitted and does not count. The conditions hold exactly at the axis, so there is
-    no error from heights that mix when the axis is tilted; for a compact needle this is the straight line
-    of its centres.
+    The axis is the one about which the rows are most consistent (`consistency`): with the axis upright, the
+    centre of mass at every height moves as offset + b cos θ + c sin θ, with one offset for all heights, and
+    its mass stays. For a needle this is the straight line through the a(y) of its rows; for particles that
+    move from row to row when the axis is tilted the conditions hold as well, and are exact at the axis.
 
     References
     ----------
     T. Sanders, M. Prange, C. Akatay, P. Binev, Adv. Struct. Chem. Imaging 1, 4 (2015),
     doi:10.1186/s40679-015-0005-7.
-    D. Ludwig, Commun. Pure Appl. Math. 19, 49 (1966), doi:10.1002/cpa.3160190105.
     """
     tilt = checked_tilts(views, tilt_deg)
     if not 0 < limit_deg <= 45:
         raise UsageError(f"an axis cannot be looked for within {limit_deg:g}°; use a limit up to 45°")
-    prepared = partial(
-        _Binned.of, views, background=background, transforms=transforms, threads=threads, progress=progress
-    )
-    coarse = prepared(size=COARSE_PX)
+    known = transforms or Transforms.identity(len(tilt))
+    binned = partial(_Binned.of, views, background=background, threads=threads, progress=progress)
+    coarse = binned(range(len(tilt)), known, size=COARSE_PX)
     _check_sides(coarse, start_deg)
     steps = ceil(limit_deg / COARSE_STEP_DEG)
     angles = start_deg + limit_deg * np.arange(-steps, steps + 1) / steps
     moments = [coarse.moments(angle, 0.0) for angle in angles]
     rows = coarse.inside(start_deg + limit_deg).astype(np.float64)
-    whole = _whole_views(moments[steps], rows)
-    fits = [_consistency(each, tilt, whole=whole, weight=rows) for each in moments]
+    whole = _whole_views(moments[steps].mass @ rows)
+    fits = [consistency(each.select(whole), tilt[whole], weight=rows) for each in moments]
     best = int(np.argmin([fit.cost for fit in fits]))
     if best in (0, len(angles) - 1):
         raise ConvergenceError(
             f"no tilt axis within {limit_deg:g}° of {start_deg:g}°; give its rough angle, or a larger limit"
         )
-    start = float(angles[best]), fits[best].offset_px * coarse.factor
-    return _refined(prepared(size=FINE_PX), tilt, whole, *start)
+    fine = binned(whole, known.select(whole), size=FINE_PX)
+    return _refined(fine, tilt[whole], float(angles[best]), fits[best].offset_px * coarse.factor)
 
 
 def maximage_axis(
-    views: NDArray[Any],
+    views: Views,
     *,
     background: float,
     transforms: Transforms | None = None,
@@ -200,30 +201,33 @@ def maximage_axis(
     ----------
     R. O. Duda, P. E. Hart, Commun. ACM 15, 11 (1972), doi:10.1145/361237.361242.
     """
+    n_views = len(views)
     binned = _Binned.of(
-        views, size=FINE_PX, background=background, transforms=transforms, threads=threads, progress=progress
+        views,
+        range(n_views),
+        transforms or Transforms.identity(n_views),
+        size=FINE_PX,
+        background=background,
+        threads=threads,
+        progress=progress,
     )
-    brightest = reduce(np.maximum, binned.aligned(start_deg, 0.0))
     angles = np.arange(-limit_deg, limit_deg + HOUGH_STEP_DEG / 2, HOUGH_STEP_DEG)
-    votes = _votes(brightest, np.deg2rad(angles))
+    votes = _votes(binned.brightest(start_deg), np.deg2rad(angles))
     best = int(np.argmax(votes))
-    height = votes[best] - np.median(votes)
-    if best in (0, len(angles) - 1) or height < CLEAR_LINES * 1.4826 * np.median(np.abs(np.diff(votes))):
+    if best in (0, len(angles) - 1) or votes[best] < CLEAR_LINES * np.median(votes):
         raise ConvergenceError(
             f"no lines stand out within {limit_deg:g}° of an axis at {start_deg:g}°; use another method"
         )
-    vertex = _vertex(-votes[best - 1 : best + 2])
-    angle = start_deg + float(angles[best]) + vertex * HOUGH_STEP_DEG
-    return TiltAxis(angle, np.nan, np.nan, np.nan, np.nan)
+    angle = float(angles[best]) + HOUGH_STEP_DEG * _vertex(-votes[best - 1 : best + 2])
+    return TiltAxis(start_deg + angle, np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
 class _Binned:
-    """A series small enough to be turned many times."""
+    """A series without its background, small enough to be turned many times."""
 
     images: list[Image]
     factor: int
-    background: float
     transforms: Transforms
     threads: int
 
@@ -231,112 +235,76 @@ class _Binned:
     def of(
         cls,
         views: NDArray[Any],
+        chosen: Iterable[int],
+        transforms: Transforms,
         *,
         size: int,
         background: float,
-        transforms: Transforms | None,
         threads: int,
         progress: Callable[[int], None] | None,
     ) -> "_Binned":
-        """Bin each view to at most ``size`` pixels."""
+        """Bin the chosen views to at most ``size`` pixels."""
         factor = ceil(max(views.shape[1:]) / size)
         images = []
-        read = partial(bin_image, factor=factor)
-        for image in ordered_map(read, views, threads=threads):
-            images.append(image)
+        for image in ordered_map(lambda view: bin_image(views[view], factor), chosen, threads=threads):
+            images.append(image - np.float32(background))
             if progress:
                 progress(1)
-        known = transforms or Transforms.identity(len(views))
-        return cls(images, factor, background, known.scaled(1 / factor), threads)
+        return cls(images, factor, transforms.scaled(1 / factor), threads)
 
     def shape(self, angle_deg: float) -> tuple[int, int]:
-        """Shape of a view turned by an angle: that of the view on its side where the angle is near 90°."""
+        """Shape of a view whose axis is upright: on its side where the angle is near 90°."""
         ny, nx = self.images[0].shape
         return (ny, nx) if abs(np.cos(np.deg2rad(angle_deg))) > 0.5**0.5 else (nx, ny)
 
     def upright(self, angle_deg: float, offset_px: float) -> Transforms:
-        """Return what registers the binned views and brings an axis (in raw pixels) upright to the middle."""
+        """Return what registers the binned views and brings an axis, given in raw pixels, upright."""
         matrix, shift = alignment_matrix(angle_deg, offset_px / self.factor)
         n_views = len(self.images)
         turn = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift, (n_views, 1)))
         return compose(self.transforms, turn)
 
-    def aligned(self, angle_deg: float, offset_px: float) -> Iterator[Image]:
-        """Yield the views with the axis upright in the middle."""
-        upright = self.upright(angle_deg, offset_px)
-        shape = self.shape(angle_deg)
-
-        def turned(view: int) -> Image:
-            return resample(
-                self.images[view],
-                upright.matrix[view],
-                upright.shift_px[view],
-                shape=shape,
-                method="linear",
-                fill=self.background,
-            )
-
-        return ordered_map(turned, range(len(self.images)), threads=self.threads)
-
-    def moments(self, angle_deg: float, offset_px: float) -> RowMoments:
-        """Measure the rows of the views with the axis upright in the middle."""
-        return profile_centers(self.aligned(angle_deg, offset_px), background=self.background)
-
     def inside(self, angle_deg: float) -> NDArray[np.bool_]:
         """Tell which rows, once the axis is upright, lie inside every view over all their length."""
         ny, nx = self.shape(angle_deg)
-        tilted_deg = (angle_deg + 45) % 90 - 45
+        from_upright = np.deg2rad((angle_deg + 45) % 90 - 45)
         moved = np.abs(self.upright(angle_deg, 0.0).shift_px[:, 1]).max()
-        cut = moved + nx / 2 * abs(np.sin(np.deg2rad(tilted_deg)))
         height = np.abs(np.arange(ny) - centre(ny))
-        return np.asarray(
-            height <= max(ny / 2 - cut, ny / 4)
-        )  # half must do where so little is common to all
+        # Half of the rows must do where so little is common to all views.
+        return np.asarray(height <= max(ny / 2 - moved - nx / 2 * abs(np.sin(from_upright)), ny / 4))
+
+    def moments(self, angle_deg: float, offset_px: float) -> RowMoments:
+        """Measure the rows of the views with the axis upright in the middle, without interpolation."""
+        upright = self.upright(angle_deg, offset_px)
+        n_rows = self.shape(angle_deg)[0]
+        measured = ordered_map(
+            lambda view: turned_moments(*view, n_rows=n_rows),
+            zip(self.images, upright.matrix, upright.shift_px, strict=True),
+            threads=self.threads,
+        )
+        mass, moment = zip(*measured, strict=True)
+        return RowMoments(np.array(mass), np.array(moment))
+
+    def brightest(self, angle_deg: float) -> Image:
+        """Return the maximum over the views with the axis upright."""
+        upright = self.upright(angle_deg, 0.0)
+        turned = ordered_map(
+            lambda view: resample(*view, shape=self.shape(angle_deg), method="linear", fill=0.0),
+            zip(self.images, upright.matrix, upright.shift_px, strict=True),
+            threads=self.threads,
+        )
+        return reduce(np.maximum, turned)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """How far the rows are from being those of one specimen turning about the vertical middle of the views."""
-
-    cost: float
-    offset_px: float  # of the axis from the middle, binned pixels
-    residual_px: float  # of the centres of mass, binned pixels
-
-
-def _consistency(moments: RowMoments, tilt_deg: Float, *, whole: NDArray[np.bool_], weight: Float) -> _Fit:
-    """Measure what the consistency conditions leave of the moments, with rows weighted."""
-    root = np.sqrt(weight)
-    mass = moments.mass[whole].mean(axis=0)
-    tilt_rad = np.deg2rad(tilt_deg[whole])
-    # Brightness and shift along the axis of each view are free.
-    free = np.linalg.qr(root[:, np.newaxis] * np.stack([mass, np.gradient(mass)], axis=1)).Q
-    change = root * (moments.mass[whole] - mass)
-    change -= change @ free @ free.T
-    # So are the place of each slice and the shift of each view across the axis; its constant part is the offset.
-    turning = np.linalg.qr(np.stack([np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)).Q
-    moment = root * moments.moment_px[whole]
-    moment -= turning @ (turning.T @ moment)
-    still = 1 - turning @ turning.sum(axis=0)
-    mass = root * mass
-    total = max(float(mass @ mass), np.finfo(np.float64).tiny)
-    shift = moment @ mass / total
-    moment -= np.outer(shift, mass)
-    left = np.array([np.sum(change**2), np.sum(moment**2)]) / total
-    cost = float(np.sum(np.log(left + np.finfo(np.float64).eps)))
-    return _Fit(cost, float(still @ shift / (still @ still)), float(np.sqrt(left[1] / len(shift))))
-
-
-def _refined(
-    series: _Binned, tilt_deg: Float, whole: NDArray[np.bool_], angle: float, offset: float
-) -> TiltAxis:
+def _refined(series: _Binned, tilt_deg: Float, angle: float, offset: float) -> TiltAxis:
     """Find the axis that fits best, near a first estimate."""
     for step in FINE_STEPS_DEG:
         around = [series.moments(angle + turn, offset) for turn in (-step, 0.0, step)]
         inside = series.inside(angle)
-        weight = inside * steadiness(around[1].mass[whole])
-        turn, fit = _lowest(around, step, tilt_deg, whole=whole, weight=weight)
+        weight = inside * steadiness(around[1].mass)
+        turn, fit = _lowest(around, step, tilt_deg, weight=weight)
         angle, offset = angle + turn, offset + series.factor * fit.offset_px
-    mass = inside * np.maximum(np.median(around[1].mass[whole], axis=0), 0)
+    mass = inside * np.maximum(np.median(around[1].mass, axis=0), 0)
     steady = float(weight @ mass / max(mass.sum(), np.finfo(np.float64).tiny))
     if steady < FEWEST_STEADY:
         raise ConvergenceError(
@@ -345,7 +313,7 @@ def _refined(
         )
     blocks = np.array_split(np.flatnonzero(weight), BLOCKS)
     without = [np.where(np.isin(np.arange(len(weight)), block), 0, weight) for block in blocks]
-    parts = [_lowest(around, step, tilt_deg, whole=whole, weight=rows) for rows in without]
+    parts = [_lowest(around, step, tilt_deg, weight=rows) for rows in without]
     scatter = np.std([(turn, series.factor * part.offset_px) for turn, part in parts], axis=0)
     angle_sigma, offset_sigma = np.sqrt(BLOCKS - 1) * scatter
     if angle_sigma > LARGEST_SIGMA_DEG:
@@ -356,10 +324,10 @@ def _refined(
 
 
 def _lowest(
-    around: list[RowMoments], step: float, tilt_deg: Float, *, whole: NDArray[np.bool_], weight: Float
-) -> tuple[float, _Fit]:
+    around: list[RowMoments], step: float, tilt_deg: Float, *, weight: Float
+) -> tuple[float, Consistency]:
     """Return by how much to turn for the least cost, given moments at three angles, and the middle fit."""
-    fits = [_consistency(moments, tilt_deg, whole=whole, weight=weight) for moments in around]
+    fits = [consistency(moments, tilt_deg, weight=weight) for moments in around]
     return step * _vertex(np.array([fit.cost for fit in fits])), fits[1]
 
 
@@ -369,22 +337,22 @@ def _vertex(values: Float) -> float:
     return float(np.clip(-slope / bend, -2, 2)) if bend > 0 else float(-2 * np.sign(slope))
 
 
-def _whole_views(moments: RowMoments, weight: Float) -> NDArray[np.bool_]:
-    """Tell which views have the mass of most; the rest are blank or do not show the whole specimen."""
-    mass = moments.mass @ weight
+def _whole_views(mass: Float) -> NDArray[np.intp]:
+    """Return the views that have the mass of most; the rest are blank or do not show the whole specimen."""
     typical = float(np.median(mass))
-    whole = np.abs(mass - typical) < MASS_CHANGE * typical
-    if whole.mean() < FEWEST_WHOLE:
+    whole = np.flatnonzero(np.abs(mass - typical) < MASS_CHANGE * typical)
+    if len(whole) < FEWEST_WHOLE * len(mass):
         raise ConvergenceError(
-            f"the mass of the specimen differs by more than {100 * MASS_CHANGE:.0f} % in {np.sum(~whole)} of "
-            f"{len(whole)} views, as with a foil or a wrong background; use another method"
+            f"the mass of the specimen differs by more than {100 * MASS_CHANGE:.0f} % in "
+            f"{len(mass) - len(whole)} of {len(mass)} views, as with a foil or a wrong background; "
+            "use another method"
         )
     return whole
 
 
 def _check_sides(series: _Binned, angle_deg: float) -> None:
     """Raise where the specimen reaches the sides of the views, so that its centre of mass is not seen."""
-    mean = np.mean(series.images, axis=0, dtype=np.float64) - series.background
+    mean = np.asarray(np.mean(series.images, axis=0, dtype=np.float64))
     if series.shape(angle_deg) != mean.shape:
         mean = mean.T
     side = max(mean.shape[1] // 32, 1)

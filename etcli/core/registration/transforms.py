@@ -317,12 +317,20 @@ class TransformedViews:
         One a view.
     shape : tuple of int
         Height and width of the transformed views.
+    fill : float, optional
+        As for `resample`.
     """
 
     def __init__(
-        self, view: Callable[[int], NDArray[Any]], transforms: Transforms, shape: tuple[int, int]
+        self,
+        view: Callable[[int], NDArray[Any]],
+        transforms: Transforms,
+        shape: tuple[int, int],
+        *,
+        fill: float | None = None,
     ) -> None:
         self._view = view
+        self._fill = fill
         self._transforms = transforms
         self.shape = (transforms.n_views, *shape)
         self.ndim = 3
@@ -331,10 +339,16 @@ class TransformedViews:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return (self[k] for k in range(len(self)))
+
     def __getitem__(self, k: int) -> NDArray[np.float32]:
-        return resample(
-            self._view(k), self._transforms.matrix[k], self._transforms.shift_px[k], shape=self.shape[1:]
-        )
+        matrix, shift_px = self._transforms.matrix[k], self._transforms.shift_px[k]
+        return resample(self._view(k), matrix, shift_px, shape=self.shape[1:], fill=self._fill)
+
+
+Views = NDArray[Any] | TransformedViews
+"""A series whose views are read one by one."""
 
 
 def turned_shape(shape: tuple[int, int], axis_deg: float) -> tuple[int, int]:

@@ -1,0 +1,196 @@
+"""``etcli tiltalign``: find the tilt axis and turn it vertical and central."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etcli.cli.axis import known_axis_deg
+from etcli.cli.background import background_level
+from etcli.cli.inputs import open_input
+from etcli.cli.options import (
+    Settings,
+    background_option,
+    input_argument,
+    json_option,
+    mode_option,
+    output_argument,
+    pass_settings,
+    plot_option,
+    subcommand,
+    tilts_option,
+)
+from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.types import LENGTH_PX, Length
+
+if TYPE_CHECKING:
+    from etcli.core.registration.tilt_axis import TiltAxis
+    from etcli.core.registration.transforms import Transforms
+    from etcli.io.stack import Stack
+
+
+@subcommand(
+    "tiltalign",
+    example="etcli register --write-xf r.xf series.mrc registered.mrc\n"
+    "etcli tiltalign --prexf r.xf --write-xf a.xf --plot axis.png series.mrc aligned.mrc",
+    references=(
+        "Scott et al., Nature 483, 444 (2012): the centre of mass.",
+        "Sanders, Prange, Akatay & Binev, Adv. Struct. Chem. Imaging 1, 7 (2015): its motion.",
+    ),
+)
+@input_argument
+@output_argument
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "com", "maximage"]),
+    default="auto",
+    show_default=True,
+    help="com: motion of the centre of mass. maximage: paths in the maximum of all views. auto: com.",
+)
+@click.option(
+    "--angle", type=float, help="Apply this angle from +y to the axis, counter-clockwise; find nothing."
+)
+@click.option(
+    "--offset", type=LENGTH_PX, help="Apply this distance of the axis from the centre; find nothing."
+)
+@click.option("--prexf", metavar="FILE", help="Transforms to apply before, such as those of register.")
+@click.option("--write-xf", metavar="FILE", help="Write all that was applied, in IMOD's form.")
+@click.option("--write-tlt", metavar="FILE", help="Write the tilt angles, one a line.")
+@background_option
+@tilts_option
+@json_option
+@plot_option
+@mode_option
+@pass_settings
+def command(
+    settings: Settings,
+    input: str,
+    output: str,
+    method: str,
+    angle: float | None,
+    offset: Length | None,
+    prexf: str | None,
+    write_xf: str | None,
+    write_tlt: str | None,
+    background: float | str,
+    tilts: str | None,
+    as_json: bool,
+    plot: str | None,
+    mode: int,
+) -> None:
+    """Find the tilt axis of a registered series and turn it vertical and central.
+
+    The search starts from the angle in the mdoc. With --prexf, INPUT is the raw series: both alignments
+    are applied at once, so that the views are interpolated only once. Where the axis lies along x in
+    INPUT, OUTPUT is turned by a quarter.
+    """
+    import numpy as np
+
+    from etcli.core.registration.tilt_axis import alignment_matrix
+    from etcli.core.registration.transforms import Transforms, compose, resample_stack, turned_shape
+    from etcli.io.save import Step, series_writer
+    from etcli.io.tilts import write_tilts
+    from etcli.io.transforms import write_xf as write_transforms
+
+    check_picture(plot)
+    stack = open_input(settings, input, tilts=tilts)
+    n, tilt_deg = len(stack), stack.tilt_deg
+    before = _before(stack, prexf)
+    level = background_level(settings, stack, background)
+    if angle is None and offset is None:
+        axis = _found(settings, stack, before, method, level or 0.0)
+    else:
+        axis = _given(angle or 0.0, offset.px(stack.known_pixel_A) if offset else 0.0)
+    matrix, shift_px = alignment_matrix(axis.angle_deg, 0.0 if np.isnan(axis.offset_px) else axis.offset_px)
+    transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
+    shape = turned_shape((stack.shape[1], stack.shape[2]), axis.angle_deg)
+    result = f"tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
+    settings.console.report(result)
+    step = Step("tiltalign", f"axis {axis.angle_deg:.2f} deg, offset {axis.offset_px:.2f} px")
+    with settings.outputs() as outputs:
+        with series_writer(outputs, output, stack, step=step, shape=shape, axis_deg=0.0, mode=mode) as writer:
+            views = (stack.view(k) for k in range(n))
+            moved = resample_stack(views, transforms, shape=shape, fill=level, threads=settings.threads)
+            for k, view in enumerate(settings.console.track(moved, n, "turning")):
+                writer.write_section(k, view)
+        if write_xf:
+            write_transforms(outputs.path(write_xf), transforms)
+        if write_tlt:
+            write_tilts(outputs.path(write_tlt), tilt_deg)
+        if plot:
+            figure = _picture(outputs.part_of(output), tilt_deg, level or 0.0, stack.pixel_A, result)
+            save_picture(outputs, plot, figure)
+    if as_json:
+        settings.console.data({"method": method, "background": level, **asdict(axis)})
+
+
+def _before(stack: "Stack", prexf: str | None) -> "Transforms":
+    """Return the transforms that come first."""
+    from etcli.core.errors import DataError
+    from etcli.core.registration.transforms import Transforms
+    from etcli.io.transforms import read_xf
+
+    if prexf is None:
+        return Transforms.identity(len(stack))
+    before = read_xf(Path(prexf))
+    if before.n_views != len(stack):
+        raise DataError(f"{prexf}: {before.n_views} transforms for the {len(stack)} views of {stack.name}")
+    return before
+
+
+def _given(angle_deg: float, offset_px: float) -> "TiltAxis":
+    """Return an axis that somebody knows."""
+    from etcli.core.registration.tilt_axis import TiltAxis
+
+    return TiltAxis(angle_deg, offset_px, math.nan, math.nan, math.nan)
+
+
+def _found(settings: Settings, stack: "Stack", before: "Transforms", method: str, level: float) -> "TiltAxis":
+    """Find the axis in the series as registered."""
+    from etcli.core.registration.tilt_axis import com_axis, maximage_axis
+
+    start_deg = known_axis_deg(settings, stack)
+    maximum = method == "maximage"
+    with settings.console.progress(len(stack) * (1 if maximum else 2), "looking for the axis") as advance:
+        how: dict[str, Any] = {
+            "background": level,
+            "transforms": before,
+            "start_deg": start_deg,
+            "threads": settings.threads,
+            "progress": advance,
+        }
+        if maximum:
+            return maximage_axis(stack.images(), **how)
+        return com_axis(stack.images(), stack.tilt_deg, **how)
+
+
+def _picture(path: Path, tilt_deg: Any, level: float, pixel_A: float | None, title: str) -> Any:
+    """Draw where the axis lies along itself in the aligned series, and three slices to judge it by."""
+    import numpy as np
+
+    from etcli.core.geometry import centre
+    from etcli.core.preview import preview_slices
+    from etcli.core.registration.center_of_mass import fit_motion, profile_centers, steadiness
+    from etcli.io.stack import open_stack
+    from etcli.plotting.alignment import tilt_axis
+
+    views = open_stack(str(path)).images()
+    ny = views.shape[1]
+    moments = profile_centers(views, background=level)
+    weight = np.broadcast_to(steadiness(moments.mass), moments.mass.shape)
+    motion = fit_motion(moments.centre_px, tilt_deg, weight=weight)
+    seen = np.isfinite(motion.constant_px)
+    y_px = np.arange(ny) - centre(ny)
+    rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
+    slices = preview_slices(views[:, rows], tilt_deg, background=level)
+    return tilt_axis(
+        y_px[seen],
+        motion.constant_px[seen],
+        np.zeros(int(seen.sum())),
+        slices=slices,
+        slice_rows=rows - centre(ny),
+        pixel_A=pixel_A,
+        title=title,
+    )

@@ -1,0 +1,259 @@
+"""What is wrong is told in one line, with the right status, and nothing is left behind."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.files import etcli, failure, images, mrc_bytes, write_series
+
+ETCLI = [sys.executable, "-m", "etcli"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_series(tmp_path / "good.mrc")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def damaged(kind: str) -> bytes:
+    good, data = Path("good.mrc").read_bytes(), images()
+    data[2, 3, 4] = {"nan": np.nan, "inf": np.inf}.get(kind, 0)
+    return {
+        "truncated": good[:-1],
+        "headless": good[:1000],
+        "empty": b"",
+        "text": b"no image at all\n" * 100,
+        "binary": bytes(range(256)) * 20,
+        "sizeless": mrc_bytes(b"", (10, 0, 4), 2),
+        "nan": mrc_bytes(data, (10, 12, 4), 2),
+        "inf": mrc_bytes(data, (10, 12, 4), 2),
+        "complex": mrc_bytes(data.astype("c8"), (10, 12, 4), 4),
+        "colours": mrc_bytes(data, (10, 12, 4), 16),
+        "tiff": b"II*\0" + bytes(90),
+        "gzip": b"\x1f\x8b" + bytes(90),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("truncated", "truncated, 2943 bytes of the 2944 that 10 x 12 x 4 of mode 2 need"),
+        ("headless", "1000 bytes are too few for an MRC header"),
+        ("empty", "0 bytes are too few for an MRC header"),
+        ("text", "not an MRC file"),
+        ("binary", "not an MRC file"),
+        ("sizeless", "empty image of 10 x 0 x 4"),
+        ("nan", "NaN or infinite values in view 3"),
+        ("inf", "NaN or infinite values in view 3"),
+        ("complex", "holds complex numbers"),
+        ("colours", "mode 16 (colours) is not read"),
+        ("tiff", "not a TIFF that can be read"),
+        ("gzip", "compressed data is damaged"),
+    ],
+)
+@pytest.mark.parametrize("command", [("bin",), ("filter",), ("xform", "--xf", "a.xf"), ("stack",)])
+def test_damaged_images(folder, command, kind, message) -> None:
+    """Also when a good output is there from before."""
+    Path("bad.mrc").write_bytes(damaged(kind))
+    Path("a.xf").write_text("1 0 0 1 0.5 0\n" * 4)
+    Path("out.mrc").write_bytes(b"old")
+    before = contents(folder)
+    line = failure(*command, "bad.mrc", "out.mrc")
+    assert line.startswith(f"ERROR: {command[0]} - bad.mrc: ")
+    assert message in line
+    assert contents(folder) == before
+
+
+def test_too_few_angles(folder) -> None:
+    Path("three").write_text("1\n2\n3\n")
+    line = failure("stack", "--tilts", "three", "good.mrc", "out.mrc")
+    assert line.startswith("ERROR: stack - good.mrc: 4 sections but 3 tilt angles in three")
+    assert not Path("out.mrc").exists()
+
+
+def test_files_of_different_sizes(folder) -> None:
+    write_series(folder / "other.mrc", images(1, 12, 11), [5])
+    line = failure("stack", "good.mrc", "other.mrc", "out.mrc")
+    assert "other.mrc: images of 11 x 12, but good.mrc has 10 x 12" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [("none.mrc", "none.mrc: no such file or directory"), (".", ".: is a folder")]
+)
+def test_inputs_that_are_no_files(folder, source, message) -> None:
+    assert message in failure("bin", source, "out.mrc")
+    assert not Path("out.mrc").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_input(folder) -> None:
+    Path("good.mrc").chmod(0)
+    assert "good.mrc: permission denied" in failure("bin", "good.mrc", "out.mrc")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another")
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("closed.mrc", "b.mrc", "closed.mrc: permission denied"),
+        ("a.mrc", "b.mrc", "b.mrc: cannot write there (Permission denied); write elsewhere"),
+    ],
+)
+def test_permissions_of_another_user(source, target, message) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_series(folder / "a.mrc")
+        shutil.copy(folder / "a.mrc", folder / "closed.mrc")
+        (folder / "closed.mrc").chmod(0)
+        before = contents(folder)
+        command = ["setpriv", "--reuid=65534", "--clear-groups", *ETCLI, "bin", source, target]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (1, "", f"ERROR: bin - {message}\n")
+        assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "message"),
+    [
+        ("none/out.mrc", 1, "none/out.mrc: no folder none; make it first"),
+        (".", 2, ".: is a folder; name a file to write"),
+        ("/dev/null", 2, "/dev/null: is not a regular file"),
+    ],
+)
+def test_outputs_that_can_be_no_files(folder, target, status, message) -> None:
+    before = contents(folder)
+    assert message in failure("bin", "good.mrc", target, status=status)
+    assert contents(folder) == before
+
+
+def test_an_output_may_be_protected(folder) -> None:
+    Path("out.mrc").write_bytes(b"old")
+    for arguments in (("--no-clobber", "bin"), ("bin", "--no-clobber")):
+        assert "out.mrc: exists" in failure(*arguments, "good.mrc", "out.mrc", status=2)
+    assert Path("out.mrc").read_bytes() == b"old"
+    etcli("bin", "--no-clobber", "good.mrc", "new.mrc")
+    etcli("bin", "good.mrc", "out.mrc")
+    assert Path("out.mrc").read_bytes() == Path("new.mrc").read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["mrc", "tif"])
+def test_input_and_output_may_be_one_file(folder, ending) -> None:
+    source = f"a.{ending}"
+    etcli("stack", "good.mrc", source)
+    etcli("bin", source, "elsewhere.mrc")
+    etcli("bin", source, source)
+    etcli("stack", source, "b.mrc")
+    etcli("stack", "elsewhere.mrc", "c.mrc")
+    assert Path("b.mrc").read_bytes()[1024:] == Path("c.mrc").read_bytes()[1024:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("bni", "a", "b"), "ERROR: etcli - no such command 'bni'; did you mean bin?"),
+        (("xyzzy",), "ERROR: etcli - no such command 'xyzzy'; see etcli --help"),
+        (("bin", "good.mrc"), "ERROR: bin - Missing argument 'OUTPUT'"),
+        (
+            ("bin", "--fctor", "2", "a", "b"),
+            "ERROR: bin - No such option '--fctor'. Did you mean '--factor'?",
+        ),
+        (("--loud", "bin"), "ERROR: etcli - No such option '--loud'"),
+        (("-j", "0", "bin", "a", "b"), "ERROR: etcli - Invalid value for '-j' / '--threads'"),
+        (("bin", "--memory", "much", "a", "b"), "ERROR: bin - Invalid value for '--memory': 'much' is not"),
+    ],
+)
+def test_wrong_usage_is_one_line_too(folder, arguments, line) -> None:
+    assert failure(*arguments, status=2).startswith(line)
+
+
+def test_debug_shows_where_an_error_came_from(folder) -> None:
+    command = [*ETCLI, "--debug", "bin", "none.mrc", "out.mrc"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Traceback")
+    assert "FileNotFoundError" in run.stderr
+
+
+@pytest.fixture
+def large(folder) -> Path:
+    write_series(folder / "large.mrc", images(4, 400, 400))
+    return folder
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A file system of 1 MB, which only root may mount."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(mount, capture_output=True, check=False).returncode != 0
+    ):
+        pytest.skip("no permission to mount a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("ending", ["mrc", "tif"])
+def test_a_full_disk(large, small_disk, ending) -> None:
+    target = small_disk / f"out.{ending}"
+    target.write_bytes(b"old")
+    line = failure("stack", "large.mrc", target)
+    assert line == f"ERROR: stack - {target}: no space left on device; write elsewhere"
+    assert contents(small_disk) == {target.name: b"old"}
+
+
+@pytest.mark.parametrize("ending", ["mrc", "tif"])
+def test_a_limit_of_the_file_size(large, ending) -> None:
+    Path(f"out.{ending}").write_bytes(b"old")
+    before = contents(large)
+    run = subprocess.run(
+        [*ETCLI, "stack", "large.mrc", f"out.{ending}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+    )
+    assert run.returncode == 1
+    assert run.stderr == f"ERROR: stack - {large / f'out.{ending}'}: file too large; write elsewhere\n"
+    assert contents(large) == before
+
+
+def test_a_full_disk_behind_the_standard_output(large) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    for arguments in (["stack", "large.mrc", "-"], ["info", "large.mrc"]):
+        with full.open("wb") as disk:
+            run = subprocess.run(
+                [*ETCLI, *arguments], stdout=disk, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            )
+        assert (run.returncode, run.stderr) == (1, f"ERROR: {arguments[0]} - no space left on device\n")
+
+
+def test_a_closed_standard_output_does_not_fail_a_command_that_needs_none(folder) -> None:
+    """As programs do that were started by a daemon."""
+    line = " ".join([*ETCLI, "bin", "good.mrc", "out.mrc", ">&-"])
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_colours_are_no_grey_values(folder) -> None:
+    tifffile.imwrite("rgb.tif", np.zeros((6, 8, 3), np.uint8), photometric="rgb")
+    assert "is no stack of grey images" in failure("bin", "rgb.tif", "out.mrc")

@@ -1,0 +1,154 @@
+"""``etcli info``: what scripts may rely on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tests.files import TILT_DEG, etcli, failure, images, mdoc_text, mrc_bytes, write_series, write_stack
+
+
+@pytest.fixture
+def series(tmp_path):
+    return write_series(tmp_path / "a.mrc")
+
+
+def test_json_holds_what_is_known(series) -> None:
+    run = etcli("info", "--json", series)
+    facts, data = json.loads(run.out), images()
+    assert facts["labels"].pop(0).startswith("Created by mrcfile")
+    assert facts == {
+        "file": str(series),
+        "size": [10, 12, 4],
+        "pixel_A": 2.5,
+        "mode": 2,
+        "min": data.min(),
+        "max": data.max(),
+        "mean": pytest.approx(data.mean(dtype=np.float64), rel=1e-6),
+        "origin_A": [0, 0, 0],
+        "tilt_deg": list(TILT_DEG),
+        "axis_deg": 85.3,
+        "dose_e_A2": [1, 1.1, 1.2, 1.3],
+        "defocus_um": [-1, -1.01, -1.02, -1.03],
+        "voltage_kv": 200,
+        "labels": [],
+        "history": [],
+        "source": f"{series}.mdoc",
+        # steps of 20, 40 and 41.25 degrees over a field of 25 Å
+        "resolution_A": pytest.approx(25 * math.radians(40), rel=1e-3),
+    }
+    assert run.err == ""
+
+
+def test_json_of_a_file_that_says_nothing(tmp_path) -> None:
+    path = tmp_path / "a.mrc"
+    path.write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=0))
+    facts = json.loads(etcli("info", "--json", path).out)
+    unknown = {key for key, value in facts.items() if value is None}
+    assert unknown == {
+        *("pixel_A", "tilt_deg", "axis_deg", "dose_e_A2"),
+        *("defocus_um", "voltage_kv", "source", "resolution_A"),
+    }
+
+
+def test_json_of_several_files_is_a_list(series, tmp_path) -> None:
+    other = write_stack(tmp_path / "b.mrc", images(2))
+    facts = json.loads(etcli("info", series, "--json", other).out)
+    assert [fact["size"] for fact in facts] == [[10, 12, 4], [10, 12, 2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("size", "10 12 4"),
+        ("pixel", "67.2"),
+        ("mode", "1"),
+        ("min", "-1.5"),
+        ("max", "1234.568"),
+        ("mean", "616.5339"),
+        ("origin", "0.1 -5 0"),
+        ("tilts", "-40.00\n0.00\n20.00\n61.250488"),
+    ],
+)
+def test_field_prints_bare_numbers(tmp_path, field, expected) -> None:
+    path = tmp_path / "a.mrc"
+    content = mrc_bytes(
+        images().astype("<i2"), (10, 12, 4), 1, pixel_A=67.2, span=(-1.5, 1234.5678), origin=(0.1, -5, 0)
+    )
+    path.write_bytes(content)
+    (tmp_path / "a.rawtlt").write_text("-40\n0\n20\n61.250488\n")
+    assert etcli("info", "--field", field, path).out == f"{expected}\n"
+
+
+def test_statistics_that_the_header_does_not_know_are_computed(tmp_path) -> None:
+    data = images()
+    for span in ((0, -1), (0, 0)):
+        (tmp_path / "a.mrc").write_bytes(mrc_bytes(data.astype("<f4"), (10, 12, 4), 2, span=span))
+        facts = json.loads(etcli("info", "--json", tmp_path / "a.mrc").out)
+        assert (facts["min"], facts["max"]) == (data.min(), data.max())
+        assert facts["mean"] == pytest.approx(data.mean(dtype=np.float64), rel=1e-6)
+
+
+def test_a_field_that_is_not_known_is_an_error(tmp_path) -> None:
+    path = write_stack(tmp_path / "a.mrc", images())
+    line = failure("info", "--field", "tilts", path)
+    assert line.startswith(f"ERROR: info - {path}: no tilt angles (looked for ")
+    assert f"{tmp_path / 'a.tlt'}" in line
+    path.write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=0))
+    assert "its pixel is not known" in failure("info", "--field", "pixel", path)
+
+
+@pytest.mark.parametrize(("diameter", "resolution_A"), [("100", 69.81), ("10nm", 69.81), ("40px", 69.81)])
+def test_resolution_is_crowthers(series, diameter, resolution_A) -> None:
+    """D Δθ, with the median step of 40 degrees."""
+    facts = json.loads(etcli("info", "--json", "--diameter", diameter, series).out)
+    assert facts["resolution_A"] == resolution_A
+
+
+def test_the_table_tells_it_in_words(series) -> None:
+    out = etcli("info", series).out
+    for text in (
+        "10 x 12 x 4",
+        "2.5 Å",
+        "4, -40 to 61.25°, from",
+        "85.3° from +y",
+        "200 kV",
+        "4.6 e/Å² in all",
+        "-1.03 to -1 µm",
+    ):
+        assert text in out
+
+
+def test_angles_come_from_the_first_source_and_disagreement_is_told(series, tmp_path) -> None:
+    """--tilts, STEM.tlt, the mdoc, STEM.rawtlt."""
+    (tmp_path / "a.rawtlt").write_text("-40\n0\n20.04\n61.25\n")
+    assert etcli("info", "--field", "tilts", series).err == ""
+    (tmp_path / "a.rawtlt").write_text("-40\n0\n20.06\n61.25\n")
+    run = etcli("info", "--json", series)
+    assert json.loads(run.out)["source"] == f"{series}.mdoc"
+    assert run.err.startswith("WARNING: info - ")
+    assert "20.06" in run.err
+    (tmp_path / "a.tlt").write_text("-41\n1\n21\n62\n")
+    assert json.loads(etcli("-q", "info", "--json", series).out)["tilt_deg"] == [-41, 1, 21, 62]
+    (tmp_path / "given").write_text("1\n2\n3\n4\n")
+    given = etcli("-q", "info", "--json", "--tilts", tmp_path / "given", series)
+    assert json.loads(given.out)["tilt_deg"] == [1, 2, 3, 4]
+    assert given.err == ""
+
+
+@pytest.mark.parametrize("arguments", [("-v", "info"), ("info", "-v")])
+def test_verbose_names_the_source(series, arguments) -> None:
+    assert f"{series}: 4 views, tilt angles from {series}.mdoc" in etcli(*arguments, series).err
+
+
+def test_a_wrong_count_of_angles_names_both(series, tmp_path) -> None:
+    (tmp_path / "given").write_text("1\n2\n3\n")
+    line = failure("info", "--tilts", tmp_path / "given", series)
+    assert f"{series}: 4 sections but 3 tilt angles in {tmp_path / 'given'}" in line
+    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text([*TILT_DEG, 70]))
+    assert "4 sections but" in failure("info", series)
+
+
+def test_json_and_field_exclude_each_other(series) -> None:
+    assert "not both" in failure("info", "--json", "--field", "size", series, status=2)

@@ -1,0 +1,121 @@
+"""``etcli xform``: the sense of shifts and turns, and what becomes of the tilt axis."""
+
+import json
+
+import mrcfile
+import numpy as np
+import pytest
+
+from tests.files import etcli, failure, images, mdoc_text, mrc_bytes, write_series
+
+
+@pytest.fixture
+def series(tmp_path):
+    return write_series(tmp_path / "a.mrc")
+
+
+@pytest.fixture
+def moved(tmp_path):
+    def run(source, *lines: str, options=()) -> np.ndarray:
+        (tmp_path / "a.xf").write_text("".join(f"{line}\n" for line in lines))
+        etcli("xform", "--xf", tmp_path / "a.xf", *options, source, tmp_path / "b.mrc")
+        return mrcfile.mmap(tmp_path / "b.mrc").data
+
+    return run
+
+
+def axis_deg(path) -> float:
+    return json.loads(etcli("info", "--json", path).out)["axis_deg"]
+
+
+def test_nothing_to_do_changes_nothing(series, moved) -> None:
+    np.testing.assert_array_equal(moved(series, *["1 0 0 1 0 0"] * 4), images())
+
+
+def test_content_moves_by_dx_and_dy(series, moved) -> None:
+    """To larger x and y; what comes in is the mean of the rim of its view."""
+    found, data = moved(series, *["1 0 0 1 3 -2"] * 4), images()
+    np.testing.assert_array_equal(found[:, :-2, 3:], data[:, 2:, :-3])
+    rims = [[*view[0], *view[-1], *view[1:-1, 0], *view[1:-1, -1]] for view in data]
+    for view, rim in zip(found, rims, strict=True):
+        np.testing.assert_allclose(view[-2:], np.mean(rim), rtol=1e-6)
+        np.testing.assert_allclose(view[:, :3], np.mean(rim), rtol=1e-6)
+
+
+def test_every_view_has_its_own_line(series, moved) -> None:
+    found, data = moved(series, *(f"1 0 0 1 {k} 0" for k in range(4))), images()
+    for k in range(4):
+        np.testing.assert_array_equal(found[k, :, k:], data[k, :, : 10 - k])
+
+
+def test_a_quarter_turn_is_counter_clockwise(tmp_path, moved) -> None:
+    """x' = A x with A = ((0, -1), (1, 0)) takes +x to +y, and rows run upwards."""
+    data = images(1, 12, 12)
+    source = write_series(tmp_path / "a.mrc", data, [0])
+    np.testing.assert_array_equal(moved(source, "0 -1 1 0 0 0").reshape(12, 12), data[0].T[:, ::-1])
+
+
+def test_transforms_of_other_pixels_are_rescaled(series, moved) -> None:
+    """Pixels of 2.5 Å here."""
+    expected = moved(series, *["1 0 0 1 4 -2"] * 4).copy()
+    np.testing.assert_array_equal(moved(series, *["1 0 0 1 2 -1"] * 4, options=["--xf-pixel", "5"]), expected)
+    np.testing.assert_array_equal(
+        moved(series, *["1 0 0 1 40 -20"] * 4, options=["--xf-pixel", "0.025nm"]), expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1 0 0 1 5 5", 85.3),
+        ("0.0819386 0.9966374 -0.9966374 0.0819386 0 0", 0.0),  # cos R, sin R, -sin R, cos R
+        ("0 -1 1 0 0 0", 175.3),
+        ("-1 0 0 1 0 0", -85.3),
+    ],
+)
+def test_the_tilt_axis_turns_with_the_images(series, moved, tmp_path, line, expected) -> None:
+    moved(series, *[line] * 4)
+    assert axis_deg(tmp_path / "b.mrc") == pytest.approx(expected, abs=0.01)
+    titles = [text for text in (tmp_path / "b.mrc.mdoc").read_text().splitlines() if "axis angle" in text]
+    assert titles == [f"[T =     Tilt axis angle = {titles[0].split()[6]} binning = 2  spot = 8  camera = 0]"]
+
+
+def test_an_unknown_axis_stays_unknown(tmp_path, moved) -> None:
+    source = write_series(tmp_path / "a.mrc")
+    text = "\n".join(line for line in mdoc_text([-40, 0, 20, 61.25]).split("\n") if "axis" not in line)
+    (tmp_path / "a.mrc.mdoc").write_text(text)
+    moved(source, *["0 -1 1 0 0 0"] * 4)
+    assert axis_deg(tmp_path / "b.mrc") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        ("1 0 0 1 0 0\n" * 3, 1, "3 transforms for the 4 views"),
+        ("1 0 0 1 0\n" * 4, 1, "line 1: expected A11 A12 A21 A22 DX DY, not '1 0 0 1 0'"),
+        ("1 0 0 1 0 nan\n" * 4, 1, "line 1: expected"),
+        ("1 0 0 1 0 0\n" * 3 + "1 1 1 1 0 0\n", 1, "the transform of view 4 cannot be inverted"),
+        ("", 1, "empty"),
+        (None, 1, "no such file or directory"),
+    ],
+)
+def test_damaged_transforms(series, tmp_path, content, status, message) -> None:
+    xf = tmp_path / "a.xf"
+    if content is not None:
+        xf.write_text(content)
+    line = failure("xform", "--xf", xf, series, tmp_path / "b.mrc", status=status)
+    assert message in line
+    assert str(xf) in line
+    assert not (tmp_path / "b.mrc").exists()
+
+
+def test_the_other_pixel_size_needs_one_here(tmp_path) -> None:
+    (tmp_path / "a.mrc").write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=0))
+    (tmp_path / "a.xf").write_text("1 0 0 1 0 0\n")
+    files = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    line = failure("xform", "--xf", tmp_path / "a.xf", "--xf-pixel", "5", *files, status=2)
+    assert "pixel size unknown" in line
+
+
+def test_transforms_are_asked_for(series, tmp_path) -> None:
+    assert "Missing option '--xf'" in failure("xform", series, tmp_path / "b.mrc", status=2)
