@@ -179,9 +179,10 @@ def _picture(path: Path, tilt_deg: Any, level: float, pixel_A: float | None, tit
     views = open_stack(str(path)).images()
     ny = views.shape[1]
     moments = profile_centers(views, background=level)
-    weight = np.broadcast_to(steadiness(moments.mass), moments.mass.shape)
-    motion = fit_motion(moments.centre_px, tilt_deg, weight=weight)
-    seen = np.isfinite(motion.constant_px)
+    steady = steadiness(moments.mass)
+    motion = fit_motion(moments.centre_px, tilt_deg, weight=np.broadcast_to(steady, moments.mass.shape))
+    # rows that the shifts have moved out of some views tell nothing
+    seen = (steady > 0) & (moments.mass > 0.5 * np.median(moments.mass, axis=0)).all(axis=0)
     y_px = np.arange(ny) - centre(ny)
     rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
     slices = preview_slices(views[:, rows], tilt_deg, background=level)

@@ -148,5 +148,6 @@ def _montage(stack: "Stack", chosen: list[int] | None, cmap: str) -> "Figure":
     chosen = chosen or _by_tilt(stack)[::every]
     labels = [str(k + 1) for k in chosen]
     if stack.tilts:
-        labels = [f"{k + 1}: {stack.tilts.tilt_deg[k] + 0.0:.1f}°".replace("-", "−") for k in chosen]
+        angles = stack.tilts.tilt_deg.round(1) + 0.0  # no negative zero
+        labels = [f"{k + 1}: {angles[k]:.1f}°".replace("-", "−") for k in chosen]
     return montage(stack.images(), indices=chosen, labels=labels, pixel_A=stack.pixel_A, cmap=cmap)
