@@ -1,5 +1,6 @@
 """``etcli recon``: reconstruct the volume."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,9 @@ def command(
     from etcli.core.errors import UsageError
     from etcli.core.geometry import SlabGeometry
     from etcli.core.jit import kernels_cached
-    from etcli.core.projectors.slab import SlabProjector
+    from etcli.core.projectors.slab import WIDTHS, SlabProjector
     from etcli.core.slabs import plan_reconstruction, reconstruct
+    from etcli.core.solvers.backprojection import inverse_sums
     from etcli.io.save import Step, volume_writer
 
     check_picture(plot)
@@ -175,7 +177,7 @@ def command(
         axis_offset_px=axis_offset.px(stack.pixel_A),
     )
     level = background_level(settings, stack, background)
-    solver = _method(method, geometry, kernel, iterations, relaxation, nonnegative, window)
+    solver = _method(method, iterations, relaxation, nonnegative, window)
     plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
     settings.console.note(
         f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
@@ -183,6 +185,9 @@ def command(
     )
     if not kernels_cached():
         settings.console.report("compiling the projector for this machine, once")
+    if method != "fbp":  # one geometry serves all slabs
+        sums = inverse_sums(SlabProjector(geometry, n_slices=WIDTHS[0], kernel=kernel), one_slice=True)
+        solver = replace(solver, solve=partial(solver.solve, sums=sums))
 
     def read_rows(y0: int, y1: int) -> Any:
         values = stack.rows(rows[y0:y1])
@@ -263,37 +268,21 @@ def _pixels(length: Length | None, pixel_A: float | None, default: int, name: st
     return n
 
 
-def _method(
-    name: str,
-    geometry: "SlabGeometry",
-    kernel: str,
-    iterations: int,
-    relaxation: float,
-    nonnegative: bool,
-    window: str,
-) -> "Method":
+def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, window: str) -> "Method":
     """Return the solver with its options."""
     import numpy as np
 
-    from etcli.core.projectors.slab import WIDTHS, SlabProjector
     from etcli.core.slabs import Method
-    from etcli.core.solvers.backprojection import backprojection, inverse_sums
+    from etcli.core.solvers.backprojection import backprojection
     from etcli.core.solvers.filtered_backprojection import filtered_backprojection
     from etcli.core.solvers.sirt import sirt
 
     if name == "fbp":
         return Method(partial(filtered_backprojection, window=window), sinograms=3)
-    sums = inverse_sums(SlabProjector(geometry, n_slices=WIDTHS[0], kernel=kernel), one_slice=True)
     if name == "bp":
-        return Method(partial(backprojection, sums=sums))
-    solve = partial(
-        sirt,
-        iterations=iterations,
-        relaxation=relaxation,
-        lower=0.0 if nonnegative else -np.inf,
-        sums=sums,
-    )
-    return Method(solve, iterative=True)
+        return Method(backprojection)
+    lower = 0.0 if nonnegative else -np.inf
+    return Method(partial(sirt, iterations=iterations, relaxation=relaxation, lower=lower), iterative=True)
 
 
 def _attenuation(values: Any, level: float | None) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.mrc_writer import Statistics
 from etcli.io.stack import Stack
 
 
@@ -64,12 +65,10 @@ def _statistics(stack: Stack) -> tuple[float, float, float]:
     if lowest < highest and lowest <= mean <= highest:
         numbers = lowest, highest, mean
     else:
-        views = [stack.view(k) for k in range(len(stack))]
-        numbers = (
-            min(float(view.min()) for view in views),
-            max(float(view.max()) for view in views),
-            float(np.mean([view.mean(dtype=np.float64) for view in views])),
-        )
+        statistics = Statistics()
+        for k in range(len(stack)):
+            statistics.add(stack.view(k))
+        numbers = statistics.result()[:3]
     return tuple(float(f"{number:.7g}") for number in numbers)  # type: ignore[return-value]
 
 

@@ -30,10 +30,11 @@ class Assembly:
     def view(self, k: int) -> NDArray[np.float32]:
         """Return view ``k``, the mean or sum of its frames."""
         stack, sections = self.parts[k]
-        total = stack.view(sections[0])
         if len(sections) == 1:
-            return total
-        total = np.sum([stack.view(section) for section in sections], axis=0, dtype=np.float64)
+            return stack.view(sections[0])
+        total = np.zeros(stack.shape[1:])
+        for section in sections:
+            total += stack.view(section)
         return np.asarray(total / len(sections) if self.frames == "mean" else total, np.float32)
 
     def arranged(self, order: Sequence[int]) -> "Assembly":

@@ -17,9 +17,12 @@ from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
+from etcli.io.readers import READERS
 from etcli.io.stack import STREAM, Stack
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+# names that would promise another format than the MRC that is written by default
+OTHER_SUFFIXES = (".gz", ".bz2", ".png", ".jpg", ".jpeg", ".gif", *READERS)
 # what an int16 of hundredths of a degree holds
 LARGEST_TILT_DEG = 327.0
 # extended headers of whole blocks keep the images aligned
@@ -191,6 +194,8 @@ def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
         from etcli.io.tiff import TiffWriter
 
         writer = TiffWriter(outputs.path(target), layout)
+    elif target.lower().endswith(OTHER_SUFFIXES):
+        raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
     else:
         writer = MrcWriter(outputs.path(target), layout)
     try:

@@ -18,6 +18,7 @@ from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 
 STREAM = "-"
+SQUARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,9 @@ def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, 
         first_label=header.labels[0].encode("latin-1") if header.labels else b"",
     )
     stated = header.pixel_A[0] if header.pixel_A else None
+    doubts = list(header.warnings)
+    if header.pixel_A and abs(header.pixel_A[1] / header.pixel_A[0] - 1) > SQUARE:
+        doubts.append("pixels of {:g} x {:g} Å are not square; the first counts".format(*header.pixel_A))
     # a header that says 1 Å says nothing where the extended header knows better
     better = extended.pixel_A if stated in (None, 1.0) else None
     pixel_A = float(f"{better:.7g}") if better else stated
@@ -198,7 +202,7 @@ def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, 
         header.statistics,
         mdoc,
         axis_deg=extended.axis_deg,
-        warnings=tuple(f"{name}: {text}" for text in header.warnings),
+        warnings=tuple(f"{name}: {text}" for text in doubts),
     )
     return stack, extended.tilt_deg
 

@@ -355,6 +355,21 @@ def test_too_little_memory_names_the_least_that_works(blobs: Path, tmp_path: Pat
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "v.mrc"), recon(blobs))
 
 
+def test_a_volume_beyond_all_memory_is_not_tried(blobs: Path, tmp_path: Path) -> None:
+    options = ("--thickness", "90000000px", "--memory", "1G")
+    assert "only 1024M are allowed" in failure("recon", "-q", *options, blobs, tmp_path / "v.mrc", status=2)
+
+
+@pytest.mark.parametrize("option", ["--plot", "--error-curve"])
+def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
+    blobs: Path, tmp_path: Path, option: str
+) -> None:
+    side = tmp_path / "absent" / "p.png"
+    told = etcli("recon", "-v", option, side, blobs, tmp_path / "v.mrc", status=1).err
+    assert "ERROR: recon - " in told and "absent" in told and "reconstructing" not in told
+    assert not (tmp_path / "v.mrc").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

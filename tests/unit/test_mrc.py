@@ -39,9 +39,9 @@ def test_reads_every_mode_in_either_byte_order(opened, mode, kind, order) -> Non
 @pytest.mark.parametrize("nx", [256, 3840, 4096])
 def test_bytes_of_round_sizes_tell_their_byte_order(opened, nx, order) -> None:
     """Mode 0 is 0 in either order, and 256 becomes 65536, no impossible width."""
-    header, data = opened(mrc_bytes(bytes(range(256)) * (nx // 256), (nx, 1, 1), 0, order=order))
-    assert (header.size, header.byteorder) == ((nx, 1, 1), order)
-    assert data.shape == (1, 1, nx)
+    header, data = opened(mrc_bytes(bytes(nx * 256), (nx, 256, 1), 0, order=order))
+    assert (header.size, header.byteorder) == ((nx, 256, 1), order)
+    assert data.shape == (1, 256, nx)
 
 
 @pytest.mark.parametrize("identifier", [b"MAP ", b"MAP\0", b""])

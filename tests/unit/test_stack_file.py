@@ -108,6 +108,14 @@ def test_an_mdoc_in_the_extended_header_counts_as_one_beside(tmp_path) -> None:
     np.testing.assert_array_equal(stack.view(3), images()[3])
 
 
+def test_pixels_that_are_not_square_are_doubted(tmp_path) -> None:
+    content = bytearray(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, pixel_A=2))
+    content[44:48] = np.float32(36).tobytes()
+    (tmp_path / "a.mrc").write_bytes(content)
+    (warning,) = open_stack(str(tmp_path / "a.mrc")).warnings
+    assert warning == f"{tmp_path / 'a.mrc'}: pixels of 2 x 3 Å are not square; the first counts"
+
+
 def test_no_angles_is_an_error_only_when_they_are_needed(tmp_path) -> None:
     stack = open_stack(str(write_stack(tmp_path / "a.mrc", images())))
     assert stack.tilts is None

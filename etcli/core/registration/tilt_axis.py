@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +26,7 @@ from etcli.core.registration.center_of_mass import (
     turned_moments,
 )
 from etcli.core.registration.shifts import checked_tilts
-from etcli.core.registration.transforms import Transforms, Views, compose, resample
+from etcli.core.registration.transforms import Transforms, Views, compose, resample, turned_shape
 
 Float = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -234,7 +233,7 @@ class _Binned:
     @classmethod
     def of(
         cls,
-        views: NDArray[Any],
+        views: Views,
         chosen: Iterable[int],
         transforms: Transforms,
         *,
@@ -253,9 +252,9 @@ class _Binned:
         return cls(images, factor, transforms.scaled(1 / factor), threads)
 
     def shape(self, angle_deg: float) -> tuple[int, int]:
-        """Shape of a view whose axis is upright: on its side where the angle is near 90°."""
+        """Shape of a view whose axis is upright."""
         ny, nx = self.images[0].shape
-        return (ny, nx) if abs(np.cos(np.deg2rad(angle_deg))) > 0.5**0.5 else (nx, ny)
+        return turned_shape((ny, nx), angle_deg)
 
     def upright(self, angle_deg: float, offset_px: float) -> Transforms:
         """Return what registers the binned views and brings an axis, given in raw pixels, upright."""

@@ -1,0 +1,181 @@
+"""Every command is explained wherever a user may look for it, and what is shown there works."""
+
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from etcli.cli.main import COMMANDS, etcli
+from etcli.cli.options import Command
+from etcli.cli.pages import pages
+from tests.files import etcli as run
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = pages()
+
+
+def command(name: str) -> Command:
+    return importlib.import_module(f"etcli.commands.{name.replace('-', '_')}").command
+
+
+def parse(line: str) -> None:
+    """Parse the stages of a command line as a shell and click would, without running any."""
+    stages: list[list[str]] = [[]]
+    for word in shlex.split(line, comments=True):
+        if word == "|":
+            stages.append([])
+        else:
+            stages[-1].append(word)
+    for program, *words in stages:
+        assert program == "etcli", line
+        root = click.Context(etcli, info_name="etcli")
+        name, found, rest = etcli.resolve_command(root, words)
+        assert found is not None
+        try:
+            found.make_context(name, rest, parent=root)
+        except click.exceptions.Exit as end:  # --help
+            assert end.exit_code == 0
+
+
+def examples(text: str) -> list[str]:
+    """Find command lines in indented code and between backticks, continued lines joined."""
+    text = re.sub(r" *\\\n *", " ", text)
+    lines = re.findall(r"^ {4}(etcli .+)$", text, re.MULTILINE) + re.findall(r"`(etcli [^`]+)`", text)
+    return [line for line in lines if len(line.split()) > 2]
+
+
+def test_the_table_lists_the_modules() -> None:
+    there = {path.stem.replace("_", "-") for path in (ROOT / "etcli" / "commands").glob("[!_]*.py")}
+    assert there == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_explains_itself(name: str) -> None:
+    found = command(name)
+    assert found.name == name
+    first, _, rest = (found.help or "").partition("\n\n")
+    assert " ".join(first.split()) == COMMANDS[name] and rest
+    for param in found.params:
+        if isinstance(param, click.Option):
+            assert param.help and param.help[-1] in ".]", param.name
+    text = run(name, "--help").out
+    assert text.startswith(f"Usage: etcli {name} ")
+    lines = text.split("\nExample:\n")[1].split("\n\n")[0].splitlines()
+    assert any(line.strip().startswith(f"etcli {name} ") for line in lines)
+    tail = text.rstrip().rsplit("\n\n", 1)[-1]
+    assert tail.startswith("References:" if found.references else "Example:")
+    for reference in found.references:
+        assert re.search(r"\((1[89]|20)\d\d\)", reference), reference
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_is_valid(name: str) -> None:
+    lines = re.sub(r" *\\\n *", " ", command(name).example).splitlines()
+    assert lines
+    for line in lines:
+        parse(line)
+
+
+def test_the_readme_has_a_row_a_command() -> None:
+    rows = re.findall(r"^\| `etcli ([a-z-]+)` \| \S.*\|$", README, re.MULTILINE)
+    assert sorted(rows) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("line", [line for line in examples(README) if "COMMAND" not in line])
+def test_the_readme_shows_valid_command_lines(line: str) -> None:
+    parse(line)
+
+
+def test_examples_are_found() -> None:
+    assert len(examples(README)) >= 6
+    with pytest.raises(click.UsageError):
+        parse("etcli bin --faktor 2 a.mrc b.mrc")
+    with pytest.raises(click.UsageError):
+        parse("etcli bin a.mrc - | etcli filter --method sharpen - b.mrc")
+
+
+def test_the_sample_pipeline_is_valid(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    (tmp_path / "s.mrc").touch()
+    recipe = ["make", "-n", "-C", str(tmp_path), "-f", str(ROOT / "sample_data" / "Makefile")]
+    for target in ("s_slices.png", "s_views.png", "sample"):
+        done = subprocess.run([*recipe, target], check=True, capture_output=True, text=True)
+        lines = re.sub(r" *\\\n\s*", " ", done.stdout).splitlines()
+        shown = [line for line in lines if line.startswith("etcli ")]
+        assert len(shown) >= 2
+        for line in shown:
+            parse(line)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_there_is_a_man_page(name: str) -> None:
+    page = PAGES[f"man/etcli-{name}.1"]
+    for param in command(name).params:
+        for option in param.opts if isinstance(param, click.Option) else ():
+            assert option.replace("-", "\\-") in page
+    assert f"etcli\\-{name} (1)" in PAGES["man/etcli.1"]
+    assert ".SH EXAMPLE" in page
+
+
+@pytest.mark.parametrize("folder", ["man", "completions"])
+def test_pages_and_completions_are_not_stale(folder: str) -> None:
+    wanted = {name: text for name, text in PAGES.items() if name.startswith(f"{folder}/")}
+    found = {f"{folder}/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / folder).glob("*")}
+    assert set(found) == set(wanted), "run python -m etcli.cli.pages ."
+    assert [name for name in wanted if found[name] != wanted[name]] == [], "run python -m etcli.cli.pages ."
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.endswith(".1")])
+def test_groff_finds_nothing_to_warn_of(name: str) -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("no groff")
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8"], input=PAGES[name], check=True, capture_output=True, text=True
+    )
+    assert done.stderr == "" and done.stdout
+
+
+def test_groff_shows_what_was_written() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("no groff")
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", "-P-cbou"],
+        input=PAGES["man/etcli-project.1"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    words = " ".join(done.stdout.split())
+    assert "The view at angle θ shows the point (x, y, z) at (x cos θ + z sin θ, y)" in words
+    assert "etcli project --range -70 70 2 volume.mrc series.mrc" in words
+
+
+def test_shells_complete_names_and_options() -> None:
+    shell = ShellComplete(etcli, {}, "etcli", "_ETCLI_COMPLETE")
+    assert [item.value for item in shell.get_completions([], "")] == list(COMMANDS)
+    assert [item.value for item in shell.get_completions([], "reg")] == ["register"]
+    for name in COMMANDS:
+        own = {option for param in command(name).params for option in param.opts if option.startswith("--")}
+        assert own <= {item.value for item in shell.get_completions([name], "--")} | {"--help"}
+    assert [item.value for item in shell.get_completions(["recon", "--orient"], "")] == ["zyx", "imod"]
+    assert [item.type for item in shell.get_completions(["recon"], "s")] == ["file"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_valid(shell: str) -> None:
+    (script,) = [
+        text for name, text in PAGES.items() if name.endswith({"zsh": "_etcli"}.get(shell, f".{shell}"))
+    ]
+    assert "_ETCLI_COMPLETE" in script and "etcli" in script
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell}")
+    done = subprocess.run([shell, "-n"], input=script, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
