@@ -130,9 +130,8 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     warnings = []
     if bytes(record["map"])[:3] not in (b"MAP", b""):
         warnings.append("no MAP identifier")
-    extra = raw[112:196]
     stamp, flags = np.frombuffer(raw, order + "i4", 2, 152)
-    counts = np.frombuffer(extra, order + "i2", 2, 16)
+    counts = np.frombuffer(raw, order + "i2", 2, 128)
     lowest, highest = float(record["dmin"]), float(record["dmax"])
     if mode == FOUR_BIT:
         dtype = np.dtype("u1")

@@ -259,6 +259,17 @@ def test_a_closed_standard_output_does_not_fail_a_command_that_needs_none(folder
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def test_makers_formats_need_a_reader_and_a_whole_file(folder, monkeypatch) -> None:
+    Path("a.dm3").write_bytes(bytes(90))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "rsciio", None)
+        line = failure("bin", "a.dm3", "out.mrc")
+    assert line == "ERROR: bin - a.dm3: needs the optional readers; pip install 'etcli[readers]'"
+    pytest.importorskip("rsciio.digitalmicrograph", exc_type=ImportError)
+    assert failure("bin", "a.dm3", "out.mrc").startswith("ERROR: bin - a.dm3: cannot be read (")
+    assert "none.dm3: no such file" in failure("bin", "none.dm3", "out.mrc")
+
+
 def test_colours_are_no_grey_values(folder) -> None:
     tifffile.imwrite("rgb.tif", np.zeros((6, 8, 3), np.uint8), photometric="rgb")
     assert "is no stack of grey images" in failure("bin", "rgb.tif", "out.mrc")

@@ -5,7 +5,6 @@ all views follow from all links by least squares, so an error is not carried on 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +19,8 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, Vie
 Float = NDArray[np.float64]
 
 FAILED = 0.3  # of the neighbours' correlation
+SIZES_PX = 512, 1024  # that views are binned to; the finest detail adds nothing
+NEAR = 1 / 8  # of the view: what views may still be displaced when they have been registered once
 ROBUST_ROUNDS = 10
 
 
@@ -109,17 +110,27 @@ def correlate_views(
         raise UsageError(f"each view needs at least one neighbour to be compared with, not {neighbours}")
     order = np.argsort(tilt, kind="stable")
 
-    def compared(views: Views) -> tuple[list[Link], NDArray[np.intp], Float]:
+    def compared(
+        views: Views, reach_px: float | None, stretch: bool | None, size_px: int
+    ) -> tuple[list[Link], NDArray[np.intp], Float, bool]:
         comparison = pairing(
-            views, tilt, background=background, taper=taper, max_shift_px=max_shift_px, region=region
+            views,
+            tilt,
+            background=background,
+            taper=taper,
+            max_shift_px=reach_px,
+            region=region,
+            size_px=size_px,
         )
         band = comparison.band(low_px, high_px)
         weight, stretched = survey(comparison, order, stretched=stretch, band=band)
-        return _linked(
-            lambda pair: comparison.link(pair, weight, stretched), order, neighbours, threads, progress
-        )
 
-    links, usable, quality = compared(views)
+        def compare(pair: Pair) -> Link:
+            return comparison.link(pair, weight, stretched)
+
+        return *_linked(compare, order, neighbours, threads, progress), stretched
+
+    links, usable, quality, stretched = compared(views, max_shift_px, stretch, SIZES_PX[0])
     if reference is None:
         reference = int(usable[np.argmin(np.abs(tilt[usable]))])
     if reference not in usable:
@@ -127,7 +138,8 @@ def correlate_views(
     coarse = _everywhere(_solved(links, usable, reference)[0], tilt, usable).round()
     # Again with the views where they belong, so that the window shows the same part of the specimen in all.
     moved = TransformedViews(views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background)
-    links, usable, quality = compared(moved)
+    near_px = max(NEAR * min(views.shape[1:]), 1)
+    links, usable, quality, _ = compared(moved, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1])
     if reference not in usable:
         raise UsageError(f"reference view {reference + 1} is unlike its neighbours; choose another")
     solved, misfit = _solved(links, usable, reference)

@@ -21,7 +21,6 @@ Spectrum = NDArray[np.complex64]
 Pair = tuple[int, int]
 Region = tuple[slice, slice]
 
-WORK_PX = 1024  # larger views are binned to at most this: the finest detail adds nothing to a first alignment
 SMALLEST_PX = 16
 STEEPEST_DEG = 80.0  # no foil can be seen beyond it: what is there is compact and needs no stretching
 SURVEYED = 12  # pairs of each kind from which the weights are learnt
@@ -29,6 +28,7 @@ SURVEYED_STEPS = 1, 3  # neighbours, and views far enough apart to tell a foil f
 COHERENCE_LIMIT = 0.9999
 FINE_STEP_PX = 0.1
 BODY = 1 / 12  # of the field: what is larger counts as body, not as detail
+UNEVEN = 0.05  # of the contrast of the body: where it varies more along the rim, it reaches beyond the view
 KEPT = 12  # views; a few more than are compared with one another at a time
 TINY = np.finfo(np.float64).tiny
 
@@ -74,6 +74,10 @@ class Pairing:
         Of binning.
     background : float or None
         Level taken off each view; the mean of its outermost pixels where None.
+    body_px : int
+        Where the specimen reaches beyond the views, the width of the running mean that is taken off them;
+        else 0. A bright body that is faded out at the border would stay there whatever the specimen does,
+        and outweigh its details.
     window : ndarray of shape (ny, nx), float32
         Fades the binned region out at its borders.
     reach : int
@@ -87,6 +91,7 @@ class Pairing:
     region: Region
     factor: int
     background: float | None
+    body_px: int
     window: Image
     reach: int
     middle_px: float
@@ -131,28 +136,23 @@ class Pairing:
             passed *= -np.expm1(-exponent * low_px**2)
         return np.asarray(passed, np.float32)
 
-    def _detail(self, view: int) -> Image:
-        """Return a view, binned, without what is larger than a fraction of the field.
-
-        This comes before the window: where the specimen reaches beyond the view, a bright body that the
-        window fades out would stay with the window whatever the specimen does, and outweigh its details.
-        """
-        image = bin_image(np.asarray(self.views[view][self.region]), self.factor)
+    def _image(self, view: int) -> Image:
+        """Return a view as it is compared, but for stretching and fading."""
+        image = _binned(self.views[view], self.region, self.factor)
         if not np.isfinite(image.sum(dtype=np.float64)):
             raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
-        image -= rim_mean(image) if self.background is None else self.background
-        width = max(3, round(min(image.shape) * BODY))
-        body = ndimage.uniform_filter(image, width, mode="nearest")
-        return np.asarray(image - ndimage.uniform_filter(body, width, mode="nearest"))
+        if self.body_px:
+            return image - _body(image, self.body_px)
+        return image - np.float32(rim_mean(image) if self.background is None else self.background)
 
     @cached_property
-    def detail(self) -> Callable[[int], Image]:
+    def image(self) -> Callable[[int], Image]:
         """The views as they are compared, the last few kept."""
-        return lru_cache(maxsize=KEPT)(self._detail)
+        return lru_cache(maxsize=KEPT)(self._image)
 
     def spectrum(self, view: int, stretch: float = 1.0) -> Spectrum:
-        """Return the spectrum of a view's details, stretched across the axis, faded and padded."""
-        image = self.detail(view)
+        """Return the spectrum of a view, stretched across the axis, faded and padded."""
+        image = self.image(view)
         if stretch != 1:
             image = _stretched(image, stretch)
         return np.asarray(scipy.fft.rfft2(image * self.window, s=self.padded), np.complex64)
@@ -199,6 +199,7 @@ def pairing(
     taper: float = 0.1,
     max_shift_px: float | None = None,
     region: Region | None = None,
+    size_px: int = 1024,
 ) -> Pairing:
     """Derive from a request how views are to be compared.
 
@@ -210,6 +211,8 @@ def pairing(
         Tilt angles in degrees.
     background, taper, max_shift_px, region
         As for `etcli.core.registration.correlation.correlate_views`.
+    size_px : int
+        Larger views are binned to at most this.
 
     Returns
     -------
@@ -232,16 +235,22 @@ def pairing(
             f"a region of {len(columns)} x {len(rows)} pixels cannot be compared; "
             f"it needs at least {SMALLEST_PX} pixels each way"
         )
-    factor = ceil(max(len(rows), len(columns)) / WORK_PX)
+    inside = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+    factor = ceil(max(len(rows), len(columns)) / size_px)
     ny, nx = len(rows) // factor, len(columns) // factor
+    some = np.unique(np.linspace(0, len(views) - 1, SURVEYED).astype(int))
+    body_px = max(3, round(min(ny, nx) * BODY))
+    if np.mean([_reaches_beyond(_binned(views[k], inside, factor), body_px) for k in some]) <= 0.5:
+        body_px = 0
     reach = min(ny, nx) // 2 if max_shift_px is None else min(ceil(max_shift_px / factor), min(ny, nx) - 1)
     return Pairing(
         views=views,
         cosine=np.maximum(np.abs(np.cos(np.deg2rad(tilt_deg))), np.cos(np.deg2rad(STEEPEST_DEG))),
-        region=(slice(rows.start, rows.stop), slice(columns.start, columns.stop)),
+        region=inside,
         factor=factor,
         background=background,
-        window=np.outer(_fade(ny, taper), _fade(nx, taper)).astype(np.float32),
+        body_px=body_px,
+        window=np.outer(_fade(ny, taper, body_px), _fade(nx, taper, body_px)).astype(np.float32),
         reach=reach,
         middle_px=(views.shape[2] - columns.start - columns.stop) / 2,
     )
@@ -332,10 +341,28 @@ def _stretched(image: Image, factor: float) -> Image:
     return np.asarray(image[:, left] * (1 - share) + image[:, left + 1] * share)
 
 
-def _fade(n: int, taper: float) -> Float:
-    """Return a window that rises as a cosine over a share of its length at each end."""
-    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
-    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(from_edge / max(taper * n, 0.5), 1))
+def _fade(n: int, taper: float, margin: int) -> Float:
+    """Return a window that rises as a cosine over a share of its length at each end, behind a margin of 0."""
+    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 - margin
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip(from_edge / max(taper * n, 0.5), 0, 1))
+
+
+def _binned(view: NDArray[Any], region: Region, factor: int) -> Image:
+    """Return a region of a view, binned."""
+    return bin_image(np.asarray(view[region]), factor)
+
+
+def _body(image: Image, width: int) -> Image:
+    """Return what of an image is larger than a width; not to be trusted closer than that to the border."""
+    once = ndimage.uniform_filter(image, width, mode="nearest")
+    return np.asarray(ndimage.uniform_filter(once, width, mode="nearest"))
+
+
+def _reaches_beyond(image: Image, width: int) -> bool:
+    """Tell whether the specimen goes on beyond the border of an image."""
+    body = _body(image, width)
+    rim = np.concatenate([body[0], body[-1], body[1:-1, 0], body[1:-1, -1]])
+    return bool(rim.std() > UNEVEN * np.ptp(body))
 
 
 def _power(spectrum: Spectrum) -> Image:

@@ -1,7 +1,6 @@
 """What every method of registration returns, and what is said about it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
