@@ -16,7 +16,7 @@ def background_level(settings: Settings, stack: "Stack", wish: float | str) -> f
         return wish
     from etcli.core.background import empty_rim_background
 
-    found = empty_rim_background(stack.images())
+    found = empty_rim_background(stack.data)
     if found.level is None:
         settings.console.note(f"no background is taken off: {found.reason}")
     else:

@@ -78,7 +78,7 @@ def tilt_range(start_deg: float, stop_deg: float, step_deg: float) -> NDArray[np
         When the step is zero or leads away from the last angle.
     """
     span = stop_deg - start_deg
-    if step_deg == 0 or span * step_deg < 0:
+    if not np.isfinite(span) or step_deg == 0 or not span * step_deg >= 0:
         raise UsageError(f"no tilt angles from {start_deg:g} to {stop_deg:g}° in steps of {step_deg:g}°")
     # count first: adding the step up would miss the last angle by rounding
     n_views = int(np.floor(span / step_deg + 1e-6)) + 1

@@ -53,7 +53,7 @@ def correlate_views(
     background : float, optional
         Level taken off each view; the mean of its outermost pixels when not given.
     low_px, high_px : float, optional
-        Longest and shortest period that counts fully; at the period itself it counts one half.
+        Longest and shortest period that is let through; at the period itself one half passes.
     taper : float
         Share of the width at each border over which the view fades to the background.
     max_shift_px : float, optional
@@ -100,7 +100,7 @@ def correlate_views(
     References
     ----------
     C. H. Knapp, G. C. Carter, IEEE Trans. Acoust. Speech Signal Process. 24, 320 (1976),
-    doi:10.1109/TASSP.1976.1162830, eq. 22.
+    doi:10.1109/TASSP.1976.1162830.
     M. Guizar-Sicairos, S. T. Thurman, J. R. Fienup, Opt. Lett. 33, 156 (2008), doi:10.1364/OL.33.000156.
     """
     tilt = checked_tilts(views, tilt_deg)

@@ -1,0 +1,233 @@
+"""Shifts found by correlation, against series whose motion is known."""
+
+import numpy as np
+import pytest
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.registration.correlation import correlate_views
+from tests.series import Particles, left_over, particle_views, scattered
+
+TILT = np.arange(-60, 61, 5.0)
+N = len(TILT)
+SHAPE = (96, 112)
+COMPACT = scattered(25, 3, (24, 26, 24))
+FOIL = scattered(900, 4, (400, 110, 0.5), (1.0, 3.0))
+ON_AXIS = Particles(np.zeros((1, 3)), np.array([3.0]), np.array([1.0]))
+
+
+def jitter(amplitude=6.0, seed=0):
+    return np.random.default_rng(seed).uniform(-amplitude, amplitude, (N, 2))
+
+
+@pytest.fixture(scope="module")
+def compact():
+    moved = jitter()
+    return particle_views(COMPACT, TILT, SHAPE, moved_px=moved), moved
+
+
+@pytest.fixture(scope="module")
+def foil():
+    moved = jitter(seed=1)
+    return particle_views(FOIL, TILT, SHAPE, moved_px=moved), moved
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 80)])
+def test_one_particle_on_the_axis_returns_exactly(shape):
+    moved = jitter(9.0)
+    found = correlate_views(particle_views(ON_AXIS, TILT, shape, moved_px=moved), TILT)
+    reference = N // 2
+    np.testing.assert_allclose(found.shift_px, moved[reference] - moved, atol=0.01)
+    assert found.quality.min() > 0.999
+    assert found.residual_px < 0.01
+    assert not found.doubtful.any()
+
+
+def test_particles_in_space(compact):
+    views, moved = compact
+    along, across = left_over(correlate_views(views, TILT).shift_px, moved, TILT)
+    assert along < 0.05
+    assert across < 0.1
+
+
+def test_noise_is_weighted_down(compact):
+    views, moved = compact
+    noisy = views + np.random.default_rng(0).normal(0, 0.4, views.shape)
+    along, across = left_over(correlate_views(noisy, TILT).shift_px, moved, TILT)
+    assert along < 0.25
+    assert across < 0.25
+
+
+def test_more_neighbours_help_against_noise(compact):
+    views, moved = compact
+    noisy = views + np.random.default_rng(0).normal(0, 0.4, views.shape)
+    chain, net = (
+        np.hypot(*left_over(correlate_views(noisy, TILT, neighbours=n).shift_px, moved, TILT)) for n in (1, 4)
+    )
+    assert net < 0.8 * chain
+    assert np.isnan(correlate_views(noisy, TILT, neighbours=1).residual_px)
+
+
+def test_foil_is_stretched(foil):
+    views, moved = foil
+    found = correlate_views(views, TILT)
+    np.testing.assert_array_equal(found.shift_px, correlate_views(views, TILT, stretch=True).shift_px)
+    along, across = left_over(found.shift_px, moved, TILT)
+    assert along < 0.1
+    assert across < 0.1
+    assert left_over(correlate_views(views, TILT, stretch=False).shift_px, moved, TILT)[1] > 3 * across
+
+
+def test_particles_in_space_are_not_stretched(compact):
+    views, _ = compact
+    found = correlate_views(views, TILT).shift_px
+    np.testing.assert_array_equal(found, correlate_views(views, TILT, stretch=False).shift_px)
+
+
+def test_a_bright_body_that_leaves_the_view_does_not_hold_the_foil(foil):
+    views, moved = foil
+    rows, columns = (np.arange(n)[:, None] - (n - 1) / 2 for n in SHAPE)
+    for view, tilt, (right, up) in zip(views := views.copy(), np.deg2rad(TILT), moved, strict=True):
+        x, y = (columns.T - right) / np.cos(tilt), rows - up
+        view += 20 * np.exp(-0.5 * (((x - 30) / 70) ** 2 + ((y + 20) / 50) ** 2)) / np.cos(tilt)
+    along, across = left_over(correlate_views(views, TILT).shift_px, moved, TILT)
+    assert along < 0.2
+    assert across < 0.2
+
+
+def test_region_beside_the_axis(foil):
+    views, moved = foil
+    region = (slice(20, 90), slice(40, 110))
+    found = correlate_views(views, TILT, region=region)
+    along, across = left_over(found.shift_px, moved, TILT)
+    assert along < 0.2
+    assert across < 0.2
+    # At the reference nothing is left to fit: the region must not move the foil as a whole.
+    left = (found.shift_px + moved)[:, 0] - moved[N // 2, 0] * np.cos(np.deg2rad(TILT))
+    assert abs(left).max() < 0.5
+
+
+@pytest.mark.parametrize("tilt", [np.arange(0, 180, 6.0), np.arange(-90, 91, 6.0)])
+def test_range_beyond_90_degrees(tilt):
+    moved = np.random.default_rng(5).uniform(-6, 6, (len(tilt), 2))
+    views = particle_views(COMPACT, tilt, SHAPE, moved_px=moved)
+    along, across = left_over(correlate_views(views, tilt).shift_px, moved, tilt)
+    assert along < 0.1
+    assert across < 0.25
+
+
+@pytest.mark.parametrize("content", [0.0, "noise", "another specimen"])
+@pytest.mark.parametrize("bad", [0, 10])
+def test_failed_view_is_passed_over(compact, content, bad):
+    views, moved = compact
+    views = views.copy()
+    if content == "noise":
+        views[bad] = np.random.default_rng(0).normal(0, 1, SHAPE)
+    elif content == "another specimen":
+        views[bad] = particle_views(scattered(300, 9, (60, 60, 60), (0.8, 1.2)), [0], SHAPE)[0]
+    else:
+        views[bad] = content
+    found = correlate_views(views, TILT)
+    assert found.doubtful[bad]
+    assert found.quality[bad] < 0.5
+    good = np.arange(N) != bad
+    along, across = left_over(found.shift_px[good], moved[good], TILT[good])
+    assert along < 0.1
+    assert across < 0.1
+    between = found.shift_px[1] if bad == 0 else found.shift_px[[bad - 1, bad + 1]].mean(axis=0)
+    np.testing.assert_allclose(found.shift_px[bad], between, atol=1e-9)
+
+
+def test_jump_out_of_a_smooth_motion_is_doubtful():
+    moved = np.stack([0.3 * np.arange(N), -0.2 * np.arange(N)], axis=1)
+    moved[8] += (7, -4)
+    found = correlate_views(particle_views(COMPACT, TILT, SHAPE, moved_px=moved), TILT)
+    np.testing.assert_array_equal(np.flatnonzero(found.doubtful), [8])
+    assert left_over(found.shift_px, moved, TILT)[0] < 0.05
+
+
+def test_reference_stays(compact):
+    views, _ = compact
+    assert not correlate_views(views, TILT).shift_px[N // 2].any()
+    moved = correlate_views(views, TILT, reference=3).shift_px
+    assert not moved[3].any()
+    # Registration to another view moves all views alike.
+    difference = moved - correlate_views(views, TILT).shift_px
+    np.testing.assert_allclose(difference, np.broadcast_to(difference[0], difference.shape), atol=0.02)
+
+
+def test_shift_beyond_the_limit_is_not_found(compact):
+    views, _ = compact
+    far = correlate_views(views, TILT, max_shift_px=2, neighbours=1).shift_px
+    steps = np.abs(np.diff(far, axis=0))
+    assert steps.max() <= 2 * 3  # once, and once more from there
+
+
+def test_large_views_are_binned():
+    moved = np.array([[0.0, 0.0], [36.0, -15.0], [-21.0, 9.0], [10.0, 30.0]])
+    particle = Particles(np.zeros((1, 3)), np.array([20.0]), np.array([1.0]))
+    found = correlate_views(particle_views(particle, [0, 1, 2, 3], (400, 1100), moved_px=moved), [0, 1, 2, 3])
+    np.testing.assert_allclose(found.shift_px, -moved, atol=0.02)
+
+
+def test_integers_with_an_offset(compact, tmp_path):
+    views, moved = compact
+    stored = np.lib.format.open_memmap(tmp_path / "views.npy", "w+", np.int16, views.shape)
+    stored[:] = views * 8000 - 31900
+    along, across = left_over(correlate_views(stored, TILT).shift_px, moved, TILT)
+    assert along < 0.05
+    assert across < 0.1
+
+
+def test_threads_change_nothing(compact):
+    views, _ = compact
+    one, two = (correlate_views(views, TILT, threads=threads) for threads in (1, 2))
+    np.testing.assert_array_equal(one.shift_px, two.shift_px)
+
+
+def test_progress_counts_every_view_twice(compact):
+    done = []
+    correlate_views(compact[0], TILT, progress=done.append)
+    assert sum(done) == 2 * N
+
+
+def test_low_pass_survives_strong_fine_noise(compact):
+    views, moved = compact
+    noise = np.random.default_rng(0).normal(0, 3, views.shape)
+    along, across = left_over(correlate_views(views + noise, TILT, high_px=12).shift_px, moved, TILT)
+    assert along < 1
+    assert across < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"reference": 25}, "view 26 asked for, but there are 25"),
+        ({"reference": -1}, "view 0 asked for"),
+        ({"neighbours": 0}, "at least one neighbour"),
+        ({"taper": 0.7}, "taper of 0.7"),
+        ({"max_shift_px": 0.5}, "largest shift of 0.5 px"),
+        ({"region": (slice(0, 10), slice(0, 50))}, "50 x 10 pixels"),
+        ({"low_px": -3.0}, "positive"),
+    ],
+)
+def test_unfit_requests(compact, options, told):
+    with pytest.raises(UsageError, match=told):
+        correlate_views(compact[0], TILT, **options)
+
+
+def test_unfit_data(compact):
+    views = compact[0].copy()
+    with pytest.raises(DataError, match="25 views but 24 tilt angles"):
+        correlate_views(views, TILT[:-1])
+    with pytest.raises(DataError, match="angle of view 3 is not"):
+        correlate_views(views, np.where(np.arange(N) == 2, np.nan, TILT))
+    with pytest.raises(DataError, match="two views"):
+        correlate_views(views[:1], TILT[:1])
+    with pytest.raises(DataError, match="blank"):
+        correlate_views(np.zeros_like(views), TILT)
+    views[4] = 0
+    with pytest.raises(UsageError, match="reference view 5 is blank"):
+        correlate_views(views, TILT, reference=4)
+    views[4, 50, 50] = np.nan
+    with pytest.raises(DataError, match="view 5 holds"):
+        correlate_views(views, TILT)
