@@ -9,14 +9,17 @@ if TYPE_CHECKING:
 
 
 def background_level(settings: Settings, stack: "Stack", wish: float | str) -> float | None:
-    """Return the level to take off: none, the one given, or that of an empty rim."""
+    """Return the level to take off: none, the one given, or that of an empty rim across the tilt axis."""
     if wish == "none":
         return None
     if isinstance(wish, float):
         return wish
     from etcli.core.background import empty_rim_background
+    from etcli.core.registration.transforms import turned_shape
 
-    found = empty_rim_background(stack.data)
+    lying = turned_shape((1, 2), stack.tilt_axis_deg or 0.0) == (2, 1)
+    images = stack.images()
+    found = empty_rim_background(images.swapaxes(1, 2) if lying else images)
     if found.level is None:
         settings.console.note(f"no background is taken off: {found.reason}")
     else:

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 # the method that looks at an option
+UPRIGHT_DEG = 2.0
 BELONGS_TO = {
-    "iterations": "sirt",
-    "relaxation": "sirt",
-    "nonnegative": "sirt",
-    "error_curve": "sirt",
-    "window": "fbp",
+    "iterations": ("sirt",),
+    "relaxation": ("sirt",),
+    "nonnegative": ("sirt",),
+    "error_curve": ("sirt",),
+    "kernel": ("sirt", "bp"),
+    "window": ("fbp",),
 }
 
 
@@ -176,6 +178,11 @@ def command(
         width=_pixels(width, stack.pixel_A, nx, "--width"),
         axis_offset_px=axis_offset.px(stack.pixel_A),
     )
+    if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
+        settings.console.warn(
+            f"{input}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
+            "use tiltalign first"
+        )
     level = background_level(settings, stack, background)
     solver = _method(method, iterations, relaxation, nonnegative, window)
     plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
@@ -253,9 +260,12 @@ def _check_options(method: str) -> None:
     """Refuse options that the method would not look at."""
     ctx = click.get_current_context()
     for param in ctx.command.params:
-        owner = BELONGS_TO.get(param.name or "", method)
-        if owner != method and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"{param.opts[0]} is for --method {owner}, not for {method}; leave it out")
+        owners = BELONGS_TO.get(param.name or "", (method,))
+        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
+        if given and method not in owners:
+            raise click.UsageError(
+                f"{param.opts[0]} is for --method {' or '.join(owners)}, not for {method}; leave it out"
+            )
 
 
 def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:

@@ -30,7 +30,6 @@ def about(stack: Stack, *, diameter_A: float | None = None) -> dict[str, Any]:
     lowest, highest, mean = _statistics(stack)
     mdoc, tilts = stack.mdoc, stack.tilts
     titles = mdoc.titles if mdoc else stack.labels
-    axis = mdoc.tilt_axis if mdoc else None
     return {
         "file": stack.name,
         "size": [nx, ny, n],
@@ -41,7 +40,7 @@ def about(stack: Stack, *, diameter_A: float | None = None) -> dict[str, Any]:
         "mean": mean,
         "origin_A": [float(f"{length:.7g}") for length in stack.origin_A],
         "tilt_deg": [round(float(angle), 6) for angle in tilts.tilt_deg] if tilts else None,
-        "axis_deg": axis.deg if axis else stack.axis_deg,
+        "axis_deg": stack.tilt_axis_deg,
         "dose_e_A2": _known(mdoc.dose_e_A2) if mdoc else None,
         "defocus_um": _known(mdoc.defocus_um) if mdoc else None,
         "voltage_kv": mdoc.voltage_kv if mdoc else None,

@@ -61,6 +61,12 @@ class Stack:
         return self.tilts.tilt_deg
 
     @property
+    def tilt_axis_deg(self) -> float | None:
+        """Angle from +y to the tilt axis by the mdoc, else by the header; None where nobody says."""
+        axis = self.mdoc.tilt_axis if self.mdoc else None
+        return axis.deg if axis else self.axis_deg
+
+    @property
     def known_pixel_A(self) -> float:
         """Pixel size in Å, 1 where nobody says."""
         return self.pixel_A or 1.0

@@ -143,7 +143,7 @@ def correlate_views(
     if reference not in usable:
         raise UsageError(f"reference view {reference + 1} is unlike its neighbours; choose another")
     solved, misfit = _solved(links, usable, reference)
-    shift_px = coarse + _everywhere(solved, tilt, usable)
+    shift_px = _everywhere(coarse[usable] + solved, tilt, usable)
     doubtful = np.ones(len(tilt), bool)
     doubtful[usable] = jumps(shift_px[usable]) | _contradicted(misfit, links, usable)
     has_spare_links = len(links) >= len(usable)
