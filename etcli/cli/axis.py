@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 def known_axis_deg(settings: Settings, stack: "Stack") -> float:
     """Return the angle from +y to the tilt axis that the file gives, 0 where it gives none."""
-    axis = stack.mdoc.tilt_axis if stack.mdoc else None
-    if axis is None:
-        return stack.axis_deg or 0.0
-    if axis.source == "RotationAngle" and axis.deg:
-        settings.console.warn(
-            f"{stack.name}: tilt axis at {axis.deg:g}° by RotationAngle - 90, as is usual but not universal"
-        )
-    elif axis.deg:
-        settings.console.note(f"{stack.name}: tilt axis at {axis.deg:g}° by the mdoc")
-    return axis.deg
+    axis_deg = stack.tilt_axis_deg or 0.0
+    described = stack.mdoc.tilt_axis if stack.mdoc else None
+    if axis_deg and described:
+        if described.source == "RotationAngle":
+            settings.console.warn(
+                f"{stack.name}: tilt axis at {axis_deg:g}° by RotationAngle - 90, "
+                "as is usual but not universal"
+            )
+        else:
+            settings.console.note(f"{stack.name}: tilt axis at {axis_deg:g}° by the mdoc")
+    return axis_deg

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from etcli.cli.inputs import naming
 from etcli.cli.options import Settings
 
 if TYPE_CHECKING:
@@ -15,13 +16,17 @@ def background_level(settings: Settings, stack: "Stack", wish: float | str) -> f
     if isinstance(wish, float):
         return wish
     from etcli.core.background import empty_rim_background
-    from etcli.core.registration.transforms import turned_shape
+    from etcli.core.registration.transforms import lies_along_x
 
-    lying = turned_shape((1, 2), stack.tilt_axis_deg or 0.0) == (2, 1)
     images = stack.images()
-    found = empty_rim_background(images.swapaxes(1, 2) if lying else images)
+    with naming(stack):
+        found = empty_rim_background(
+            images.swapaxes(1, 2) if lies_along_x(stack.tilt_axis_deg or 0.0) else images
+        )
     if found.level is None:
         settings.console.note(f"no background is taken off: {found.reason}")
+    elif found.level == 0:
+        settings.console.note(f"no background has to be taken off: {found.reason}")
     else:
         settings.console.report(f"background {found.level:.7g} is taken off ({found.reason})")
     return found.level

@@ -1,11 +1,15 @@
 """Opening the inputs of a command, with what the user should know of them."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from etcli.cli.options import Settings
+from etcli.core.errors import ConvergenceError, DataError, UsageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from etcli.io.stack import Stack
 
 
@@ -26,3 +30,42 @@ def open_input(
     if stack.tilts is not None:
         settings.console.note(f"{name}: {len(stack)} views, tilt angles from {stack.tilts.source}")
     return stack
+
+
+@contextmanager
+def naming(stack: "Stack") -> Iterator[None]:
+    """Name the file in errors of the core, which knows arrays only."""
+    try:
+        yield
+    except (DataError, ConvergenceError) as error:
+        if str(error).startswith(f"{stack.name}: "):
+            raise
+        raise type(error)(f"{stack.name}: {error}") from error
+
+
+def whole(settings: Settings, stack: "Stack", *, copies: int) -> "NDArray[Any]":
+    """Read all images at once, where that many arrays of their size fit into the memory allowed.
+
+    Parameters
+    ----------
+    settings : Settings
+    stack : Stack
+    copies : int
+        Arrays of this size that the work takes, this one included.
+
+    Returns
+    -------
+    ndarray of shape (n, ny, nx), float32
+    """
+    import numpy as np
+
+    need = 4 * copies * stack.shape[0] * stack.shape[1] * stack.shape[2]
+    if need > settings.memory:
+        raise UsageError(
+            f"{stack.name}: the work takes {-(-need >> 20)}M of memory, "
+            f"but only {settings.memory >> 20}M are allowed; give a larger --memory, or bin or crop it"
+        )
+    images = np.empty(stack.shape, np.float32)
+    for k in range(len(stack)):
+        images[k] = stack.view(k)
+    return images

@@ -17,13 +17,15 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 class Terminated(BaseException):
-    """Raised by SIGTERM so that files are cleaned up on the way out."""
+    """Raised by SIGTERM and SIGHUP so that files are cleaned up on the way out."""
 
 
 def main() -> NoReturn:
     """Run the program; returns to the shell only."""
     settings = Settings()
-    signal.signal(signal.SIGTERM, _terminate)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+            signal.signal(ending, _terminate)
     if not sys.warnoptions:
         # what libraries warn of is for developers; what concerns the user is said by the commands
         warnings.simplefilter("ignore")
@@ -33,8 +35,8 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         _die_by(signal.SIGINT)
-    except Terminated:
-        _die_by(signal.SIGTERM)
+    except Terminated as ended:
+        _die_by(ended.args[0])
     except (Disconnected, BrokenPipeError):
         _die_by(signal.SIGPIPE)
     except Exception as error:
@@ -46,7 +48,7 @@ def main() -> NoReturn:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+    raise Terminated(signal.Signals(number))
 
 
 def _die_by(number: signal.Signals) -> NoReturn:

@@ -54,14 +54,20 @@ def command(
 
     stack = open_input(settings, input, stream=True)
     step = Step("bin", f"{method} of {factor:g} x {factor:g}" + (f" x {factor:g}" if dims == "3" else ""))
-    pixel_A = stack.known_pixel_A * factor
+    pixel_A = stack.pixel_A * factor if stack.pixel_A else None
     nz, ny, nx = stack.shape
     size = binned_size(ny, factor), binned_size(nx, factor)
+    # what does not make a whole pixel is left out evenly on both sides
+    left_out = [(n - m * factor) / 2 for n, m in ((nx, size[1]), (ny, size[0]))]
+    left_out.append((nz - binned_size(nz, factor) * factor) / 2 if dims == "3" else 0.0)
+    x, y, z = (at + (stack.pixel_A or 0.0) * n for at, n in zip(stack.origin_A, left_out, strict=True))
     reduce = partial(bin_image, factor=factor, method=method)
     with settings.outputs() as outputs:
         if dims == "2":
             n_sections = nz
-            opened = series_writer(outputs, output, stack, step=step, shape=size, pixel_A=pixel_A, mode=mode)
+            opened = series_writer(
+                outputs, output, stack, step=step, shape=size, pixel_A=pixel_A, origin_A=(x, y, z), mode=mode
+            )
             images = ordered_map(lambda k: reduce(stack.view(k)), range(len(stack)), threads=settings.threads)
         else:
             n_sections = binned_size(nz, factor)
@@ -72,7 +78,7 @@ def command(
                 step=step,
                 pixel_A=pixel_A,
                 labels=stack.labels,
-                origin_A=stack.origin_A,
+                origin_A=(x, y, z),
                 mode=mode,
             )
             images = binned_sections(stack.view, stack.shape, factor, method=method, threads=settings.threads)

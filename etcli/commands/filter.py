@@ -91,7 +91,7 @@ def command(
                 output,
                 stack.shape,
                 step=step,
-                pixel_A=stack.known_pixel_A,
+                pixel_A=stack.pixel_A,
                 labels=stack.labels,
                 origin_A=stack.origin_A,
                 mode=mode,

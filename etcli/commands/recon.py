@@ -209,7 +209,7 @@ def command(
                 outputs,
                 output,
                 step=step,
-                pixel_A=stack.known_pixel_A,
+                pixel_A=stack.pixel_A,
                 labels=stack.labels,
                 mode=mode,
                 **_layout(orient, shape, _corner_A(stack, geometry, int(rows[0]))),

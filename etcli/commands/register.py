@@ -6,7 +6,7 @@ import click
 
 from etcli.cli.axis import known_axis_deg
 from etcli.cli.background import background_level
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import (
     Settings,
     background_option,
@@ -20,9 +20,13 @@ from etcli.cli.options import (
     tilts_option,
 )
 from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.rehearsal import check_series
 from etcli.cli.types import LENGTH_PX, REGION, Length, Region
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from etcli.core.registration.shifts import Shifts
     from etcli.io.stack import Stack
 
@@ -86,6 +90,7 @@ def command(
 
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts)
+    check_series(settings, output, stack, sides=(write_xf, plot))
     level = background_level(settings, stack, background)
     found = _found(settings, stack, reference, max_shift, region, level)
     _report(settings, found, stack.pixel_A)
@@ -106,8 +111,8 @@ def command(
                 stack.tilt_deg, found.shift_px, quality=found.quality, doubtful=found.doubtful
             )
             save_picture(outputs, plot, figure)
-    if as_json:
-        settings.console.data(_numbers(found, level, stack.pixel_A))
+        if as_json:
+            settings.console.data(_numbers(found, level, stack.pixel_A))
 
 
 def _found(
@@ -128,24 +133,42 @@ def _found(
 
     if reference is not None and reference > len(stack):
         raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
+    _, ny, nx = stack.shape
+    if region and (region.columns.stop > nx or region.rows.stop > ny):
+        raise click.UsageError(f"--region reaches beyond the views of {nx} x {ny} pixels; count from 1")
     axis_deg = known_axis_deg(settings, stack)
     turn = Transforms.rotation(axis_deg, len(stack))
+    shape = turned_shape((ny, nx), axis_deg)
     views: Any = stack.images()
     if axis_deg:
-        views = TransformedViews(stack.view, turn, turned_shape(stack.shape[1:], axis_deg), fill=level)
-    with settings.console.progress(2 * len(stack), "comparing") as advance:
+        views = TransformedViews(stack.view, turn, shape, fill=level)
+    with naming(stack), settings.console.progress(2 * len(stack), "comparing") as advance:
         found = correlate_views(
             views,
             stack.tilt_deg,
             reference=reference - 1 if reference else None,
             background=level,
             max_shift_px=max_shift.px(stack.known_pixel_A) if max_shift else None,
-            region=(region.rows, region.columns) if region else None,
+            region=_turned(region, turn.matrix[0], (ny, nx), shape) if region else None,
             threads=settings.threads,
             progress=advance,
         )
     back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shift_px)
     return replace(found, shift_px=back)
+
+
+def _turned(
+    region: Region, matrix: "NDArray[np.float64]", shape: tuple[int, int], turned: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of turned views that hold a region of the views."""
+    import numpy as np
+
+    # borders of pixels from the centre, (x, y)
+    spans = (region.columns.start, region.columns.stop), (region.rows.start, region.rows.stop)
+    corners = np.array([(x, y) for x in spans[0] for y in spans[1]]) - np.array(shape[::-1]) / 2
+    found = (corners @ matrix.T + np.array(turned[::-1]) / 2).round().astype(int)
+    low, high = (np.clip(ends, 0, turned[::-1]) for ends in (found.min(axis=0), found.max(axis=0)))
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _report(settings: Settings, found: "Shifts", pixel_A: float | None) -> None:

@@ -60,6 +60,7 @@ def command(
     .tif or .tiff writes TIFF, all else MRC. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.core.errors import UsageError
+    from etcli.core.geometry import centre
     from etcli.core.parallel import ordered_map
     from etcli.io.assemble import assemble
     from etcli.io.save import Step, series_writer
@@ -81,7 +82,13 @@ def command(
     area = crop or Region(slice(0, shape[1]), slice(0, shape[0]))
     if area.columns.stop > shape[1] or area.rows.stop > shape[0]:
         raise UsageError(f"--crop reaches beyond the image of {shape[1]} x {shape[0]}; count from 1")
-    corner = (area.columns.start * like.known_pixel_A, area.rows.start * like.known_pixel_A, 0.0)
+    corner = (area.columns.start * (like.pixel_A or 0.0), area.rows.start * (like.pixel_A or 0.0))
+    aside = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
+    if aside:
+        settings.console.warn(
+            f"the middle of the views moves: an axis that was central is now {aside:+g} px beside it, "
+            "which recon takes as --axis-offset"
+        )
     step = Step("stack", _summary(len(inputs), len(series.parts), sort, crop))
     with (
         settings.outputs() as outputs,

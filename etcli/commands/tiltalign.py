@@ -1,6 +1,5 @@
 """``etcli tiltalign``: find the tilt axis and turn it vertical and central."""
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ import click
 
 from etcli.cli.axis import known_axis_deg
 from etcli.cli.background import background_level
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import (
     Settings,
     background_option,
@@ -23,6 +22,7 @@ from etcli.cli.options import (
     tilts_option,
 )
 from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.rehearsal import check_series
 from etcli.cli.types import LENGTH_PX, Length
 
 if TYPE_CHECKING:
@@ -50,10 +50,15 @@ if TYPE_CHECKING:
     help="com: motion of the centre of mass. maximage: paths in the maximum of all views. auto: com.",
 )
 @click.option(
-    "--angle", type=float, help="Apply this angle from +y to the axis, counter-clockwise; find nothing."
+    "--angle",
+    type=float,
+    help="Find nothing; apply this angle from +y to the axis, counter-clockwise.  "
+    "[default with --offset: the mdoc's]",
 )
 @click.option(
-    "--offset", type=LENGTH_PX, help="Apply this distance of the axis from the centre; find nothing."
+    "--offset",
+    type=LENGTH_PX,
+    help="Find nothing; apply this distance of the axis from the centre.  [default with --angle: 0]",
 )
 @click.option("--prexf", metavar="FILE", help="Transforms to apply before, such as those of register.")
 @click.option("--write-xf", metavar="FILE", help="Write all that was applied, in IMOD's form.")
@@ -88,7 +93,7 @@ def command(
     """
     import numpy as np
 
-    from etcli.core.registration.tilt_axis import alignment_matrix
+    from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
     from etcli.core.registration.transforms import Transforms, compose, resample_stack, turned_shape
     from etcli.io.save import Step, series_writer
     from etcli.io.tilts import write_tilts
@@ -97,18 +102,27 @@ def command(
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts)
     n, tilt_deg = len(stack), stack.tilt_deg
+    check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
     before = _before(stack, prexf)
     level = background_level(settings, stack, background)
     if angle is None and offset is None:
+        method = "com" if method == "auto" else method
         axis = _found(settings, stack, before, method, level or 0.0)
     else:
-        axis = _given(angle or 0.0, offset.px(stack.known_pixel_A) if offset else 0.0)
-    matrix, shift_px = alignment_matrix(axis.angle_deg, 0.0 if np.isnan(axis.offset_px) else axis.offset_px)
+        method = "given"
+        axis = TiltAxis(
+            known_axis_deg(settings, stack) if angle is None else angle,
+            offset.px(stack.known_pixel_A) if offset else 0.0,
+            *(np.nan,) * 3,
+        )
+    placed = not np.isnan(axis.offset_px)  # some methods find the angle only
+    matrix, shift_px = alignment_matrix(axis.angle_deg, axis.offset_px if placed else 0.0)
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
     shape = turned_shape((stack.shape[1], stack.shape[2]), axis.angle_deg)
-    result = f"tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
+    offset_px = f"{axis.offset_px:.2f} px"
+    result = f"tilt axis at {axis.angle_deg:.2f}°" + (f", {offset_px} off the centre" if placed else "")
     settings.console.report(result)
-    step = Step("tiltalign", f"axis {axis.angle_deg:.2f} deg, offset {axis.offset_px:.2f} px")
+    step = Step("tiltalign", f"axis {axis.angle_deg:.2f} deg" + (f", offset {offset_px}" if placed else ""))
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, shape=shape, axis_deg=0.0, mode=mode) as writer:
             views = (stack.view(k) for k in range(n))
@@ -122,8 +136,8 @@ def command(
         if plot:
             figure = _picture(outputs.part_of(output), tilt_deg, level or 0.0, stack.pixel_A, result)
             save_picture(outputs, plot, figure)
-    if as_json:
-        settings.console.data({"method": method, "background": level, **asdict(axis)})
+        if as_json:
+            settings.console.data({"method": method, "background": level, **asdict(axis)})
 
 
 def _before(stack: "Stack", prexf: str | None) -> "Transforms":
@@ -140,20 +154,14 @@ def _before(stack: "Stack", prexf: str | None) -> "Transforms":
     return before
 
 
-def _given(angle_deg: float, offset_px: float) -> "TiltAxis":
-    """Return an axis that somebody knows."""
-    from etcli.core.registration.tilt_axis import TiltAxis
-
-    return TiltAxis(angle_deg, offset_px, math.nan, math.nan, math.nan)
-
-
 def _found(settings: Settings, stack: "Stack", before: "Transforms", method: str, level: float) -> "TiltAxis":
     """Find the axis in the series as registered."""
     from etcli.core.registration.tilt_axis import com_axis, maximage_axis
 
     start_deg = known_axis_deg(settings, stack)
     maximum = method == "maximage"
-    with settings.console.progress(len(stack) * (1 if maximum else 2), "looking for the axis") as advance:
+    n_read = len(stack) * (1 if maximum else 2)
+    with naming(stack), settings.console.progress(n_read, "looking for the axis") as advance:
         how: dict[str, Any] = {
             "background": level,
             "transforms": before,
@@ -172,24 +180,19 @@ def _picture(path: Path, tilt_deg: Any, level: float, pixel_A: float | None, tit
 
     from etcli.core.geometry import centre
     from etcli.core.preview import preview_slices
-    from etcli.core.registration.center_of_mass import fit_motion, profile_centers, steadiness
+    from etcli.core.registration.center_of_mass import axis_along_itself
     from etcli.io.stack import open_stack
     from etcli.plotting.alignment import tilt_axis
 
     views = open_stack(str(path)).images()
     ny = views.shape[1]
-    moments = profile_centers(views, background=level)
-    steady = steadiness(moments.mass)
-    motion = fit_motion(moments.centre_px, tilt_deg, weight=np.broadcast_to(steady, moments.mass.shape))
-    # rows that the shifts have moved out of some views tell nothing
-    seen = (steady > 0) & (moments.mass > 0.5 * np.median(moments.mass, axis=0)).all(axis=0)
-    y_px = np.arange(ny) - centre(ny)
+    y_px, axis_px = axis_along_itself(views, tilt_deg, background=level)
     rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
     slices = preview_slices(views[:, rows], tilt_deg, background=level)
     return tilt_axis(
-        y_px[seen],
-        motion.constant_px[seen],
-        np.zeros(int(seen.sum())),
+        y_px,
+        axis_px,
+        np.zeros(len(y_px)),
         slices=slices,
         slice_rows=rows - centre(ny),
         pixel_A=pixel_A,

@@ -23,6 +23,7 @@ DARKER = 0.01  # share of a view that may be below the rim: dead pixels, shadows
 N_SIGMA = 5.0
 LAG = 3  # rows between which an interpolation no longer correlates the noise
 ENOUGH_VIEWS = 0.9
+NEGLIGIBLE = 1e-6  # of the contrast: a level that rounding alone can make
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,14 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     Returns
     -------
     Background
-        With the median level of the empty views, when at least 90 % of the views are empty.
+        With the median level of the empty views, when at least 90 % of the views are empty; 0 where it is
+        less than a millionth of the contrast. None also for views that are too small for strips of the
+        default width.
 
     Raises
     ------
     DataError, UsageError
-        As `rim_level`.
+        As `rim_level`; a UsageError only when `margin_px` was given.
 
     Notes
     -----
@@ -116,6 +119,8 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     rim. So the views must be brighter than their rims on the whole: the median of mean minus b above five
     times the error of all b together.
     """
+    if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
+        return Background(None, "the views are too small for a rim")
     rims = list(_rims(data, margin_px))
     contrast = float(np.median([rim.contrast for rim in rims]))
     even = [rim for rim in rims if rim.unevenness <= max(N_SIGMA * rim.part_error, EVEN * contrast)]
@@ -137,7 +142,18 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     if excess <= N_SIGMA * error:
         return Background(None, "the views are no brighter than their rim, so this is no dark field")
     level = float(np.median([rim.level for rim in empty]))
+    level = level if abs(level) > NEGLIGIBLE * contrast else 0.0
     return Background(level, f"the rim is empty in {len(empty)} of {len(rims)} views")
+
+
+def _margin_px(shape: tuple[int, ...]) -> int:
+    """Return the usual width of a strip."""
+    return max(2, round(0.02 * shape[2]))
+
+
+def _has_rim(shape: tuple[int, ...], margin_px: int) -> bool:
+    """Tell whether strips so wide fit into the views and can be cut into parts."""
+    return margin_px >= 1 and 4 * margin_px <= shape[2] and shape[1] >= 2 * N_PARTS
 
 
 def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
@@ -147,8 +163,8 @@ def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
             f"a rim needs views (view, y, x) of real numbers, not {data.dtype} of shape {data.shape}"
         )
     _, ny, nx = data.shape
-    margin = max(2, round(0.02 * nx)) if margin_px is None else margin_px
-    if margin < 1 or 4 * margin > nx or ny < 2 * N_PARTS:
+    margin = _margin_px(data.shape) if margin_px is None else margin_px
+    if not _has_rim(data.shape, margin):
         raise UsageError(
             f"views of {nx} x {ny} pixels have no rim {margin} pixels wide; "
             f"it needs a width of at most {nx // 4} and at least {2 * N_PARTS} rows"

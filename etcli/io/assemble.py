@@ -86,6 +86,7 @@ def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = 
     sources = dict.fromkeys(stack.tilts.source for stack in stacks if stack.tilts)
     like = replace(
         first,
+        pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
         order=None,
         mdoc=Mdoc.concatenate(mdocs) if any(stack.mdoc for stack in stacks) else None,

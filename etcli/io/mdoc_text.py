@@ -78,6 +78,11 @@ class Section:
         lines.insert(_end_of_text(lines), f"{key} = {text}{eol or _line_end(lines)}")
         return replace(self, lines=tuple(lines))
 
+    def without(self, key: str) -> "Section":
+        """Return the section without a key."""
+        pairs = ((line, _PAIR.match(line)) for line in self.lines)
+        return replace(self, lines=tuple(line for line, pair in pairs if not pair or pair[2] != key))
+
     def renumbered(self, number: int) -> "Section":
         """Return the section as that of image ``number`` of a stack."""
         if self.kind == "ZValue" and self.number == number:
@@ -248,6 +253,12 @@ class MdocText:
             for block in self.blocks
         )
         return replace(self, blocks=tuple(blocks))
+
+    def without_view_key(self, key: str) -> Self:
+        """Return an mdoc whose sections of views do not have a key."""
+        return replace(
+            self, blocks=tuple(block.without(key) if block.is_view else block for block in self.blocks)
+        )
 
     def with_title(self, title: str) -> Self:
         """Return an mdoc with one title more, after the others."""

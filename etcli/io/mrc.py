@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,10 +37,10 @@ LABELS, LABEL_LENGTH = 10, 80
 class MrcHeader:
     """What the header of an MRC file says.
 
-    ``size`` is (nx, ny, nz); ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the
-    header gives none. ``dtype`` is the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``)
-    that of all numbers. ``warnings`` tells in plain words what is not by the standard and was understood
-    all the same.
+    ``size`` is (nx, ny, nz); ``axes`` tells which of x, y, z (from 1) columns, rows and sections run along.
+    ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the header gives none. ``dtype`` is
+    the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``) that of all numbers. ``warnings``
+    tells in plain words what is not by the standard and was understood all the same.
     """
 
     size: tuple[int, int, int]
@@ -54,6 +54,7 @@ class MrcHeader:
     extended: bytes
     extended_counts: tuple[int, int]
     ispg: int
+    axes: tuple[int, int, int]
     byteorder: str
     warnings: tuple[str, ...] = ()
 
@@ -90,7 +91,11 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
             return open_mrc(opened, name or str(source))
     with _unpacked(source, name or "input") as file:
         header = _read_header(file, name)
-        return header, _map(file, header, name)
+        data = _map(file, header, name)
+    # columns, rows and sections may run along any axes, as in crystallographers' maps
+    place = [header.axes.index(axis) for axis in (1, 2, 3)]
+    data = data.transpose([2 - place[2], 2 - place[1], 2 - place[0]])
+    return replace(header, size=(data.shape[2], data.shape[1], data.shape[0])), data
 
 
 @contextmanager
@@ -140,6 +145,7 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
         warnings += [doubt] if doubt else []
     else:
         dtype = np.dtype(order + MODES[mode])
+    axes = (int(record["mapc"]), int(record["mapr"]), int(record["maps"]))
     n_labels = min(max(int(record["nlabl"]), 0), LABELS)
     sign = -1.0 if stamp == IMOD_STAMP and not flags & STANDARD_ORIGIN else 1.0
     return MrcHeader(
@@ -155,6 +161,7 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
         extended=file.read(n_extended),
         extended_counts=(int(counts[0]), int(counts[1])),
         ispg=int(record["ispg"]),
+        axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
         byteorder=order,
         warnings=tuple(warnings),
     )

@@ -1,5 +1,6 @@
 """Writing MRC2014 files: sections in any order, statistics on the way, nothing unknown in the header."""
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class MrcWriter:
         nz, ny, nx = layout.shape
         self._file = path.open("wb", buffering=0)
         try:
-            os.posix_fallocate(self._file.fileno(), 0, layout.offset + nz * ny * nx * layout.dtype.itemsize)
+            reserve(self._file, layout.offset + nz * ny * nx * layout.dtype.itemsize)
         except OSError:
             self._file.close()
             raise
@@ -182,6 +183,17 @@ class MrcStream:
 
     def abandon(self) -> None:
         """Leave the stream as it is: who reads it sees that it ended early."""
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Take room for a file at once where the system can, so that a full disk is met before the work."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:  # macOS
+        return
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 def as_stored(values: NDArray[Any], layout: MrcLayout) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import stat
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import TracebackType
 from etcli.core.errors import DataError, UsageError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Outputs:
@@ -28,6 +31,7 @@ class Outputs:
     def __init__(self, *, clobber: bool = True) -> None:
         self._clobber = clobber
         self._parts: dict[Path, Path] = {}
+        self._stale: list[Path] = []
 
     def __enter__(self) -> "Outputs":
         return self
@@ -78,12 +82,16 @@ class Outputs:
         if not final.parent.is_dir():
             raise DataError(f"{target}: no folder {Path(target).parent}; make it first")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".part", dir=final.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{final.name[:50]}.", suffix=".part", dir=final.parent)
         except OSError as error:
             raise DataError(f"{target}: cannot write there ({error.strerror}); write elsewhere") from error
         os.close(handle)
         self._parts[final] = Path(name)
         return self._parts[final]
+
+    def without(self, target: str | Path) -> None:
+        """Announce that a file of an earlier output, if there is one, goes when this one comes."""
+        self._stale.append(Path(os.path.realpath(target)))
 
     def part_of(self, target: str | Path) -> Path:
         """Return the hidden name under which a target announced before is being written."""
@@ -97,5 +105,12 @@ class Outputs:
             part.chmod(mode)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
-        for final, part in reversed(self._parts.items()):
-            part.replace(final)
+        # no signal may come between the renames, or an output would lie beside the companions of another
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            for stale in self._stale:
+                stale.unlink(missing_ok=True)
+            for final, part in reversed(self._parts.items()):
+                part.replace(final)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -22,7 +22,16 @@ from etcli.io.stack import STREAM, Stack
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # names that would promise another format than the MRC that is written by default
-OTHER_SUFFIXES = (".gz", ".bz2", ".png", ".jpg", ".jpeg", ".gif", *READERS)
+OTHER_SUFFIXES = (
+    *(".mdoc", ".tlt", ".rawtlt", ".xf", ".csv", ".json"),
+    ".gz",
+    ".bz2",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    *READERS,
+)
 # what an int16 of hundredths of a degree holds
 LARGEST_TILT_DEG = 327.0
 # extended headers of whole blocks keep the images aligned
@@ -88,12 +97,12 @@ def series_writer(
     Writer
     """
     size = (len(like), *(shape or like.shape[1:]))
-    pixel_A = pixel_A or like.known_pixel_A
+    pixel_A = pixel_A or like.pixel_A
     mdoc = described(like, Path(target).name, size, pixel_A, mode, step, axis_deg)
     layout = MrcLayout(
         size,
         mode,
-        pixel_A=(pixel_A,) * 3,
+        pixel_A=_cube(pixel_A),
         origin_A=origin_A or like.origin_A,
         labels=add_label(like.labels, str(step)),
         **_extended(like, mdoc if target == STREAM else None),
@@ -111,7 +120,7 @@ def volume_writer(
     shape: tuple[int, int, int],
     *,
     step: Step,
-    pixel_A: float,
+    pixel_A: float | None,
     labels: tuple[str, ...] = (),
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     mode: int = 2,
@@ -128,8 +137,8 @@ def volume_writer(
         Numbers of sections, rows and columns.
     step : Step
         What was done.
-    pixel_A : float
-        Voxel size.
+    pixel_A : float or None
+        Voxel size, None where nobody knows.
     labels : tuple of str
         History so far.
     origin_A : tuple of float
@@ -141,7 +150,9 @@ def volume_writer(
     ------
     MrcWriter, MrcStream or TiffWriter
     """
-    layout = MrcLayout(shape, mode, (pixel_A,) * 3, origin_A, add_label(labels, str(step)), volume=True)
+    layout = MrcLayout(shape, mode, _cube(pixel_A), origin_A, add_label(labels, str(step)), volume=True)
+    if target != STREAM:
+        outputs.without(f"{target}.mdoc")
     with _open(outputs, target, layout) as writer:
         yield writer
 
@@ -150,17 +161,18 @@ def described(
     like: Stack,
     name: str,
     shape: tuple[int, int, int],
-    pixel_A: float,
+    pixel_A: float | None,
     mode: int,
     step: Step,
     axis_deg: float | None = None,
 ) -> Mdoc:
     """Return the mdoc of a series made from ``like``: everything known, and what has changed."""
     mdoc = like.mdoc or Mdoc.empty(len(like), name=name)
-    mdoc = mdoc.with_value("PixelSpacing", pixel_A).with_value("ImageFile", name)
-    mdoc = mdoc.with_value("ImageSize", (shape[2], shape[1])).with_value("DataMode", mode)
-    if like.pixel_A or like.mdoc:
+    if pixel_A is not None:
+        mdoc = mdoc.with_value("PixelSpacing", pixel_A)
         mdoc = mdoc.with_view_values("PixelSpacing", [pixel_A] * len(like))
+    mdoc = mdoc.with_value("ImageFile", name if name != STREAM else "stream.mrc")
+    mdoc = mdoc.with_value("ImageSize", (shape[2], shape[1])).with_value("DataMode", mode)
     tilts = like.tilts
     if tilts is not None and not np.allclose(mdoc.tilt_deg, tilts.tilt_deg, rtol=0, atol=5e-7):
         mdoc = mdoc.with_view_values("TiltAngle", list(tilts.tilt_deg))
@@ -168,7 +180,17 @@ def described(
         axis_deg = like.axis_deg
     if axis_deg is not None:
         mdoc = mdoc.with_axis(axis_deg)
+        if np.isfinite(mdoc.numbers_of("RotationAngle")).all():
+            # programs that know no titles find the axis here
+            mdoc = mdoc.with_view_values("RotationAngle", [float(f"{axis_deg + 90:.6g}")] * len(like))
+    if step.command != "stack":
+        mdoc = mdoc.without_view_key("MinMaxMean")  # of pixels that are no more
     return mdoc.with_title(str(step))
+
+
+def _cube(pixel_A: float | None) -> tuple[float, float, float]:
+    """Return the pixel size along x, y, z; 0 says that it is unknown."""
+    return (pixel_A or 0.0,) * 3
 
 
 def _extended(like: Stack, mdoc: Mdoc | None) -> dict[str, Any]:

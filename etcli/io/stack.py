@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.io.extended_header import tilts_from_extended_header
-from etcli.io.mdoc import Mdoc, read_mdoc
+from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 
@@ -41,6 +41,8 @@ class Stack:
     mdoc: Mdoc | None = None
     tilts: Tilts | None = None
     no_tilts: str = ""
+    misfit: str = ""
+    is_volume: bool = False
     axis_deg: float | None = None
     order: NDArray[np.intp] | None = None
     warnings: tuple[str, ...] = field(default=())
@@ -57,7 +59,9 @@ class Stack:
     def tilt_deg(self) -> NDArray[np.float64]:
         """Tilt angles in degrees, one a view; a DataError where there are none."""
         if self.tilts is None:
-            raise DataError(self.no_tilts or f"{self.name}: no tilt angles; give them with --tilts FILE")
+            raise DataError(
+                self.misfit or self.no_tilts or f"{self.name}: no tilt angles; give them with --tilts FILE"
+            )
         return self.tilts.tilt_deg
 
     @property
@@ -144,10 +148,15 @@ def open_stack(
     if name == STREAM:
         if not stream:
             raise UsageError("cannot work on a stream; only bin, filter, xform and stack take - for a file")
-        return _from_stream(tilts_file, without)
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("- reads an MRC file from a pipe, but there is none on the standard input")
+        return _from_pipe(sys.stdin.buffer, "standard input", tilts_file, without)
     path = Path(name)
     if path.is_dir():
         raise DataError(f"{name}: is a folder; name an image file")
+    if path.exists() and not path.is_file():
+        with path.open("rb") as pipe:
+            return _from_pipe(pipe, name, tilts_file, without)
     with path.open("rb") as file:
         magic = file.read(4)
     from etcli.io.readers import READERS, read_foreign
@@ -167,14 +176,12 @@ def open_stack(
     return _described(stack, path, tilts_file, header_tilts, without)
 
 
-def _from_stream(tilts_file: str | None, without: Collection[int]) -> Stack:
+def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> Stack:
     """Read an MRC file from a pipe by way of an unnamed file."""
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("- reads an MRC file from a pipe, but there is none on the standard input")
     with tempfile.TemporaryFile() as spooled:  # the memory map outlives it
-        shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
+        shutil.copyfileobj(pipe, spooled, 1 << 20)
         spooled.seek(0)
-        stack, header_tilts = _from_mrc("standard input", *open_mrc(spooled, "standard input"))
+        stack, header_tilts = _from_mrc(name, *open_mrc(spooled, name))
     return _described(stack, None, tilts_file, header_tilts, without)
 
 
@@ -207,10 +214,18 @@ def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, 
         header.mode,
         header.statistics,
         mdoc,
-        axis_deg=extended.axis_deg,
+        axis_deg=_axis_in_labels(header.labels) if extended.axis_deg is None else extended.axis_deg,
+        is_volume=header.ispg == 1 and any(label.startswith("etcli ") for label in header.labels),
         warnings=tuple(f"{name}: {text}" for text in doubts),
     )
     return stack, extended.tilt_deg
+
+
+def _axis_in_labels(labels: Sequence[str]) -> float | None:
+    """Return the tilt axis angle in SerialEM's label, unless the axis has been turned since."""
+    if any(label.startswith("etcli tiltalign") for label in labels):
+        return None
+    return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
 def _described(
@@ -220,20 +235,28 @@ def _described(
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> Stack:
-    """Add what files beside the stack say of it."""
-    warnings, mdoc = list(stack.warnings), stack.mdoc
+    """Add what files beside the stack say of it.
+
+    Files that only share its stem may belong to another stage of the work, as the angles of a series lie
+    beside its volume: they may not fit, and that matters only to those who ask for the angles.
+    """
+    if stack.is_volume and not tilts_file:
+        return replace(stack, no_tilts=f"{stack.name}: a volume, which has no tilt angles; name a series")
+    warnings, mdoc, misfit = list(stack.warnings), stack.mdoc, ""
     views = set(range(len(stack))) - set(without) if without else None
-    if path and (beside := find_mdoc(path)):
+    beside = find_mdoc(path) if path else None
+    if beside:
         mdoc = read_mdoc(beside)
     if mdoc:
-        warnings += mdoc.warnings
         try:
             mdoc.check_sections(len(stack), stack=stack.name, views=views)
+            warnings += mdoc.warnings
         except DataError as error:
-            if not tilts_file:
+            if not tilts_file and beside == Path(f"{path}.mdoc"):
                 raise
-            warnings.append(f"{error}; left aside")
-            mdoc = None
+            if tilts_file:
+                warnings.append(f"{error}; left aside")
+            mdoc, misfit = None, str(error)
     tilts, no_tilts = None, ""
     try:
         tilts = find_tilts(
@@ -247,6 +270,10 @@ def _described(
         warnings += tilts.warnings
     except NoTiltsError as error:
         no_tilts = str(error)
+    except DataError as error:
+        if tilts_file:
+            raise
+        misfit = str(error)
     # a header that says 1 Å says nothing where the mdoc knows better
     better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
     return replace(
@@ -254,6 +281,7 @@ def _described(
         mdoc=mdoc,
         tilts=tilts,
         no_tilts=no_tilts,
+        misfit=misfit,
         pixel_A=better or stack.pixel_A,
         warnings=tuple(warnings),
     )

@@ -1,7 +1,6 @@
 """TIFF stacks. They store the top row first, so rows are turned round on the way in and out."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.io.mrc_writer import MrcLayout, as_stored
+from etcli.io.mrc_writer import MrcLayout, as_stored, reserve
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Å in one unit of the resolution tag: centimetres; inches are screen resolution, not pixel sizes
@@ -54,8 +53,12 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            plain = series.dataoffset is not None
-            data = tifffile.memmap(path, mode="r") if plain else series.asarray()
+            if len(file.series) > 1:  # as programs write that save page by page
+                data = np.concatenate([one.asarray().reshape(-1, *one.shape[-2:]) for one in file.series])
+            elif series.dataoffset is not None:
+                data = tifffile.memmap(path, mode="r")
+            else:
+                data = series.asarray()
             is_grey = "S" not in series.axes
             pixel_A = _pixel_A(file)
     except Exception as error:  # damaged files fail in many ways
@@ -101,14 +104,14 @@ class TiffWriter:
 
     def __init__(self, path: Path, layout: MrcLayout) -> None:
         self.layout = layout
-        per_cm = 1e8 / layout.pixel_A[0]
+        per_cm = 1e8 / layout.pixel_A[0] if layout.pixel_A[0] else 0.0
         self._data = tifffile.memmap(
             path,
             shape=layout.shape,
             dtype=layout.dtype,
             bigtiff=np.prod(layout.shape) * layout.dtype.itemsize > 1 << 31,
             photometric="minisblack",
-            resolution=(per_cm, per_cm),
+            resolution=(per_cm, per_cm) if per_cm else None,
             resolutionunit="CENTIMETER",
             metadata=None,
             software=False,
@@ -116,7 +119,7 @@ class TiffWriter:
         )
         # a hole that cannot be filled when the disk is full would kill the process
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            reserve(file, path.stat().st_size)
 
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write section ``z``, an array (ny, nx)."""

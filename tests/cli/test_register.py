@@ -1,5 +1,6 @@
 """``etcli register`` on series whose displacements are known."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from etcli.core.errors import DataError
 from etcli.io.mdoc import read_mdoc
-from tests.files import etcli, failure
+from tests.files import etcli, failure, mdoc_text
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,115 @@ def test_a_blank_view_is_named(displaced: Path, tmp_path: Path) -> None:
     assert "WARNING: register - look at view 12" in run.err
 
 
+@pytest.mark.parametrize("axis_deg", [0.0, 90.0, -90.0, 180.0])
+def test_the_region_is_of_the_views_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis_deg: float
+) -> None:
+    """Whole turns take the pixels of the region to those that are compared."""
+    data = np.random.default_rng(2).random((3, 40, 64), np.float32)
+    series = tmp_path / "s.mrc"
+    with mrcfile.new(series, data) as mrc:
+        mrc.set_image_stack()
+    Path(f"{series}.mdoc").write_text(mdoc_text((-40, 0, 40), axis_deg=axis_deg))
+    compared = seen_regions(monkeypatch)
+    region = ("--region", "10-41,5-24", "--background", "none")
+    etcli("register", "-q", *region, series, tmp_path / "out.mrc", status=1)
+    ((views, rows, columns),) = compared
+    # counter-clockwise by R is what brings the axis there; row 0 is the bottom
+    expected = np.rot90(data[1, 4:24, 9:41], round(axis_deg / 90))
+    np.testing.assert_array_equal(np.asarray(views[1])[rows, columns], expected)
+
+
+@pytest.mark.parametrize(
+    ("region", "rows", "columns"),
+    [
+        ("21-60,21-60", (13, 67), (13, 67)),  # 40 (cos 30° + sin 30°) = 54.6 about the middle
+        ("1-80,1-80", (0, 80), (0, 80)),
+        # the corner (-40, 40) goes to (-14.6, 54.6), its sides of 30 px to 26.0 and 15.0
+        ("1-30,51-80", (54, 80), (10, 51)),
+    ],
+)
+def test_a_turned_region_is_held_by_an_upright_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    region: str,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> None:
+    series = tmp_path / "s.mrc"
+    with mrcfile.new(series, np.ones((3, 80, 80), np.float32)) as mrc:
+        mrc.set_image_stack()
+    Path(f"{series}.mdoc").write_text(mdoc_text((-40, 0, 40), axis_deg=30))
+    compared = seen_regions(monkeypatch)
+    etcli("register", "-q", "--region", region, series, tmp_path / "out.mrc", status=1)
+    assert compared[0][1:] == (slice(*rows), slice(*columns))
+
+
+def seen_regions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, slice, slice]]:
+    """Record what would be compared, and end the command there."""
+    seen: list[tuple[object, slice, slice]] = []
+
+    def record(views: object, tilt_deg: object, *, region: tuple[slice, slice], **how: object) -> None:
+        seen.append((views, *region))
+        raise DataError("enough")
+
+    monkeypatch.setattr("etcli.core.registration.correlation.correlate_views", record)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "status"),
+    [
+        ((), "out.png", 2),
+        ((), "absent/out.mrc", 1),
+        (("--no-clobber",), "there.mrc", 2),
+        (("--no-clobber", "--write-xf", "there.mrc"), "out.mrc", 2),
+        (("--write-xf", "out.mrc.mdoc"), "out.mrc", 2),
+        (("--plot", "absent/p.png"), "out.mrc", 1),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_before_the_search(
+    displaced: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    output: str,
+    status: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("etcli.core.registration.correlation.correlate_views", None)
+    Path("there.mrc").write_text("precious")
+    failure("register", *options, displaced, output, status=status)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.mrc"]
+    assert Path("there.mrc").read_text() == "precious"
+
+
+def test_numbers_that_cannot_be_printed_leave_no_output(
+    displaced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(console: object, values: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr("etcli.cli.console.Console.data", full)
+    etcli("register", "-q", "--json", displaced, tmp_path / "out.mrc", status=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_about_the_views_name_the_file(displaced: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat.mrc"
+    with mrcfile.new(flat, np.ones_like(mrcfile.read(displaced))) as mrc:
+        mrc.set_image_stack()
+    Path(f"{flat}.mdoc").write_bytes(Path(f"{displaced}.mdoc").read_bytes())
+    line = failure("register", "-q", flat, tmp_path / "out.mrc")
+    assert line.startswith(f"ERROR: register - {flat}: ") and "in common" in line
+
+
 def test_wrong_requests_are_refused(displaced: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mrc"
     assert "31 views" in failure("register", "-q", "--reference", 99, displaced, output, status=2)
+    for region in ("1-65,1-20", "1-20,40-65"):
+        line = failure("register", "-q", "--region", region, displaced, output, status=2)
+        assert "--region reaches beyond the views of 64 x 64 pixels" in line
     assert "region" in failure("register", "-q", "--region", "1-4,1-4", displaced, output, status=2)
     assert "picture" in failure("register", "--plot", "p.txt", displaced, output, status=2)
     assert not list(tmp_path.iterdir())

@@ -35,12 +35,12 @@ def same_but_for_the_name(a: Path, b: Path) -> bool:
 
 
 def test_a_pipeline_gives_what_files_give(series, tmp_path) -> None:
-    etcli("stack", "--views", "4,1-3", "--crop", "1-18,1-22", "a.mrc", "1.mrc")
+    etcli("stack", "--views", "4,1-3", "--crop", "2-19,1-22", "a.mrc", "1.mrc")
     etcli("filter", "1.mrc", "2.mrc")
     etcli("xform", "--xf", "a.xf", "2.mrc", "3.mrc")
     etcli("bin", "3.mrc", "files.mrc")
     run = shell(
-        "etcli stack --views 4,1-3 --crop 1-18,1-22 a.mrc - | etcli filter - - | etcli xform --xf a.xf - - "
+        "etcli stack --views 4,1-3 --crop 2-19,1-22 a.mrc - | etcli filter - - | etcli xform --xf a.xf - - "
         "| etcli bin - pipe.mrc"
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")

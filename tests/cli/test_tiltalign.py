@@ -1,6 +1,7 @@
 """``etcli tiltalign`` on series whose tilt axis is known."""
 
 import json
+import re
 from pathlib import Path
 
 import mrcfile
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from etcli.io.mdoc import read_mdoc
-from tests.files import etcli, failure
+from tests.files import etcli, failure, write_stack
+from tests.series import particle_views, scattered
 
 AXIS_DEG, OFFSET_PX = 3.0, -2.5
 PARTICLE = ("simulate", "particle", "--size", 64, "--range", -70, 70, 5, "--seed", 5, "--level", 0.5)
@@ -18,23 +20,7 @@ PARTICLE = ("simulate", "particle", "--size", 64, "--range", -70, 70, 5, "--seed
 def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A particle about an axis that is turned and off the centre, not displaced otherwise."""
     series = tmp_path_factory.mktemp("tiltalign") / "series.mrc"
-    etcli(
-        *[
-            "simulate",
-            "particle",
-            "--size",
-            "64",
-            "--range",
-            "-70",
-            "70",
-            "5",
-            "--seed",
-            "5",
-            "--level",
-            "0.5",
-        ],
-        *("--axis", AXIS_DEG, "--offset", OFFSET_PX, series),
-    )
+    etcli(*PARTICLE, "--axis", AXIS_DEG, "--offset", OFFSET_PX, series)
     return series
 
 
@@ -42,23 +28,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def straight(turned: Path) -> np.ndarray:
     """The same particle about a vertical and central axis."""
     series = turned.with_name("straight.mrc")
-    etcli(
-        *[
-            "simulate",
-            "particle",
-            "--size",
-            "64",
-            "--range",
-            "-70",
-            "70",
-            "5",
-            "--seed",
-            "5",
-            "--level",
-            "0.5",
-        ],
-        series,
-    )
+    etcli(*PARTICLE, series)
     return mrcfile.read(series)
 
 
@@ -98,6 +68,97 @@ def test_given_values_are_applied(
     output = tmp_path / "out.mrc"
     etcli("tiltalign", "--angle", angle, "--offset", offset, turned, output)
     assert (distance(output, straight) < 0.06) == near
+
+
+def test_an_offset_alone_keeps_the_angle_of_the_description(turned: Path, tmp_path: Path) -> None:
+    described = tmp_path / "series.mrc"
+    described.write_bytes(turned.read_bytes())
+    mdoc = read_mdoc(Path(f"{turned}.mdoc")).with_axis(AXIS_DEG)
+    Path(f"{described}.mdoc").write_bytes(mdoc.dump())
+    alone, both = tmp_path / "alone.mrc", tmp_path / "both.mrc"
+    numbers = json.loads(etcli("tiltalign", "--json", "--offset", 2, described, alone).out)
+    assert (numbers["method"], numbers["angle_deg"], numbers["offset_px"]) == ("given", AXIS_DEG, 2)
+    assert numbers["angle_sigma_deg"] is None
+    etcli("tiltalign", "--angle", AXIS_DEG, "--offset", 2, turned, both)
+    np.testing.assert_array_equal(mrcfile.read(alone), mrcfile.read(both))
+    # an angle given counts more than the description, also 0
+    numbers = json.loads(etcli("tiltalign", "--json", "--angle", 0, described, alone).out)
+    assert (numbers["angle_deg"], numbers["offset_px"]) == (0, 0)
+
+
+def test_what_a_method_does_not_tell_is_not_reported(tmp_path: Path) -> None:
+    spread = scattered(12, 3, (28, 28, 8), (1.0, 1.4))
+    tilt_deg = np.arange(-60, 61, 4)
+    series = write_stack(tmp_path / "s.mrc", particle_views(spread, tilt_deg, (64, 64), axis_deg=4.0))
+    np.savetxt(tmp_path / "s.tlt", tilt_deg)
+    run = etcli("tiltalign", "--json", "--method", "maximage", series, tmp_path / "out.mrc")
+    numbers = json.loads(run.out)
+    assert numbers["method"] == "maximage"
+    assert numbers["angle_deg"] == pytest.approx(4, abs=1)
+    assert numbers["offset_px"] is None
+    assert re.search(r"^tilt axis at \d\.\d\d°$", run.err, re.MULTILINE)
+    label = json.loads(etcli("info", "--json", tmp_path / "out.mrc").out)["labels"][-1]
+    assert re.fullmatch(r"etcli tiltalign \S+: axis \d\.\d\d deg", label)
+
+
+@pytest.mark.parametrize(
+    ("views", "options"),
+    [("1,15,29", ()), ("1,15", ()), ("15", ()), ("1-29", ("--background", 1e9))],
+    ids=["three", "two", "one", "no row seen"],
+)
+def test_a_picture_without_an_axis_to_show(
+    turned: Path, tmp_path: Path, views: str, options: tuple[object, ...]
+) -> None:
+    few, output = tmp_path / "few.mrc", tmp_path / "out.mrc"
+    etcli("stack", "--views", views, turned, few)
+    etcli("tiltalign", "-q", "--angle", 3, *options, "--plot", tmp_path / "p.png", few, output)
+    assert output.exists()
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "status"),
+    [
+        ((), "out.png", 2),
+        ((), "absent/out.mrc", 1),
+        (("--no-clobber", "--write-tlt", "there.mrc"), "out.mrc", 2),
+        (("--write-xf", "absent/a.xf"), "out.mrc", 1),
+        (("--write-xf", "a", "--plot", "absent/p.png"), "out.mrc", 1),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_before_the_search(
+    turned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    output: str,
+    status: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("etcli.core.registration.tilt_axis.com_axis", None)
+    Path("there.mrc").write_text("precious")
+    failure("tiltalign", *options, turned, output, status=status)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.mrc"]
+
+
+def test_a_square_needle_along_x_leaves_its_sides_empty(tmp_path: Path) -> None:
+    series, registered, output = (tmp_path / name for name in ("s.mrc", "r.mrc", "a.mrc"))
+    etcli(
+        *("simulate", "needle", "--size", 64, "--range", -76, 76, 4, "--axis", 85, "--offset", 1.5),
+        *("--drift", "2px", "--seed", 1, series),
+    )
+    mdoc = Path(f"{series}.mdoc")
+    mdoc.write_bytes(read_mdoc(mdoc).with_axis(85.0).dump())
+    etcli("register", "-q", series, registered)
+    numbers = json.loads(etcli("tiltalign", "-q", "--json", registered, output).out)
+    assert numbers["angle_deg"] == pytest.approx(85, abs=0.5)
+
+
+def test_errors_about_the_views_name_the_file(tmp_path: Path) -> None:
+    foil = write_stack(tmp_path / "foil.mrc", np.ones((9, 64, 64), np.float32))
+    np.savetxt(tmp_path / "foil.tlt", np.arange(-40, 41, 10))
+    line = failure("tiltalign", "-q", "--background", "none", foil, tmp_path / "out.mrc")
+    assert line.startswith(f"ERROR: tiltalign - {foil}: the specimen reaches the sides of the views")
 
 
 def test_one_interpolation_by_the_product(turned: Path, tmp_path: Path) -> None:

@@ -127,9 +127,24 @@ def test_misuse_is_refused():
     with pytest.raises(UsageError, match="at most 24"):
         rim_level(series, margin_px=25)
     with pytest.raises(UsageError, match="16 rows"):
-        empty_rim_background(series[:, :15])
+        empty_rim_background(series[:, :15], margin_px=2)
     with pytest.raises(DataError, match="real numbers"):
         empty_rim_background(series[0])
     series[3, 0, 5] = np.nan
     with pytest.raises(DataError, match="view 4"):
         empty_rim_background(series)
+
+
+@pytest.mark.parametrize("size", [(1, 96), (15, 96), (96, 7)])
+def test_small_views_have_no_rim(size):
+    ny, nx = size
+    found = empty_rim_background((particle() + noise())[:, :ny, :nx])
+    assert found.level is None
+    assert found.reason == "the views are too small for a rim"
+    assert empty_rim_background((particle() + noise())[:, :16, 40:48]).reason != found.reason
+
+
+@pytest.mark.parametrize(("level", "expected"), [(4e-5, 0), (-4e-5, 0), (6e-5, 6e-5)])
+def test_a_level_within_rounding_is_none(level, expected):
+    """The contrast is 50."""
+    assert empty_rim_background(np.stack([particle() + level] * 3)).level == pytest.approx(expected, abs=1e-9)

@@ -150,3 +150,54 @@ def test_a_folder_is_no_stack(tmp_path) -> None:
 def test_a_selection_needs_no_description() -> None:
     stack = Stack("a", images(), tilts=Tilts(np.arange(4.0), "test"), mdoc=Mdoc.empty(4))
     assert stack.select([2]).tilt_deg.tolist() == [2]
+
+
+def test_the_angles_of_a_series_are_not_those_of_the_volume_beside_it(tmp_path) -> None:
+    """IMOD's names: tomo.st with tomo.mdoc and tomo.rawtlt, and the volume tomo.rec."""
+    write_stack(tmp_path / "tomo.st", images())
+    (tmp_path / "tomo.mdoc").write_text(mdoc_text(TILT_DEG))
+    (tmp_path / "tomo.rawtlt").write_text("".join(f"{angle}\n" for angle in TILT_DEG))
+    assert open_stack(str(tmp_path / "tomo.st")).tilts is not None
+    write_stack(tmp_path / "tomo.rec", images(9))
+    volume = open_stack(str(tmp_path / "tomo.rec"))
+    assert volume.tilts is None and volume.mdoc is None and volume.warnings == ()
+    with pytest.raises(DataError, match=r"tomo\.rec: 9 sections but 4 tilt angles in .*tomo\.rawtlt"):
+        _ = volume.tilt_deg
+
+
+def test_its_own_mdoc_must_fit(tmp_path) -> None:
+    write_stack(tmp_path / "a.mrc", images(9))
+    (tmp_path / "a.mrc.mdoc").write_text(mdoc_text(TILT_DEG))
+    with pytest.raises(DataError, match=r"9 sections but .* lists 4"):
+        open_stack(str(tmp_path / "a.mrc"))
+
+
+def test_a_volume_of_etcli_is_not_taken_for_a_series_of_as_many_views(tmp_path) -> None:
+    labels = ["etcli recon 0.1: SIRT 30"]
+    for name, ispg in (("volume.mrc", 1), ("series.mrc", 0)):
+        raw = bytearray(mrc_bytes(images().astype("<f4"), (10, 12, 4), 2, labels=labels))
+        raw[88:92] = ispg.to_bytes(4, "little")
+        (tmp_path / name).write_bytes(raw)
+        (tmp_path / name).with_suffix(".rawtlt").write_text("0\n1\n2\n3\n")
+    assert open_stack(str(tmp_path / "series.mrc")).tilts is not None
+    assert open_stack(str(tmp_path / "volume.mrc")).tilts is None
+
+
+def test_serialem_tells_the_axis_in_a_label(tmp_path) -> None:
+    title = "    Tilt axis angle = 85.3, binning = 4  spot = 8  camera = 2"
+    for labels, axis_deg in (([title], 85.3), ([title, "etcli tiltalign 0.1: axis 85.30 deg"], None)):
+        raw = mrc_bytes(images().astype("<f4"), (10, 12, 4), 2, labels=labels)
+        (tmp_path / "a.mrc").write_bytes(raw)
+        assert open_stack(str(tmp_path / "a.mrc")).tilt_axis_deg == axis_deg
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (0, 0, 0)])
+def test_columns_rows_and_sections_may_run_along_any_axes(tmp_path, axes) -> None:
+    data = images(4)
+    stored = data.transpose([3 - axis for axis in axes[::-1]]) if any(axes) else data
+    raw = bytearray(mrc_bytes(np.ascontiguousarray(stored).astype("<f4"), stored.shape[::-1], 2))
+    raw[64:76] = np.asarray(axes, "<i4").tobytes()
+    (tmp_path / "a.mrc").write_bytes(raw)
+    stack = open_stack(str(tmp_path / "a.mrc"))
+    np.testing.assert_array_equal(stack.images(), data)
+    assert stack.shape == data.shape

@@ -7,6 +7,7 @@ views and of the place and direction of the axis.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -22,6 +23,7 @@ Float = NDArray[np.float64]
 FEWEST_VIEWS = 4  # for three unknowns
 STEADY = 0.1  # relative deviation of the mass at which a row counts half
 LEAST_MASS = 0.02
+LEAST_SEEN = 0.5  # of a row's mass, in every view
 SMOOTH_PX = 1.5  # of rows measured in a turned view
 
 
@@ -113,12 +115,10 @@ def turned_moments(
     matrix, shift_px = np.asarray(matrix, np.float64), np.asarray(shift_px, np.float64)
     x, y = (np.arange(n) - centre(n) for n in image.shape[::-1])
     n_padded = scipy.fft.next_fast_len(int(np.hypot(*image.shape)) + 8 * ceil(SMOOTH_PX), real=True)
-    wave = 2 * np.pi * scipy.fft.rfftfreq(n_padded)
-    wave = wave[wave * SMOOTH_PX < 2.5]  # the rest is smoothed away
-    along_x = np.exp(-1j * matrix[1, 0] * x[:, np.newaxis] * wave)
-    along_y = np.exp(-1j * matrix[1, 1] * y[:, np.newaxis] * wave)
-    parts = np.concatenate([along_x.real, along_x.imag], axis=1).astype(np.float32)
-    columns = np.concatenate([image, image * x.astype(np.float32)]) @ parts
+    wave = _waves(n_padded)
+    columns = np.concatenate([image, image * x.astype(np.float32)]) @ _turns(matrix[1, 0], len(x), n_padded)
+    along_y = _turns(matrix[1, 1], len(y), n_padded)
+    along_y = along_y[:, : len(wave)] + 1j * along_y[:, len(wave) :]
     sums, x_sums = np.split(columns[:, : len(wave)] + 1j * columns[:, len(wave) :], 2)
     sums, x_sums = sums * along_y, x_sums * along_y
     mass = sums.sum(axis=0)
@@ -126,6 +126,19 @@ def turned_moments(
     to_rows = np.exp(-1j * wave * (shift_px[1] + centre(n_rows)) - (wave * SMOOTH_PX) ** 2 / 2)
     rows = scipy.fft.irfft(np.stack([mass, moment]) * to_rows, n_padded)[:, :n_rows]
     return rows[0], rows[1]
+
+
+def _waves(n_padded: int) -> Float:
+    """Return the angular frequencies, in rad/px, that smoothing leaves of rows so many."""
+    wave: Float = 2 * np.pi * scipy.fft.rfftfreq(n_padded)
+    return wave[wave * SMOOTH_PX < 2.5]
+
+
+@lru_cache(maxsize=4)  # the same for all views of a series that is only shifted and turned
+def _turns(slope: float, n: int, n_padded: int) -> NDArray[np.float32]:
+    """Return exp(-i slope x wave) for pixels x about the centre: real parts, then imaginary parts."""
+    phase = np.outer(slope * (np.arange(n) - centre(n)), _waves(n_padded))
+    return np.concatenate([np.cos(phase), -np.sin(phase)], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +195,46 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
     return Motion(fitted[:, 0], fitted[:, 1], fitted[:, 2], centre_px - design @ fitted.T)
 
 
+def axis_along_itself(
+    views: Iterable[NDArray[Any]], tilt_deg: ArrayLike, *, background: float
+) -> tuple[Float, Float]:
+    """Find where the axis of an aligned series lies, row by row.
+
+    Parameters
+    ----------
+    views : iterable of ndarray of shape (ny, nx)
+        The series, its axis upright.
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees.
+    background : float
+        Level of the empty surroundings.
+
+    Returns
+    -------
+    y_px, axis_px : ndarray of shape (n_rows,), float64
+        Rows that tell it, and the place of the axis there, both from the middle of the views, in pixels;
+        empty when there are fewer than four different tilt angles or no row tells it.
+
+    Raises
+    ------
+    DataError
+        If a view holds NaN.
+
+    Notes
+    -----
+    The constant a of the motion fitted to the row (`fit_motion`), for rows that keep at least half of their
+    median mass in all views: others were moved out of some by their shifts.
+    """
+    if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_VIEWS:
+        return np.empty(0), np.empty(0)
+    moments = profile_centers(views, background=background)
+    n_rows = moments.mass.shape[1]
+    steady = steadiness(moments.mass)
+    motion = fit_motion(moments.centre_px, tilt_deg, weight=np.broadcast_to(steady, moments.mass.shape))
+    seen = (steady > 0) & (moments.mass > LEAST_SEEN * np.median(moments.mass, axis=0)).all(axis=0)
+    return np.arange(n_rows, dtype=np.float64)[seen] - centre(n_rows), motion.constant_px[seen]
+
+
 def steadiness(mass: Float) -> Float:
     """Weight rows by how constant their mass is over the series.
 
@@ -203,23 +256,28 @@ def steadiness(mass: Float) -> Float:
     return np.asarray(heavy / (1 + (relative / STEADY) ** 2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Consistency:
     """How far rows are from those of one specimen that turns about an upright axis.
 
     Parameters
     ----------
-    cost : float
-        Logarithm of what the conditions leave, up to a constant; less is better.
+    left : ndarray of shape (2,), float64
+        Σ Δmass² and Σ Δmoment², in units of Σ mass²; the moment in pixels.
     offset_px : float
         Place of the axis, from the middle of the views, in pixels.
     residual_px : float
         Root mean square distance of the centres of mass from the motion fitted to them, in pixels.
     """
 
-    cost: float
+    left: Float
     offset_px: float
     residual_px: float
+
+    @property
+    def cost(self) -> float:
+        """Logarithm of the likelihood with the variances unknown, negative and up to a constant."""
+        return float(np.sum(np.log(self.left + np.finfo(np.float64).eps)))
 
 
 def consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consistency:
@@ -241,9 +299,8 @@ def consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consi
     Notes
     -----
     At every height q the mass m(q) must be the same in all views and the moment be m(q) (offset + b(q) cos θ
-    + c(q) sin θ): the first two consistency conditions of the Radon transform. What remains of each counts
-    relative to its own variance: cost = log Σ Δmass² + log Σ Δmoment². Shifts in x and y and brightness of
-    each view, which registration may have left, are fitted and do not count.
+    + c(q) sin θ): the first two consistency conditions of the Radon transform. Shifts in x and y and
+    brightness of each view, which registration may have left, are fitted and do not count.
 
     References
     ----------
@@ -266,5 +323,4 @@ def consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consi
     moment -= np.outer(shift, mass)
 
     left = np.array([np.sum(change**2), np.sum(moment**2)]) / total
-    cost = float(np.sum(np.log(left + np.finfo(np.float64).eps)))
-    return Consistency(cost, float(still @ shift / (still @ still)), float(np.sqrt(left[1] / len(shift))))
+    return Consistency(left, float(still @ shift / (still @ still)), float(np.sqrt(left[1] / len(shift))))

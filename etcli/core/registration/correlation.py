@@ -184,7 +184,7 @@ def _linked(
         quality[usable] = 0
         for link in links:
             quality[[link.near, link.far]] = np.maximum(quality[[link.near, link.far]], link.quality)
-        typical = ndimage.median_filter(quality[usable], 11, mode="nearest")
+        typical = ndimage.median_filter(quality[usable], 11, mode="mirror")
         good = (quality[usable] > 0) & (quality[usable] >= FAILED * typical)
         if good.sum() < 2:
             raise DataError("fewer than two views have anything in common; are they blank?")

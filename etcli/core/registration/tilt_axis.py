@@ -12,7 +12,6 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, UsageError
@@ -25,8 +24,16 @@ from etcli.core.registration.center_of_mass import (
     steadiness,
     turned_moments,
 )
+from etcli.core.registration.lines import Edges
 from etcli.core.registration.shifts import checked_tilts
-from etcli.core.registration.transforms import Transforms, Views, compose, resample, turned_shape
+from etcli.core.registration.transforms import (
+    Transforms,
+    Views,
+    compose,
+    lies_along_x,
+    resample,
+    turned_shape,
+)
 
 Float = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -40,8 +47,7 @@ SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean
 BLOCKS = 8  # of the jackknife
 FEWEST_STEADY = 0.25  # share of the mass
 LARGEST_SIGMA_DEG = 1.0
-HOUGH_STEP_DEG = 0.1
-SHORTEST_LINE_PX = 8
+HOUGH_STEP_DEG = 0.25
 CLEAR_LINES = 1.15  # votes for the best angle, relative to the median angle
 
 
@@ -194,7 +200,9 @@ def maximage_axis(
     -----
     The maximum of all views is filtered by Sobel's operator. Each pixel votes in a Hough transform for the
     line through it that is perpendicular to an axis of angle R, by how much more the image changes across
-    that line than along it; the angle with the largest sum of squared votes wins.
+    that line than along it; the angle with the largest sum of squared votes wins. Paths of different
+    particles that lie nearly in line lead it astray by up to a degree, so the angle is then taken from the
+    mean direction of the edges that are within some degrees of it.
 
     References
     ----------
@@ -210,15 +218,16 @@ def maximage_axis(
         threads=threads,
         progress=progress,
     )
-    angles = np.arange(-limit_deg, limit_deg + HOUGH_STEP_DEG / 2, HOUGH_STEP_DEG)
-    votes = _votes(binned.brightest(start_deg), np.deg2rad(angles))
+    edges = Edges.of(binned.brightest(start_deg))
+    angles_rad = np.deg2rad(np.arange(-limit_deg, limit_deg + HOUGH_STEP_DEG / 2, HOUGH_STEP_DEG))
+    votes = np.array([edges.votes(angle) for angle in angles_rad])
     best = int(np.argmax(votes))
-    if best in (0, len(angles) - 1) or votes[best] < CLEAR_LINES * np.median(votes):
+    if best in (0, len(votes) - 1) or votes[best] < CLEAR_LINES * np.median(votes):
         raise ConvergenceError(
             f"no lines stand out within {limit_deg:g}° of an axis at {start_deg:g}°; use another method"
         )
-    angle = float(angles[best]) + HOUGH_STEP_DEG * _vertex(-votes[best - 1 : best + 2])
-    return TiltAxis(start_deg + angle, np.nan, np.nan, np.nan, np.nan)
+    angle = start_deg + float(np.rad2deg(edges.direction(angles_rad[best])))
+    return TiltAxis(angle, np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,9 +334,11 @@ def _refined(series: _Binned, tilt_deg: Float, angle: float, offset: float) -> T
 def _lowest(
     around: list[RowMoments], step: float, tilt_deg: Float, *, weight: Float
 ) -> tuple[float, Consistency]:
-    """Return by how much to turn for the least cost, given moments at three angles, and the middle fit."""
+    """Return by how much to turn for the best fit, given moments at three angles, and the middle fit."""
     fits = [consistency(moments, tilt_deg, weight=weight) for moments in around]
-    return step * _vertex(np.array([fit.cost for fit in fits])), fits[1]
+    left = np.array([fit.left for fit in fits])
+    # Near the best fit this is the change of the cost, and a parabola where the cost itself has a cusp.
+    return step * _vertex(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
 
 
 def _vertex(values: Float) -> float:
@@ -352,7 +363,7 @@ def _whole_views(mass: Float) -> NDArray[np.intp]:
 def _check_sides(series: _Binned, angle_deg: float) -> None:
     """Raise where the specimen reaches the sides of the views, so that its centre of mass is not seen."""
     mean = np.asarray(np.mean(series.images, axis=0, dtype=np.float64))
-    if series.shape(angle_deg) != mean.shape:
+    if lies_along_x(angle_deg):
         mean = mean.T
     side = max(mean.shape[1] // 32, 1)
     at_sides = max(float(mean[:, :side].mean()), float(mean[:, -side:].mean()))
@@ -360,29 +371,3 @@ def _check_sides(series: _Binned, angle_deg: float) -> None:
         raise ConvergenceError(
             "the specimen reaches the sides of the views, or the background is wrong; use another method"
         )
-
-
-def _votes(image: Image, angles_rad: Float) -> Float:
-    """Return the sum of squared votes for lines perpendicular to axes of the given angles."""
-    ny, nx = image.shape
-    smooth = ndimage.gaussian_filter(image.astype(np.float64), 1.0)
-    along_y, along_x = ndimage.sobel(smooth, axis=0), ndimage.sobel(smooth, axis=1)
-    y, x = np.indices(image.shape) - np.array([centre(ny), centre(nx)])[:, np.newaxis, np.newaxis]
-    # A round field, so that lines of all directions have the same chance.
-    field = np.clip(min(ny, nx) / 2 - 2 - np.hypot(x, y), 0, 1)
-    n_lines = int(np.hypot(ny, nx)) + 3
-    votes = np.empty(len(angles_rad))
-    for i, angle in enumerate(angles_rad):
-        cos, sin = np.cos(angle), np.sin(angle)
-        across, along = cos * along_y - sin * along_x, sin * along_y + cos * along_x
-        edge = field * np.maximum(np.abs(across) - np.abs(along), 0)
-        line = cos * y - sin * x + n_lines / 2
-        lower = line.astype(np.intp)
-        share = line - lower
-        total, length = (
-            np.bincount(lower.ravel(), (each * (1 - share)).ravel(), n_lines)
-            + np.bincount(lower.ravel() + 1, (each * share).ravel(), n_lines)
-            for each in (edge, field)
-        )
-        votes[i] = np.sum(total**2 / np.maximum(length, SHORTEST_LINE_PX))
-    return votes

@@ -351,6 +351,11 @@ Views = NDArray[Any] | TransformedViews
 """A series whose views are read one by one."""
 
 
+def lies_along_x(axis_deg: float) -> bool:
+    """Tell whether a tilt axis is nearer to x than to y."""
+    return bool(abs(np.sin(np.deg2rad(axis_deg))) > np.sqrt(0.5))
+
+
 def turned_shape(shape: tuple[int, int], axis_deg: float) -> tuple[int, int]:
     """Return height and width of views once the tilt axis is upright: swapped where it lay."""
-    return shape[::-1] if abs(np.sin(np.deg2rad(axis_deg))) > np.sqrt(0.5) else shape
+    return shape[::-1] if lies_along_x(axis_deg) else shape
