@@ -5,9 +5,11 @@ and written in order, so that series and volume may be much larger than the memo
 """
 
 from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass
 from math import ceil
+from threading import Event
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -242,23 +244,33 @@ def reconstruct(
     shape = (geometry.n_views, geometry.n_detector)
     if np.shape(background) not in ((), shape[:1]):
         raise UsageError(f"a background of shape {np.shape(background)} is neither one level nor {shape[0]}")
+    given_up = Event()
 
     def work(slab: Slab) -> tuple[Slab, Array, list[float]]:
         sinogram = _slab(read_rows, slab, shape, "views", background)
         projector = make_projector(geometry, n_slices=sinogram.shape[-1])
         norms = [_norm(sinogram)]
-        watch = {"callback": lambda k, norm: norms.append(norm)} if method.iterative else {}
+
+        def note(k: int, norm: float) -> None:
+            norms.append(norm)
+            if given_up.is_set():
+                raise CancelledError
+
+        watch = {"callback": note} if method.iterative else {}
         volume = method.solve(projector, sinogram, **watch)
         return slab, from_slab(volume, slab[1] - slab[0]), norms
 
     squares = np.zeros(1)
     with closing(_in_order(work, plan)) as done:
-        for (y0, y1), block, norms in done:
-            write_rows(y0, block)
-            del block  # or it would stay while the next slab is waited for
-            squares = squares + np.square(norms)
-            if progress:
-                progress(y1 - y0)
+        try:
+            for (y0, y1), block, norms in done:
+                write_rows(y0, block)
+                del block  # or it would stay while the next slab is waited for
+                squares = squares + np.square(norms)
+                if progress:
+                    progress(y1 - y0)
+        finally:
+            given_up.set()  # after a failure no thread goes on for the rest of its iterations
     curve: NDArray[np.float64] = np.sqrt(squares[1:] / (squares[0] or 1))
     return curve
 

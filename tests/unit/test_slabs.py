@@ -1,6 +1,7 @@
 """Slices shared out to slabs, threads and memory."""
 
 import threading
+import time
 import tracemalloc
 import weakref
 from dataclasses import replace
@@ -257,6 +258,29 @@ def test_a_failure_stops_the_work() -> None:
     for worker in threading.enumerate()[1:]:
         worker.join(timeout=60)
     assert threading.active_count() == 1
+    # A solver in the middle of its iterations is told at the next one.
+    counted: list[int] = []
+
+    def endless(projector, sinogram, callback):
+        for k in range(1000):
+            callback(k, 1.0)
+            counted.append(k)
+            time.sleep(0.01 if y_of(sinogram) else 0)
+            if not y_of(sinogram):
+                return np.zeros(projector.domain_shape, np.float32)
+
+    def y_of(sinogram):
+        return bool(sinogram[0, 0, 0])
+
+    views[:] = 1
+    views[:, :16] = 0
+    method = Method(endless, iterative=True)
+    with pytest.raises(OSError, match="no space"):
+        reconstruct(read, full, GEOMETRY, method, plan=slabs_of(16, threads=2))
+    for worker in threading.enumerate()[1:]:
+        worker.join(timeout=60)
+    assert len(counted) < 500
+    views = series()
     with pytest.raises(
         DataError, match=r"rows 17-32 of the views have the shape \(14, 16, 29\); \(14, 16, 30\)"
     ):
