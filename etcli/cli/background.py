@@ -24,7 +24,7 @@ def background_level(settings: Settings, stack: "Stack", wish: float | str) -> f
             images.swapaxes(1, 2) if lies_along_x(stack.tilt_axis_deg or 0.0) else images
         )
     if found.level is None:
-        settings.console.note(f"no background is taken off: {found.reason}")
+        settings.console.report(f"no background is taken off: {found.reason}")
     elif found.level == 0:
         settings.console.note(f"no background has to be taken off: {found.reason}")
     else:

@@ -10,6 +10,7 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from etcli.core.registration.transforms import Transforms
     from etcli.io.stack import Stack
 
 
@@ -25,11 +26,28 @@ def open_input(
     from etcli.io.stack import open_stack
 
     stack = open_stack(name, tilts_file=tilts, stream=stream, without=without)
+    settings.inputs += [file for file in (name, tilts) if file]
     for text in stack.warnings:
         settings.console.warn(text)
+    if stream and stack.misfit:
+        # these commands pass a series on, and now it goes without its angles
+        settings.console.warn(f"{stack.misfit}; left aside")
     if stack.tilts is not None:
         settings.console.note(f"{name}: {len(stack)} views, tilt angles from {stack.tilts.source}")
     return stack
+
+
+def open_transforms(settings: Settings, name: str, stack: "Stack") -> "Transforms":
+    """Read the transforms of a series, one for each of its views."""
+    from pathlib import Path
+
+    from etcli.io.transforms import read_xf
+
+    transforms = read_xf(Path(name))
+    if transforms.n_views != len(stack):
+        raise DataError(f"{name}: {transforms.n_views} transforms for the {len(stack)} views of {stack.name}")
+    settings.inputs.append(name)
+    return transforms
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Options that several commands share, each with one spelling, and the settings that hold for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,7 @@ class Settings:
     device: str = "auto"
     debug: bool = False
     clobber: bool = True
+    inputs: list[str] = field(default_factory=list)
     _threads: int | None = None
     _memory: int | None = None
 
@@ -48,7 +49,7 @@ class Settings:
         """Open the set of files that the command writes."""
         from etcli.io.outputs import Outputs
 
-        return Outputs(clobber=self.clobber)
+        return Outputs(clobber=self.clobber, inputs=self.inputs)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -226,3 +227,30 @@ background_option = click.option(
     show_default=True,
     help="Level to take off: auto (the rim's, where it is empty), none, or a value.",
 )
+
+
+def series_options(function: Decorated) -> Decorated:
+    """Add the options of all commands that work on a tilt series as a whole."""
+    for option in (mode_option, plot_option, json_option, tilts_option, background_option):
+        function = option(function)
+    return function
+
+
+def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse options that the method would not look at.
+
+    Parameters
+    ----------
+    method : str
+        The value of ``--method``.
+    belongs_to : mapping of str to tuple of str
+        The methods that look at an option, by its parameter's name; all do where it is not listed.
+    """
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        owners = belongs_to.get(param.name or "", (method,))
+        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
+        if given and method not in owners:
+            raise click.UsageError(
+                f"{param.opts[0]} is for --method {' or '.join(owners)}, not for {method}; leave it out"
+            )

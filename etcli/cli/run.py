@@ -37,6 +37,9 @@ def main() -> NoReturn:
         _die_by(signal.SIGINT)
     except Terminated as ended:
         _die_by(ended.args[0])
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        status = WRONG_USAGE
     except (Disconnected, BrokenPipeError):
         _die_by(signal.SIGPIPE)
     except Exception as error:

@@ -1,14 +1,15 @@
 """``etcli compare``: hold one file against another, in numbers."""
 
+import math
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import open_input, whole
 from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
-from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.types import FILE
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def command(
     """Compare the volume or series A with the reference B.
 
     nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
-    the Fourier shell correlation first falls below 0.5 and 0.143, or nothing where it does not.
+    the Fourier shell correlation first falls below 0.5 and 0.143: two pixels where it stays above, none (-,
+    in JSON null) where it begins below. The psnr of equal files is infinite (in JSON null). What cannot be
+    computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it.
     """
     import numpy as np
 
@@ -70,38 +73,66 @@ def command(
         sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
         raise DataError(f"{a}: {sizes[0]} cannot be compared with the {sizes[1]} of {b}; bin or crop one")
     pixel_A = _common_pixel_A(settings, first, second)
-    reference = np.stack([second.view(k) for k in range(len(second))])
-    image = np.stack([first.view(k) for k in range(len(first))])
-    found: dict[str, Any] = {}
-    if fit_scale:
-        scale, level = quality.fit_scale(image, reference)
-        image = image * np.float32(scale) + np.float32(level)
-        found |= {"scale": scale, "level": level}
     chosen = metrics or (METRICS if second.tilts is None else METRICS[:-1])
+    copies = 5 if "fsc" in chosen else 2  # their transforms, and room to make one
+    reference, image = (whole(settings, stack, copies=copies) for stack in (second, first))
+    with settings.outputs() as outputs:
+        write_picture = announce_picture(outputs, plot) if plot else None
+        found: dict[str, Any] = {}
+        if fit_scale:
+            scale, level = quality.fit_scale(image, reference)
+            image *= np.float32(scale)
+            image += np.float32(level)
+            found |= {"scale": scale, "level": level}
+        numbers, shells = _compared(settings, image, reference, chosen, pixel_A, strict=bool(metrics))
+        found |= numbers
+        if write_picture:
+            names = PurePath(a).name, PurePath(b).name
+            only = shells if chosen == ("fsc",) else None
+            write_picture(_picture(image, reference, only, names, pixel_A))
+        if as_json:
+            settings.console.data(found | ({} if shells is None else _curve(shells)))
+        else:
+            click.echo(
+                "\n".join(
+                    f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()
+                )
+            )
+
+
+def _compared(
+    settings: Settings,
+    image: "NDArray[Any]",
+    reference: "NDArray[Any]",
+    chosen: tuple[str, ...],
+    pixel_A: float | None,
+    *,
+    strict: bool,
+) -> tuple[dict[str, Any], "FSC | None"]:
+    """Compute the metrics; where not strict, leave out those that cannot be computed, but for nrmse."""
+    from etcli.core import quality
+    from etcli.core.errors import DataError
+
     simple: dict[str, Callable[[Any, Any], float]] = {
         "nrmse": quality.nrmse,
         "psnr": quality.psnr,
         "ssim": quality.ssim,
     }
-    found |= {name: simple[name](image, reference) for name in chosen if name in simple}
+    found: dict[str, Any] = {}
     shells = None
-    if "fsc" in chosen:
-        whole = slice(None) if len(image) > 1 else 0  # one image has rings
-        shells = quality.fourier_shell_correlation(image[whole], reference[whole], pixel_A=pixel_A or 1.0)
-        found |= _resolutions(shells)
-    if plot:
-        with settings.outputs() as outputs:
-            names = PurePath(a).name, PurePath(b).name
-            only = shells if chosen == ("fsc",) else None
-            save_picture(outputs, plot, _picture(image, reference, only, names, pixel_A))
-    if as_json:
-        settings.console.data(found | ({} if shells is None else _curve(shells)))
-    else:
-        click.echo(
-            "\n".join(
-                f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()
-            )
-        )
+    for name in sorted(chosen, key=METRICS.index):
+        try:
+            if name in simple:
+                found[name] = simple[name](image, reference)
+            else:
+                at = slice(None) if len(image) > 1 else 0  # one image has rings
+                shells = quality.fourier_shell_correlation(image[at], reference[at], pixel_A=pixel_A or 1.0)
+                found |= _resolutions(shells, pixel_A or 1.0)
+        except DataError as error:
+            if strict or name == "nrmse":
+                raise
+            settings.console.report(f"no {name}: {error}")
+    return found, shells
 
 
 def _common_pixel_A(settings: Settings, first: "Stack", second: "Stack") -> float | None:
@@ -112,11 +143,13 @@ def _common_pixel_A(settings: Settings, first: "Stack", second: "Stack") -> floa
     return b
 
 
-def _resolutions(shells: "FSC") -> dict[str, float | None]:
-    """Return the resolutions at the two usual thresholds."""
+def _resolutions(shells: "FSC", pixel_A: float) -> dict[str, float | None]:
+    """Return the resolutions at the two usual thresholds: Nyquist's at best, None where there is none."""
     from etcli.core.quality import resolution_A
 
-    return {f"resolution_{t:g}_A": resolution_A(shells, threshold=t) for t in (0.5, 0.143)}
+    found = {f"resolution_{t:g}_A": resolution_A(shells, threshold=t) for t in (0.5, 0.143)}
+    best = {name: 2 * pixel_A if value is None else value for name, value in found.items()}
+    return {name: value if math.isfinite(value) else None for name, value in best.items()}
 
 
 def _curve(shells: "FSC") -> dict[str, list[float]]:

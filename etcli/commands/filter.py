@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import open_input, whole
 from etcli.cli.options import (
     Settings,
+    check_options,
     input_argument,
     mode_option,
     output_or_stream_argument,
@@ -14,6 +15,29 @@ from etcli.cli.options import (
     subcommand,
 )
 from etcli.cli.types import LENGTH_PX, Length
+from etcli.core.errors import UsageError
+
+# the methods that look at an option
+BELONGS_TO = {
+    "size": ("median", "median-sobel", "despike"),
+    "sigma": ("gaussian",),
+    "low": ("bandpass",),
+    "high": ("bandpass",),
+    "weight": ("tv", "nlm"),
+    "threshold": ("despike",),
+}
+# arrays of the volume's size that the work takes at most, as measured
+VOLUMES = {
+    "median": 2,
+    "gaussian": 2,
+    "sobel": 4,
+    "median-sobel": 5,
+    "bandpass": 3,
+    "tv": 8,
+    "nlm": 9,
+    "despike": 5,
+}
+WHOLE = 0.01  # pixels
 
 
 @subcommand(
@@ -29,17 +53,31 @@ from etcli.cli.types import LENGTH_PX, Length
 @output_or_stream_argument
 @click.option(
     "--method",
-    type=click.Choice(["median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm", "despike"]),
+    type=click.Choice(list(VOLUMES)),
     default="median",
     show_default=True,
     help="What to do.",
 )
-@click.option("--size", type=LENGTH_PX, default="3", show_default=True, help="Kernel of median and despike.")
+@click.option(
+    "--size", type=LENGTH_PX, default="3", show_default=True, help="Kernel of median, median-sobel, despike."
+)
 @click.option(
     "--sigma", type=LENGTH_PX, default="1", show_default=True, help="Standard deviation of gaussian."
 )
 @click.option("--low", type=LENGTH_PX, help="Longest period that bandpass keeps.")
 @click.option("--high", type=LENGTH_PX, help="Shortest period that bandpass keeps.")
+@click.option(
+    "--weight",
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of tv and nlm in units of intensity.  [default: from the noise]",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, min_open=True),
+    default=8.0,
+    show_default=True,
+    help="Least deviation that despike replaces, in standard deviations.",
+)
 @click.option(
     "--dims", type=click.Choice(["2", "3"]), default="2", show_default=True, help="Each image, or a volume."
 )
@@ -54,6 +92,8 @@ def command(
     sigma: Length,
     low: Length | None,
     high: Length | None,
+    weight: float | None,
+    threshold: float,
     dims: str,
     mode: int,
 ) -> None:
@@ -65,26 +105,26 @@ def command(
     """
     from functools import partial
 
-    import numpy as np
-
     from etcli.core.filters import apply_filter
     from etcli.core.parallel import ordered_map
     from etcli.io.save import Step, series_writer, volume_writer
 
+    check_options(method, BELONGS_TO)
     stack = open_input(settings, input, stream=True)
     apply = partial(
         apply_filter,
         method=method,
-        size=round(size.px(stack.pixel_A)),
+        size=_kernel(size, stack.pixel_A),
         sigma_px=sigma.px(stack.pixel_A),
         low_px=low.px(stack.pixel_A) if low else None,
         high_px=high.px(stack.pixel_A) if high else None,
+        weight=weight,
+        threshold=threshold,
     )
     step = Step("filter", _summary(apply.keywords, dims))
     with settings.outputs() as outputs:
         if dims == "2":
             opened = series_writer(outputs, output, stack, step=step, mode=mode)
-            images = ordered_map(lambda k: apply(stack.view(k)), range(len(stack)), threads=settings.threads)
         else:
             opened = volume_writer(
                 outputs,
@@ -96,11 +136,22 @@ def command(
                 origin_A=stack.origin_A,
                 mode=mode,
             )
-            volume = np.stack([stack.view(z) for z in range(len(stack))])
-            images = iter(apply(volume))
         with opened as writer:
+            if dims == "2":
+                views = range(len(stack))
+                images = ordered_map(lambda k: apply(stack.view(k)), views, threads=settings.threads)
+            else:
+                images = iter(apply(whole(settings, stack, copies=VOLUMES[method])))
             for k, image in enumerate(settings.console.track(images, len(stack), "filtering")):
                 writer.write_section(k, image)
+
+
+def _kernel(size: Length, pixel_A: float | None) -> int:
+    """Return the width of a kernel in whole pixels."""
+    px = size.px(pixel_A)
+    if abs(px - round(px)) > WHOLE:
+        raise UsageError(f"--size is {px:g} pixels; give a whole and odd number of them, such as 3px")
+    return round(px)
 
 
 def _summary(settings: dict[str, Any], dims: str) -> str:
@@ -115,4 +166,8 @@ def _summary(settings: dict[str, Any], dims: str) -> str:
         words += [
             f"{name} {settings[f'{name}_px']:.4g} px" for name in ("low", "high") if settings[f"{name}_px"]
         ]
+    if method == "despike":
+        words.append(f"threshold {settings['threshold']:.4g}")
+    if settings["weight"]:
+        words.append(f"weight {settings['weight']:.4g}")
     return ", ".join(words)

@@ -48,6 +48,8 @@ def command(
 
     if as_json and field:
         raise UsageError("give --json or --field, not both")
+    if diameter is not None and diameter.value <= 0:
+        raise UsageError(f"--diameter {diameter.value:g}{diameter.unit}: give a positive length")
     facts = []
     for name in inputs:
         stack = open_input(settings, name, tilts=tilts)

@@ -1,25 +1,22 @@
 """``etcli recon``: reconstruct the volume."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from etcli.cli.background import background_level
 from etcli.cli.inputs import open_input
 from etcli.cli.options import (
     Settings,
-    background_option,
+    check_options,
     input_argument,
-    json_option,
-    mode_option,
     output_argument,
     pass_settings,
-    plot_option,
+    series_options,
     subcommand,
-    tilts_option,
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
@@ -29,12 +26,12 @@ if TYPE_CHECKING:
 
     from etcli.core.geometry import SlabGeometry
     from etcli.core.slabs import Method
+    from etcli.core.solvers.filtered_backprojection import Window
     from etcli.io.stack import Stack
-    from etcli.plotting.slices import MiddleSlices
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-# the method that looks at an option
 UPRIGHT_DEG = 2.0
+# the methods that look at an option
 BELONGS_TO = {
     "iterations": ("sirt",),
     "relaxation": ("sirt",),
@@ -81,10 +78,12 @@ BELONGS_TO = {
 @click.option(
     "--filter",
     "window",
-    type=click.Choice(FILTERS),
+    metavar="NAME",
+    callback=lambda ctx, param, value: _checked_filter(value),
     default=FILTERS[0],
     show_default=True,
-    help="Filter of fbp.",
+    help=f"Filter of fbp: {', '.join(FILTERS)}, or IMOD's sirt-like:N (resembles N iterations) or "
+    "hamming-like:F (falls off from F cycles per pixel).",
 )
 @click.option(
     "--kernel", type=click.Choice(["linear", "strip"]), default="linear", show_default=True, help="Projector."
@@ -97,8 +96,7 @@ BELONGS_TO = {
     "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
 )
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
-@click.option("--slices", type=VIEWS, help="Rows of the views to reconstruct, counted from 1.")
-@background_option
+@click.option("--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200.")
 @click.option(
     "--contrast",
     type=click.Choice(["linear", "log"]),
@@ -116,10 +114,7 @@ BELONGS_TO = {
     show_default=True,
     help="Sections along z, or along y with z downwards as IMOD's tilt writes them.",
 )
-@tilts_option
-@json_option
-@plot_option
-@mode_option
+@series_options
 @pass_settings
 def command(
     settings: Settings,
@@ -161,7 +156,7 @@ def command(
     from etcli.io.save import Step, volume_writer
 
     check_picture(plot)
-    _check_options(method)
+    check_options(method, BELONGS_TO)
     if contrast == "log" and not (isinstance(background, float) and background > 0):
         raise UsageError("--contrast log needs the level of the empty image; give it with --background")
     stack = open_input(settings, input, tilts=tilts)
@@ -169,8 +164,8 @@ def command(
         stack = stack.select(checked_list(views, len(stack), "view"))
     _, ny, nx = stack.shape
     rows = np.array(checked_list(slices, ny, "slice") if slices else range(ny))
-    if (np.diff(rows) < 1).any():
-        raise UsageError("--slices must rise, or the volume would not be what was seen; sort the list")
+    if (np.diff(rows) != 1).any():
+        raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     geometry = SlabGeometry(
         stack.tilt_deg,
         n_detector=nx,
@@ -201,7 +196,11 @@ def command(
         return values if contrast == "linear" else _attenuation(values, level)
 
     shape = (geometry.thickness, len(rows), geometry.width)
-    middle = _middle(shape) if plot else None
+    middle = None
+    if plot:
+        from etcli.plotting.slices import MiddleSlices
+
+        middle = MiddleSlices(shape)
     step = Step("recon", _summary(method, iterations, nonnegative, window, contrast, len(stack), level))
     with settings.outputs() as outputs:
         with (
@@ -243,29 +242,36 @@ def command(
             _write_curve(curve, residuals)
         if write_picture and middle:
             write_picture(middle.draw(pixel_A=stack.pixel_A))
-    if as_json:
-        settings.console.data(
-            {
-                "method": method,
-                "size": [shape[2], shape[1], shape[0]],
-                "pixel_A": stack.pixel_A,
-                "n_views": len(stack),
-                "background": level,
-                "residuals": residuals,
-            }
-        )
-
-
-def _check_options(method: str) -> None:
-    """Refuse options that the method would not look at."""
-    ctx = click.get_current_context()
-    for param in ctx.command.params:
-        owners = BELONGS_TO.get(param.name or "", (method,))
-        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
-        if given and method not in owners:
-            raise click.UsageError(
-                f"{param.opts[0]} is for --method {' or '.join(owners)}, not for {method}; leave it out"
+        if as_json:
+            settings.console.data(
+                {
+                    "method": method,
+                    "size": [shape[2], shape[1], shape[0]],
+                    "pixel_A": stack.pixel_A,
+                    "n_views": len(stack),
+                    "background": level,
+                    "residuals": residuals,
+                }
             )
+
+
+def _checked_filter(name: str) -> str:
+    """Refuse a filter that fbp does not know."""
+    if name in FILTERS or re.fullmatch(r"sirt-like:\d{1,6}|hamming-like:0?\.\d+", name):
+        return name
+    raise click.UsageError(
+        f"--filter '{name}' is not one of {', '.join(FILTERS)}, sirt-like:30 or hamming-like:0.3"
+    )
+
+
+def _window(name: str) -> "str | Window":
+    """Return a filter of fbp; those with a number behind a colon are made for it."""
+    from etcli.core.solvers.filtered_backprojection import hamming_like, sirt_like
+
+    kind, _, number = name.partition(":")
+    if kind == "sirt-like":
+        return sirt_like(int(number))
+    return hamming_like(float(number)) if kind == "hamming-like" else name
 
 
 def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
@@ -288,7 +294,7 @@ def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, wi
     from etcli.core.solvers.sirt import sirt
 
     if name == "fbp":
-        return Method(partial(filtered_backprojection, window=window), sinograms=3)
+        return Method(partial(filtered_backprojection, window=_window(window)), sinograms=3)
     if name == "bp":
         return Method(backprojection)
     lower = 0.0 if nonnegative else -np.inf
@@ -304,10 +310,14 @@ def _attenuation(values: Any, level: float | None) -> Any:
 
 
 def _corner_A(stack: "Stack", geometry: "SlabGeometry", first_row: int) -> tuple[float, float, float]:
-    """Return the place (x, y, z) of the first voxel in the volume as wide and thick as a view."""
-    nx, pixel_A = geometry.n_detector, stack.known_pixel_A
-    x, z = (pixel_A * (nx - n) / 2 for n in (geometry.width, geometry.thickness))
-    return stack.origin_A[0] + x, stack.origin_A[1] + pixel_A * first_row, z
+    """Return the place (x, y, z) of the first voxel in the volume as wide and thick as a view.
+
+    The volume has the tilt axis in its middle, wherever that lies in the views.
+    """
+    nx, pixel_A = geometry.n_detector, stack.pixel_A or 0.0
+    x, z = ((nx - n) / 2 for n in (geometry.width, geometry.thickness))
+    x += geometry.axis_offset_px
+    return stack.origin_A[0] + pixel_A * x, stack.origin_A[1] + pixel_A * first_row, pixel_A * z
 
 
 def _layout(orient: str, shape: tuple[int, int, int], corner_A: tuple[float, float, float]) -> dict[str, Any]:
@@ -339,9 +349,3 @@ def _write_curve(path: "Path", residuals: Any) -> None:
     """Write the residual after 0, 1, 2... iterations."""
     rows = [f"{k},{residual:.9g}" for k, residual in enumerate(residuals)]
     path.write_text("\n".join(["iteration,residual", *rows]) + "\n", encoding="ascii")
-
-
-def _middle(shape: tuple[int, int, int]) -> "MiddleSlices":
-    from etcli.plotting.slices import MiddleSlices
-
-    return MiddleSlices(shape)

@@ -9,15 +9,11 @@ from etcli.cli.background import background_level
 from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import (
     Settings,
-    background_option,
     input_argument,
-    json_option,
-    mode_option,
     output_argument,
     pass_settings,
-    plot_option,
+    series_options,
     subcommand,
-    tilts_option,
 )
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
@@ -29,6 +25,8 @@ if TYPE_CHECKING:
 
     from etcli.core.registration.shifts import Shifts
     from etcli.io.stack import Stack
+
+MISFIT_PX = 1.0
 
 
 @subcommand(
@@ -56,12 +54,8 @@ if TYPE_CHECKING:
     "--max-shift", type=LENGTH_PX, help="Largest displacement between neighbours.  [default: half a view]"
 )
 @click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
-@background_option
 @click.option("--write-xf", metavar="FILE", help="Write the shifts in IMOD's form.")
-@tilts_option
-@json_option
-@plot_option
-@mode_option
+@series_options
 @pass_settings
 def command(
     settings: Settings,
@@ -178,8 +172,10 @@ def _report(settings: Settings, found: "Shifts", pixel_A: float | None) -> None:
     length = f" ({found.residual_px * pixel_A:.3g} Å)" if pixel_A else ""
     farthest = float(np.abs(found.shift_px).max())
     settings.console.report(
-        f"largest shift {farthest:.2f} px; views agree to {found.residual_px:.2f} px{length}"
+        f"largest shift {farthest:.2f} px; neighbouring views fit to {found.residual_px:.2f} px{length}"
     )
+    if found.residual_px > MISFIT_PX:
+        settings.console.warn("neighbouring views do not fit each other; look at --plot before going on")
     if found.doubtful.any():
         numbers = ",".join(str(k + 1) for k in np.flatnonzero(found.doubtful))
         settings.console.warn(f"look at view {numbers}: unlike the neighbours, or far from their motion")

@@ -121,7 +121,6 @@ def command(
         "particle": lambda: particle(size, rng),
         "needle": lambda: needle(size, rng),
     }
-    specimen = make[kind]()
     tilt_deg = tilt_range(*angles)
     if order == "dose-symmetric":
         tilt_deg = tilt_deg[dose_symmetric(tilt_deg)]
@@ -131,6 +130,7 @@ def command(
         settings.outputs() as outputs,
         series_writer(outputs, output, like, step=Step("simulate", summary), mode=mode) as writer,
     ):
+        specimen = make[kind]()
         reports = [outputs.path(name) for name in write_truth if name.lower().endswith(".json")]
         for name in write_truth:
             if name.lower().endswith(".mrc"):

@@ -8,18 +8,14 @@ import click
 
 from etcli.cli.axis import known_axis_deg
 from etcli.cli.background import background_level
-from etcli.cli.inputs import naming, open_input
+from etcli.cli.inputs import naming, open_input, open_transforms
 from etcli.cli.options import (
     Settings,
-    background_option,
     input_argument,
-    json_option,
-    mode_option,
     output_argument,
     pass_settings,
-    plot_option,
+    series_options,
     subcommand,
-    tilts_option,
 )
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
@@ -37,7 +33,7 @@ if TYPE_CHECKING:
     "etcli tiltalign --prexf r.xf --write-xf a.xf --plot axis.png series.mrc aligned.mrc",
     references=(
         "Scott et al., Nature 483, 444 (2012): the centre of mass.",
-        "Sanders, Prange, Akatay & Binev, Adv. Struct. Chem. Imaging 1, 7 (2015): its motion.",
+        "Sanders, Prange, Akatay & Binev, Adv. Struct. Chem. Imaging 1, 4 (2015): its motion.",
     ),
 )
 @input_argument
@@ -63,11 +59,7 @@ if TYPE_CHECKING:
 @click.option("--prexf", metavar="FILE", help="Transforms to apply before, such as those of register.")
 @click.option("--write-xf", metavar="FILE", help="Write all that was applied, in IMOD's form.")
 @click.option("--write-tlt", metavar="FILE", help="Write the tilt angles, one a line.")
-@background_option
-@tilts_option
-@json_option
-@plot_option
-@mode_option
+@series_options
 @pass_settings
 def command(
     settings: Settings,
@@ -103,7 +95,7 @@ def command(
     stack = open_input(settings, input, tilts=tilts)
     n, tilt_deg = len(stack), stack.tilt_deg
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
-    before = _before(stack, prexf)
+    before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)
     level = background_level(settings, stack, background)
     if angle is None and offset is None:
         method = "com" if method == "auto" else method
@@ -122,7 +114,9 @@ def command(
     offset_px = f"{axis.offset_px:.2f} px"
     result = f"tilt axis at {axis.angle_deg:.2f}°" + (f", {offset_px} off the centre" if placed else "")
     settings.console.report(result)
-    step = Step("tiltalign", f"axis {axis.angle_deg:.2f} deg" + (f", offset {offset_px}" if placed else ""))
+    done = [f"axis {axis.angle_deg:.2f} deg", *([f"offset {offset_px}"] if placed else [])]
+    done += [f"after {Path(prexf).name}"] if prexf else []
+    step = Step("tiltalign", ", ".join(done))
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, shape=shape, axis_deg=0.0, mode=mode) as writer:
             views = (stack.view(k) for k in range(n))
@@ -138,20 +132,6 @@ def command(
             save_picture(outputs, plot, figure)
         if as_json:
             settings.console.data({"method": method, "background": level, **asdict(axis)})
-
-
-def _before(stack: "Stack", prexf: str | None) -> "Transforms":
-    """Return the transforms that come first."""
-    from etcli.core.errors import DataError
-    from etcli.core.registration.transforms import Transforms
-    from etcli.io.transforms import read_xf
-
-    if prexf is None:
-        return Transforms.identity(len(stack))
-    before = read_xf(Path(prexf))
-    if before.n_views != len(stack):
-        raise DataError(f"{prexf}: {before.n_views} transforms for the {len(stack)} views of {stack.name}")
-    return before
 
 
 def _found(settings: Settings, stack: "Stack", before: "Transforms", method: str, level: float) -> "TiltAxis":

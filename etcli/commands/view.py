@@ -13,7 +13,7 @@ from etcli.cli.options import (
     subcommand,
     tilts_option,
 )
-from etcli.cli.pictures import check_picture, save_picture
+from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.types import VIEWS, checked_list
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def command(
             _movie(stack, chosen, outputs.path(output), fps)
             return
         _check_colours(cmap)
+        write_picture = announce_picture(outputs, output)
         if sinogram is not None:
             figure = _sinogram(stack, sinogram, cmap)
         elif maximum:
@@ -86,7 +87,7 @@ def command(
             figure = _slices(stack, at, cmap)
         else:
             figure = _montage(stack, chosen, cmap)
-        save_picture(outputs, output, figure)
+        write_picture(figure)
 
 
 def _check_colours(cmap: str) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import open_input, open_transforms
 from etcli.cli.options import (
     Settings,
     input_argument,
@@ -34,17 +34,14 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
     The transforms are those of register and tiltalign --write-xf, or IMOD's: A11 A12 A21 A22 DX DY about
     the centre of the image. One cubic spline interpolation a view applies them. Found on one detector's
     series, they align another's; found on binned images, they are rescaled with --xf-pixel. What lies
-    beyond a view is filled with the mean of its rim. INPUT or OUTPUT may be - for a stream.
+    beyond a view is filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
     """
-    from etcli.core.errors import DataError, UsageError
+    from etcli.core.errors import UsageError
     from etcli.core.registration.transforms import resample_stack
     from etcli.io.save import Step, series_writer
-    from etcli.io.transforms import read_xf
 
     stack = open_input(settings, input, stream=True)
-    transforms = read_xf(Path(xf))
-    if transforms.n_views != len(stack):
-        raise DataError(f"{xf}: {transforms.n_views} transforms for the {len(stack)} views of {stack.name}")
+    transforms = open_transforms(settings, xf, stack)
     if xf_pixel:
         if stack.pixel_A is None:
             raise UsageError(f"{stack.name}: pixel size unknown, so --xf-pixel cannot be used")

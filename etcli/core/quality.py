@@ -195,7 +195,7 @@ def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, p
     Raises
     ------
     DataError
-        When the shapes differ or a value is not finite.
+        When the shapes differ, a side is a single pixel, or a value is not finite.
     UsageError
         When the pixel size is not positive.
 
@@ -211,6 +211,8 @@ def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, p
     _require_positive("the pixel size", pixel_A)
     _require_comparable(image, reference)
     n = min(image.shape)
+    if n < 2:
+        raise DataError(f"arrays of shape {image.shape} are too thin for shells of frequency")
     shape = (1,) * (3 - image.ndim) + image.shape
     a, b = _spectrum(image.reshape(shape)), _spectrum(reference.reshape(shape))
     fz, fy, fx = scipy.fft.fftfreq(shape[0]), scipy.fft.fftfreq(shape[1]), scipy.fft.rfftfreq(shape[2])

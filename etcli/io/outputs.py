@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,10 +27,13 @@ class Outputs:
     ----------
     clobber : bool
         Whether files that exist may be replaced.
+    inputs : iterable of path
+        What the command reads. Its main output may take the place of an input, nothing else may.
     """
 
-    def __init__(self, *, clobber: bool = True) -> None:
+    def __init__(self, *, clobber: bool = True, inputs: Iterable[str | Path] = ()) -> None:
         self._clobber = clobber
+        self._inputs = {Path(os.path.realpath(name)) for name in inputs}
         self._parts: dict[Path, Path] = {}
         self._stale: list[Path] = []
 
@@ -49,13 +53,15 @@ class Outputs:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
 
-    def path(self, target: str | Path) -> Path:
+    def path(self, target: str | Path, *, is_main: bool = False) -> Path:
         """Return the hidden name under which to write what shall become ``target``.
 
         Parameters
         ----------
         target : path
             Where the file shall be; links are followed.
+        is_main : bool
+            Whether it is what the command is for, and not a companion.
 
         Returns
         -------
@@ -74,6 +80,8 @@ class Outputs:
         final = Path(os.path.realpath(target))
         if final in self._parts:
             raise UsageError(f"{target}: named as output twice; give every output its own name")
+        if final in self._inputs and not is_main:
+            raise UsageError(f"{target}: is an input; give this output a name of its own")
         if final.exists() and not stat.S_ISREG(final.stat().st_mode):
             what = "a folder" if final.is_dir() else "not a regular file"
             raise UsageError(f"{target}: is {what}; name a file to write")

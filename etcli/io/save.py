@@ -109,7 +109,7 @@ def series_writer(
     )
     with _open(outputs, target, layout) as writer:
         if target != STREAM:
-            outputs.path(f"{target}.mdoc").write_bytes(mdoc.dump())
+            outputs.path(f"{target}.mdoc", is_main=True).write_bytes(mdoc.dump())
         yield writer
 
 
@@ -215,11 +215,11 @@ def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
     elif target.lower().endswith(TIFF_SUFFIXES):
         from etcli.io.tiff import TiffWriter
 
-        writer = TiffWriter(outputs.path(target), layout)
+        writer = TiffWriter(outputs.path(target, is_main=True), layout)
     elif target.lower().endswith(OTHER_SUFFIXES):
         raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
     else:
-        writer = MrcWriter(outputs.path(target), layout)
+        writer = MrcWriter(outputs.path(target, is_main=True), layout)
     try:
         yield writer
     except BaseException:

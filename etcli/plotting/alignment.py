@@ -78,7 +78,7 @@ def tilt_axis(
     pixel_A: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw where the tilt axis was found along itself, the line through it, and slices to judge it by.
+    """Draw where the tilt axis was found along itself, if anywhere, and slices to judge it by.
 
     Parameters
     ----------
@@ -100,10 +100,10 @@ def tilt_axis(
     Returns
     -------
     matplotlib.figure.Figure
-        Slices above; below, the axis and its residuals along y.
+        Slices above; below, the axis and its residuals along y, where it was measured.
     """
     y, found, fitted = (np.asarray(values, np.float64) for values in (y_px, axis_px, fitted_px))
-    heights_in = [2.6]
+    heights_in = [2.6] if y.size or slices is None else []
     if slices is not None:
         heights_in.insert(0, min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.5)
     figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
@@ -111,6 +111,9 @@ def tilt_axis(
     if slices is not None:
         panels = grid[0].subgridspec(1, len(slices)).subplots(squeeze=False)[0]
         _draw_slices(panels, slices, slice_rows, pixel_A)
+    if not y.size:
+        figure.suptitle(title)
+        return figure
     place, residual = grid[-1].subgridspec(1, 2).subplots(squeeze=False)[0]
     place.plot(y, found, "o", color=BLUE, label="found")
     place.plot(y, fitted, "-", color=ORANGE, label="line")

@@ -1,98 +1,14 @@
-"""Pictures of numbers: how a solver went, what values there are, how far a result resolves."""
+"""Pictures of numbers: how far a result resolves."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.plotting.style import GREY, RED, WIDTH_IN, Scale, styled
+from etcli.plotting.style import GREY, WIDTH_IN, Scale, styled
 
 HEIGHT_IN = 4.5
-
-
-@styled
-def error_curve(
-    iterations: ArrayLike,
-    values: ArrayLike | Mapping[str, ArrayLike],
-    *,
-    label: str = "residual",
-    chosen: float | None = None,
-) -> Figure:
-    """Draw an error, or several, against the iteration.
-
-    Parameters
-    ----------
-    iterations : array_like of shape (n,)
-        Numbers of the iterations.
-    values : array_like of shape (n,) or mapping of name to array_like
-        Errors; the scale is logarithmic when they are positive and span more than a factor of ten.
-    label : str
-        What they are.
-    chosen : float, optional
-        The iteration whose result was kept.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One panel.
-    """
-    curves = {
-        name: np.asarray(curve, np.float64)
-        for name, curve in (values if isinstance(values, Mapping) else {label: values}).items()
-    }
-    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
-    axes = figure.add_subplot()
-    for name, curve in curves.items():
-        axes.plot(np.asarray(iterations), curve, "o-" if curve.size < 100 else "-", label=name)
-    everything = np.concatenate(list(curves.values()))
-    if everything.min() > 0 and everything.max() > 10 * everything.min():
-        axes.set_yscale("log")
-    if chosen is not None:
-        axes.axvline(chosen, color=RED, dashes=(3, 2), label=f"kept: {chosen:g}")
-    axes.set(xlabel="iteration", ylabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid()
-    if len(curves) > 1 or chosen is not None:
-        axes.legend()
-    return figure
-
-
-@styled
-def histogram(values: Mapping[str, ArrayLike], *, label: str = "density", n_bins: int = 256) -> Figure:
-    """Draw how often values occur, on common bins and a logarithmic scale.
-
-    Parameters
-    ----------
-    values : mapping of name to array_like
-        Values of any shape; those that are not finite are left out.
-    label : str
-        What the values are.
-    n_bins : int
-        Number of bins.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One panel.
-    """
-    finite: dict[str, NDArray[np.float64]] = {}
-    for name, numbers in values.items():
-        flat = np.asarray(numbers).ravel()
-        finite[name] = flat[np.isfinite(flat)]
-    edges = np.histogram_bin_edges(
-        np.array([edge for flat in finite.values() if flat.size for edge in (flat.min(), flat.max())]), n_bins
-    )
-    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
-    axes = figure.add_subplot()
-    for index, (name, flat) in enumerate(finite.items()):
-        axes.stairs(np.histogram(flat, edges)[0], edges, label=name, color=f"C{index}", fill=len(finite) == 1)
-    axes.set_yscale("log", nonpositive="clip")
-    axes.set(xlabel=label, ylabel="number of values", xlim=(edges[0], edges[-1]))
-    if len(finite) > 1:
-        axes.legend()
-    return figure
 
 
 @styled

@@ -71,7 +71,7 @@ def movie(
     fps : float
         Frames a second, up to 50; a GIF counts hundredths of a second.
     limits : tuple of float, optional
-        Values shown black and white; by default the percentiles 0.5 and 99.5 of all frames.
+        Values shown black and white; by default the `contrast` of all frames.
 
     Raises
     ------

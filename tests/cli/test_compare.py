@@ -109,10 +109,58 @@ def test_the_table_has_a_line_a_number(pair: tuple[Path, Path]) -> None:
 def test_equal_files_are_equal(pair: tuple[Path, Path]) -> None:
     found = compare(pair[0], pair[0])
     assert found["nrmse"] == 0 and found["ssim"] == pytest.approx(1) and found["psnr"] is None
-    assert found["resolution_0.5_A"] is None
+    assert found["resolution_0.5_A"] == found["resolution_0.143_A"] == 2 * PIXEL_A
     np.testing.assert_allclose(found["fsc"], 1, atol=1e-6)
     table = dict(line.split() for line in etcli("compare", pair[0], pair[0]).out.splitlines())
-    assert table["psnr"] == "inf" and table["resolution_0.5_A"] == "-"
+    assert table["psnr"] == "inf" and table["resolution_0.5_A"] == "6"
+
+
+def test_curves_that_begin_below_have_no_resolution(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    negative = write_stack(tmp_path / "n.mrc", -mrcfile.read(pair[1]), PIXEL_A)
+    found = compare("--metric", "fsc", negative, pair[1])
+    assert found["resolution_0.5_A"] is None and found["resolution_0.143_A"] is None
+    table = dict(
+        line.split() for line in etcli("compare", "--metric", "fsc", negative, pair[1]).out.splitlines()
+    )
+    assert set(table.values()) == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "left_out"), [((3, 10, 24), {"ssim"}), ((3, 24, 10), {"ssim"}), ((4, 1, 24), {"ssim", "fsc"})]
+)
+def test_what_small_images_do_not_allow_is_left_out(
+    tmp_path: Path, shape: tuple[int, ...], left_out: set[str]
+) -> None:
+    files = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    for path, data in zip(files, volumes(shape), strict=True):
+        write_stack(path, data, PIXEL_A)
+    run = etcli("compare", "--json", *files)
+    assert {"nrmse", "psnr", "ssim", "fsc"} - set(json.loads(run.out)) == left_out
+    assert {line.split()[1].rstrip(":") for line in run.err.splitlines()} == left_out
+    assert "11 x 11 pixels" in failure("compare", "--metric", "ssim", *files)
+
+
+def test_a_constant_reference_has_an_error_only(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    flat = write_stack(tmp_path / "flat.mrc", np.full(SHAPE, 7, np.float32), PIXEL_A)
+    assert set(compare(pair[0], flat)) & {"nrmse", "psnr", "ssim"} == {"nrmse"}
+    assert "constant" in failure("compare", "--metric", "psnr", pair[0], flat)
+
+
+def test_volumes_beyond_the_memory_allowed_are_refused(pair: tuple[Path, Path]) -> None:
+    volume = 4 * SHAPE[0] * SHAPE[1] * SHAPE[2]
+    for metric, copies in (("nrmse", 2), ("fsc", 5)):
+        options = ("compare", "--metric", metric, *pair, "--memory")
+        least = -(-copies * volume // 1024)
+        line = failure(*options, f"{least - 1}K", status=2)
+        assert f"{pair[1]}: the work takes 1M of memory, but only 0M are allowed" in line
+        etcli(*options, f"{least}K")
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etcli.core.quality.nrmse", None)
+    assert "no folder" in failure("compare", "--plot", tmp_path / "absent" / "p.png", *pair)
 
 
 def test_one_image_is_compared_in_rings(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from etcli.core.filters import METHODS, bandpass, despike, median_sobel
+from etcli.core.filters import (
+    METHODS,
+    bandpass,
+    despike,
+    median_sobel,
+    nonlocal_means,
+    total_variation,
+)
 from tests.files import etcli, failure, images, mrc_bytes, write_series
 
 
@@ -37,6 +44,12 @@ def per_view(data: np.ndarray, function) -> np.ndarray:
         (("--method", "gaussian", "--sigma", "5A"), lambda view: ndimage.gaussian_filter(view, 2)),
         (("--method", "median-sobel", "--size", "5"), lambda view: median_sobel(view, size=5)),
         (("--method", "despike", "--size", "5"), lambda view: despike(view, size=5)),
+        (
+            ("--method", "despike", "--threshold", "2.5"),
+            lambda view: despike(view, threshold=2.5),
+        ),
+        (("--method", "tv", "--weight", "40"), lambda view: total_variation(view, weight=40)),
+        (("--method", "nlm", "--weight", "90"), lambda view: nonlocal_means(view, weight=90)),
         (("--method", "bandpass", "--low", "12"), lambda view: bandpass(view, low_px=12)),
         (("--method", "bandpass", "--high", "1nm"), lambda view: bandpass(view, high_px=4)),
         (
@@ -82,6 +95,9 @@ def test_a_volume_stays_a_volume_in_the_mode_asked_for(tmp_path) -> None:
         (("--method", "gaussian", "--sigma", "5A"), "gaussian in 2-D, sigma 2 px"),
         (("--method", "bandpass", "--high", "3"), "bandpass in 2-D, high 3 px"),
         (("--method", "sobel"), "sobel in 2-D"),
+        (("--method", "despike", "--threshold", "6.5"), "despike in 2-D, size 3 px, threshold 6.5"),
+        (("--method", "tv", "--weight", "40"), "tv in 2-D, weight 40"),
+        (("--method", "tv"), "tv in 2-D"),
     ],
 )
 def test_the_history_tells_the_settings(series, options, said) -> None:
@@ -95,7 +111,18 @@ def test_the_history_tells_the_settings(series, options, said) -> None:
     ("options", "message"),
     [
         (("--size", "4"), "a kernel of 4 pixels has no centre"),
-        (("--sigma", "wide"), "'wide' is not a length; write a number, or one with px, A, nm or um"),
+        (("--size", "3.4px"), "--size is 3.4 pixels; give a whole and odd number of them"),
+        (("--size", "8A"), "--size is 3.2 pixels"),
+        (("--sigma", "9"), "--sigma is for --method gaussian, not for median"),
+        (("--low", "40px"), "--low is for --method bandpass, not for median"),
+        (("--method", "tv", "--size", "3"), "--size is for --method median or median-sobel or despike"),
+        (("--method", "sobel", "--weight", "3"), "--weight is for --method tv or nlm, not for sobel"),
+        (("--method", "median", "--threshold", "3"), "--threshold is for --method despike"),
+        (("--method", "tv", "--weight", "0"), "--weight"),
+        (
+            ("--method", "gaussian", "--sigma", "wide"),
+            "'wide' is not a length; write a number, or one with px, A, nm or um",
+        ),
         (("--method", "gaussian", "--sigma", "0"), "must be a positive number"),
         (("--method", "bandpass"), "a band-pass needs"),
         (("--method", "bandpass", "--low", "3", "--high", "9"), "swap the two"),
@@ -113,3 +140,21 @@ def test_lengths_need_pixels_of_known_size(tmp_path) -> None:
     line = failure("filter", "--method", "gaussian", "--sigma", "1nm", *files, status=2)
     assert "the pixel size of the input is not known; give lengths in px" in line
     etcli("filter", "--method", "gaussian", "--sigma", "2", *files)
+
+
+def test_a_volume_beyond_the_memory_allowed_is_refused(tmp_path) -> None:
+    data = images(8, 32, 32)
+    write_series(tmp_path / "a.mrc", data, range(8))
+    files = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    line = failure("filter", "--dims", 3, "--memory", "63K", *files, status=2)
+    assert f"{files[0]}: the work takes 1M of memory, but only 0M are allowed; give a larger --memory" in line
+    assert not files[1].exists()
+    etcli("filter", "--dims", 3, "--memory", "64K", *files)  # the volume and its result
+    etcli("filter", "--memory", "1K", *files)  # image by image
+    failure("filter", "--dims", 3, "--method", "sobel", "--memory", "127K", *files, status=2)
+    etcli("filter", "--dims", 3, "--method", "sobel", "--memory", "128K", *files)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(series, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("etcli.core.filters.apply_filter", None)
+    failure("filter", "--dims", 3, series, tmp_path / "absent" / "b.mrc")

@@ -152,3 +152,8 @@ def test_a_wrong_count_of_angles_names_both(series, tmp_path) -> None:
 
 def test_json_and_field_exclude_each_other(series) -> None:
     assert "not both" in failure("info", "--json", "--field", "size", series, status=2)
+
+
+@pytest.mark.parametrize("diameter", ["0", "0nm", "-5px"])
+def test_a_specimen_has_a_diameter(series, diameter) -> None:
+    assert "give a positive length" in failure("info", "--diameter", diameter, series, status=2)

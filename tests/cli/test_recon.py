@@ -1,5 +1,6 @@
 """``etcli recon`` on series of which everything is known."""
 
+import errno
 import json
 import re
 import warnings
@@ -11,6 +12,14 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from etcli.core.geometry import SlabGeometry
+from etcli.core.projectors.slab import SlabProjector, from_slab, slab_width, to_slab
+from etcli.core.solvers.filtered_backprojection import (
+    Window,
+    filtered_backprojection,
+    hamming_like,
+    sirt_like,
+)
 from tests.blobs import Point, blob_near, blob_views
 from tests.files import etcli, failure
 
@@ -148,6 +157,26 @@ def test_back_projection_is_the_first_step_of_sirt(blobs: Path) -> None:
     np.testing.assert_allclose(volume, expected, atol=2e-5 * expected.max())
 
 
+@pytest.mark.parametrize(
+    ("name", "window"),
+    [
+        ("hann", "hann"),
+        ("sirt-like:5", sirt_like(5)),
+        ("sirt-like:40", sirt_like(40)),
+        ("hamming-like:0.2", hamming_like(0.2)),
+    ],
+)
+def test_filters_of_back_projection_by_name(blobs: Path, name: str, window: str | Window) -> None:
+    volume = recon(blobs, "--method", "fbp", "--filter", name)
+    geometry = SlabGeometry(TILTS, n_detector=40, thickness=40, width=40)
+    projector = SlabProjector(geometry, n_slices=slab_width(33))
+    expected = filtered_backprojection(projector, to_slab(mrcfile.read(blobs)), window=window)
+    np.testing.assert_allclose(volume, from_slab(expected, 33), atol=1e-5)
+    assert nrmse(recon(blobs, "--method", "fbp"), volume) > 0.01
+    with mrcfile.open(blobs.with_name("rec.mrc")) as mrc:
+        assert mrc.get_labels()[-1].strip().endswith("FBP ram-lak, 31 views")
+
+
 def test_relaxation_scales_the_step(blobs: Path) -> None:
     whole, half = (recon(blobs, "--iterations", 1, "--relaxation", w) for w in (1, 0.5))
     np.testing.assert_allclose(half, whole / 2, atol=1e-7)
@@ -163,7 +192,8 @@ def test_imod_has_sections_along_y_and_z_downwards(blobs: Path) -> None:
 def test_slices_are_those_of_the_whole_volume(blobs: Path) -> None:
     whole = recon(blobs)
     np.testing.assert_array_equal(recon(blobs, "--slices", "5-20"), whole[:, 4:20])
-    np.testing.assert_array_equal(recon(blobs, "--slices", "2,9-11,33"), whole[:, [1, 8, 9, 10, 32]])
+    np.testing.assert_array_equal(recon(blobs, "--slices", "9,10-11,12"), whole[:, 8:12])
+    np.testing.assert_array_equal(recon(blobs, "--slices", "33"), whole[:, 32:])
 
 
 def test_views_are_chosen_with_their_angles(blobs: Path, tmp_path: Path) -> None:
@@ -230,6 +260,32 @@ def test_a_rim_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     assert json.loads(run.out)["background"] is None
 
 
+def test_views_too_small_for_a_rim_are_left_alone(tmp_path: Path) -> None:
+    one_row = write_aligned(tmp_path / "row.mrc", blob_views(POINTS, TILTS, (33, 40))[:, 16:17])
+    run = etcli("recon", "-v", "--json", "--iterations", 1, one_row, tmp_path / "rec.mrc")
+    assert "no background is taken off: the views are too small for a rim" in run.err
+    assert json.loads(run.out)["background"] is None
+
+
+def test_a_background_of_nothing_is_not_told(blobs: Path, tmp_path: Path) -> None:
+    run = etcli("recon", "--json", "--iterations", 1, blobs, tmp_path / "rec.mrc")
+    assert json.loads(run.out)["background"] == 0 and "background" not in run.err
+    with mrcfile.open(tmp_path / "rec.mrc") as mrc:
+        assert "background" not in mrc.get_labels()[-1]
+
+
+def test_numbers_that_cannot_be_printed_leave_no_output(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(console: object, values: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr("etcli.cli.console.Console.data", full)
+    before = sorted(tmp_path.iterdir())
+    etcli("recon", "-q", "--json", "--method", "bp", blobs, tmp_path / "rec.mrc", status=1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_bright_field_is_a_logarithm(blobs: Path, tmp_path: Path) -> None:
     views = mrcfile.read(blobs) / 4
     bright = 5000 * np.exp(-views)
@@ -282,6 +338,10 @@ def test_the_header_tells_the_truth(tmp_path: Path) -> None:
             [volume.min(), volume.max(), volume.mean(dtype=float), volume.std(dtype=float)],
             rtol=1e-4,
         )
+    # the middle of the volume is on the axis, 3 pixels to the right
+    recon(source, "--slices", "11-30", "--thickness", "24px", "--width", "50px", "--axis-offset", "3px")
+    with mrcfile.open(source.with_name("rec.mrc")) as mrc:
+        np.testing.assert_allclose(mrc.header.origin.item(), (100 - 2 * PIXEL_A, 225, 8 * PIXEL_A))
     recon(source, "--slices", "11-30", "--thickness", "24px", "--width", "50px", "--orient", "imod")
     with mrcfile.open(source.with_name("rec.mrc")) as mrc:
         np.testing.assert_allclose(mrc.header.origin.item(), (100 - 12.5, 8 * PIXEL_A, 200 + 25))
@@ -377,13 +437,18 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
         (("--method", "bp", "--nonnegative"), "--nonnegative is for --method sirt, not for bp"),
         (("--method", "fbp", "--error-curve", "c.csv"), "--error-curve is for --method sirt"),
         (("--filter", "hann"), "--filter is for --method fbp, not for sirt"),
+        (("--method", "fbp", "--filter", "ramp"), "--filter 'ramp' is not one of ram-lak, "),
+        (("--method", "fbp", "--filter", "sirt-like"), "--filter 'sirt-like' is not one of"),
+        (("--method", "fbp", "--filter", "sirt-like:0"), "at least one iteration"),
+        (("--method", "fbp", "--filter", "hamming-like:0.6"), "positive cutoff and falloff"),
         (("--method", "magic"), "'magic' is not one of"),
         (("--iterations", 0), "--iterations"),
         (("--relaxation", 2), "--relaxation"),
         (("--slices", "0"), "counted from 1"),
         (("--slices", "34"), "slice 34 asked for, but there are 33"),
-        (("--slices", "9-5"), "--slices must rise"),
-        (("--slices", "5,5"), "--slices must rise"),
+        (("--slices", "9-5"), "--slices must follow one another; name the first and the last"),
+        (("--slices", "5,5"), "--slices must follow one another"),
+        (("--slices", "1,11,21"), "--slices must follow one another"),
         (("--views", "1-32"), "view 32 asked for, but there are 31"),
         (("--thickness", "0.4px"), "less than a pixel"),
         (("--width", "1A"), "less than a pixel"),

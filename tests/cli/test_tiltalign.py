@@ -202,3 +202,16 @@ def test_angles_are_written(turned: Path, tmp_path: Path) -> None:
     tlt = tmp_path / "a.tlt"
     etcli("tiltalign", "--angle", 0, "--write-tlt", tlt, turned, tmp_path / "out.mrc")
     np.testing.assert_allclose(np.loadtxt(tlt), np.arange(-70, 71, 5))
+
+
+@pytest.mark.parametrize("option", ["--write-xf", "--write-tlt", "--plot"])
+def test_nothing_written_beside_takes_the_place_of_an_input(
+    turned: Path, tmp_path: Path, option: str
+) -> None:
+    pre = tmp_path / "pre.png"  # a name that every option takes
+    np.savetxt(pre, np.tile([1, 0, 0, 1, 0, 0], (29, 1)), fmt="%.3f")
+    before = pre.read_bytes()
+    arguments = ("tiltalign", "-q", "--angle", 1, "--prexf", pre, option, pre, turned, tmp_path / "out.mrc")
+    assert "pre.png: is an input" in failure(*arguments, status=2)
+    assert pre.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pre.png"]

@@ -1,5 +1,7 @@
 """Alignment of a real series: a layered needle as collected, with drift up to 40 pixels."""
 
+from itertools import pairwise
+
 import mrcfile
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def registered(raw, found):
 
 
 def neighbour_correlation(views):
-    return np.array([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(views, views[1:], strict=False)])
+    return np.array([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairwise(views)])
 
 
 def motion_of_rows(views, tilt_deg):

@@ -7,6 +7,7 @@ from etcli.core.errors import DataError
 from etcli.core.registration.center_of_mass import (
     SMOOTH_PX,
     RowMoments,
+    axis_along_itself,
     consistency,
     fit_motion,
     profile_centers,
@@ -131,3 +132,27 @@ def test_consistency_forgives_what_registration_leaves():
     )
     assert exact.cost < jittered.cost < tilted.cost - 5
     np.testing.assert_allclose(jittered.offset_px, 0, atol=0.1)
+
+
+def test_the_axis_is_found_along_itself():
+    """Three particles above one another, about an axis 2.5 px off; one view does not show the topmost."""
+    place = np.array([[12.0, -20, 5], [-8, 0, -14], [3, 20, 9]])
+    particles = Particles(place, np.full(3, 2.0), np.ones(3))
+    views = particle_views(particles, TILT, SHAPE, offset_px=2.5) + 7
+    views[4, 42:] = 7
+    y_px, axis_px = axis_along_itself(views, TILT, background=7.0)
+    np.testing.assert_allclose(axis_px, 2.5, atol=0.01)
+    heights = np.array([-20, 0])
+    assert (np.abs(y_px[:, None] - heights).min(axis=1) < 6).all()
+    assert (np.abs(y_px - heights[:, None]).min(axis=1) <= 0.5).all()  # the middle is between two rows
+
+
+@pytest.mark.parametrize("tilt", [[0], [-40, 0, 40], [-40, 0, 0, 40, 40]])
+def test_few_tilt_angles_do_not_tell_the_axis(tilt):
+    for found in axis_along_itself(np.ones((len(tilt), 4, 4)), tilt, background=0.0):
+        assert found.shape == (0,)
+
+
+def test_an_empty_series_does_not_tell_the_axis():
+    for found in axis_along_itself(np.zeros((9, 4, 4)), np.arange(9), background=1.0):
+        assert found.shape == (0,)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from etcli.core.errors import UsageError
 from etcli.plotting.alignment import registration, tilt_axis
-from etcli.plotting.curves import error_curve, fsc_curve, histogram
+from etcli.plotting.curves import fsc_curve
 from etcli.plotting.movie import movie, rotating
 from etcli.plotting.slices import maximum_projection, montage, orthoslices, side_by_side, sinogram
 from etcli.plotting.style import contrast, save
@@ -194,21 +194,8 @@ def test_tilt_axis_draws_residuals_and_slices_the_right_way_up() -> None:
     assert figure.axes[0].get_title() == "X–Z at y = −9 px"
     np.testing.assert_allclose(figure.axes[4].lines[0].get_xydata(), [[-10, 0], [0, 0.5], [10, 0]])
     assert len(tilt_axis(y, y, y).axes) == 2
-
-
-def test_error_curves_are_logarithmic_when_that_helps() -> None:
-    steep = error_curve([1, 2, 3], [1.0, 0.1, 0.01], chosen=2)
-    assert steep.axes[0].get_yscale() == "log" and steep.axes[0].lines[1].get_xdata()[0] == 2
-    assert error_curve([1, 2], [1.0, 0.5]).axes[0].get_yscale() == "linear"
-    assert error_curve([1, 2], {"a": [1.0, 0.0], "b": [100.0, 1.0]}).axes[0].get_yscale() == "linear"
-
-
-def test_a_histogram_counts_every_finite_value_once() -> None:
-    values = np.array([[0.0, 0.1, 4.0], [np.nan, 4.0, 2.0]])
-    axes = histogram({"a": values, "b": [1.0]}, n_bins=8).axes[0]
-    first, second = (patch.get_data() for patch in axes.patches)
-    assert first.values.tolist() == [2, 0, 0, 0, 1, 0, 0, 2] and second.values.sum() == 1
-    np.testing.assert_array_equal(first.edges, np.linspace(0, 4, 9))
+    without = tilt_axis([], [], [], slices=slices, slice_rows=[-9, 0, 9], title="nothing seen")
+    assert len(without.axes) == 3 and without.get_suptitle() == "nothing seen"
 
 
 def test_fsc_names_the_period_at_which_it_falls() -> None:
@@ -236,7 +223,7 @@ def test_pictures_repeat_byte_by_byte_whatever_the_settings(form: str) -> None:
 
 
 def test_pictures_are_1600_pixels_wide_in_the_format_of_their_suffix(tmp_path: Path) -> None:
-    figure = error_curve([1, 2], [1.0, 2.0])
+    figure = fsc_curve([0.1, 0.2], {"a": [1.0, 0.0]})
     save(figure, tmp_path / "a.PNG")
     with Image.open(tmp_path / "a.PNG") as image:
         assert image.format == "PNG" and image.width == 1600

@@ -5,6 +5,7 @@ import pytest
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.correlation import correlate_views
+from etcli.core.registration.lines import Edges
 from etcli.core.registration.tilt_axis import alignment_matrix, com_axis, maximage_axis
 from etcli.core.registration.transforms import Transforms, resample
 from tests.series import particle_views, scattered
@@ -60,6 +61,12 @@ def test_com_after_registration():
     assert com_axis(views, TILT, background=0.0, transforms=transforms).angle_deg == pytest.approx(3, abs=0.1)
 
 
+def test_shifts_left_along_the_axis_do_not_turn_it():
+    moved = np.random.default_rng(0).normal(0, 0.3, (len(TILT), 2)) * (0, 1)
+    views = particle_views(SPECIMEN, TILT, SHAPE, axis_deg=3.0, moved_px=moved)
+    assert com_axis(views, TILT, background=0.0).angle_deg == pytest.approx(3, abs=0.02)
+
+
 def test_background_is_taken_off():
     views = particle_views(SPECIMEN, TILT, SHAPE, axis_deg=3.0, offset_px=5.0)
     stored = (views * 5000 - 31900).round().astype(np.int16)
@@ -74,6 +81,13 @@ def test_axis_near_a_known_angle(axis_deg):
     axis = com_axis(views, TILT, background=0.0, start_deg=round(axis_deg, -1))
     assert axis.angle_deg == pytest.approx(axis_deg, abs=0.01)
     assert axis.offset_px == pytest.approx(-4, abs=0.02)
+
+
+def test_sides_of_a_square_series_on_its_side():
+    views = particle_views(scattered(30, 1, (20, 46, 20)), TILT, (96, 96), axis_deg=90.0)
+    views[:, 40:56, :2] += 5  # at the end of the axis, not beside it
+    axis = com_axis(views, TILT, background=0.0, start_deg=90.0)
+    assert axis.angle_deg == pytest.approx(90, abs=0.2)
 
 
 def test_aligned_views_have_their_axis_upright_in_the_middle():
@@ -171,6 +185,36 @@ def test_maximage_after_registration():
     assert axis.angle_deg == pytest.approx(5, abs=0.5)
 
 
+@pytest.mark.parametrize("angle_deg", [0.0, 9.0, -14.0])
+def test_votes_are_for_dots_in_line(angle_deg):
+    rows, columns = np.mgrid[:120, :120] - 59.5
+    rad = np.deg2rad(angle_deg)
+    along = columns * np.cos(rad) + rows * np.sin(rad)
+    height = rows * np.cos(rad) - columns * np.sin(rad)
+    dots = np.exp(np.cos(2 * np.pi * height / 20) + np.cos(2 * np.pi * along / 13))
+    edges = Edges.of(dots.astype(np.float32))
+    angles = np.arange(-20.0, 21.0)
+    assert angles[np.argmax([edges.votes(np.deg2rad(angle)) for angle in angles])] == angle_deg
+
+
+def test_votes_favour_no_angle_where_nothing_is_in_line():
+    image = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    edges = Edges.of(image)
+    angles = np.arange(-10, 11.0)
+    votes = np.array([edges.votes(np.deg2rad(angle)) for angle in angles])
+    assert votes.max() < 0.01
+    assert votes[angles == 0] < 1.5 * np.median(votes)
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 9.0, -14.0])
+def test_direction_of_stripes(angle_deg):
+    rows, columns = np.mgrid[:120, :120] - 59.5
+    rad = np.deg2rad(angle_deg)
+    stripes = np.cos(2 * np.pi * (rows * np.cos(rad) - columns * np.sin(rad)) / 17)
+    found = Edges.of(stripes.astype(np.float32)).direction(np.deg2rad(angle_deg + 3))
+    assert np.rad2deg(found) == pytest.approx(angle_deg, abs=0.01)
+
+
 def test_unfit_requests():
     views = particle_views(SPECIMEN, TILT, SHAPE)
     for limit_deg in (0.0, 60.0):
@@ -178,3 +222,5 @@ def test_unfit_requests():
             com_axis(views, TILT, background=0.0, limit_deg=limit_deg)
     with pytest.raises(DataError, match="29 views but 28"):
         com_axis(views, TILT[1:], background=0.0)
+    with pytest.raises(DataError, match="4 tilt angles do not tell an axis"):
+        com_axis(views[:4], TILT[:4], background=0.0)

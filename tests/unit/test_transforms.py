@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import DataError
-from etcli.core.registration.transforms import Transforms, compose, resample, resample_stack, rim_mean
+from etcli.core.registration.transforms import (
+    Transforms,
+    compose,
+    lies_along_x,
+    resample,
+    resample_stack,
+    rim_mean,
+    rim_median,
+    turned_shape,
+)
 from etcli.io.transforms import read_xf, write_xf
 
 
@@ -24,6 +33,12 @@ def test_rotation_turns_the_axis_upright() -> None:
         axis_rad = np.deg2rad(axis_deg)
         axis = np.array([-np.sin(axis_rad), np.cos(axis_rad)])
         np.testing.assert_allclose(Transforms.rotation(axis_deg, 1).matrix[0] @ axis, [0, 1], atol=1e-15)
+
+
+@pytest.mark.parametrize("axis_deg", [46, 90, 134, -46, -90, 226, 270])
+def test_an_axis_nearer_to_x_swaps_height_and_width(axis_deg: float) -> None:
+    assert lies_along_x(axis_deg) and turned_shape((2, 3), axis_deg) == (3, 2)
+    assert not lies_along_x(axis_deg + 90) and turned_shape((2, 3), axis_deg + 90) == (2, 3)
 
 
 def test_compose_by_hand() -> None:
@@ -112,14 +127,14 @@ def test_linear_is_the_weighted_mean_of_neighbours() -> None:
     np.testing.assert_allclose(moved[:, 1:], 0.75 * image[:, 1:] + 0.25 * image[:, :-1], rtol=1e-5, atol=1e-6)
 
 
-def test_border_is_filled_with_the_mean_of_the_rim() -> None:
-    image = np.full((6, 8), 50, np.int16)
-    image[0], image[-1], image[:, 0], image[:, -1] = 10, 10, 10, 10
-    image[0, 0] = 34
-    assert rim_mean(image) == 11
-    moved = _resample(image, Transforms.shifts([[3, 0]]))
-    np.testing.assert_array_equal(moved[:, :3], 11)
-    np.testing.assert_array_equal(moved[:, 3:], image[:, :-3])
+def test_border_is_filled_with_the_level_around_the_specimen() -> None:
+    image = np.full((7, 6), 10.0, np.float32)
+    image[:, 2:4] = 99  # a specimen that crosses the view: 4 of 22 pixels of the rim
+    assert rim_median(image) == 10
+    assert rim_mean(image) == pytest.approx((18 * 10 + 4 * 99) / 22)
+    moved = resample(image, np.eye(2), (3, 0))
+    np.testing.assert_array_equal(moved[:, :3], 10)
+    np.testing.assert_array_equal(resample(image, np.eye(2), (3, 0), fill=-1)[:, :3], -1)
 
 
 @pytest.mark.parametrize(("shift", "n_filled"), [(0.4, 0), (0.6, 1), (1.4, 1), (1.6, 2)])

@@ -95,7 +95,8 @@ def correlate_views(
     coherence of the views at a spatial frequency, learnt from the series: half-way between plain
     correlation, which is robust, and Knapp and Carter's maximum likelihood, which is phase correlation
     where there is no noise. The peak is refined by a matrix-multiply Fourier transform of its
-    neighbourhood and a parabola.
+    neighbourhood and a parabola. All of it is done twice, first with views binned to 512 px, then with
+    views moved to where they belong and binned to 1024 px.
 
     References
     ----------

@@ -10,11 +10,12 @@ from etcli.core.geometry import centre
 
 Float = NDArray[np.float64]
 
-SMOOTH_PX = 1.0
+SMOOTH_PX = 1.2
 SHORTEST_PX = 8
 LINES_PER_PX = 4
 ALIKE_DEG = 3.0
 ROUNDS = 20
+TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Edges:
     x, y : ndarray of shape (n,), float64
         Places from the centre in pixels, within a round field, so that all directions have the same chance.
     along_x, along_y : ndarray of shape (n,), float64
-        Change along x and y by Sobel's operator.
+        Change along x and y, a pixel, of the image smoothed by a Gaussian of 1.2 px: unlike Sobel's operator
+        it favours no direction.
     """
 
     x: Float
@@ -37,15 +39,17 @@ class Edges:
     @classmethod
     def of(cls, image: NDArray[np.float32]) -> "Edges":
         """Filter an image."""
-        smooth = ndimage.gaussian_filter(image.astype(np.float64), SMOOTH_PX)
-        along_y, along_x = (np.asarray(ndimage.sobel(smooth, axis=axis)) for axis in (0, 1))
+        along_y, along_x = (
+            np.asarray(ndimage.gaussian_filter(image.astype(np.float64), SMOOTH_PX, order=order))
+            for order in ((1, 0), (0, 1))
+        )
         ny, nx = image.shape
         y, x = np.meshgrid(np.arange(ny) - centre(ny), np.arange(nx) - centre(nx), indexing="ij")
         field = np.hypot(x, y) < min(ny, nx) / 2 - 2
         return cls(x[field], y[field], along_x[field], along_y[field])
 
     def votes(self, angle_rad: float) -> float:
-        """Return the sum of squared votes in a Hough transform for all lines of one direction.
+        """Return how unevenly a Hough transform spreads over the lines of one direction.
 
         Parameters
         ----------
@@ -55,7 +59,8 @@ class Edges:
         Returns
         -------
         float
-            A pixel votes by how much more the image changes across the direction than along it.
+            Variance of the votes between lines, relative to the mean squared change: near 0 where nothing is
+            in line. A pixel votes by how much more the image changes across the direction than along it.
         """
         cos, sin = np.cos(angle_rad), np.sin(angle_rad)
         across, along = cos * self.along_y - sin * self.along_x, sin * self.along_y + cos * self.along_x
@@ -67,7 +72,9 @@ class Edges:
             ndimage.gaussian_filter1d(np.bincount(line, each), float(LINES_PER_PX)) * LINES_PER_PX
             for each in (edge, np.ones(len(line)))
         )
-        return float(np.sum(total**2 / np.maximum(length, SHORTEST_PX)))
+        uneven = total - edge.mean() * length
+        power = np.sum(self.along_x**2 + self.along_y**2)
+        return float(np.sum(uneven**2 / np.maximum(length, SHORTEST_PX)) / LINES_PER_PX / max(power, TINY))
 
     def direction(self, start_rad: float) -> float:
         """Return the mean direction of the edges that run about in a given direction.

@@ -165,7 +165,7 @@ def resample(
     method : {"cubic", "linear"}
         Cubic spline or linear interpolation.
     fill : float, optional
-        Value where the view has nothing; the mean of the view's outermost pixels when not given, because
+        Value where the view has nothing; the median of the view's outermost pixels when not given, because
         an edge to zero would move with the shift and mislead whatever follows.
 
     Returns
@@ -191,7 +191,7 @@ def resample(
 
     view = np.asarray(image, np.float32)
     moved = _interpolate(view, inverse, offset, tuple(size_out), _SPLINE_ORDER[method])
-    _fill_outside(moved, inverse, offset, size_in, rim_mean(view) if fill is None else fill)
+    _fill_outside(moved, inverse, offset, size_in, rim_median(view) if fill is None else fill)
     return moved
 
 
@@ -249,10 +249,19 @@ def _resample_one(
     return resample(*item, **how)
 
 
+def rim_median(image: NDArray[Any]) -> float:
+    """Return the median of the outermost pixels: the surroundings, even where a specimen crosses them."""
+    return float(np.median(_rim(image)))
+
+
 def rim_mean(image: NDArray[Any]) -> float:
     """Return the mean of the outermost pixels of an image."""
-    rim = [image[0], image[-1], image[1:-1, 0], image[1:-1, -1]]
-    return float(np.mean(np.concatenate(rim), dtype=np.float64))
+    return float(np.mean(_rim(image), dtype=np.float64))
+
+
+def _rim(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the outermost pixels of an image."""
+    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
 
 
 def _apply(matrix: NDArray[np.float64], shift_px: NDArray[np.float64]) -> NDArray[np.float64]:
