@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 UPRIGHT_DEG = 2.0
+FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 # the methods that look at an option
 BELONGS_TO = {
     "iterations": ("sirt",),
@@ -281,6 +282,10 @@ def _pixels(length: Length | None, pixel_A: float | None, default: int, name: st
     n = round(length.px(pixel_A))
     if n < 1:
         raise click.UsageError(f"{name} {length.value:g}{length.unit} is less than a pixel; give more")
+    if length.unit == "A" and n < FEWEST_PX:
+        raise click.UsageError(
+            f"{name} {length.value:g} Å is only {n} px; a bare number is Å, so write 80px or 80nm"
+        )
     return n
 
 

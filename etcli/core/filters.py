@@ -91,7 +91,7 @@ def median(image: NDArray[Any], *, size: int = 3) -> Image:
     -------
     ndarray of the image's shape, float32
     """
-    _require_odd(size)
+    _require_odd(size, image)
     return np.asarray(ndimage.median_filter(_prepared(image), size))
 
 
@@ -351,7 +351,7 @@ def despike(image: NDArray[Any], *, size: int = 3, threshold: float = 8.0) -> Im
     and that of the pixels in the ``size + 2`` wide surroundings (distance of the quartiles / 1.349).
     The latter keeps edges, atoms and the noise of bright regions from passing for hits.
     """
-    _require_odd(size)
+    _require_odd(size, image)
     _require_positive("the threshold of despike", threshold)
     image = _prepared(image)
     smooth = ndimage.median_filter(image, size)
@@ -404,9 +404,11 @@ def _strength(image: Image, weight: float | None, of_noise: float = 1.0) -> floa
     return weight
 
 
-def _require_odd(size: int) -> None:
+def _require_odd(size: int, image: NDArray[Any]) -> None:
     if size < 1 or size % 2 == 0:
         raise UsageError(f"a kernel of {size} pixels has no centre; use an odd size such as 3")
+    if size == 1 or size > max(image.shape):
+        raise UsageError(f"a kernel of {size} of {max(image.shape)} pixels is no neighbourhood; use 3 or 5")
 
 
 def _require_positive(what: str, value: float) -> None:

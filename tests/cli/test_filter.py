@@ -158,3 +158,10 @@ def test_a_volume_beyond_the_memory_allowed_is_refused(tmp_path) -> None:
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(series, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("etcli.core.filters.apply_filter", None)
     failure("filter", "--dims", 3, series, tmp_path / "absent" / "b.mrc")
+
+
+@pytest.mark.parametrize("size", [1, 13])
+def test_a_kernel_must_have_neighbours_within_the_image(tmp_path, size) -> None:
+    write_series(tmp_path / "a.mrc")
+    message = failure("filter", "--size", size, tmp_path / "a.mrc", tmp_path / "b.mrc", status=2)
+    assert "no neighbourhood" in message

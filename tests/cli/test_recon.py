@@ -493,3 +493,8 @@ def test_not_a_number_stops_the_work_and_leaves_nothing(blobs: Path, tmp_path: P
     line = failure("recon", "-q", "--background", "none", source, tmp_path / "v.mrc", status=1)
     assert "NaN" in line and "nan.mrc" in line
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".", "v"))]
+
+
+def test_a_thickness_of_a_pixel_or_two_is_another_unit_forgotten(blobs: Path, tmp_path: Path) -> None:
+    message = failure("recon", "--thickness", 9, blobs, tmp_path / "out.mrc", status=2)
+    assert "write 80px or 80nm" in message
