@@ -47,7 +47,17 @@ def main() -> NoReturn:
             raise
         settings.console.error(_in_one_line(error))
         status = WRONG_USAGE if isinstance(error, UsageError | click.UsageError) else FAILED
+        _forget_stdout()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from failing once more on what could not be printed."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

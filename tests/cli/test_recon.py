@@ -496,5 +496,5 @@ def test_not_a_number_stops_the_work_and_leaves_nothing(blobs: Path, tmp_path: P
 
 
 def test_a_thickness_of_a_pixel_or_two_is_another_unit_forgotten(blobs: Path, tmp_path: Path) -> None:
-    message = failure("recon", "--thickness", 9, blobs, tmp_path / "out.mrc", status=2)
+    message = failure("recon", "--thickness", 5, blobs, tmp_path / "out.mrc", status=2)
     assert "write 80px or 80nm" in message
