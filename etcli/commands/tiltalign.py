@@ -172,7 +172,6 @@ def _picture(path: Path, tilt_deg: Any, level: float, pixel_A: float | None, tit
     return tilt_axis(
         y_px,
         axis_px,
-        np.zeros(len(y_px)),
         slices=slices,
         slice_rows=rows - centre(ny),
         pixel_A=pixel_A,

@@ -71,14 +71,13 @@ def registration(
 def tilt_axis(
     y_px: ArrayLike,
     axis_px: ArrayLike,
-    fitted_px: ArrayLike,
     *,
     slices: NDArray[Any] | None = None,
     slice_rows: ArrayLike = (),
     pixel_A: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw where the tilt axis was found along itself, if anywhere, and slices to judge it by.
+    """Draw where the tilt axis of an aligned series lies along itself, if seen, and slices to judge it by.
 
     Parameters
     ----------
@@ -86,8 +85,6 @@ def tilt_axis(
         Rows at which the axis was measured, in pixels from the centre.
     axis_px : array_like of shape (n,)
         Where it was found, in pixels from the centre, to +x.
-    fitted_px : array_like of shape (n,)
-        The line through these places.
     slices : ndarray of shape (n_slices, nz, nx), optional
         Quick X–Z reconstructions: arcs and doubled edges in them tell of a wrong axis.
     slice_rows : array_like of shape (n_slices,)
@@ -100,12 +97,12 @@ def tilt_axis(
     Returns
     -------
     matplotlib.figure.Figure
-        Slices above; below, the axis and its residuals along y, where it was measured.
+        Slices above; below, the axis along y, where it was measured: on the line at 0 when all is well.
     """
-    y, found, fitted = (np.asarray(values, np.float64) for values in (y_px, axis_px, fitted_px))
+    y, found = (np.asarray(values, np.float64) for values in (y_px, axis_px))
     heights_in = [2.6] if y.size or slices is None else []
     if slices is not None:
-        heights_in.insert(0, min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.5)
+        heights_in.insert(0, min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.9)
     figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
     grid = figure.add_gridspec(len(heights_in), 1, height_ratios=heights_in)
     if slices is not None:
@@ -114,18 +111,14 @@ def tilt_axis(
     if not y.size:
         figure.suptitle(title)
         return figure
-    place, residual = grid[-1].subgridspec(1, 2).subplots(squeeze=False)[0]
-    place.plot(y, found, "o", color=BLUE, label="found")
-    place.plot(y, fitted, "-", color=ORANGE, label="line")
-    place.set(xlabel="y (px)", ylabel="tilt axis, x (px)")
-    place.legend()
-    residual.plot(y, found - fitted, "o", color=BLUE)
-    residual.axhline(0, color=ORANGE)
-    rms = float(np.sqrt(np.mean((found - fitted) ** 2)))
-    residual.set(xlabel="y (px)", ylabel="residual (px)", title=f"rms {rms:.3g} px")
-    for axes in (place, residual):
-        axes.grid()
-    place.set_title(title)
+    axes = figure.add_subplot(grid[-1])
+    axes.plot(y, found, "o", color=BLUE)
+    axes.axhline(0, color=ORANGE)
+    axes.set(xlabel="y (px)", ylabel="axis after alignment (px)")
+    axes.set_title(
+        f"{title}; remaining, row by row: {np.sqrt(np.mean(found**2)):.2g} px rms".removeprefix("; ")
+    )
+    axes.grid()
     return figure
 
 

@@ -188,13 +188,14 @@ def test_tilt_axis_draws_residuals_and_slices_the_right_way_up() -> None:
     slices = np.zeros((3, 30, 40), np.float32)
     slices[1, 3:8, 30:35] = 1
     y = np.array([-10.0, 0.0, 10.0])
-    figure = tilt_axis(y, [1.0, 2.5, 3.0], [1.0, 2.0, 3.0], slices=slices, slice_rows=[-9, 0, 9])
+    figure = tilt_axis(y, [0.0, 0.5, -1.0], slices=slices, slice_rows=[-9, 0, 9])
     across, upwards = drawn_white(figure, figure.axes[1])
     assert (across.mean(), upwards.mean()) == pytest.approx((32 - 19.5, 5 - 14.5), abs=0.3)
     assert figure.axes[0].get_title() == "X–Z at y = −9 px"
-    np.testing.assert_allclose(figure.axes[4].lines[0].get_xydata(), [[-10, 0], [0, 0.5], [10, 0]])
-    assert len(tilt_axis(y, y, y).axes) == 2
-    without = tilt_axis([], [], [], slices=slices, slice_rows=[-9, 0, 9], title="nothing seen")
+    np.testing.assert_allclose(figure.axes[3].lines[0].get_xydata(), [[-10, 0], [0, 0.5], [10, -1]])
+    assert "0.65 px rms" in figure.axes[3].get_title()
+    assert len(tilt_axis(y, y).axes) == 1
+    without = tilt_axis([], [], slices=slices, slice_rows=[-9, 0, 9], title="nothing seen")
     assert len(without.axes) == 3 and without.get_suptitle() == "nothing seen"
 
 
