@@ -229,6 +229,15 @@ background_option = click.option(
 )
 
 
+axis_option = click.option(
+    "--axis",
+    "rough_axis_deg",
+    type=float,
+    metavar="DEGREES",
+    help="Rough angle from +y to the tilt axis, counter-clockwise, where the file is silent or wrong.",
+)
+
+
 def series_options(function: Decorated) -> Decorated:
     """Add the options of all commands that work on a tilt series as a whole."""
     for option in (mode_option, plot_option, json_option, tilts_option, background_option):

@@ -9,6 +9,7 @@ from etcli.cli.background import background_level
 from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import (
     Settings,
+    axis_option,
     input_argument,
     output_argument,
     pass_settings,
@@ -55,6 +56,7 @@ MISFIT_PX = 1.0
 )
 @click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
 @click.option("--write-xf", metavar="FILE", help="Write the shifts in IMOD's form.")
+@axis_option
 @series_options
 @pass_settings
 def command(
@@ -65,6 +67,7 @@ def command(
     reference: int | None,
     max_shift: Length | None,
     region: Region | None,
+    rough_axis_deg: float | None,
     background: float | str,
     write_xf: str | None,
     tilts: str | None,
@@ -74,9 +77,9 @@ def command(
 ) -> None:
     """Shift the views of a tilt series onto each other; shifts only.
 
-    Where the mdoc says that the tilt axis is not vertical, views are turned for the comparison alone.
-    Views that cannot be trusted are named. The shifts are applied by one cubic spline interpolation; to
-    interpolate only once in all, hand them to tiltalign with --prexf.
+    Where the file or --axis says that the tilt axis is not vertical, views are turned for the comparison
+    alone. Views that cannot be trusted are named. The shifts are applied by one cubic spline
+    interpolation; to interpolate only once in all, hand them to tiltalign with --prexf.
     """
     from etcli.core.registration.transforms import Transforms, resample_stack
     from etcli.io.save import Step, series_writer
@@ -84,6 +87,8 @@ def command(
 
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts)
+    if rough_axis_deg is not None:
+        stack = stack.with_axis(rough_axis_deg)
     check_series(settings, output, stack, sides=(write_xf, plot))
     level = background_level(settings, stack, background)
     found = _found(settings, stack, reference, max_shift, region, level)

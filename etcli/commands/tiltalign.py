@@ -11,6 +11,7 @@ from etcli.cli.background import background_level
 from etcli.cli.inputs import naming, open_input, open_transforms
 from etcli.cli.options import (
     Settings,
+    axis_option,
     input_argument,
     output_argument,
     pass_settings,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @click.option("--prexf", metavar="FILE", help="Transforms to apply before, such as those of register.")
 @click.option("--write-xf", metavar="FILE", help="Write all that was applied, in IMOD's form.")
 @click.option("--write-tlt", metavar="FILE", help="Write the tilt angles, one a line.")
+@axis_option
 @series_options
 @pass_settings
 def command(
@@ -71,6 +73,7 @@ def command(
     prexf: str | None,
     write_xf: str | None,
     write_tlt: str | None,
+    rough_axis_deg: float | None,
     background: float | str,
     tilts: str | None,
     as_json: bool,
@@ -79,9 +82,9 @@ def command(
 ) -> None:
     """Find the tilt axis of a registered series and turn it vertical and central.
 
-    The search starts from the angle in the mdoc. With --prexf, INPUT is the raw series: both alignments
-    are applied at once, so that the views are interpolated only once. Where the axis lies along x in
-    INPUT, OUTPUT is turned by a quarter.
+    The search starts from the angle in the file, or from --axis. With --prexf, INPUT is the raw series:
+    both alignments are applied at once, so that the views are interpolated only once. Where the axis
+    lies along x in INPUT, OUTPUT is turned by a quarter.
     """
     import numpy as np
 
@@ -93,6 +96,8 @@ def command(
 
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts)
+    if rough_axis_deg is not None:
+        stack = stack.with_axis(rough_axis_deg)
     n, tilt_deg = len(stack), stack.tilt_deg
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
     before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)

@@ -107,6 +107,10 @@ class Stack:
             tilts=replace(self.tilts, tilt_deg=self.tilts.tilt_deg[chosen]) if self.tilts else None,
         )
 
+    def with_axis(self, axis_deg: float) -> "Stack":
+        """Return the stack with another angle from +y to its tilt axis."""
+        return replace(self, axis_deg=axis_deg, mdoc=self.mdoc.with_axis(axis_deg) if self.mdoc else None)
+
     def _checked(self, values: NDArray[Any], where: str) -> NDArray[np.float32]:
         if values.dtype.kind == "c":
             raise DataError(

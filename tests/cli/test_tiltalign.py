@@ -215,3 +215,18 @@ def test_nothing_written_beside_takes_the_place_of_an_input(
     assert "pre.png: is an input" in failure(*arguments, status=2)
     assert pre.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["pre.png"]
+
+
+def test_a_file_that_is_silent_is_told_where_the_axis_lies(
+    turned: Path, straight: np.ndarray, tmp_path: Path
+) -> None:
+    lying = tmp_path / "lying.mrc"
+    with mrcfile.new(lying, np.ascontiguousarray(np.rot90(mrcfile.read(turned), 1, (2, 1)))) as mrc:
+        mrc.set_image_stack()
+    np.savetxt(tmp_path / "lying.rawtlt", np.arange(-70, 71, 5))
+    xf, output = tmp_path / "r.xf", tmp_path / "out.mrc"
+    etcli("register", "--axis", 88, "--write-xf", xf, lying, tmp_path / "pre.mrc")
+    assert read_mdoc(tmp_path / "pre.mrc.mdoc").tilt_axis.deg == 88
+    run = etcli("tiltalign", "--json", "--axis", 88, "--prexf", xf, lying, output)
+    assert json.loads(run.out)["angle_deg"] == pytest.approx(90 + AXIS_DEG, abs=0.3)
+    assert distance(output, straight) < 0.1
