@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etcli.core.geometry import SlabGeometry
-    from etcli.core.slabs import Method
+    from etcli.core.slabs import Method, Plan
     from etcli.core.solvers.filtered_backprojection import Window
     from etcli.io.stack import Stack
+    from etcli.plotting.slices import MiddleSlices
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 UPRIGHT_DEG = 2.0
@@ -149,8 +150,6 @@ def command(
     import numpy as np
 
     from etcli.core.errors import UsageError
-    from etcli.core.geometry import SlabGeometry
-    from etcli.core.jit import kernels_cached
     from etcli.core.projectors.slab import WIDTHS, SlabProjector
     from etcli.core.slabs import plan_reconstruction, reconstruct
     from etcli.core.solvers.backprojection import inverse_sums
@@ -163,31 +162,15 @@ def command(
     stack = open_input(settings, input, tilts=tilts)
     if views:
         stack = stack.select(checked_list(views, len(stack), "view"))
-    _, ny, nx = stack.shape
+    ny = stack.shape[1]
     rows = np.array(checked_list(slices, ny, "slice") if slices else range(ny))
     if (np.diff(rows) != 1).any():
         raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
-    geometry = SlabGeometry(
-        stack.tilt_deg,
-        n_detector=nx,
-        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
-        width=_pixels(width, stack.pixel_A, nx, "--width"),
-        axis_offset_px=axis_offset.px(stack.pixel_A),
-    )
-    if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
-        settings.console.warn(
-            f"{input}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
-            "use tiltalign first"
-        )
+    geometry = _geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
     solver = _method(method, iterations, relaxation, nonnegative, window)
     plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
-    settings.console.note(
-        f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
-        f"{plan.working_bytes >> 20} MiB"
-    )
-    if not kernels_cached():
-        settings.console.report("compiling the projector for this machine, once")
+    _announce(settings, plan)
     if method != "fbp":  # one geometry serves all slabs
         sums = inverse_sums(SlabProjector(geometry, n_slices=WIDTHS[0], kernel=kernel), one_slice=True)
         solver = replace(solver, solve=partial(solver.solve, sums=sums))
@@ -220,18 +203,9 @@ def command(
             curve = outputs.path(error_curve) if error_curve else None
             write_picture = announce_picture(outputs, plot) if plot else None
 
-            def write_rows(y0: int, block: Any) -> None:
-                if middle:
-                    middle.add(y0, block)
-                if orient == "zyx":
-                    writer.write_rows(y0, block)
-                else:
-                    for y, section in enumerate(block.swapaxes(0, 1), y0):
-                        writer.write_section(y, section[::-1])
-
             residuals = reconstruct(
                 read_rows,
-                write_rows,
+                partial(_write_rows, writer, orient, middle),
                 geometry,
                 solver,
                 plan=plan,
@@ -254,6 +228,50 @@ def command(
                     "residuals": residuals,
                 }
             )
+
+
+def _geometry(
+    settings: Settings, stack: "Stack", thickness: Length | None, width: Length | None, axis_offset: Length
+) -> "SlabGeometry":
+    """Return the geometry of the slices, and warn where the series is not ready for it."""
+    from etcli.core.geometry import SlabGeometry
+
+    if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
+        settings.console.warn(
+            f"{stack.name}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
+            "use tiltalign first"
+        )
+    nx = stack.shape[2]
+    return SlabGeometry(
+        stack.tilt_deg,
+        n_detector=nx,
+        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
+        width=_pixels(width, stack.pixel_A, nx, "--width"),
+        axis_offset_px=axis_offset.px(stack.pixel_A),
+    )
+
+
+def _announce(settings: Settings, plan: "Plan") -> None:
+    """Tell how the work is shared out, and of the compiler where it will take its time."""
+    from etcli.core.jit import kernels_cached
+
+    settings.console.note(
+        f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
+        f"{plan.working_bytes >> 20} MiB"
+    )
+    if not kernels_cached():
+        settings.console.report("compiling the projector for this machine, once")
+
+
+def _write_rows(writer: Any, orient: str, middle: "MiddleSlices | None", y0: int, block: Any) -> None:
+    """Write slices (z, rows, x) from row ``y0`` on in the order of axes asked for."""
+    if middle:
+        middle.add(y0, block)
+    if orient == "zyx":
+        writer.write_rows(y0, block)
+        return
+    for y, section in enumerate(block.swapaxes(0, 1), y0):
+        writer.write_section(y, section[::-1])
 
 
 def _checked_filter(name: str) -> str:
