@@ -21,6 +21,7 @@ def open_input(
     tilts: str | None = None,
     stream: bool = False,
     without: Collection[int] = (),
+    axis_deg: float | None = None,
 ) -> "Stack":
     """Open a stack, pass its warnings on, and tell where the tilt angles come from to those who ask."""
     from etcli.io.stack import open_stack
@@ -34,7 +35,7 @@ def open_input(
         settings.console.warn(f"{stack.misfit}; left aside")
     if stack.tilts is not None:
         settings.console.note(f"{name}: {len(stack)} views, tilt angles from {stack.tilts.source}")
-    return stack
+    return stack if axis_deg is None else stack.with_axis(axis_deg)
 
 
 def open_transforms(settings: Settings, name: str, stack: "Stack") -> "Transforms":

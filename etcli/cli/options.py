@@ -24,7 +24,6 @@ class Settings:
     """What holds for a command as a whole."""
 
     console: Console = field(default_factory=Console)
-    device: str = "auto"
     debug: bool = False
     clobber: bool = True
     inputs: list[str] = field(default_factory=list)
@@ -76,7 +75,6 @@ def _memory(settings: Settings, value: int | None) -> None:
 def _device(settings: Settings, value: str | None) -> None:
     if value == "gpu":
         raise click.UsageError("no GPU is used by this version; leave --device out, or give auto or cpu")
-    settings.device = value or settings.device
 
 
 def _debug(settings: Settings, value: bool) -> None:

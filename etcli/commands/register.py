@@ -18,6 +18,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
+from etcli.cli.resampling import write_resampled
 from etcli.cli.types import LENGTH_PX, REGION, Length, Region
 
 if TYPE_CHECKING:
@@ -81,14 +82,12 @@ def command(
     alone. Views that cannot be trusted are named. The shifts are applied by one cubic spline
     interpolation; to interpolate only once in all, hand them to tiltalign with --prexf.
     """
-    from etcli.core.registration.transforms import Transforms, resample_stack
+    from etcli.core.registration.transforms import Transforms
     from etcli.io.save import Step, series_writer
     from etcli.io.transforms import write_xf as write_transforms
 
     check_picture(plot)
-    stack = open_input(settings, input, tilts=tilts)
-    if rough_axis_deg is not None:
-        stack = stack.with_axis(rough_axis_deg)
+    stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
     check_series(settings, output, stack, sides=(write_xf, plot))
     level = background_level(settings, stack, background)
     found = _found(settings, stack, reference, max_shift, region, level)
@@ -97,10 +96,7 @@ def command(
     step = Step("register", f"pc, residual {found.residual_px:.2f} px")
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
-            views = (stack.view(k) for k in range(len(stack)))
-            moved = resample_stack(views, transforms, fill=level, threads=settings.threads)
-            for k, view in enumerate(settings.console.track(moved, len(stack), "shifting")):
-                writer.write_section(k, view)
+            write_resampled(settings, writer, stack, transforms, what="shifting", fill=level)
         if write_xf:
             write_transforms(outputs.path(write_xf), transforms)
         if plot:
@@ -147,7 +143,7 @@ def _found(
             stack.tilt_deg,
             reference=reference - 1 if reference else None,
             background=level,
-            max_shift_px=max_shift.px(stack.known_pixel_A) if max_shift else None,
+            max_shift_px=max_shift.px(stack.pixel_A) if max_shift else None,
             region=_turned(region, turn.matrix[0], (ny, nx), shape) if region else None,
             threads=settings.threads,
             progress=advance,

@@ -20,6 +20,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
+from etcli.cli.resampling import write_resampled
 from etcli.cli.types import LENGTH_PX, Length
 
 if TYPE_CHECKING:
@@ -89,15 +90,13 @@ def command(
     import numpy as np
 
     from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
-    from etcli.core.registration.transforms import Transforms, compose, resample_stack, turned_shape
+    from etcli.core.registration.transforms import Transforms, compose, turned_shape
     from etcli.io.save import Step, series_writer
     from etcli.io.tilts import write_tilts
     from etcli.io.transforms import write_xf as write_transforms
 
     check_picture(plot)
-    stack = open_input(settings, input, tilts=tilts)
-    if rough_axis_deg is not None:
-        stack = stack.with_axis(rough_axis_deg)
+    stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
     n, tilt_deg = len(stack), stack.tilt_deg
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
     before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)
@@ -109,7 +108,7 @@ def command(
         method = "given"
         axis = TiltAxis(
             known_axis_deg(settings, stack) if angle is None else angle,
-            offset.px(stack.known_pixel_A) if offset else 0.0,
+            offset.px(stack.pixel_A) if offset else 0.0,
             *(np.nan,) * 3,
         )
     placed = not np.isnan(axis.offset_px)  # some methods find the angle only
@@ -124,10 +123,7 @@ def command(
     step = Step("tiltalign", ", ".join(done))
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, shape=shape, axis_deg=0.0, mode=mode) as writer:
-            views = (stack.view(k) for k in range(n))
-            moved = resample_stack(views, transforms, shape=shape, fill=level, threads=settings.threads)
-            for k, view in enumerate(settings.console.track(moved, n, "turning")):
-                writer.write_section(k, view)
+            write_resampled(settings, writer, stack, transforms, what="turning", shape=shape, fill=level)
         if write_xf:
             write_transforms(outputs.path(write_xf), transforms)
         if write_tlt:

@@ -14,6 +14,7 @@ from etcli.cli.options import (
     pass_settings,
     subcommand,
 )
+from etcli.cli.resampling import write_resampled
 from etcli.cli.types import FILE, LENGTH_A, Length
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
     beyond a view is filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.core.errors import UsageError
-    from etcli.core.registration.transforms import resample_stack
     from etcli.io.save import Step, series_writer
 
     stack = open_input(settings, input, stream=True)
@@ -46,22 +46,18 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
         if stack.pixel_A is None:
             raise UsageError(f"{stack.name}: pixel size unknown, so --xf-pixel cannot be used")
         transforms = transforms.scaled(xf_pixel.angstrom(1.0) / stack.pixel_A)
-    views = (stack.view(k) for k in range(len(stack)))
-    moved = resample_stack(views, transforms, threads=settings.threads)
     with settings.outputs() as outputs:
         step = Step("xform", Path(xf).name)
         axis_deg = _turned_axis(stack, transforms)
         with series_writer(outputs, output, stack, step=step, axis_deg=axis_deg, mode=mode) as writer:
-            for k, view in enumerate(settings.console.track(moved, len(stack), "transforming")):
-                writer.write_section(k, view)
+            write_resampled(settings, writer, stack, transforms, what="transforming")
 
 
 def _turned_axis(stack: "Stack", transforms: "Transforms") -> float | None:
     """Return the angle of the tilt axis after the transforms, None where it is unknown or not turned."""
     import numpy as np
 
-    axis = stack.mdoc.tilt_axis if stack.mdoc else None
-    axis_deg = axis.deg if axis else stack.axis_deg
+    axis_deg = stack.tilt_axis_deg
     matrix = transforms.matrix.mean(axis=0)
     if axis_deg is None or np.allclose(matrix, np.eye(2), rtol=0, atol=1e-6):
         return None

@@ -74,7 +74,7 @@ def _statistics(stack: Stack) -> tuple[float, float, float]:
 def _resolution(stack: Stack, diameter_A: float | None) -> float | None:
     """Return Crowther's resolution where there are pixels of known size and several tilt angles."""
     steps = np.diff(np.unique(np.round(stack.tilts.tilt_deg, 2))) if stack.tilts else np.empty(0)
-    if not steps.size or not (diameter_A or stack.pixel_A):
+    diameter_A = diameter_A or (stack.shape[2] * stack.pixel_A if stack.pixel_A else None)
+    if not steps.size or not diameter_A:
         return None
-    diameter_A = diameter_A or stack.shape[2] * stack.known_pixel_A
     return float(f"{crowther_resolution_A(diameter_A, increment_deg=float(np.median(steps))):.4g}")

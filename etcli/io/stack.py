@@ -70,11 +70,6 @@ class Stack:
         axis = self.mdoc.tilt_axis if self.mdoc else None
         return axis.deg if axis else self.axis_deg
 
-    @property
-    def known_pixel_A(self) -> float:
-        """Pixel size in Å, 1 where nobody says."""
-        return self.pixel_A or 1.0
-
     def view(self, k: int) -> NDArray[np.float32]:
         """Return image ``k`` as float32, after a look for values that cannot be worked with."""
         at = k if self.order is None else self.order[k]

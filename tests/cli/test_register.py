@@ -199,3 +199,13 @@ def test_wrong_requests_are_refused(displaced: Path, tmp_path: Path) -> None:
     assert "region" in failure("register", "-q", "--region", "1-4,1-4", displaced, output, status=2)
     assert "picture" in failure("register", "--plot", "p.txt", displaced, output, status=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_length_needs_a_pixel_size(displaced: Path, tmp_path: Path) -> None:
+    nameless = tmp_path / "a.mrc"
+    with mrcfile.new(nameless, mrcfile.read(displaced)) as mrc:
+        mrc.set_image_stack()
+        mrc.voxel_size = 0
+    np.savetxt(tmp_path / "a.rawtlt", np.arange(-60, 61, 4))
+    arguments = ("register", "-q", "--max-shift", "4nm", nameless, tmp_path / "b.mrc")
+    assert "pixel size" in failure(*arguments, status=2)
