@@ -10,6 +10,7 @@ from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import (
     Settings,
     axis_option,
+    check_options,
     input_argument,
     output_argument,
     pass_settings,
@@ -19,16 +20,15 @@ from etcli.cli.options import (
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
 from etcli.cli.resampling import write_resampled
+from etcli.cli.residual import check_residual, residual_options
 from etcli.cli.types import LENGTH_PX, REGION, Length, Region
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from etcli.core.registration.shifts import Shifts
+    from etcli.core.registration.matching import Matched
     from etcli.io.stack import Stack
-
-MISFIT_PX = 1.0
 
 
 @subcommand(
@@ -38,25 +38,40 @@ MISFIT_PX = 1.0
     references=(
         "Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33, 156 (2008): sub-pixel peak of the correlation.",
         "Knapp & Carter, IEEE Trans. Acoust. Speech Signal Process. 24, 320 (1976): its weights.",
+        "Thévenaz, Ruttimann & Unser, IEEE Trans. Image Process. 7, 27 (1998): stackreg.",
+        "Scott et al., Nature 483, 444 (2012): com, the centre of mass.",
+        "Penczek, Grassucci & Frank, Ultramicroscopy 53, 251 (1994): match, projection matching.",
     ),
 )
 @input_argument
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["auto", "pc"]),
+    type=click.Choice(["auto", "pc", "stackreg", "com", "com-cl", "match"]),
     default="auto",
     show_default=True,
-    help="pc: correlation of views near each other in tilt. auto: pc.",
+    help="pc: correlation of views near each other in tilt. stackreg: least squares from view to view. "
+    "com: motion of the centre of mass. com-cl: the same across the axis, common lines along it. "
+    "match: reprojections of the reconstruction, from one of these. auto: match.",
 )
 @click.option(
     "--reference", type=click.IntRange(1), help="View that stays where it is.  [default: nearest 0°]"
 )
 @click.option(
-    "--max-shift", type=LENGTH_PX, help="Largest displacement between neighbours.  [default: half a view]"
+    "--max-shift",
+    type=LENGTH_PX,
+    help="Largest displacement between neighbours.  [default: half a view]",
 )
 @click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="match: most rounds at each of three scales.",
+)
 @click.option("--write-xf", metavar="FILE", help="Write the shifts in IMOD's form.")
+@residual_options
 @axis_option
 @series_options
 @pass_settings
@@ -68,8 +83,11 @@ def command(
     reference: int | None,
     max_shift: Length | None,
     region: Region | None,
+    iterations: int,
     rough_axis_deg: float | None,
     background: float | str,
+    strict: bool,
+    max_residual: Length,
     write_xf: str | None,
     tilts: str | None,
     as_json: bool,
@@ -79,21 +97,40 @@ def command(
     """Shift the views of a tilt series onto each other; shifts only.
 
     Where the file or --axis says that the tilt axis is not vertical, views are turned for the comparison
-    alone. Views that cannot be trusted are named. The shifts are applied by one cubic spline
-    interpolation; to interpolate only once in all, hand them to tiltalign with --prexf.
+    alone. Whatever the method, the result is compared with reprojections of a reconstruction: how far
+    the views are from what other views predict is the residual, and views that cannot be trusted are
+    named; -v lists all. The shifts are applied by one cubic spline interpolation; to interpolate only once
+    in all, hand them to tiltalign with --prexf.
     """
     from etcli.core.registration.transforms import Transforms
     from etcli.io.save import Step, series_writer
     from etcli.io.transforms import write_xf as write_transforms
 
+    check_options(
+        method,
+        {
+            "max_shift": ("auto", "pc", "stackreg", "match"),
+            "iterations": ("auto", "match"),
+        },
+    )
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
     check_series(settings, output, stack, sides=(write_xf, plot))
+    if reference is not None and reference > len(stack):
+        raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
     level = background_level(settings, stack, background)
-    found = _found(settings, stack, reference, max_shift, region, level)
-    _report(settings, found, stack.pixel_A)
-    transforms = Transforms.shifts(found.shift_px)
-    step = Step("register", f"pc, residual {found.residual_px:.2f} px")
+    how: dict[str, Any] = {
+        "reference": reference - 1 if reference else None,
+        "background": level,
+        "max_shift_px": max_shift.px(stack.pixel_A) if max_shift else None,
+        "iterations": iterations,
+    }
+    found = _found(settings, stack, "match" if method == "auto" else method, region, how)
+    _report(settings, stack, found)
+    check_residual(settings, found.shifts.residual_px, stack.pixel_A, limit=max_residual, strict=strict)
+    shift_px = found.shifts.shift_px
+    transforms = Transforms.shifts(shift_px)
+    step = Step("register", f"{method}, residual {found.shifts.residual_px:.2f} px")
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
             write_resampled(settings, writer, stack, transforms, what="shifting", fill=level)
@@ -103,31 +140,24 @@ def command(
             from etcli.plotting.alignment import registration
 
             figure = registration(
-                stack.tilt_deg, found.shift_px, quality=found.quality, doubtful=found.doubtful
+                stack.tilt_deg, shift_px, quality=found.shifts.quality, doubtful=found.shifts.doubtful
             )
             save_picture(outputs, plot, figure)
         if as_json:
-            settings.console.data(_numbers(found, level, stack.pixel_A))
+            settings.console.data(_numbers(found, method, level, stack.pixel_A))
 
 
 def _found(
-    settings: Settings,
-    stack: "Stack",
-    reference: int | None,
-    max_shift: Length | None,
-    region: Region | None,
-    level: float | None,
-) -> "Shifts":
-    """Find the shifts with the tilt axis upright, and turn them back."""
+    settings: Settings, stack: "Stack", method: str, region: Region | None, how: dict[str, Any]
+) -> "Matched":
+    """Find shifts and axis with the rough axis upright, and turn them back."""
     from dataclasses import replace
 
     import numpy as np
 
-    from etcli.core.registration.correlation import correlate_views
+    from etcli.core.registration.methods import n_steps, register_views
     from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
 
-    if reference is not None and reference > len(stack):
-        raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
     _, ny, nx = stack.shape
     if region and (region.columns.stop > nx or region.rows.stop > ny):
         raise click.UsageError(f"--region reaches beyond the views of {nx} x {ny} pixels; count from 1")
@@ -136,20 +166,21 @@ def _found(
     shape = turned_shape((ny, nx), axis_deg)
     views: Any = stack.images()
     if axis_deg:
-        views = TransformedViews(stack.view, turn, shape, fill=level)
-    with naming(stack), settings.console.progress(2 * len(stack), "comparing") as advance:
-        found = correlate_views(
+        views = TransformedViews(stack.view, turn, shape, fill=how["background"])
+    total = n_steps(method, n_views=len(stack), iterations=how["iterations"])
+    with naming(stack), settings.console.progress(total, "comparing") as advance:
+        found = register_views(
             views,
             stack.tilt_deg,
-            reference=reference - 1 if reference else None,
-            background=level,
-            max_shift_px=max_shift.px(stack.pixel_A) if max_shift else None,
+            method=method,
             region=_turned(region, turn.matrix[0], (ny, nx), shape) if region else None,
             threads=settings.threads,
             progress=advance,
+            **how,
         )
-    back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shift_px)
-    return replace(found, shift_px=back)
+    back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shifts.shift_px)
+    axis = replace(found.axis, angle_deg=found.axis.angle_deg + axis_deg)
+    return replace(found, shifts=replace(found.shifts, shift_px=back), axis=axis)
 
 
 def _turned(
@@ -166,30 +197,36 @@ def _turned(
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _report(settings: Settings, found: "Shifts", pixel_A: float | None) -> None:
+def _report(settings: Settings, stack: "Stack", found: "Matched") -> None:
     """Tell how well the views fit, and which to look at."""
     import numpy as np
 
-    length = f" ({found.residual_px * pixel_A:.3g} Å)" if pixel_A else ""
-    farthest = float(np.abs(found.shift_px).max())
+    shifts = found.shifts
+    settings.console.note("view   tilt (°)   x (px)   y (px)  correlation")
+    rows = zip(stack.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True)
+    for number, (tilt_deg, (x, y), quality, doubtful) in enumerate(rows, start=1):
+        mark = "  doubtful" if doubtful else ""
+        settings.console.note(f"{number:4} {tilt_deg:10.2f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
     settings.console.report(
-        f"largest shift {farthest:.2f} px; neighbouring views fit to {found.residual_px:.2f} px{length}"
+        f"largest shift {np.abs(shifts.shift_px).max():.2f} px; "
+        f"tilt axis at {found.axis.angle_deg:.2f}°, {found.axis.offset_px:.2f} px off the centre"
     )
-    if found.residual_px > MISFIT_PX:
-        settings.console.warn("neighbouring views do not fit each other; look at --plot before going on")
-    if found.doubtful.any():
-        numbers = ",".join(str(k + 1) for k in np.flatnonzero(found.doubtful))
-        settings.console.warn(f"look at view {numbers}: unlike the neighbours, or far from their motion")
+    if shifts.doubtful.any():
+        numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
+        settings.console.warn(f"look at view {numbers}: unlike what other views predict, or far from it")
 
 
-def _numbers(found: "Shifts", level: float | None, pixel_A: float | None) -> dict[str, Any]:
+def _numbers(found: "Matched", method: str, level: float | None, pixel_A: float | None) -> dict[str, Any]:
     """Return what a script may want to know."""
+    shifts = found.shifts
     return {
-        "method": "pc",
-        "shift_px": found.shift_px.round(4),
-        "quality": found.quality.round(4),
-        "doubtful": [k + 1 for k, doubt in enumerate(found.doubtful) if doubt],
-        "residual_px": found.residual_px,
-        "residual_A": found.residual_px * pixel_A if pixel_A else None,
+        "method": method,
+        "shift_px": shifts.shift_px.round(4),
+        "quality": shifts.quality.round(4),
+        "doubtful": [k + 1 for k, doubt in enumerate(shifts.doubtful) if doubt],
+        "residual_px": shifts.residual_px,
+        "residual_A": shifts.residual_px * pixel_A if pixel_A else None,
+        "angle_deg": found.axis.angle_deg,
+        "offset_px": found.axis.offset_px,
         "background": level,
     }

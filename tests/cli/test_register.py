@@ -139,7 +139,7 @@ def seen_regions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, slice, s
         seen.append((views, *region))
         raise DataError("enough")
 
-    monkeypatch.setattr("etcli.core.registration.correlation.correlate_views", record)
+    monkeypatch.setattr("etcli.core.registration.methods.correlate_views", record)
     return seen
 
 
@@ -163,7 +163,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_search(
     status: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("etcli.core.registration.correlation.correlate_views", None)
+    monkeypatch.setattr("etcli.core.registration.methods.register_views", None)
     Path("there.mrc").write_text("precious")
     failure("register", *options, displaced, output, status=status)
     assert [path.name for path in tmp_path.iterdir()] == ["there.mrc"]

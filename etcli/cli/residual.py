@@ -1,0 +1,38 @@
+"""The residual of an alignment: telling it, and failing where it must not be so large."""
+
+import click
+
+from etcli.cli.options import Decorated, Settings
+from etcli.cli.types import LENGTH_PX, Length
+from etcli.core.errors import ConvergenceError
+
+_max_residual = click.option(
+    "--max-residual",
+    type=LENGTH_PX,
+    default="1px",
+    show_default=True,
+    help="Residual above which there is a warning, or an error with --strict.",
+)
+_strict = click.option(
+    "--strict", is_flag=True, help="Fail, and write nothing, where the residual is above --max-residual."
+)
+
+
+def residual_options(function: Decorated) -> Decorated:
+    """Add the options that say how large a residual may be."""
+    return _strict(_max_residual(function))
+
+
+def check_residual(
+    settings: Settings, residual_px: float, pixel_A: float | None, *, limit: Length, strict: bool
+) -> None:
+    """Report the residual, and warn or raise where it is above the limit."""
+    length = f" ({residual_px * pixel_A:.3g} Å)" if pixel_A else ""
+    told = f"residual {residual_px:.2f} px{length}"
+    settings.console.report(told)
+    limit_px = limit.px(pixel_A)
+    if residual_px <= limit_px:
+        return
+    if strict:
+        raise ConvergenceError(f"{told} is above the limit of {limit_px:g} px; nothing is written")
+    settings.console.warn(f"{told} is above {limit_px:g} px; look at --plot before going on")

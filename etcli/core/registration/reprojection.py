@@ -1,0 +1,239 @@
+"""What a reconstruction of some views predicts for views, and how far these are from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from etcli.core.geometry import SlabGeometry
+from etcli.core.parallel import ordered_map
+from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_width, to_slab
+from etcli.core.solvers.backprojection import inverse_sums
+from etcli.core.solvers.fista import fista
+
+Float = NDArray[np.float64]
+Image = NDArray[np.float32]
+Group = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Views that a volume is reconstructed from, and views that it predicts."""
+
+ITERATIONS = 40
+TAPER = 0.1  # of the width, at each border
+SMOOTH_PX = 0.7
+DETAIL_PX = 5.0
+NEWTON_STEPS = 6
+
+
+def reproject(
+    images: Image,
+    tilt_deg: Float,
+    *,
+    groups: Sequence[Group],
+    positive: bool,
+    iterations: int = ITERATIONS,
+    turns_deg: Sequence[float] = (0.0,),
+    threads: int = 1,
+) -> Image:
+    """Predict views by reconstructing volumes from others.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_views, ny, nx), float32
+        Aligned views without background, the tilt axis upright in the middle.
+    tilt_deg : ndarray of shape (n_views,)
+        Tilt angles in degrees.
+    groups : sequence of (ndarray, ndarray)
+        For each volume the views it is reconstructed from and those it predicts, counted from 0.
+    positive : bool
+        Whether the density is kept from being negative.
+    iterations : int
+        Of the reconstruction.
+    turns_deg : sequence of float
+        Predictions are made for the tilts turned by each of these angles.
+    threads : int
+        Slabs worked on at the same time.
+
+    Returns
+    -------
+    ndarray of shape (n_turns, n_views, ny, nx), float32
+        Zero where no group predicts a view.
+    """
+    n_views, ny, nx = images.shape
+    predicted = np.zeros((len(turns_deg), n_views, ny, nx), np.float32)
+
+    def geometry(angles: Float) -> SlabGeometry:
+        return SlabGeometry(angles, n_detector=nx, thickness=nx, width=nx)
+
+    narrow = (SlabProjector(geometry(tilt_deg[used]), n_slices=WIDTHS[0]) for used, _ in groups)
+    sums = [inverse_sums(projector, one_slice=True) for projector in narrow]
+
+    def work(y0: int) -> None:
+        rows = slice(y0, min(y0 + WIDTHS[-1], ny))
+        width = slab_width(rows.stop - y0)
+        for (used, wanted), inverse in zip(groups, sums, strict=True):
+            volume = fista(
+                SlabProjector(geometry(tilt_deg[used]), n_slices=width),
+                to_slab(images[used, rows]),
+                iterations=iterations,
+                lower=0.0 if positive else -np.inf,
+                sums=inverse,
+            )
+            for turn, out in zip(turns_deg, predicted, strict=True):
+                projector = SlabProjector(geometry(tilt_deg[wanted] + turn), n_slices=width)
+                out[wanted, rows] = from_slab(projector.forward(volume), rows.stop - y0)
+
+    for _ in ordered_map(work, range(0, ny, WIDTHS[-1]), threads=threads):
+        pass
+    return predicted
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How far a view is from what was predicted for it.
+
+    Parameters
+    ----------
+    displacement_px : (float, float)
+        (x, y) from the prediction to the view.
+    quality : float
+        Correlation of their details, after the displacement is undone.
+    residual : float
+        Norm of their difference where they are, relative to that of the view.
+    turn_deg : float
+        By how much more the view seems to be tilted; NaN if it was not asked for.
+    """
+
+    displacement_px: tuple[float, float]
+    quality: float
+    residual: float
+    turn_deg: float = np.nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How views of one shape are compared with their predictions.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width.
+    """
+
+    shape: tuple[int, int]
+
+    @cached_property
+    def _frequency(self) -> tuple[Float, Float]:
+        """Spatial frequencies along x and along y, in cycles a pixel, of a half spectrum."""
+        ny, nx = self.shape
+        return scipy.fft.rfftfreq(nx), scipy.fft.fftfreq(ny)[:, np.newaxis]
+
+    @cached_property
+    def _multiplicity(self) -> Float:
+        """How often each column of the half spectrum stands in the whole."""
+        count = np.full(self.shape[1] // 2 + 1, 2.0)
+        count[0] = 1
+        if self.shape[1] % 2 == 0:
+            count[-1] = 1
+        return count
+
+    @cached_property
+    def window(self) -> Image:
+        """Fades an image out at its borders."""
+        return np.outer(*(_fade(n) for n in self.shape)).astype(np.float32)
+
+    def _passed(self, sigma_px: float) -> Float:
+        """Return the transfer function of a Gaussian."""
+        square = self._frequency[0] ** 2 + self._frequency[1] ** 2
+        return np.exp(-2 * (np.pi * sigma_px) ** 2 * square)
+
+    @cached_property
+    def _smooth(self) -> Float:
+        return self._passed(SMOOTH_PX)
+
+    @cached_property
+    def _detail(self) -> Float:
+        return (1 - self._passed(DETAIL_PX)) ** 2 * self._multiplicity
+
+    def misfit(
+        self, view: Image, predicted: Image, *, shown: Image, reach_px: int, turned: Image | None = None
+    ) -> Misfit:
+        """Compare a view with its prediction.
+
+        Parameters
+        ----------
+        view, predicted : ndarray of shape (ny, nx), float32
+            The two images.
+        shown : ndarray of shape (ny, nx)
+            1 where the view shows something, else 0.
+        reach_px : int
+            Largest displacement looked for along x and along y.
+        turned : ndarray of shape (2, ny, nx), optional
+            Predictions for the view tilted by half a degree less and more.
+
+        Returns
+        -------
+        Misfit
+
+        Notes
+        -----
+        The displacement is where the correlation of the images, smoothed by a Gaussian of 0.7 px, is
+        highest: the best pixel within reach, then Newton's method.
+        """
+        window = self.window * shown
+        seen, expected = (self._smooth * scipy.fft.rfft2(image * window) for image in (view, predicted))
+        energy = float(np.sum(self._multiplicity * _power(seen)))
+        if energy == 0 or not expected.any():
+            return Misfit((0.0, 0.0), 0.0, 1.0)
+        residual = np.sqrt(np.sum(self._multiplicity * _power(seen - expected)) / energy)
+        x, y = self._summit(seen * expected.conj(), reach_px)
+        back = np.exp(2j * np.pi * (self._frequency[0] * x + self._frequency[1] * y))
+        seen *= back
+        common = np.sum(self._detail * (seen * expected.conj()).real)
+        both = np.sum(self._detail * _power(seen)) * np.sum(self._detail * _power(expected))
+        quality = float(common / np.sqrt(both)) if both > 0 else 0.0
+        if turned is None:
+            return Misfit((x, y), quality, float(residual))
+        low, high = (self._smooth * scipy.fft.rfft2(image * window) for image in turned)
+        change = high - low  # per degree
+        change -= expected * (self._inner(change, expected) / self._inner(expected, expected))
+        turn = self._inner(change, seen - expected) / max(self._inner(change, change), np.finfo(float).tiny)
+        return Misfit((x, y), quality, float(residual), float(turn))
+
+    def _inner(self, first: NDArray[np.complexfloating], second: NDArray[np.complexfloating]) -> float:
+        """Return the scalar product of two images, given their half spectra."""
+        return float(np.sum(self._multiplicity * (first * second.conj()).real))
+
+    def _summit(self, cross: NDArray[np.complexfloating], reach_px: int) -> tuple[float, float]:
+        """Return the displacement (x, y) where the correlation is highest."""
+        ny, nx = self.shape
+        lags = np.arange(-reach_px, reach_px + 1)
+        near = scipy.fft.irfft2(cross, s=self.shape)[np.ix_(lags % ny, lags % nx)]
+        row, column = np.unravel_index(np.argmax(near), near.shape)
+        place = np.array([lags[column], lags[row]], np.float64)
+        start = place.copy()
+        fx, fy = self._frequency
+        cross = cross * self._multiplicity
+        for _ in range(NEWTON_STEPS):
+            moved = cross * np.exp(2j * np.pi * (fx * place[0] + fy * place[1]))
+            slope = -np.array([np.sum(fx * moved.imag), np.sum(fy * moved.imag)])
+            xx, yy, xy = (np.sum(each * moved.real) for each in (fx**2, fy**2, fx * fy))
+            curvature = 2 * np.pi * np.array([[xx, xy], [xy, yy]])
+            if np.linalg.det(curvature) <= 0 or xx <= 0:  # no summit
+                return float(start[0]), float(start[1])
+            place = place + np.linalg.solve(curvature, slope)
+            if np.abs(place - start).max() > 1:
+                return float(start[0]), float(start[1])
+        return float(place[0]), float(place[1])
+
+
+def _fade(n: int) -> Float:
+    """Return a window that rises as a cosine over a part of its length at each end."""
+    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip(from_edge / (TAPER * n), 0, 1))
+
+
+def _power(spectrum: NDArray[np.complexfloating]) -> Float:
+    """Return the squared modulus."""
+    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))

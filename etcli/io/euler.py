@@ -1,0 +1,78 @@
+"""Files of Euler angles: what tilt files are to views of any orientation."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import DataError
+
+HEADER = ("phi", "theta", "psi")
+LARGEST_DEG = 360.0
+
+
+def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]:
+    """Read a table of Euler angles.
+
+    Parameters
+    ----------
+    path : Path
+        Text with the header ``phi,theta,psi`` and a row a view, in degrees; see `etcli.core.orientation`.
+        Empty lines are skipped.
+    n_views : int, optional
+        How many views there are; not checked when not given.
+
+    Returns
+    -------
+    ndarray of shape (n_views, 3), float64
+        φ, θ and ψ in degrees.
+
+    Raises
+    ------
+    DataError
+        If the header is another, a row does not hold three angles within ±360°, or the count differs.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    number, header = lines[0] if lines else (1, "")
+    if tuple(name.strip().lower() for name in header.split(",")) != HEADER:
+        raise DataError(
+            f"{path}: line {number}: expected the header {','.join(HEADER)}, not {header.strip()[:40]!r}"
+        )
+    angles = [_row(path, number, line) for number, line in lines[1:]]
+    if not angles:
+        raise DataError(f"{path}: no Euler angles below the header; a row a view is needed")
+    if n_views is not None and len(angles) != n_views:
+        raise DataError(
+            f"{path}: {len(angles)} rows of Euler angles for {n_views} views; a row a view is needed"
+        )
+    return np.array(angles, np.float64)
+
+
+def write_euler(path: Path, euler_deg: ArrayLike) -> None:
+    """Write a table of Euler angles.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    euler_deg : array_like of shape (n_views, 3)
+        φ, θ and ψ in degrees, written to 9 digits.
+    """
+    # + 0.0 turns -0 into 0
+    rows = [",".join(f"{angle:.9g}" for angle in row) for row in np.asarray(euler_deg, np.float64) + 0.0]
+    path.write_text("\n".join([",".join(HEADER), *rows, ""]), encoding="ascii", newline="\n")
+
+
+def _row(path: Path, number: int, line: str) -> list[float]:
+    """Return the angles of a line."""
+    try:
+        angles = [float(word) for word in line.split(",")]
+    except ValueError:
+        angles = []
+    # NaN is not within
+    if len(angles) != len(HEADER) or not all(abs(angle) <= LARGEST_DEG for angle in angles):
+        raise DataError(
+            f"{path}: line {number}: expected {', '.join(HEADER)} in degrees, not {line.strip()[:40]!r}"
+        )
+    return angles
