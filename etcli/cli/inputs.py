@@ -51,6 +51,17 @@ def open_transforms(settings: Settings, name: str, stack: "Stack") -> "Transform
     return transforms
 
 
+def open_orientations(settings: Settings, name: str, stack: "Stack") -> "tuple[Stack, NDArray[Any]]":
+    """Read the Euler angles of a series, which give its tilt angles as well."""
+    from pathlib import Path
+
+    from etcli.io.euler import read_euler
+
+    euler_deg = read_euler(Path(name), n_views=len(stack))
+    settings.inputs.append(name)
+    return stack.with_tilts(-euler_deg[:, 1], name), euler_deg
+
+
 @contextmanager
 def naming(stack: "Stack") -> Iterator[None]:
     """Name the file in errors of the core, which knows arrays only."""

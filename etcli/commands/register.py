@@ -6,7 +6,7 @@ import click
 
 from etcli.cli.axis import known_axis_deg
 from etcli.cli.background import background_level
-from etcli.cli.inputs import naming, open_input
+from etcli.cli.inputs import naming, open_input, open_orientations
 from etcli.cli.options import (
     Settings,
     axis_option,
@@ -70,6 +70,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="match: most rounds at each of three scales.",
 )
+@click.option(
+    "--euler",
+    metavar="FILE",
+    help="match: orientations of the views (CSV: phi,theta,psi), which are refined with the shifts and "
+    "written to OUTPUT.euler.csv.",
+)
 @click.option("--write-xf", metavar="FILE", help="Write the shifts in IMOD's form.")
 @residual_options
 @axis_option
@@ -84,6 +90,7 @@ def command(
     max_shift: Length | None,
     region: Region | None,
     iterations: int,
+    euler: str | None,
     rough_axis_deg: float | None,
     background: float | str,
     strict: bool,
@@ -103,6 +110,7 @@ def command(
     in all, hand them to tiltalign with --prexf.
     """
     from etcli.core.registration.transforms import Transforms
+    from etcli.io.euler import write_euler
     from etcli.io.save import Step, series_writer
     from etcli.io.transforms import write_xf as write_transforms
 
@@ -111,11 +119,15 @@ def command(
         {
             "max_shift": ("auto", "pc", "stackreg", "match"),
             "iterations": ("auto", "match"),
+            "euler": ("auto", "match"),
         },
     )
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
-    check_series(settings, output, stack, sides=(write_xf, plot))
+    euler_deg = None
+    if euler:
+        stack, euler_deg = open_orientations(settings, euler, stack)
+    check_series(settings, output, stack, sides=(write_xf, plot, f"{output}.euler.csv" if euler else None))
     if reference is not None and reference > len(stack):
         raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
     level = background_level(settings, stack, background)
@@ -129,11 +141,15 @@ def command(
     _report(settings, stack, found)
     check_residual(settings, found.shifts.residual_px, stack.pixel_A, limit=max_residual, strict=strict)
     shift_px = found.shifts.shift_px
+    if euler_deg is not None:
+        shift_px, euler_deg = _oriented(settings, stack, euler_deg, found, level)
     transforms = Transforms.shifts(shift_px)
     step = Step("register", f"{method}, residual {found.shifts.residual_px:.2f} px")
     with settings.outputs() as outputs:
         with series_writer(outputs, output, stack, step=step, mode=mode) as writer:
             write_resampled(settings, writer, stack, transforms, what="shifting", fill=level)
+        if euler_deg is not None:
+            write_euler(outputs.path(f"{output}.euler.csv", is_main=True), euler_deg)
         if write_xf:
             write_transforms(outputs.path(write_xf), transforms)
         if plot:
@@ -144,7 +160,8 @@ def command(
             )
             save_picture(outputs, plot, figure)
         if as_json:
-            settings.console.data(_numbers(found, method, level, stack.pixel_A))
+            numbers = _numbers(found, method, level, stack.pixel_A)
+            settings.console.data(numbers | {"shift_px": shift_px.round(4), "euler_deg": euler_deg})
 
 
 def _found(
@@ -181,6 +198,24 @@ def _found(
     back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shifts.shift_px)
     axis = replace(found.axis, angle_deg=found.axis.angle_deg + axis_deg)
     return replace(found, shifts=replace(found.shifts, shift_px=back), axis=axis)
+
+
+def _oriented(
+    settings: Settings,
+    stack: "Stack",
+    euler_deg: "NDArray[np.float64]",
+    start: "Matched",
+    level: float | None,
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Refine orientations and shifts; return both."""
+    from etcli.core.registration.methods import ORIENTING_ROUNDS, orient_views
+
+    with naming(stack), settings.console.progress(ORIENTING_ROUNDS, "orienting") as advance:
+        found = orient_views(
+            stack.images(), euler_deg, start, background=level, threads=settings.threads, progress=advance
+        )
+    settings.console.report(f"orientations changed by {found.change_deg:.2f}° in the last round")
+    return found.shift_px, found.euler_deg
 
 
 def _turned(

@@ -1,6 +1,5 @@
 """``etcli tiltalign``: find the tilt axis and turn it vertical and central."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from etcli.cli.inputs import naming, open_input, open_transforms
 from etcli.cli.options import (
     Settings,
     axis_option,
+    check_options,
     input_argument,
     output_argument,
     pass_settings,
@@ -21,12 +21,16 @@ from etcli.cli.options import (
 from etcli.cli.pictures import check_picture, save_picture
 from etcli.cli.rehearsal import check_series
 from etcli.cli.resampling import write_resampled
+from etcli.cli.residual import check_residual, residual_options
 from etcli.cli.types import LENGTH_PX, Length
 
 if TYPE_CHECKING:
+    from etcli.core.registration.matching import Matched
     from etcli.core.registration.tilt_axis import TiltAxis
     from etcli.core.registration.transforms import Transforms
     from etcli.io.stack import Stack
+
+ITERATIONS = 12
 
 
 @subcommand(
@@ -42,10 +46,12 @@ if TYPE_CHECKING:
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["auto", "com", "maximage"]),
+    type=click.Choice(["auto", "com", "maximage", "sum", "match"]),
     default="auto",
     show_default=True,
-    help="com: motion of the centre of mass. maximage: paths in the maximum of all views. auto: com.",
+    help="com: motion of the centre of mass. maximage: paths in the maximum of all views. sum: sharpness of "
+    "slices. match: reprojections of the reconstruction, from com where that can be. auto: match, or sum "
+    "where the specimen reaches the sides of the views.",
 )
 @click.option(
     "--angle",
@@ -60,7 +66,9 @@ if TYPE_CHECKING:
 )
 @click.option("--prexf", metavar="FILE", help="Transforms to apply before, such as those of register.")
 @click.option("--write-xf", metavar="FILE", help="Write all that was applied, in IMOD's form.")
+@click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles, their mean kept.")
 @click.option("--write-tlt", metavar="FILE", help="Write the tilt angles, one a line.")
+@residual_options
 @axis_option
 @series_options
 @pass_settings
@@ -73,7 +81,10 @@ def command(
     offset: Length | None,
     prexf: str | None,
     write_xf: str | None,
+    refine_tilts: bool,
     write_tlt: str | None,
+    strict: bool,
+    max_residual: Length,
     rough_axis_deg: float | None,
     background: float | str,
     tilts: str | None,
@@ -97,13 +108,17 @@ def command(
 
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
-    n, tilt_deg = len(stack), stack.tilt_deg
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
+    n = len(stack)
     before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)
     level = background_level(settings, stack, background)
+    check_options(method, {"refine_tilts": ("auto", "match")})
     if angle is None and offset is None:
-        method = "com" if method == "auto" else method
-        axis = _found(settings, stack, before, method, level or 0.0)
+        method, found = _found(settings, stack, before, method, refine_tilts, level)
+        axis = found.axis
+        if refine_tilts:
+            stack = stack.with_tilts(found.tilt_deg, "refinement")
+        check_residual(settings, axis.residual_px, stack.pixel_A, limit=max_residual, strict=strict)
     else:
         method = "given"
         axis = TiltAxis(
@@ -111,6 +126,7 @@ def command(
             offset.px(stack.pixel_A) if offset else 0.0,
             *(np.nan,) * 3,
         )
+    tilt_deg = stack.tilt_deg
     placed = not np.isnan(axis.offset_px)  # some methods find the angle only
     matrix, shift_px = alignment_matrix(axis.angle_deg, axis.offset_px if placed else 0.0)
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
@@ -129,52 +145,88 @@ def command(
         if write_tlt:
             write_tilts(outputs.path(write_tlt), tilt_deg)
         if plot:
-            figure = _picture(outputs.part_of(output), tilt_deg, level or 0.0, stack.pixel_A, result)
+            figure = _picture(settings, outputs.part_of(output), tilt_deg, level, stack.pixel_A, result)
             save_picture(outputs, plot, figure)
         if as_json:
-            settings.console.data({"method": method, "background": level, **asdict(axis)})
+            settings.console.data(_numbers(axis, method, level, stack.pixel_A))
 
 
-def _found(settings: Settings, stack: "Stack", before: "Transforms", method: str, level: float) -> "TiltAxis":
-    """Find the axis in the series as registered."""
-    from etcli.core.registration.tilt_axis import com_axis, maximage_axis
+def _found(
+    settings: Settings,
+    stack: "Stack",
+    before: "Transforms",
+    method: str,
+    free_tilts: bool,
+    level: float | None,
+) -> tuple[str, "Matched"]:
+    """Find the axis in the series as registered; return the method that did."""
+    from etcli.core.registration.methods import find_axis
 
     start_deg = known_axis_deg(settings, stack)
-    maximum = method == "maximage"
-    n_read = len(stack) * (1 if maximum else 2)
-    with naming(stack), settings.console.progress(n_read, "looking for the axis") as advance:
+    chosen = "match" if method == "auto" else method
+    n_read = 2 * len(stack) if chosen == "com" else len(stack)
+    total = 3 * ITERATIONS if chosen == "match" else n_read
+    with naming(stack), settings.console.progress(total, "looking for the axis") as advance:
         how: dict[str, Any] = {
-            "background": level,
             "transforms": before,
             "start_deg": start_deg,
+            "background": level,
             "threads": settings.threads,
             "progress": advance,
         }
-        if maximum:
-            return maximage_axis(stack.images(), **how)
-        return com_axis(stack.images(), stack.tilt_deg, **how)
+        if method == "auto" and level is None and not free_tilts:
+            return "sum", find_axis(stack.images(), stack.tilt_deg, method="sum", **how)
+        how |= {"free_tilts": free_tilts, "iterations": ITERATIONS}
+        return chosen, find_axis(stack.images(), stack.tilt_deg, method=chosen, **how)
 
 
-def _picture(path: Path, tilt_deg: Any, level: float, pixel_A: float | None, title: str) -> Any:
-    """Draw where the axis lies along itself in the aligned series, and three slices to judge it by."""
+def _numbers(axis: "TiltAxis", method: str, level: float | None, pixel_A: float | None) -> dict[str, Any]:
+    """Return what a script may want to know."""
+    return {
+        "method": method,
+        "background": level,
+        "angle_deg": axis.angle_deg,
+        "offset_px": axis.offset_px,
+        "angle_sigma_deg": axis.angle_sigma_deg,
+        "offset_sigma_px": axis.offset_sigma_px,
+        "residual_px": axis.residual_px,
+        "residual_A": axis.residual_px * pixel_A if pixel_A else None,
+    }
+
+
+def _picture(
+    settings: Settings,
+    path: Path,
+    tilt_deg: Any,
+    level: float | None,
+    pixel_A: float | None,
+    title: str,
+) -> Any:
+    """Draw three slices of the aligned series to judge it by, and how well other axes would do."""
     import numpy as np
 
+    from etcli.core.errors import DataError
     from etcli.core.geometry import centre
     from etcli.core.preview import preview_slices
     from etcli.core.registration.center_of_mass import axis_along_itself
+    from etcli.core.registration.matching import axis_residual
     from etcli.io.stack import open_stack
     from etcli.plotting.alignment import tilt_axis
 
     views = open_stack(str(path)).images()
     ny = views.shape[1]
-    y_px, axis_px = axis_along_itself(views, tilt_deg, background=level)
+    y_px, axis_px = axis_along_itself(views, tilt_deg, background=level or 0.0)
     rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
-    slices = preview_slices(views[:, rows], tilt_deg, background=level)
+    try:
+        residual = axis_residual(views, tilt_deg, background=level, threads=settings.threads)
+    except DataError:  # too few views for any
+        residual = None
     return tilt_axis(
         y_px,
         axis_px,
-        slices=slices,
+        slices=preview_slices(views[:, rows], tilt_deg, background=level or 0.0),
         slice_rows=rows - centre(ny),
+        residual=residual,
         pixel_A=pixel_A,
         title=title,
     )

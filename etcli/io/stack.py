@@ -106,6 +106,10 @@ class Stack:
         """Return the stack with another angle from +y to its tilt axis."""
         return replace(self, axis_deg=axis_deg, mdoc=self.mdoc.with_axis(axis_deg) if self.mdoc else None)
 
+    def with_tilts(self, tilt_deg: NDArray[np.float64], source: str) -> "Stack":
+        """Return the stack with other tilt angles."""
+        return replace(self, tilts=Tilts(tilt_deg, source))
+
     def _checked(self, values: NDArray[Any], where: str) -> NDArray[np.float32]:
         if values.dtype.kind == "c":
             raise DataError(

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from etcli.core.registration.matching import AxisResidual
 from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, Scale, contrast, show, styled
 
 NAMED = 12  # doubtful views named in the legend
@@ -74,6 +75,7 @@ def tilt_axis(
     *,
     slices: NDArray[Any] | None = None,
     slice_rows: ArrayLike = (),
+    residual: AxisResidual | None = None,
     pixel_A: float | None = None,
     title: str = "",
 ) -> Figure:
@@ -89,6 +91,8 @@ def tilt_axis(
         Quick X–Z reconstructions: arcs and doubled edges in them tell of a wrong axis.
     slice_rows : array_like of shape (n_slices,)
         Rows of these slices, in pixels from the centre.
+    residual : AxisResidual, optional
+        How well other axes explain the views.
     pixel_A : float, optional
         Pixel size in Å of the slices.
     title : str
@@ -97,29 +101,47 @@ def tilt_axis(
     Returns
     -------
     matplotlib.figure.Figure
-        Slices above; below, the axis along y, where it was measured: on the line at 0 when all is well.
+        Slices above; below, the axis along y, where it was measured: on the line at 0 when all is well; then
+        the residual against angle and offset, lowest at 0 when all is well.
     """
     y, found = (np.asarray(values, np.float64) for values in (y_px, axis_px))
-    heights_in = [2.6] if y.size or slices is None else []
+    heights_in = []
     if slices is not None:
-        heights_in.insert(0, min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.9)
-    figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
-    grid = figure.add_gridspec(len(heights_in), 1, height_ratios=heights_in)
+        heights_in.append(min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.9)
+    if y.size:
+        heights_in.append(2.6)
+    if residual is not None:
+        heights_in.append(2.4)
+    figure = Figure(figsize=(WIDTH_IN, sum(heights_in or [2.6])), layout="constrained")
+    figure.suptitle(title)
+    grid = iter(figure.add_gridspec(len(heights_in) or 1, 1, height_ratios=heights_in or None))
     if slices is not None:
-        panels = grid[0].subgridspec(1, len(slices)).subplots(squeeze=False)[0]
+        panels = next(grid).subgridspec(1, len(slices)).subplots(squeeze=False)[0]
         _draw_slices(panels, slices, slice_rows, pixel_A)
-    if not y.size:
-        figure.suptitle(title)
-        return figure
-    axes = figure.add_subplot(grid[-1])
-    axes.plot(y, found, "o", color=BLUE)
-    axes.axhline(0, color=ORANGE)
-    axes.set(xlabel="y (px)", ylabel="axis after alignment (px)")
-    axes.set_title(
-        f"{title}; remaining, row by row: {np.sqrt(np.mean(found**2)):.2g} px rms".removeprefix("; ")
-    )
-    axes.grid()
+    if y.size:
+        axes = figure.add_subplot(next(grid))
+        axes.plot(y, found, "o", color=BLUE)
+        axes.axhline(0, color=ORANGE)
+        axes.set(xlabel="y (px)", ylabel="axis after alignment (px)")
+        axes.set_title(f"remaining, row by row: {np.sqrt(np.mean(found**2)):.2g} px rms")
+        axes.grid()
+    if residual is not None:
+        _draw_residual(next(grid).subgridspec(1, 2).subplots(sharey=True, squeeze=False)[0], residual)
     return figure
+
+
+def _draw_residual(panels: NDArray[Any], residual: AxisResidual) -> None:
+    """Draw how well other axes explain the views."""
+    axes: Axes
+    for axes, change, values, label in (
+        (panels[0], residual.angle_deg, residual.by_angle, "turned further by (°)"),
+        (panels[1], residual.offset_px, residual.by_offset, "moved further by (px)"),
+    ):
+        axes.plot(change, 100 * values, "o-", color=BLUE)
+        axes.axvline(0, color=ORANGE)
+        axes.set_xlabel(label)
+        axes.grid()
+    panels[0].set_ylabel("not explained (%)")
 
 
 def _draw_slices(panels: NDArray[Any], slices: NDArray[Any], rows: ArrayLike, pixel_A: float | None) -> None:

@@ -8,10 +8,13 @@ import mrcfile
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from etcli.core.errors import DataError
+from etcli.core.orientation import rotation_matrices, tilts_as_euler
+from etcli.io.euler import read_euler, write_euler
 from etcli.io.mdoc import read_mdoc
-from tests.files import etcli, failure, mdoc_text
+from tests.files import etcli, failure, mdoc_text, write_stack
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +212,31 @@ def test_a_length_needs_a_pixel_size(displaced: Path, tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a.rawtlt", np.arange(-60, 61, 4))
     arguments = ("register", "-q", "--max-shift", "4nm", nameless, tmp_path / "b.mrc")
     assert "pixel size" in failure(*arguments, status=2)
+
+
+def test_orientations_are_refined_and_written(tmp_path: Path) -> None:
+    """Views of a cloud of particles whose angles are known to some degrees only."""
+    rng = np.random.default_rng(4)
+    true = tilts_as_euler(np.arange(-66, 67, 6.0))
+    place, height = rng.uniform(-11, 11, (40, 3)), rng.uniform(0.5, 1.5, 40)
+    grid = np.arange(40)[:, None] - 19.5
+    views = []
+    for rotation in rotation_matrices(true):
+        u, v, _ = rotation @ place.T
+        views.append((np.exp(-0.5 * (grid - v) ** 2) * height) @ np.exp(-0.5 * (grid - u) ** 2).T)
+    series = write_stack(tmp_path / "s.mrc", np.array(views, np.float32))
+    rough, output = tmp_path / "rough.csv", tmp_path / "out.mrc"
+    write_euler(rough, true + rng.uniform(-3, 3, true.shape))
+    etcli("register", "--euler", rough, series, output)
+
+    def misfit_deg(path: Path) -> float:
+        found = Rotation.from_matrix(rotation_matrices(read_euler(path)))
+        apart = Rotation.from_matrix(rotation_matrices(true)).inv() * found
+        return float(np.rad2deg(np.sqrt(np.mean((apart.mean().inv() * apart).magnitude() ** 2))))
+
+    assert misfit_deg(Path(f"{output}.euler.csv")) < 0.4 * misfit_deg(rough)
+    assert "--euler is for --method" in failure(
+        "register", "--method", "pc", "--euler", rough, series, output, status=2
+    )
+    few = write_stack(tmp_path / "few.mrc", mrcfile.read(series)[:5])
+    assert "rows of Euler angles" in failure("register", "--euler", rough, few, output)

@@ -157,7 +157,7 @@ def test_a_square_needle_along_x_leaves_its_sides_empty(tmp_path: Path) -> None:
 def test_errors_about_the_views_name_the_file(tmp_path: Path) -> None:
     foil = write_stack(tmp_path / "foil.mrc", np.ones((9, 64, 64), np.float32))
     np.savetxt(tmp_path / "foil.tlt", np.arange(-40, 41, 10))
-    line = failure("tiltalign", "-q", "--background", "none", foil, tmp_path / "out.mrc")
+    line = failure("tiltalign", "-q", "--method", "com", "--background", "none", foil, tmp_path / "out.mrc")
     assert line.startswith(f"ERROR: tiltalign - {foil}: the specimen reaches the sides of the views")
 
 

@@ -1,21 +1,37 @@
-"""All methods of registration behind one function: shifts by any of them, judged in one way."""
+"""All methods behind one function each: shifts and tilt axis by any of them, judged in one way."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from etcli.core.binning import bin_image
 from etcli.core.errors import UsageError
 from etcli.core.registration.com import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching import Matched, judge_shifts, match_views
+from etcli.core.registration.orientation import Orientations, align_orientations
 from etcli.core.registration.pairing import Region
+from etcli.core.registration.sharpness import sum_axis
 from etcli.core.registration.shifts import Shifts
 from etcli.core.registration.stackreg import stackreg_views
-from etcli.core.registration.transforms import Views
+from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix, com_axis, maximage_axis
+from etcli.core.registration.transforms import (
+    TransformedViews,
+    Transforms,
+    Views,
+    compose,
+    turned_shape,
+)
 
 METHODS = ("pc", "stackreg", "com", "com-cl", "match")
+AXIS_METHODS = ("com", "maximage", "sum", "match")
+ORIENTED_PX = 128
+ORIENTING_ROUNDS = 10
 
 
 def register_views(
@@ -99,6 +115,155 @@ def register_views(
     else:
         raise UsageError(f"no method of registration named {method!r}; use one of {', '.join(METHODS)}")
     return judge_shifts(views, tilt_deg, shifts, background=background, threads=threads)
+
+
+def find_axis(
+    views: Views,
+    tilt_deg: ArrayLike,
+    *,
+    method: str = "match",
+    transforms: Transforms | None = None,
+    start_deg: float = 0.0,
+    background: float | None = None,
+    free_tilts: bool = False,
+    iterations: int = 12,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Matched:
+    """Find the tilt axis of a registered series, and tilt angles where asked for.
+
+    Parameters
+    ----------
+    views : ndarray of shape (n_views, ny, nx)
+        The series, of any real type, in any order; read view by view.
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees.
+    method : {"com", "maximage", "sum", "match"}
+        Centre of mass, paths in the maximum of all views, sharpness of slices, or reprojections.
+    transforms : Transforms, optional
+        What registers the views, if they are not registered.
+    start_deg : float
+        Rough angle of the axis.
+    background : float, optional
+        Level of the empty surroundings.
+    free_tilts : bool
+        Whether ``match`` refines the tilt angles.
+    iterations, threads
+        As for `register_views`.
+    progress : callable, optional
+        Called with the number of steps done, 3 `iterations` in all for ``match``, else views read.
+
+    Returns
+    -------
+    Matched
+        The shifts are zero. Where a method does not tell the offset it is NaN.
+
+    Raises
+    ------
+    DataError
+        If counts differ or a view holds NaN.
+    UsageError
+        If there is no such method.
+    ConvergenceError
+        If the specimen is not what the method is for; the message says which one is.
+    """
+    n_views = len(views)
+    known = transforms or Transforms.identity(n_views)
+    unmoved = Shifts(np.zeros((n_views, 2)), np.ones(n_views), np.zeros(n_views, bool), np.nan)
+
+    def seen(angle_deg: float, offset_px: float) -> TransformedViews:
+        matrix, shift_px = alignment_matrix(angle_deg, offset_px)
+        turn = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift_px, (n_views, 1)))
+        shape = turned_shape((views.shape[1], views.shape[2]), angle_deg)
+        return TransformedViews(views.__getitem__, compose(known, turn), shape, fill=background)
+
+    how: dict[str, Any] = {"background": background, "threads": threads}
+    if method == "match":
+        found = match_views(
+            seen(start_deg, 0.0),
+            tilt_deg,
+            start=unmoved,
+            free_shifts=False,
+            free_tilts=free_tilts,
+            iterations=iterations,
+            progress=progress,
+            **how,
+        )
+        return replace(found, axis=replace(found.axis, angle_deg=found.axis.angle_deg + start_deg))
+    where: dict[str, Any] = {
+        "transforms": known,
+        "start_deg": start_deg,
+        "threads": threads,
+        "progress": progress,
+    }
+    if method == "com":
+        axis = com_axis(views, tilt_deg, background=background or 0.0, **where)
+    elif method == "maximage":
+        axis = maximage_axis(views, background=background or 0.0, **where)
+    elif method == "sum":
+        axis = sum_axis(views, tilt_deg, **where)
+    else:
+        raise UsageError(
+            f"no method of finding the axis named {method!r}; use one of {', '.join(AXIS_METHODS)}"
+        )
+    placed = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
+    aligned = seen(axis.angle_deg, float(np.nan_to_num(axis.offset_px)))
+    judged = judge_shifts(aligned, tilt_deg, unmoved, axis=placed, **how)
+    return replace(judged, axis=replace(axis, residual_px=judged.shifts.residual_px))
+
+
+def orient_views(
+    views: Views,
+    euler_deg: ArrayLike,
+    start: Matched,
+    *,
+    background: float | None = None,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Orientations:
+    """Refine the orientation of every view of a registered series.
+
+    Parameters
+    ----------
+    views : ndarray of shape (n_views, ny, nx)
+        The series, of any real type; read view by view.
+    euler_deg : array_like of shape (n_views, 3)
+        Where to start: φ, θ and ψ in degrees.
+    start : Matched
+        Shifts and tilt axis as `register_views` finds them.
+    background : float, optional
+        Level of the empty surroundings; zero when not given.
+    threads : int
+        Threads to work with.
+    progress : callable, optional
+        Called with 1 after every round, of `ORIENTING_ROUNDS`.
+
+    Returns
+    -------
+    Orientations
+        The shifts, in pixels of the views, bring the rotation centre to the middle.
+
+    Raises
+    ------
+    DataError
+        If the counts differ or values are not finite.
+
+    Notes
+    -----
+    Views are binned to 128 px, as all of them and the volume are held in memory.
+    """
+    factor = ceil(max(views.shape[1:]) / ORIENTED_PX)
+    level = np.float32(background or 0.0)
+    binned = [bin_image(np.asarray(view), factor) - level for view in views]
+    found = align_orientations(
+        np.array(binned, np.float32),
+        euler_deg,
+        shift_px=(start.shifts.shift_px - [start.axis.offset_px, 0.0]) / factor,
+        rounds=ORIENTING_ROUNDS,
+        threads=threads,
+        progress=progress,
+    )
+    return replace(found, shift_px=found.shift_px * factor)
 
 
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:
