@@ -29,6 +29,9 @@ def main() -> NoReturn:
     if not sys.warnoptions:
         # what libraries warn of is for developers; what concerns the user is said by the commands
         warnings.simplefilter("ignore")
+    for library in ("OPENBLAS", "MKL", "BLIS"):  # heeded when NumPy is imported, which is later
+        # The threads are ours: those of BLAS would wait for each other on matrices as small as a view.
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     try:
         status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
         if sys.stdout is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -213,8 +214,16 @@ class Scale:
         size = np.hypot(*step.T)
         spread = np.hypot(*(halves[0] - halves[1]).T) / 2
         residual = np.sqrt(np.mean(size[agreed] ** 2) + np.mean(spread[agreed] ** 2))
-        doubtful = ~agreed | (size > outlying(size[agreed]))
+        doubtful = ~agreed | (size > outlying(size[agreed])) | self._repeated(order)
         return Verdict(step, quality, doubtful, float(residual))
+
+    def _repeated(self, order: NDArray[np.intp]) -> Bool:
+        """Tell which views are the same image as a neighbour in angle: one of the two was not taken there."""
+        same = [np.array_equal(self.images[one], self.images[next_]) for one, next_ in pairwise(order)]
+        repeated = np.zeros(len(order), bool)
+        repeated[order[:-1]] |= same
+        repeated[order[1:]] |= same
+        return repeated
 
 
 def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
