@@ -1,9 +1,11 @@
 """The residual of an alignment: telling it, and failing where it must not be so large."""
 
+import math
+
 import click
 
 from etcli.cli.options import Decorated, Settings
-from etcli.cli.types import LENGTH_PX, Length
+from etcli.cli.types import LENGTH_PX
 from etcli.core.errors import ConvergenceError
 
 _max_residual = click.option(
@@ -24,15 +26,16 @@ def residual_options(function: Decorated) -> Decorated:
 
 
 def check_residual(
-    settings: Settings, residual_px: float, pixel_A: float | None, *, limit: Length, strict: bool
+    settings: Settings, residual_px: float, pixel_A: float | None, *, limit_px: float, strict: bool
 ) -> None:
-    """Report the residual, and warn or raise where it is above the limit."""
+    """Report the residual, and warn or raise where it is above the limit or not known."""
     length = f" ({residual_px * pixel_A:.3g} Å)" if pixel_A else ""
-    told = f"residual {residual_px:.2f} px{length}"
+    known = not math.isnan(residual_px)
+    told = f"residual {residual_px:.2f} px{length}" if known else "the residual is not known: too few views"
     settings.console.report(told)
-    limit_px = limit.px(pixel_A)
-    if residual_px <= limit_px:
+    if known and residual_px <= limit_px:
         return
     if strict:
-        raise ConvergenceError(f"{told} is above the limit of {limit_px:g} px; nothing is written")
-    settings.console.warn(f"{told} is above {limit_px:g} px; look at --plot before going on")
+        raise ConvergenceError(f"{told}, above the limit of {limit_px:g} px" if known else told)
+    if known:
+        settings.console.warn(f"{told} is above {limit_px:g} px; look at --plot before going on")

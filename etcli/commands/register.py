@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="pc: correlation of views near each other in tilt. stackreg: least squares from view to view. "
     "com: motion of the centre of mass. com-cl: the same across the axis, common lines along it. "
-    "match: reprojections of the reconstruction, from one of these. auto: match.",
+    "match: reprojections of the reconstruction, from one of these. auto: match, or pc with --region or "
+    "--max-shift.",
 )
 @click.option(
     "--reference", type=click.IntRange(1), help="View that stays where it is.  [default: nearest 0°]"
@@ -117,19 +118,29 @@ def command(
     check_options(
         method,
         {
-            "max_shift": ("auto", "pc", "stackreg", "match"),
+            "max_shift": ("auto", "pc", "stackreg"),
+            "region": ("auto", "pc", "stackreg", "com", "com-cl"),
             "iterations": ("auto", "match"),
             "euler": ("auto", "match"),
         },
     )
+    if method == "auto":
+        method = "pc" if region or max_shift else "match"
+    if euler and method != "match":
+        raise click.UsageError("--euler needs --method match, without --region and --max-shift")
     check_picture(plot)
     stack = open_input(settings, input, tilts=tilts, axis_deg=rough_axis_deg)
     euler_deg = None
     if euler:
+        if tilts or known_axis_deg(settings, stack):
+            raise click.UsageError(
+                "--euler says where the tilt axis lies: along y; leave --tilts and --axis out"
+            )
         stack, euler_deg = open_orientations(settings, euler, stack)
     check_series(settings, output, stack, sides=(write_xf, plot, f"{output}.euler.csv" if euler else None))
     if reference is not None and reference > len(stack):
         raise click.UsageError(f"--reference {reference}: there are {len(stack)} views; count from 1")
+    limit_px = max_residual.px(stack.pixel_A)
     level = background_level(settings, stack, background)
     how: dict[str, Any] = {
         "reference": reference - 1 if reference else None,
@@ -137,12 +148,13 @@ def command(
         "max_shift_px": max_shift.px(stack.pixel_A) if max_shift else None,
         "iterations": iterations,
     }
-    found = _found(settings, stack, "match" if method == "auto" else method, region, how)
+    found = _found(settings, stack, method, region, how)
     _report(settings, stack, found)
-    check_residual(settings, found.shifts.residual_px, stack.pixel_A, limit=max_residual, strict=strict)
+    check_residual(settings, found.shifts.residual_px, stack.pixel_A, limit_px=limit_px, strict=strict)
     shift_px = found.shifts.shift_px
     if euler_deg is not None:
         shift_px, euler_deg = _oriented(settings, stack, euler_deg, found, level)
+        stack = stack.with_tilts(-euler_deg[:, 1], "refinement")
     transforms = Transforms.shifts(shift_px)
     step = Step("register", f"{method}, residual {found.shifts.residual_px:.2f} px")
     with settings.outputs() as outputs:
@@ -161,7 +173,10 @@ def command(
             save_picture(outputs, plot, figure)
         if as_json:
             numbers = _numbers(found, method, level, stack.pixel_A)
-            settings.console.data(numbers | {"shift_px": shift_px.round(4), "euler_deg": euler_deg})
+            if euler_deg is not None:
+                numbers |= {"shift_px": shift_px.round(4), "euler_deg": euler_deg}
+                numbers |= {"angle_deg": 0.0, "offset_px": 0.0}
+            settings.console.data(numbers)
 
 
 def _found(
@@ -242,9 +257,10 @@ def _report(settings: Settings, stack: "Stack", found: "Matched") -> None:
     for number, (tilt_deg, (x, y), quality, doubtful) in enumerate(rows, start=1):
         mark = "  doubtful" if doubtful else ""
         settings.console.note(f"{number:4} {tilt_deg:10.2f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
+    axis = found.axis
+    place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
     settings.console.report(
-        f"largest shift {np.abs(shifts.shift_px).max():.2f} px; "
-        f"tilt axis at {found.axis.angle_deg:.2f}°, {found.axis.offset_px:.2f} px off the centre"
+        f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
     )
     if shifts.doubtful.any():
         numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))

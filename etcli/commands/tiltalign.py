@@ -1,5 +1,6 @@
 """``etcli tiltalign``: find the tilt axis and turn it vertical and central."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from etcli.cli.rehearsal import check_series
 from etcli.cli.resampling import write_resampled
 from etcli.cli.residual import check_residual, residual_options
 from etcli.cli.types import LENGTH_PX, Length
+from etcli.core.errors import ConvergenceError
 
 if TYPE_CHECKING:
     from etcli.core.registration.matching import Matched
@@ -111,18 +113,25 @@ def command(
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
     n = len(stack)
     before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)
+    turned_deg = float(np.rad2deg(np.arctan2(before.matrix[0, 0, 1], before.matrix[0, 0, 0])))
+    limit_px = max_residual.px(stack.pixel_A)
     level = background_level(settings, stack, background)
-    check_options(method, {"refine_tilts": ("auto", "match")})
     if angle is None and offset is None:
-        method, found = _found(settings, stack, before, method, refine_tilts, level)
+        check_options(method, {"refine_tilts": ("auto", "match")})
+        start_deg = known_axis_deg(settings, stack) - turned_deg
+        method, found = _found(settings, stack, before, start_deg, method, refine_tilts, level)
         axis = found.axis
         if refine_tilts:
             stack = stack.with_tilts(found.tilt_deg, "refinement")
-        check_residual(settings, axis.residual_px, stack.pixel_A, limit=max_residual, strict=strict)
+        check_residual(settings, axis.residual_px, stack.pixel_A, limit_px=limit_px, strict=strict)
     else:
+        if refine_tilts or strict or method != "auto":
+            raise click.UsageError(
+                "with --angle or --offset nothing is found; leave --method, --refine-tilts and --strict out"
+            )
         method = "given"
         axis = TiltAxis(
-            known_axis_deg(settings, stack) if angle is None else angle,
+            known_axis_deg(settings, stack) - turned_deg if angle is None else angle,
             offset.px(stack.pixel_A) if offset else 0.0,
             *(np.nan,) * 3,
         )
@@ -130,7 +139,7 @@ def command(
     placed = not np.isnan(axis.offset_px)  # some methods find the angle only
     matrix, shift_px = alignment_matrix(axis.angle_deg, axis.offset_px if placed else 0.0)
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
-    shape = turned_shape((stack.shape[1], stack.shape[2]), axis.angle_deg)
+    shape = turned_shape((stack.shape[1], stack.shape[2]), turned_deg + axis.angle_deg)
     offset_px = f"{axis.offset_px:.2f} px"
     result = f"tilt axis at {axis.angle_deg:.2f}°" + (f", {offset_px} off the centre" if placed else "")
     settings.console.report(result)
@@ -148,13 +157,15 @@ def command(
             figure = _picture(settings, outputs.part_of(output), tilt_deg, level, stack.pixel_A, result)
             save_picture(outputs, plot, figure)
         if as_json:
-            settings.console.data(_numbers(axis, method, level, stack.pixel_A))
+            numbers = _numbers(axis, method, level, stack.pixel_A)
+            settings.console.data(numbers | {"tilt_deg": tilt_deg} if refine_tilts else numbers)
 
 
 def _found(
     settings: Settings,
     stack: "Stack",
     before: "Transforms",
+    start_deg: float,
     method: str,
     free_tilts: bool,
     level: float | None,
@@ -162,7 +173,6 @@ def _found(
     """Find the axis in the series as registered; return the method that did."""
     from etcli.core.registration.methods import find_axis
 
-    start_deg = known_axis_deg(settings, stack)
     chosen = "match" if method == "auto" else method
     n_read = 2 * len(stack) if chosen == "com" else len(stack)
     total = 3 * ITERATIONS if chosen == "match" else n_read
@@ -175,7 +185,8 @@ def _found(
             "progress": advance,
         }
         if method == "auto" and level is None and not free_tilts:
-            return "sum", find_axis(stack.images(), stack.tilt_deg, method="sum", **how)
+            with suppress(ConvergenceError):
+                return "sum", find_axis(stack.images(), stack.tilt_deg, method="sum", **how)
         how |= {"free_tilts": free_tilts, "iterations": ITERATIONS}
         return chosen, find_axis(stack.images(), stack.tilt_deg, method=chosen, **how)
 

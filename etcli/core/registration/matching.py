@@ -1,6 +1,6 @@
 """Projection matching: a series is aligned to what its own reconstruction predicts, from coarse to fine."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,27 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.reprojection import Misfit, reproject
-from etcli.core.registration.scales import NEAR_PX, Alignment, Scale, Series, Verdict, alike, unexplained
+from etcli.core.registration.scales import NEAR_PX, Alignment, Series, Verdict
+from etcli.core.registration.settling import Progress, Rounds
 from etcli.core.registration.shifts import Shifts, checked_tilts
-from etcli.core.registration.tilt_axis import TiltAxis, com_axis
+from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
-Progress = Callable[[int], None]
 
 SIZES_PX = 48, 96, 192  # that views are binned to, one after the other
 CURVE_PX = 64
 JUDGED_PX = 96  # the largest size for what takes many reconstructions
-SETTLED_PX = 0.02
-MIXED = 4  # rounds that the acceleration looks back on
-JUDGING_ROUNDS = 6
+JUDGING_ROUNDS = 4
 ANGLE_STEPS_DEG = 1.0, 0.4
-HALF_DEG = 0.5
-LARGEST_TURN_DEG = 1.0  # of a tilt angle in one round
-ELSEWHERE_PX = 1.5  # a displacement by which a left-out view fits better is another place, not a refinement
 REPAIRS = 2
 MOST_DOUBTFUL = 0.5  # of the views, or the doubts themselves are doubtful
 TINY = np.finfo(np.float64).tiny
@@ -62,6 +56,7 @@ def match_views(
     *,
     start: Shifts | None = None,
     axis: TiltAxis | None = None,
+    before: Transforms | None = None,
     free_shifts: bool = True,
     free_tilts: bool = False,
     reference: int | None = None,
@@ -82,6 +77,8 @@ def match_views(
         Shifts to start from; those of `starting_shifts` when not given.
     axis : TiltAxis, optional
         Tilt axis to start from; when not given, found from the centre of mass, or taken to be upright.
+    before : Transforms, optional
+        What brings the axis upright, roughly, where the views do not show it so.
     free_shifts, free_tilts : bool
         Whether shifts and tilt angles are refined; the axis always is.
     reference : int, optional
@@ -98,6 +95,7 @@ def match_views(
     Returns
     -------
     Matched
+        With fewer than five tilt angles the shifts are those of the start, and nothing is said of them.
 
     Raises
     ------
@@ -105,13 +103,15 @@ def match_views(
         If counts differ, a view holds NaN, or the views have nothing in common.
     UsageError
         If the reference or a number is unfit.
+    ConvergenceError
+        If the shifts are to stay and no axis explains the views best, or the specimen reaches their sides.
 
     Notes
     -----
     In each round a volume is reconstructed from all views that can be trusted, projected at every tilt, and
     each view moved to where it correlates best with its projection. What moves the specimen as a whole stays
-    as it was at the start: a constant along the axis, cos θ and sin θ across it; a constant across it moves
-    the axis. Views are binned to 48, 96 and 192 px in turn. The rounds at each scale are accelerated by
+    about as it was at the start: a constant along the axis, cos θ and sin θ across it; a constant across it
+    moves the axis. Views are binned to 48, 96 and 192 px in turn. The rounds at each scale are accelerated by
     Anderson's mixing and end when no view moves by more than 0.02 px. The angle of the axis is the one at
     which the prediction fits the views best.
 
@@ -134,12 +134,27 @@ def match_views(
     if iterations < 1:
         raise UsageError(f"matching needs at least one iteration, not {iterations}")
     start = start or starting_shifts(views, tilt, background=background, threads=threads)
-    series = Series(views, background, threads)
-    rounds = _Rounds(free_shifts, free_tilts, iterations, progress or _unheard)
-    alignment, axis, verdict = _followed(series, tilt, start, axis, rounds, SIZES_PX)
+    _check_shifts(start, len(tilt))
+    if len(np.unique(tilt)) < FEWEST_TILTS:
+        return _unjudged(start, tilt)
+    turned = before is not None and bool(abs(before.matrix[0, 0, 1]) > np.sqrt(0.5))
+    series = Series(views, background, threads, lying=turned)
+    rounds = Rounds(free_shifts, free_tilts, iterations, progress or _unheard)
+    alignment, verdict = _followed(series, tilt, start, axis, rounds, SIZES_PX, before)
     if reference is None:
-        reference = int(np.argmin(np.abs(tilt)))
-    return _matched(alignment, axis, verdict, reference)
+        shown = np.flatnonzero(verdict.alike)
+        reference = int(shown[np.argmin(np.abs(tilt[shown]))])
+    elif not verdict.alike[reference]:
+        raise UsageError(f"reference view {reference + 1} is unlike what others predict; choose another")
+    # The reference stays where it is, which moves the axis.
+    across = Transforms.rotation(alignment.angle_deg, 1).matrix[0, 0] @ alignment.shift_px[reference]
+    alignment = replace(
+        alignment,
+        shift_px=alignment.shift_px - alignment.shift_px[reference],
+        offset_px=float(alignment.offset_px - across),
+    )
+    shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
+    return Matched(shifts, _axis(alignment, verdict), alignment.tilt_deg)
 
 
 def judge_shifts(
@@ -173,18 +188,19 @@ def judge_shifts(
         If a view holds NaN or the views have nothing in common.
     """
     tilt = checked_tilts(views, tilt_deg)
+    _check_shifts(shifts, len(tilt))
+    if len(np.unique(tilt)) < FEWEST_TILTS:
+        return _unjudged(shifts, tilt)
     series = Series(views, background, threads)
-    reference = int(np.argmin(np.hypot(*shifts.shift_px.T)))
     if axis is None:
-        rounds = _Rounds(False, False, JUDGING_ROUNDS, _unheard)
-        judged = _matched(*_followed(series, tilt, shifts, None, rounds, SIZES_PX[:2]), reference)
+        rounds = Rounds(False, False, JUDGING_ROUNDS, _unheard)
+        alignment, verdict = _followed(series, tilt, shifts, None, rounds, (JUDGED_PX,))
     else:
-        alignment = Alignment(shifts.shift_px, axis.angle_deg, axis.offset_px, tilt)
+        alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
         judge = series.level(series.factor(JUDGED_PX))
-        verdict = judge.left_out(alignment, ~shifts.doubtful, free_offset=False)
-        judged = _matched(alignment, axis, verdict, reference)
-    kept = replace(judged.shifts, shift_px=shifts.shift_px, doubtful=judged.shifts.doubtful | shifts.doubtful)
-    return replace(judged, shifts=kept)
+        verdict = judge.left_out(alignment, _trusted(shifts), free_offset=bool(np.isnan(axis.offset_px)))
+    judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
+    return Matched(judged, _axis(alignment, verdict), tilt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,39 +262,75 @@ def _unheard(_: int) -> None:
 
 
 def _followed(
-    series: "Series",
+    series: Series,
     tilt: Float,
     start: Shifts,
     axis: TiltAxis | None,
-    rounds: "_Rounds",
+    rounds: Rounds,
     sizes_px: tuple[int, ...],
-) -> tuple[Alignment, TiltAxis, "Verdict"]:
+    before: Transforms | None = None,
+) -> tuple[Alignment, Verdict]:
     """Align from coarse to fine, and compare the result with views left out."""
     axis = axis or _starting_axis(series, tilt, start)
-    alignment = Alignment(start.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
-    sure = bool(np.mean(start.doubtful) <= MOST_DOUBTFUL)
-    trusted: Bool = np.logical_not(start.doubtful) if sure else np.greater(start.quality, 0)
+    offset_px = float(np.nan_to_num(axis.offset_px))
+    alignment = Alignment(start.shift_px, axis.angle_deg, offset_px, tilt, before)
+    trusted = _trusted(start)
     judge = series.level(series.factor(JUDGED_PX))
-    factors = [series.factor(size) for size in sizes_px]
-    known = not np.isnan(axis.angle_sigma_deg)
+    steps_deg = ANGLE_STEPS_DEG[0 if np.isnan(axis.angle_sigma_deg) else 1 :]
+    judging = len(sizes_px) == 1
+    factors = sorted({series.factor(size) for size in sizes_px}, reverse=True)
+    axis_only = not (rounds.free_shifts or judging)
+    if axis_only and not judge.positive:
+        raise ConvergenceError("the specimen reaches the sides of the views; use another method")
+    if not judge.positive:
+        # the little that is left of coarse views without their body would lead astray
+        factors = [factor for factor in factors if factor <= judge.factor]
     for factor in factors:
-        if factor > judge.factor and not judge.positive:
-            continue  # the little that is left of coarse views without their body would lead astray
-        level = judge if factor == judge.factor else series.level(factor)
-        reach_px = min(level.shape) // 4 if factor > judge.factor else NEAR_PX
-        alignment, trusted = rounds.settle(level, alignment, trusted, reach_px)
-        if level.positive and (factor == judge.factor or (factor > judge.factor and not known)):
-            alignment = level.turned(alignment, trusted, ANGLE_STEPS_DEG[known:])
+        scale = judge if factor == judge.factor else series.level(factor)
+        reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
+        alignment, trusted = rounds.settle(scale, alignment, trusted, reach_px)
+        unknown = len(steps_deg) > 1
+        if (
+            scale.positive
+            and factor >= judge.factor
+            and (unknown or (factor == judge.factor and not judging))
+        ):
+            with suppress(*() if axis_only else (ConvergenceError,)):
+                alignment = scale.turned(alignment, trusted, steps_deg)
+    rounds.progress((len(sizes_px) - len(factors)) * rounds.iterations)
+    rounds = replace(rounds, progress=_unheard)
     verdict = judge.left_out(alignment, trusted)
     for _ in range(REPAIRS):
-        elsewhere = np.abs(verdict.step_px).max(axis=1) > ELSEWHERE_PX * judge.factor
-        if not (rounds.free_shifts and elsewhere.any()):
+        elsewhere = verdict.elsewhere & rounds.free_shifts
+        if not elsewhere.any():
             break
         alignment = alignment.moved(np.where(elsewhere[:, np.newaxis], verdict.step_px, 0))
-        unheard = replace(rounds, progress=_unheard)
-        alignment, trusted = unheard.settle(judge, alignment, trusted, NEAR_PX)
+        alignment, trusted = rounds.settle(judge, alignment, trusted | elsewhere, NEAR_PX)
+        if judge.positive:
+            with suppress(ConvergenceError):
+                alignment = judge.turned(alignment, trusted, ANGLE_STEPS_DEG)
+            alignment, trusted = rounds.settle(judge, alignment, trusted, NEAR_PX)
         verdict = judge.left_out(alignment, trusted)
-    return alignment, axis, verdict
+    return alignment, verdict
+
+
+def _unjudged(shifts: Shifts, tilt_deg: Float) -> Matched:
+    """Return shifts of too few views for a reconstruction to tell anything."""
+    unknown = TiltAxis(np.nan, np.nan, np.nan, np.nan, np.nan)
+    return Matched(replace(shifts, residual_px=np.nan), unknown, tilt_deg)
+
+
+def _trusted(start: Shifts) -> Bool:
+    """Tell which views to reconstruct from at first."""
+    sure = bool(np.mean(start.doubtful) <= MOST_DOUBTFUL)
+    trusted: Bool = np.logical_not(start.doubtful) if sure else np.greater(start.quality, 0)
+    return trusted if trusted.any() else np.ones_like(trusted)
+
+
+def _check_shifts(shifts: Shifts, n_views: int) -> None:
+    """Refuse shifts of another series."""
+    if len(shifts.shift_px) != n_views:
+        raise DataError(f"{n_views} views but {len(shifts.shift_px)} shifts; one a view is needed")
 
 
 def starting_shifts(
@@ -304,7 +356,7 @@ def starting_shifts(
     return correlate_views(views, tilt_deg, background=background, threads=threads)
 
 
-def _starting_axis(series: "Series", tilt_deg: Float, start: Shifts) -> TiltAxis:
+def _starting_axis(series: Series, tilt_deg: Float, start: Shifts) -> TiltAxis:
     """Find the axis of the shifted views from the centre of mass, or take it to be upright and central."""
     upright = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
     if series.background is None:
@@ -321,80 +373,6 @@ def _starting_axis(series: "Series", tilt_deg: Float, start: Shifts) -> TiltAxis
         return upright
 
 
-def _matched(alignment: Alignment, axis: TiltAxis, verdict: "Verdict", reference: int) -> Matched:
-    """Let the reference stay where it is, which moves the axis, and gather the rest."""
-    back = -alignment.shift_px[reference]
-    across = float(Transforms.rotation(alignment.angle_deg, 1).matrix[0, 0] @ back)
-    shifts = Shifts(alignment.shift_px + back, verdict.quality, verdict.doubtful, verdict.residual_px)
-    found = replace(
-        axis,
-        angle_deg=alignment.angle_deg,
-        offset_px=alignment.offset_px + across,
-        residual_px=verdict.residual_px,
-    )
-    return Matched(shifts, found, alignment.tilt_deg)
-
-
-@dataclass(frozen=True)
-class _Rounds:
-    """Reconstruct, project, move, until nothing moves."""
-
-    free_shifts: bool
-    free_tilts: bool
-    iterations: int
-    progress: Progress
-
-    def settle(
-        self, level: Scale, alignment: Alignment, trusted: Bool, reach_px: int
-    ) -> tuple[Alignment, Bool]:
-        """Return the alignment at which views and predictions agree, and which views are like theirs."""
-        predicted: Image | None = None
-        places: list[Float] = []
-        steps: list[Float] = []
-        for done in range(1, self.iterations + 1):
-            views, shown = level.aligned(alignment, None if predicted is None else predicted[0])
-            predicted = reproject(
-                views,
-                alignment.tilt_deg,
-                groups=[(np.flatnonzero(trusted), np.arange(len(views)))],
-                positive=level.positive,
-                turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
-                threads=level.threads,
-            )
-            misfits = level.compared(views, shown, predicted, reach_px)
-            quality = np.array([misfit.quality for misfit in misfits])
-            trusted = alike(quality, alignment.tilt_deg)
-            measured = -level.factor * np.array([misfit.displacement_px for misfit in misfits])
-            step, offset = unexplained(measured, alignment.tilt_deg, trusted)
-            if not self.free_shifts:
-                step[:] = 0
-            places.append(np.append(alignment.shift_px, alignment.offset_px))
-            wanted = alignment.moved(step, offset)
-            steps.append(np.append(wanted.shift_px, wanted.offset_px) - places[-1])
-            mixed = places[-1] + _accelerated(places, steps, most=2 * level.factor)
-            alignment = replace(alignment, shift_px=mixed[:-1].reshape(-1, 2), offset_px=float(mixed[-1]))
-            if self.free_tilts:
-                alignment = replace(alignment, tilt_deg=_turned_tilts(alignment.tilt_deg, misfits, trusted))
-            self.progress(1)
-            if np.abs(steps[-1]).max() < SETTLED_PX:
-                self.progress(self.iterations - done)
-                break
-        return alignment, trusted
-
-
-def _accelerated(places: list[Float], steps: list[Float], *, most: float) -> Float:
-    """Return the step that Anderson's mixing makes of the last few, at most so far in one number."""
-    plain, past = steps[-1], min(len(steps) - 1, MIXED)
-    if not past or np.abs(plain).max() > 2 * most:
-        return plain
-    moved = np.stack([places[-i] - places[-i - 1] for i in range(1, past + 1)], axis=1)
-    change = np.stack([steps[-i] - steps[-i - 1] for i in range(1, past + 1)], axis=1)
-    share = np.linalg.lstsq(change, plain, rcond=1e-3)[0]
-    return np.clip(plain - (moved + change) @ share, -most, most)
-
-
-def _turned_tilts(tilt_deg: Float, misfits: list[Misfit], trusted: Bool) -> Float:
-    """Return tilt angles refined by what each view says, with the mean of all kept."""
-    turn = np.where(trusted, [misfit.turn_deg for misfit in misfits], 0)
-    turn = np.clip(turn, -LARGEST_TURN_DEG, LARGEST_TURN_DEG)
-    return np.asarray(tilt_deg + turn - turn.mean())
+def _axis(alignment: Alignment, verdict: Verdict) -> TiltAxis:
+    """Return the tilt axis of an alignment."""
+    return TiltAxis(alignment.angle_deg, alignment.offset_px, np.nan, np.nan, verdict.residual_px)

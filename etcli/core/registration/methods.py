@@ -1,25 +1,31 @@
 """All methods behind one function each: shifts and tilt axis by any of them, judged in one way."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from etcli.core.binning import bin_image
-from etcli.core.errors import UsageError
+from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.com import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching import Matched, judge_shifts, match_views
 from etcli.core.registration.orientation import Orientations, align_orientations
 from etcli.core.registration.pairing import Region
+from etcli.core.registration.scales import Series
 from etcli.core.registration.sharpness import sum_axis
 from etcli.core.registration.shifts import Shifts
 from etcli.core.registration.stackreg import stackreg_views
-from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix, com_axis, maximage_axis
+from etcli.core.registration.tilt_axis import (
+    FEWEST_TILTS,
+    TiltAxis,
+    alignment_matrix,
+    com_axis,
+    maximage_axis,
+)
 from etcli.core.registration.transforms import (
     TransformedViews,
     Transforms,
@@ -32,6 +38,7 @@ METHODS = ("pc", "stackreg", "com", "com-cl", "match")
 AXIS_METHODS = ("com", "maximage", "sum", "match")
 ORIENTED_PX = 128
 ORIENTING_ROUNDS = 10
+MOST_TURNED_DEG = 10.0
 
 
 def register_views(
@@ -63,9 +70,9 @@ def register_views(
     background : float, optional
         Level of the empty surroundings.
     region : (slice, slice), optional
-        Rows and columns to be compared; with ``match``, by the correlation that it then starts from.
+        Rows and columns to be compared; not by ``match``.
     max_shift_px : float, optional
-        Largest displacement between neighbours: of ``pc``, ``stackreg``, and ``match``, as above.
+        Largest displacement between neighbours: of ``pc`` and ``stackreg``.
     iterations : int
         Of ``match``: most rounds at each of three scales.
     threads : int
@@ -90,17 +97,10 @@ def register_views(
     common: dict[str, Any] = {"reference": reference, "threads": threads}
     looked_at: dict[str, Any] = {"region": region, "max_shift_px": max_shift_px}
     if method == "match":
-        start = None
         if region is not None or max_shift_px is not None:
-            start = correlate_views(views, tilt_deg, background=background, **common, **looked_at)
+            raise UsageError("projection matching compares whole views, however far apart; use pc")
         return match_views(
-            views,
-            tilt_deg,
-            start=start,
-            background=background,
-            iterations=iterations,
-            progress=progress,
-            **common,
+            views, tilt_deg, background=background, iterations=iterations, progress=progress, **common
         )
     shifts: Shifts
     if method == "pc":
@@ -179,10 +179,26 @@ def find_axis(
 
     how: dict[str, Any] = {"background": background, "threads": threads}
     if method == "match":
+        if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_TILTS:
+            raise DataError(f"too few tilt angles to tell an axis; {FEWEST_TILTS} are needed")
+        start = None
+        if background is not None:
+            with suppress(ConvergenceError, DataError):
+                start = com_axis(
+                    views,
+                    tilt_deg,
+                    background=background,
+                    transforms=known,
+                    start_deg=start_deg,
+                    threads=threads,
+                )
+        unplaced = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
         found = match_views(
-            seen(start_deg, 0.0),
+            views,
             tilt_deg,
             start=unmoved,
+            axis=replace(start, angle_deg=start.angle_deg - start_deg) if start else unplaced,
+            before=compose(known, Transforms.rotation(start_deg, n_views)),
             free_shifts=False,
             free_tilts=free_tilts,
             iterations=iterations,
@@ -206,7 +222,7 @@ def find_axis(
         raise UsageError(
             f"no method of finding the axis named {method!r}; use one of {', '.join(AXIS_METHODS)}"
         )
-    placed = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
+    placed = TiltAxis(0.0, 0.0 * axis.offset_px, np.nan, np.nan, np.nan)  # NaN stays NaN
     aligned = seen(axis.angle_deg, float(np.nan_to_num(axis.offset_px)))
     judged = judge_shifts(aligned, tilt_deg, unmoved, axis=placed, **how)
     return replace(judged, axis=replace(axis, residual_px=judged.shifts.residual_px))
@@ -232,7 +248,7 @@ def orient_views(
     start : Matched
         Shifts and tilt axis as `register_views` finds them.
     background : float, optional
-        Level of the empty surroundings; zero when not given.
+        Level of the empty surroundings, as for `match_views`.
     threads : int
         Threads to work with.
     progress : callable, optional
@@ -247,27 +263,36 @@ def orient_views(
     ------
     DataError
         If the counts differ or values are not finite.
+    UsageError
+        If φ or ψ of a view is more than 10°: the shifts to start from know one tilt axis.
 
     Notes
     -----
     Views are binned to 128 px, as all of them and the volume are held in memory.
     """
-    factor = ceil(max(views.shape[1:]) / ORIENTED_PX)
-    level = np.float32(background or 0.0)
-    binned = [bin_image(np.asarray(view), factor) - level for view in views]
+    euler = np.asarray(euler_deg, np.float64)
+    if np.abs(euler[:, [0, 2]]).max(initial=0) > MOST_TURNED_DEG:
+        raise UsageError(
+            f"views turned by more than {MOST_TURNED_DEG:g}° about other axes than the tilt axis "
+            "cannot be registered yet"
+        )
+    series = Series(views, background, threads)
+    scale = series.level(series.factor(ORIENTED_PX))
+    turn = Transforms.rotation(start.axis.angle_deg, 1).matrix[0]
+    centred_px = start.shifts.shift_px - start.axis.offset_px * turn[0]
     found = align_orientations(
-        np.array(binned, np.float32),
-        euler_deg,
-        shift_px=(start.shifts.shift_px - [start.axis.offset_px, 0.0]) / factor,
+        scale.images,
+        euler,
+        shift_px=centred_px / scale.factor,
         rounds=ORIENTING_ROUNDS,
         threads=threads,
         progress=progress,
     )
-    return replace(found, shift_px=found.shift_px * factor)
+    return replace(found, shift_px=found.shift_px * scale.factor)
 
 
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:
     """Return how many steps a method tells its progress in."""
     if method == "match":
         return 3 * iterations
-    return 2 * n_views if method == "pc" else n_views
+    return 2 * n_views if method in ("pc", "stackreg") else n_views

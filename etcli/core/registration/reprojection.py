@@ -196,9 +196,12 @@ class Comparison:
         if turned is None:
             return Misfit((x, y), quality, float(residual))
         low, high = (self._smooth * scipy.fft.rfft2(image * window) for image in turned)
-        change = high - low  # per degree
-        change -= expected * (self._inner(change, expected) / self._inner(expected, expected))
-        turn = self._inner(change, seen - expected) / max(self._inner(change, change), np.finfo(float).tiny)
+        # The change by a degree, beside those by brightness and by displacement, which it partly looks like.
+        slopes = [1j * frequency * expected for frequency in self._frequency]
+        changes = [high - low, expected, *slopes]
+        gram = np.array([[self._inner(one, other) for other in changes] for one in changes])
+        seen_of = np.array([self._inner(one, seen - expected) for one in changes])
+        turn = np.linalg.lstsq(gram, seen_of, rcond=1e-9)[0][0]
         return Misfit((x, y), quality, float(residual), float(turn))
 
     def _inner(self, first: NDArray[np.complexfloating], second: NDArray[np.complexfloating]) -> float:

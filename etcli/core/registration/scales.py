@@ -1,5 +1,6 @@
 """A tilt series at some scale: aligned, compared with its own reconstructions, and judged by them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -10,10 +11,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from etcli.core.binning import bin_image
-from etcli.core.errors import DataError
+from etcli.core.errors import ConvergenceError, DataError
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.correlation import FAILED
-from etcli.core.registration.reprojection import DETAIL_PX, Comparison, Group, Misfit, reproject
+from etcli.core.registration.reprojection import (
+    DETAIL_PX,
+    ITERATIONS,
+    Comparison,
+    Group,
+    Misfit,
+    reproject,
+)
 from etcli.core.registration.shifts import outlying
 from etcli.core.registration.transforms import Transforms, Views, compose, resample
 
@@ -27,6 +35,10 @@ BANDS = 5  # of rows in each of two halves that are compared on their own
 ANGLE_ITERATIONS = 80  # a reconstruction that has not converged prefers other angles
 FARTHEST_DEG = 15.0
 SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean, beyond which the specimen goes on outside
+ELSEWHERE_PX = 1.5  # binned, by which a left-out view fits better at another place, not nearby
+SURE = 0.5  # of the usual quality, or that place is an accident
+ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
+SMALLEST_SIDE_PX = 16
 FAINTEST = 1.0  # percentile of all pixels taken for the background where none is known
 
 
@@ -42,17 +54,22 @@ class Alignment:
         The tilt axis in the views once moved, as `TiltAxis` has it.
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles in degrees.
+    before : Transforms, optional
+        What is applied to the views before all this.
     """
 
     shift_px: Float
     angle_deg: float
     offset_px: float
     tilt_deg: Float
+    before: Transforms | None = None
 
     def transforms(self) -> Transforms:
         """Return what brings the views to the upright central axis."""
         n_views = len(self.tilt_deg)
-        turned = compose(Transforms.shifts(self.shift_px), Transforms.rotation(self.angle_deg, n_views))
+        shifts = Transforms.shifts(self.shift_px)
+        moved = shifts if self.before is None else compose(self.before, shifts)
+        turned = compose(moved, Transforms.rotation(self.angle_deg, n_views))
         return compose(turned, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
 
     def moved(self, step_px: Float, offset_px: float = 0.0) -> "Alignment":
@@ -65,16 +82,17 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Series:
-    """The series at any scale."""
+    """The series at any scale; its axis lies along x where ``lying``."""
 
     views: Views
     background: float | None
     threads: int
+    lying: bool = False
 
     def factor(self, size_px: int) -> int:
-        """Return the least factor that bins the views to a size."""
-        largest: int = max(self.views.shape[1:])
-        return ceil(largest / size_px)
+        """Return the least factor that bins the views to a size, and leaves something of narrow ones."""
+        ny, nx = int(self.views.shape[1]), int(self.views.shape[2])
+        return min(ceil(max(ny, nx) / size_px), max(min(ny, nx) // SMALLEST_SIDE_PX, 1))
 
     def level(self, factor: int) -> "Scale":
         """Bin the views and take off what is not the specimen."""
@@ -90,43 +108,55 @@ class Series:
         if images.sum(dtype=np.float64) < 0:  # dark on bright
             images *= -1
         mean = images.mean(axis=0, dtype=np.float64)
+        mean = mean.T if self.lying else mean
         side = max(mean.shape[1] // 32, 1)
         inside = max(mean[:, :side].mean(), mean[:, -side:].mean()) < SIDE_LIMIT * mean.mean()
         if not inside:
             for image in images:
                 image -= ndimage.gaussian_filter(image, DETAIL_PX, mode="nearest")
-        return Scale(images, factor, bool(inside), self.threads)
+        shape = mean.shape[0], mean.shape[1]
+        return Scale(images, shape, factor, bool(inside), self.threads)
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """How views compare with what others predict for them; steps in pixels of the series."""
+    """How views compare with what others predict for them.
+
+    Parameters
+    ----------
+    step_px : ndarray of shape (n_views, 2), float64
+        By how much to move each view to where it fits best, in pixels of the series.
+    quality : ndarray of shape (n_views,), float64
+        Correlation of details there.
+    alike, elsewhere, doubtful : ndarray of shape (n_views,), bool
+        Whether a view is like what is predicted; whether that is at another place; whether to look at it.
+    residual_px : float
+        Root mean square of the steps, and of half the difference between two halves of the rows.
+    """
 
     step_px: Float
     quality: Float
+    alike: Bool
+    elsewhere: Bool
     doubtful: Bool
     residual_px: float
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The series at one scale: binned views without background."""
+    """The series at one scale: binned views without background, and their shape once the axis is upright."""
 
     images: Image
+    shape: tuple[int, int]
     factor: int
     positive: bool
     threads: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the binned views."""
-        return self.images.shape[1], self.images.shape[2]
 
     def aligned(self, alignment: Alignment, predicted: Image | None) -> tuple[Image, Image]:
         """Return the views on the upright central axis, and where they show something."""
         transforms = alignment.transforms().scaled(1 / self.factor)
         turned = ordered_map(
-            lambda item: resample(*item, fill=np.nan),
+            lambda item: resample(*item, shape=self.shape, fill=np.nan),
             zip(self.images, transforms.matrix, transforms.shift_px, strict=True),
             threads=self.threads,
         )
@@ -149,73 +179,81 @@ class Scale:
 
     def turned(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
         """Return the alignment with the axis at the angle at which the prediction fits the views best."""
+        start_deg = alignment.angle_deg
         for step in steps_deg:
-            for _ in range(ceil(FARTHEST_DEG / step)):
-                around = [
-                    replace(alignment, angle_deg=alignment.angle_deg + turn) for turn in (-step, 0.0, step)
-                ]
-                cost = [self.residual(each, trusted) for each in around]
-                bend = cost[0] - 2 * cost[1] + cost[2]
-                turn = step * float(
-                    np.clip(
-                        (cost[0] - cost[2]) / (2 * bend) if bend > 0 else np.sign(cost[0] - cost[2]), -2, 2
-                    )
+            while True:
+                low, middle, high = (
+                    self.residual(replace(alignment, angle_deg=alignment.angle_deg + turn), trusted)
+                    for turn in (-step, 0.0, step)
                 )
+                bend = low - 2 * middle + high
+                vertex = (low - high) / (2 * bend) if bend > 0 else 2 * np.sign(low - high)
+                turn = step * float(np.clip(vertex, -2, 2))
                 alignment = replace(alignment, angle_deg=alignment.angle_deg + turn)
-                if abs(turn) <= step:
+                if bend > 0 and abs(turn) <= step:
                     break
+                if turn == 0 or abs(alignment.angle_deg - start_deg) > FARTHEST_DEG:
+                    raise ConvergenceError(
+                        f"no tilt axis within {FARTHEST_DEG:g}° explains the views best; "
+                        "give its rough angle, or use another method"
+                    )
         return alignment
 
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
         """Return the mean square of what the reconstruction does not explain of the views."""
-        views, shown = self.aligned(alignment, None)
         used = np.flatnonzero(trusted)
-        predicted = reproject(
-            views,
-            alignment.tilt_deg,
-            groups=[(used, used)],
-            positive=self.positive,
-            iterations=ANGLE_ITERATIONS,
-            threads=self.threads,
-        )
+        views, shown, predicted = self._predicted(alignment, [(used, used)], ANGLE_ITERATIONS)
         misfits = self.compared(views[used], shown[used], predicted[:, used], 0)
         return float(np.mean([misfit.residual**2 for misfit in misfits]))
 
     def left_out(self, alignment: Alignment, trusted: Bool, *, free_offset: bool = True) -> Verdict:
         """Compare each view with what others predict for it; what a free offset explains does not count."""
         order = np.argsort(alignment.tilt_deg, kind="stable")
-        everything = np.arange(len(order))
         folds = [order[k::FOLDS] for k in range(min(FOLDS, len(order)))]
-        groups: list[Group] = [(np.setdiff1d(everything[trusted], fold), fold) for fold in folds]
-        views, shown = self.aligned(alignment, None)
+        everything = np.flatnonzero(trusted)
+        left = [np.setdiff1d(everything, fold) for fold in folds]
+        groups = [(used if used.size else everything, fold) for used, fold in zip(left, folds, strict=True)]
+        views, shown, predicted = self._predicted(alignment, groups, ITERATIONS)
+        misfits = self.compared(views, shown, predicted, min(self.shape) // 4)
+        quality = np.array([misfit.quality for misfit in misfits])
+        like = alike(quality, alignment.tilt_deg)
+        agreed = trusted & like if (trusted & like).any() else like
+
+        def steps(misfits: list[Misfit]) -> Float:
+            measured = -self.factor * np.array([misfit.displacement_px for misfit in misfits])
+            step, offset_px = unexplained(measured, alignment.tilt_deg, agreed)
+            return step if free_offset else step - [offset_px, 0.0]
+
+        step = steps(misfits)
+        halves = [
+            steps(self.compared(views, shown * band, predicted, NEAR_PX)) for band in _bands(self.shape[0])
+        ]
+        size = np.hypot(*step.T)
+        spread = np.hypot(*(halves[0] - halves[1]).T) / 2
+        residual = np.sqrt(np.mean(size[agreed] ** 2) + np.mean(spread[agreed] ** 2))
+        far = size > np.minimum(outlying(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
+        doubtful = ~agreed | far | self._repeated(order)
+        elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
+        return Verdict(step, quality, like, elsewhere, doubtful, float(residual))
+
+    def _predicted(
+        self, alignment: Alignment, groups: Sequence[Group], iterations: int
+    ) -> tuple[Image, Image, Image]:
+        """Return the aligned views, where they show something, and their predictions."""
         predict = partial(
             reproject,
             tilt_deg=alignment.tilt_deg,
             groups=groups,
             positive=self.positive,
+            iterations=iterations,
             threads=self.threads,
         )
+        views, shown = self.aligned(alignment, None)
         predicted = predict(views)
-        if not shown.all():
+        if not shown.all():  # once more, with what views do not have taken from the predictions
             views, shown = self.aligned(alignment, predicted[0])
             predicted = predict(views)
-        misfits = self.compared(views, shown, predicted, min(self.shape) // 4)
-        quality = np.array([misfit.quality for misfit in misfits])
-        agreed = trusted & alike(quality, alignment.tilt_deg)
-
-        def steps(misfits: list[Misfit]) -> Float:
-            measured = -self.factor * np.array([misfit.displacement_px for misfit in misfits])
-            step, offset = unexplained(measured, alignment.tilt_deg, agreed)
-            return step if free_offset else step - [offset, 0.0]
-
-        step = steps(misfits)
-        bands = _bands(self.shape[0])
-        halves = [steps(self.compared(views, shown * band, predicted, NEAR_PX)) for band in bands]
-        size = np.hypot(*step.T)
-        spread = np.hypot(*(halves[0] - halves[1]).T) / 2
-        residual = np.sqrt(np.mean(size[agreed] ** 2) + np.mean(spread[agreed] ** 2))
-        doubtful = ~agreed | (size > outlying(size[agreed])) | self._repeated(order)
-        return Verdict(step, quality, doubtful, float(residual))
+        return views, shown, predicted
 
     def _repeated(self, order: NDArray[np.intp]) -> Bool:
         """Tell which views are the same image as a neighbour in angle: one of the two was not taken there."""
@@ -227,13 +265,43 @@ class Scale:
 
 
 def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
-    """Split steps into what moves the axis across itself and what is left without moving the specimen."""
+    """Split steps into what moves the axis across itself and what is left without moving the specimen.
+
+    Parameters
+    ----------
+    step_px : ndarray of shape (n_views, 2)
+        Steps of the views in pixels.
+    tilt_deg : ndarray of shape (n_views,)
+        Tilt angles in degrees.
+    trusted : ndarray of shape (n_views,), bool
+        Views to which the motion of the specimen is fitted, outliers counting less.
+
+    Returns
+    -------
+    left_px : ndarray of shape (n_views, 2), float64
+        What is left.
+    offset_px : float
+        By how much the axis moves.
+    """
     tilt_rad = np.deg2rad(tilt_deg)
-    design = np.stack([np.ones_like(tilt_rad), np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)
-    constant, cosine, sine = np.linalg.lstsq(design[trusted], step_px[trusted, 0])[0]
-    across = step_px[:, 0] - design @ [constant, cosine, sine]
-    along = step_px[:, 1] - step_px[trusted, 1].mean()
-    return np.stack([across, along], axis=1), -float(constant)
+    constant = np.ones_like(tilt_rad)
+    across, fitted = _without(
+        step_px[:, 0], np.stack([constant, np.cos(tilt_rad), np.sin(tilt_rad)], axis=1), trusted
+    )
+    along, _ = _without(step_px[:, 1], constant[:, np.newaxis], trusted)
+    return np.stack([across, along], axis=1), -float(fitted[0])
+
+
+def _without(values: Float, design: Float, trusted: Bool) -> tuple[Float, Float]:
+    """Return what a robust fit leaves of values, and its coefficients."""
+    weight = trusted.astype(np.float64)
+    for _ in range(ROBUST_ROUNDS):
+        root = np.sqrt(weight)
+        fitted = np.linalg.lstsq(design * root[:, np.newaxis], values * root)[0]
+        left = values - design @ fitted
+        scale = max(3 * float(np.median(np.abs(left[trusted]))), SMALLEST_PX)
+        weight = trusted / (1 + (left / scale) ** 2)
+    return left, np.asarray(fitted, np.float64)
 
 
 def alike(quality: Float, tilt_deg: Float) -> Bool:

@@ -66,7 +66,8 @@ class TiltAxis:
     angle_sigma_deg, offset_sigma_px : float
         Standard deviations, from leaving out parts of the specimen; NaN if the method does not tell.
     residual_px : float
-        Root mean square distance of the centres of mass from the motion fitted to them; NaN likewise.
+        Root mean square distance from the motion that the method fits: of centres of mass, or of views from
+        their reprojections; NaN likewise.
     """
 
     angle_deg: float
