@@ -115,9 +115,9 @@ def match_views(
     Anderson's mixing and end when no view moves by more than 0.02 px. The angle of the axis is the one at
     which the prediction fits the views best.
 
-    The density is kept positive unless the specimen reaches the sides of the views. Then it is free, only
-    what is smaller than some binned pixels is matched, and the angle stays as it was. Pixels that a view does
-    not have are taken from its prediction, so that no border moves with it.
+    Where the specimen reaches the sides of all views, what lies outside would pull them along: the shifts of
+    the start are kept, and judged by what is smaller than some binned pixels. Pixels that a view does not
+    have are taken from its prediction, so that no border moves with it.
 
     At the end every sixth view is left out of the reconstruction that it is compared with, within a quarter
     of the field: a view that fits better elsewhere, such as one lattice period away, goes there.
@@ -282,9 +282,9 @@ def _followed(
     axis_only = not (rounds.free_shifts or judging)
     if axis_only and not judge.positive:
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
-    if not judge.positive:
-        # the little that is left of coarse views without their body would lead astray
-        factors = [factor for factor in factors if factor <= judge.factor]
+    if not judge.positive:  # what lies outside the views would pull them along
+        rounds.progress(len(sizes_px) * rounds.iterations)
+        return alignment, judge.left_out(alignment, trusted)
     for factor in factors:
         scale = judge if factor == judge.factor else series.level(factor)
         reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX

@@ -144,7 +144,10 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The series at one scale: binned views without background, and their shape once the axis is upright."""
+    """The series at one scale: binned views without background, and their shape once the axis is upright.
+
+    The density is kept ``positive`` unless the specimen reaches the sides of the views.
+    """
 
     images: Image
     shape: tuple[int, int]
