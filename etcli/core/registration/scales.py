@@ -33,7 +33,7 @@ NEAR_PX = 2  # binned pixels that a view may move in a round once the coarsest l
 FOLDS = 6
 BANDS = 5  # of rows in each of two halves that are compared on their own
 ANGLE_ITERATIONS = 80  # a reconstruction that has not converged prefers other angles
-FARTHEST_DEG = 15.0
+MOST_TURNS = 8  # in search of the best angle, each by at most two steps
 SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean, beyond which the specimen goes on outside
 ELSEWHERE_PX = 1.5  # binned, by which a left-out view fits better at another place, not nearby
 SURE = 0.5  # of the usual quality, or that place is an accident
@@ -182,9 +182,8 @@ class Scale:
 
     def turned(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
         """Return the alignment with the axis at the angle at which the prediction fits the views best."""
-        start_deg = alignment.angle_deg
         for step in steps_deg:
-            while True:
+            for _ in range(MOST_TURNS):
                 low, middle, high = (
                     self.residual(replace(alignment, angle_deg=alignment.angle_deg + turn), trusted)
                     for turn in (-step, 0.0, step)
@@ -195,11 +194,11 @@ class Scale:
                 alignment = replace(alignment, angle_deg=alignment.angle_deg + turn)
                 if bend > 0 and abs(turn) <= step:
                     break
-                if turn == 0 or abs(alignment.angle_deg - start_deg) > FARTHEST_DEG:
-                    raise ConvergenceError(
-                        f"no tilt axis within {FARTHEST_DEG:g}° explains the views best; "
-                        "give its rough angle, or use another method"
-                    )
+            else:
+                raise ConvergenceError(
+                    f"no tilt axis within {2 * MOST_TURNS * step:g}° explains the views best; "
+                    "give its rough angle, or use another method"
+                )
         return alignment
 
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
