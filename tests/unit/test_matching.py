@@ -115,7 +115,7 @@ def test_axis_is_found_together_with_the_shifts():
 def test_axis_is_found_for_shifts_that_stay():
     views = particle_views(SPECIMEN, TILT, SHAPE, axis_deg=-6.0, offset_px=2.0, moved_px=MOVED)
     roughly = replace(UNKNOWN, angle_deg=-5.0)
-    how = {"axis": roughly, "background": 0.0, "free_shifts": False, "iterations": 3}
+    how = {"axis": roughly, "background": 0.0, "free_shifts": False, "iterations": 8}
     found = match_views(views, TILT, start=at(-MOVED), **how)
     np.testing.assert_allclose(found.shifts.shift_px, MOVED[MIDDLE] - MOVED, atol=1e-12)
     assert found.axis.angle_deg == pytest.approx(-6, abs=0.05)
@@ -235,7 +235,7 @@ def test_specimen_cut_by_the_border_of_some_views():
     )
     assert max(left_over(found.shifts.shift_px, moved, TILT)) < 0.04
     assert found.axis.angle_deg == pytest.approx(0, abs=0.2)
-    assert not found.shifts.doubtful.any()
+    assert np.flatnonzero(found.shifts.doubtful).tolist() == [3, 12, 17]  # a quarter of the field away
 
 
 def judged(shift_px, *, views=VIEWS, tilt=TILT, axis=UPRIGHT, doubtful=(), threads=1):

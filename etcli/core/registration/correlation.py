@@ -132,25 +132,29 @@ def correlate_views(
         return *_linked(compare, order, neighbours, threads, progress), stretched
 
     links, usable, quality, stretched = compared(views, max_shift_px, stretch, SIZES_PX[0])
-    if reference is None:
-        reference = int(usable[np.argmin(np.abs(tilt[usable]))])
-    if reference not in usable:
-        raise UsageError(f"reference view {reference + 1} is blank or unlike its neighbours; choose another")
-    coarse = _everywhere(_solved(links, usable, reference)[0], tilt, usable).round()
+    coarse = _everywhere(_solved(links, usable, _reference(reference, usable, tilt))[0], tilt, usable).round()
     # Again with the views where they belong, so that the window shows the same part of the specimen in all.
     moved = TransformedViews(views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background)
     near_px = max(NEAR * min(views.shape[1:]), 1)
     links, usable, quality, _ = compared(moved, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1])
-    if reference not in usable:
-        raise UsageError(f"reference view {reference + 1} is unlike its neighbours; choose another")
+    reference = _reference(reference, usable, tilt)
     solved, misfit = _solved(links, usable, reference)
-    shift_px = _everywhere(coarse[usable] + solved, tilt, usable)
+    shift_px = _everywhere(coarse[usable] - coarse[reference] + solved, tilt, usable)
     doubtful = np.ones(len(tilt), bool)
     doubtful[usable] = jumps(shift_px[usable]) | _contradicted(misfit, links, usable)
     has_spare_links = len(links) >= len(usable)
     return Shifts(
         shift_px, quality, doubtful, float(np.sqrt(np.mean(misfit**2))) if has_spare_links else np.nan
     )
+
+
+def _reference(wish: int | None, usable: NDArray[np.intp], tilt_deg: Float) -> int:
+    """Return the view that stays where it is: the one asked for, or of the usable ones the one nearest 0°."""
+    if wish is None:
+        return int(usable[np.argmin(np.abs(tilt_deg[usable]))])
+    if wish not in usable:
+        raise UsageError(f"reference view {wish + 1} is blank or unlike its neighbours; choose another")
+    return wish
 
 
 def _everywhere(solved: Float, tilt_deg: Float, usable: NDArray[np.intp]) -> Float:

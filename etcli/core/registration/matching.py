@@ -133,7 +133,10 @@ def match_views(
         raise UsageError(f"reference view {reference + 1} asked for, but there are {len(tilt)}")
     if iterations < 1:
         raise UsageError(f"matching needs at least one iteration, not {iterations}")
-    start = start or starting_shifts(views, tilt, background=background, threads=threads)
+    if start is None:
+        start = starting_shifts(views, tilt, background=background, threads=threads)
+        # Their reference may be the one view that shows the specimen half outside.
+        start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
     _check_shifts(start, len(tilt))
     if len(np.unique(tilt)) < FEWEST_TILTS:
         return _unjudged(start, tilt)
@@ -142,8 +145,9 @@ def match_views(
     rounds = Rounds(free_shifts, free_tilts, iterations, progress or _unheard)
     alignment, verdict = _followed(series, tilt, start, axis, rounds, SIZES_PX, before)
     if reference is None:
-        shown = np.flatnonzero(verdict.alike)
-        reference = int(shown[np.argmin(np.abs(tilt[shown]))])
+        sure = verdict.alike & ~verdict.doubtful
+        fit = np.flatnonzero(sure if sure.any() else verdict.alike)
+        reference = int(fit[np.argmin(np.abs(tilt[fit]))])
     elif not verdict.alike[reference]:
         raise UsageError(f"reference view {reference + 1} is unlike what others predict; choose another")
     # The reference stays where it is, which moves the axis.
@@ -299,18 +303,24 @@ def _followed(
                 alignment = scale.turned(alignment, trusted, steps_deg)
     rounds.progress((len(sizes_px) - len(factors)) * rounds.iterations)
     rounds = replace(rounds, progress=_unheard)
-    verdict = judge.left_out(alignment, trusted)
+    axis_rounds = replace(rounds, free_shifts=False, free_tilts=False)
+
+    def finished(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
+        if rounds.free_shifts:
+            alignment, _ = axis_rounds.settle(judge, alignment, trusted, NEAR_PX)
+        return alignment, judge.left_out(alignment, trusted)
+
+    alignment, verdict = finished(alignment, trusted)
     for _ in range(REPAIRS):
         elsewhere = verdict.elsewhere & rounds.free_shifts
         if not elsewhere.any():
             break
         alignment = alignment.moved(np.where(elsewhere[:, np.newaxis], verdict.step_px, 0))
         alignment, trusted = rounds.settle(judge, alignment, trusted | elsewhere, NEAR_PX)
-        if judge.positive:
-            with suppress(ConvergenceError):
-                alignment = judge.turned(alignment, trusted, ANGLE_STEPS_DEG)
-            alignment, trusted = rounds.settle(judge, alignment, trusted, NEAR_PX)
-        verdict = judge.left_out(alignment, trusted)
+        with suppress(ConvergenceError):
+            alignment = judge.turned(alignment, trusted, ANGLE_STEPS_DEG)
+        alignment, trusted = rounds.settle(judge, alignment, trusted, NEAR_PX)
+        alignment, verdict = finished(alignment, trusted)
     return alignment, verdict
 
 

@@ -23,7 +23,8 @@ ITERATIONS = 40
 TAPER = 0.1  # of the width, at each border
 SMOOTH_PX = 0.7
 DETAIL_PX = 5.0
-NEWTON_STEPS = 6
+TINY = np.finfo(np.float64).tiny
+NEWTON_STEPS, SETTLED_PX, FARTHEST_PX = 5, 1e-4, 1.5
 
 
 def reproject(
@@ -156,6 +157,24 @@ class Comparison:
     def _detail(self) -> Float:
         return (1 - self._passed(DETAIL_PX)) ** 2 * self._multiplicity
 
+    def chance(self, shown: Image) -> Float:
+        """Return the standard deviation of the correlation of details between views of mere white noise.
+
+        Parameters
+        ----------
+        shown : ndarray of shape (n_views, ny, nx)
+            1 where a view shows something, else 0.
+
+        Returns
+        -------
+        ndarray of shape (n_views,), float64
+        """
+        power = self._detail * self._smooth**2
+        frequencies = np.sum(power) ** 2 / np.sum(power**2 / self._multiplicity)
+        weight = np.square(self.window * shown, dtype=np.float64)
+        pixels = np.sum(weight, axis=(1, 2)) ** 2 / np.maximum(np.sum(weight**2, axis=(1, 2)), TINY)
+        return np.asarray(np.sqrt(self.window.size / np.maximum(frequencies * pixels, 1)))
+
     def misfit(
         self, view: Image, predicted: Image, *, shown: Image, reach_px: int, turned: Image | None = None
     ) -> Misfit:
@@ -178,8 +197,10 @@ class Comparison:
 
         Notes
         -----
-        The displacement is where the correlation of the images, smoothed by a Gaussian of 0.7 px, is
-        highest: the best pixel within reach, then Newton's method.
+        The displacement is that of the highest correlation, to a pixel. From there Gauss and Newton's method
+        finds where the displaced prediction, brightened by a factor, is least different from the view within
+        a window, both smoothed by a Gaussian of 0.7 px. A correlation of windowed images would not do: where
+        a specimen goes on beyond the border, the window's own edges hold them together.
         """
         window = self.window * shown
         seen, expected = (self._smooth * scipy.fft.rfft2(image * window) for image in (view, predicted))
@@ -187,7 +208,8 @@ class Comparison:
         if energy == 0 or not expected.any():
             return Misfit((0.0, 0.0), 0.0, 1.0)
         residual = np.sqrt(np.sum(self._multiplicity * _power(seen - expected)) / energy)
-        x, y = self._summit(seen * expected.conj(), reach_px)
+        x, y = self._highest(seen * expected.conj(), reach_px)
+        x, y = self._least_different(view, predicted, shown, (x, y))
         back = np.exp(2j * np.pi * (self._frequency[0] * x + self._frequency[1] * y))
         seen *= back
         common = np.sum(self._detail * (seen * expected.conj()).real)
@@ -208,26 +230,38 @@ class Comparison:
         """Return the scalar product of two images, given their half spectra."""
         return float(np.sum(self._multiplicity * (first * second.conj()).real))
 
-    def _summit(self, cross: NDArray[np.complexfloating], reach_px: int) -> tuple[float, float]:
-        """Return the displacement (x, y) where the correlation is highest."""
+    def _highest(self, cross: NDArray[np.complexfloating], reach_px: int) -> tuple[float, float]:
+        """Return the displacement (x, y) in whole pixels where the correlation is highest."""
         ny, nx = self.shape
         lags = np.arange(-reach_px, reach_px + 1)
         near = scipy.fft.irfft2(cross, s=self.shape)[np.ix_(lags % ny, lags % nx)]
         row, column = np.unravel_index(np.argmax(near), near.shape)
-        place = np.array([lags[column], lags[row]], np.float64)
-        start = place.copy()
+        return float(lags[column]), float(lags[row])
+
+    def _least_different(
+        self, view: Image, predicted: Image, shown: Image, start: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Return the displacement (x, y) of the prediction that leaves the least difference."""
         fx, fy = self._frequency
-        cross = cross * self._multiplicity
+        window = self.window * shown
+        expected = self._smooth * scipy.fft.rfft2(predicted)
+        whole = predicted + (view - predicted) * (shown > 0)
+        seen = scipy.fft.irfft2(self._smooth * scipy.fft.rfft2(whole), s=self.shape) * window
+        place = np.array(start)
         for _ in range(NEWTON_STEPS):
-            moved = cross * np.exp(2j * np.pi * (fx * place[0] + fy * place[1]))
-            slope = -np.array([np.sum(fx * moved.imag), np.sum(fy * moved.imag)])
-            xx, yy, xy = (np.sum(each * moved.real) for each in (fx**2, fy**2, fx * fy))
-            curvature = 2 * np.pi * np.array([[xx, xy], [xy, yy]])
-            if np.linalg.det(curvature) <= 0 or xx <= 0:  # no summit
-                return float(start[0]), float(start[1])
-            place = place + np.linalg.solve(curvature, slope)
-            if np.abs(place - start).max() > 1:
-                return float(start[0]), float(start[1])
+            moved = expected * np.exp(-2j * np.pi * (fx * place[0] + fy * place[1]))
+            slopes = -2j * np.pi * fx * moved, -2j * np.pi * fy * moved
+            image, *change = (scipy.fft.irfft2(each, s=self.shape) * window for each in (moved, *slopes))
+            causes = np.stack([*change, image]).reshape(3, -1)
+            *motion, gain = np.linalg.lstsq(causes @ causes.T, causes @ seen.ravel(), rcond=1e-9)[0]
+            if gain <= 0:  # unlike
+                return start
+            step = np.divide(motion, gain)
+            place += step
+            if np.abs(place - start).max() > FARTHEST_PX:
+                return start
+            if np.abs(step).max() < SETTLED_PX:
+                break
         return float(place[0]), float(place[1])
 
 

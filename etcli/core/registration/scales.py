@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from math import ceil
 
@@ -22,7 +22,7 @@ from etcli.core.registration.reprojection import (
     Misfit,
     reproject,
 )
-from etcli.core.registration.shifts import outlying
+from etcli.core.registration.shifts import jumps, outlying
 from etcli.core.registration.transforms import Transforms, Views, compose, resample
 
 Float = NDArray[np.float64]
@@ -31,11 +31,14 @@ Image = NDArray[np.float32]
 
 NEAR_PX = 2  # binned pixels that a view may move in a round once the coarsest level is done
 FOLDS = 6
-BANDS = 5  # of rows in each of two halves that are compared on their own
 ANGLE_ITERATIONS = 80  # a reconstruction that has not converged prefers other angles
+BANDS = 5  # of rows in each of two halves that are compared on their own
 MOST_TURNS = 8  # in search of the best angle, each by at most two steps
 SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean, beyond which the specimen goes on outside
+OUTLYING = 6 * 1.4826  # median deviations of the quality: that view is not where it belongs, or spoilt
+SHORT = 0.1  # of the usual quality is not worth mentioning
 ELSEWHERE_PX = 1.5  # binned, by which a left-out view fits better at another place, not nearby
+BEYOND = 1.3  # times what chance achieves
 SURE = 0.5  # of the usual quality, or that place is an accident
 ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
 SMALLEST_SIDE_PX = 16
@@ -103,19 +106,26 @@ class Series:
         if not np.isfinite(images.sum(dtype=np.float64)):
             bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
             raise DataError(f"view {bad + 1} holds values that are not finite; exclude it or mend the file")
-        level = np.percentile(images, FAINTEST) if self.background is None else self.background
-        images -= np.float32(level)
-        if images.sum(dtype=np.float64) < 0:  # dark on bright
-            images *= -1
         mean = images.mean(axis=0, dtype=np.float64)
         mean = mean.T if self.lying else mean
-        side = max(mean.shape[1] // 32, 1)
-        inside = max(mean[:, :side].mean(), mean[:, -side:].mean()) < SIDE_LIMIT * mean.mean()
+        surroundings = self._surroundings(images)
+        lone = [(level, sign) for level, sign in surroundings if _is_inside(sign * (mean - level))]
+        inside = bool(lone)
+        level, sign = (lone or surroundings)[0]
+        images -= np.float32(level)
+        images *= np.float32(sign)
         if not inside:
             for image in images:
                 image -= ndimage.gaussian_filter(image, DETAIL_PX, mode="nearest")
         shape = mean.shape[0], mean.shape[1]
-        return Scale(images, shape, factor, bool(inside), self.threads)
+        return Scale(images, shape, factor, inside, self.threads)
+
+    def _surroundings(self, images: Image) -> list[tuple[float, int]]:
+        """Return possible levels of the empty surroundings; -1 where the specimen is darker than these."""
+        if self.background is not None:
+            return [(self.background, 1 if images.mean(dtype=np.float64) >= self.background else -1)]
+        dark, bright = np.percentile(images, [FAINTEST, 100 - FAINTEST])
+        return [(float(dark), 1), (float(bright), -1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +180,10 @@ class Scale:
 
     def compared(self, views: Image, shown: Image, predicted: Image, reach_px: int) -> list[Misfit]:
         """Compare each view with its prediction, and where there are three, its tilt."""
-        comparison = Comparison(self.shape)
 
         def compare(k: int) -> Misfit:
             turned = predicted[1:, k] if len(predicted) > 1 else None
-            return comparison.misfit(
+            return self._comparison.misfit(
                 views[k], predicted[0, k], shown=shown[k], reach_px=reach_px, turned=turned
             )
 
@@ -216,10 +225,12 @@ class Scale:
         left = [np.setdiff1d(everything, fold) for fold in folds]
         groups = [(used if used.size else everything, fold) for used, fold in zip(left, folds, strict=True)]
         views, shown, predicted = self._predicted(alignment, groups, ITERATIONS)
-        misfits = self.compared(views, shown, predicted, min(self.shape) // 4)
+        misfits = self.compared(views, shown, predicted, self._far_px)
         quality = np.array([misfit.quality for misfit in misfits])
+        self._check_beyond_chance(quality, shown)
         like = alike(quality, alignment.tilt_deg)
-        agreed = trusted & like if (trusted & like).any() else like
+        sure = like & convincing(quality, alignment.tilt_deg)
+        agreed = trusted & sure if (trusted & sure).any() else sure
 
         def steps(misfits: list[Misfit]) -> Float:
             measured = -self.factor * np.array([misfit.displacement_px for misfit in misfits])
@@ -234,9 +245,30 @@ class Scale:
         spread = np.hypot(*(halves[0] - halves[1]).T) / 2
         residual = np.sqrt(np.mean(size[agreed] ** 2) + np.mean(spread[agreed] ** 2))
         far = size > np.minimum(outlying(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
-        doubtful = ~agreed | far | self._repeated(order)
+        jumped = np.zeros(len(order), bool)
+        jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
+        doubtful = ~sure | far | jumped | self._repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
         return Verdict(step, quality, like, elsewhere, doubtful, float(residual))
+
+    @cached_property
+    def _comparison(self) -> Comparison:
+        return Comparison(self.shape)
+
+    @property
+    def _far_px(self) -> int:
+        """A quarter of the view, in binned pixels."""
+        return min(self.shape) // 4
+
+    def _check_beyond_chance(self, quality: Float, shown: Image) -> None:
+        """Refuse views that are no more like their predictions than noise would be at the best place."""
+        places = (2 * self._far_px + 1) ** 2
+        best = np.sqrt(2 * np.log(places)) * self._comparison.chance(shown)
+        if np.median(quality / best) < BEYOND:
+            raise DataError(
+                "the views have nothing in common with what others predict, beyond what noise has; "
+                "do they show a specimen, and are the tilt angles right?"
+            )
 
     def _predicted(
         self, alignment: Alignment, groups: Sequence[Group], iterations: int
@@ -264,6 +296,12 @@ class Scale:
         repeated[order[:-1]] |= same
         repeated[order[1:]] |= same
         return repeated
+
+
+def _is_inside(mean: Float) -> bool:
+    """Tell whether the mean of all views, without the surroundings, is small at its left and right side."""
+    side = max(mean.shape[1] // 32, 1)
+    return bool(max(mean[:, :side].mean(), mean[:, -side:].mean()) < SIDE_LIMIT * mean.mean())
 
 
 def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
@@ -306,11 +344,25 @@ def _without(values: Float, design: Float, trusted: Bool) -> tuple[Float, Float]
     return left, np.asarray(fitted, np.float64)
 
 
+def _typical(values: Float, tilt_deg: Float) -> Float:
+    """Return the median of the neighbours in angle."""
+    order = np.argsort(tilt_deg, kind="stable")
+    typical = np.empty_like(values)
+    typical[order] = ndimage.median_filter(values[order], 11, mode="mirror")
+    return typical
+
+
+def convincing(quality: Float, tilt_deg: Float) -> Bool:
+    """Tell which views are so much like their predictions that they are where they belong."""
+    typical = _typical(quality, tilt_deg)
+    short = typical - quality
+    usual = _typical(np.abs(short), tilt_deg)
+    return np.asarray(short <= np.maximum(OUTLYING * usual, SHORT * typical))
+
+
 def alike(quality: Float, tilt_deg: Float) -> Bool:
     """Tell which views are about as much like their predictions as their neighbours in angle."""
-    order = np.argsort(tilt_deg, kind="stable")
-    typical = np.empty_like(quality)
-    typical[order] = ndimage.median_filter(quality[order], 11, mode="mirror")
+    typical = _typical(quality, tilt_deg)
     alike = (quality > 0) & (quality >= FAILED * typical)
     if alike.sum() < 3:
         raise DataError(

@@ -7,15 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.registration.reprojection import ITERATIONS, Misfit, reproject
-from etcli.core.registration.scales import Alignment, Scale, alike, unexplained
+from etcli.core.registration.scales import Alignment, Scale, alike, convincing, unexplained
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
 Progress = Callable[[int], None]
 
-SETTLED_PX, SETTLED_DEG = 0.02, 0.02
-CONVERGED = 200  # iterations; before that, true tilt angles seem to be wrong by some tenths of a degree
+SETTLED_PX, SETTLED_DEG = 0.005, 0.02
+CONVERGED = 200  # iterations; before that, true tilt angles seem to be some tenths of a degree wrong, and the
+# axis some hundredths of a pixel; where shifts are looked for, they are too many, as noise is fitted too
 MIXED = 4  # rounds that the acceleration looks back on
 HALF_DEG = 0.5
 LARGEST_TURN_DEG = 1.0  # of a tilt angle in one round
@@ -44,16 +45,18 @@ class Rounds:
                 alignment.tilt_deg,
                 groups=[(np.flatnonzero(trusted), np.arange(len(views)))],
                 positive=scale.positive,
-                iterations=CONVERGED if self.free_tilts else ITERATIONS,
+                iterations=ITERATIONS if self.free_shifts and not self.free_tilts else CONVERGED,
                 turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
                 threads=scale.threads,
             )
             misfits = scale.compared(views, shown, predicted, reach_px)
             quality = np.array([misfit.quality for misfit in misfits])
-            trusted = alike(quality, alignment.tilt_deg)
+            like = alike(quality, alignment.tilt_deg)
+            sure = convincing(quality, alignment.tilt_deg)
+            trusted = like & (trusted | sure)
             measured = -scale.factor * np.array([misfit.displacement_px for misfit in misfits])
             step, offset = unexplained(measured, alignment.tilt_deg, trusted)
-            step[~trusted] = 0  # it would wander
+            step[~like] = 0  # it would wander
             if not self.free_shifts:
                 step[:] = 0
             places.append(np.append(alignment.shift_px, alignment.offset_px))
@@ -69,7 +72,7 @@ class Rounds:
             if np.abs(steps[-1]).max() < SETTLED_PX and np.abs(turn_deg).max() < SETTLED_DEG:
                 self.progress(self.iterations - done)
                 break
-        return alignment, trusted
+        return alignment, trusted & sure
 
 
 def _accelerated(places: list[Float], steps: list[Float], *, most: float) -> Float:

@@ -66,23 +66,25 @@ def checked_tilts(views: Views, tilt_deg: ArrayLike) -> Float:
     return tilt
 
 
-def jumps(shift_px: Float) -> NDArray[np.bool_]:
+def jumps(shift_px: Float, *, least_px: float = JUMP_PX) -> NDArray[np.bool_]:
     """Tell which views lie away from the smooth motion of all.
 
     Parameters
     ----------
     shift_px : ndarray of shape (n_views, 2)
         Shifts of the views in the order of their angles.
+    least_px : float
+        A smaller jump is none.
 
     Returns
     -------
     ndarray of shape (n_views,), bool
-        Whether a view is more than 4 robust standard deviations, and a pixel, from the median of the two
+        Whether a view is more than 4 robust standard deviations, and ``least_px``, from the median of the two
         views before it and the two behind.
     """
     others = np.array([[1], [1], [0], [1], [1]])
     apart = np.abs(shift_px - ndimage.median_filter(shift_px, footprint=others, mode="mirror"))
-    return np.asarray((apart > outlying(apart)).any(axis=1))
+    return np.asarray((apart > np.maximum(outlying(apart), least_px)).any(axis=1))
 
 
 def outlying(deviation: Float) -> Float:
