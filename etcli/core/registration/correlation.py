@@ -19,7 +19,7 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, Vie
 Float = NDArray[np.float64]
 
 FAILED = 0.3  # of the neighbours' correlation
-SIZES_PX = 512, 1024  # that views are binned to; the finest detail adds nothing
+SIZES_PX = 256, 512  # that views are binned to; the finest detail adds nothing
 NEAR = 1 / 8  # of the view: what views may still be displaced when they have been registered once
 ROBUST_ROUNDS = 10
 
@@ -95,8 +95,8 @@ def correlate_views(
     coherence of the views at a spatial frequency, learnt from the series: half-way between plain
     correlation, which is robust, and Knapp and Carter's maximum likelihood, which is phase correlation
     where there is no noise. The peak is refined by a matrix-multiply Fourier transform of its
-    neighbourhood and a parabola. All of it is done twice, first with views binned to 512 px, then with
-    views moved to where they belong and binned to 1024 px.
+    neighbourhood and a parabola. All of it is done twice, first with views binned to 256 px, then with
+    views moved to where they belong and binned to 512 px.
 
     References
     ----------

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.scales import NEAR_PX, Alignment, Series, Verdict
-from etcli.core.registration.settling import Progress, Rounds
+from etcli.core.registration.scales import NEAR_PX, Alignment, Scale, Series, Verdict
+from etcli.core.registration.settling import Progress, Rounds, unheard
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views
@@ -21,9 +21,9 @@ Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
 
 SIZES_PX = 48, 96, 192  # that views are binned to, one after the other
-CURVE_PX = 64
+QUICK_PX = 64  # for what is done on top of something else
 JUDGED_PX = 96  # the largest size for what takes many reconstructions
-JUDGING_ROUNDS = 4
+JUDGING_ROUNDS = 3
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
 MOST_DOUBTFUL = 0.5  # of the views, or the doubts themselves are doubtful
@@ -142,8 +142,8 @@ def match_views(
         return _unjudged(start, tilt)
     turned = before is not None and bool(abs(before.matrix[0, 0, 1]) > np.sqrt(0.5))
     series = Series(views, background, threads, lying=turned)
-    rounds = Rounds(free_shifts, free_tilts, iterations, progress or _unheard)
-    alignment, verdict = _followed(series, tilt, start, axis, rounds, SIZES_PX, before)
+    rounds = Rounds(iterations, free_shifts, free_tilts, progress or unheard, converged=not free_shifts)
+    alignment, verdict = _followed(series, tilt, start, axis, rounds, before)
     if reference is None:
         sure = verdict.alike & ~verdict.doubtful
         fit = np.flatnonzero(sure if sure.any() else verdict.alike)
@@ -196,13 +196,16 @@ def judge_shifts(
     if len(np.unique(tilt)) < FEWEST_TILTS:
         return _unjudged(shifts, tilt)
     series = Series(views, background, threads)
-    if axis is None:
-        rounds = Rounds(False, False, JUDGING_ROUNDS, _unheard)
-        alignment, verdict = _followed(series, tilt, shifts, None, rounds, (JUDGED_PX,))
-    else:
-        alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
-        judge = series.level(series.factor(JUDGED_PX))
-        verdict = judge.left_out(alignment, _trusted(shifts), free_offset=bool(np.isnan(axis.offset_px)))
+    judge = series.level(series.factor(QUICK_PX))
+    free_offset = axis is None or bool(np.isnan(axis.offset_px))
+    axis = axis or _starting_axis(judge, tilt, shifts)
+    alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
+    trusted = _trusted(shifts)
+    if free_offset and judge.positive:
+        alignment, trusted = Rounds(JUDGING_ROUNDS, free_shifts=False).settle(
+            judge, alignment, trusted, NEAR_PX
+        )
+    verdict = judge.left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
     return Matched(judged, _axis(alignment, verdict), tilt)
 
@@ -247,7 +250,7 @@ def axis_residual(
     """
     tilt = checked_tilts(views, tilt_deg)
     series = Series(views, background, threads)
-    scale = series.level(series.factor(CURVE_PX))
+    scale = series.level(series.factor(QUICK_PX))
     straight = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
     angle_deg = np.linspace(-3, 3, 7)
     offset_px = np.linspace(-0.03, 0.03, 7) * views.shape[2]
@@ -261,49 +264,37 @@ def axis_residual(
     return AxisResidual(angle_deg, by_angle, offset_px, by_offset)
 
 
-def _unheard(_: int) -> None:
-    """Tell nobody how far the work is."""
-
-
 def _followed(
     series: Series,
     tilt: Float,
     start: Shifts,
     axis: TiltAxis | None,
     rounds: Rounds,
-    sizes_px: tuple[int, ...],
-    before: Transforms | None = None,
+    before: Transforms | None,
 ) -> tuple[Alignment, Verdict]:
     """Align from coarse to fine, and compare the result with views left out."""
-    axis = axis or _starting_axis(series, tilt, start)
+    judge = series.level(series.factor(JUDGED_PX))
+    axis = axis or _starting_axis(judge, tilt, start)
     offset_px = float(np.nan_to_num(axis.offset_px))
     alignment = Alignment(start.shift_px, axis.angle_deg, offset_px, tilt, before)
     trusted = _trusted(start)
-    judge = series.level(series.factor(JUDGED_PX))
-    steps_deg = ANGLE_STEPS_DEG[0 if np.isnan(axis.angle_sigma_deg) else 1 :]
-    judging = len(sizes_px) == 1
-    factors = sorted({series.factor(size) for size in sizes_px}, reverse=True)
-    axis_only = not (rounds.free_shifts or judging)
-    if axis_only and not judge.positive:
+    if not (judge.positive or rounds.free_shifts):
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
     if not judge.positive:  # what lies outside the views would pull them along
-        rounds.progress(len(sizes_px) * rounds.iterations)
+        rounds.progress(len(SIZES_PX) * rounds.iterations)
         return alignment, judge.left_out(alignment, trusted)
+    unknown = bool(np.isnan(axis.angle_sigma_deg))
+    factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
     for factor in factors:
         scale = judge if factor == judge.factor else series.level(factor)
         reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
         alignment, trusted = rounds.settle(scale, alignment, trusted, reach_px)
-        unknown = len(steps_deg) > 1
-        if (
-            scale.positive
-            and factor >= judge.factor
-            and (unknown or (factor == judge.factor and not judging))
-        ):
-            with suppress(*() if axis_only else (ConvergenceError,)):
-                alignment = scale.turned(alignment, trusted, steps_deg)
-    rounds.progress((len(sizes_px) - len(factors)) * rounds.iterations)
-    rounds = replace(rounds, progress=_unheard)
-    axis_rounds = replace(rounds, free_shifts=False, free_tilts=False)
+        if scale.positive and (factor == judge.factor or (unknown and factor > judge.factor)):
+            with suppress(*(ConvergenceError,) if rounds.free_shifts else ()):
+                alignment = scale.turned(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
+    rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
+    rounds = replace(rounds, progress=unheard)
+    axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
     def finished(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
         if rounds.free_shifts:
@@ -366,21 +357,17 @@ def starting_shifts(
     return correlate_views(views, tilt_deg, background=background, threads=threads)
 
 
-def _starting_axis(series: Series, tilt_deg: Float, start: Shifts) -> TiltAxis:
+def _starting_axis(scale: Scale, tilt_deg: Float, start: Shifts) -> TiltAxis:
     """Find the axis of the shifted views from the centre of mass, or take it to be upright and central."""
     upright = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
-    if series.background is None:
+    if not scale.positive:
         return upright
+    moved = Transforms.shifts(start.shift_px / scale.factor)
     try:
-        return com_axis(
-            series.views,
-            tilt_deg,
-            background=series.background,
-            transforms=Transforms.shifts(start.shift_px),
-            threads=series.threads,
-        )
+        found = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
         return upright
+    return replace(found, offset_px=found.offset_px * scale.factor)
 
 
 def _axis(alignment: Alignment, verdict: Verdict) -> TiltAxis:

@@ -150,8 +150,13 @@ class Pairing:
         """The views as they are compared, the last few kept."""
         return lru_cache(maxsize=KEPT)(self._image)
 
-    def spectrum(self, view: int, stretch: float = 1.0) -> Spectrum:
-        """Return the spectrum of a view, stretched across the axis, faded and padded."""
+    @cached_property
+    def spectrum(self) -> Callable[[int, float], Spectrum]:
+        """The spectra of views by how much these are stretched across the axis, the last few kept."""
+        return lru_cache(maxsize=KEPT)(self._spectrum)
+
+    def _spectrum(self, view: int, stretch: float) -> Spectrum:
+        """Return the spectrum of a view, stretched, faded and padded."""
         image = self.image(view)
         if stretch != 1:
             image = _stretched(image, stretch)

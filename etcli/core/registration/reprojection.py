@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_width, to_slab
-from etcli.core.solvers.backprojection import inverse_sums
+from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.fista import fista
 
 Float = NDArray[np.float64]
@@ -20,6 +20,7 @@ Group = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Views that a volume is reconstructed from, and views that it predicts."""
 
 ITERATIONS = 40
+SLICES = 32  # in a slab: views are small, and there should be slabs enough for all threads
 TAPER = 0.1  # of the width, at each border
 SMOOTH_PX = 0.7
 DETAIL_PX = 5.0
@@ -70,22 +71,27 @@ def reproject(
     narrow = (SlabProjector(geometry(tilt_deg[used]), n_slices=WIDTHS[0]) for used, _ in groups)
     sums = [inverse_sums(projector, one_slice=True) for projector in narrow]
 
-    def work(y0: int) -> None:
-        rows = slice(y0, min(y0 + WIDTHS[-1], ny))
+    def work(part: tuple[int, Group, InverseSums]) -> None:
+        y0, (used, wanted), inverse = part
+        rows = slice(y0, min(y0 + SLICES, ny))
         width = slab_width(rows.stop - y0)
-        for (used, wanted), inverse in zip(groups, sums, strict=True):
-            volume = fista(
-                SlabProjector(geometry(tilt_deg[used]), n_slices=width),
-                to_slab(images[used, rows]),
-                iterations=iterations,
-                lower=0.0 if positive else -np.inf,
-                sums=inverse,
-            )
-            for turn, out in zip(turns_deg, predicted, strict=True):
-                projector = SlabProjector(geometry(tilt_deg[wanted] + turn), n_slices=width)
-                out[wanted, rows] = from_slab(projector.forward(volume), rows.stop - y0)
+        volume = fista(
+            SlabProjector(geometry(tilt_deg[used]), n_slices=width),
+            to_slab(images[used, rows]),
+            iterations=iterations,
+            lower=0.0 if positive else -np.inf,
+            sums=inverse,
+        )
+        for turn, out in zip(turns_deg, predicted, strict=True):
+            projector = SlabProjector(geometry(tilt_deg[wanted] + turn), n_slices=width)
+            out[wanted, rows] = from_slab(projector.forward(volume), rows.stop - y0)
 
-    for _ in ordered_map(work, range(0, ny, WIDTHS[-1]), threads=threads):
+    parts = [
+        (y0, group, inverse)
+        for group, inverse in zip(groups, sums, strict=True)
+        for y0 in range(0, ny, SLICES)
+    ]
+    for _ in ordered_map(work, parts, threads=threads):
         pass
     return predicted
 

@@ -22,14 +22,31 @@ HALF_DEG = 0.5
 LARGEST_TURN_DEG = 1.0  # of a tilt angle in one round
 
 
+def unheard(_: int) -> None:
+    """Tell nobody how far the work is."""
+
+
 @dataclass(frozen=True)
 class Rounds:
-    """Reconstruct, project, move, until nothing moves."""
+    """Reconstruct, project, move, until nothing moves.
 
-    free_shifts: bool
-    free_tilts: bool
+    Parameters
+    ----------
+    iterations : int
+        Most rounds.
+    free_shifts, free_tilts : bool
+        What moves besides the axis.
+    progress : callable
+        Called with the number of rounds that are done or need not be.
+    converged : bool
+        Whether reconstructions are to converge whatever the noise does; with ``free_tilts`` they do.
+    """
+
     iterations: int
-    progress: Progress
+    free_shifts: bool = True
+    free_tilts: bool = False
+    progress: Progress = unheard
+    converged: bool = False
 
     def settle(
         self, scale: Scale, alignment: Alignment, trusted: Bool, reach_px: int
@@ -45,7 +62,7 @@ class Rounds:
                 alignment.tilt_deg,
                 groups=[(np.flatnonzero(trusted), np.arange(len(views)))],
                 positive=scale.positive,
-                iterations=ITERATIONS if self.free_shifts and not self.free_tilts else CONVERGED,
+                iterations=CONVERGED if self.free_tilts or self.converged else ITERATIONS,
                 turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
                 threads=scale.threads,
             )

@@ -7,6 +7,7 @@ first, with c = (n - 1) / 2 in pixel indices.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -281,6 +282,8 @@ def _interpolate(
         order = 0  # pixels fall on pixels: copy them
     if order > 1:
         view = ndimage.spline_filter(view, order, output=np.float32, mode="mirror")
+    if (inverse == np.eye(2)).all():
+        return _shifted(view, offset, shape, order)
     moved: NDArray[np.float32] = ndimage.affine_transform(
         view,
         inverse,
@@ -292,6 +295,32 @@ def _interpolate(
         prefilter=False,
     )
     return moved
+
+
+def _shifted(
+    view: NDArray[np.float32], offset: NDArray[np.float64], shape: tuple[int, ...], order: int
+) -> NDArray[np.float32]:
+    """Interpolate from spline coefficients at pixels moved by ``offset``, one axis after the other."""
+    for axis, (by, size) in enumerate(zip(offset, shape, strict=True)):
+        whole = round(float(by))
+        part = float(by) - whole
+        if part or order > 1:
+            left = floor(part)
+            weights = np.zeros(5)
+            weights[left + 1 : left + 5] = _spline_weights(part - left, order)
+            view = ndimage.correlate1d(view, weights, axis, output=np.float32, mode="mirror")
+        pixels = np.clip(np.arange(size) + whole, 0, view.shape[axis] - 1)
+        view = view.take(pixels, axis)
+    return view
+
+
+def _spline_weights(part: float, order: int) -> list[float]:
+    """Return the weights of the pixels before, at, behind and beyond a place between the second and third."""
+    if order < 3:
+        return [0.0, 1 - part, part, 0.0]
+    rest = 1 - part
+    inner = [(4 - 6 * each**2 + 3 * each**3) / 6 for each in (part, rest)]
+    return [rest**3 / 6, *inner, part**3 / 6]
 
 
 def _fill_outside(
@@ -309,6 +338,10 @@ def _fill_outside(
     if (abs(corners @ inverse.T + from_centre) <= reach).all():
         return
     for axis in (0, 1):
+        if not inverse[axis, 1 - axis]:
+            outside = abs((y, x)[axis] * inverse[axis, axis] + from_centre[axis]) > reach[axis]
+            moved[(outside, slice(None)) if axis == 0 else (slice(None), outside)] = fill
+            continue
         along_y = (y * inverse[axis, 0] + from_centre[axis]).astype(np.float32)
         along_x = (x * inverse[axis, 1]).astype(np.float32)
         distance = np.add.outer(along_y, along_x)
