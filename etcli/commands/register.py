@@ -150,7 +150,7 @@ def command(
     }
     found = _found(settings, stack, method, region, how)
     _report(settings, stack, found)
-    check_residual(settings, found.shifts.residual_px, stack.pixel_A, limit_px=limit_px, strict=strict)
+    check_residual(settings, found, stack.pixel_A, limit_px=limit_px, strict=strict)
     shift_px = found.shifts.shift_px
     if euler_deg is not None:
         shift_px, euler_deg = _oriented(settings, stack, euler_deg, found, level)
@@ -264,7 +264,10 @@ def _report(settings: Settings, stack: "Stack", found: "Matched") -> None:
     )
     if shifts.doubtful.any():
         numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
-        settings.console.warn(f"look at view {numbers}: unlike what other views predict, or far from it")
+        plural = "s" if shifts.doubtful.sum() > 1 else ""
+        settings.console.warn(
+            f"look at view{plural} {numbers}: unlike what other views predict, or far from it"
+        )
 
 
 def _numbers(found: "Matched", method: str, level: float | None, pixel_A: float | None) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def command(
         axis = found.axis
         if refine_tilts:
             stack = stack.with_tilts(found.tilt_deg, "refinement")
-        check_residual(settings, axis.residual_px, stack.pixel_A, limit_px=limit_px, strict=strict)
+        check_residual(settings, found, stack.pixel_A, limit_px=limit_px, strict=strict)
     else:
         if refine_tilts or strict or method != "auto":
             raise click.UsageError(
@@ -141,7 +141,8 @@ def command(
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
     shape = turned_shape((stack.shape[1], stack.shape[2]), turned_deg + axis.angle_deg)
     offset_px = f"{axis.offset_px:.2f} px"
-    result = f"tilt axis at {axis.angle_deg:.2f}°" + (f", {offset_px} off the centre" if placed else "")
+    place = f"{offset_px} off the centre" if placed else f"taken to be central: {method} finds no offset"
+    result = f"tilt axis at {axis.angle_deg:.2f}°, {place}"
     settings.console.report(result)
     done = [f"axis {axis.angle_deg:.2f} deg", *([f"offset {offset_px}"] if placed else [])]
     done += [f"after {Path(prexf).name}"] if prexf else []

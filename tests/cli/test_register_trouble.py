@@ -98,8 +98,10 @@ def register(folder: Path, views: Views, moved: Moved, method: str) -> tuple[lis
     """
     run = etcli("register", "--json", "--method", method, series(folder, views), folder / "out.mrc")
     numbers = json.loads(run.out)
-    told = [line for line in run.err.splitlines() if line.startswith("WARNING: register - look at view ")]
-    listed = told[0].removeprefix("WARNING: register - look at view ").split(":")[0] if told else ""
+    told = [line for line in run.err.splitlines() if line.startswith("WARNING: register - look at view")]
+    listed = (
+        told[0].removeprefix("WARNING: register - look at view").split(":")[0].lstrip("s ") if told else ""
+    )
     assert listed == ",".join(map(str, numbers["doubtful"]))
     named = [number - 1 for number in numbers["doubtful"]]
     left = np.delete(np.array(numbers["shift_px"]) + moved, named, axis=0)
@@ -140,13 +142,14 @@ def test_a_foil_beyond_all_sides(tmp_path: Path, method: str) -> None:
 
 
 # Correlation follows what of the specimen is still inside; matching knows the rest.
-@pytest.mark.parametrize(("method", "limit_px"), [("auto", 3.5), ("pc", 3.5), ("stackreg", 1.5)])
+@pytest.mark.parametrize(("method", "limit_px"), [("auto", 2.0), ("pc", 2.0), ("stackreg", 1.5)])
 def test_a_specimen_half_of_which_is_outside_at_high_tilts(
     tmp_path: Path, method: str, limit_px: float
 ) -> None:
-    named, worst = register(tmp_path, gathered(drift(), OUTSIDE), drift(), method)
+    moved = 3 * drift()
+    named, worst = register(tmp_path, gathered(moved, OUTSIDE), moved, method)
     assert worst < limit_px
-    assert len(named) < N_VIEWS / 2
+    assert len(named) <= 13  # those at high tilts
 
 
 @pytest.mark.parametrize("method", BY_LIKENESS)
@@ -186,7 +189,8 @@ def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, metho
         "noise": rng.normal(size=shape),
         "constant": np.full(shape, 5),
     }
-    refusal(tmp_path, nothing[content], method)
+    said = refusal(tmp_path, nothing[content], method)
+    assert any(words in said for words in ("in common", "stands out", "no contrast", "mass", "common"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_step_of_a_third_of_the_field(
 
 @pytest.mark.parametrize(
     ("specimen", "view", "x", "y"),
-    [("cluster", 12, THIRD, 0), ("needle", 12, 0, THIRD), ("needle", 24, THIRD, 0)],
+    [("cluster", 12, -THIRD, 0), ("needle", 12, 0, THIRD), ("needle", 24, THIRD, 0)],
 )
 def test_a_step_after_which_the_specimen_is_half_outside(
     tmp_path: Path, specimen: str, view: int, x: float, y: float
@@ -259,6 +263,21 @@ def test_a_step_after_which_the_specimen_is_half_outside(
     moved[view:] += x, y
     named, _ = register(tmp_path, views_of(specimen, moved), moved, "auto")
     assert view in named
+
+
+@pytest.mark.parametrize("specimen", ["particle", "cluster"])
+def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
+    """A reconstruction from wrong angles explains the views well enough; that neighbours differ tells."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.mkdir()
+    wrong.mkdir()
+    path = series(wrong, drifted(specimen)[np.random.default_rng(0).permutation(N_VIEWS)])
+    run = etcli("register", path, tmp_path / "out.mrc")
+    assert "no more alike than others; are the tilt angles right?" in run.err
+    line = failure("register", "-q", "--strict", path, tmp_path / "again.mrc")
+    assert "are the tilt angles right?" in line
+    run = etcli("register", "--strict", series(right, drifted(specimen)), tmp_path / "out.mrc")
+    assert "alike" not in run.err
 
 
 @pytest.mark.parametrize(("again", "method"), [(False, "auto"), *((True, method) for method in METHODS)])
@@ -271,7 +290,7 @@ def test_a_view_at_its_neighbours_tilt(tmp_path: Path, again: bool, method: str)
         views[SOME] = np.random.default_rng(7).poisson(views[SOME] + 1)
     named, worst = register(tmp_path, views, moved, method)
     assert worst < 0.5
-    assert set(named) <= {SOME, SOME + 1}
+    assert set(named) == (set() if again else {SOME, SOME + 1})
 
 
 @pytest.mark.parametrize(

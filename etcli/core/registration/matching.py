@@ -1,6 +1,6 @@
 """Projection matching: a series is aligned to what its own reconstruction predicts, from coarse to fine."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,16 +18,15 @@ from etcli.core.registration.transforms import Transforms, Views
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
-Image = NDArray[np.float32]
 
 SIZES_PX = 48, 96, 192  # that views are binned to, one after the other
 QUICK_PX = 64  # for what is done on top of something else
 JUDGED_PX = 96  # the largest size for what takes many reconstructions
-JUDGING_ROUNDS = 3
+JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
+FARTHEST_AXIS = 0.25  # of the width, from the middle
 MOST_DOUBTFUL = 0.5  # of the views, or the doubts themselves are doubtful
-TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +42,14 @@ class Matched:
         The tilt axis of the shifted views.
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles, refined where that was asked for.
+    in_order : bool
+        False where views next to each other in tilt are no more alike than others, as where angles are wrong.
     """
 
     shifts: Shifts
     axis: TiltAxis
     tilt_deg: Float
+    in_order: bool = True
 
 
 def match_views(
@@ -82,7 +84,7 @@ def match_views(
     free_shifts, free_tilts : bool
         Whether shifts and tilt angles are refined; the axis always is.
     reference : int, optional
-        View that stays where it is, counted from 0; the one nearest 0° when not given.
+        View that stays where it is, counted from 0; when not given, of those beyond doubt the one nearest 0°.
     background : float, optional
         Level of the empty surroundings. When not given, 1 % of all pixels are taken to be darker.
     iterations : int
@@ -112,8 +114,8 @@ def match_views(
     each view moved to where it correlates best with its projection. What moves the specimen as a whole stays
     about as it was at the start: a constant along the axis, cos θ and sin θ across it; a constant across it
     moves the axis. Views are binned to 48, 96 and 192 px in turn. The rounds at each scale are accelerated by
-    Anderson's mixing and end when no view moves by more than 0.02 px. The angle of the axis is the one at
-    which the prediction fits the views best.
+    Anderson's mixing and end when no view moves by more than 0.005 binned pixels. The angle of the axis is
+    the one at which the prediction fits the views best.
 
     Where the specimen reaches the sides of all views, what lies outside would pull them along: the shifts of
     the start are kept, and judged by what is smaller than some binned pixels. Pixels that a view does not
@@ -139,11 +141,12 @@ def match_views(
         start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
     _check_shifts(start, len(tilt))
     if len(np.unique(tilt)) < FEWEST_TILTS:
-        return _unjudged(start, tilt)
-    turned = before is not None and bool(abs(before.matrix[0, 0, 1]) > np.sqrt(0.5))
-    series = Series(views, background, threads, lying=turned)
+        stays = int(np.argmin(np.abs(tilt))) if reference is None else reference
+        return _unjudged(replace(start, shift_px=start.shift_px - start.shift_px[stays]), tilt)
+    lying = before is not None and bool(abs(before.matrix[0, 0, 1]) > np.sqrt(0.5))
+    series = Series(views, background, threads, lying)
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or unheard, converged=not free_shifts)
-    alignment, verdict = _followed(series, tilt, start, axis, rounds, before)
+    alignment, verdict, known = _followed(series, tilt, start, axis, rounds, before)
     if reference is None:
         sure = verdict.alike & ~verdict.doubtful
         fit = np.flatnonzero(sure if sure.any() else verdict.alike)
@@ -158,7 +161,7 @@ def match_views(
         offset_px=float(alignment.offset_px - across),
     )
     shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
-    return Matched(shifts, _axis(alignment, verdict), alignment.tilt_deg)
+    return Matched(shifts, _axis(alignment, verdict, known), alignment.tilt_deg, verdict.in_order)
 
 
 def judge_shifts(
@@ -179,7 +182,8 @@ def judge_shifts(
     shifts : Shifts
         By any method; they stay as they are.
     axis : TiltAxis, optional
-        Tilt axis of the shifted views, which stays; found when not given.
+        Tilt axis of the shifted views, which stays; when not given, it is that of the centre of mass, its
+        offset refined.
 
     Returns
     -------
@@ -198,7 +202,10 @@ def judge_shifts(
     series = Series(views, background, threads)
     judge = series.level(series.factor(QUICK_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
-    axis = axis or _starting_axis(judge, tilt, shifts)
+    known = axis is not None
+    if axis is None:
+        axis = _starting_axis(judge, tilt, shifts)
+        known = np.isfinite(axis.angle_sigma_deg)
     alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
     trusted = _trusted(shifts)
     if free_offset and judge.positive:
@@ -207,7 +214,7 @@ def judge_shifts(
         )
     verdict = judge.left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    return Matched(judged, _axis(alignment, verdict), tilt)
+    return Matched(judged, _axis(alignment, verdict, known), tilt, verdict.in_order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,8 +278,8 @@ def _followed(
     axis: TiltAxis | None,
     rounds: Rounds,
     before: Transforms | None,
-) -> tuple[Alignment, Verdict]:
-    """Align from coarse to fine, and compare the result with views left out."""
+) -> tuple[Alignment, Verdict, bool]:
+    """Align from coarse to fine, compare the result with views left out; tell whether the axis is known."""
     judge = series.level(series.factor(JUDGED_PX))
     axis = axis or _starting_axis(judge, tilt, start)
     offset_px = float(np.nan_to_num(axis.offset_px))
@@ -282,16 +289,18 @@ def _followed(
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
     if not judge.positive:  # what lies outside the views would pull them along
         rounds.progress(len(SIZES_PX) * rounds.iterations)
-        return alignment, judge.left_out(alignment, trusted)
+        return alignment, judge.left_out(alignment, trusted), False
     unknown = bool(np.isnan(axis.angle_sigma_deg))
+    known = not unknown
     factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
     for factor in factors:
         scale = judge if factor == judge.factor else series.level(factor)
         reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
         alignment, trusted = rounds.settle(scale, alignment, trusted, reach_px)
         if scale.positive and (factor == judge.factor or (unknown and factor > judge.factor)):
-            with suppress(*(ConvergenceError,) if rounds.free_shifts else ()):
+            with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
                 alignment = scale.turned(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
+                known = True
     rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
     rounds = replace(rounds, progress=unheard)
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
@@ -312,7 +321,7 @@ def _followed(
             alignment = judge.turned(alignment, trusted, ANGLE_STEPS_DEG)
         alignment, trusted = rounds.settle(judge, alignment, trusted, NEAR_PX)
         alignment, verdict = finished(alignment, trusted)
-    return alignment, verdict
+    return alignment, verdict, known
 
 
 def _unjudged(shifts: Shifts, tilt_deg: Float) -> Matched:
@@ -367,9 +376,14 @@ def _starting_axis(scale: Scale, tilt_deg: Float, start: Shifts) -> TiltAxis:
         found = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
         return upright
-    return replace(found, offset_px=found.offset_px * scale.factor)
+    if abs(found.offset_px) > FARTHEST_AXIS * scale.shape[1]:
+        return upright
+    return replace(
+        found, offset_px=found.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan
+    )
 
 
-def _axis(alignment: Alignment, verdict: Verdict) -> TiltAxis:
-    """Return the tilt axis of an alignment."""
-    return TiltAxis(alignment.angle_deg, alignment.offset_px, np.nan, np.nan, verdict.residual_px)
+def _axis(alignment: Alignment, verdict: Verdict, known: bool) -> TiltAxis:
+    """Return the tilt axis of an alignment, of NaN where it was merely taken to be upright."""
+    place = (alignment.angle_deg, alignment.offset_px) if known else (np.nan, np.nan)
+    return TiltAxis(*place, np.nan, np.nan, verdict.residual_px)

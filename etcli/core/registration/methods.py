@@ -262,7 +262,7 @@ def orient_views(
     Raises
     ------
     DataError
-        If the counts differ or values are not finite.
+        If the counts differ, values are not finite or the tilt axis of the start is not known.
     UsageError
         If φ or ψ of a view is more than 10°: the shifts to start from know one tilt axis.
 
@@ -276,6 +276,8 @@ def orient_views(
             f"views turned by more than {MOST_TURNED_DEG:g}° about other axes than the tilt axis "
             "cannot be registered yet"
         )
+    if not np.isfinite(start.axis.angle_deg):
+        raise DataError("the views do not show where their tilt axis is; orientations cannot be refined")
     series = Series(views, background, threads)
     scale = series.level(series.factor(ORIENTED_PX))
     turn = Transforms.rotation(start.axis.angle_deg, 1).matrix[0]

@@ -204,7 +204,7 @@ def pairing(
     taper: float = 0.1,
     max_shift_px: float | None = None,
     region: Region | None = None,
-    size_px: int = 1024,
+    size_px: int,
 ) -> Pairing:
     """Derive from a request how views are to be compared.
 

@@ -25,7 +25,7 @@ TAPER = 0.1  # of the width, at each border
 SMOOTH_PX = 0.7
 DETAIL_PX = 5.0
 TINY = np.finfo(np.float64).tiny
-NEWTON_STEPS, SETTLED_PX, FARTHEST_PX = 5, 1e-4, 1.5
+NEWTON_STEPS, ENOUGH_PX, FARTHEST_PX = 5, 1e-4, 1.5
 
 
 def reproject(
@@ -193,7 +193,7 @@ class Comparison:
         shown : ndarray of shape (ny, nx)
             1 where the view shows something, else 0.
         reach_px : int
-            Largest displacement looked for along x and along y.
+            Largest displacement looked for along x and along y, in whole pixels.
         turned : ndarray of shape (2, ny, nx), optional
             Predictions for the view tilted by half a degree less and more.
 
@@ -250,6 +250,9 @@ class Comparison:
         """Return the displacement (x, y) of the prediction that leaves the least difference."""
         fx, fy = self._frequency
         window = self.window * shown
+        for axis, by in enumerate(reversed(start)):  # where the moved prediction comes in from the other side
+            wrapped = slice(0, int(by)) if by > 0 else slice(window.shape[axis] + int(by), None)
+            window[(slice(None),) * axis + (wrapped,)] = 0
         expected = self._smooth * scipy.fft.rfft2(predicted)
         whole = predicted + (view - predicted) * (shown > 0)
         seen = scipy.fft.irfft2(self._smooth * scipy.fft.rfft2(whole), s=self.shape) * window
@@ -263,10 +266,9 @@ class Comparison:
             if gain <= 0:  # unlike
                 return start
             step = np.divide(motion, gain)
-            place += step
-            if np.abs(place - start).max() > FARTHEST_PX:
-                return start
-            if np.abs(step).max() < SETTLED_PX:
+            wanted = place + step
+            place = np.clip(wanted, np.subtract(start, FARTHEST_PX), np.add(start, FARTHEST_PX))
+            if np.abs(step).max() < ENOUGH_PX or (place != wanted).any():  # the next round goes on from there
                 break
         return float(place[0]), float(place[1])
 

@@ -42,6 +42,8 @@ BEYOND = 1.3  # times what chance achieves
 SURE = 0.5  # of the usual quality, or that place is an accident
 ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
 SMALLEST_SIDE_PX = 16
+IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # of the likeness; measured: right .3 to 1, mixed up below .28; views
+TINY = np.finfo(np.float32).tiny
 FAINTEST = 1.0  # percentile of all pixels taken for the background where none is known
 
 
@@ -106,6 +108,8 @@ class Series:
         if not np.isfinite(images.sum(dtype=np.float64)):
             bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
             raise DataError(f"view {bad + 1} holds values that are not finite; exclude it or mend the file")
+        if np.ptp(images) == 0:
+            raise DataError("the views show nothing: all their pixels are equal")
         mean = images.mean(axis=0, dtype=np.float64)
         mean = mean.T if self.lying else mean
         surroundings = self._surroundings(images)
@@ -142,6 +146,8 @@ class Verdict:
         Whether a view is like what is predicted; whether that is at another place; whether to look at it.
     residual_px : float
         Root mean square of the steps, and of half the difference between two halves of the rows.
+    in_order : bool
+        Whether views next to each other in tilt are more alike than others.
     """
 
     step_px: Float
@@ -150,6 +156,7 @@ class Verdict:
     elsewhere: Bool
     doubtful: Bool
     residual_px: float
+    in_order: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +212,8 @@ class Scale:
                     break
             else:
                 raise ConvergenceError(
-                    f"no tilt axis within {2 * MOST_TURNS * step:g}° explains the views best; "
-                    "give its rough angle, or use another method"
+                    f"no tilt axis within {2 * MOST_TURNS * step:g}° explains the views best; are they "
+                    "registered? Give its rough angle, or use another method"
                 )
         return alignment
 
@@ -249,7 +256,9 @@ class Scale:
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
         doubtful = ~sure | far | jumped | self._repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
-        return Verdict(step, quality, like, elsewhere, doubtful, float(residual))
+        seen = order[agreed[order]]
+        in_order = len(seen) < FEWEST_IN_ORDER or self._likeness_of_neighbours(views[seen]) > IN_ORDER
+        return Verdict(step, quality, like, elsewhere, doubtful, float(residual), in_order)
 
     @cached_property
     def _comparison(self) -> Comparison:
@@ -288,6 +297,19 @@ class Scale:
             views, shown = self.aligned(alignment, predicted[0])
             predicted = predict(views)
         return views, shown, predicted
+
+    def _likeness_of_neighbours(self, views: Image) -> float:
+        """Tell how much of the likeness of views depends on their order: 1 if each is most like the next one.
+
+        It is 0 if neighbours are as much alike as any two views.
+        """
+        details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
+        flat = (details * self._comparison.window).reshape(len(views), -1)
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)
+        likeness = flat @ flat.T
+        np.fill_diagonal(likeness, np.nan)
+        usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
+        return float((np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY))
 
     def _repeated(self, order: NDArray[np.intp]) -> Bool:
         """Tell which views are the same image as a neighbour in angle: one of the two was not taken there."""

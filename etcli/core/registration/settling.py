@@ -14,7 +14,7 @@ Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
 Progress = Callable[[int], None]
 
-SETTLED_PX, SETTLED_DEG = 0.005, 0.02
+SETTLED_PX, SETTLED_DEG = 0.005, 0.02  # binned pixels; at most so much in a round is nothing
 CONVERGED = 200  # iterations; before that, true tilt angles seem to be some tenths of a degree wrong, and the
 # axis some hundredths of a pixel; where shifts are looked for, they are too many, as noise is fitted too
 MIXED = 4  # rounds that the acceleration looks back on
@@ -86,7 +86,7 @@ class Rounds:
                 turn_deg = _turns(misfits, trusted)
                 alignment = replace(alignment, tilt_deg=alignment.tilt_deg + turn_deg)
             self.progress(1)
-            if np.abs(steps[-1]).max() < SETTLED_PX and np.abs(turn_deg).max() < SETTLED_DEG:
+            if np.abs(steps[-1]).max() < SETTLED_PX * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
                 self.progress(self.iterations - done)
                 break
         return alignment, trusted & sure

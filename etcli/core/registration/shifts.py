@@ -1,6 +1,7 @@
 """What every method of registration returns, and what is said about it."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
 
+FEWEST_TO_JUMP = 5
 JUMP_SIGMA = 4.0
 JUMP_PX = 1.0  # less is no reason to doubt, however smooth the rest is
 
@@ -79,11 +81,15 @@ def jumps(shift_px: Float, *, least_px: float = JUMP_PX) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of shape (n_views,), bool
-        Whether a view is more than 4 robust standard deviations, and ``least_px``, from the median of the two
-        views before it and the two behind.
+        Whether a view is more than 4 robust standard deviations, and ``least_px``, from the middle of the two
+        views before it and the two behind; at a step, both views beside it. Fewer than five views tell
+        nothing.
     """
-    others = np.array([[1], [1], [0], [1], [1]])
-    apart = np.abs(shift_px - ndimage.median_filter(shift_px, footprint=others, mode="mirror"))
+    if len(shift_px) < FEWEST_TO_JUMP:
+        return np.zeros(len(shift_px), bool)
+    middle = partial(ndimage.median_filter, footprint=[[1], [1], [0], [1], [1]], mode="mirror")
+    upper, lower = middle(shift_px), -middle(-shift_px)  # of the two in the middle of four
+    apart = np.maximum(np.abs(shift_px - upper), np.abs(shift_px - lower))
     return np.asarray((apart > np.maximum(outlying(apart), least_px)).any(axis=1))
 
 
