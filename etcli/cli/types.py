@@ -152,6 +152,24 @@ class BackgroundType(click.ParamType[float | str]):
         return level
 
 
+class WeightType(click.ParamType[float | str]):
+    """``auto`` or a positive number."""
+
+    name = "auto|value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Parse a weight."""
+        if isinstance(value, float) or value == "auto":
+            return value  # type: ignore[no-any-return]
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = math.nan
+        if not (math.isfinite(weight) and weight > 0):
+            self.fail(f"'{value}' is not auto or a positive number", param, ctx)
+        return weight
+
+
 # shells complete file names for it; whether a file can be used is found out by opening it
 FILE = click.Path(readable=False)
 LENGTH_PX = LengthType("px")
@@ -160,3 +178,4 @@ VIEWS = ViewListType()
 REGION = RegionType()
 MEMORY = MemoryType()
 BACKGROUND = BackgroundType()
+WEIGHT = WeightType()

@@ -19,7 +19,7 @@ from etcli.cli.options import (
     subcommand,
 )
 from etcli.cli.pictures import announce_picture, check_picture
-from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
+from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, WEIGHT, Length, checked_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,13 @@ UPRIGHT_DEG = 2.0
 FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 # the methods that look at an option
 BELONGS_TO = {
-    "iterations": ("sirt",),
+    "iterations": ("sirt", "fista"),
     "relaxation": ("sirt",),
-    "nonnegative": ("sirt",),
-    "error_curve": ("sirt",),
-    "kernel": ("sirt", "bp"),
+    "prior": ("fista",),
+    "weight": ("fista",),
+    "nonnegative": ("sirt", "fista"),
+    "error_curve": ("sirt", "fista"),
+    "kernel": ("sirt", "fista", "bp"),
     "window": ("fbp",),
 }
 
@@ -52,23 +54,22 @@ BELONGS_TO = {
         "Gilbert, J. Theor. Biol. 36, 105 (1972): SIRT.",
         "Kak & Slaney, Principles of Computerized Tomographic Imaging, chapter 3 (1988): FBP.",
         "Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",
+        "Beck & Teboulle, IEEE Trans. Image Process. 18, 2419 (2009): FISTA, total variation.",
     ),
 )
 @input_argument
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["sirt", "fbp", "bp"]),
+    type=click.Choice(["sirt", "fista", "fbp", "bp"]),
     default="sirt",
     show_default=True,
-    help="Iterative, filtered or plain back-projection.",
+    help="Iterative, with a prior on the volume, filtered or plain back-projection.",
 )
 @click.option(
     "--iterations",
     type=click.IntRange(1),
-    default=30,
-    show_default=True,
-    help="Sweeps of sirt over all views.",
+    help="Sweeps over all views.  [default: sirt 30, fista 100]",
 )
 @click.option(
     "--relaxation",
@@ -76,7 +77,22 @@ BELONGS_TO = {
     default=1.0,
     help="Step of sirt.",
 )
-@click.option("--nonnegative", is_flag=True, help="Let sirt keep densities from going below zero.")
+@click.option(
+    "--prior",
+    type=click.Choice(["tv", "l1"]),
+    default="tv",
+    show_default=True,
+    help="fista: of the volume. tv: total variation in 3-D, for specimens of even density. l1: most voxels "
+    "are empty.",
+)
+@click.option(
+    "--weight",
+    type=WEIGHT,
+    default="auto",
+    show_default=True,
+    help="fista: of the prior. auto: the one that predicts best some views left out.",
+)
+@click.option("--nonnegative", is_flag=True, help="Let sirt or fista keep densities from going below zero.")
 @click.option(
     "--filter",
     "window",
@@ -123,8 +139,10 @@ def command(
     input: str,
     output: str,
     method: str,
-    iterations: int,
+    iterations: int | None,
     relaxation: float,
+    prior: str,
+    weight: float | str,
     nonnegative: bool,
     window: str,
     kernel: str,
@@ -145,7 +163,8 @@ def command(
     """Reconstruct the volume of an aligned tilt series.
 
     The tilt axis must be vertical and central, as tiltalign leaves it. The volume has the density that,
-    summed along a ray in voxels, gives the view. It is computed slab by slab under --memory.
+    summed along a ray in voxels, gives the view. It is computed slab by slab under --memory; fista holds
+    the whole of it.
     """
     import numpy as np
 
@@ -153,6 +172,7 @@ def command(
     from etcli.core.projectors.slab import WIDTHS, SlabProjector
     from etcli.core.slabs import plan_reconstruction, reconstruct
     from etcli.core.solvers.backprojection import inverse_sums
+    from etcli.core.solvers.regularised import check_memory
     from etcli.io.save import Step, volume_writer
 
     check_picture(plot)
@@ -168,11 +188,18 @@ def command(
         raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     geometry = _geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
-    solver = _method(method, iterations, relaxation, nonnegative, window)
-    plan = plan_reconstruction(len(rows), geometry, solver, threads=settings.threads, memory=settings.memory)
-    _announce(settings, plan)
-    if method != "fbp":  # one geometry serves all slabs
-        sums = inverse_sums(SlabProjector(geometry, n_slices=WIDTHS[0], kernel=kernel), one_slice=True)
+    iterations = iterations or (100 if method == "fista" else 30)
+    make_projector = partial(SlabProjector, kernel=kernel)
+    if method == "fista":
+        check_memory(geometry, len(rows), settings.memory, prior)
+    else:
+        solver = _method(method, iterations, relaxation, nonnegative, window)
+        plan = plan_reconstruction(
+            len(rows), geometry, solver, threads=settings.threads, memory=settings.memory
+        )
+        _announce(settings, plan)
+    if method in ("sirt", "bp"):  # one geometry serves all slabs
+        sums = inverse_sums(make_projector(geometry, n_slices=WIDTHS[0]), one_slice=True)
         solver = replace(solver, solve=partial(solver.solve, sums=sums))
 
     def read_rows(y0: int, y1: int) -> Any:
@@ -180,11 +207,25 @@ def command(
         return values if contrast == "linear" else _attenuation(values, level)
 
     shape = (geometry.thickness, len(rows), geometry.width)
+    subtracted = level if level and contrast == "linear" else 0.0
     middle = None
     if plot:
         from etcli.plotting.slices import MiddleSlices
 
         middle = MiddleSlices(shape)
+    volume = None
+    if method == "fista":
+        volume, weight, residuals = _regularised(
+            settings,
+            read_rows(0, len(rows)) - np.float32(subtracted),
+            geometry,
+            make_projector,
+            prior,
+            weight,
+            iterations,
+            nonnegative,
+        )
+        window = f"{prior} {weight:.3g}"
     step = Step("recon", _summary(method, iterations, nonnegative, window, contrast, len(stack), level))
     with settings.outputs() as outputs:
         with (
@@ -197,22 +238,31 @@ def command(
                 mode=mode,
                 **_layout(orient, shape, _corner_A(stack, geometry, int(rows[0]))),
             ) as writer,
-            settings.console.progress(len(rows), "reconstructing") as advance,
+            settings.console.progress(
+                len(rows), "reconstructing" if volume is None else "writing"
+            ) as advance,
         ):
             # a name that cannot be written is found out now, not when all is done
             curve = outputs.path(error_curve) if error_curve else None
             write_picture = announce_picture(outputs, plot) if plot else None
 
-            residuals = reconstruct(
-                read_rows,
-                partial(_write_rows, writer, orient, middle),
-                geometry,
-                solver,
-                plan=plan,
-                background=level if level and contrast == "linear" else 0.0,
-                make_projector=partial(SlabProjector, kernel=kernel),
-                progress=advance,
-            )
+            write = partial(_write_rows, writer, orient, middle)
+            if volume is not None:
+                for y0 in range(0, len(rows), WIDTHS[-1]):
+                    block = volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2)
+                    write(y0, block)
+                    advance(block.shape[1])
+            else:
+                residuals = reconstruct(
+                    read_rows,
+                    write,
+                    geometry,
+                    solver,
+                    plan=plan,
+                    background=subtracted,
+                    make_projector=make_projector,
+                    progress=advance,
+                )
         if curve:
             _write_curve(curve, residuals)
         if write_picture and middle:
@@ -226,8 +276,47 @@ def command(
                     "n_views": len(stack),
                     "background": level,
                     "residuals": residuals,
+                    **({"prior": prior, "weight": weight} if volume is not None else {}),
                 }
             )
+
+
+def _regularised(
+    settings: Settings,
+    views: Any,
+    geometry: "SlabGeometry",
+    make_projector: Any,
+    prior: str,
+    weight: float | str,
+    iterations: int,
+    nonnegative: bool,
+) -> tuple[Any, float, Any]:
+    """Reconstruct the whole volume under a prior; return the weight and the residuals of all sweeps, too."""
+    import numpy as np
+
+    from etcli.core.solvers.left_out import MOST_WEIGHTS, best_weight, brightest_rows
+    from etcli.core.solvers.priors import make_prior
+    from etcli.core.solvers.regularised import as_series, regularised
+
+    how: dict[str, Any] = {"make_projector": make_projector, "threads": settings.threads}
+    prior_of = partial(make_prior, prior, lower=0.0 if nonnegative else -np.inf, threads=settings.threads)
+    if not isinstance(weight, float):
+        with settings.console.progress(MOST_WEIGHTS, "looking for the weight") as advance:
+            some = views[:, brightest_rows(views)]
+            weight = best_weight(some, geometry, prior_of, progress=advance, **how).best
+        settings.console.report(f"weight {weight:.3g} predicts views left out best")
+    residuals: list[float] = []
+    with settings.console.progress(iterations, "reconstructing") as advance:
+
+        def note(_: int, residual: float) -> None:
+            residuals.append(residual)
+            advance(1)
+
+        series = as_series(views, geometry, **how)
+        volume = regularised(
+            series, prior_of(series.shape), weight=weight, iterations=iterations, callback=note
+        )
+    return volume, weight, np.array(residuals)
 
 
 def _geometry(
@@ -361,7 +450,14 @@ def _summary(
     level: float | None,
 ) -> str:
     """Say in a few words what was done."""
-    words = [{"sirt": f"SIRT {iterations}", "fbp": f"FBP {window}", "bp": "BP"}[method]]
+    words = [
+        {
+            "sirt": f"SIRT {iterations}",
+            "fista": f"FISTA {iterations} {window}",
+            "fbp": f"FBP {window}",
+            "bp": "BP",
+        }[method]
+    ]
     words += ["nonnegative"] if nonnegative else []
     words += [f"{n_views} views"]
     words += [f"{'background' if contrast == 'linear' else 'logarithm from'} {level:.6g}"] if level else []

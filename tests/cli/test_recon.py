@@ -433,8 +433,8 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "fbp", "--iterations", 3), "--iterations is for --method sirt, not for fbp"),
-        (("--method", "bp", "--nonnegative"), "--nonnegative is for --method sirt, not for bp"),
+        (("--method", "fbp", "--iterations", 3), "--iterations is for --method sirt or fista, not for fbp"),
+        (("--method", "bp", "--nonnegative"), "--nonnegative is for --method sirt or fista, not for bp"),
         (("--method", "fbp", "--error-curve", "c.csv"), "--error-curve is for --method sirt"),
         (("--filter", "hann"), "--filter is for --method fbp, not for sirt"),
         (("--method", "fbp", "--filter", "ramp"), "--filter 'ramp' is not one of ram-lak, "),
@@ -498,3 +498,80 @@ def test_not_a_number_stops_the_work_and_leaves_nothing(blobs: Path, tmp_path: P
 def test_a_thickness_of_a_pixel_or_two_is_another_unit_forgotten(blobs: Path, tmp_path: Path) -> None:
     message = failure("recon", "--thickness", 5, blobs, tmp_path / "out.mrc", status=2)
     assert "write 80px or 80nm" in message
+
+
+def blocks_series(folder: Path) -> tuple[Path, NDArray[np.float32]]:
+    """Write noisy views of two blocks; return the truth (z, y, x)."""
+    n = 32
+    truth = np.zeros((n, n, n), np.float32)
+    truth[8:20, 6:26, 10:24] = 1
+    truth[12:17, 10:20, 12:18] = 2
+    geometry = SlabGeometry(TILTS, n_detector=n, thickness=n, width=n)
+    slab = np.ascontiguousarray(truth.swapaxes(1, 2))
+    views = SlabProjector(geometry, n_slices=slab_width(n)).forward(slab).swapaxes(1, 2)
+    noise = np.random.default_rng(0).normal(0, 0.05 * views.max(), views.shape)
+    return write_aligned(folder / "blocks.mrc", views + noise), truth
+
+
+def test_total_variation_finds_its_weight(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    how = "--nonnegative", "--background", "0"
+    plain = recon(source, "--method", "sirt", *how)
+    out = tmp_path / "tv.mrc"
+    curve = tmp_path / "curve.csv"
+    run = etcli(
+        "recon", "--json", "--method", "fista", "--error-curve", curve, "--plot", tmp_path / "p.png", *how,
+        source, out,
+    )  # fmt: skip
+    found, numbers = mrcfile.read(out), json.loads(run.out)
+    assert found.min() >= 0
+    assert nrmse(found, truth) < 0.15
+    assert nrmse(found, truth) < 0.55 * nrmse(plain, truth)
+    assert numbers["prior"] == "tv"
+    assert f"weight {numbers['weight']:.3g} predicts views left out best" in run.err
+    assert len(numbers["residuals"]) == 100
+    assert len(curve.read_text().splitlines()) == 101
+    label = json.loads(etcli("info", "--json", out).out)["labels"][-1]
+    assert f"FISTA 100 tv {numbers['weight']:.3g}, nonnegative" in label
+    # the same weight given, other threads and an order of axes of another kind
+    again = recon(
+        source, "--method", "fista", "--weight", numbers["weight"], "--orient", "imod", "--threads", "1", *how
+    )
+    np.testing.assert_allclose(again.swapaxes(0, 1)[::-1], found, atol=1e-3)
+    part = recon(
+        source,
+        "--method",
+        "fista",
+        "--weight",
+        numbers["weight"],
+        "--slices",
+        "9-20",
+        "--iterations",
+        100,
+        *how,
+    )
+    assert nrmse(part, truth[:, 8:20]) < 0.2
+
+
+def test_sparsity_keeps_what_is_empty_empty(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    found = recon(
+        source, "--method", "fista", "--prior", "l1", "--weight", "5", "--nonnegative", "--background", "0"
+    )
+    empty = truth == 0
+    plain = recon(source, "--method", "sirt", "--nonnegative", "--background", "0")
+    assert np.mean(found[empty] > 0) < 0.5 * np.mean(plain[empty] > 0)
+
+
+def test_what_a_prior_cannot_do(tmp_path: Path) -> None:
+    source, _ = blocks_series(tmp_path)
+    out = tmp_path / "never.mrc"
+    for words, status, options in (
+        ("'much' is not auto or a positive number", 2, ("--method", "fista", "--weight", "much")),
+        ("'-1' is not auto or a positive number", 2, ("--method", "fista", "--weight", "-1")),
+        ("takes 2M of memory, but only 1M are allowed", 2, ("--method", "fista", "--memory", "1M")),
+        ("--prior is for --method fista", 2, ("--method", "sirt", "--prior", "l1")),
+        ("too few to leave some out; give --weight a number", 1, ("--method", "fista", "--views", "1-7")),
+    ):
+        assert words in failure("recon", "-q", *options, source, out, status=status)
+        assert not out.exists()

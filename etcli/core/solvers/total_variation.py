@@ -1,0 +1,159 @@
+"""Total variation of a volume, isotropic in three dimensions: its proximal map within bounds."""
+
+from itertools import pairwise
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.jit import jit
+from etcli.core.parallel import ordered_map
+
+Array = NDArray[np.float32]
+TINY = 1e-30
+
+
+class TotalVariation:
+    """The total variation Σ |∇x| of volumes of one shape.
+
+    It remembers where the last minimum was found, and starts the next search there.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Of the volumes; the last axis should be the longest, along which the work is fast. Axes of length 1 do
+        not count. Differences are forward ones, and zero across the border.
+    lower, upper : float
+        Bounds of the minimum.
+    threads : int
+        Parts of the first axis worked on at the same time.
+
+    References
+    ----------
+    A. Beck, M. Teboulle, IEEE Trans. Image Process. 18, 2419 (2009), doi:10.1109/TIP.2009.2028250, section 4.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        lower: float = -np.inf,
+        upper: float = np.inf,
+        threads: int = 1,
+    ) -> None:
+        self.shape = shape
+        self._bounds = np.float32(lower), np.float32(upper)
+        self._threads = threads
+        self._steepest = 4 * max(sum(n > 1 for n in shape), 1)
+        self._dual = np.zeros((3, *shape), np.float32)
+        self._ahead = np.zeros_like(self._dual)
+        n_parts = min(threads, shape[0])
+        edges = np.linspace(0, shape[0], n_parts + 1).astype(int)
+        self._parts = [(int(low), int(high)) for low, high in pairwise(edges)]
+
+    def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
+        """Replace a volume u₀ by the u within the bounds that minimises ``½ ‖u - u₀‖² + weight Σ |∇u|``.
+
+        Parameters
+        ----------
+        volume : ndarray of shape `shape`, float32
+            Overwritten.
+        weight : float
+            Positive, in the units of the volume.
+        iterations : int
+            Steps of fast gradient projection on the dual, from where the last call ended.
+        """
+        step = np.float32(1 / (self._steepest * max(weight, TINY)))
+        pace = 1.0
+        np.copyto(self._ahead, self._dual)
+        for _ in range(iterations):
+            next_pace = (1 + sqrt(1 + 4 * pace**2)) / 2
+            self._improve(volume, np.float32(weight), step, np.float32((pace - 1) / next_pace))
+            pace = next_pace
+        for _ in ordered_map(
+            lambda part: _finish(volume, self._dual, np.float32(weight), *self._bounds, *part),
+            self._parts,
+            threads=self._threads,
+        ):
+            pass
+
+    def _improve(self, volume: Array, weight: Any, step: Any, momentum: Any) -> None:
+        """Make one step on the dual."""
+        low, high = self._bounds
+        # What a part needs of the next one's first section has to be known before that one changes.
+        first = np.empty((len(self._parts) + 1, *self.shape[1:]), np.float32)
+        for k, (z, _) in enumerate(self._parts):
+            image_section(volume, self._ahead, weight, low, high, z, first[k])
+
+        def work(k: int) -> None:
+            z0, z1 = self._parts[k]
+            improve(
+                volume, self._dual, self._ahead, weight, step, momentum, low, high, z0, z1, first[k : k + 2]
+            )
+
+        for _ in ordered_map(work, range(len(self._parts)), threads=self._threads):
+            pass
+
+
+@jit
+def image_section(volume, dual, weight, lower, upper, z, out):  # type: ignore[no-untyped-def]
+    """Set ``out`` to a section of ``volume + weight div(dual)``, clipped to the bounds."""
+    n_rows, n = out.shape
+    for i in range(n_rows):
+        for j in range(n):
+            divergence = dual[0, z, i, j] + dual[1, z, i, j] + dual[2, z, i, j]
+            if j > 0:
+                divergence -= dual[2, z, i, j - 1]
+            out[i, j] = divergence
+        if z > 0:
+            for j in range(n):
+                out[i, j] -= dual[0, z - 1, i, j]
+        if i > 0:
+            for j in range(n):
+                out[i, j] -= dual[1, z, i - 1, j]
+        for j in range(n):
+            out[i, j] = min(max(volume[z, i, j] + weight * out[i, j], lower), upper)
+
+
+@jit
+def improve(volume, dual, ahead, weight, step, momentum, lower, upper, z0, z1, first):  # type: ignore[no-untyped-def]
+    """Step from ``ahead`` along the image's gradient, project on the unit ball, extrapolate; some sections.
+
+    ``first`` holds the image of section z0 and of section z1, which another part may change meanwhile.
+    """
+    n_sections, n_rows, n = volume.shape
+    here, above = first[0].copy(), first[1]
+    for z in range(z0, z1):
+        inner = z < n_sections - 1
+        if z + 1 < z1:
+            above = np.empty((n_rows, n), np.float32)
+            image_section(volume, ahead, weight, lower, upper, z + 1, above)
+        elif inner:
+            above = first[1]
+        for i in range(n_rows):
+            for j in range(n):
+                at = here[i, j]
+                pz, px, py = ahead[0, z, i, j], ahead[1, z, i, j], ahead[2, z, i, j]
+                if inner:
+                    pz += step * (above[i, j] - at)
+                if i < n_rows - 1:
+                    px += step * (here[i + 1, j] - at)
+                if j < n - 1:
+                    py += step * (here[i, j + 1] - at)
+                shrink = np.float32(1) / max(np.float32(1), np.sqrt(pz * pz + px * px + py * py))
+                pz, px, py = pz * shrink, px * shrink, py * shrink
+                ahead[0, z, i, j] = pz + momentum * (pz - dual[0, z, i, j])
+                ahead[1, z, i, j] = px + momentum * (px - dual[1, z, i, j])
+                ahead[2, z, i, j] = py + momentum * (py - dual[2, z, i, j])
+                dual[0, z, i, j], dual[1, z, i, j], dual[2, z, i, j] = pz, px, py
+        here = above
+
+
+@jit
+def _finish(volume, dual, weight, lower, upper, z0, z1):  # type: ignore[no-untyped-def]
+    """Overwrite sections of the volume by those of the image."""
+    section = np.empty(volume.shape[1:], np.float32)
+    for z in range(z0, z1):
+        image_section(volume, dual, weight, lower, upper, z, section)
+        volume[z] = section

@@ -1,0 +1,162 @@
+"""Reconstruction under a prior against general optimisers on the explicit matrix."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.geometry import SlabGeometry
+from etcli.core.projectors.slab import SlabProjector
+from etcli.core.solvers.left_out import best_weight, brightest_rows
+from etcli.core.solvers.priors import make_prior
+from etcli.core.solvers.regularised import as_series, check_memory, regularised
+
+N = 12
+TILT = np.arange(-60.0, 61, 12)
+GEOMETRY = SlabGeometry(TILT, n_detector=N, thickness=N, width=N)
+RNG = np.random.default_rng(1)
+MATRIX = np.stack(
+    [
+        SlabProjector(GEOMETRY, n_slices=16)
+        .forward(np.repeat(unit.reshape(N, N, 1), 16, axis=2))[..., 0]
+        .ravel()
+        for unit in np.eye(N * N, dtype=np.float32)
+    ],
+    axis=1,
+).astype(float)
+
+
+def blocks():
+    truth = np.zeros((N, N))
+    truth[3:8, 4:10] = 1.0
+    truth[5:7, 6:8] = 2.0
+    return truth
+
+
+SINOGRAM = MATRIX @ blocks().ravel() + RNG.normal(0, 0.3, len(MATRIX))
+VIEWS = SINOGRAM.reshape(len(TILT), 1, N).astype(np.float32)
+
+
+def solved(prior, weight, *, lower=-np.inf, iterations=1500, threads=1):
+    series = as_series(VIEWS, GEOMETRY, threads=threads)
+    found = regularised(
+        series, make_prior(prior, series.shape, lower=lower), weight=weight, iterations=iterations
+    )
+    assert found.shape == (N, N, 1)
+    return found[..., 0].astype(float)
+
+
+def variation(x):
+    """Return Σ |∇x|, very slightly rounded, and its gradient."""
+    z, across = np.zeros((N, N)), np.zeros((N, N))
+    z[:-1], across[:, :-1] = np.diff(x, axis=0), np.diff(x, axis=1)
+    size = np.sqrt(z**2 + across**2 + 1e-8)
+    z, across = z / size, across / size
+    gradient = -z - across
+    gradient[1:] += z[:-1]
+    gradient[:, 1:] += across[:, :-1]
+    return size.sum(), gradient
+
+
+def objective(flat, prior, weight):
+    x = flat.reshape(N, N)
+    residual = MATRIX @ flat - SINOGRAM
+    size, gradient = {"tv": variation, "l1": lambda x: (np.abs(x).sum(), np.sign(x) + (x == 0))}[prior](x)
+    return 0.5 * residual @ residual + weight * size, MATRIX.T @ residual + weight * gradient.ravel()
+
+
+@pytest.mark.parametrize("weight", [0.5, 5.0])
+@pytest.mark.parametrize(("prior", "lower"), [("tv", None), ("tv", 0.0), ("l1", 0.0)])
+def test_nothing_is_better_than_the_minimum(prior, lower, weight):
+    peer = optimize.minimize(
+        objective,
+        np.full(N * N, 0.5),
+        (prior, weight),
+        jac=True,
+        bounds=[(lower, None)] * (N * N),
+        method="L-BFGS-B",
+        options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-13, "gtol": 1e-7},
+    )
+    got = solved(prior, weight, lower=-np.inf if lower is None else lower)
+    assert objective(got.ravel(), prior, weight)[0] < peer.fun * 1.0005
+    assert np.abs(got - peer.x.reshape(N, N)).max() < 0.05
+    assert lower is None or got.min() >= lower
+
+
+def test_without_a_prior_it_is_bounded_least_squares():
+    peer = optimize.lsq_linear(MATRIX, SINOGRAM, (0, np.inf), tol=1e-12)
+    got = solved("none", 0.0, lower=0.0, iterations=4000)
+    assert np.linalg.norm(MATRIX @ got.ravel() - SINOGRAM) < np.linalg.norm(peer.fun) * 1.001
+
+
+def test_norm_is_the_largest_eigenvalue():
+    series = as_series(VIEWS, GEOMETRY)
+    assert series.norm == pytest.approx(np.linalg.norm(MATRIX, 2) ** 2, rel=0.03)
+    assert series.norm > np.linalg.norm(MATRIX, 2) ** 2
+
+
+def test_descent_is_the_gradient_of_the_misfit():
+    views = RNG.normal(size=(len(TILT), 37, N)).astype(np.float32)
+    volume = RNG.normal(size=(N, N, 37)).astype(np.float32)
+    for threads in (1, 2):
+        series, moved = as_series(views, GEOMETRY, threads=threads), volume.copy()
+        relative = series.descend(moved, 0.1)
+        flat = volume.reshape(N * N, 37).astype(float)
+        residual = MATRIX @ flat - views.transpose(0, 2, 1).reshape(-1, 37)
+        assert relative == pytest.approx(np.linalg.norm(residual) / np.linalg.norm(views), rel=1e-5)
+        expected = flat - 0.1 * MATRIX.T @ residual
+        np.testing.assert_allclose(moved.reshape(N * N, 37), expected, atol=1e-3)
+
+
+def test_weight_found_is_about_the_best():
+    """Of weights half a decade apart, none explains the truth much better than the one that is found."""
+    n = 48
+    tilt = np.arange(-80.0, 81, 8)
+    geometry = SlabGeometry(tilt, n_detector=n, thickness=n, width=n)
+    truth = np.zeros((n, n, 16), np.float32)
+    truth[14:30, 12:34] = 1
+    truth[20:26, 18:26] = 2.5
+    clean = SlabProjector(geometry, n_slices=16).forward(truth)
+    views = np.ascontiguousarray(clean.transpose(0, 2, 1))[:, :1]
+    views = views + RNG.normal(0, 0.03 * views.max(), views.shape).astype(np.float32)
+    prior = partial(make_prior, "tv", lower=0.0)
+    curve = best_weight(views, geometry, prior)
+
+    def error(weight):
+        series = as_series(views, geometry)
+        found = regularised(series, prior(series.shape), weight=weight, iterations=100)
+        return np.linalg.norm(found[..., 0] - truth[..., 0]) / np.linalg.norm(truth[..., 0])
+
+    best = min(error(curve.best * 10**step) for step in (-1, -0.5, 0.5, 1))
+    assert error(curve.best) < 1.15 * best
+    assert curve.error.min() < min(curve.error[0], curve.error[-1])
+
+
+def test_brightest_rows():
+    views = np.ones((3, 40, 5), np.float32)
+    views[:, 21:30] = 4
+    rows = brightest_rows(views, 16)
+    assert rows.stop - rows.start == 16
+    assert rows.start <= 21
+    assert rows.stop >= 30
+    assert brightest_rows(views[:, :4]) == slice(0, 4)
+
+
+def test_what_cannot_be_meant_is_refused():
+    series = as_series(VIEWS, GEOMETRY)
+    prior = make_prior("none", series.shape)
+    with pytest.raises(UsageError, match="at least one iteration"):
+        regularised(series, prior, iterations=0)
+    with pytest.raises(UsageError, match="makes no sense"):
+        regularised(series, prior, weight=-1.0, iterations=1)
+    with pytest.raises(UsageError, match="no prior named 'tvl'; use one of tv, l1, none"):
+        make_prior("tvl", series.shape)
+    few = SlabGeometry(TILT[:6], n_detector=N, thickness=N, width=N)
+    with pytest.raises(DataError, match="6 views are too few"):
+        best_weight(VIEWS[:6], few, partial(make_prior, "tv"))
+    with pytest.raises(DataError, match="nothing in these views is brighter"):
+        best_weight(-np.abs(VIEWS), GEOMETRY, partial(make_prior, "tv"))
+    with pytest.raises(UsageError, match=r"takes 1M of memory, but only 0M are allowed"):
+        check_memory(GEOMETRY, 64, 1000, "tv")
