@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("startup", "kernels", "reconstruction", "memory")
+PARTS = ("startup", "kernels", "reconstruction", "alignment", "memory")
 
 
 def main() -> None:
