@@ -35,13 +35,13 @@ UPRIGHT_DEG = 2.0
 FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 # the methods that look at an option
 BELONGS_TO = {
-    "iterations": ("sirt", "fista"),
+    "iterations": ("sirt", "cgls", "fista"),
     "relaxation": ("sirt",),
     "prior": ("fista",),
     "weight": ("fista",),
     "nonnegative": ("sirt", "fista"),
-    "error_curve": ("sirt", "fista"),
-    "kernel": ("sirt", "fista", "bp"),
+    "error_curve": ("sirt", "cgls", "fista"),
+    "kernel": ("sirt", "cgls", "fista", "bp"),
     "window": ("fbp",),
 }
 
@@ -61,15 +61,15 @@ BELONGS_TO = {
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["sirt", "fista", "fbp", "bp"]),
+    type=click.Choice(["sirt", "cgls", "fista", "fbp", "bp"]),
     default="sirt",
     show_default=True,
-    help="Iterative, with a prior on the volume, filtered or plain back-projection.",
+    help="Iterative, by conjugate gradients, under a prior on the volume, filtered or plain back-projection.",
 )
 @click.option(
     "--iterations",
     type=click.IntRange(1),
-    help="Sweeps over all views.  [default: sirt 30, fista 100]",
+    help="Sweeps over all views.  [default: sirt 30, cgls 10, fista 100]",
 )
 @click.option(
     "--relaxation",
@@ -188,7 +188,7 @@ def command(
         raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     geometry = _geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
-    iterations = iterations or (100 if method == "fista" else 30)
+    iterations = iterations or {"cgls": 10, "fista": 100}.get(method, 30)
     make_projector = partial(SlabProjector, kernel=kernel)
     if method == "fista":
         check_memory(geometry, len(rows), settings.memory, prior)
@@ -402,6 +402,7 @@ def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, wi
 
     from etcli.core.slabs import Method
     from etcli.core.solvers.backprojection import backprojection
+    from etcli.core.solvers.cgls import cgls
     from etcli.core.solvers.filtered_backprojection import filtered_backprojection
     from etcli.core.solvers.sirt import sirt
 
@@ -409,6 +410,8 @@ def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, wi
         return Method(partial(filtered_backprojection, window=_window(window)), sinograms=3)
     if name == "bp":
         return Method(backprojection)
+    if name == "cgls":
+        return Method(partial(cgls, iterations=iterations), iterative=True, sinograms=3, volumes=3)
     lower = 0.0 if nonnegative else -np.inf
     return Method(partial(sirt, iterations=iterations, relaxation=relaxation, lower=lower), iterative=True)
 
@@ -453,6 +456,7 @@ def _summary(
     words = [
         {
             "sirt": f"SIRT {iterations}",
+            "cgls": f"CGLS {iterations}",
             "fista": f"FISTA {iterations} {window}",
             "fbp": f"FBP {window}",
             "bp": "BP",

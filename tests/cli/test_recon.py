@@ -433,7 +433,10 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "fbp", "--iterations", 3), "--iterations is for --method sirt or fista, not for fbp"),
+        (
+            ("--method", "fbp", "--iterations", 3),
+            "--iterations is for --method sirt or cgls or fista, not for fbp",
+        ),
         (("--method", "bp", "--nonnegative"), "--nonnegative is for --method sirt or fista, not for bp"),
         (("--method", "fbp", "--error-curve", "c.csv"), "--error-curve is for --method sirt"),
         (("--filter", "hann"), "--filter is for --method fbp, not for sirt"),
@@ -575,3 +578,27 @@ def test_what_a_prior_cannot_do(tmp_path: Path) -> None:
     ):
         assert words in failure("recon", "-q", *options, source, out, status=status)
         assert not out.exists()
+
+
+def test_conjugate_gradients_fit_faster(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    curves, errors = {}, {}
+    for method, iterations in (("cgls", 4), ("sirt", 4)):
+        out = tmp_path / f"{method}.mrc"
+        run = etcli(
+            "recon",
+            "--json",
+            "--method",
+            method,
+            "--iterations",
+            iterations,
+            "--background",
+            "0",
+            source,
+            out,
+        )
+        curves[method] = json.loads(run.out)["residuals"]
+        errors[method] = nrmse(mrcfile.read(out), truth)
+    assert errors["cgls"] < 0.9 * errors["sirt"]
+    assert curves["cgls"][-1] < 0.8 * curves["sirt"][-1]
+    assert "CGLS 4, 31 views" in json.loads(etcli("info", "--json", tmp_path / "cgls.mrc").out)["labels"][-1]

@@ -1,0 +1,116 @@
+"""CGLS: conjugate gradients on the normal equations of least squares."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.jit import jit
+from etcli.core.projectors import Projector
+from etcli.core.projectors.slab import aligned_empty
+
+Array = NDArray[np.float32]
+
+
+def cgls(
+    projector: Projector,
+    sinogram: Array,
+    *,
+    iterations: int,
+    callback: Callable[[int, float], None] | None = None,
+) -> Array:
+    """Reconstruct by conjugate gradients; the fewer iterations, the smoother.
+
+    Parameters
+    ----------
+    projector : Projector
+        The geometry of the views.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    iterations : int
+        Sweeps over all views. Noise is fitted when there are too many.
+    callback : callable, optional
+        ``callback(k, norm)`` before the first and after every sweep, with the norm of the residual y - A x.
+
+    Returns
+    -------
+    ndarray of shape ``projector.domain_shape``, float32
+        Density per voxel, of any sign.
+
+    Raises
+    ------
+    UsageError
+        When there are no iterations or the sinogram has the wrong shape.
+
+    Notes
+    -----
+    After k sweeps x has, of all volumes in the span of (AᵀA)ʲ Aᵀ y with j < k, the least ‖A x - y‖.
+    Every slice has its own step lengths, so none depends on its neighbours.
+
+    References
+    ----------
+    Å. Björck, Numerical Methods for Least Squares Problems, SIAM (1996), algorithm 7.4.1.
+    """
+    if iterations < 1:
+        raise UsageError(f"CGLS needs at least one iteration, not {iterations}")
+    if sinogram.shape != projector.range_shape:
+        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    volume = aligned_empty(projector.domain_shape)
+    volume[:] = 0
+    residual, projected = (aligned_empty(projector.range_shape) for _ in range(2))
+    residual[:] = sinogram
+    gradient = projector.adjoint(residual)
+    direction = aligned_empty(projector.domain_shape)
+    direction[:] = gradient
+    slope = _squares(_flat(gradient))
+    if callback:
+        callback(0, float(np.sqrt(_squares(_flat(residual)).sum())))
+    for k in range(1, iterations + 1):
+        projector.forward(direction, out=projected)
+        step = _ratio(slope, _squares(_flat(projected)))
+        _add(_flat(volume), step, _flat(direction))
+        _add(_flat(residual), -step, _flat(projected))
+        projector.adjoint(residual, out=gradient)
+        before, slope = slope, _squares(_flat(gradient))
+        _turn(_flat(direction), _ratio(slope, before), _flat(gradient))
+        if callback:
+            callback(k, float(np.sqrt(_squares(_flat(residual)).sum())))
+    return volume
+
+
+def _flat(array: Array) -> Array:
+    """Return a slab as rows of slices."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> Array:
+    """Return the ratio of each slice, zero where it is solved."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0).astype(np.float32)
+
+
+@jit
+def _squares(values: Any) -> Any:
+    """Return the sum of squares of each slice."""
+    total = np.zeros(values.shape[1])
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            total[j] += values[i, j] * values[i, j]
+    return total
+
+
+@jit
+def _add(values: Any, factor: Any, others: Any) -> None:
+    """Add others times a factor a slice."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            values[i, j] += factor[j] * others[i, j]
+
+
+@jit
+def _turn(values: Any, factor: Any, others: Any) -> None:
+    """Multiply by a factor a slice and add others."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            values[i, j] = others[i, j] + factor[j] * values[i, j]
