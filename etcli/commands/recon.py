@@ -35,13 +35,13 @@ UPRIGHT_DEG = 2.0
 FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 # the methods that look at an option
 BELONGS_TO = {
-    "iterations": ("sirt", "cgls", "fista"),
-    "relaxation": ("sirt",),
+    "iterations": ("sirt", "sart", "cgls", "fista"),
+    "relaxation": ("sirt", "sart"),
     "prior": ("fista",),
     "weight": ("fista",),
-    "nonnegative": ("sirt", "fista"),
-    "error_curve": ("sirt", "cgls", "fista"),
-    "kernel": ("sirt", "cgls", "fista", "bp"),
+    "nonnegative": ("sirt", "sart", "fista"),
+    "error_curve": ("sirt", "sart", "cgls", "fista"),
+    "kernel": ("sirt", "sart", "cgls", "fista", "bp"),
     "window": ("fbp",),
 }
 
@@ -61,21 +61,22 @@ BELONGS_TO = {
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["sirt", "cgls", "fista", "fbp", "bp"]),
+    type=click.Choice(["sirt", "sart", "cgls", "fista", "fbp", "bp"]),
     default="sirt",
     show_default=True,
-    help="Iterative, by conjugate gradients, under a prior on the volume, filtered or plain back-projection.",
+    help="sirt, sart: iterative, all views at once or one by one. cgls: conjugate gradients. fista: under a "
+    "prior on the volume. fbp, bp: filtered and plain back-projection.",
 )
 @click.option(
     "--iterations",
     type=click.IntRange(1),
-    help="Sweeps over all views.  [default: sirt 30, cgls 10, fista 100]",
+    help="Sweeps over all views.  [default: sirt 30, sart and cgls 10, fista 100]",
 )
 @click.option(
     "--relaxation",
     type=click.FloatRange(0, 2, min_open=True, max_open=True),
     default=1.0,
-    help="Step of sirt.",
+    help="Step of sirt and sart.",
 )
 @click.option(
     "--prior",
@@ -92,7 +93,9 @@ BELONGS_TO = {
     show_default=True,
     help="fista: of the prior. auto: the one that predicts best some views left out.",
 )
-@click.option("--nonnegative", is_flag=True, help="Let sirt or fista keep densities from going below zero.")
+@click.option(
+    "--nonnegative", is_flag=True, help="Let sirt, sart or fista keep densities from going below zero."
+)
 @click.option(
     "--filter",
     "window",
@@ -173,6 +176,7 @@ def command(
     from etcli.core.slabs import plan_reconstruction, reconstruct
     from etcli.core.solvers.backprojection import inverse_sums
     from etcli.core.solvers.regularised import check_memory
+    from etcli.core.solvers.sart import view_sums
     from etcli.io.save import Step, volume_writer
 
     check_picture(plot)
@@ -188,7 +192,7 @@ def command(
         raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     geometry = _geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
-    iterations = iterations or {"cgls": 10, "fista": 100}.get(method, 30)
+    iterations = iterations or {"sart": 10, "cgls": 10, "fista": 100}.get(method, 30)
     make_projector = partial(SlabProjector, kernel=kernel)
     if method == "fista":
         check_memory(geometry, len(rows), settings.memory, prior)
@@ -198,6 +202,9 @@ def command(
             len(rows), geometry, solver, threads=settings.threads, memory=settings.memory
         )
         _announce(settings, plan)
+    if method == "sart":
+        per_view = view_sums(make_projector(geometry, n_slices=WIDTHS[0]))
+        solver = replace(solver, solve=partial(solver.solve, sums=per_view))
     if method in ("sirt", "bp"):  # one geometry serves all slabs
         sums = inverse_sums(make_projector(geometry, n_slices=WIDTHS[0]), one_slice=True)
         solver = replace(solver, solve=partial(solver.solve, sums=sums))
@@ -404,6 +411,7 @@ def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, wi
     from etcli.core.solvers.backprojection import backprojection
     from etcli.core.solvers.cgls import cgls
     from etcli.core.solvers.filtered_backprojection import filtered_backprojection
+    from etcli.core.solvers.sart import sart
     from etcli.core.solvers.sirt import sirt
 
     if name == "fbp":
@@ -413,7 +421,10 @@ def _method(name: str, iterations: int, relaxation: float, nonnegative: bool, wi
     if name == "cgls":
         return Method(partial(cgls, iterations=iterations), iterative=True, sinograms=3, volumes=3)
     lower = 0.0 if nonnegative else -np.inf
-    return Method(partial(sirt, iterations=iterations, relaxation=relaxation, lower=lower), iterative=True)
+    how: dict[str, Any] = {"iterations": iterations, "relaxation": relaxation, "lower": lower}
+    if name == "sart":
+        return Method(partial(sart, **how), iterative=True)
+    return Method(partial(sirt, **how), iterative=True)
 
 
 def _attenuation(values: Any, level: float | None) -> Any:
@@ -456,6 +467,7 @@ def _summary(
     words = [
         {
             "sirt": f"SIRT {iterations}",
+            "sart": f"SART {iterations}",
             "cgls": f"CGLS {iterations}",
             "fista": f"FISTA {iterations} {window}",
             "fbp": f"FBP {window}",

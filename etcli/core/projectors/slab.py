@@ -4,6 +4,9 @@ All slices perpendicular to the tilt axis share one geometry, so the weight of a
 computed once and applied to a whole row of slices, which lie innermost in memory.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +72,21 @@ class SlabProjector:
         self.domain_shape = (geometry.thickness, geometry.width, n_slices)
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
         self._axis = centre(geometry.n_detector) + geometry.axis_offset_px
+
+    def of_views(self, views: Sequence[int]) -> "SlabProjector":
+        """Return the projector of some of the views.
+
+        Parameters
+        ----------
+        views : sequence of int
+            Counted from 0.
+
+        Returns
+        -------
+        SlabProjector
+        """
+        geometry = replace(self.geometry, tilt_deg=self.geometry.tilt_deg[list(views)])
+        return SlabProjector(geometry, n_slices=self.n_slices, kernel=self.kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.

@@ -89,18 +89,18 @@ def sirt(
             residual[:] = 0
         else:
             projector.forward(volume, out=residual)
-        squared = _weigh_residual(_rows(sinogram, sums.rows), _rows(residual, sums.rows), sums.rows.ravel())
+        squared = _weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
         if callback:
             callback(k, float(np.sqrt(squared)))
         projector.adjoint(residual, out=correction)
-        _correct(
-            _rows(volume, gain), _rows(correction, gain), gain.ravel(), inside.ravel(),
+        correct(
+            by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside.ravel(),
             np.float32(lower), np.float32(upper),
         )  # fmt: skip
     return volume
 
 
-def _rows(array: Array, shared: Array) -> Array:
+def by_row(array: Array, shared: Array) -> Array:
     """Return a view of the array with one row for every number that its slices share."""
     return array.reshape(shared.size, -1)
 
@@ -119,7 +119,7 @@ def _weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def
 
 
 @jit
-def _correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
+def correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
     """Add the correction and clip, where the mask allows."""
     n, width = volume.shape
     for i in range(n):
