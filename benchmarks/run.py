@@ -1,4 +1,4 @@
-"""All benchmarks of speed and memory, beside the peers that are installed. Takes some ten minutes.
+"""All benchmarks of errors, speed and memory, beside the peers that are installed. Takes some ten minutes.
 
 python benchmarks/run.py
 """
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("startup", "kernels", "reconstruction", "alignment", "memory")
+PARTS = ("startup", "kernels", "reconstruction", "quality", "alignment", "memory")
 
 
 def main() -> None:
