@@ -6,7 +6,8 @@ for odd and even ``n`` alike, in every direction. About the centres, the point `
 specimen is seen at tilt angle θ at ``(x cos θ + z sin θ, y)``, as IMOD has it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,10 @@ class SlabGeometry:
         object.__setattr__(self, "tilt_deg", tilt_deg)
         object.__setattr__(self, "cos", np.cos(tilt_rad))
         object.__setattr__(self, "sin", np.sin(tilt_rad))
+
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabGeometry":
+        """Return the geometry of some of the views, counted from 0."""
+        return replace(self, tilt_deg=self.tilt_deg[np.asarray(views)])
 
     @property
     def n_views(self) -> int:

@@ -5,7 +5,6 @@ computed once and applied to a whole row of slices, which lie innermost in memor
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +84,7 @@ class SlabProjector:
         -------
         SlabProjector
         """
-        geometry = replace(self.geometry, tilt_deg=self.geometry.tilt_deg[list(views)])
-        return SlabProjector(geometry, n_slices=self.n_slices, kernel=self.kernel)
+        return SlabProjector(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import aligned_empty
+from etcli.core.solvers.checks import check_shape
 
 SMALLEST_SUM = 1e-6
 """Path length in voxels below which a sum is rounding error."""
@@ -99,25 +99,6 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
     volume = projector.adjoint(np.multiply(sinogram, sums.rows, out=aligned_empty(sinogram.shape)))
     volume *= sums.columns
     return volume
-
-
-def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Refuse an array that has neither the expected shape nor that of one slice for all.
-
-    Parameters
-    ----------
-    name : str
-        What the array is, for the message.
-    shape, expected : tuple of int
-        Its shape, and the one it should have.
-
-    Raises
-    ------
-    UsageError
-        When it has not.
-    """
-    if shape not in (expected, (*expected[:-1], 1)):
-        raise UsageError(f"the {name} has the shape {shape}; {expected} is needed, or 1 for the last number")
 
 
 def _drop_grazing_rays(sums: Array) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
 from etcli.core.jit import jit
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import aligned_empty
+from etcli.core.solvers.checks import check_request
 
 Array = NDArray[np.float32]
 
@@ -53,10 +53,7 @@ def cgls(
     ----------
     Å. Björck, Numerical Methods for Least Squares Problems, SIAM (1996), algorithm 7.4.1.
     """
-    if iterations < 1:
-        raise UsageError(f"CGLS needs at least one iteration, not {iterations}")
-    if sinogram.shape != projector.range_shape:
-        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    check_request("CGLS", projector, sinogram.shape, iterations=iterations)
     volume = aligned_empty(projector.domain_shape)
     volume[:] = 0
     residual, projected = (aligned_empty(projector.range_shape) for _ in range(2))

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
 from etcli.core.jit import jit
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import aligned_empty
-from etcli.core.solvers.backprojection import InverseSums, check_shape, inverse_sums
+from etcli.core.solvers.backprojection import InverseSums, inverse_sums
+from etcli.core.solvers.checks import check_request, check_shape
 
 Array = NDArray[np.float32]
 
@@ -57,12 +57,7 @@ def fista(
     A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), doi:10.1137/080716542.
     B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), doi:10.1007/s10208-013-9150-3: the restart.
     """
-    if iterations < 1:
-        raise UsageError(f"FISTA needs at least one iteration, not {iterations}")
-    if not lower <= upper:
-        raise UsageError(f"no density lies between {lower:g} and {upper:g}; the lower bound comes first")
-    if sinogram.shape != projector.range_shape:
-        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    check_request("FISTA", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
     sums = sums or inverse_sums(projector)
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)

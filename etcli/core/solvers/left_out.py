@@ -1,7 +1,7 @@
 """The weight of a prior that predicts best what it has not seen: views left out of the reconstruction."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +80,9 @@ def best_weight(
 
     Notes
     -----
-    Every sixth view in the order of tilt is left out. Weights go down by half decades until the error
-    has risen twice; the minimum is that of the parabola through
-    the smallest error and its neighbours. The data term grows with the number of views, and the weight is
-    scaled for all of them.
+    Every sixth view in the order of tilt is left out. Weights go down by half decades until the error has
+    risen twice; the minimum is that of the parabola through the smallest error and its neighbours. The data
+    term grows with the number of views, and the weight is scaled for all of them.
     """
     n_views = len(views)
     if n_views < FEWEST_VIEWS:
@@ -92,11 +91,8 @@ def best_weight(
     left = np.sort(order[EVERY // 2 :: EVERY])
     used = np.setdiff1d(np.arange(n_views), left)
 
-    def part(which: NDArray[np.intp]) -> SlabGeometry:
-        return replace(geometry, tilt_deg=geometry.tilt_deg[which])
-
     series, rest = (
-        as_series(views[which], part(which), make_projector=make_projector, threads=threads)
+        as_series(views[which], geometry.of_views(which), make_projector=make_projector, threads=threads)
         for which in (used, left)
     )
     gradient = np.zeros(series.shape, np.float32)
@@ -109,7 +105,7 @@ def best_weight(
     for relative in LARGEST * STEP ** np.arange(MOST_WEIGHTS):
         weights.append(float(relative) * scale)
         volume = regularised(series, make_prior(series.shape), weight=weights[-1], iterations=SWEEPS)
-        errors.append(rest.descend(volume, 0.0))
+        errors.append(rest.residual(volume))
         if progress:
             progress(1)
         best = int(np.argmin(errors))

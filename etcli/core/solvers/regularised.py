@@ -13,6 +13,7 @@ from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, aligned_empty, slab_width, to_slab
+from etcli.core.solvers.checks import check_iterations
 from etcli.core.solvers.priors import VOLUMES, Prior
 
 Array = NDArray[np.float32]
@@ -65,6 +66,21 @@ class Series:
                 raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
         return MARGIN * eigenvalue
 
+    @cached_property
+    def _power(self) -> float:
+        """‖y‖²."""
+        return sum(float(np.vdot(slab, slab)) for slab in self.slabs)
+
+    def residual(self, volume: Array) -> float:
+        """Return ‖A x - y‖ / ‖y‖.
+
+        Parameters
+        ----------
+        volume : ndarray of shape `shape`, float32
+            x.
+        """
+        return self._relative(lambda k: self._misfit(volume, k)[1])
+
     def descend(self, volume: Array, step: float) -> float:
         """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖.
 
@@ -76,23 +92,41 @@ class Series:
             How far to go.
         """
 
-        def work(k: int) -> tuple[float, float]:
-            slab = self.slabs[k]
-            width = slab.shape[-1]
-            rows = slice(k * self.slabs[0].shape[-1], min(k * self.slabs[0].shape[-1] + width, self.n_rows))
-            projector = self.make_projector(self.geometry, n_slices=width)
-            part = aligned_empty(projector.domain_shape)
-            part[..., rows.stop - rows.start :] = 0
-            part[..., : rows.stop - rows.start] = volume[..., rows]
-            residual = projector.forward(part)
-            residual -= slab
-            projector.adjoint(residual, out=part)
-            part *= np.float32(-step)
-            volume[..., rows] += part[..., : rows.stop - rows.start]
-            return float(np.vdot(residual, residual)), float(np.vdot(slab, slab))
+        def work(k: int) -> Array:
+            projector, residual = self._misfit(volume, k)
+            rows = self._rows(k)
+            back = projector.adjoint(residual)
+            back *= np.float32(-step)
+            volume[..., rows] += back[..., : rows.stop - rows.start]
+            return residual
 
-        squares = np.sum(list(ordered_map(work, range(len(self.slabs)), threads=self.threads)), axis=0)
-        return float(np.sqrt(squares[0] / (squares[1] or 1)))
+        return self._relative(work)
+
+    def _rows(self, k: int) -> slice:
+        """Return the rows of a slab."""
+        width = self.slabs[0].shape[-1]
+        return slice(k * width, min((k + 1) * width, self.n_rows))
+
+    def _misfit(self, volume: Array, k: int) -> tuple[Projector, Array]:
+        """Return a slab's projector and its part of A x - y."""
+        slab, rows = self.slabs[k], self._rows(k)
+        projector = self.make_projector(self.geometry, n_slices=slab.shape[-1])
+        part = aligned_empty(projector.domain_shape)
+        part[..., rows.stop - rows.start :] = 0
+        part[..., : rows.stop - rows.start] = volume[..., rows]
+        residual = projector.forward(part)
+        residual -= slab
+        return projector, residual
+
+    def _relative(self, work: Callable[[int], Array]) -> float:
+        """Return the norm of the residuals that work on all slabs returns, relative to that of the views."""
+
+        def power(k: int) -> float:
+            residual = work(k)
+            return float(np.vdot(residual, residual))
+
+        squares = ordered_map(power, range(len(self.slabs)), threads=self.threads)
+        return sqrt(sum(squares) / (self._power or 1))
 
 
 def as_series(
@@ -171,8 +205,7 @@ def regularised(
     A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), doi:10.1137/080716542.
     B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), doi:10.1007/s10208-013-9150-3: the restart.
     """
-    if iterations < 1:
-        raise UsageError(f"FISTA needs at least one iteration, not {iterations}")
+    check_iterations("FISTA", iterations)
     if not weight >= 0:
         raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")
     volume = np.zeros(series.shape, np.float32) if initial is None else initial.copy()

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
 from etcli.core.projectors.slab import SlabProjector, aligned_empty
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
-from etcli.core.solvers.sirt import by_row, correct
+from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.sirt import by_row, correct, weigh_residual
 
 Array = NDArray[np.float32]
 
@@ -67,27 +67,28 @@ def sart(
     A. H. Andersen, A. C. Kak, Ultrasonic Imaging 6, 81 (1984), doi:10.1177/016173468400600107.
     T. Köhler, IEEE Nucl. Sci. Symp. Conf. Rec. 3961 (2004): access by the golden ratio.
     """
-    if iterations < 1:
-        raise UsageError(f"SART needs at least one iteration, not {iterations}")
-    if not 0 < relaxation < 2:
-        raise UsageError(f"SART diverges with a relaxation of {relaxation:g}; use one between 0 and 2")
-    if not lower <= upper:
-        raise UsageError(f"no density lies between {lower:g} and {upper:g}; the lower bound comes first")
-    if sinogram.shape != projector.range_shape:
-        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    check_request(
+        "SART",
+        projector,
+        sinogram.shape,
+        iterations=iterations,
+        relaxation=relaxation,
+        lower=lower,
+        upper=upper,
+    )
     views = [projector.of_views([k]) for k in range(len(sinogram))]
     sums = sums or view_sums(projector)
     volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
     volume[:] = np.clip(0, lower, upper)
     residual = aligned_empty((1, *sinogram.shape[1:]))
     inside = np.ones(sums[0].columns.shape, np.bool_)
+    order = access_order(projector.geometry.tilt_deg)
     for sweep in range(iterations):
         square = 0.0
-        for k in access_order(projector.geometry.tilt_deg):
+        for k in order:
             views[k].forward(volume, out=residual)
-            np.subtract(sinogram[k], residual[0], out=residual[0])
-            square += float(np.vdot(residual, residual))
-            residual *= sums[k].rows
+            rows = sums[k].rows
+            square += weigh_residual(by_row(sinogram[k], rows), by_row(residual, rows), rows.ravel())
             views[k].adjoint(residual, out=correction)
             gain = np.float32(relaxation) * sums[k].columns
             correct(

@@ -9,7 +9,8 @@ from etcli.core.errors import UsageError
 from etcli.core.jit import jit
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import aligned_empty
-from etcli.core.solvers.backprojection import InverseSums, check_shape, inverse_sums
+from etcli.core.solvers.backprojection import InverseSums, inverse_sums
+from etcli.core.solvers.checks import check_request, check_shape
 
 Array = NDArray[np.float32]
 Callback = Callable[[int, float], None]
@@ -89,7 +90,7 @@ def sirt(
             residual[:] = 0
         else:
             projector.forward(volume, out=residual)
-        squared = _weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
+        squared = weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
         if callback:
             callback(k, float(np.sqrt(squared)))
         projector.adjoint(residual, out=correction)
@@ -106,7 +107,7 @@ def by_row(array: Array, shared: Array) -> Array:
 
 
 @jit
-def _weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
+def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
     """Replace A x by R (y - A x) and return the squared norm of y - A x."""
     n, width = projected.shape
     squared = np.zeros(width)
@@ -139,14 +140,15 @@ def _check(
     initial: Array | None,
 ) -> None:
     """Refuse what cannot be meant."""
-    if iterations < 1:
-        raise UsageError(f"SIRT needs at least one iteration, not {iterations}")
-    if not 0 < relaxation < 2:
-        raise UsageError(f"SIRT diverges with a relaxation of {relaxation:g}; use one between 0 and 2")
-    if not lower <= upper:
-        raise UsageError(f"no density lies between {lower:g} and {upper:g}; the lower bound comes first")
-    if sinogram.shape != projector.range_shape:
-        raise UsageError(f"the sinogram has the shape {sinogram.shape}; {projector.range_shape} is needed")
+    check_request(
+        "SIRT",
+        projector,
+        sinogram.shape,
+        iterations=iterations,
+        relaxation=relaxation,
+        lower=lower,
+        upper=upper,
+    )
     if mask is not None:
         check_shape("mask", mask.shape, projector.domain_shape)
     if initial is not None and initial.shape != projector.domain_shape:
