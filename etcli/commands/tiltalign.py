@@ -113,7 +113,7 @@ def command(
     check_series(settings, output, stack, sides=(write_xf, write_tlt, plot))
     n = len(stack)
     before = open_transforms(settings, prexf, stack) if prexf else Transforms.identity(n)
-    turned_deg = float(np.rad2deg(np.arctan2(before.matrix[0, 0, 1], before.matrix[0, 0, 0])))
+    turned_deg = before.turned_deg
     limit_px = max_residual.px(stack.pixel_A)
     level = background_level(settings, stack, background)
     if angle is None and offset is None:

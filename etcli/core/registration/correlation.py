@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.pairing import Link, Pair, Region, pairing, survey
-from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, outlying
+from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, like_neighbours, outlying
 from etcli.core.registration.transforms import TransformedViews, Transforms, Views
 
 Float = NDArray[np.float64]
@@ -189,8 +188,7 @@ def _linked(
         quality[usable] = 0
         for link in links:
             quality[[link.near, link.far]] = np.maximum(quality[[link.near, link.far]], link.quality)
-        typical = ndimage.median_filter(quality[usable], 11, mode="mirror")
-        good = (quality[usable] > 0) & (quality[usable] >= FAILED * typical)
+        good = like_neighbours(quality[usable], FAILED)
         if good.sum() < 2:
             raise DataError("fewer than two views have anything in common; are they blank?")
         if good.all():

@@ -14,7 +14,7 @@ from etcli.core.registration.scales import NEAR_PX, Alignment, Scale, Series, Ve
 from etcli.core.registration.settling import Progress, Rounds, unheard
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
-from etcli.core.registration.transforms import Transforms, Views
+from etcli.core.registration.transforms import Transforms, Views, lies_along_x
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -143,7 +143,7 @@ def match_views(
     if len(np.unique(tilt)) < FEWEST_TILTS:
         stays = int(np.argmin(np.abs(tilt))) if reference is None else reference
         return _unjudged(replace(start, shift_px=start.shift_px - start.shift_px[stays]), tilt)
-    lying = before is not None and bool(abs(before.matrix[0, 0, 1]) > np.sqrt(0.5))
+    lying = before is not None and lies_along_x(before.turned_deg)
     series = Series(views, background, threads, lying)
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or unheard, converged=not free_shifts)
     alignment, verdict, known = _followed(series, tilt, start, axis, rounds, before)

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import DataError, UsageError
+from etcli.core.registration.spectra import fade, frequencies, multiplicity, power
 from etcli.core.registration.transforms import Views, rim_mean
 
 Float = NDArray[np.float64]
@@ -105,17 +106,12 @@ class Pairing:
     @cached_property
     def frequency(self) -> tuple[Float, Float]:
         """Spatial frequencies along x and along y, in cycles a binned pixel, of a half spectrum."""
-        ny, nx = self.padded
-        return scipy.fft.rfftfreq(nx), scipy.fft.fftfreq(ny)[:, np.newaxis]
+        return frequencies(self.padded)
 
     @cached_property
     def multiplicity(self) -> Image:
         """How often each column of the half spectrum stands in the whole."""
-        count = np.full(self.padded[1] // 2 + 1, 2, np.float32)
-        count[0] = 1
-        if self.padded[1] % 2 == 0:
-            count[-1] = 1
-        return count
+        return multiplicity(self.padded[1])
 
     @cached_property
     def rings(self) -> NDArray[np.intp]:
@@ -187,7 +183,7 @@ class Pairing:
         stretches = self.stretches(pair, stretched)
         first, second = (self.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
         whole = weight * self.multiplicity
-        energy = np.prod([np.sum(whole * _power(each), dtype=np.float64) for each in (first, second)])
+        energy = np.prod([np.sum(whole * power(each), dtype=np.float64) for each in (first, second)])
         if energy == 0:
             return Link(*pair, *stretches, (0.0, 0.0), 0.0)
         x, y, height = self.peak(weight * second * first.conj())
@@ -255,7 +251,7 @@ def pairing(
         factor=factor,
         background=background,
         body_px=body_px,
-        window=np.outer(_fade(ny, taper, body_px), _fade(nx, taper, body_px)).astype(np.float32),
+        window=np.outer(fade(ny, taper, body_px), fade(nx, taper, body_px)).astype(np.float32),
         reach=reach,
         middle_px=(views.shape[2] - columns.start - columns.stop) / 2,
     )
@@ -315,7 +311,7 @@ def survey(
 def _common_power(pairing: Pairing, pairs: list[Pair], stretched: bool, band: Image) -> tuple[Float, Float]:
     """Return the power that pairs of views have in common, and all their power, in each ring."""
     common = np.zeros(int(pairing.rings.max()) + 1)
-    power = np.zeros_like(common)
+    whole = np.zeros_like(common)
     frequency_x, frequency_y = pairing.frequency
     for pair in pairs:
         stretches = pairing.stretches(pair, stretched)
@@ -324,11 +320,11 @@ def _common_power(pairing: Pairing, pairs: list[Pair], stretched: bool, band: Im
         x, y, _ = pairing.peak(band * cross)
         cross *= np.exp(2j * np.pi * x * frequency_x)
         cross *= np.exp(2j * np.pi * y * frequency_y)
-        both = np.sqrt(pairing.ring_sum(_power(first)) * pairing.ring_sum(_power(second)))
+        both = np.sqrt(pairing.ring_sum(power(first)) * pairing.ring_sum(power(second)))
         total = max(both.sum(), TINY)  # each pair counts the same, however bright
         common += pairing.ring_sum(cross.real) / total
-        power += both / total
-    return common, power
+        whole += both / total
+    return common, whole
 
 
 def _mean_coherence(common: Float, power: Float) -> float:
@@ -344,12 +340,6 @@ def _stretched(image: Image, factor: float) -> Image:
     left = np.minimum(x.astype(np.intp), image.shape[1] - 2)
     share = (x - left).astype(np.float32)
     return np.asarray(image[:, left] * (1 - share) + image[:, left + 1] * share)
-
-
-def _fade(n: int, taper: float, margin: int) -> Float:
-    """Return a window that rises as a cosine over a share of its length at each end, behind a margin of 0."""
-    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 - margin
-    return 0.5 - 0.5 * np.cos(np.pi * np.clip(from_edge / max(taper * n, 0.5), 0, 1))
 
 
 def _binned(view: NDArray[Any], region: Region, factor: int) -> Image:
@@ -368,11 +358,6 @@ def _reaches_beyond(image: Image, width: int) -> bool:
     body = _body(image, width)
     rim = np.concatenate([body[0], body[-1], body[1:-1, 0], body[1:-1, -1]])
     return bool(rim.std() > UNEVEN * np.ptp(body))
-
-
-def _power(spectrum: Spectrum) -> Image:
-    """Return the squared modulus."""
-    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))
 
 
 def _vertex(height: Float, row: int, column: int) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_width, to_slab
+from etcli.core.registration.spectra import fade, frequencies, multiplicity, power
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.fista import fista
 
@@ -133,22 +134,17 @@ class Comparison:
     @cached_property
     def _frequency(self) -> tuple[Float, Float]:
         """Spatial frequencies along x and along y, in cycles a pixel, of a half spectrum."""
-        ny, nx = self.shape
-        return scipy.fft.rfftfreq(nx), scipy.fft.fftfreq(ny)[:, np.newaxis]
+        return frequencies(self.shape)
 
     @cached_property
-    def _multiplicity(self) -> Float:
+    def _multiplicity(self) -> Image:
         """How often each column of the half spectrum stands in the whole."""
-        count = np.full(self.shape[1] // 2 + 1, 2.0)
-        count[0] = 1
-        if self.shape[1] % 2 == 0:
-            count[-1] = 1
-        return count
+        return multiplicity(self.shape[1])
 
     @cached_property
     def window(self) -> Image:
         """Fades an image out at its borders."""
-        return np.outer(*(_fade(n) for n in self.shape)).astype(np.float32)
+        return np.outer(*(fade(n, TAPER) for n in self.shape)).astype(np.float32)
 
     def _passed(self, sigma_px: float) -> Float:
         """Return the transfer function of a Gaussian."""
@@ -175,11 +171,11 @@ class Comparison:
         -------
         ndarray of shape (n_views,), float64
         """
-        power = self._detail * self._smooth**2
-        frequencies = np.sum(power) ** 2 / np.sum(power**2 / self._multiplicity)
+        passed = self._detail * self._smooth**2
+        n_waves = np.sum(passed) ** 2 / np.sum(passed**2 / self._multiplicity)
         weight = np.square(self.window * shown, dtype=np.float64)
         pixels = np.sum(weight, axis=(1, 2)) ** 2 / np.maximum(np.sum(weight**2, axis=(1, 2)), TINY)
-        return np.asarray(np.sqrt(self.window.size / np.maximum(frequencies * pixels, 1)))
+        return np.asarray(np.sqrt(self.window.size / np.maximum(n_waves * pixels, 1)))
 
     def misfit(
         self, view: Image, predicted: Image, *, shown: Image, reach_px: int, turned: Image | None = None
@@ -210,16 +206,16 @@ class Comparison:
         """
         window = self.window * shown
         seen, expected = (self._smooth * scipy.fft.rfft2(image * window) for image in (view, predicted))
-        energy = float(np.sum(self._multiplicity * _power(seen)))
+        energy = float(np.sum(self._multiplicity * power(seen)))
         if energy == 0 or not expected.any():
             return Misfit((0.0, 0.0), 0.0, 1.0)
-        residual = np.sqrt(np.sum(self._multiplicity * _power(seen - expected)) / energy)
+        residual = np.sqrt(np.sum(self._multiplicity * power(seen - expected)) / energy)
         x, y = self._highest(seen * expected.conj(), reach_px)
-        x, y = self._least_different(view, predicted, shown, (x, y))
+        x, y = self._least_different(view, predicted, window, (x, y))
         back = np.exp(2j * np.pi * (self._frequency[0] * x + self._frequency[1] * y))
         seen *= back
         common = np.sum(self._detail * (seen * expected.conj()).real)
-        both = np.sum(self._detail * _power(seen)) * np.sum(self._detail * _power(expected))
+        both = np.sum(self._detail * power(seen)) * np.sum(self._detail * power(expected))
         quality = float(common / np.sqrt(both)) if both > 0 else 0.0
         if turned is None:
             return Misfit((x, y), quality, float(residual))
@@ -245,16 +241,16 @@ class Comparison:
         return float(lags[column]), float(lags[row])
 
     def _least_different(
-        self, view: Image, predicted: Image, shown: Image, start: tuple[float, float]
+        self, view: Image, predicted: Image, window: Image, start: tuple[float, float]
     ) -> tuple[float, float]:
         """Return the displacement (x, y) of the prediction that leaves the least difference."""
         fx, fy = self._frequency
-        window = self.window * shown
+        shown, window = window > 0, window.copy()
         for axis, by in enumerate(reversed(start)):  # where the moved prediction comes in from the other side
             wrapped = slice(0, int(by)) if by > 0 else slice(window.shape[axis] + int(by), None)
             window[(slice(None),) * axis + (wrapped,)] = 0
         expected = self._smooth * scipy.fft.rfft2(predicted)
-        whole = predicted + (view - predicted) * (shown > 0)
+        whole = predicted + (view - predicted) * shown
         seen = scipy.fft.irfft2(self._smooth * scipy.fft.rfft2(whole), s=self.shape) * window
         place = np.array(start)
         for _ in range(NEWTON_STEPS):
@@ -271,14 +267,3 @@ class Comparison:
             if np.abs(step).max() < ENOUGH_PX or (place != wanted).any():  # the next round goes on from there
                 break
         return float(place[0]), float(place[1])
-
-
-def _fade(n: int) -> Float:
-    """Return a window that rises as a cosine over a part of its length at each end."""
-    from_edge = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
-    return 0.5 - 0.5 * np.cos(np.pi * np.clip(from_edge / (TAPER * n), 0, 1))
-
-
-def _power(spectrum: NDArray[np.complexfloating]) -> Float:
-    """Return the squared modulus."""
-    return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))

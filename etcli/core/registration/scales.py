@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, DataError
+from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.correlation import FAILED
 from etcli.core.registration.reprojection import (
@@ -22,7 +23,8 @@ from etcli.core.registration.reprojection import (
     Misfit,
     reproject,
 )
-from etcli.core.registration.shifts import jumps, outlying
+from etcli.core.registration.shifts import jumps, like_neighbours, outlying, usual
+from etcli.core.registration.tilt_axis import is_inside
 from etcli.core.registration.transforms import Transforms, Views, compose, resample
 
 Float = NDArray[np.float64]
@@ -34,7 +36,6 @@ FOLDS = 6
 ANGLE_ITERATIONS = 80  # a reconstruction that has not converged prefers other angles
 BANDS = 5  # of rows in each of two halves that are compared on their own
 MOST_TURNS = 8  # in search of the best angle, each by at most two steps
-SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean, beyond which the specimen goes on outside
 OUTLYING = 6 * 1.4826  # median deviations of the quality: that view is not where it belongs, or spoilt
 SHORT = 0.1  # of the usual quality is not worth mentioning
 ELSEWHERE_PX = 1.5  # binned, by which a left-out view fits better at another place, not nearby
@@ -113,7 +114,7 @@ class Series:
         mean = images.mean(axis=0, dtype=np.float64)
         mean = mean.T if self.lying else mean
         surroundings = self._surroundings(images)
-        lone = [(level, sign) for level, sign in surroundings if _is_inside(sign * (mean - level))]
+        lone = [(level, sign) for level, sign in surroundings if is_inside(sign * (mean - level))]
         inside = bool(lone)
         level, sign = (lone or surroundings)[0]
         images -= np.float32(level)
@@ -200,15 +201,13 @@ class Scale:
         """Return the alignment with the axis at the angle at which the prediction fits the views best."""
         for step in steps_deg:
             for _ in range(MOST_TURNS):
-                low, middle, high = (
+                around = [
                     self.residual(replace(alignment, angle_deg=alignment.angle_deg + turn), trusted)
                     for turn in (-step, 0.0, step)
-                )
-                bend = low - 2 * middle + high
-                vertex = (low - high) / (2 * bend) if bend > 0 else 2 * np.sign(low - high)
-                turn = step * float(np.clip(vertex, -2, 2))
+                ]
+                turn = step * lowest(around)
                 alignment = replace(alignment, angle_deg=alignment.angle_deg + turn)
-                if bend > 0 and abs(turn) <= step:
+                if around[0] - 2 * around[1] + around[2] > 0 and abs(turn) <= step:
                     break
             else:
                 raise ConvergenceError(
@@ -320,12 +319,6 @@ class Scale:
         return repeated
 
 
-def _is_inside(mean: Float) -> bool:
-    """Tell whether the mean of all views, without the surroundings, is small at its left and right side."""
-    side = max(mean.shape[1] // 32, 1)
-    return bool(max(mean[:, :side].mean(), mean[:, -side:].mean()) < SIDE_LIMIT * mean.mean())
-
-
 def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
     """Split steps into what moves the axis across itself and what is left without moving the specimen.
 
@@ -370,7 +363,7 @@ def _typical(values: Float, tilt_deg: Float) -> Float:
     """Return the median of the neighbours in angle."""
     order = np.argsort(tilt_deg, kind="stable")
     typical = np.empty_like(values)
-    typical[order] = ndimage.median_filter(values[order], 11, mode="mirror")
+    typical[order] = usual(values[order])
     return typical
 
 
@@ -378,19 +371,19 @@ def convincing(quality: Float, tilt_deg: Float) -> Bool:
     """Tell which views are so much like their predictions that they are where they belong."""
     typical = _typical(quality, tilt_deg)
     short = typical - quality
-    usual = _typical(np.abs(short), tilt_deg)
-    return np.asarray(short <= np.maximum(OUTLYING * usual, SHORT * typical))
+    return np.asarray(short <= np.maximum(OUTLYING * _typical(np.abs(short), tilt_deg), SHORT * typical))
 
 
 def alike(quality: Float, tilt_deg: Float) -> Bool:
     """Tell which views are about as much like their predictions as their neighbours in angle."""
-    typical = _typical(quality, tilt_deg)
-    alike = (quality > 0) & (quality >= FAILED * typical)
+    order = np.argsort(tilt_deg, kind="stable")
+    alike = np.zeros(len(quality), bool)
+    alike[order] = like_neighbours(quality[order], FAILED)
     if alike.sum() < 3:
         raise DataError(
             "the views have nothing in common with their reconstruction; are the tilt angles right?"
         )
-    return np.asarray(alike)
+    return alike
 
 
 def _bands(n_rows: int) -> list[Image]:

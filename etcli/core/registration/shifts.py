@@ -93,6 +93,38 @@ def jumps(shift_px: Float, *, least_px: float = JUMP_PX) -> NDArray[np.bool_]:
     return np.asarray((apart > np.maximum(outlying(apart), least_px)).any(axis=1))
 
 
+def usual(values: Float) -> Float:
+    """Return what is usual around each view: the median of eleven.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_views,)
+        Of the views in the order of their angles.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), float64
+    """
+    return np.asarray(ndimage.median_filter(values, 11, mode="mirror"))
+
+
+def like_neighbours(quality: Float, least: float) -> NDArray[np.bool_]:
+    """Tell which views match about as well as those around them.
+
+    Parameters
+    ----------
+    quality : ndarray of shape (n_views,)
+        Of the views in the order of their angles.
+    least : float
+        Share of the usual quality that is enough.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), bool
+    """
+    return np.asarray((quality > 0) & (quality >= least * usual(quality)))
+
+
 def outlying(deviation: Float) -> Float:
     """Return the size beyond which a deviation is out of the ordinary.
 

@@ -20,7 +20,7 @@ from etcli.core.registration.least_squares import (
     register_pair,
     rotation,
 )
-from etcli.core.registration.shifts import Shifts, checked_tilts, jumps
+from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, like_neighbours
 from etcli.core.registration.transforms import Transforms, Views
 
 Float = NDArray[np.float64]
@@ -335,8 +335,7 @@ def _linked(
         fits = [known[pair] for pair in pairs]
         alike = np.array([fit.quality for fit in fits])
         quality[usable] = np.maximum(np.append(alike, 0), np.append(0, alike))
-        typical = ndimage.median_filter(quality[usable], 11, mode="mirror")
-        good = (quality[usable] > 0) & (quality[usable] >= FAILED * typical)
+        good = like_neighbours(quality[usable], FAILED)
         if good.sum() < 2:
             raise DataError(
                 "fewer than two views have anything in common; are they blank, or farther apart than allowed?"

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.geometry import centre
+from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.center_of_mass import (
     Consistency,
@@ -346,13 +347,7 @@ def _lowest(
     fits = [consistency(moments, tilt_deg, weight=weight) for moments in around]
     left = np.array([fit.left for fit in fits])
     # Near the best fit this is the change of the cost, and a parabola where the cost itself has a cusp.
-    return step * _vertex(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
-
-
-def _vertex(values: Float) -> float:
-    """Return where the parabola through three values is lowest, in steps from the middle one, at most 2."""
-    slope, bend = (values[2] - values[0]) / 2, values[0] - 2 * values[1] + values[2]
-    return float(np.clip(-slope / bend, -2, 2)) if bend > 0 else float(-2 * np.sign(slope))
+    return step * lowest(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
 
 
 def _whole_views(mass: Float) -> NDArray[np.intp]:
@@ -373,9 +368,23 @@ def _check_sides(series: _Binned, angle_deg: float) -> None:
     mean = np.asarray(np.mean(series.images, axis=0, dtype=np.float64))
     if lies_along_x(angle_deg):
         mean = mean.T
-    side = max(mean.shape[1] // 32, 1)
-    at_sides = max(float(mean[:, :side].mean()), float(mean[:, -side:].mean()))
-    if not at_sides < SIDE_LIMIT * mean.mean():
+    if not is_inside(mean):
         raise ConvergenceError(
             "the specimen reaches the sides of the views, or the background is wrong; use another method"
         )
+
+
+def is_inside(mean: Float) -> bool:
+    """Tell whether the specimen does not reach the left and right sides of the views.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (ny, nx)
+        The mean of all views, without the surroundings.
+
+    Returns
+    -------
+    bool
+    """
+    side = max(mean.shape[1] // 32, 1)
+    return bool(max(mean[:, :side].mean(), mean[:, -side:].mean()) < SIDE_LIMIT * mean.mean())

@@ -100,6 +100,11 @@ class Transforms:
         return cls(np.tile([[cos, sin], [-sin, cos]], (n_views, 1, 1)), np.zeros((n_views, 2)))
 
     @property
+    def turned_deg(self) -> float:
+        """Angle of the axis that the first transform turns upright, in degrees."""
+        return float(np.rad2deg(np.arctan2(self.matrix[0, 0, 1], self.matrix[0, 0, 0])))
+
+    @property
     def n_views(self) -> int:
         """Number of views."""
         return len(self.shift_px)

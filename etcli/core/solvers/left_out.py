@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
 from etcli.core.geometry import SlabGeometry
+from etcli.core.parabola import lowest
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.priors import Prior
@@ -120,10 +121,7 @@ def _vertex(place: Float, error: Float) -> float:
     k = int(np.argmin(error))
     if k in (0, len(error) - 1):
         return float(place[k])
-    below, at, above = error[k - 1 : k + 2]
-    bend = below - 2 * at + above
-    offset = 0.5 * (below - above) / bend if bend > 0 else 0.0
-    return float(place[k] + offset * (place[k + 1] - place[k]))
+    return float(place[k] + lowest(error[k - 1 : k + 2]) * (place[k + 1] - place[k]))
 
 
 def brightest_rows(views: Array, n_rows: int = ROWS) -> slice:
