@@ -25,7 +25,7 @@ from etcli.core.geometry import SlabGeometry
 from etcli.core.projectors.slab import SlabProjector, from_slab, to_slab
 from etcli.core.solvers.cgls import cgls
 from etcli.core.solvers.filtered_backprojection import filtered_backprojection
-from etcli.core.solvers.left_out import best_weight
+from etcli.core.solvers.left_out import best_weight, leave_out
 from etcli.core.solvers.priors import make_prior
 from etcli.core.solvers.regularised import as_series, regularised
 from etcli.core.solvers.sart import sart
@@ -105,7 +105,7 @@ def total_variation(views: Array, geometry: SlabGeometry) -> Array:
     """Reconstruct under total variation, its weight found by views left out."""
     how = {"make_projector": partial(SlabProjector, kernel=KERNEL), "threads": 2}
     prior = partial(make_prior, "tv", lower=0.0)
-    weight = best_weight(views, geometry, prior, **how).best
+    weight = best_weight(leave_out(views, geometry, **how), prior).best
     series = as_series(views, geometry, **how)
     return regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0]
 

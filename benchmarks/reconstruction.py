@@ -14,9 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -25,11 +23,9 @@ import peers
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SlabGeometry
-from etcli.core.projectors.slab import SlabProjector
-from etcli.core.slabs import Method, plan_projection, plan_reconstruction, project, reconstruct
-from etcli.core.solvers.backprojection import inverse_sums
-from etcli.core.solvers.filtered_backprojection import filtered_backprojection
-from etcli.core.solvers.sirt import sirt
+from etcli.core.plans import plan_projection, plan_reconstruction
+from etcli.core.recipes import Recipe
+from etcli.core.slabs import project, reconstruct
 
 MEMORY = 4 << 30
 
@@ -73,9 +69,7 @@ def phantom_views(geometry: SlabGeometry, n_slices: int, threads: int) -> Array:
     return views
 
 
-def ours(
-    series: Array, geometry: SlabGeometry, make_method: Callable[[], Method], threads: int
-) -> tuple[float, Array]:
+def ours(series: Array, geometry: SlabGeometry, recipe: Recipe, threads: int) -> tuple[float, Array]:
     """Reconstruct a series in memory; return seconds, sums of the geometry included, and the volume."""
     n_slices = series.shape[1]
     volume = np.zeros((geometry.thickness, n_slices, geometry.width), np.float32)
@@ -84,7 +78,7 @@ def ours(
         volume[:, y0 : y0 + block.shape[1]] = block
 
     start = time.perf_counter()
-    method = make_method()
+    method = recipe.for_slabs(geometry)
     plan = plan_reconstruction(n_slices, geometry, method, threads=threads, memory=MEMORY)
     reconstruct(lambda y0, y1: series[:, y0:y1], write, geometry, method, plan=plan)
     return time.perf_counter() - start, volume
@@ -92,21 +86,16 @@ def ours(
 
 def in_process(args: argparse.Namespace, series: Array, geometry: SlabGeometry) -> list[Row]:
     """Compare the libraries on arrays."""
-
-    def sirt_method() -> Method:
-        sums = inverse_sums(SlabProjector(geometry, n_slices=16), one_slice=True)
-        return Method(partial(sirt, iterations=args.iterations, sums=sums), iterative=True)
-
     jobs = {
-        "sirt": (sirt_method, args.sirt_slices, ("astra-sirt",)),
-        "fbp": (partial(Method, filtered_backprojection), args.fbp_slices, ("astra-fbp", "iradon")),
+        "sirt": (Recipe("sirt", iterations=args.iterations), args.sirt_slices, ("astra-sirt",)),
+        "fbp": (Recipe("fbp"), args.fbp_slices, ("astra-fbp", "iradon")),
     }
     rows = []
     with peers.pool(args.threads) as workers:
-        for name, (make_method, n_slices, methods) in jobs.items():
+        for name, (recipe, n_slices, methods) in jobs.items():
             part = series[:, :n_slices]
-            ours(part, geometry, make_method, args.threads)  # compiles
-            seconds, volume = ours(part, geometry, make_method, args.threads)
+            ours(part, geometry, recipe, args.threads)  # compiles
+            seconds, volume = ours(part, geometry, recipe, args.threads)
             rows.append(Row(f"{name}, arrays", "etcli", seconds, n_slices))
             for method in methods:
                 if method not in peers.available():

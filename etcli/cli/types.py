@@ -152,22 +152,26 @@ class BackgroundType(click.ParamType[float | str]):
         return level
 
 
-class WeightType(click.ParamType[float | str]):
-    """``auto`` or a positive number."""
+class AutoType(click.ParamType[float | str]):
+    """``auto`` or a positive number, perhaps a whole one."""
 
     name = "auto|value"
 
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Parse a weight."""
-        if isinstance(value, float) or value == "auto":
+        """Parse a number."""
+        if isinstance(value, self.kind) or value == "auto":
             return value  # type: ignore[no-any-return]
         try:
-            weight = float(value)
+            number = self.kind(value)
         except ValueError:
-            weight = math.nan
-        if not (math.isfinite(weight) and weight > 0):
-            self.fail(f"'{value}' is not auto or a positive number", param, ctx)
-        return weight
+            number = self.kind(0)
+        if not (math.isfinite(number) and number > 0):
+            what = "a whole number above 0" if self.kind is int else "a positive number"
+            self.fail(f"'{value}' is not auto or {what}", param, ctx)
+        return number
 
 
 # shells complete file names for it; whether a file can be used is found out by opening it
@@ -178,4 +182,5 @@ VIEWS = ViewListType()
 REGION = RegionType()
 MEMORY = MemoryType()
 BACKGROUND = BackgroundType()
-WEIGHT = WeightType()
+WEIGHT = AutoType(float)
+ITERATIONS = AutoType(int)

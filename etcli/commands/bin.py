@@ -1,6 +1,8 @@
 """``etcli bin``: reduce images or a volume."""
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import click
 
@@ -68,7 +70,9 @@ def command(
             opened = series_writer(
                 outputs, output, stack, step=step, shape=size, pixel_A=pixel_A, origin_A=(x, y, z), mode=mode
             )
-            images = ordered_map(lambda k: reduce(stack.view(k)), range(len(stack)), threads=settings.threads)
+            images: Iterable[Any] = ordered_map(
+                lambda k: reduce(stack.view(k)), range(len(stack)), threads=settings.threads
+            )
         else:
             n_sections = binned_size(nz, factor)
             opened = volume_writer(

@@ -1,5 +1,6 @@
 """``etcli filter``: denoise, or bring out edges."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -139,7 +140,9 @@ def command(
         with opened as writer:
             if dims == "2":
                 views = range(len(stack))
-                images = ordered_map(lambda k: apply(stack.view(k)), views, threads=settings.threads)
+                images: Iterable[Any] = ordered_map(
+                    lambda k: apply(stack.view(k)), views, threads=settings.threads
+                )
             else:
                 images = iter(apply(whole(settings, stack, copies=VOLUMES[method])))
             for k, image in enumerate(settings.console.track(images, len(stack), "filtering")):

@@ -59,8 +59,9 @@ def command(
 
     from etcli.core.errors import UsageError
     from etcli.core.geometry import SlabGeometry, tilt_range
+    from etcli.core.plans import plan_projection
     from etcli.core.projectors.slab import SlabProjector
-    from etcli.core.slabs import plan_projection, project
+    from etcli.core.slabs import project
     from etcli.io.save import Step, series_writer
     from etcli.io.stack import Stack
     from etcli.io.tilts import Tilts

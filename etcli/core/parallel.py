@@ -1,8 +1,8 @@
 """Work on many views at once, in order and in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -10,8 +10,12 @@ Result = TypeVar("Result")
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 1
-) -> Iterator[Result]:
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int = 1,
+    pool: Executor | None = None,
+) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for every item, in order, with at most ``threads + 1`` results in flight.
 
     Parameters
@@ -22,24 +26,29 @@ def ordered_map(
         Drawn one at a time as results are taken.
     threads : int
         Number of threads; with 1 nothing is started.
+    pool : Executor, optional
+        Where to work instead, such as on other machines; `threads` is then the number of workers there.
 
     Yields
     ------
     object
         Results in the order of the items.
     """
-    if threads <= 1:
+    if threads <= 1 and not pool:
         yield from map(function, items)
         return
-    pool = ThreadPoolExecutor(threads)
+    workers = pool or ThreadPoolExecutor(threads)
+    waiting: deque[Future[Result]] = deque()
     try:
-        waiting: deque[Future[Result]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
+            waiting.append(workers.submit(function, item))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # an interrupted command ends at once, whatever its threads are in the middle of
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        if not pool:
+            # an interrupted command ends at once, whatever its threads are in the middle of
+            workers.shutdown(wait=False, cancel_futures=True)

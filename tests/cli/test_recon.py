@@ -132,8 +132,8 @@ def test_the_error_curve_is_the_residual_after_each_iteration(blobs: Path, tmp_p
         tmp_path / "a.mrc",
     )
     head, *lines = curve_file.read_text().splitlines()
-    assert head == "iteration,residual"
-    number, residual = np.array([line.split(",") for line in lines], float).T
+    assert head == "iteration,residual,left_out"
+    number, residual = np.array([line.split(",")[:2] for line in lines], float).T
     assert number.tolist() == list(range(7)) and (np.diff(residual) < 0).all()
     np.testing.assert_allclose(json.loads(run.out)["residuals"], residual, rtol=1e-8)
     assert residual[0] == pytest.approx(1, abs=1e-6)
@@ -380,12 +380,35 @@ def test_the_summary_is_one_json_object(blobs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["v.mrc", "v.tif", "imod.mrc"])
 def test_the_picture_shows_the_volume(blobs: Path, tmp_path: Path, target: str) -> None:
-    options = ("--thickness", "25px", "--orient", "imod" if target == "imod.mrc" else "zyx")
-    etcli("recon", "-q", *options, "--plot", tmp_path / "v.png", blobs, tmp_path / target)
-    recon(blobs, "--thickness", "25px", name="same.mrc")
+    options = ("--method", "fbp", "--thickness", "25px")
+    order = ("--orient", "imod" if target == "imod.mrc" else "zyx")
+    etcli("recon", "-q", *options, *order, "--plot", tmp_path / "v.png", blobs, tmp_path / target)
+    recon(blobs, *options, name="same.mrc")
     etcli("view", "--slices", tmp_path / "same.mrc", tmp_path / "same.png")
     assert (tmp_path / "v.png").read_bytes() == (tmp_path / "same.png").read_bytes()
     assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("method", ["sirt", "fista"])
+def test_iterations_set_themselves(method: str, tmp_path: Path) -> None:
+    """Noise asks for few iterations; the number found predicts views left out as well as any."""
+    source, _ = blocks_series(tmp_path)
+    rng = np.random.default_rng(3)
+    noisy = mrcfile.read(source) + rng.normal(0, 3, mrcfile.read(source).shape)
+    source = write_aligned(tmp_path / "noisy.mrc", noisy, np.loadtxt(source.with_suffix(".tlt")))
+    how = ("--background", "0", *(("--weight", "0.5") if method == "fista" else ()))
+    run = etcli(
+        "recon", "--json", "--method", method, "--iterations", "auto", "--error-curve", tmp_path / "c.csv",
+        *how, source, tmp_path / "v.mrc",
+    )  # fmt: skip
+    chosen = json.loads(run.out)["iterations"]
+    assert f"{chosen} iterations predict views left out best" in run.err
+    lines = [line.split(",") for line in (tmp_path / "c.csv").read_text().splitlines()[1:]]
+    left_out = {int(k): float(error) for k, _, error in lines if error}
+    assert 2 <= chosen < max(left_out)
+    assert left_out[chosen] <= 1.005 * min(left_out.values())
+    fixed = recon(source, "--method", method, "--iterations", chosen, *how)
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "v.mrc"), fixed)
 
 
 def test_tiff_has_its_top_row_first(blobs: Path, tmp_path: Path) -> None:
@@ -577,7 +600,11 @@ def test_what_a_prior_cannot_do(tmp_path: Path) -> None:
         ("'-1' is not auto or a positive number", 2, ("--method", "fista", "--weight", "-1")),
         ("takes 2M of memory, but only 1M are allowed", 2, ("--method", "fista", "--memory", "1M")),
         ("--prior is for --method fista", 2, ("--method", "sirt", "--prior", "l1")),
-        ("too few to leave some out; give --weight a number", 1, ("--method", "fista", "--views", "1-7")),
+        (
+            "too few to leave some out; give weight and iterations as numbers",
+            1,
+            ("--method", "fista", "--views", "1-7"),
+        ),
     ):
         assert words in failure("recon", "-q", *options, source, out, status=status)
         assert not out.exists()

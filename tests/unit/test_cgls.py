@@ -41,7 +41,7 @@ def test_the_end_is_the_least_squares_solution():
 
 def test_residuals_are_told_and_fall():
     told = []
-    found = cgls(SLAB, VIEWS, iterations=6, callback=lambda k, norm: told.append((k, norm)))
+    found = cgls(SLAB, VIEWS, iterations=6, callback=lambda k, norm, _: told.append((k, norm)))
     steps, norms = zip(*told, strict=True)
     assert steps == tuple(range(7))
     assert norms[0] == pytest.approx(np.linalg.norm(VIEWS), rel=1e-5)

@@ -13,10 +13,20 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from etcli.core.errors import UsageError
+from etcli.core.slabs import ErrorCurve
+from etcli.core.solvers.left_out import LeftOut
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.curves import fsc_curve
 from etcli.plotting.movie import movie, rotating
-from etcli.plotting.slices import maximum_projection, montage, orthoslices, side_by_side, sinogram
+from etcli.plotting.reconstruction import Progress
+from etcli.plotting.slices import (
+    MiddleSlices,
+    maximum_projection,
+    montage,
+    orthoslices,
+    side_by_side,
+    sinogram,
+)
 from etcli.plotting.style import contrast, save
 
 
@@ -208,6 +218,33 @@ def test_fsc_names_the_period_at_which_it_falls() -> None:
     assert axes.get_xlim()[1] == pytest.approx(0.5 / 0.3)
     flat = fsc_curve(frequency, {"same": np.ones(6)}).axes[0]
     assert [text.get_text() for text in flat.get_legend().get_texts()] == ["same"]
+
+
+def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None:
+    volume = np.random.default_rng(0).random((10, 14, 20)).astype(np.float32)
+    picture = Progress(volume.shape)
+    write = picture.also(lambda y0, block: None)
+    for y0 in (0, 7):
+        write(y0, volume[:, y0 : y0 + 7])
+    for k in range(7):
+        picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the middle
+        picture.watch((7, 14), k, k * volume[:, 7:].swapaxes(1, 2))
+    errors = ErrorCurve(np.arange(7), np.linspace(1, 0.1, 7))
+    left_out = LeftOut(np.array([1.0, 10.0, 100.0]), np.array([0.3, 0.1, 0.2]), 20.0)
+    figure = picture.draw(errors, None, left_out)
+    slices, (*stages, curve, weights) = figure.axes[:3], figure.axes[-5:]
+    lone = MiddleSlices(volume.shape)
+    lone.add(0, volume)
+    for ours, theirs in zip(slices, lone.draw().axes, strict=False):
+        drawn, expected = ours.images[0].get_array(), theirs.images[0].get_array()
+        np.testing.assert_array_equal(drawn, expected)
+        assert ours.get_position(original=True).y0 > stages[0].get_position(original=True).y1
+    for k, axes in zip((1, 2, 5), stages, strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 7], rtol=1e-6)
+        assert axes.texts[0].get_text() == str(k)
+    assert curve.get_lines()[0].get_xydata().tolist() == [[k, errors.residual[k]] for k in range(1, 7)]
+    np.testing.assert_allclose(weights.get_lines()[0].get_xydata().T, [left_out.tried, left_out.error])
+    assert weights.get_lines()[1].get_xdata() == [20.0, 20.0]
 
 
 @pytest.mark.parametrize("form", ["png", "pdf", "svg"])

@@ -124,13 +124,13 @@ def test_every_iteration_is_the_formula(projector, options) -> None:
 def test_the_callback_gets_the_residual_of_the_iterations_done() -> None:
     y = views()
     calls = []
-    sirt(SLAB, y, iterations=4, lower=0, callback=lambda k, norm: calls.append((k, norm)))
+    sirt(SLAB, y, iterations=4, lower=0, callback=lambda k, norm, _: calls.append((k, norm)))
     slices = [oracle(MATRIX.matrix, y[..., s], iterations=4, lower=0)[1] for s in range(16)]
     assert [k for k, _ in calls] == [0, 1, 2, 3]
     np.testing.assert_allclose([norm for _, norm in calls], np.linalg.norm(slices, axis=0), rtol=1e-5)
     assert calls[0][1] == pytest.approx(np.linalg.norm(y.astype(float)), rel=1e-6)
     start = np.random.default_rng(1).random(SLAB.domain_shape, np.float32)
-    sirt(SLAB, y, iterations=1, initial=start, callback=lambda k, norm: calls.append((k, norm)))
+    sirt(SLAB, y, iterations=1, initial=start, callback=lambda k, norm, _: calls.append((k, norm)))
     expected = np.linalg.norm((y - SLAB.forward(start)).astype(float))
     assert calls[-1] == (0, pytest.approx(expected, rel=1e-5))
 
@@ -176,7 +176,7 @@ def test_noiseless_views_are_explained() -> None:
     truth[2:6, 7:12, :8] = 1
     norms: list[float] = []
     found = sirt(
-        SLAB, SLAB.forward(truth), iterations=400, lower=0, callback=lambda k, norm: norms.append(norm)
+        SLAB, SLAB.forward(truth), iterations=400, lower=0, callback=lambda k, norm, _: norms.append(norm)
     )
     assert norms[-1] < 1e-2 * norms[0]
     assert np.linalg.norm(found - truth) < 0.15 * np.linalg.norm(truth)

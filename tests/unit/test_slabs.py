@@ -4,8 +4,10 @@ import threading
 import time
 import tracemalloc
 import weakref
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -14,17 +16,11 @@ from hypothesis import strategies as st
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SlabGeometry
+from etcli.core.plans import Method, Plan, plan_projection, plan_reconstruction, plan_slabs
 from etcli.core.projectors.astra import AstraProjector, astra_available
 from etcli.core.projectors.slab import SlabProjector
-from etcli.core.slabs import (
-    Method,
-    Plan,
-    plan_projection,
-    plan_reconstruction,
-    plan_slabs,
-    project,
-    reconstruct,
-)
+from etcli.core.recipes import Recipe
+from etcli.core.slabs import project, reconstruct
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.filtered_backprojection import filtered_backprojection
 from etcli.core.solvers.sirt import sirt
@@ -80,12 +76,11 @@ def test_a_slice_is_the_same_in_any_slab_on_any_thread(name) -> None:
 
 
 def test_sums_of_the_geometry_are_shared_by_all_slabs() -> None:
-    sums = inverse_sums(SlabProjector(GEOMETRY, n_slices=16), one_slice=True)
-    shared = Method(partial(sirt, iterations=3, lower=0, sums=sums), iterative=True)
+    shared = replace(SIRT, sums=partial(inverse_sums, one_slice=True))
     views = series()
     (volume, curve), (expected, all_sums) = run(views, shared, slabs_of(64)), run(views, SIRT, slabs_of(64))
     np.testing.assert_array_equal(volume, expected)
-    np.testing.assert_allclose(curve, all_sums, rtol=1e-12)
+    np.testing.assert_allclose(curve.residual, all_sums.residual, rtol=1e-12)
 
 
 def test_the_error_curve_is_that_of_the_whole_series() -> None:
@@ -99,13 +94,15 @@ def test_the_error_curve_is_that_of_the_whole_series() -> None:
         part = views[:, y0 : y0 + 64].transpose(0, 2, 1)
         slab[..., : part.shape[-1]] = part
         norms.clear()
-        sirt(projector, slab, iterations=3, lower=0, callback=lambda k, norm: norms.append(norm))
+        sirt(projector, slab, iterations=3, lower=0, callback=lambda k, norm, _: norms.append(norm))
         squares += np.square(norms)
+    assert curve.iteration.tolist() == [0, 1, 2]
+    curve = curve.residual
     np.testing.assert_allclose(curve, np.sqrt(squares) / np.linalg.norm(views.astype(float)), rtol=1e-6)
     assert curve[0] == pytest.approx(1, rel=1e-6)
     assert (np.diff(curve) < 0).all()
-    assert run(views, METHODS["bp"], slabs_of(64))[1].size == 0
-    np.testing.assert_array_equal(run(0 * views, SIRT, slabs_of(64))[1], 0)
+    assert run(views, METHODS["bp"], slabs_of(64))[1].residual.size == 0
+    np.testing.assert_array_equal(run(0 * views, SIRT, slabs_of(64))[1].residual, 0)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "<u2", ">i2", ">f4", "float16", "float64", "int32"])
@@ -115,16 +112,83 @@ def test_any_real_type_is_read(dtype) -> None:
     np.testing.assert_array_equal(run(views, METHODS["bp"], slabs_of(64))[0], as_float)
 
 
-def test_the_background_is_subtracted_from_all_views_or_from_each() -> None:
-    views = np.round(series()).astype(np.uint8)
-    plan = slabs_of(32, threads=2)
-    level = np.arange(14) / 4
-    expected, _ = run(views - level[:, None, None].astype(np.float32), METHODS["bp"], plan)
-    np.testing.assert_array_equal(run(views, METHODS["bp"], plan, background=level)[0], expected)
-    expected, _ = run(views.astype(np.float32) - 7.5, METHODS["bp"], plan)
-    np.testing.assert_array_equal(run(views, METHODS["bp"], plan, background=7.5)[0], expected)
-    with pytest.raises(UsageError, match=r"\(13,\)"):
-        run(views, METHODS["bp"], plan, background=level[:13])
+class Kept(dict):
+    """Slabs in memory, as a folder keeps them."""
+
+    def holds(self, slab):
+        return slab in self
+
+    def load(self, slab):
+        return self[slab]
+
+    def keep(self, slab, finished):
+        self[slab] = finished
+
+
+def test_what_was_finished_is_not_done_again() -> None:
+    views, plan = series(), slabs_of(16, threads=2)
+    expected, curve = run(views, SIRT, plan)
+    kept = Kept()
+    assert run(views, SIRT, plan, store=kept)[0].tobytes() == expected.tobytes()
+    assert list(kept) == list(plan.slabs)
+    for lost in (slice(0, 1), slice(2, 4), slice(0, 5), slice(0, 0)):
+        some = Kept(kept)
+        missing = plan.slabs[lost]
+        for slab in missing:
+            del some[slab]
+        reads = []
+
+        def read(y0, y1, reads=reads):
+            reads.append((y0, y1))
+            return views[:, y0:y1]
+
+        volume = np.zeros_like(expected)
+
+        def write(y0, block, volume=volume):
+            volume[:, y0 : y0 + block.shape[1]] = block
+
+        again = reconstruct(read, write, GEOMETRY, SIRT, plan=plan, store=some)
+        assert volume.tobytes() == expected.tobytes()
+        assert again.residual.tolist() == curve.residual.tolist()
+        assert sorted(reads) == list(missing)
+
+
+def test_work_travels_to_other_processes() -> None:
+    views, plan = series(), slabs_of(16, threads=2)
+    recipe = Recipe("sirt", iterations=3, lower=0.0).for_slabs(GEOMETRY)
+    expected, curve = run(views, recipe, plan)
+    volume = np.zeros_like(expected)
+
+    def write(y0, block):
+        volume[:, y0 : y0 + block.shape[1]] = block
+
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = reconstruct(Rows(views), write, GEOMETRY, recipe, plan=plan, pool=pool)
+    assert volume.tobytes() == expected.tobytes()
+    assert found.residual.tolist() == curve.residual.tolist()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Views that can be sent elsewhere."""
+
+    views: np.ndarray
+
+    def __call__(self, y0, y1):
+        return self.views[:, y0:y1]
+
+
+def test_watching_sees_the_volume_after_every_iteration() -> None:
+    views, seen = series(), {}
+
+    def watch(slab, k, volume):
+        seen[slab, k] = volume[..., 3].copy()
+
+    run(views, SIRT, slabs_of(64), watch=watch)
+    assert sorted(seen) == [((y0, y1), k) for y0, y1 in slabs_of(64).slabs for k in range(3)]
+    once, _ = run(views, replace(SIRT, solve=partial(sirt, iterations=2, lower=0)), slabs_of(64))
+    np.testing.assert_array_equal(seen[(64, 70), 2], once[:, 67])
+    assert not seen[(0, 64), 0].any()
 
 
 def test_blocks_are_written_in_order_on_the_thread_of_the_caller() -> None:
@@ -263,7 +327,7 @@ def test_a_failure_stops_the_work() -> None:
 
     def endless(projector, sinogram, callback):
         for k in range(1000):
-            callback(k, 1.0)
+            callback(k, 1.0, sinogram)
             counted.append(k)
             time.sleep(0.01 if y_of(sinogram) else 0)
             if not y_of(sinogram):

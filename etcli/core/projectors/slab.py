@@ -72,7 +72,7 @@ class SlabProjector:
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
         self._axis = centre(geometry.n_detector) + geometry.axis_offset_px
 
-    def of_views(self, views: Sequence[int]) -> "SlabProjector":
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabProjector":
         """Return the projector of some of the views.
 
         Parameters

@@ -1,6 +1,5 @@
 """CGLS: conjugate gradients on the normal equations of least squares."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from etcli.core.jit import jit
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.sirt import Callback
 
 Array = NDArray[np.float32]
 
@@ -19,7 +19,7 @@ def cgls(
     sinogram: Array,
     *,
     iterations: int,
-    callback: Callable[[int, float], None] | None = None,
+    callback: Callback | None = None,
 ) -> Array:
     """Reconstruct by conjugate gradients; the fewer iterations, the smoother.
 
@@ -32,7 +32,8 @@ def cgls(
     iterations : int
         Sweeps over all views. Noise is fitted when there are too many.
     callback : callable, optional
-        ``callback(k, norm)`` before the first and after every sweep, with the norm of the residual y - A x.
+        ``callback(k, norm, x)`` after k sweeps, k from 0, with the norm of the residual y - A x and the
+        volume, not to be changed.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def cgls(
     direction[:] = gradient
     slope = _squares(_flat(gradient))
     if callback:
-        callback(0, float(np.sqrt(_squares(_flat(residual)).sum())))
+        callback(0, float(np.sqrt(_squares(_flat(residual)).sum())), volume)
     for k in range(1, iterations + 1):
         projector.forward(direction, out=projected)
         step = _ratio(slope, _squares(_flat(projected)))
@@ -73,7 +74,7 @@ def cgls(
         before, slope = slope, _squares(_flat(gradient))
         _turn(_flat(direction), _ratio(slope, before), _flat(gradient))
         if callback:
-            callback(k, float(np.sqrt(_squares(_flat(residual)).sum())))
+            callback(k, float(np.sqrt(_squares(_flat(residual)).sum())), volume)
     return volume
 
 

@@ -1,6 +1,7 @@
-"""The weight of a prior that predicts best what it has not seen: views left out of the reconstruction."""
+"""What predicts best the views that were left out: the weight of a prior, the number of iterations."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from etcli.core.parabola import lowest
 from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.priors import Prior
-from etcli.core.solvers.regularised import as_series, regularised
+from etcli.core.solvers.regularised import Series, as_series, regularised
+from etcli.core.solvers.sirt import Callback
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -25,35 +27,52 @@ STEP = 10**-0.5
 MOST_WEIGHTS = 11
 RISES = 2  # in a row after which smaller weights are not tried
 SWEEPS = 50  # from zero: what a prior has to keep from being fitted shows before all has converged
+MOST_ITERATIONS = 300
+PATIENCE = 1.5  # no smaller error until so many times as many iterations: it was the smallest
+ALIKE = 1.005  # errors as good as the smallest: the earlier, the smoother
 
 
 @dataclass(frozen=True, eq=False)
-class WeightCurve:
-    """How well views that were left out are predicted, against the weight of the prior.
+class LeftOut:
+    """How well views that were left out are predicted.
 
     Parameters
     ----------
-    weight, error : ndarray of shape (n,), float64
-        Weights tried, and ‖A x - y‖ / ‖y‖ of the views left out.
+    tried : ndarray of shape (n,), float64
+        What was tried: weights, or numbers of iterations.
+    error : ndarray of shape (n,), float64
+        ‖A x - y‖ / ‖y‖ of the views left out.
     best : float
-        The weight at the minimum, for all views.
+        What to use with all views.
     """
 
-    weight: Float
+    tried: Float
     error: Float
     best: float
 
 
-def best_weight(
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A series without every sixth view in the order of tilt, and those views.
+
+    Parameters
+    ----------
+    used, left : Series
+        The two parts.
+    """
+
+    used: Series
+    left: Series
+
+
+def leave_out(
     views: Array,
     geometry: SlabGeometry,
-    make_prior: Callable[[tuple[int, int, int]], Prior],
     *,
     make_projector: Callable[..., Projector] = SlabProjector,
     threads: int = 1,
-    progress: Callable[[int], None] | None = None,
-) -> WeightCurve:
-    """Find the weight of a prior that predicts left-out views best.
+) -> Split:
+    """Leave every sixth view out.
 
     Parameters
     ----------
@@ -61,41 +80,69 @@ def best_weight(
         Line integrals, in voxels; some neighbouring rows are enough.
     geometry : SlabGeometry
         Views and slice.
-    make_prior : callable
-        ``make_prior(shape)`` returns the prior for volumes of a shape.
     make_projector : callable
-        As for `as_series`.
+        As for `etcli.core.solvers.regularised.as_series`.
     threads : int
         Slabs worked on at the same time.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DataError
+        If there are too few views.
+    """
+    n_views = len(views)
+    if n_views < FEWEST_VIEWS:
+        raise DataError(
+            f"{n_views} views are too few to leave some out; give weight and iterations as numbers"
+        )
+    order = np.argsort(geometry.tilt_deg, kind="stable")
+    left = np.sort(order[EVERY // 2 :: EVERY])
+    used = np.setdiff1d(np.arange(n_views), left)
+    return Split(
+        *(
+            as_series(views[which], geometry.of_views(which), make_projector=make_projector, threads=threads)
+            for which in (used, left)
+        )
+    )
+
+
+def best_weight(
+    split: Split,
+    make_prior: Callable[[tuple[int, int, int]], Prior],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> LeftOut:
+    """Find the weight of a prior that predicts left-out views best.
+
+    Parameters
+    ----------
+    split : Split
+        From `leave_out`.
+    make_prior : callable
+        ``make_prior(shape)`` returns the prior for volumes of a shape.
     progress : callable, optional
         Called with 1 for every weight tried, of `MOST_WEIGHTS` at most.
 
     Returns
     -------
-    WeightCurve
+    LeftOut
 
     Raises
     ------
     DataError
-        If there are too few views to leave some out, or they are empty.
+        If the views are empty.
 
     Notes
     -----
-    Every sixth view in the order of tilt is left out. Weights go down by half decades until the error has
-    risen twice; the minimum is that of the parabola through the smallest error and its neighbours. The data
-    term grows with the number of views, and the weight is scaled for all of them.
+    Weights go down by half decades until the error has risen twice; the minimum is that of the parabola
+    through the smallest error and its neighbours. The data term grows with the number of views, and the
+    weight is scaled for all of them.
     """
-    n_views = len(views)
-    if n_views < FEWEST_VIEWS:
-        raise DataError(f"{n_views} views are too few to leave some out; give --weight a number")
-    order = np.argsort(geometry.tilt_deg, kind="stable")
-    left = np.sort(order[EVERY // 2 :: EVERY])
-    used = np.setdiff1d(np.arange(n_views), left)
-
-    series, rest = (
-        as_series(views[which], geometry.of_views(which), make_projector=make_projector, threads=threads)
-        for which in (used, left)
-    )
+    series = split.used
     gradient = np.zeros(series.shape, np.float32)
     series.descend(gradient, 1.0)
     scale = float(gradient.max())
@@ -106,14 +153,68 @@ def best_weight(
     for relative in LARGEST * STEP ** np.arange(MOST_WEIGHTS):
         weights.append(float(relative) * scale)
         volume = regularised(series, make_prior(series.shape), weight=weights[-1], iterations=SWEEPS)
-        errors.append(rest.residual(volume))
+        errors.append(split.left.residual(volume))
         if progress:
             progress(1)
         best = int(np.argmin(errors))
         if len(errors) - 1 - best >= RISES:
             break
     found = _vertex(np.log(weights), np.array(errors))
-    return WeightCurve(np.array(weights), np.array(errors), float(np.exp(found)) * n_views / len(used))
+    n_used = series.geometry.n_views
+    scaling = (n_used + split.left.geometry.n_views) / n_used
+    return LeftOut(np.array(weights), np.array(errors), float(np.exp(found)) * scaling)
+
+
+def best_iterations(
+    split: Split,
+    solve: Callable[[Series, int, Callback], object],
+    *,
+    most: int = MOST_ITERATIONS,
+    progress: Callable[[int], None] | None = None,
+) -> LeftOut:
+    """Find the number of iterations that predicts left-out views best.
+
+    Parameters
+    ----------
+    split : Split
+        From `leave_out`.
+    solve : callable
+        ``solve(series, iterations, callback)`` reconstructs a series.
+    most : int
+        Iterations to try.
+    progress : callable, optional
+        Called with 1 for every iteration.
+
+    Returns
+    -------
+    LeftOut
+        Its best is the first that is as good as the smallest error within 0.5 %.
+
+    Notes
+    -----
+    It ends when no error was smaller during half as many iterations again as the smallest took.
+    """
+    numbers: list[int] = []
+    errors: list[float] = []
+
+    def look(k: int, _: float, volume: Array) -> None:
+        if k == 0:
+            return
+        numbers.append(k)
+        errors.append(split.left.residual(volume[..., : split.left.n_rows]))
+        if progress:
+            progress(1)
+        if k > PATIENCE * numbers[int(np.argmin(errors))] + FEWEST_VIEWS:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        solve(split.used, most, look)
+    error = np.array(errors)
+    return LeftOut(np.array(numbers, float), error, numbers[int(np.argmax(error <= ALIKE * error.min()))])
+
+
+class _EnoughError(Exception):
+    """More iterations need not be tried."""
 
 
 def _vertex(place: Float, error: Float) -> float:
@@ -130,7 +231,7 @@ def brightest_rows(views: Array, n_rows: int = ROWS) -> slice:
     Parameters
     ----------
     views : ndarray of shape (n_views, n_rows, n_detector)
-        The series.
+        The series, or some views of it.
     n_rows : int
         How many.
 

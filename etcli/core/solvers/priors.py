@@ -10,7 +10,7 @@ from etcli.core.solvers.total_variation import TotalVariation
 
 Array = NDArray[np.float32]
 
-VOLUMES = {"tv": 9, "l1": 4, "none": 4}
+VOLUMES = {"tv": 11, "l1": 5, "none": 5}
 """Arrays of the size of the volume that a reconstruction with each prior has at once."""
 
 
@@ -37,7 +37,8 @@ class Sparsity(Bounds):
 
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Bring every density nearer to zero."""
-        volume -= np.clip(volume, -weight, weight)
+        for section in volume:  # one at a time: what is clipped is a small array
+            section -= np.clip(section, -weight, weight)
         super().minimise(volume, weight, iterations=iterations)
 
 

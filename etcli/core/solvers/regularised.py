@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from etcli.core.projectors import Projector
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, aligned_empty, slab_width, to_slab
 from etcli.core.solvers.checks import check_iterations
 from etcli.core.solvers.priors import VOLUMES, Prior
+from etcli.core.solvers.sirt import Callback
 
 Array = NDArray[np.float32]
 
@@ -166,7 +167,7 @@ def regularised(
     weight: float = 0.0,
     iterations: int,
     initial: Array | None = None,
-    callback: Callable[[int, float], None] | None = None,
+    callback: Callback | None = None,
 ) -> Array:
     """Reconstruct the volume x that minimises ``½ ‖A x - y‖² + weight prior(x)``.
 
@@ -183,7 +184,8 @@ def regularised(
     initial : ndarray of shape ``series.shape``, optional
         Where to start; at zero when not given.
     callback : callable, optional
-        ``callback(k, residual)`` after k sweeps, with ‖A v - y‖ / ‖y‖ at the point v looked at last.
+        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ / ‖y‖ at the point v looked at
+        last, and the volume, not to be changed.
 
     Returns
     -------
@@ -209,25 +211,33 @@ def regularised(
     if not weight >= 0:
         raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")
     volume = np.zeros(series.shape, np.float32) if initial is None else initial.copy()
-    ahead = volume.copy()
+    new, ahead = volume.copy(), volume.copy()
     pace = 1.0
     for k in range(1, iterations + 1):
-        start = ahead.copy()
-        residual = series.descend(ahead, 1 / series.norm)
-        prior.minimise(ahead, weight / series.norm, iterations=INNER_STEPS)
-        if np.vdot(start - ahead, ahead - volume) > 0:
+        new[:] = ahead
+        residual = series.descend(new, 1 / series.norm)
+        prior.minimise(new, weight / series.norm, iterations=INNER_STEPS)
+        if _turned(volume, ahead, new):
             pace = 1.0
         longer = (1 + sqrt(1 + 4 * pace**2)) / 2
-        momentum = np.float32((pace - 1) / longer)
-        volume, ahead = ahead, ahead + momentum * (ahead - volume)
+        np.subtract(new, volume, out=ahead)
+        ahead *= np.float32((pace - 1) / longer)
+        ahead += new
+        volume, new = new, volume
         pace = longer
         if callback:
-            callback(k, residual)
+            callback(k, residual, volume)
     return volume
 
 
-def check_memory(geometry: SlabGeometry, n_rows: int, memory: int, prior: str) -> None:
-    """Refuse a volume that does not fit.
+def _turned(volume: Array, ahead: Array, new: Array) -> bool:
+    """Tell whether a step turns against the momentum."""
+    sections = zip(volume, ahead, new, strict=True)  # one at a time: their differences are small arrays
+    return sum(float(np.vdot(v - n, n - x)) for x, v, n in sections) > 0
+
+
+def working_bytes(geometry: SlabGeometry, n_rows: int, prior: str) -> int:
+    """Return the memory that a reconstruction takes.
 
     Parameters
     ----------
@@ -235,21 +245,14 @@ def check_memory(geometry: SlabGeometry, n_rows: int, memory: int, prior: str) -
         Views and slice.
     n_rows : int
         Slices.
-    memory : int
-        Bytes allowed.
     prior : str
-        As for `make_prior`.
+        As for `etcli.core.solvers.priors.make_prior`.
 
-    Raises
-    ------
-    UsageError
-        When the arrays take more; it tells how much.
+    Returns
+    -------
+    int
+        Bytes.
     """
     volume = geometry.thickness * geometry.width * n_rows * 4
     series = geometry.n_views * geometry.n_detector * n_rows * 4
-    needed = VOLUMES[prior] * volume + 3 * series
-    if needed > memory:
-        raise UsageError(
-            f"the whole volume takes {ceil(needed / (1 << 20))}M of memory, but only {memory >> 20}M are "
-            "allowed; allow more, make it thinner, or use --slices"
-        )
+    return VOLUMES[prior] * volume + 3 * series

@@ -1,14 +1,15 @@
-"""SART: SIRT's correction view by view."""
+"""SART and ordered subsets: SIRT's correction by one view, or some views, at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.errors import UsageError
 from etcli.core.projectors.slab import SlabProjector, aligned_empty
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request
-from etcli.core.solvers.sirt import by_row, correct, weigh_residual
+from etcli.core.solvers.sirt import Callback, by_row, correct, weigh_residual
 
 Array = NDArray[np.float32]
 
@@ -20,13 +21,14 @@ def sart(
     sinogram: Array,
     *,
     iterations: int,
+    subset_size: int = 1,
     relaxation: float = 1.0,
     lower: float = -np.inf,
     upper: float = np.inf,
     sums: Sequence[InverseSums] | None = None,
-    callback: Callable[[int, float], None] | None = None,
+    callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct by SART: every view in turn corrects all voxels by the residual of their rays.
+    """Reconstruct by SART: a view, or a subset of them, in turn corrects all voxels by their rays' residual.
 
     Parameters
     ----------
@@ -36,15 +38,17 @@ def sart(
         Line integrals, in voxels.
     iterations : int
         Sweeps over all views.
+    subset_size : int
+        Views of a subset: 1 is SART, all of them SIRT.
     relaxation : float
         Factor ω of the correction, between 0 and 2; the noisier the views, the smaller.
     lower, upper : float
         Bounds of the density.
     sums : sequence of InverseSums, optional
-        ``view_sums(projector)``, where one geometry serves many slabs.
+        ``subset_sums(projector, subset_size)``, where one geometry serves many slabs.
     callback : callable, optional
-        ``callback(k, norm)`` during every sweep, k from 0, with the norm of the residuals that the views had
-        when their turn came.
+        ``callback(k, norm, x)`` after k sweeps, k from 1, with the norm of the residuals that the views had
+        when their turn came in the last of them, and the volume, not to be changed.
 
     Returns
     -------
@@ -58,9 +62,10 @@ def sart(
 
     Notes
     -----
-    x ← P(x + ω Cₖ Aₖᵀ Rₖ (yₖ - Aₖ x)) for the views k in turn, with the inverse row and column sums R and C
-    of the part of A that belongs to a view, and P the clipping to the bounds. Views far from each other in
-    angle follow each other: that at place rank(frac(k φ)) is the k-th, φ the golden ratio's fractional part.
+    x ← P(x + ω Cₖ Aₖᵀ Rₖ (yₖ - Aₖ x)) for the subsets k in turn, with the inverse row and column sums R and
+    C of the part of A that belongs to a subset, and P the clipping to the bounds. Views far from each other
+    in angle follow each other, and make a subset: that at place rank(frac(k φ)) is the k-th, φ the golden
+    ratio's fractional part.
 
     References
     ----------
@@ -76,43 +81,70 @@ def sart(
         lower=lower,
         upper=upper,
     )
-    views = [projector.of_views([k]) for k in range(len(sinogram))]
-    sums = sums or view_sums(projector)
+    chosen = subsets(projector.geometry.tilt_deg, subset_size)
+    parts = [(projector.of_views(views), np.ascontiguousarray(sinogram[views])) for views in chosen]
+    sums = sums or subset_sums(projector, subset_size)
     volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
     volume[:] = np.clip(0, lower, upper)
-    residual = aligned_empty((1, *sinogram.shape[1:]))
-    inside = np.ones(sums[0].columns.shape, np.bool_)
-    order = access_order(projector.geometry.tilt_deg)
-    for sweep in range(iterations):
+    inside = np.ones(sums[0].columns.size, np.bool_)
+    for k in range(1, iterations + 1):
         square = 0.0
-        for k in order:
-            views[k].forward(volume, out=residual)
-            rows = sums[k].rows
-            square += weigh_residual(by_row(sinogram[k], rows), by_row(residual, rows), rows.ravel())
-            views[k].adjoint(residual, out=correction)
-            gain = np.float32(relaxation) * sums[k].columns
+        for (part, seen), inverse in zip(parts, sums, strict=True):
+            residual = part.forward(volume)
+            square += weigh_residual(
+                by_row(seen, inverse.rows), by_row(residual, inverse.rows), inverse.rows.ravel()
+            )
+            part.adjoint(residual, out=correction)
+            gain = np.float32(relaxation) * inverse.columns
             correct(
-                by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside.ravel(),
+                by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside,
                 np.float32(lower), np.float32(upper),
             )  # fmt: skip
         if callback:
-            callback(sweep, float(np.sqrt(square)))
+            callback(k, float(np.sqrt(square)), volume)
     return volume
 
 
-def view_sums(projector: SlabProjector) -> list[InverseSums]:
-    """Return the inverse sums of every view on its own, of one slice for all.
+def subset_sums(projector: SlabProjector, subset_size: int = 1) -> list[InverseSums]:
+    """Return the inverse sums of every subset on its own, of one slice for all.
 
     Parameters
     ----------
     projector : SlabProjector
         Its geometry decides.
+    subset_size : int
+        Views of a subset.
 
     Returns
     -------
     list of InverseSums
     """
-    return [inverse_sums(projector.of_views([k]), one_slice=True) for k in range(projector.range_shape[0])]
+    chosen = subsets(projector.geometry.tilt_deg, subset_size)
+    return [inverse_sums(projector.of_views(views), one_slice=True) for views in chosen]
+
+
+def subsets(tilt_deg: NDArray[np.float64], size: int) -> list[NDArray[np.intp]]:
+    """Divide views into subsets as even as can be, in the order of their turn.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,)
+        Tilt angles in degrees.
+    size : int
+        Views of a subset, at most.
+
+    Returns
+    -------
+    list of ndarray of int
+
+    Raises
+    ------
+    UsageError
+        When a subset is to have no views.
+    """
+    if size < 1:
+        raise UsageError(f"subsets of {size} views cannot be; use 1 for SART")
+    return np.array_split(access_order(tilt_deg), -(-len(tilt_deg) // size))
 
 
 def access_order(tilt_deg: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request, check_shape
 
 Array = NDArray[np.float32]
-Callback = Callable[[int, float], None]
+Callback = Callable[[int, float, Array], None]
 
 
 def sirt(
@@ -51,8 +51,9 @@ def sirt(
     sums : InverseSums, optional
         ``inverse_sums(projector, mask=mask)``, where one geometry serves many slabs.
     callback : callable, optional
-        Called as ``callback(k, norm)`` with the norm of y - A x after k iterations, for k from 0 to
-        ``iterations - 1``: it costs nothing, because the next iteration needs that residual.
+        Called as ``callback(k, norm, x)`` with the norm of y - A x and the volume, not to be changed, after
+        k iterations, for k from 0 to ``iterations - 1``: it costs nothing, because the next iteration needs
+        that residual.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def sirt(
             projector.forward(volume, out=residual)
         squared = weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
         if callback:
-            callback(k, float(np.sqrt(squared)))
+            callback(k, float(np.sqrt(squared)), volume)
         projector.adjoint(residual, out=correction)
         correct(
             by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside.ravel(),

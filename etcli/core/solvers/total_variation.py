@@ -84,11 +84,11 @@ class TotalVariation:
         # What a part needs of the next one's first section has to be known before that one changes.
         first = np.empty((len(self._parts) + 1, *self.shape[1:]), np.float32)
         for k, (z, _) in enumerate(self._parts):
-            image_section(volume, self._ahead, weight, low, high, z, first[k])
+            _image_section(volume, self._ahead, weight, low, high, z, first[k])
 
         def work(k: int) -> None:
             z0, z1 = self._parts[k]
-            improve(
+            _improve_sections(
                 volume, self._dual, self._ahead, weight, step, momentum, low, high, z0, z1, first[k : k + 2]
             )
 
@@ -97,7 +97,7 @@ class TotalVariation:
 
 
 @jit
-def image_section(volume, dual, weight, lower, upper, z, out):  # type: ignore[no-untyped-def]
+def _image_section(volume, dual, weight, lower, upper, z, out):  # type: ignore[no-untyped-def]
     """Set ``out`` to a section of ``volume + weight div(dual)``, clipped to the bounds."""
     n_rows, n = out.shape
     for i in range(n_rows):
@@ -117,7 +117,7 @@ def image_section(volume, dual, weight, lower, upper, z, out):  # type: ignore[n
 
 
 @jit
-def improve(volume, dual, ahead, weight, step, momentum, lower, upper, z0, z1, first):  # type: ignore[no-untyped-def]
+def _improve_sections(volume, dual, ahead, weight, step, momentum, lower, upper, z0, z1, first):  # type: ignore[no-untyped-def]
     """Step from ``ahead`` along the image's gradient, project on the unit ball, extrapolate; some sections.
 
     ``first`` holds the image of section z0 and of section z1, which another part may change meanwhile.
@@ -128,8 +128,8 @@ def improve(volume, dual, ahead, weight, step, momentum, lower, upper, z0, z1, f
         inner = z < n_sections - 1
         if z + 1 < z1:
             above = np.empty((n_rows, n), np.float32)
-            image_section(volume, ahead, weight, lower, upper, z + 1, above)
-        elif inner:
+            _image_section(volume, ahead, weight, lower, upper, z + 1, above)
+        else:
             above = first[1]
         for i in range(n_rows):
             for j in range(n):
@@ -155,5 +155,5 @@ def _finish(volume, dual, weight, lower, upper, z0, z1):  # type: ignore[no-unty
     """Overwrite sections of the volume by those of the image."""
     section = np.empty(volume.shape[1:], np.float32)
     for z in range(z0, z1):
-        image_section(volume, dual, weight, lower, upper, z, section)
+        _image_section(volume, dual, weight, lower, upper, z, section)
         volume[z] = section

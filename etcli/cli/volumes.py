@@ -1,0 +1,87 @@
+"""Writing a volume that comes slab by slab, in the order of axes asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.slabs import Write
+    from etcli.io.outputs import Outputs
+    from etcli.io.save import Step
+    from etcli.io.stack import Stack
+
+
+@contextmanager
+def volume_output(
+    outputs: "Outputs",
+    target: str,
+    series: "Stack",
+    geometry: "SlabGeometry",
+    *,
+    rows: tuple[int, int],
+    step: "Step",
+    orient: str,
+    mode: int,
+) -> "Iterator[Write]":
+    """Open the volume of a series.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Where the file is announced.
+    target : str
+        The file.
+    series : Stack
+        What it is made of.
+    geometry : SlabGeometry
+        The slices.
+    rows : (int, int)
+        First row of the views, counted from 0, and how many.
+    step : Step
+        What is done.
+    orient : {"zyx", "imod"}
+        Sections along z, or along y with z downwards.
+    mode : int
+        MRC mode.
+
+    Yields
+    ------
+    callable
+        Takes slices (z, rows, x) from a row on, counted from 0 in the volume.
+    """
+    from etcli.io.save import volume_writer
+
+    nz, ny, nx = geometry.thickness, rows[1], geometry.width
+    x, y, z = _corner_A(series, geometry, rows[0])
+    upright = orient == "zyx"
+    with volume_writer(
+        outputs,
+        target,
+        (nz, ny, nx) if upright else (ny, nz, nx),
+        step=step,
+        pixel_A=series.pixel_A,
+        labels=series.labels,
+        origin_A=(x, y, z) if upright else (x, z, y),
+        mode=mode,
+    ) as writer:
+
+        def write_sections(y0: int, block: "NDArray[np.float32]") -> None:
+            for y, section in enumerate(block.swapaxes(0, 1), y0):
+                writer.write_section(y, section[::-1])
+
+        yield writer.write_rows if upright else write_sections
+
+
+def _corner_A(series: "Stack", geometry: "SlabGeometry", first_row: int) -> tuple[float, float, float]:
+    """Return the place (x, y, z) of the first voxel in the volume as wide and thick as a view.
+
+    The volume has the tilt axis in its middle, wherever that lies in the views.
+    """
+    nx, pixel_A = geometry.n_detector, series.pixel_A or 0.0
+    x, z = ((nx - n) / 2 for n in (geometry.width, geometry.thickness))
+    x += geometry.axis_offset_px
+    return series.origin_A[0] + pixel_A * x, series.origin_A[1] + pixel_A * first_row, pixel_A * z

@@ -1,0 +1,209 @@
+"""How work on slices is shared out: what a method needs, and the slabs, threads and memory it gets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import SlabGeometry
+from etcli.core.projectors import Projector
+from etcli.core.projectors.slab import WIDTHS, slab_width
+
+COST = {16: 0.55, 32: 0.7, 64: 1.0}
+"""Measured time of a SIRT iteration on a slab by its width, relative."""
+
+FLOAT_BYTES = 4
+
+Array = NDArray[np.float32]
+Slab = tuple[int, int]
+
+
+class MakeProjector(Protocol):
+    """What makes a projector of slabs, such as `SlabProjector` itself."""
+
+    def __call__(self, geometry: SlabGeometry, *, n_slices: int) -> Projector:
+        """Return the projector of slabs of so many slices."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver of slabs with its options set, and the memory it takes.
+
+    Parameters
+    ----------
+    solve : callable
+        ``solve(projector, sinogram)`` returns the slab of the volume, as ``partial(sirt, iterations=30)``
+        does. It runs on several threads at once.
+    iterative : bool
+        Whether `solve` takes ``callback=``, to be called with the number of iterations done, the norm of the
+        residual and the slab of the volume.
+    sinograms, volumes : int
+        How many float32 arrays of the size of the slab's sinogram and volume `solve` has at once, its
+        argument and its result included; at least 2 each, because rows become slabs and slabs rows.
+    sums : callable, optional
+        ``sums(projector)`` returns what `solve` takes as ``sums=`` and all slabs of a geometry share.
+    n_subsets : int
+        For how many subsets of the views those are kept.
+    """
+
+    solve: Callable[..., Array]
+    iterative: bool = False
+    sinograms: int = 2
+    volumes: int = 2
+    sums: Callable[[Any], Any] | None = None
+    n_subsets: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the slices are shared out.
+
+    Parameters
+    ----------
+    slabs : tuple of (int, int)
+        First slice and the one after the last of every slab, in order.
+    threads : int
+        Slabs in work at once.
+    working_bytes : int
+        Memory that takes, at most.
+    """
+
+    slabs: tuple[Slab, ...]
+    threads: int
+    working_bytes: int
+
+
+def plan_slabs(
+    n_slices: int, *, slice_bytes: int, block_bytes: int, threads: int, memory: int, shared_bytes: int = 0
+) -> Plan:
+    """Share slices out to slabs and threads so that they are done soonest within the memory.
+
+    Parameters
+    ----------
+    n_slices : int
+        Slices along the tilt axis.
+    slice_bytes : int
+        Memory that work on a slab takes, per slice of it.
+    block_bytes : int
+        Memory of a finished slice, of which a slab waits for the writer.
+    threads : int
+        Threads allowed.
+    memory : int
+        Bytes allowed.
+    shared_bytes : int
+        Memory that is taken whatever the number of slabs.
+
+    Returns
+    -------
+    Plan
+        Slabs as wide as possible, unless threads would be idle or the memory exceeded.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to do, or one narrow slab on one thread takes more memory; it tells how much.
+    """
+    if min(n_slices, threads) < 1:
+        raise UsageError(f"{n_slices} slices on {threads} threads are no work; give at least one of each")
+    plans = []
+    for width in reversed(WIDTHS):
+        slabs = tuple((y, min(y + width, n_slices)) for y in range(0, n_slices, width))
+        widest = slab_width(slabs[0][1])
+        used = min(threads, len(slabs), ((memory - shared_bytes) // widest - block_bytes) // slice_bytes)
+        if used > 0:
+            plans.append(Plan(slabs, used, shared_bytes + widest * (used * slice_bytes + block_bytes)))
+    if not plans:
+        least = ceil((shared_bytes + WIDTHS[0] * (slice_bytes + block_bytes)) / (1 << 20))
+        raise UsageError(
+            f"one slab of {WIDTHS[0]} slices takes {least}M of memory, but only {memory >> 20}M are allowed; "
+            f"allow {least}M, or make the volume thinner or narrower"
+        )
+    return min(plans, key=_duration)
+
+
+def plan_reconstruction(
+    n_slices: int, geometry: SlabGeometry, method: Method, *, threads: int, memory: int
+) -> Plan:
+    """Plan `etcli.core.slabs.reconstruct`.
+
+    Parameters
+    ----------
+    n_slices : int
+        Rows of the views.
+    geometry : SlabGeometry
+        Views and slice.
+    method : Method
+        What is to be done.
+    threads : int
+        Threads allowed.
+    memory : int
+        Bytes allowed for the arrays.
+
+    Returns
+    -------
+    Plan
+        For `etcli.core.slabs.reconstruct`.
+
+    Raises
+    ------
+    UsageError
+        When the memory does not suffice for one narrow slab; it tells how much would.
+    """
+    sinogram, volume = _slice_bytes(geometry)
+    work = max(method.sinograms, 2) * sinogram + max(method.volumes, 2) * volume
+    shared = sinogram + method.n_subsets * volume if method.sums else 0
+    return plan_slabs(
+        n_slices,
+        slice_bytes=work,
+        block_bytes=volume,
+        shared_bytes=shared,
+        threads=threads,
+        memory=memory,
+    )
+
+
+def plan_projection(n_slices: int, geometry: SlabGeometry, *, threads: int, memory: int) -> Plan:
+    """Plan `etcli.core.slabs.project`.
+
+    Parameters
+    ----------
+    n_slices : int
+        Rows of the sections of the volume.
+    geometry : SlabGeometry
+        Views and slice.
+    threads : int
+        Threads allowed.
+    memory : int
+        Bytes allowed for the arrays.
+
+    Returns
+    -------
+    Plan
+        For `etcli.core.slabs.project`.
+
+    Raises
+    ------
+    UsageError
+        When the memory does not suffice for one narrow slab; it tells how much would.
+    """
+    sinogram, volume = _slice_bytes(geometry)
+    work = 2 * sinogram + 2 * volume
+    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, threads=threads, memory=memory)
+
+
+def _duration(plan: Plan) -> float:
+    """Return the relative time of a plan: every slab goes to the thread that is free first."""
+    busy = [0.0] * plan.threads
+    for y0, y1 in plan.slabs:
+        busy[busy.index(min(busy))] += COST[slab_width(y1 - y0)]
+    return max(busy)
+
+
+def _slice_bytes(geometry: SlabGeometry) -> tuple[int, int]:
+    """Return the bytes of one slice of the sinogram and of the volume."""
+    sinogram = geometry.n_views * geometry.n_detector * FLOAT_BYTES
+    return sinogram, geometry.thickness * geometry.width * FLOAT_BYTES

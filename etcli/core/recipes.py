@@ -1,0 +1,203 @@
+"""Methods of reconstruction by name: what each is called with, and what sets itself."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import SlabGeometry
+from etcli.core.plans import Method
+from etcli.core.solvers.backprojection import backprojection, inverse_sums
+from etcli.core.solvers.cgls import cgls
+from etcli.core.solvers.filtered_backprojection import Window, filtered_backprojection
+from etcli.core.solvers.left_out import (
+    MOST_ITERATIONS,
+    LeftOut,
+    Split,
+    best_iterations,
+    best_weight,
+)
+from etcli.core.solvers.priors import Prior, make_prior
+from etcli.core.solvers.regularised import Series, regularised
+from etcli.core.solvers.sart import sart, subset_sums
+from etcli.core.solvers.sirt import Callback, sirt
+
+Array = NDArray[np.float32]
+
+ITERATIONS: Mapping[str, int] = MappingProxyType({"sirt": 30, "sart": 10, "cgls": 10, "fista": 100})
+"""The iterative methods, and how many iterations they make when nobody says."""
+DIRECT = ("fbp", "bp")
+WHOLE = ("fista",)
+"""Methods that work on the whole volume, because a prior couples all of its slices."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method of reconstruction and its parameters.
+
+    Parameters
+    ----------
+    method : str
+        One of `ITERATIONS` or `DIRECT`.
+    iterations : int
+        Sweeps over all views; 0 for the method's usual number.
+    relaxation : float
+        Step of sirt and sart.
+    subset_size : int
+        Views that sart corrects by at a time.
+    lower, upper : float
+        Bounds of the density, for sirt, sart and fista.
+    prior : str
+        As for `etcli.core.solvers.priors.make_prior`, for fista.
+    weight : float
+        Of the prior.
+    window : str or callable
+        Filter of fbp.
+
+    Raises
+    ------
+    UsageError
+        If there is no such method.
+    """
+
+    method: str = "sirt"
+    iterations: int = 0
+    relaxation: float = 1.0
+    subset_size: int = 1
+    lower: float = -np.inf
+    upper: float = np.inf
+    prior: str = "tv"
+    weight: float = 0.0
+    window: str | Window = "ram-lak"
+
+    def __post_init__(self) -> None:
+        if self.method not in (*ITERATIONS, *DIRECT):
+            raise UsageError(f"no method named {self.method!r}; use {', '.join((*ITERATIONS, *DIRECT))}")
+        object.__setattr__(self, "iterations", self.iterations or ITERATIONS.get(self.method, 0))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it works on the whole volume instead of slab by slab."""
+        return self.method in WHOLE
+
+    def for_slabs(self, geometry: SlabGeometry) -> Method:
+        """Return the solver of slabs.
+
+        Parameters
+        ----------
+        geometry : SlabGeometry
+            Views and slice.
+
+        Returns
+        -------
+        Method
+        """
+        bounds = {"lower": self.lower, "upper": self.upper}
+        steps: dict[str, Any] = {"iterations": self.iterations, "relaxation": self.relaxation, **bounds}
+        one_slice = partial(inverse_sums, one_slice=True)
+        if self.method == "fbp":
+            return Method(partial(filtered_backprojection, window=self.window), sinograms=3)
+        if self.method == "bp":
+            return Method(backprojection, sums=one_slice)
+        if self.method == "cgls":
+            return Method(partial(cgls, iterations=self.iterations), iterative=True, sinograms=3, volumes=3)
+        if self.method == "sirt":
+            return Method(partial(sirt, **steps), iterative=True, sums=one_slice)
+        if self.method == "sart":
+            return Method(
+                partial(sart, subset_size=self.subset_size, **steps),
+                iterative=True,
+                sinograms=3,
+                sums=partial(subset_sums, subset_size=self.subset_size),
+                n_subsets=-(-geometry.n_views // self.subset_size),
+            )
+        raise UsageError(f"{self.method} works on the whole volume, not slab by slab")
+
+    def prior_of(self, shape: tuple[int, int, int], *, threads: int = 1) -> Prior:
+        """Return the prior for volumes of a shape, bounds included."""
+        return make_prior(self.prior, shape, lower=self.lower, upper=self.upper, threads=threads)
+
+    def solve(self, series: Series, callback: Callback | None = None) -> Array:
+        """Reconstruct all rows of a series at once.
+
+        Parameters
+        ----------
+        series : Series
+            A few rows, unless the method works on the whole volume.
+        callback : callable, optional
+            As for the solvers.
+
+        Returns
+        -------
+        ndarray of shape (thickness, width, rows), float32
+        """
+        if self.whole:
+            prior = self.prior_of(series.shape, threads=series.threads)
+            return regularised(
+                series, prior, weight=self.weight, iterations=self.iterations, callback=callback
+            )
+        (slab,) = series.slabs
+        projector = series.make_projector(series.geometry, n_slices=slab.shape[-1])
+        watch = {"callback": callback} if callback else {}
+        return self.for_slabs(series.geometry).solve(projector, slab, **watch)
+
+
+def tune_weight(
+    recipe: Recipe, split: Split, *, progress: Callable[[int], None] | None = None
+) -> tuple[Recipe, LeftOut]:
+    """Find the weight of the prior that predicts left-out views best.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is to be done.
+    split : Split
+        From `etcli.core.solvers.left_out.leave_out`.
+    progress : callable, optional
+        As for `etcli.core.solvers.left_out.best_weight`.
+
+    Returns
+    -------
+    (Recipe, LeftOut)
+        The recipe with that weight, and how it was found.
+    """
+    found = best_weight(split, partial(recipe.prior_of, threads=split.used.threads), progress=progress)
+    return replace(recipe, weight=found.best), found
+
+
+def tune_iterations(
+    recipe: Recipe,
+    split: Split,
+    *,
+    most: int = MOST_ITERATIONS,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Recipe, LeftOut]:
+    """Find the number of iterations that predicts left-out views best.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is to be done.
+    split : Split
+        From `etcli.core.solvers.left_out.leave_out`.
+    most : int
+        Iterations to try.
+    progress : callable, optional
+        As for `etcli.core.solvers.left_out.best_iterations`.
+
+    Returns
+    -------
+    (Recipe, LeftOut)
+        The recipe with that number, and how it was found.
+    """
+
+    def solve(series: Series, iterations: int, callback: Callback) -> Array:
+        return replace(recipe, iterations=iterations).solve(series, callback)
+
+    found = best_iterations(split, solve, most=most, progress=progress)
+    return replace(recipe, iterations=int(found.best)), found

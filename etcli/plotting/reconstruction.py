@@ -1,0 +1,135 @@
+"""The picture of a reconstruction: its slices, how one of them came about, and what was chosen."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from etcli.plotting.slices import MiddleSlices
+from etcli.plotting.style import GREY, ORANGE, Scale, contrast, outlined, show, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from etcli.core.slabs import ErrorCurve
+    from etcli.core.solvers.left_out import LeftOut
+
+Image = NDArray[Any]
+Write = Callable[[int, Image], None]
+
+SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations
+LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
+CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
+
+
+class Progress:
+    """Middle slices of a volume that comes in pieces, one of them as it was on the way.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (nz, ny, nx) of the volume.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self._slices = MiddleSlices(shape)
+        self._middle = shape[1] // 2
+        self._stages: dict[int, Image] = {}
+
+    def also(self, write: Write) -> Write:
+        """Return what writes blocks of rows and looks at them."""
+
+        def both(y0: int, block: Image) -> None:
+            write(y0, block)
+            self._slices.add(y0, block)
+
+        return both
+
+    def watch(self, rows: tuple[int, int], k: int, volume: Image) -> None:
+        """Keep the middle slice of a slab (z, x, rows) after some numbers of iterations."""
+        if k in SHOWN and rows[0] <= self._middle < rows[1]:
+            self._stages[k] = volume[..., self._middle - rows[0]].copy()
+
+    @styled
+    def draw(
+        self,
+        errors: "ErrorCurve",
+        iterations: "LeftOut | None",
+        weights: "LeftOut | None",
+        *,
+        pixel_A: float | None = None,
+    ) -> Figure:
+        """Draw the middle slices, the stages of X–Z, and the curves that there are.
+
+        Parameters
+        ----------
+        errors : ErrorCurve
+            The residual of the reconstruction.
+        iterations, weights : LeftOut or None
+            The error of views left out.
+        pixel_A : float, optional
+            Voxel size in Å.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        figure = self._slices.draw(pixel_A=pixel_A)
+        if not errors.iteration.size:
+            return figure
+        width = figure.get_figwidth() - LEFT_IN - RIGHT_IN
+        nz, _, nx = self._slices.shape
+        n = len(self._stages)
+        panel = min((width - GAP_IN * (n - 1)) / max(n, 1), WIDEST_IN)
+        tall = panel * nz / nx if n else -TITLE_IN
+        _make_room(figure, BELOW_IN + CURVES_IN + tall + 3 * TITLE_IN)
+        if n:
+            self._draw_stages(figure, panel, tall)
+        n_curves = 1 + (weights is not None)
+        across = (width - BETWEEN_IN * (n_curves - 1)) / n_curves
+        first = _axes(figure, LEFT_IN, BELOW_IN, across, CURVES_IN)
+        first.loglog(errors.iteration[errors.iteration > 0], errors.residual[errors.iteration > 0])
+        first.set(xlabel="iterations", ylabel="residual")
+        names = ["all views"]
+        if iterations is not None:
+            first.loglog(iterations.tried, iterations.error)
+            names.append("views left out")
+        first.legend(first.get_lines(), names)
+        if weights is not None:
+            second = _axes(figure, LEFT_IN + across + BETWEEN_IN, BELOW_IN, across, CURVES_IN)
+            second.loglog(weights.tried, weights.error, "o-", color=ORANGE)
+            second.axvline(weights.best, color=GREY, linewidth=0.8)
+            second.set(xlabel="weight of the prior")
+            second.set_title(f"views left out, best at {weights.best:.3g}", loc="left")
+        return figure
+
+    def _draw_stages(self, figure: Figure, panel: float, tall: float) -> None:
+        """Draw the middle slice as it was on the way."""
+        _, size = figure.get_size_inches()
+        bottom = BELOW_IN + CURVES_IN + TITLE_IN
+        limits = contrast(self._slices.slices[2])
+        for place, (k, image) in enumerate(self._stages.items()):
+            axes = _axes(figure, LEFT_IN + place * (panel + GAP_IN), bottom, panel, tall)
+            show(axes, image, Scale.of(image.shape[1], None), limits=limits)
+            axes.text(
+                0.04, 0.96, str(k), transform=axes.transAxes, color="white", va="top", path_effects=outlined()
+            )
+        title = "X–Z after so many iterations"
+        figure.text(LEFT_IN / figure.get_figwidth(), (bottom + tall + 0.06) / size, title, va="bottom")
+
+
+def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> "Axes":
+    """Return axes at a place in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def _make_room(figure: Figure, inches: float) -> None:
+    """Make a figure taller, with what it holds at the top."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + inches)
+    for axes in figure.axes:
+        left, bottom, across, up = axes.get_position(original=True).bounds
+        share = height / (height + inches)
+        axes.set_position((left, 1 - (1 - bottom) * share, across, up * share))
