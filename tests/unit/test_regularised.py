@@ -9,10 +9,12 @@ from scipy import optimize
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SlabGeometry
+from etcli.core.orientation import rotation_matrices, tilts_as_euler
+from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.left_out import best_iterations, best_weight, brightest_rows, leave_out
 from etcli.core.solvers.priors import make_prior
-from etcli.core.solvers.regularised import as_series, regularised, working_bytes
+from etcli.core.solvers.regularised import WholeSeries, as_series, regularised, working_bytes
 from etcli.core.solvers.sirt import sirt
 
 N = 12
@@ -242,3 +244,25 @@ def test_what_cannot_be_meant_is_refused():
         leave_out(VIEWS[:6], few)
     with pytest.raises(DataError, match="nothing in these views is brighter"):
         best_weight(leave_out(-np.abs(VIEWS), GEOMETRY), partial(make_prior, "tv"))
+
+
+@pytest.mark.parametrize(("prior", "weight"), [("tv", 2.0), ("none", 0.0)])
+def test_whole_volumes_are_reconstructed_as_slabs_are(prior, weight):
+    """The oriented projector has the weights of the slab projector; its volumes are (z, y, x)."""
+    views = RNG.normal(1, 1, (len(TILT), 20, N)).astype(np.float32)
+    whole = WholeSeries(OrientedProjector(rotation_matrices(tilts_as_euler(TILT)), (N, 20, N)), views)
+    slabs = as_series(views, GEOMETRY)
+    assert whole.norm == pytest.approx(slabs.norm, rel=0.01)
+    told = []
+    found, expected = (
+        regularised(
+            series,
+            make_prior(prior, series.shape, lower=0.0),
+            weight=weight,
+            iterations=100,
+            callback=lambda k, residual, _: told.append((k, residual)),
+        )
+        for series in (whole, slabs)
+    )
+    assert told[99] == (100, pytest.approx(told[199][1], rel=1e-4))
+    np.testing.assert_allclose(found.transpose(0, 2, 1), expected, atol=0.01 * expected.max())

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import Projector
@@ -16,12 +17,27 @@ from etcli.core.projectors.slab import WIDTHS, SlabProjector, aligned_empty, sla
 from etcli.core.solvers.checks import check_iterations
 from etcli.core.solvers.priors import VOLUMES, Prior
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.spectral_norm import squared_norm
 
 Array = NDArray[np.float32]
 
 POWER_STEPS = 12
-MARGIN = 1.02  # on the norm, which the power method approaches from below
 INNER_STEPS = 10
+
+
+class Misfit(Protocol):
+    """``½ ‖A x - y‖²`` of volumes x: what `regularised` needs of views and their geometry."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the volume."""
+
+    @property
+    def norm(self) -> float:
+        """The largest eigenvalue of AᵀA."""
+
+    def descend(self, volume: Array, step: float) -> float:
+        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +72,8 @@ class Series:
     @cached_property
     def norm(self) -> float:
         """The largest eigenvalue of AᵀA."""
-        projector = self.make_projector(self.geometry, n_slices=WIDTHS[0])
-        vector = np.ones(projector.domain_shape, np.float32)
-        eigenvalue = 1.0
-        for _ in range(POWER_STEPS):
-            vector /= eigenvalue
-            vector = projector.adjoint(projector.forward(vector))
-            eigenvalue = float(np.linalg.norm(vector[..., 0]))
-            if eigenvalue == 0:
-                raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
-        return MARGIN * eigenvalue
+        # one slice is as good as another
+        return squared_norm(self.make_projector(self.geometry, n_slices=WIDTHS[0]), steps=POWER_STEPS)
 
     @cached_property
     def _power(self) -> float:
@@ -130,6 +138,50 @@ class Series:
         return sqrt(sum(squares) / (self._power or 1))
 
 
+@dataclass(frozen=True, eq=False)
+class WholeSeries:
+    """Views of any orientation, and the gradient of ``½ ‖A x - y‖²`` on the whole volume at once.
+
+    Parameters
+    ----------
+    projector : Projector
+        A, on volumes (nz, ny, nx); such as `etcli.core.projectors.oriented.OrientedProjector`.
+    views : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    """
+
+    projector: Projector
+    views: Array
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the volume: nz, ny, nx."""
+        nz, ny, nx = self.projector.domain_shape
+        return nz, ny, nx
+
+    @cached_property
+    def norm(self) -> float:
+        """The largest eigenvalue of AᵀA."""
+        return squared_norm(self.projector)
+
+    def descend(self, volume: Array, step: float) -> float:
+        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖.
+
+        Parameters
+        ----------
+        volume : ndarray of shape `shape`, float32
+            Overwritten.
+        step : float
+            How far to go.
+        """
+        residual = self.projector.forward(volume)
+        residual -= self.views
+        back = self.projector.adjoint(residual)
+        back *= np.float32(step)
+        volume -= back
+        return float(np.linalg.norm(residual) / (np.linalg.norm(self.views) or 1))
+
+
 def as_series(
     views: Array,
     geometry: SlabGeometry,
@@ -161,7 +213,7 @@ def as_series(
 
 
 def regularised(
-    series: Series,
+    series: Misfit,
     prior: Prior,
     *,
     weight: float = 0.0,
@@ -173,8 +225,8 @@ def regularised(
 
     Parameters
     ----------
-    series : Series
-        A and y.
+    series : Misfit
+        A and y: a `Series` of slabs, or a `WholeSeries`.
     prior : Prior
         Such as `etcli.core.solvers.priors.make_prior` returns.
     weight : float
@@ -189,7 +241,7 @@ def regularised(
 
     Returns
     -------
-    ndarray of shape (thickness, width, n_rows), float32
+    ndarray of shape ``series.shape``, float32
         Density per voxel.
 
     Raises

@@ -81,8 +81,10 @@ def sirt(
     sums = sums or inverse_sums(projector, mask=mask)
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
-    gain = np.float32(relaxation) * sums.columns
-    inside = np.ones(gain.shape, np.bool_) if mask is None else np.broadcast_to(mask, gain.shape)
+    inside = np.ones(1, np.bool_) if mask is None else mask
+    shape = np.broadcast_shapes(sums.columns.shape, inside.shape)
+    inside = np.broadcast_to(inside, shape)
+    gain = np.float32(relaxation) * np.broadcast_to(sums.columns, shape)
     residual = aligned_empty(projector.range_shape)
     volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
     volume[:] = 0 if initial is None else initial * inside
