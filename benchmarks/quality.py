@@ -105,7 +105,7 @@ def total_variation(views: Array, geometry: SlabGeometry) -> Array:
     """Reconstruct under total variation, its weight found by views left out."""
     how = {"make_projector": partial(SlabProjector, kernel=KERNEL), "threads": 2}
     prior = partial(make_prior, "tv", lower=0.0)
-    weight = best_weight(leave_out(views, geometry, **how), prior).best
+    weight = best_weight(leave_out(as_series(views, geometry, **how)), prior).best
     series = as_series(views, geometry, **how)
     return regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0]
 

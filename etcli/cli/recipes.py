@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from etcli.core.solvers.filtered_backprojection import Window
 
 AUTO = "auto"
-METHODS = ("sirt", "sart", "cgls", "fista", "fbp", "bp")
+METHODS = ("sirt", "sart", "cgls", "fista", "resire", "fbp", "bp")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-ITERATIVE = ("sirt", "sart", "cgls", "fista")
+ITERATIVE = ("sirt", "sart", "cgls", "fista", "resire")
 # the methods that look at an option
 BELONGS_TO = {
     "iterations": ITERATIVE,
-    "relaxation": ("sirt", "sart"),
+    "relaxation": ("sirt", "sart", "resire"),
     "subset_size": ("sart",),
     "prior": ("fista",),
     "weight": ("fista",),
@@ -66,19 +66,20 @@ _OPTIONS = (
         default=METHODS[0],
         show_default=True,
         help="sirt, sart: iterative, all views at once or one by one. cgls: conjugate gradients. fista: "
-        "under a prior on the volume. fbp, bp: filtered and plain back-projection.",
+        "under a prior on the volume. resire: gradient descent, densities above zero. fbp, bp: filtered "
+        "and plain back-projection.",
     ),
     click.option(
         "--iterations",
         type=ITERATIONS,
         help="Sweeps over all views; auto: as many as predict best some views left out.  "
-        "[default: sirt 30, sart and cgls 10, fista 100]",
+        "[default: sirt 30, sart and cgls 10, fista and resire 100]",
     ),
     click.option(
         "--relaxation",
         type=click.FloatRange(0, 2, min_open=True, max_open=True),
         default=1.0,
-        help="Step of sirt and sart; 0.3 suits sart of noisy views.",
+        help="Step of sirt, sart and resire; 0.3 suits sart of noisy views.",
     ),
     click.option(
         "--subset-size",
@@ -88,11 +89,11 @@ _OPTIONS = (
     ),
     click.option(
         "--prior",
-        type=click.Choice(["tv", "l1"]),
+        type=click.Choice(["tv", "l1", "none"]),
         default="tv",
         show_default=True,
         help="fista: of the volume. tv: total variation in 3-D, for specimens of even density. l1: most "
-        "voxels are empty.",
+        "voxels are empty. none: nothing but --nonnegative.",
     ),
     click.option(
         "--weight",
@@ -146,7 +147,7 @@ def recipe_options(function: Decorated) -> Decorated:
             window=_window(window),
             **({"lower": 0.0} if nonnegative else {}),
         )
-        wish = Wish(recipe, iterations == AUTO, method == "fista" and weight == AUTO)
+        wish = Wish(recipe, iterations == AUTO, method == "fista" and prior != "none" and weight == AUTO)
         return function(*args, wish=wish, filter_name=window, **others)
 
     decorated: Callable[..., Any] = command
@@ -161,8 +162,10 @@ def summary(recipe: "Recipe", filter_name: str) -> str:
     words += [str(recipe.iterations)] if recipe.method in ITERATIVE else []
     words += [filter_name] if recipe.method == "fbp" else []
     words += [f"subsets of {recipe.subset_size}"] if recipe.subset_size > 1 else []
-    words += [f"{recipe.prior} {recipe.weight:.3g}"] if recipe.method == "fista" else []
-    return " ".join(words) + (", nonnegative" if recipe.lower == 0 else "")
+    if recipe.method == "fista":
+        words += [recipe.prior] if recipe.prior == "none" else [f"{recipe.prior} {recipe.weight:.3g}"]
+    bounded = recipe.lower == 0 and recipe.method != "resire"
+    return " ".join(words) + (", nonnegative" if bounded else "")
 
 
 def _window(name: str) -> "str | Window":

@@ -1,12 +1,11 @@
 """``etcli recon``: reconstruct the volume."""
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from etcli.cli.background import background_level
-from etcli.cli.inputs import open_input
+from etcli.cli.inputs import open_input, open_orientations
 from etcli.cli.options import (
     Settings,
     input_argument,
@@ -17,21 +16,17 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
-from etcli.cli.reconstruction import check_room, run, tuned
+from etcli.cli.tasks import make_task, slab_geometry
+from etcli.cli.tuning import tuned
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
 from etcli.cli.volumes import volume_output
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from etcli.core.geometry import SlabGeometry
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import ErrorCurve
     from etcli.core.solvers.left_out import LeftOut
-    from etcli.io.stack import Stack
-
-UPRIGHT_DEG = 2.0
-FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 
 
 @subcommand(
@@ -58,6 +53,17 @@ FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 @click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]")
 @click.option(
     "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
+)
+@click.option(
+    "--euler",
+    type=FILE,
+    metavar="FILE",
+    help="Orientations of the views, CSV of phi,theta,psi in degrees, for resire, sirt and fista.",
+)
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="With --euler: make room for what the views of a film show beyond the volume.",
 )
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
 @click.option("--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200.")
@@ -93,6 +99,8 @@ def command(
     thickness: Length | None,
     width: Length | None,
     axis_offset: Length,
+    euler: str | None,
+    extend: bool,
     views: tuple[int, ...] | None,
     slices: tuple[int, ...] | None,
     background: float | str,
@@ -111,7 +119,7 @@ def command(
     the whole of it.
     """
     from etcli.core.errors import UsageError
-    from etcli.core.projectors.slab import SlabProjector
+    from etcli.core.jit import kernels_cached
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.save import Step
 
@@ -121,19 +129,26 @@ def command(
     if contrast == "log" and not (isinstance(background, float) and background > 0):
         raise UsageError("--contrast log needs the level of the empty image; give it with --background")
     stack = open_input(settings, input, tilts=tilts)
+    orientations = None
+    if euler:
+        stack, orientations = open_orientations(settings, euler, stack)
     if views:
-        stack = stack.select(checked_list(views, len(stack), "view"))
+        used = checked_list(views, len(stack), "view")
+        stack = stack.select(used)
+        orientations = None if orientations is None else orientations[used]
     rows = _rows(slices, stack.shape[1])
-    geometry = _geometry(settings, stack, thickness, width, axis_offset)
+    geometry = slab_geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
-    make_projector = partial(SlabProjector, kernel=kernel)
-    check_room(settings, wish.recipe, geometry, rows[1])
+    task = make_task(settings, integrals, geometry, kernel, orientations, extend)
+    task.check_room(settings, wish.recipe)
+    if not kernels_cached():
+        settings.console.report("compiling the projector for this machine, once")
     with settings.outputs() as outputs:
         # a name that cannot be written is found out now, not when all is done
         curve = outputs.path(error_curve) if error_curve else None
         write_picture = announce_picture(outputs, plot) if plot else None
-        found = tuned(settings, wish, integrals, geometry, make_projector, follow=bool(error_curve or plot))
+        found = tuned(settings, wish, task, follow=bool(error_curve or plot))
         words = summary(found.recipe, filter_name), f"{len(stack)} views", *_level_words(level, contrast)
         picture = Progress((geometry.thickness, rows[1], geometry.width)) if plot else None
         with volume_output(
@@ -146,13 +161,10 @@ def command(
             orient=orient,
             mode=mode,
         ) as write:
-            errors = run(
+            errors = task.run(
                 settings,
                 found.recipe,
-                integrals,
-                geometry,
                 picture.also(write) if picture else write,
-                make_projector=make_projector,
                 watch=picture.watch if picture else None,
             )
         if curve:
@@ -182,41 +194,6 @@ def _rows(slices: tuple[int, ...] | None, ny: int) -> tuple[int, int]:
     if rows != list(range(rows[0], rows[0] + len(rows))):
         raise click.UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     return rows[0], len(rows)
-
-
-def _geometry(
-    settings: Settings, stack: "Stack", thickness: Length | None, width: Length | None, axis_offset: Length
-) -> "SlabGeometry":
-    """Return the geometry of the slices, and warn where the series is not ready for it."""
-    from etcli.core.geometry import SlabGeometry
-
-    if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
-        settings.console.warn(
-            f"{stack.name}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
-            "use tiltalign first"
-        )
-    nx = stack.shape[2]
-    return SlabGeometry(
-        stack.tilt_deg,
-        n_detector=nx,
-        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
-        width=_pixels(width, stack.pixel_A, nx, "--width"),
-        axis_offset_px=axis_offset.px(stack.pixel_A),
-    )
-
-
-def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
-    """Return an extent in whole pixels."""
-    if length is None:
-        return default
-    n = round(length.px(pixel_A))
-    if n < 1:
-        raise click.UsageError(f"{name} {length.value:g}{length.unit} is less than a pixel; give more")
-    if length.unit == "A" and n < FEWEST_PX:
-        raise click.UsageError(
-            f"{name} {length.value:g} Å is only {n} px; a bare number is Å, so write 80px or 80nm"
-        )
-    return n
 
 
 def _prior(recipe: "Recipe") -> dict[str, str | float]:

@@ -23,17 +23,22 @@ from etcli.core.solvers.left_out import (
     best_weight,
 )
 from etcli.core.solvers.priors import Prior, make_prior
-from etcli.core.solvers.regularised import Series, regularised
+from etcli.core.solvers.regularised import Misfit, Series, WholeSeries, regularised
+from etcli.core.solvers.resire import resire, uniform_sums
 from etcli.core.solvers.sart import sart, subset_sums
 from etcli.core.solvers.sirt import Callback, sirt
 
 Array = NDArray[np.float32]
 
-ITERATIONS: Mapping[str, int] = MappingProxyType({"sirt": 30, "sart": 10, "cgls": 10, "fista": 100})
+ITERATIONS: Mapping[str, int] = MappingProxyType(
+    {"sirt": 30, "sart": 10, "cgls": 10, "fista": 100, "resire": 100}
+)
 """The iterative methods, and how many iterations they make when nobody says."""
 DIRECT = ("fbp", "bp")
 WHOLE = ("fista",)
 """Methods that work on the whole volume, because a prior couples all of its slices."""
+ORIENTED = ("resire", "sirt", "fista")
+"""Methods for views of any orientation."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class Recipe:
     iterations : int
         Sweeps over all views; 0 for the method's usual number.
     relaxation : float
-        Step of sirt and sart.
+        Step of sirt, sart and resire.
     subset_size : int
         Views that sart corrects by at a time.
     lower, upper : float
-        Bounds of the density, for sirt, sart and fista.
+        Bounds of the density, for sirt, sart, fista and resire, whose lower one is never below 0.
     prior : str
         As for `etcli.core.solvers.priors.make_prior`, for fista.
     weight : float
@@ -79,6 +84,8 @@ class Recipe:
         if self.method not in (*ITERATIONS, *DIRECT):
             raise UsageError(f"no method named {self.method!r}; use {', '.join((*ITERATIONS, *DIRECT))}")
         object.__setattr__(self, "iterations", self.iterations or ITERATIONS.get(self.method, 0))
+        if self.method == "resire":
+            object.__setattr__(self, "lower", max(self.lower, 0.0))
 
     @property
     def whole(self) -> bool:
@@ -108,6 +115,8 @@ class Recipe:
             return Method(partial(cgls, iterations=self.iterations), iterative=True, sinograms=3, volumes=3)
         if self.method == "sirt":
             return Method(partial(sirt, **steps), iterative=True, sums=one_slice)
+        if self.method == "resire":
+            return Method(partial(sirt, **steps), iterative=True, sums=uniform_sums)
         if self.method == "sart":
             return Method(
                 partial(sart, subset_size=self.subset_size, **steps),
@@ -122,29 +131,56 @@ class Recipe:
         """Return the prior for volumes of a shape, bounds included."""
         return make_prior(self.prior, shape, lower=self.lower, upper=self.upper, threads=threads)
 
-    def solve(self, series: Series, callback: Callback | None = None) -> Array:
-        """Reconstruct all rows of a series at once.
+    def solve(self, series: Misfit, callback: Callback | None = None) -> Array:
+        """Reconstruct a series at once.
 
         Parameters
         ----------
-        series : Series
-            A few rows, unless the method works on the whole volume.
+        series : Series or WholeSeries
+            A few rows, unless the method works on the whole volume; or views of any orientation.
         callback : callable, optional
             As for the solvers.
 
         Returns
         -------
-        ndarray of shape (thickness, width, rows), float32
+        ndarray of shape ``series.shape``, float32
+            The last axis may be longer.
+
+        Raises
+        ------
+        UsageError
+            When the method is not for such views.
         """
-        if self.whole:
+        if self.method == "fista":
             prior = self.prior_of(series.shape, threads=series.threads)
             return regularised(
                 series, prior, weight=self.weight, iterations=self.iterations, callback=callback
             )
+        if isinstance(series, WholeSeries):
+            return self._solve_oriented(series, callback)
+        assert isinstance(series, Series)
         (slab,) = series.slabs
         projector = series.make_projector(series.geometry, n_slices=slab.shape[-1])
-        watch = {"callback": callback} if callback else {}
-        return self.for_slabs(series.geometry).solve(projector, slab, **watch)
+        method = self.for_slabs(series.geometry)
+        how: dict[str, Any] = {"sums": method.sums(projector)} if method.sums else {}
+        return method.solve(projector, slab, **how, **({"callback": callback} if callback else {}))
+
+    def _solve_oriented(self, series: WholeSeries, callback: Callback | None) -> Array:
+        """Reconstruct a volume from views of any orientation, without a prior."""
+        if self.method not in ORIENTED:
+            raise UsageError(
+                f"{self.method} needs views tilted about one axis; use one of {', '.join(ORIENTED)}"
+            )
+        solver = resire if self.method == "resire" else sirt
+        return solver(
+            series.projector,
+            series.views,
+            iterations=self.iterations,
+            relaxation=self.relaxation,
+            lower=self.lower,
+            upper=self.upper,
+            callback=callback,
+        )
 
 
 def tune_weight(
@@ -196,7 +232,7 @@ def tune_iterations(
         The recipe with that number, and how it was found.
     """
 
-    def solve(series: Series, iterations: int, callback: Callback) -> Array:
+    def solve(series: Misfit, iterations: int, callback: Callback) -> Array:
         return replace(recipe, iterations=iterations).solve(series, callback)
 
     found = best_iterations(split, solve, most=most, progress=progress)

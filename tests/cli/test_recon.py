@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SlabGeometry
+from etcli.core.orientation import euler_angles
 from etcli.core.projectors.slab import SlabProjector, from_slab, slab_width, to_slab
 from etcli.core.solvers.filtered_backprojection import (
     Window,
@@ -411,6 +412,60 @@ def test_iterations_set_themselves(method: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "v.mrc"), fixed)
 
 
+def write_euler(path: Path, tilt_deg: NDArray[np.float64], psi_deg: float = 0.0) -> Path:
+    rows = [f"0,{-tilt:.6f},{psi_deg:.6f}" for tilt in tilt_deg]
+    path.write_text("\n".join(["phi,theta,psi", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("options", [("sirt",), ("resire",), ("fista", "--weight", "3", "--nonnegative")])
+def test_orientations_of_a_tilt_series_give_the_volume_of_its_tilt_angles(
+    blobs: Path, options: tuple[str, ...]
+) -> None:
+    how = ("--method", *options, "--iterations", 6, "--thickness", "25px", "--axis-offset", "0.7px")
+    euler = write_euler(blobs.with_name("angles.csv"), TILTS)
+    slabs, oriented = recon(blobs, *how), recon(blobs, *how, "--euler", euler, name="o.mrc")
+    assert slabs.shape == oriented.shape == (25, 33, 40)
+    np.testing.assert_allclose(oriented, slabs, atol=0.01 * slabs.max())
+    with mrcfile.open(blobs.with_name("rec.mrc")) as a, mrcfile.open(blobs.with_name("o.mrc")) as b:
+        assert a.header.origin == b.header.origin
+
+
+def test_a_specimen_turned_between_the_views_needs_its_orientations(tmp_path: Path) -> None:
+    """Half of the views are of the specimen turned about the beam, as in a dual-axis series."""
+    first, second = TILTS[::2], TILTS[1::2]
+    turned = tuple((y, -x, z) for x, y, z in POINTS)  # what the second holder shows along its own axes
+    views = [blob_views(points, tilts, (40, 40)) for points, tilts in ((POINTS, first), (turned, second))]
+    tilts = np.concatenate([first, second])
+    source = write_aligned(tmp_path / "dual.mrc", np.concatenate(views), tilts)
+    matrices = []
+    for tilt, quarter in ((t, q) for q, part in ((0, first), (90, second)) for t in part):
+        t, q = np.deg2rad(tilt), np.deg2rad(quarter)
+        about_y = [[np.cos(t), 0, np.sin(t)], [0, 1, 0], [-np.sin(t), 0, np.cos(t)]]
+        about_z = [[np.cos(q), np.sin(q), 0], [-np.sin(q), np.cos(q), 0], [0, 0, 1]]
+        matrices.append(np.array(about_y) @ about_z)
+    euler = euler_angles(np.array(matrices), near_deg=np.zeros((len(tilts), 3)))
+    rows = [",".join(f"{angle:.6f}" for angle in row) for row in euler]
+    (tmp_path / "angles.csv").write_text("\n".join(["phi,theta,psi", *rows]) + "\n")
+    how = ("--method", "resire", "--iterations", 40, "--thickness", "30px", "--background", "none")
+    volume = recon(source, *how, "--euler", tmp_path / "angles.csv")
+    for point in POINTS:
+        np.testing.assert_allclose(blob_near(volume, point), point, atol=0.2)  # half a voxel would be 0.5
+
+
+def test_what_orientations_cannot_do(blobs: Path, tmp_path: Path) -> None:
+    euler = write_euler(tmp_path / "angles.csv", TILTS)
+    for words, options in (
+        ("--method fbp needs views tilted about one axis", ("--method", "fbp", "--euler", euler)),
+        ("leave it out with --euler", ("--slices", "1-5", "--euler", euler)),
+        ("--kernel strip is for views tilted about one axis", ("--kernel", "strip", "--euler", euler)),
+        ("give --euler as well", ("--extend",)),
+        ("only 1M are allowed", ("--method", "resire", "--euler", euler, "--memory", "1M")),
+    ):
+        assert words in failure("recon", "-q", *options, blobs, tmp_path / "never.mrc", status=2)
+    assert not (tmp_path / "never.mrc").exists()
+
+
 def test_tiff_has_its_top_row_first(blobs: Path, tmp_path: Path) -> None:
     volume = recon(blobs, "--thickness", "20px")
     etcli("recon", "-q", "--thickness", "20px", blobs, tmp_path / "v.tif")
@@ -458,7 +513,7 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
     [
         (
             ("--method", "fbp", "--iterations", 3),
-            "--iterations is for --method sirt or sart or cgls or fista, not for fbp",
+            "--iterations is for --method sirt or sart or cgls or fista or resire, not for fbp",
         ),
         (
             ("--method", "bp", "--nonnegative"),
@@ -601,7 +656,7 @@ def test_what_a_prior_cannot_do(tmp_path: Path) -> None:
         ("takes 2M of memory, but only 1M are allowed", 2, ("--method", "fista", "--memory", "1M")),
         ("--prior is for --method fista", 2, ("--method", "sirt", "--prior", "l1")),
         (
-            "too few to leave some out; give weight and iterations as numbers",
+            "too few to leave some out; give weight and",
             1,
             ("--method", "fista", "--views", "1-7"),
         ),

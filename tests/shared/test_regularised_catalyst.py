@@ -46,7 +46,7 @@ def test_total_variation_with_the_weight_it_finds(catalyst, every, noisy, limit)
     found = []
     for row in rows:  # far from each other: each on its own
         views = np.ascontiguousarray(row[::every, np.newaxis], np.float32)
-        weight = best_weight(leave_out(views, geometry, **how), prior).best
+        weight = best_weight(leave_out(as_series(views, geometry, **how)), prior).best
         series = as_series(views, geometry, **how)
         found.append(regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0])
     error = np.linalg.norm(np.array(found) - truth) / np.linalg.norm(truth)

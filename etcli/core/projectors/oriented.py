@@ -46,6 +46,11 @@ class OrientedProjector:
     threads : int
         Threads to work on. The result does not depend on their number.
 
+    Attributes
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Angle of each view about the y axis of the specimen, in degrees.
+
     Raises
     ------
     UsageError
@@ -74,7 +79,7 @@ class OrientedProjector:
         centre_px: ArrayLike | None = None,
         threads: int = 1,
     ) -> None:
-        matrices = np.asarray(rotation, np.float64)
+        self._rotation = matrices = np.asarray(rotation, np.float64)
         _check_rotations(matrices)
         n_views = len(matrices)
         centres = np.zeros((n_views, 2)) if centre_px is None else np.asarray(centre_px, np.float64)
@@ -87,12 +92,34 @@ class OrientedProjector:
                 f"a volume of shape {self.domain_shape} or views of shape {self.range_shape[1:]} cannot be"
             )
         self.threads = threads
+        self._centre_px = centres
+        self.tilt_deg = np.rad2deg(np.arctan2(-matrices[:, Z, X], matrices[:, Z, Z]))
         nearest = abs(matrices[:, Z]).argmax(axis=1)
         self._aspects = [
             _Aspect(views, matrices[views], centres[views], roles, self.domain_shape, self.range_shape)
             for axis, roles in enumerate(ROLES)
             if (views := np.flatnonzero(nearest == axis)).size
         ]
+
+    def of_views(self, views: Ints) -> "OrientedProjector":
+        """Return the projector of some of the views.
+
+        Parameters
+        ----------
+        views : ndarray of int
+            Counted from 0.
+
+        Returns
+        -------
+        OrientedProjector
+        """
+        return OrientedProjector(
+            self._rotation[views],
+            self.domain_shape,
+            self.range_shape[1:],
+            centre_px=self._centre_px[views],
+            threads=self.threads,
+        )
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a volume.

@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.core.geometry import SlabGeometry
 from etcli.core.parabola import lowest
-from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.priors import Prior
-from etcli.core.solvers.regularised import Series, as_series, regularised
+from etcli.core.solvers.regularised import Misfit, regularised
 from etcli.core.solvers.sirt import Callback
 
 Array = NDArray[np.float32]
@@ -57,33 +54,21 @@ class Split:
 
     Parameters
     ----------
-    used, left : Series
+    used, left : Misfit
         The two parts.
     """
 
-    used: Series
-    left: Series
+    used: Misfit
+    left: Misfit
 
 
-def leave_out(
-    views: Array,
-    geometry: SlabGeometry,
-    *,
-    make_projector: Callable[..., Projector] = SlabProjector,
-    threads: int = 1,
-) -> Split:
+def leave_out(series: Misfit) -> Split:
     """Leave every sixth view out.
 
     Parameters
     ----------
-    views : ndarray of shape (n_views, n_rows, n_detector), float32
-        Line integrals, in voxels; some neighbouring rows are enough.
-    geometry : SlabGeometry
-        Views and slice.
-    make_projector : callable
-        As for `etcli.core.solvers.regularised.as_series`.
-    threads : int
-        Slabs worked on at the same time.
+    series : Misfit
+        All views; some neighbouring rows of them are enough.
 
     Returns
     -------
@@ -94,20 +79,13 @@ def leave_out(
     DataError
         If there are too few views.
     """
-    n_views = len(views)
+    n_views = len(series.tilt_deg)
     if n_views < FEWEST_VIEWS:
-        raise DataError(
-            f"{n_views} views are too few to leave some out; give weight and iterations as numbers"
-        )
-    order = np.argsort(geometry.tilt_deg, kind="stable")
+        raise DataError(f"{n_views} views are too few to leave some out; give weight and iterations")
+    order = np.argsort(series.tilt_deg, kind="stable")
     left = np.sort(order[EVERY // 2 :: EVERY])
     used = np.setdiff1d(np.arange(n_views), left)
-    return Split(
-        *(
-            as_series(views[which], geometry.of_views(which), make_projector=make_projector, threads=threads)
-            for which in (used, left)
-        )
-    )
+    return Split(series.of_views(used), series.of_views(left))
 
 
 def best_weight(
@@ -153,21 +131,20 @@ def best_weight(
     for relative in LARGEST * STEP ** np.arange(MOST_WEIGHTS):
         weights.append(float(relative) * scale)
         volume = regularised(series, make_prior(series.shape), weight=weights[-1], iterations=SWEEPS)
-        errors.append(split.left.residual(volume))
+        errors.append(split.left.residual(volume) / split.left.size)
         if progress:
             progress(1)
         best = int(np.argmin(errors))
         if len(errors) - 1 - best >= RISES:
             break
     found = _vertex(np.log(weights), np.array(errors))
-    n_used = series.geometry.n_views
-    scaling = (n_used + split.left.geometry.n_views) / n_used
+    scaling = 1 + len(split.left.tilt_deg) / len(series.tilt_deg)
     return LeftOut(np.array(weights), np.array(errors), float(np.exp(found)) * scaling)
 
 
 def best_iterations(
     split: Split,
-    solve: Callable[[Series, int, Callback], object],
+    solve: Callable[[Misfit, int, Callback], object],
     *,
     most: int = MOST_ITERATIONS,
     progress: Callable[[int], None] | None = None,
@@ -201,7 +178,7 @@ def best_iterations(
         if k == 0:
             return
         numbers.append(k)
-        errors.append(split.left.residual(volume[..., : split.left.n_rows]))
+        errors.append(split.left.residual(volume) / split.left.size)
         if progress:
             progress(1)
         if k > PATIENCE * numbers[int(np.argmin(errors))] + FEWEST_VIEWS:

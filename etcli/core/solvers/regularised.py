@@ -1,7 +1,7 @@
 """Least squares with a prior on the whole volume: proximal gradient steps with Nesterov's momentum."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
 from typing import Protocol
@@ -13,9 +13,10 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import Projector
+from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, aligned_empty, slab_width, to_slab
 from etcli.core.solvers.checks import check_iterations
-from etcli.core.solvers.priors import VOLUMES, Prior
+from etcli.core.solvers.priors import Prior
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.spectral_norm import squared_norm
 
@@ -36,8 +37,26 @@ class Misfit(Protocol):
     def norm(self) -> float:
         """The largest eigenvalue of AᵀA."""
 
+    @property
+    def size(self) -> float:
+        """‖y‖."""
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles of the views in degrees."""
+
+    @property
+    def threads(self) -> int:
+        """Threads to work on."""
+
+    def of_views(self, views: NDArray[np.intp]) -> "Misfit":
+        """Return the same of some of the views, counted from 0."""
+
+    def residual(self, volume: Array) -> float:
+        """Return ‖A x - y‖."""
+
     def descend(self, volume: Array, step: float) -> float:
-        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖."""
+        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +94,33 @@ class Series:
         # one slice is as good as another
         return squared_norm(self.make_projector(self.geometry, n_slices=WIDTHS[0]), steps=POWER_STEPS)
 
-    @cached_property
-    def _power(self) -> float:
-        """‖y‖²."""
-        return sum(float(np.vdot(slab, slab)) for slab in self.slabs)
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles of the views in degrees."""
+        return self.geometry.tilt_deg
+
+    def of_views(self, views: NDArray[np.intp]) -> "Series":
+        """Return the series of some of the views, counted from 0."""
+        slabs = [np.ascontiguousarray(slab[views]) for slab in self.slabs]
+        return replace(self, geometry=self.geometry.of_views(views), slabs=slabs)
+
+    @property
+    def size(self) -> float:
+        """‖y‖."""
+        return sqrt(sum(float(np.vdot(slab, slab)) for slab in self.slabs))
 
     def residual(self, volume: Array) -> float:
-        """Return ‖A x - y‖ / ‖y‖.
+        """Return ‖A x - y‖.
 
         Parameters
         ----------
         volume : ndarray of shape `shape`, float32
-            x.
+            x; the last axis may be longer.
         """
-        return self._relative(lambda k: self._misfit(volume, k)[1])
+        return self._norm(lambda k: self._misfit(volume, k)[1])
 
     def descend(self, volume: Array, step: float) -> float:
-        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖.
+        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖.
 
         Parameters
         ----------
@@ -109,7 +138,7 @@ class Series:
             volume[..., rows] += back[..., : rows.stop - rows.start]
             return residual
 
-        return self._relative(work)
+        return self._norm(work)
 
     def _rows(self, k: int) -> slice:
         """Return the rows of a slab."""
@@ -127,15 +156,15 @@ class Series:
         residual -= slab
         return projector, residual
 
-    def _relative(self, work: Callable[[int], Array]) -> float:
-        """Return the norm of the residuals that work on all slabs returns, relative to that of the views."""
+    def _norm(self, work: Callable[[int], Array]) -> float:
+        """Return the norm of the residuals that work on all slabs returns."""
 
         def power(k: int) -> float:
             residual = work(k)
             return float(np.vdot(residual, residual))
 
         squares = ordered_map(power, range(len(self.slabs)), threads=self.threads)
-        return sqrt(sum(squares) / (self._power or 1))
+        return sqrt(sum(squares))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +173,13 @@ class WholeSeries:
 
     Parameters
     ----------
-    projector : Projector
-        A, on volumes (nz, ny, nx); such as `etcli.core.projectors.oriented.OrientedProjector`.
+    projector : OrientedProjector
+        A, on volumes (nz, ny, nx).
     views : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     """
 
-    projector: Projector
+    projector: OrientedProjector
     views: Array
 
     @property
@@ -164,8 +193,37 @@ class WholeSeries:
         """The largest eigenvalue of AᵀA."""
         return squared_norm(self.projector)
 
+    @property
+    def size(self) -> float:
+        """‖y‖."""
+        return float(np.linalg.norm(self.views))
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles of the views in degrees."""
+        return self.projector.tilt_deg
+
+    @property
+    def threads(self) -> int:
+        """Threads to work on."""
+        return self.projector.threads
+
+    def of_views(self, views: NDArray[np.intp]) -> "WholeSeries":
+        """Return the series of some of the views, counted from 0."""
+        return WholeSeries(self.projector.of_views(views), self.views[views])
+
+    def residual(self, volume: Array) -> float:
+        """Return ‖A x - y‖.
+
+        Parameters
+        ----------
+        volume : ndarray of shape `shape`, float32
+            x.
+        """
+        return float(np.linalg.norm(self._misfit(volume)))
+
     def descend(self, volume: Array, step: float) -> float:
-        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖ / ‖y‖.
+        """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖.
 
         Parameters
         ----------
@@ -174,12 +232,17 @@ class WholeSeries:
         step : float
             How far to go.
         """
-        residual = self.projector.forward(volume)
-        residual -= self.views
+        residual = self._misfit(volume)
         back = self.projector.adjoint(residual)
         back *= np.float32(step)
         volume -= back
-        return float(np.linalg.norm(residual) / (np.linalg.norm(self.views) or 1))
+        return float(np.linalg.norm(residual))
+
+    def _misfit(self, volume: Array) -> Array:
+        """Return A x - y."""
+        residual = self.projector.forward(volume)
+        residual -= self.views
+        return residual
 
 
 def as_series(
@@ -236,7 +299,7 @@ def regularised(
     initial : ndarray of shape ``series.shape``, optional
         Where to start; at zero when not given.
     callback : callable, optional
-        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ / ‖y‖ at the point v looked at
+        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ at the point v looked at
         last, and the volume, not to be changed.
 
     Returns
@@ -286,25 +349,3 @@ def _turned(volume: Array, ahead: Array, new: Array) -> bool:
     """Tell whether a step turns against the momentum."""
     sections = zip(volume, ahead, new, strict=True)  # one at a time: their differences are small arrays
     return sum(float(np.vdot(v - n, n - x)) for x, v, n in sections) > 0
-
-
-def working_bytes(geometry: SlabGeometry, n_rows: int, prior: str) -> int:
-    """Return the memory that a reconstruction takes.
-
-    Parameters
-    ----------
-    geometry : SlabGeometry
-        Views and slice.
-    n_rows : int
-        Slices.
-    prior : str
-        As for `etcli.core.solvers.priors.make_prior`.
-
-    Returns
-    -------
-    int
-        Bytes.
-    """
-    volume = geometry.thickness * geometry.width * n_rows * 4
-    series = geometry.n_views * geometry.n_detector * n_rows * 4
-    return VOLUMES[prior] * volume + 3 * series

@@ -1,0 +1,284 @@
+"""Views and the volume they are to become: slab by slab, or the whole volume at once."""
+
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from etcli.cli.options import Settings
+from etcli.cli.types import Length
+from etcli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.plans import MakeProjector
+    from etcli.core.projectors.oriented import OrientedProjector
+    from etcli.core.recipes import Recipe
+    from etcli.core.slabs import ErrorCurve, Watch, Write
+    from etcli.core.solvers.regularised import Misfit
+    from etcli.io.line_integrals import LineIntegrals
+    from etcli.io.stack import Stack
+
+
+UPRIGHT_DEG = 2.0
+FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
+
+
+class Task(Protocol):
+    """Views and the volume they are to become."""
+
+    def of_views(self, views: "NDArray[np.intp]") -> "Task":
+        """Return the same with some of the views, counted from 0."""
+
+    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
+        """Refuse work that does not fit into the memory, before any is done."""
+
+    def sample(self, settings: Settings) -> "Misfit":
+        """Return what is reconstructed when parameters are looked for."""
+
+    def run(
+        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+    ) -> "ErrorCurve":
+        """Reconstruct."""
+
+
+@dataclass(frozen=True, eq=False)
+class TiltedTask:
+    """Views tilted about the vertical axis, reconstructed slab by slab where the method allows it.
+
+    Parameters
+    ----------
+    integrals : LineIntegrals
+        The views.
+    geometry : SlabGeometry
+        The slices.
+    make_projector : callable
+        As for `etcli.core.slabs.reconstruct`.
+    """
+
+    integrals: "LineIntegrals"
+    geometry: "SlabGeometry"
+    make_projector: "MakeProjector"
+
+    def of_views(self, views: "NDArray[np.intp]") -> "TiltedTask":
+        """Return the same with some of the views, counted from 0."""
+        return TiltedTask(self.integrals.select(views), self.geometry.of_views(views), self.make_projector)
+
+    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
+        """Refuse work that does not fit into the memory, before any is done."""
+        from etcli.core.plans import plan_reconstruction
+        from etcli.core.solvers.priors import VOLUMES
+
+        n_rows, geometry = self.integrals.n_rows, self.geometry
+        if recipe.whole:
+            volume = geometry.thickness * geometry.width * n_rows
+            _check_whole(
+                settings, VOLUMES[recipe.prior] * volume, geometry.n_views * geometry.n_detector * n_rows
+            )
+            return
+        method = recipe.for_slabs(geometry)
+        plan = plan_reconstruction(n_rows, geometry, method, threads=settings.threads, memory=settings.memory)
+        settings.console.note(
+            f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
+            f"{plan.working_bytes >> 20} MiB"
+        )
+
+    def sample(self, settings: Settings) -> "Misfit":
+        """Return the brightest rows."""
+        from etcli.core.solvers.left_out import brightest_rows
+
+        rows = brightest_rows(self.integrals.sample)
+        return self._series(settings, rows.start, rows.stop)
+
+    def run(
+        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+    ) -> "ErrorCurve":
+        """Reconstruct."""
+        from etcli.core.plans import plan_reconstruction
+        from etcli.core.projectors.slab import WIDTHS
+        from etcli.core.slabs import reconstruct
+        from etcli.core.whole import reconstruct_whole
+
+        n_rows = self.integrals.n_rows
+        if recipe.whole:
+            with settings.console.progress(recipe.iterations, "reconstructing") as advance:
+                volume, errors = reconstruct_whole(
+                    self._series(settings, 0, n_rows),
+                    recipe,
+                    progress=advance,
+                    watch=(lambda k, volume: watch((0, n_rows), k, volume)) if watch else None,
+                )
+            for y0 in range(0, n_rows, WIDTHS[-1]):
+                write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
+            return errors
+        method = recipe.for_slabs(self.geometry)
+        with settings.console.progress(n_rows, "reconstructing") as advance:
+            return reconstruct(
+                self.integrals,
+                write,
+                self.geometry,
+                method,
+                plan=plan_reconstruction(
+                    n_rows, self.geometry, method, threads=settings.threads, memory=settings.memory
+                ),
+                make_projector=self.make_projector,
+                progress=advance,
+                watch=watch,
+            )
+
+    def _series(self, settings: Settings, y0: int, y1: int) -> "Misfit":
+        """Return some rows, laid out for the projectors."""
+        from etcli.core.solvers.regularised import as_series
+
+        views = self.integrals(y0, y1)
+        return as_series(views, self.geometry, make_projector=self.make_projector, threads=settings.threads)
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedTask:
+    """Views of any orientation.
+
+    Parameters
+    ----------
+    integrals : LineIntegrals
+        The views.
+    projector : OrientedProjector
+        Of a volume that may reach beyond the field of view.
+    shape : (int, int, int)
+        Voxels of its middle that are written.
+    """
+
+    integrals: "LineIntegrals"
+    projector: "OrientedProjector"
+    shape: tuple[int, int, int]
+
+    def of_views(self, views: "NDArray[np.intp]") -> "OrientedTask":
+        """Return the same with some of the views, counted from 0."""
+        return OrientedTask(self.integrals.select(views), self.projector.of_views(views), self.shape)
+
+    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
+        """Refuse work that does not fit into the memory, before any is done."""
+        from math import prod
+
+        from etcli.core.recipes import ORIENTED
+        from etcli.core.solvers.priors import VOLUMES
+
+        if recipe.method not in ORIENTED:
+            raise UsageError(
+                f"--method {recipe.method} needs views tilted about one axis; with --euler use "
+                f"{', '.join(ORIENTED)}"
+            )
+        n_volumes = VOLUMES[recipe.prior] if recipe.method == "fista" else 5
+        _check_whole(
+            settings, n_volumes * prod(self.projector.domain_shape), prod(self.projector.range_shape)
+        )
+
+    def sample(self, settings: Settings) -> "Misfit":
+        """Return the whole series: its rows do not know one another's places."""
+        from etcli.core.solvers.regularised import WholeSeries
+
+        return WholeSeries(self.projector, self.integrals(0, self.integrals.n_rows))
+
+    def run(
+        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+    ) -> "ErrorCurve":
+        """Reconstruct."""
+        from etcli.core.solvers.resire import middle
+        from etcli.core.whole import reconstruct_whole
+
+        def look(k: int, volume: "NDArray[np.float32]") -> None:
+            if watch:
+                watch((0, self.shape[1]), k, middle(volume, self.shape).swapaxes(1, 2))
+
+        with settings.console.progress(recipe.iterations, "reconstructing") as advance:
+            volume, errors = reconstruct_whole(self.sample(settings), recipe, progress=advance, watch=look)
+        write(0, middle(volume, self.shape))
+        return errors
+
+
+def _check_whole(settings: Settings, in_volumes: int, in_views: int) -> None:
+    """Refuse so many numbers in volumes and in views."""
+    needed = 4 * (in_volumes + 3 * in_views)
+    if needed > settings.memory:
+        raise UsageError(
+            f"the whole volume takes {ceil(needed / (1 << 20))}M of memory, but only "
+            f"{settings.memory >> 20}M are allowed; allow more, make it thinner, or bin the views"
+        )
+
+
+def make_task(
+    settings: Settings,
+    integrals: "LineIntegrals",
+    geometry: "SlabGeometry",
+    kernel: str,
+    euler_deg: "NDArray[Any] | None",
+    extend: bool,
+) -> Task:
+    """Return what is to be reconstructed."""
+    if euler_deg is None:
+        if extend:
+            raise click.UsageError("--extend is for views of any orientation; give --euler as well")
+        from etcli.core.projectors.slab import SlabProjector
+
+        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel))
+    import numpy as np
+
+    from etcli.core.orientation import rotation_matrices
+    from etcli.core.projectors.oriented import OrientedProjector
+    from etcli.core.solvers.resire import extended_shape
+
+    if integrals.n_rows != integrals.stack.shape[1]:
+        raise click.UsageError("--slices are of views tilted about one axis; leave it out with --euler")
+    if kernel != "linear":
+        raise click.UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
+    rotation = rotation_matrices(euler_deg)
+    shape = geometry.thickness, integrals.n_rows, geometry.width
+    detector = integrals.n_rows, geometry.n_detector
+    projector = OrientedProjector(
+        rotation,
+        extended_shape(rotation, shape, detector) if extend else shape,
+        detector,
+        centre_px=np.tile((geometry.axis_offset_px, 0.0), (geometry.n_views, 1)),
+        threads=settings.threads,
+    )
+    return OrientedTask(integrals, projector, shape)
+
+
+def slab_geometry(
+    settings: Settings, stack: "Stack", thickness: Length | None, width: Length | None, axis_offset: Length
+) -> "SlabGeometry":
+    """Return the geometry of the slices, and warn where the series is not ready for it."""
+    from etcli.core.geometry import SlabGeometry
+
+    if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
+        settings.console.warn(
+            f"{stack.name}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
+            "use tiltalign first"
+        )
+    nx = stack.shape[2]
+    return SlabGeometry(
+        stack.tilt_deg,
+        n_detector=nx,
+        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
+        width=_pixels(width, stack.pixel_A, nx, "--width"),
+        axis_offset_px=axis_offset.px(stack.pixel_A),
+    )
+
+
+def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
+    """Return an extent in whole pixels."""
+    if length is None:
+        return default
+    n = round(length.px(pixel_A))
+    if n < 1:
+        raise click.UsageError(f"{name} {length.value:g}{length.unit} is less than a pixel; give more")
+    if length.unit == "A" and n < FEWEST_PX:
+        raise click.UsageError(
+            f"{name} {length.value:g} Å is only {n} px; a bare number is Å, so write 80px or 80nm"
+        )
+    return n
