@@ -1,6 +1,5 @@
 """``etcli compare``: hold one file against another, in numbers."""
 
-import math
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import click
 from etcli.cli.inputs import open_input, whole
 from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
 from etcli.cli.pictures import announce_picture, check_picture
+from etcli.cli.shells import curve, resolutions
 from etcli.cli.types import FILE
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(
             only = shells if chosen == ("fsc",) else None
             write_picture(_picture(image, reference, only, names, pixel_A))
         if as_json:
-            settings.console.data(found | ({} if shells is None else _curve(shells)))
+            settings.console.data(found | ({} if shells is None else curve(shells)))
         else:
             click.echo(
                 "\n".join(
@@ -127,7 +127,7 @@ def _compared(
             else:
                 at = slice(None) if len(image) > 1 else 0  # one image has rings
                 shells = quality.fourier_shell_correlation(image[at], reference[at], pixel_A=pixel_A or 1.0)
-                found |= _resolutions(shells, pixel_A or 1.0)
+                found |= resolutions(shells, pixel_A or 1.0)
         except DataError as error:
             if strict or name == "nrmse":
                 raise
@@ -141,20 +141,6 @@ def _common_pixel_A(settings: Settings, first: "Stack", second: "Stack") -> floa
     if a and b and abs(a - b) > PIXEL_TOLERANCE * b:
         settings.console.warn(f"pixels of {a:g} Å are compared with pixels of {b:g} Å one by one")
     return b
-
-
-def _resolutions(shells: "FSC", pixel_A: float) -> dict[str, float | None]:
-    """Return the resolutions at the two usual thresholds: Nyquist's at best, None where there is none."""
-    from etcli.core.quality import resolution_A
-
-    found = {f"resolution_{t:g}_A": resolution_A(shells, threshold=t) for t in (0.5, 0.143)}
-    best = {name: 2 * pixel_A if value is None else value for name, value in found.items()}
-    return {name: value if math.isfinite(value) else None for name, value in best.items()}
-
-
-def _curve(shells: "FSC") -> dict[str, list[float]]:
-    """Return the curve for a script."""
-    return {"frequency_per_A": shells.frequency_per_A.tolist(), "fsc": shells.correlation.tolist()}
 
 
 def _picture(

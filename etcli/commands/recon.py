@@ -1,10 +1,11 @@
 """``etcli recon``: reconstruct the volume."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from etcli.cli.background import background_level
+from etcli.cli.half_sets import half_sets
 from etcli.cli.inputs import open_input, open_orientations
 from etcli.cli.options import (
     Settings,
@@ -16,6 +17,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
+from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task, slab_geometry
 from etcli.cli.tuning import tuned
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
@@ -81,6 +83,13 @@ if TYPE_CHECKING:
     help="Write the residual after every iteration, and that of views left out, as CSV.",
 )
 @click.option(
+    "--half-sets",
+    "with_halves",
+    is_flag=True,
+    help="Also reconstruct every second view, as STEM_odd and STEM_even, and tell to which resolution they "
+    "agree.",
+)
+@click.option(
     "--orient",
     type=click.Choice(["zyx", "imod"]),
     default="zyx",
@@ -106,6 +115,7 @@ def command(
     background: float | str,
     contrast: str,
     error_curve: str | None,
+    with_halves: bool,
     orient: str,
     tilts: str | None,
     as_json: bool,
@@ -146,31 +156,32 @@ def command(
         settings.console.report("compiling the projector for this machine, once")
     with settings.outputs() as outputs:
         # a name that cannot be written is found out now, not when all is done
-        curve = outputs.path(error_curve) if error_curve else None
+        curve_file = outputs.path(error_curve) if error_curve else None
         write_picture = announce_picture(outputs, plot) if plot else None
         found = tuned(settings, wish, task, follow=bool(error_curve or plot))
         words = summary(found.recipe, filter_name), f"{len(stack)} views", *_level_words(level, contrast)
         picture = Progress((geometry.thickness, rows[1], geometry.width)) if plot else None
-        with volume_output(
-            outputs,
-            output,
-            stack,
-            geometry,
-            rows=rows,
-            step=Step("recon", ", ".join(words)),
-            orient=orient,
-            mode=mode,
-        ) as write:
+        layout: dict[str, Any] = {
+            "rows": rows,
+            "step": Step("recon", ", ".join(words)),
+            "orient": orient,
+            "mode": mode,
+        }
+        with volume_output(outputs, output, stack, geometry, **layout) as write:
             errors = task.run(
                 settings,
                 found.recipe,
                 picture.also(write) if picture else write,
                 watch=picture.watch if picture else None,
             )
-        if curve:
-            _write_curve(curve, errors, found.iterations)
+        shells = None
+        if with_halves:
+            shells = half_sets(settings, outputs, output, stack, geometry, task, found.recipe, **layout)
+        if curve_file:
+            _write_curve(curve_file, errors, found.iterations)
         if write_picture and picture:
-            write_picture(picture.draw(errors, found.iterations, found.weights, pixel_A=stack.pixel_A))
+            curves = found.iterations, found.weights, shells
+            write_picture(picture.draw(errors, *curves, pixel_A=stack.pixel_A))
         if as_json:
             settings.console.data(
                 {
@@ -182,6 +193,7 @@ def command(
                     "n_views": len(stack),
                     "background": level,
                     "residuals": errors.residual,
+                    **(resolutions(shells, stack.pixel_A or 1.0) | curve(shells) if shells else {}),
                 }
             )
 

@@ -175,7 +175,13 @@ class FSC:
     n_samples: NDArray[np.int64]
 
 
-def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, pixel_A: float) -> FSC:
+def fourier_shell_correlation(
+    image: NDArray[Any],
+    reference: NDArray[Any],
+    *,
+    pixel_A: float,
+    tilt_deg: NDArray[np.float64] | None = None,
+) -> FSC:
     """Correlate two volumes in shells, or two images in rings, of frequency.
 
     Parameters
@@ -185,6 +191,9 @@ def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, p
         differ.
     pixel_A : float
         Pixel size in Å.
+    tilt_deg : ndarray of shape (n_views,), optional
+        Tilt angles of the series that both volumes come from: what lies in its missing wedge, the widest gap
+        between directions, is left out, because nothing was measured there.
 
     Returns
     -------
@@ -222,20 +231,33 @@ def fourier_shell_correlation(image: NDArray[Any], reference: NDArray[Any], *, p
     if shape[2] % 2 == 0:
         twins[:, -1] = 1
     cross, power_a, power_b, count = np.zeros((4, n // 2 + 2))
+    seen = np.ones_like(twins)
     for k in range(shape[0]):
+        if tilt_deg is not None:
+            seen[:] = ~_in_wedge(fz[k], fx, tilt_deg)
         shell = np.minimum(np.rint(n * np.sqrt(fz[k] ** 2 + f2_section)).astype(np.intp), n // 2 + 1).ravel()
         for total, part in (
             (cross, a[k].real * b[k].real + a[k].imag * b[k].imag),
             (power_a, a[k].real ** 2 + a[k].imag ** 2),
             (power_b, b[k].real ** 2 + b[k].imag ** 2),
-            (count, 1),
+            (count, np.ones_like(a[k].real)),
         ):
-            total += np.bincount(shell, (twins * part).ravel(), len(total))
+            total += np.bincount(shell, (twins * seen * part).ravel(), len(total))
     kept = slice(1, n // 2 + 1)
     power = np.sqrt(power_a[kept] * power_b[kept])
     correlation = np.divide(cross[kept], power, out=np.zeros_like(power), where=power > 0)
     frequency = np.arange(1, n // 2 + 1) / (n * pixel_A)
     return FSC(frequency, correlation, np.rint(count[kept]).astype(np.int64))
+
+
+def _in_wedge(fz: float, fx: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which frequencies (fx, fz) lie in the widest gap between the directions of the views."""
+    direction = np.unique(np.mod(tilt_deg, 180))
+    gap = np.diff(direction, append=direction[0] + 180)
+    k = gap.argmax()
+    beyond = np.mod(np.rad2deg(np.arctan2(fz, fx)) - direction[k], 180)
+    inside: NDArray[np.bool_] = (beyond > 0) & (beyond < gap[k]) & ((fx != 0) | (fz != 0))
+    return inside
 
 
 def _spectrum(volume: NDArray[Any]) -> NDArray[np.complex64]:

@@ -1,17 +1,20 @@
 """The picture of a reconstruction: its slices, how one of them came about, and what was chosen."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from etcli.plotting.slices import MiddleSlices
 from etcli.plotting.style import GREY, ORANGE, Scale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+    from etcli.core.quality import FSC
     from etcli.core.slabs import ErrorCurve
     from etcli.core.solvers.left_out import LeftOut
 
@@ -57,6 +60,7 @@ class Progress:
         errors: "ErrorCurve",
         iterations: "LeftOut | None",
         weights: "LeftOut | None",
+        shells: "FSC | None" = None,
         *,
         pixel_A: float | None = None,
     ) -> Figure:
@@ -68,6 +72,8 @@ class Progress:
             The residual of the reconstruction.
         iterations, weights : LeftOut or None
             The error of views left out.
+        shells : FSC, optional
+            Of two volumes from every second view each.
         pixel_A : float, optional
             Voxel size in Å.
 
@@ -76,7 +82,7 @@ class Progress:
         matplotlib.figure.Figure
         """
         figure = self._slices.draw(pixel_A=pixel_A)
-        if not errors.iteration.size:
+        if not errors.iteration.size and shells is None:
             return figure
         width = figure.get_figwidth() - LEFT_IN - RIGHT_IN
         nz, _, nx = self._slices.shape
@@ -86,22 +92,16 @@ class Progress:
         _make_room(figure, BELOW_IN + CURVES_IN + tall + 3 * TITLE_IN)
         if n:
             self._draw_stages(figure, panel, tall)
-        n_curves = 1 + (weights is not None)
-        across = (width - BETWEEN_IN * (n_curves - 1)) / n_curves
-        first = _axes(figure, LEFT_IN, BELOW_IN, across, CURVES_IN)
-        first.loglog(errors.iteration[errors.iteration > 0], errors.residual[errors.iteration > 0])
-        first.set(xlabel="iterations", ylabel="residual")
-        names = ["all views"]
-        if iterations is not None:
-            first.loglog(iterations.tried, iterations.error)
-            names.append("views left out")
-        first.legend(first.get_lines(), names)
+        curves: list[Callable[[Axes], None]] = []
+        if errors.iteration.size:
+            curves.append(partial(_draw_residuals, errors=errors, left_out=iterations))
         if weights is not None:
-            second = _axes(figure, LEFT_IN + across + BETWEEN_IN, BELOW_IN, across, CURVES_IN)
-            second.loglog(weights.tried, weights.error, "o-", color=ORANGE)
-            second.axvline(weights.best, color=GREY, linewidth=0.8)
-            second.set(xlabel="weight of the prior")
-            second.set_title(f"views left out, best at {weights.best:.3g}", loc="left")
+            curves.append(partial(_draw_weights, left_out=weights))
+        if shells is not None:
+            curves.append(partial(_draw_shells, shells=shells, pixel_A=pixel_A))
+        across = (width - BETWEEN_IN * (len(curves) - 1)) / len(curves)
+        for place, draw in enumerate(curves):
+            draw(_axes(figure, LEFT_IN + place * (across + BETWEEN_IN), BELOW_IN, across, CURVES_IN))
         return figure
 
     def _draw_stages(self, figure: Figure, panel: float, tall: float) -> None:
@@ -119,7 +119,7 @@ class Progress:
         figure.text(LEFT_IN / figure.get_figwidth(), (bottom + tall + 0.06) / size, title, va="bottom")
 
 
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> "Axes":
+def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Return axes at a place in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
@@ -133,3 +133,41 @@ def _make_room(figure: Figure, inches: float) -> None:
         left, bottom, across, up = axes.get_position(original=True).bounds
         share = height / (height + inches)
         axes.set_position((left, 1 - (1 - bottom) * share, across, up * share))
+
+
+def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
+    """Draw how the views are approached, and those that were left out."""
+    done = errors.iteration > 0
+    axes.loglog(errors.iteration[done], errors.residual[done])
+    names = ["all views"]
+    if left_out is not None:
+        axes.loglog(left_out.tried, left_out.error)
+        names.append("views left out")
+    axes.legend(axes.get_lines(), names)
+    _plain_numbers(axes.yaxis)
+    axes.set(xlabel="iterations", ylabel="residual")
+
+
+def _draw_weights(axes: Axes, *, left_out: "LeftOut") -> None:
+    """Draw how well views left out are predicted."""
+    axes.loglog(left_out.tried, left_out.error, "o-", color=ORANGE)
+    axes.axvline(left_out.best, color=GREY, linewidth=0.8)
+    axes.set(xlabel="weight of the prior")
+    _plain_numbers(axes.yaxis)
+    axes.set_title(f"views left out, best at {left_out.best:.3g}", loc="left")
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write 0.6 and not 6 x 10⁻¹, which is too long for the margin."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+
+
+def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
+    """Draw how far two half-sets agree."""
+    scale = Scale.of(10, pixel_A)
+    axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
+    for level in (0.5, 0.143):
+        axes.axhline(level, color=GREY, linewidth=0.8)
+    axes.set(xlabel=f"frequency (1/{scale.unit})", ylim=(min(0, shells.correlation.min()), 1.02))
+    axes.set_title("correlation of half-sets", loc="left")

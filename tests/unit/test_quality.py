@@ -183,3 +183,23 @@ def test_degenerate_references_are_refused():
         ssim(image[:10], image[:10])
     with pytest.raises(UsageError, match="pixel size"):
         fourier_shell_correlation(image, image, pixel_A=0)
+
+
+@pytest.mark.parametrize("tilts", [np.arange(-60.0, 61, 3), np.arange(20.0, 141, 3)[::-1]])
+def test_what_lies_in_the_missing_wedge_does_not_count(tilts) -> None:
+    """A view at tilt t fills the direction (cos t, sin t) of (fx, fz); the rest here is noise."""
+    rng = np.random.default_rng(0)
+    shape = (24, 20, 28)
+    fz, fx = np.fft.fftfreq(24)[:, None, None], np.fft.fftfreq(28)
+    direction = np.rad2deg(np.arctan2(fz, fx))
+    half = (tilts.max() - tilts.min()) / 2
+    away = abs(np.mod(direction - (tilts.max() + tilts.min()) / 2 + 90, 180) - 90)
+    seen = np.broadcast_to((away <= half + 1e-6) | ((fx == 0) & (fz == 0)), shape)
+    common = np.fft.fftn(rng.normal(size=shape))
+    a, b = (np.fft.ifftn(np.where(seen, common, np.fft.fftn(rng.normal(size=shape)))).real for _ in range(2))
+    blind = fourier_shell_correlation(a, b, pixel_A=1.0)
+    aware = fourier_shell_correlation(a, b, pixel_A=1.0, tilt_deg=tilts)
+    assert blind.correlation[3:].max() < 0.85
+    assert aware.correlation.min() > 0.97  # Nyquist's planes mix both sides
+    assert (0.55 * blind.n_samples[2:] < aware.n_samples[2:]).all()
+    assert (aware.n_samples[2:] < 0.8 * blind.n_samples[2:]).all()

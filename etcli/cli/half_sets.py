@@ -1,0 +1,86 @@
+"""Two volumes from every second view each, and how far they agree."""
+
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from etcli.cli.inputs import whole
+from etcli.cli.options import Settings
+from etcli.cli.shells import resolutions
+from etcli.cli.volumes import volume_output
+
+if TYPE_CHECKING:
+    from etcli.cli.tasks import Task
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.quality import FSC
+    from etcli.core.recipes import Recipe
+    from etcli.io.outputs import Outputs
+    from etcli.io.stack import Stack
+
+TAPER = 0.1  # share of a side
+COPIES = 5  # two volumes, their transforms, and room to make one
+
+
+def half_sets(
+    settings: Settings,
+    outputs: "Outputs",
+    target: str,
+    stack: "Stack",
+    geometry: "SlabGeometry",
+    task: "Task",
+    recipe: "Recipe",
+    *,
+    orient: str,
+    **layout: Any,
+) -> "FSC":
+    """Reconstruct the odd and the even views in the order of tilt, and correlate the two volumes.
+
+    Parameters
+    ----------
+    settings : Settings
+    outputs : Outputs
+        Where the two volumes are announced, as STEM_odd and STEM_even.
+    target : str
+        The volume of all views.
+    stack, geometry, task : Stack, SlabGeometry, Task
+        The views, the slices, and what is to be done.
+    recipe : Recipe
+        As for all views; the weight of a prior is halved with the number of views.
+    orient : {"zyx", "imod"}
+        Order of axes.
+    **layout
+        As for `etcli.cli.volumes.volume_output`.
+
+    Returns
+    -------
+    FSC
+        Without the missing wedge.
+    """
+    import numpy as np
+
+    from etcli.core.quality import fourier_shell_correlation
+    from etcli.core.registration.spectra import fade
+    from etcli.io.stack import open_stack
+
+    order = np.argsort(stack.tilt_deg, kind="stable")
+    volumes = []
+    for name, chosen in (("odd", np.sort(order[::2])), ("even", np.sort(order[1::2]))):
+        path = PurePath(target)
+        half = str(path.with_name(f"{path.stem}_{name}{path.suffix}"))
+        with volume_output(outputs, half, stack, geometry, orient=orient, **layout) as write:
+            task.of_views(chosen).run(settings, replace(recipe, weight=recipe.weight / 2), write)
+        volumes.append(whole(settings, open_stack(str(outputs.part_of(half))), copies=COPIES))
+    if orient == "imod":
+        volumes = [volume.swapaxes(0, 1)[::-1] for volume in volumes]
+    windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]
+    for volume in volumes:
+        for axis, window in enumerate(windows):  # or the edges would correlate
+            volume *= np.expand_dims(window, [other for other in range(3) if other != axis])
+    pixel_A, unit = (stack.pixel_A, "Å") if stack.pixel_A else (1.0, "px")
+    shells = fourier_shell_correlation(*volumes, pixel_A=pixel_A, tilt_deg=stack.tilt_deg)
+    half, least = (
+        "nothing" if found is None else f"{found:.4g} {unit}"
+        for found in resolutions(shells, pixel_A).values()
+    )
+    settings.console.report(f"half-sets agree to {half} (Fourier shell correlation 0.5), {least} (0.143)")
+    return shells
