@@ -1,5 +1,6 @@
 """Small image files made without etcli, and a run of etcli in this process."""
 
+import contextlib
 import io
 import struct
 import sys
@@ -27,10 +28,11 @@ class Run:
     raw: bytes = field(repr=False)
 
 
-def etcli(*arguments: object, stdin: bytes = b"", status: int = 0) -> Run:
+def etcli(*arguments: object, stdin: bytes = b"", status: int = 0, cwd: Path | None = None) -> Run:
     """Run the program in this process and look at its exit status."""
     files = [io.TextIOWrapper(io.BytesIO(content), "utf-8") for content in (stdin, b"", b"")]
     with (
+        contextlib.chdir(cwd or Path.cwd()),
         patch.object(sys, "argv", ["etcli", *map(str, arguments)]),
         patch.multiple(sys, stdin=files[0], stdout=files[1], stderr=files[2], warnoptions=["error"]),
         patch("signal.signal"),
@@ -44,9 +46,9 @@ def etcli(*arguments: object, stdin: bytes = b"", status: int = 0) -> Run:
     return Run(raw.decode("utf-8", "replace"), err.decode(), raw)
 
 
-def failure(*arguments: object, status: int = 1) -> str:
+def failure(*arguments: object, status: int = 1, cwd: Path | None = None) -> str:
     """Run the program, which must fail with one line of the agreed form and no output; return that line."""
-    run = etcli(*arguments, status=status)
+    run = etcli(*arguments, status=status, cwd=cwd)
     assert run.out == ""
     (line,) = run.err.splitlines()
     assert line.startswith("ERROR: ")

@@ -1,5 +1,6 @@
 """Two volumes from every second view each, and how far they agree."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
     from etcli.core.geometry import SlabGeometry
     from etcli.core.quality import FSC
     from etcli.core.recipes import Recipe
+    from etcli.core.slabs import Store
     from etcli.io.outputs import Outputs
     from etcli.io.stack import Stack
 
 TAPER = 0.1  # share of a side
 COPIES = 5  # two volumes, their transforms, and room to make one
+
+
+def half_names(target: str) -> list[str]:
+    """Return the names of the volumes from the odd and the even views."""
+    path = PurePath(target)
+    return [str(path.with_name(f"{path.stem}_{half}{path.suffix}")) for half in ("odd", "even")]
 
 
 def half_sets(
@@ -30,6 +38,7 @@ def half_sets(
     task: "Task",
     recipe: "Recipe",
     *,
+    stores: "Sequence[Store | None]",
     orient: str,
     **layout: Any,
 ) -> "FSC":
@@ -46,6 +55,8 @@ def half_sets(
         The views, the slices, and what is to be done.
     recipe : Recipe
         As for all views; the weight of a prior is halved with the number of views.
+    stores : sequence of Store or None
+        Where finished slabs of the two are kept.
     orient : {"zyx", "imod"}
         Order of axes.
     **layout
@@ -64,11 +75,10 @@ def half_sets(
 
     order = np.argsort(stack.tilt_deg, kind="stable")
     volumes = []
-    for name, chosen in (("odd", np.sort(order[::2])), ("even", np.sort(order[1::2]))):
-        path = PurePath(target)
-        half = str(path.with_name(f"{path.stem}_{name}{path.suffix}"))
+    recipe = replace(recipe, weight=recipe.weight / 2)
+    for half, first, store in zip(half_names(target), (0, 1), stores, strict=True):
         with volume_output(outputs, half, stack, geometry, orient=orient, **layout) as write:
-            task.of_views(chosen).run(settings, replace(recipe, weight=recipe.weight / 2), write)
+            task.of_views(np.sort(order[first::2])).run(settings, recipe, write, store=store)
         volumes.append(whole(settings, open_stack(str(outputs.part_of(half))), copies=COPIES))
     if orient == "imod":
         volumes = [volume.swapaxes(0, 1)[::-1] for volume in volumes]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from etcli.core.plans import MakeProjector
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.recipes import Recipe
-    from etcli.core.slabs import ErrorCurve, Watch, Write
+    from etcli.core.slabs import ErrorCurve, Store, Watch, Write
     from etcli.core.solvers.regularised import Misfit
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.stack import Stack
@@ -42,7 +42,13 @@ class Task(Protocol):
         """Return what is reconstructed when parameters are looked for."""
 
     def run(
-        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+        self,
+        settings: Settings,
+        recipe: "Recipe",
+        write: "Write",
+        *,
+        watch: "Watch | None" = None,
+        store: "Store | None" = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
 
@@ -96,7 +102,13 @@ class TiltedTask:
         return self._series(settings, rows.start, rows.stop)
 
     def run(
-        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+        self,
+        settings: Settings,
+        recipe: "Recipe",
+        write: "Write",
+        *,
+        watch: "Watch | None" = None,
+        store: "Store | None" = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
         from etcli.core.plans import plan_reconstruction
@@ -129,6 +141,7 @@ class TiltedTask:
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
+                store=store,
             )
 
     def _series(self, settings: Settings, y0: int, y1: int) -> "Misfit":
@@ -185,7 +198,13 @@ class OrientedTask:
         return WholeSeries(self.projector, self.integrals(0, self.integrals.n_rows))
 
     def run(
-        self, settings: Settings, recipe: "Recipe", write: "Write", *, watch: "Watch | None" = None
+        self,
+        settings: Settings,
+        recipe: "Recipe",
+        write: "Write",
+        *,
+        watch: "Watch | None" = None,
+        store: "Store | None" = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
         from etcli.core.solvers.resire import middle

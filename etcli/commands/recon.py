@@ -1,11 +1,12 @@
 """``etcli recon``: reconstruct the volume."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from etcli.cli.background import background_level
-from etcli.cli.half_sets import half_sets
+from etcli.cli.half_sets import half_names, half_sets
 from etcli.cli.inputs import open_input, open_orientations
 from etcli.cli.options import (
     Settings,
@@ -17,6 +18,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
+from etcli.cli.resume import check_resume, finished_slabs
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task, slab_geometry
 from etcli.cli.tuning import tuned
@@ -90,6 +92,11 @@ if TYPE_CHECKING:
     "agree.",
 )
 @click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep finished slabs in OUTPUT.resume until all is done, and go on from those of an earlier run.",
+)
+@click.option(
     "--orient",
     type=click.Choice(["zyx", "imod"]),
     default="zyx",
@@ -116,6 +123,7 @@ def command(
     contrast: str,
     error_curve: str | None,
     with_halves: bool,
+    resume: bool,
     orient: str,
     tilts: str | None,
     as_json: bool,
@@ -152,9 +160,13 @@ def command(
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
     task = make_task(settings, integrals, geometry, kernel, orientations, extend)
     task.check_room(settings, wish.recipe)
+    if resume:
+        check_resume(wish.recipe, oriented=euler is not None)
     if not kernels_cached():
         settings.console.report("compiling the projector for this machine, once")
-    with settings.outputs() as outputs:
+    targets = [output, *(half_names(output) if with_halves else [])]
+    kept = finished_slabs(settings, targets, stack.tilt_deg) if resume else nullcontext([None] * len(targets))
+    with kept as stores, settings.outputs() as outputs:
         # a name that cannot be written is found out now, not when all is done
         curve_file = outputs.path(error_curve) if error_curve else None
         write_picture = announce_picture(outputs, plot) if plot else None
@@ -173,10 +185,12 @@ def command(
                 found.recipe,
                 picture.also(write) if picture else write,
                 watch=picture.watch if picture else None,
+                store=stores[0],
             )
         shells = None
         if with_halves:
-            shells = half_sets(settings, outputs, output, stack, geometry, task, found.recipe, **layout)
+            halves = stack, geometry, task, found.recipe
+            shells = half_sets(settings, outputs, output, *halves, stores=stores[1:], **layout)
         if curve_file:
             _write_curve(curve_file, errors, found.iterations)
         if write_picture and picture:

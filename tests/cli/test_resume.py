@@ -1,0 +1,104 @@
+"""``recon --resume`` after a kill at any moment."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.files import etcli, failure, images, write_series
+
+ETCLI = [sys.executable, "-m", "etcli"]
+HOW = ("-j", "2", "--iterations", "40", "--background", "none")
+N_ROWS = 400
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_series(tmp_path / "a.mrc", images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
+    return tmp_path / "a.mrc"
+
+
+def killed(folder: Path, after: int, *options: str, name: str = "v.mrc", delay: float = 0.0) -> int:
+    """Kill a run when some slabs are kept, a little later; return how many were."""
+    command = [*ETCLI, "recon", "-q", *HOW, *options, "--resume", "a.mrc", "v.mrc"]
+    kept = folder / f"{name}.resume"
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len(list(kept.glob("*.npz"))) < after:
+            assert time.monotonic() < deadline, "no slab was kept"
+            time.sleep(0.002)
+        time.sleep(delay)
+        process.kill()
+        assert process.stderr is None or process.stderr.read() == b""
+    return len(list(kept.glob("*.npz")))
+
+
+def test_what_was_killed_goes_on_to_the_same_end(source: Path, tmp_path: Path) -> None:
+    etcli("recon", "-q", *HOW, "--error-curve", tmp_path / "whole.csv", source, tmp_path / "whole.mrc")
+    expected = (tmp_path / "whole.mrc").read_bytes()
+    rng = np.random.default_rng(0)
+    before = 0
+    for after in (1, 2, 3):
+        now = killed(tmp_path, after, delay=rng.uniform(0, 0.02))
+        assert not (tmp_path / "v.mrc").exists()
+        assert now >= max(before, after)
+        before = now
+    assert before < 7  # or nothing was left to do
+    run = etcli("recon", *HOW, "--resume", "--error-curve", tmp_path / "v.csv", source, tmp_path / "v.mrc")
+    assert f"going on from {before} finished slabs" in run.err
+    assert (tmp_path / "v.mrc").read_bytes() == expected
+    assert (tmp_path / "v.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not (tmp_path / "v.mrc.resume").exists()
+
+
+@pytest.mark.parametrize("change", ["options", "input", "angles"])
+def test_slabs_of_other_work_are_not_used(source: Path, tmp_path: Path, change: str) -> None:
+    assert killed(tmp_path, 2)
+    options = [*HOW]
+    if change == "options":
+        options += ["--relaxation", "0.5"]
+    elif change == "input":
+        source.unlink()
+        write_series(source, 1 + images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
+    else:
+        np.savetxt(tmp_path / "a.tlt", np.linspace(-50, 50, 21))
+        options += ["--tilts", str(tmp_path / "a.tlt")]
+    run = etcli("recon", *options, "--resume", source.name, "v.mrc", cwd=tmp_path)
+    assert "going on" not in run.err
+    etcli("recon", "-q", *options, source.name, "same.mrc", cwd=tmp_path)
+    assert (tmp_path / "v.mrc").read_bytes() == (tmp_path / "same.mrc").read_bytes()
+
+
+def test_a_damaged_slab_is_refused(source: Path, tmp_path: Path) -> None:
+    assert killed(tmp_path, 1)
+    kept = next((tmp_path / "v.mrc.resume").glob("*.npz"))
+    kept.write_bytes(kept.read_bytes()[:-100])
+    line = failure("recon", "-q", *HOW, "--resume", source.name, "v.mrc", cwd=tmp_path)
+    assert f"v.mrc.resume/{kept.name}: is damaged; remove it" in line
+    kept.unlink()
+    etcli("recon", "-q", *HOW, "--resume", source.name, "v.mrc", cwd=tmp_path)
+
+
+def test_half_sets_go_on_too(source: Path, tmp_path: Path) -> None:
+    names = ["v.mrc", "v_odd.mrc", "v_even.mrc"]
+    etcli("recon", "-q", *HOW, "--half-sets", source.name, "v.mrc", cwd=tmp_path)
+    expected = [(tmp_path / name).read_bytes() for name in names]
+    for name in names:
+        (tmp_path / name).unlink()
+    assert killed(tmp_path, 2, "--half-sets", name="v_odd.mrc") < 7
+    run = etcli("recon", *HOW, "--half-sets", "--resume", source.name, "v.mrc", cwd=tmp_path)
+    assert re.search(r"going on from (9|1\d) finished slabs", run.err)
+    assert [(tmp_path / name).read_bytes() for name in names] == expected
+    assert not list(tmp_path.glob("*.resume"))
+
+
+def test_what_cannot_be_kept_is_refused(source: Path, tmp_path: Path) -> None:
+    line = failure("recon", "-q", "--method", "fista", "--resume", source, tmp_path / "v.mrc", status=2)
+    assert "works on the whole volume" in line
+    (tmp_path / "v.mrc.resume").mkdir()
+    line = failure("recon", "-q", "--resume", source, tmp_path / "v.mrc")
+    assert "v.mrc.resume: is in the way" in line
