@@ -55,16 +55,7 @@ class Series:
     @cached_property
     def norm(self) -> float:
         """The largest eigenvalue of AᵀA."""
-        projector = self.make_projector(self.geometry, n_slices=WIDTHS[0])
-        vector = np.ones(projector.domain_shape, np.float32)
-        eigenvalue = 1.0
-        for _ in range(POWER_STEPS):
-            vector /= eigenvalue
-            vector = projector.adjoint(projector.forward(vector))
-            eigenvalue = float(np.linalg.norm(vector[..., 0]))
-            if eigenvalue == 0:
-                raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
-        return MARGIN * eigenvalue
+        return largest_eigenvalue(self.make_projector(self.geometry, n_slices=WIDTHS[0]))
 
     @cached_property
     def _power(self) -> float:
@@ -127,6 +118,34 @@ class Series:
 
         squares = ordered_map(power, range(len(self.slabs)), threads=self.threads)
         return sqrt(sum(squares) / (self._power or 1))
+
+
+def largest_eigenvalue(projector: Projector) -> float:
+    """Return the largest eigenvalue of AᵀA, with a margin so as not to be below it.
+
+    Parameters
+    ----------
+    projector : Projector
+        A; the slices of a slab have the same.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    DataError
+        When no ray meets the volume.
+    """
+    vector = np.ones(projector.domain_shape, np.float32)
+    eigenvalue = 1.0
+    for _ in range(POWER_STEPS):
+        vector /= eigenvalue
+        vector = projector.adjoint(projector.forward(vector))
+        eigenvalue = float(np.linalg.norm(vector[..., 0]))
+        if eigenvalue == 0:
+            raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
+    return MARGIN * eigenvalue
 
 
 def as_series(
