@@ -1,35 +1,80 @@
 """The few densities of a specimen: found in a reconstruction, and fitted to the views."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.projectors import Projector
+from etcli.core.solvers.dart import START, as_levels, dart, set_free
+from etcli.core.solvers.regularised import largest_eigenvalue
+from etcli.core.solvers.slice_tv import slice_tv
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
-MOST_LEVELS = 5  # multi-Otsu tries all combinations of thresholds
-MOST_CLASSES = 255
+MOST_FOUND = 5  # multi-Otsu tries all combinations of thresholds
+ROUNDS, FEW = 3, 10  # of fits, and iterations of DART before each
 
 
-def levels_from_histogram(values: NDArray[np.floating[Any]], n_levels: int) -> Float:
-    """Find the densities that a specimen is made of from those of a reconstruction.
+def find_levels(
+    projector: Projector, sinogram: Array, n_levels: int, *, lower: float = 0.0, norm: float | None = None
+) -> Float:
+    """Find the densities that a specimen is made of from some of its slices.
 
     Parameters
     ----------
-    values : ndarray
-        Densities of voxels, such as a slice by SIRT.
+    projector : Projector
+        The geometry of the views.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    n_levels : int
+        How many there are, the vacuum included; 2 to 5.
+    lower : float
+        Bound of the density.
+    norm : float, optional
+        ``largest_eigenvalue(projector)``.
+
+    Returns
+    -------
+    ndarray of shape (n_levels,), float64
+        Rising.
+
+    Raises
+    ------
+    DataError
+        When the densities do not fall into so many classes.
+    UsageError
+        When the number is out of its range or the sinogram has the wrong shape.
+
+    Notes
+    -----
+    Levels from the histogram of a reconstruction, then in turn `dart` and `fitted_levels`.
+    """
+    norm = norm or largest_eigenvalue(projector)
+    smooth = slice_tv(projector, sinogram, iterations=START, lower=lower, norm=norm)
+    levels = levels_from_histogram(smooth, n_levels)
+    for _ in range(ROUNDS):
+        volume = dart(projector, sinogram, levels=levels, iterations=FEW, norm=norm)
+        levels = fitted_levels(projector, sinogram, volume, levels)
+    return levels
+
+
+def levels_from_histogram(volume: Array, n_levels: int) -> Float:
+    """Find the densities that a specimen is made of from a reconstruction.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (thickness, width, n_slices), float32
+        Density per voxel, best by `etcli.core.solvers.slice_tv.slice_tv`: by SIRT, small parts are too faint.
     n_levels : int
         How many there are, the vacuum included; 2 to 5.
 
     Returns
     -------
     ndarray of shape (n_levels,), float64
-        The median of each class, rising. `fitted_levels` improves on them.
+        The median of each class, rising, of its voxels that are not on a boundary where there are any.
 
     Raises
     ------
@@ -48,14 +93,15 @@ def levels_from_histogram(values: NDArray[np.floating[Any]], n_levels: int) -> F
     """
     from skimage.filters import threshold_multiotsu
 
-    if not 2 <= n_levels <= MOST_LEVELS:
-        raise UsageError(f"{n_levels} levels cannot be found; 2 to {MOST_LEVELS} can, others must be given")
+    if not 2 <= n_levels <= MOST_FOUND:
+        raise UsageError(f"{n_levels} levels cannot be found; 2 to {MOST_FOUND} can, others must be given")
     try:
-        edges = threshold_multiotsu(values, n_levels)
+        classes = np.digitize(volume, threshold_multiotsu(volume, n_levels)).astype(np.uint8)
     except ValueError as error:
         raise DataError(f"the densities do not fall into {n_levels} classes; give fewer levels") from error
-    classes = np.digitize(values, edges)
-    return np.array([np.median(values[classes == k]) for k in range(n_levels)])
+    border = np.empty(volume.shape, np.bool_)
+    set_free(classes, np.zeros(volume.shape[:2], np.bool_), border)
+    return np.array([_inner_median(volume, classes == k, border) for k in range(n_levels)])
 
 
 def fitted_levels(
@@ -100,30 +146,7 @@ def fitted_levels(
     return fitted
 
 
-def as_levels(levels: Sequence[float] | Float) -> Array:
-    """Return levels as an array.
-
-    Parameters
-    ----------
-    levels : sequence of float
-        Densities.
-
-    Returns
-    -------
-    ndarray of shape (n_levels,), float32
-
-    Raises
-    ------
-    UsageError
-        When they do not rise, or there are less than two or more than 255.
-    """
-    grey = np.asarray(levels, np.float32)
-    rising = grey.ndim == 1 and bool((np.diff(grey) > 0).all())
-    if not rising or not 2 <= grey.size <= MOST_CLASSES or not np.isfinite(grey).all():
-        raise UsageError(f"levels are two or more densities, rising, not {listed(levels)}")
-    return grey
-
-
-def listed(numbers: Any) -> str:
-    """Return numbers for a message."""
-    return ", ".join(f"{number:g}" for number in np.ravel(numbers)) or "none"
+def _inner_median(volume: Array, chosen: NDArray[np.bool_], border: NDArray[np.bool_]) -> float:
+    """Return the median of chosen voxels, without the border if there are others."""
+    inner = chosen & ~border
+    return float(np.median(volume[inner if inner.any() else chosen]))
