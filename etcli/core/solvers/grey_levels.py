@@ -96,7 +96,7 @@ def levels_from_histogram(volume: Array, n_levels: int) -> Float:
     if not 2 <= n_levels <= MOST_FOUND:
         raise UsageError(f"{n_levels} levels cannot be found; 2 to {MOST_FOUND} can, others must be given")
     try:
-        classes = np.digitize(volume, threshold_multiotsu(volume, n_levels)).astype(np.uint8)
+        classes = np.digitize(volume, threshold_multiotsu(volume.ravel(), n_levels)).astype(np.uint8)
     except ValueError as error:
         raise DataError(f"the densities do not fall into {n_levels} classes; give fewer levels") from error
     border = np.empty(volume.shape, np.bool_)
