@@ -59,8 +59,8 @@ def slice_tv(
 
     Notes
     -----
-    It comes within about 1 % of the minimum of ``½ ‖A x - y‖² + σ sqrt(n_views) Σ |∇x|`` with σ of `noise_deviation`: the
-    weight is about the noise of Aᵀ y in a voxel. No slice depends on its neighbours.
+    It comes within about 1 % of the minimum of ``½ ‖A x - y‖² + σ sqrt(n_views) Σ |∇x|`` with σ of
+    `noise_deviation`: the weight is about the noise of Aᵀ y in a voxel. No slice depends on its neighbours.
     """
     check_request("TV", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
     descent = SliceDescent(projector, sinogram, lower, upper, norm=norm)
