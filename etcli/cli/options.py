@@ -258,6 +258,7 @@ def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> Non
         owners = belongs_to.get(param.name or "", (method,))
         given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
         if given and method not in owners:
+            listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
             raise click.UsageError(
-                f"{param.opts[0]} is for --method {' or '.join(owners)}, not for {method}; leave it out"
+                f"{param.opts[0]} is for --method {listed}, not for {method}; leave it out"
             )

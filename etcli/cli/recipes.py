@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from etcli.core.solvers.filtered_backprojection import Window
 
 AUTO = "auto"
-METHODS = ("sirt", "sart", "cgls", "fista", "resire", "fbp", "bp")
+METHODS = ("sirt", "sart", "cgls", "fista", "resire", "dart", "fbp", "bp")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-ITERATIVE = ("sirt", "sart", "cgls", "fista", "resire")
+ITERATIVE = ("sirt", "sart", "cgls", "fista", "resire", "dart")
 # the methods that look at an option
 BELONGS_TO = {
     "iterations": ITERATIVE,
@@ -28,6 +28,8 @@ BELONGS_TO = {
     "weight": ("fista",),
     "nonnegative": ("sirt", "sart", "fista"),
     "window": ("fbp",),
+    "levels": ("dart",),
+    "thresholds": ("dart",),
     "error_curve": ITERATIVE,
     "kernel": (*ITERATIVE, "bp"),
 }
@@ -43,11 +45,14 @@ class Wish:
         Where nothing is said, with the usual values.
     auto_iterations, auto_weight : bool
         Whether views that are left out shall decide.
+    n_levels : int
+        How many densities are to be found, or 0.
     """
 
     recipe: "Recipe"
     auto_iterations: bool
     auto_weight: bool
+    n_levels: int
 
 
 def _checked_filter(ctx: click.Context, param: click.Parameter, name: str) -> str:
@@ -59,6 +64,14 @@ def _checked_filter(ctx: click.Context, param: click.Parameter, name: str) -> st
     )
 
 
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """Parse numbers separated by commas."""
+    try:
+        return None if value is None else tuple(float(word) for word in value.split(","))
+    except ValueError:
+        raise click.UsageError(f"{param.opts[0]} '{value}' is not numbers separated by commas") from None
+
+
 _OPTIONS = (
     click.option(
         "--method",
@@ -66,14 +79,14 @@ _OPTIONS = (
         default=METHODS[0],
         show_default=True,
         help="sirt, sart: iterative, all views at once or one by one. cgls: conjugate gradients. fista: "
-        "under a prior on the volume. resire: gradient descent, densities above zero. fbp, bp: filtered "
-        "and plain back-projection.",
+        "under a prior on the volume. resire: gradient descent, densities above zero. dart: of "
+        "a few known densities. fbp, bp: filtered and plain back-projection.",
     ),
     click.option(
         "--iterations",
         type=ITERATIONS,
         help="Sweeps over all views; auto: as many as predict best some views left out.  "
-        "[default: sirt 30, sart and cgls 10, fista and resire 100]",
+        "[default: sirt 30, sart and cgls 10, fista and resire 100, dart 40]",
     ),
     click.option(
         "--relaxation",
@@ -106,6 +119,19 @@ _OPTIONS = (
         "--nonnegative", is_flag=True, help="Let sirt, sart or fista keep densities from going below zero."
     ),
     click.option(
+        "--levels",
+        metavar="N|LIST",
+        callback=_numbers,
+        help="dart: densities of the specimen, that of the vacuum included, as in 0,0.8,2.1; or how many "
+        "there are, which are then found.",
+    ),
+    click.option(
+        "--thresholds",
+        metavar="LIST",
+        callback=_numbers,
+        help="dart: what separates the --levels.  [default: halfway]",
+    ),
+    click.option(
         "--filter",
         "window",
         metavar="NAME",
@@ -132,11 +158,18 @@ def recipe_options(function: Decorated) -> Decorated:
         relaxation: float,
         subset_size: int,
         prior: str,
+        levels: tuple[float, ...] | None,
+        thresholds: tuple[float, ...] | None,
         **others: Any,
     ) -> Any:
         from etcli.core.recipes import Recipe
 
         check_options(method, BELONGS_TO)
+        if method == "dart" and levels is None:
+            raise click.UsageError("dart needs to know the densities; give them, or how many, with --levels")
+        if method == "dart" and iterations == AUTO:
+            raise click.UsageError("--iterations auto is not for dart, whose steps depend on their number")
+        n_levels = int(levels[0]) if levels is not None and len(levels) == 1 else 0
         recipe = Recipe(
             method,
             iterations=iterations if isinstance(iterations, int) else 0,
@@ -145,9 +178,13 @@ def recipe_options(function: Decorated) -> Decorated:
             prior=prior,
             weight=weight if isinstance(weight, float) else 0.0,
             window=_window(window),
+            levels=() if levels is None or n_levels else levels,
+            thresholds=thresholds,
             **({"lower": 0.0} if nonnegative else {}),
         )
-        wish = Wish(recipe, iterations == AUTO, method == "fista" and prior != "none" and weight == AUTO)
+        wish = Wish(
+            recipe, iterations == AUTO, method == "fista" and prior != "none" and weight == AUTO, n_levels
+        )
         return function(*args, wish=wish, filter_name=window, **others)
 
     decorated: Callable[..., Any] = command
@@ -164,6 +201,8 @@ def summary(recipe: "Recipe", filter_name: str) -> str:
     words += [f"subsets of {recipe.subset_size}"] if recipe.subset_size > 1 else []
     if recipe.method == "fista":
         words += [recipe.prior] if recipe.prior == "none" else [f"{recipe.prior} {recipe.weight:.3g}"]
+    if recipe.method == "dart":
+        words += ["of", *(f"{level:.4g}" for level in recipe.levels)]
     bounded = recipe.lower == 0 and recipe.method != "resire"
     return " ".join(words) + (", nonnegative" if bounded else "")
 

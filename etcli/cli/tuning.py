@@ -31,11 +31,15 @@ class Tuned:
 
 def tuned(settings: Settings, wish: Wish, task: Task, *, follow: bool) -> Tuned:
     """Find what sets itself; ``follow`` the prediction of left-out views in any case where that can be."""
-    from etcli.core.recipes import tune_iterations, tune_weight
+    from etcli.core.recipes import tune_iterations, tune_levels, tune_weight
     from etcli.core.solvers.left_out import FEWEST_VIEWS, MOST_ITERATIONS, MOST_WEIGHTS, leave_out
 
     recipe = wish.recipe
-    follow = follow and recipe.method in ITERATIVE
+    if wish.n_levels:
+        recipe = tune_levels(recipe, task.sample(settings), wish.n_levels)
+        listed = ", ".join(f"{level:.4g}" for level in recipe.levels)
+        settings.console.report(f"densities {listed} fit best")
+    follow = follow and recipe.method in ITERATIVE and recipe.method != "dart"
     if not (follow or wish.auto_weight or wish.auto_iterations):
         return Tuned(recipe)
     series = task.sample(settings)

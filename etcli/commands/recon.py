@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         "Andersen & Kak, Ultrasonic Imaging 6, 81 (1984): SART.",
         "Kak & Slaney, Principles of Computerized Tomographic Imaging, chapter 3 (1988): FBP.",
         "Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",
+        "Batenburg & Sijbers, IEEE Trans. Image Process. 20, 2542 (2011): DART.",
+        "Yang et al., Nature 592, 60 (2021): RESIRE.",
         "Beck & Teboulle, IEEE Trans. Image Process. 18, 2419 (2009): FISTA, total variation.",
     ),
 )
@@ -222,9 +224,11 @@ def _rows(slices: tuple[int, ...] | None, ny: int) -> tuple[int, int]:
     return rows[0], len(rows)
 
 
-def _prior(recipe: "Recipe") -> dict[str, str | float]:
+def _prior(recipe: "Recipe") -> dict[str, Any]:
     """Return what the volume was expected to be like."""
-    return {"prior": recipe.prior, "weight": recipe.weight} if recipe.method == "fista" else {}
+    if recipe.method == "fista":
+        return {"prior": recipe.prior, "weight": recipe.weight}
+    return {"levels": recipe.levels} if recipe.method == "dart" else {}
 
 
 def _level_words(level: float | None, contrast: str) -> list[str]:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
 from etcli.core.plans import Method
+from etcli.core.projectors import Projector
+from etcli.core.solvers import dart
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.cgls import cgls
 from etcli.core.solvers.filtered_backprojection import Window, filtered_backprojection
+from etcli.core.solvers.grey_levels import find_levels
 from etcli.core.solvers.left_out import (
     MOST_ITERATIONS,
     LeftOut,
@@ -27,11 +30,12 @@ from etcli.core.solvers.regularised import Misfit, Series, WholeSeries, regulari
 from etcli.core.solvers.resire import resire, uniform_sums
 from etcli.core.solvers.sart import sart, subset_sums
 from etcli.core.solvers.sirt import Callback, sirt
+from etcli.core.solvers.spectral_norm import squared_norm
 
 Array = NDArray[np.float32]
 
 ITERATIONS: Mapping[str, int] = MappingProxyType(
-    {"sirt": 30, "sart": 10, "cgls": 10, "fista": 100, "resire": 100}
+    {"sirt": 30, "sart": 10, "cgls": 10, "fista": 100, "resire": 100, "dart": 40}
 )
 """The iterative methods, and how many iterations they make when nobody says."""
 DIRECT = ("fbp", "bp")
@@ -63,6 +67,8 @@ class Recipe:
         Of the prior.
     window : str or callable
         Filter of fbp.
+    levels, thresholds : sequence of float
+        Densities that dart knows, and what separates them; halfway where there are no thresholds.
 
     Raises
     ------
@@ -79,6 +85,8 @@ class Recipe:
     prior: str = "tv"
     weight: float = 0.0
     window: str | Window = "ram-lak"
+    levels: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.method not in (*ITERATIONS, *DIRECT):
@@ -117,6 +125,11 @@ class Recipe:
             return Method(partial(sirt, **steps), iterative=True, sums=one_slice)
         if self.method == "resire":
             return Method(partial(sirt, **steps), iterative=True, sums=uniform_sums)
+        if self.method == "dart":
+            solve = partial(_dart, levels=self.levels, thresholds=self.thresholds, iterations=self.iterations)
+            return Method(
+                solve, iterative=True, sinograms=dart.SINOGRAMS, volumes=dart.VOLUMES, sums=squared_norm
+            )
         if self.method == "sart":
             return Method(
                 partial(sart, subset_size=self.subset_size, **steps),
@@ -159,8 +172,7 @@ class Recipe:
         if isinstance(series, WholeSeries):
             return self._solve_oriented(series, callback)
         assert isinstance(series, Series)
-        (slab,) = series.slabs
-        projector = series.make_projector(series.geometry, n_slices=slab.shape[-1])
+        projector, slab = _only_slab(series)
         method = self.for_slabs(series.geometry)
         how: dict[str, Any] = {"sums": method.sums(projector)} if method.sums else {}
         return method.solve(projector, slab, **how, **({"callback": callback} if callback else {}))
@@ -181,6 +193,39 @@ class Recipe:
             upper=self.upper,
             callback=callback,
         )
+
+
+def _dart(projector: Projector, sinogram: Array, *, sums: float, **how: Any) -> Array:
+    """Reconstruct by DART; what slabs of one geometry share is the norm of the projection."""
+    return dart.dart(projector, sinogram, norm=sums, **how)
+
+
+def tune_levels(recipe: Recipe, series: Misfit, n_levels: int) -> Recipe:
+    """Find the densities that a specimen is made of.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is to be done.
+    series : Series
+        A few rows.
+    n_levels : int
+        How many densities, the vacuum included.
+
+    Returns
+    -------
+    Recipe
+        The recipe with those.
+    """
+    projector, slab = _only_slab(series)
+    return replace(recipe, levels=tuple(find_levels(projector, slab, n_levels).tolist()))
+
+
+def _only_slab(series: Misfit) -> tuple[Projector, Array]:
+    """Return the slab of a few rows, and its projector."""
+    assert isinstance(series, Series)
+    (slab,) = series.slabs
+    return series.make_projector(series.geometry, n_slices=slab.shape[-1]), slab
 
 
 def tune_weight(

@@ -537,7 +537,7 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
     [
         (
             ("--method", "fbp", "--iterations", 3),
-            "--iterations is for --method sirt or sart or cgls or fista or resire, not for fbp",
+            "--iterations is for --method sirt, sart, cgls, fista, resire or dart, not for fbp",
         ),
         (
             ("--method", "bp", "--nonnegative"),
@@ -669,6 +669,32 @@ def test_sparsity_keeps_what_is_empty_empty(tmp_path: Path) -> None:
     empty = truth == 0
     plain = recon(source, "--method", "sirt", "--nonnegative", "--background", "0")
     assert np.mean(found[empty] > 0) < 0.5 * np.mean(plain[empty] > 0)
+
+
+def test_dart_finds_few_densities(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    how = "--method", "dart", "--background", "0"
+    known = recon(source, *how, "--levels", "0,1,2")
+    assert set(np.unique(known)) == {0, 1, 2}
+    assert (known != truth).mean() < 0.01
+    plain = recon(source, "--method", "sirt", "--iterations", 100, "--nonnegative", "--background", "0")
+    assert (known != truth).mean() < 0.3 * (np.rint(plain) != truth).mean()
+    run = etcli("recon", "--json", *how, "--levels", "3", source, tmp_path / "found.mrc")
+    levels = json.loads(run.out)["levels"]
+    np.testing.assert_allclose(levels, [0, 1, 2], atol=0.08)
+    assert "densities" in run.err
+    found = mrcfile.read(tmp_path / "found.mrc")
+    np.testing.assert_array_equal(np.unique(found), np.float32(levels))
+    assert (np.searchsorted(np.float32(levels), found) != truth).mean() < 0.01
+    for words, options in (
+        ("dart needs to know the densities", ()),
+        ("levels are two or more densities, rising, not 2, 1", ("--levels", "2,1")),
+        ("--levels 'a,b' is not numbers", ("--levels", "a,b")),
+        ("1 levels cannot be found", ("--levels", "1")),
+        ("thresholds lie between", ("--levels", "0,1", "--thresholds", "2")),
+        ("--iterations auto is not for dart", ("--levels", "0,1", "--iterations", "auto")),
+    ):
+        assert words in failure("recon", "-q", *how, *options, source, tmp_path / "never.mrc", status=2)
 
 
 def test_what_a_prior_cannot_do(tmp_path: Path) -> None:

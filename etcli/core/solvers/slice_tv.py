@@ -1,0 +1,254 @@
+"""Least squares with the total variation of every slice on its own, its weight from the noise."""
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.jit import jit
+from etcli.core.projectors import Projector
+from etcli.core.projectors.slab import aligned_empty
+from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.spectral_norm import squared_norm
+
+Array = NDArray[np.float32]
+Float = NDArray[np.float64]
+
+DUAL_STEPS = 3  # with one, the end is 4 % above the minimum, with three 0.8 %
+BRIGHT = 0.1
+"""Rays above this part of the brightest tell the noise; where there is vacuum, there may be none."""
+BEND = sqrt(20)  # deviation of third differences, that of the pixels being 1
+MAD = 0.6745  # median of |x|, x normal with deviation 1
+TINY = np.float32(1e-30)
+
+
+def slice_tv(
+    projector: Projector,
+    sinogram: Array,
+    *,
+    iterations: int,
+    lower: float = -np.inf,
+    upper: float = np.inf,
+    norm: float | None = None,
+) -> Array:
+    """Reconstruct a slab with the total variation of every slice that its noise asks for.
+
+    Parameters
+    ----------
+    projector : Projector
+        The geometry of the views.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        Line integrals, in voxels.
+    iterations : int
+        Sweeps over all views.
+    lower, upper : float
+        Bounds of the density.
+    norm : float, optional
+        ``squared_norm(projector)``, where one geometry serves many slabs.
+
+    Returns
+    -------
+    ndarray of shape ``projector.domain_shape``, float32
+        Density per voxel.
+
+    Raises
+    ------
+    UsageError
+        When a parameter is out of its range or the sinogram has the wrong shape.
+
+    Notes
+    -----
+    It comes within about 1 % of the minimum of ``½ ‖A x - y‖² + σ sqrt(n_views) Σ |∇x|`` with σ of
+    `noise_deviation`: the weight is about the noise of Aᵀ y in a voxel. No slice depends on its neighbours.
+    """
+    check_request("TV", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
+    descent = SliceDescent(projector, sinogram, lower, upper, norm=norm)
+    descent.set_weight(noise_deviation(sinogram) * sqrt(len(sinogram)))
+    descent.improve(iterations)
+    return descent.volume
+
+
+def noise_deviation(sinogram: Array) -> Float:
+    """Estimate the standard deviation of the noise of every slice.
+
+    Parameters
+    ----------
+    sinogram : ndarray of shape (n_views, n_detector, n_slices), float32
+        Line integrals.
+
+    Returns
+    -------
+    ndarray of shape (n_slices,), float64
+
+    Notes
+    -----
+    The median of the absolute third differences along the detector, of rays that meet the specimen. Noise
+    that neighbouring pixels share, as after an interpolation, is underestimated.
+    """
+    deviation = np.zeros(sinogram.shape[-1])
+    for k in range(deviation.size):
+        views = np.ascontiguousarray(sinogram[..., k])
+        bright = abs(views[:, 1:-2]) > BRIGHT * abs(views).max(initial=0)
+        bends = abs(np.diff(views, n=3, axis=1))[bright]
+        if bends.size:
+            deviation[k] = np.median(bends) / (MAD * BEND)
+    return deviation
+
+
+class SliceDescent:
+    """Descent on ``½ ‖A x - y‖² + weight Σ |∇x|`` over the free voxels of a slab.
+
+    It holds 2 arrays of the size of the sinogram, y included, and 5 of that of the volume.
+
+    Parameters
+    ----------
+    projector : Projector
+        A.
+    sinogram : ndarray of shape ``projector.range_shape``, float32
+        y.
+    lower, upper : float
+        Bounds of the density.
+    norm : float, optional
+        ``squared_norm(projector)``.
+
+    Attributes
+    ----------
+    volume : ndarray of shape ``projector.domain_shape``, float32
+        x; zero at first, or the bound next to it.
+    free : ndarray of the same shape, bool
+        Voxels that may change; all at first.
+
+    References
+    ----------
+    A. Beck, M. Teboulle, IEEE Trans. Image Process. 18, 2419 (2009), doi:10.1109/TIP.2009.2028250.
+    """
+
+    def __init__(
+        self, projector: Projector, sinogram: Array, lower: float, upper: float, *, norm: float | None = None
+    ) -> None:
+        self.volume, self._ahead, self._back = (aligned_empty(projector.domain_shape) for _ in range(3))
+        self.volume[:] = np.clip(0, lower, upper)
+        self.free = np.ones(self.volume.shape, np.bool_)
+        self._projector, self._sinogram = projector, sinogram
+        self._bounds = np.float32(lower), np.float32(upper)
+        self._scale = np.float32(1 / (norm or squared_norm(projector)))
+        self._weight = np.zeros(self.volume.shape[-1:], np.float32)
+        self._dual = np.zeros((2, *self.volume.shape), np.float32)
+        self._residual = aligned_empty(projector.range_shape)
+
+    def set_weight(self, weight: float | Float) -> None:
+        """Set the weight of the total variation.
+
+        Parameters
+        ----------
+        weight : float or ndarray of shape (n_slices,)
+            Of all slices or each, in the units of a view times those of its back-projection.
+        """
+        self._weight[:] = weight * self._scale
+
+    def improve(self, sweeps: int) -> None:
+        """Make proximal gradient steps with Nesterov's momentum, each with some steps on the dual.
+
+        Parameters
+        ----------
+        sweeps : int
+            Over all views.
+        """
+        self._ahead[:] = self.volume
+        pace = 1.0
+        for _ in range(sweeps):
+            longer = (1 + sqrt(1 + 4 * pace**2)) / 2
+            self._projector.forward(self._ahead, out=self._residual)
+            np.subtract(self._sinogram, self._residual, out=self._residual)
+            self._projector.adjoint(self._residual, out=self._back)
+            _descend(self._back, self._ahead, self._scale)
+            for _ in range(DUAL_STEPS):
+                _set_image(self._back, self._dual, *self._bounds, self.free, self._ahead)
+                _step_dual(self._ahead, self._dual, self._weight)
+            _set_image(self._back, self._dual, *self._bounds, self.free, self._ahead)
+            _extrapolate(self.volume, self._ahead, np.float32((pace - 1) / longer))
+            pace = longer
+
+    def squared_misfit(self, volume: Array) -> Float:
+        """Return ‖y - A x‖² of every slice of another volume.
+
+        Parameters
+        ----------
+        volume : ndarray of the same shape, float32
+            x.
+
+        Returns
+        -------
+        ndarray of shape (n_slices,), float64
+        """
+        self._projector.forward(volume, out=self._residual)
+        squares: Float = _squared_distance(self._sinogram, self._residual)
+        return squares
+
+
+@jit
+def _squared_distance(sinogram: Any, projected: Any) -> Any:
+    """Return ‖y - A x‖² of every slice."""
+    n_views, n_detector, n = sinogram.shape
+    squares = np.zeros(n)
+    for view in range(n_views):
+        for pixel in range(n_detector):
+            for k in range(n):
+                squares[k] += (sinogram[view, pixel, k] - projected[view, pixel, k]) ** 2
+    return squares
+
+
+@jit
+def _descend(back: Any, ahead: Any, scale: Any) -> None:
+    """Replace Aᵀ(y - A x) by the point that a step along it leads to."""
+    n_z, n_x, n = back.shape
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                back[z, x, k] = ahead[z, x, k] + scale * back[z, x, k]
+
+
+@jit
+def _set_image(point: Any, dual: Any, lower: Any, upper: Any, free: Any, image: Any) -> None:
+    """Set the image of a dual variable, ``point + div(dual)`` within the bounds; fixed voxels stay."""
+    n_z, n_x, n = point.shape
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                divergence = dual[0, z, x, k] + dual[1, z, x, k]
+                if z > 0:
+                    divergence -= dual[0, z - 1, x, k]
+                if x > 0:
+                    divergence -= dual[1, z, x - 1, k]
+                if free[z, x, k]:
+                    image[z, x, k] = min(max(point[z, x, k] + divergence, lower), upper)
+
+
+@jit
+def _step_dual(image: Any, dual: Any, weight: Any) -> None:
+    """Step along the gradient of the image and project on balls, whose radius is the weight."""
+    n_z, n_x, n = image.shape
+    step = np.float32(1 / 8)
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                along_z, along_x = dual[0, z, x, k], dual[1, z, x, k]
+                if z < n_z - 1:
+                    along_z += step * (image[z + 1, x, k] - image[z, x, k])
+                if x < n_x - 1:
+                    along_x += step * (image[z, x + 1, k] - image[z, x, k])
+                shrink = weight[k] / max(weight[k], np.sqrt(along_z * along_z + along_x * along_x) + TINY)
+                dual[0, z, x, k], dual[1, z, x, k] = shrink * along_z, shrink * along_x
+
+
+@jit
+def _extrapolate(volume: Any, image: Any, momentum: Any) -> None:
+    """Make the image the volume, and extrapolate in its place."""
+    n_z, n_x, n = volume.shape
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                new = image[z, x, k]
+                image[z, x, k] = new + momentum * (new - volume[z, x, k])
+                volume[z, x, k] = new
