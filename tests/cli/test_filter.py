@@ -115,7 +115,7 @@ def test_the_history_tells_the_settings(series, options, said) -> None:
         (("--size", "8A"), "--size is 3.2 pixels"),
         (("--sigma", "9"), "--sigma is for --method gaussian, not for median"),
         (("--low", "40px"), "--low is for --method bandpass, not for median"),
-        (("--method", "tv", "--size", "3"), "--size is for --method median or median-sobel or despike"),
+        (("--method", "tv", "--size", "3"), "--size is for --method median, median-sobel or despike"),
         (("--method", "sobel", "--weight", "3"), "--weight is for --method tv or nlm, not for sobel"),
         (("--method", "median", "--threshold", "3"), "--threshold is for --method despike"),
         (("--method", "tv", "--weight", "0"), "--weight"),

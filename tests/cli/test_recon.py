@@ -541,7 +541,7 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
         ),
         (
             ("--method", "bp", "--nonnegative"),
-            "--nonnegative is for --method sirt or sart or fista, not for bp",
+            "--nonnegative is for --method sirt, sart or fista, not for bp",
         ),
         (("--method", "fbp", "--error-curve", "c.csv"), "--error-curve is for --method sirt"),
         (("--filter", "hann"), "--filter is for --method fbp, not for sirt"),
