@@ -39,6 +39,7 @@ def half_sets(
     recipe: "Recipe",
     *,
     stores: "Sequence[Store | None]",
+    dask: str | None,
     orient: str,
     **layout: Any,
 ) -> "FSC":
@@ -57,6 +58,8 @@ def half_sets(
         As for all views; the weight of a prior is halved with the number of views.
     stores : sequence of Store or None
         Where finished slabs of the two are kept.
+    dask : str or None
+        As for `etcli.cli.cluster.workers`.
     orient : {"zyx", "imod"}
         Order of axes.
     **layout
@@ -78,7 +81,7 @@ def half_sets(
     recipe = replace(recipe, weight=recipe.weight / 2)
     for half, first, store in zip(half_names(target), (0, 1), stores, strict=True):
         with volume_output(outputs, half, stack, geometry, orient=orient, **layout) as write:
-            task.of_views(np.sort(order[first::2])).run(settings, recipe, write, store=store)
+            task.of_views(np.sort(order[first::2])).run(settings, recipe, write, store=store, dask=dask)
         volumes.append(whole(settings, open_stack(str(outputs.part_of(half))), copies=COPIES))
     if orient == "imod":
         volumes = [volume.swapaxes(0, 1)[::-1] for volume in volumes]

@@ -9,23 +9,15 @@ import click
 
 from etcli import __version__
 from etcli.cli.options import Settings
-from etcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from etcli.core.recipes import Recipe
     from etcli.io.finished import FinishedSlabs
 
 INPUTS = ("input", "tilts", "euler")
 # options that change nothing of the slabs
 ASIDE = ("output", "resume", "with_halves", "dask", "plot", "error_curve", "as_json", "orient", "mode")
-
-
-def check_resume(recipe: "Recipe", *, oriented: bool) -> None:
-    """Refuse to keep slabs where there are none."""
-    if recipe.whole or oriented:
-        raise UsageError("--resume keeps finished slabs, but this works on the whole volume; leave it out")
 
 
 @contextmanager

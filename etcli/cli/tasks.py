@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from etcli.cli.cluster import workers
 from etcli.cli.options import Settings
 from etcli.cli.types import Length
 from etcli.core.errors import UsageError
@@ -49,6 +50,7 @@ class Task(Protocol):
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
+        dask: str | None = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
 
@@ -109,6 +111,7 @@ class TiltedTask:
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
+        dask: str | None = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
         from etcli.core.plans import plan_reconstruction
@@ -129,19 +132,20 @@ class TiltedTask:
                 write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
             return errors
         method = recipe.for_slabs(self.geometry)
-        with settings.console.progress(n_rows, "reconstructing") as advance:
+        with workers(settings, dask) as found, settings.console.progress(n_rows, "reconstructing") as advance:
             return reconstruct(
                 self.integrals,
                 write,
                 self.geometry,
                 method,
                 plan=plan_reconstruction(
-                    n_rows, self.geometry, method, threads=settings.threads, memory=settings.memory
+                    n_rows, self.geometry, method, threads=found.threads, memory=found.memory
                 ),
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
                 store=store,
+                pool=found.pool,
             )
 
     def _series(self, settings: Settings, y0: int, y1: int) -> "Misfit":
@@ -205,6 +209,7 @@ class OrientedTask:
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
+        dask: str | None = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
         from etcli.core.solvers.resire import middle

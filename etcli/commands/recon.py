@@ -18,7 +18,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
-from etcli.cli.resume import check_resume, finished_slabs
+from etcli.cli.resume import finished_slabs
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task, slab_geometry
 from etcli.cli.tuning import tuned
@@ -99,6 +99,11 @@ if TYPE_CHECKING:
     help="Keep finished slabs in OUTPUT.resume until all is done, and go on from those of an earlier run.",
 )
 @click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Work on a Dask cluster that has the same files: its scheduler's address, or scheduler file.",
+)
+@click.option(
     "--orient",
     type=click.Choice(["zyx", "imod"]),
     default="zyx",
@@ -126,6 +131,7 @@ def command(
     error_curve: str | None,
     with_halves: bool,
     resume: bool,
+    dask: str | None,
     orient: str,
     tilts: str | None,
     as_json: bool,
@@ -162,8 +168,9 @@ def command(
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
     task = make_task(settings, integrals, geometry, kernel, orientations, extend)
     task.check_room(settings, wish.recipe)
-    if resume:
-        check_resume(wish.recipe, oriented=euler is not None)
+    for name, given in (("--resume", resume), ("--dask", dask)):
+        if given and (wish.recipe.whole or euler):
+            raise UsageError(f"{name} is for work slab by slab, not on the whole volume; leave it out")
     if not kernels_cached():
         settings.console.report("compiling the projector for this machine, once")
     targets = [output, *(half_names(output) if with_halves else [])]
@@ -188,11 +195,12 @@ def command(
                 picture.also(write) if picture else write,
                 watch=picture.watch if picture else None,
                 store=stores[0],
+                dask=dask,
             )
         shells = None
         if with_halves:
             halves = stack, geometry, task, found.recipe
-            shells = half_sets(settings, outputs, output, *halves, stores=stores[1:], **layout)
+            shells = half_sets(settings, outputs, output, *halves, stores=stores[1:], dask=dask, **layout)
         if curve_file:
             _write_curve(curve_file, errors, found.iterations)
         if write_picture and picture:

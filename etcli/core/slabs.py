@@ -7,7 +7,7 @@ and written in order, so that series and volume may be much larger than the memo
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any, NamedTuple, Protocol
 
@@ -134,8 +134,9 @@ def reconstruct(
         if watch:
             watch(slab, k, volume)
 
-    sums = method.sums(make_projector(geometry, n_slices=WIDTHS[0])) if method.sums else None
-    work = _Work(read_rows, geometry, method, sums, make_projector, None if pool else note)
+    work = _Work(read_rows, geometry, method, make_projector)
+    if pool is None:
+        work = replace(work, sums=work.common(), note=note)
     there = {slab for slab in plan.slabs if store is not None and store.holds(slab)}
     missing = [slab for slab in plan.slabs if slab not in there]
     squares = np.zeros(1)
@@ -166,9 +167,14 @@ class _Work:
     read_rows: Read
     geometry: SlabGeometry
     method: Method
-    sums: Any
     make_projector: MakeProjector
-    note: Watch | None
+    sums: Any = None
+    note: Watch | None = None
+
+    def common(self) -> Any:
+        """Return what all slabs share: elsewhere it is computed again, as it may be larger than a slab."""
+        narrow = self.make_projector(self.geometry, n_slices=WIDTHS[0])
+        return self.method.sums(narrow) if self.method.sums else None
 
     def __call__(self, slab: Slab) -> Finished:
         """Read, solve."""
@@ -183,7 +189,7 @@ class _Work:
 
         how: dict[str, Any] = {"callback": note} if self.method.iterative else {}
         if self.method.sums:
-            how["sums"] = self.sums
+            how["sums"] = self.common() if self.sums is None else self.sums
         volume = self.method.solve(projector, sinogram, **how)
         return Finished(from_slab(volume, slab[1] - slab[0]), norms)
 

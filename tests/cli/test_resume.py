@@ -98,7 +98,7 @@ def test_half_sets_go_on_too(source: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_be_kept_is_refused(source: Path, tmp_path: Path) -> None:
     line = failure("recon", "-q", "--method", "fista", "--resume", source, tmp_path / "v.mrc", status=2)
-    assert "works on the whole volume" in line
+    assert "--resume is for work slab by slab" in line
     (tmp_path / "v.mrc.resume").mkdir()
     line = failure("recon", "-q", "--resume", source, tmp_path / "v.mrc")
     assert "v.mrc.resume: is in the way" in line

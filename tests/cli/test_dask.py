@@ -1,0 +1,76 @@
+"""``recon --dask`` on a cluster of two processes of this machine."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.files import failure, images, write_series
+
+ETCLI = [sys.executable, "-m", "etcli", "recon", "-q", "--background", "none"]
+DASK = [sys.executable, "-m", "dask"]
+
+
+class Cluster:
+    """A scheduler and two workers, each a process of one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        where = ("--scheduler-file", str(self.file), "--no-dashboard")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+        self.scheduler = subprocess.Popen([*DASK, "scheduler", "--port", "0", *where], **quiet)
+        worker = [*DASK, "worker", "--no-nanny", "--nthreads", "1", "--memory-limit", "1GB", *where]
+        self.workers = [subprocess.Popen(worker, **quiet) for _ in range(2)]
+        from distributed import Client
+
+        deadline = time.monotonic() + 60
+        while not self.file.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        with Client(scheduler_file=str(self.file), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+
+    def stop(self) -> None:
+        """End all processes."""
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    write_series(tmp_path / "a.mrc", images(21, 300, 90), np.linspace(-60, 60, 21))
+    how = (*ETCLI, "--iterations", "150", "--views", "1-15,17-21")
+    subprocess.run([*how, "-j", "2", "--error-curve", "a.csv", "a.mrc", "here.mrc"], cwd=tmp_path, check=True)
+    command = [*how, "--dask", cluster.file, "--resume", "--error-curve", "b.csv", "a.mrc", "there.mrc"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not list((tmp_path / "there.mrc.resume").glob("*.npz")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert process.poll() is None
+        cluster.workers[0].kill()
+        assert process.wait(timeout=120) == 0
+    assert (tmp_path / "there.mrc").read_bytes() == (tmp_path / "here.mrc").read_bytes()
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "a.mrc", images(21, 30, 90), np.linspace(-60, 60, 21))
+    monkeypatch.setattr("etcli.cli.cluster.ANSWER_S", 1)
+    how = ("recon", "-q", "--background", "none", "--dask", "tcp://127.0.0.1:9")
+    line = failure(*how, tmp_path / "a.mrc", tmp_path / "v.mrc")
+    assert "tcp://127.0.0.1:9: no Dask scheduler answers" in line
+    line = failure(*how, "--method", "fista", tmp_path / "a.mrc", tmp_path / "v.mrc", status=2)
+    assert "--dask is for work slab by slab" in line
+    assert not (tmp_path / "v.mrc").exists()
