@@ -1,6 +1,6 @@
 """Views and the volume they are to become: slab by slab, or the whole volume at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from etcli.cli.cluster import workers
+from etcli.cli.inputs import naming
 from etcli.cli.options import Settings
 from etcli.cli.types import Length
 from etcli.core.errors import UsageError
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from etcli.core.slabs import ErrorCurve, Store, Watch, Write
     from etcli.core.solvers.regularised import Misfit
     from etcli.io.line_integrals import LineIntegrals
-    from etcli.io.stack import Stack
 
 
 UPRIGHT_DEG = 2.0
+SPREAD_ROWS = 16  # that tell the thickness
 FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
 
 
@@ -274,24 +275,37 @@ def make_task(
 
 
 def slab_geometry(
-    settings: Settings, stack: "Stack", thickness: Length | None, width: Length | None, axis_offset: Length
+    settings: Settings,
+    integrals: "LineIntegrals",
+    thickness: Length | str | None,
+    width: Length | None,
+    axis_offset: Length,
 ) -> "SlabGeometry":
     """Return the geometry of the slices, and warn where the series is not ready for it."""
     from etcli.core.geometry import SlabGeometry
+    from etcli.core.thickness import find_thickness
 
+    stack = integrals.stack
     if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
         settings.console.warn(
             f"{stack.name}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
             "use tiltalign first"
         )
     nx = stack.shape[2]
-    return SlabGeometry(
+    geometry = SlabGeometry(
         stack.tilt_deg,
         n_detector=nx,
-        thickness=_pixels(thickness, stack.pixel_A, nx, "--thickness"),
+        thickness=nx if isinstance(thickness, str) else _pixels(thickness, stack.pixel_A, nx, "--thickness"),
         width=_pixels(width, stack.pixel_A, nx, "--width"),
         axis_offset_px=axis_offset.px(stack.pixel_A),
     )
+    if isinstance(thickness, str):
+        with naming(stack):
+            found = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
+        length = f" ({found * stack.pixel_A:.4g} Å)" if stack.pixel_A else ""
+        settings.console.report(f"the specimen is within {found} px{length} along z")
+        geometry = replace(geometry, thickness=found)
+    return geometry
 
 
 def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:

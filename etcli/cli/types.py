@@ -62,6 +62,16 @@ class LengthType(click.ParamType[Length]):
         return Length(number * scale, unit)
 
 
+class AutoLengthType(LengthType):
+    """A length, or ``auto``."""
+
+    name = "auto|length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a length."""
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 class ViewListType(click.ParamType[tuple[int, ...]]):
     """An IMOD list counted from 1: ``1,4-7,60``; becomes a tuple of numbers counted from 0."""
 
@@ -178,6 +188,7 @@ class AutoType(click.ParamType[float | str]):
 FILE = click.Path(readable=False)
 LENGTH_PX = LengthType("px")
 LENGTH_A = LengthType("A")
+THICKNESS = AutoLengthType("A")
 VIEWS = ViewListType()
 REGION = RegionType()
 MEMORY = MemoryType()

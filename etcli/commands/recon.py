@@ -22,7 +22,7 @@ from etcli.cli.resume import finished_slabs
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task, slab_geometry
 from etcli.cli.tuning import tuned
-from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, VIEWS, Length, checked_list
+from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length, checked_list
 from etcli.cli.volumes import volume_output
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     "--kernel", type=click.Choice(["linear", "strip"]), default="linear", show_default=True, help="Projector."
 )
 @click.option(
-    "--thickness", type=LENGTH_A, help="Extent along z, such as 80nm or 256px.  [default: as wide as a view]"
+    "--thickness",
+    type=THICKNESS,
+    help="Extent along z, such as 80nm or 256px; auto: that of the specimen.  [default: as wide as a view]",
 )
 @click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]")
 @click.option(
@@ -119,7 +121,7 @@ def command(
     wish: Wish,
     filter_name: str,
     kernel: str,
-    thickness: Length | None,
+    thickness: Length | str | None,
     width: Length | None,
     axis_offset: Length,
     euler: str | None,
@@ -163,9 +165,9 @@ def command(
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
     rows = _rows(slices, stack.shape[1])
-    geometry = slab_geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
+    geometry = slab_geometry(settings, integrals, thickness, width, axis_offset)
     task = make_task(settings, integrals, geometry, kernel, orientations, extend)
     task.check_room(settings, wish.recipe)
     for name, given in (("--resume", resume), ("--dask", dask)):

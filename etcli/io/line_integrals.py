@@ -58,6 +58,11 @@ class LineIntegrals:
         rows = slice(self.first_row, self.first_row + self.n_rows)
         return np.stack([self._integrals(self.stack.view(int(k))[rows]) for k in chosen])
 
+    def spread(self, n: int) -> Array:
+        """Return up to n rows that are spread evenly over all, of shape (n_views, n, nx)."""
+        rows = self.first_row + np.unique(np.linspace(0, self.n_rows - 1, n).round().astype(int))
+        return self._integrals(self.stack.rows(rows))
+
     def _integrals(self, values: Array) -> Array:
         """Take the background off, or the logarithm."""
         if self.logarithm:

@@ -436,6 +436,20 @@ def test_half_sets_are_every_second_view_and_agree(tmp_path: Path, orient: str) 
     assert found[0.0]["resolution_0.5_A"] < 0.7 * found[20.0]["resolution_0.5_A"]
 
 
+def test_the_thickness_sets_itself(particle: Path) -> None:
+    truth = mrcfile.read(particle.with_name("truth.mrc"))
+    target = particle.with_name("auto.mrc")
+    run = etcli("recon", "--thickness", "auto", particle, target)
+    thin = mrcfile.read(target)
+    nz = len(thin)
+    assert f"the specimen is within {nz} px ({10 * nz} Å) along z" in run.err
+    outside = (len(truth) - nz) // 2
+    assert 0 < outside
+    assert truth[:outside].sum() + truth[-outside:].sum() < 0.005 * truth.sum()
+    same = recon(particle, "--thickness", f"{nz}px", name="same.mrc")
+    np.testing.assert_array_equal(thin, same)
+
+
 def write_euler(path: Path, tilt_deg: NDArray[np.float64], psi_deg: float = 0.0) -> Path:
     rows = [f"0,{-tilt:.6f},{psi_deg:.6f}" for tilt in tilt_deg]
     path.write_text("\n".join(["phi,theta,psi", *rows]) + "\n")
