@@ -1,5 +1,6 @@
 """The options that choose a method of reconstruction and its parameters."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ BELONGS_TO = {
     "prior": ("fista",),
     "weight": ("fista",),
     "nonnegative": ("sirt", "sart", "fista"),
+    "upper": ("sirt", "sart", "fista", "resire"),
+    "mask": ("sirt", "resire"),
+    "initial": ("sirt", "resire"),
     "window": ("fbp",),
     "levels": ("dart",),
     "thresholds": ("dart",),
@@ -132,6 +136,12 @@ _OPTIONS = (
         help="dart: what separates the --levels.  [default: halfway]",
     ),
     click.option(
+        "--upper",
+        type=float,
+        metavar="DENSITY",
+        help="Let sirt, sart, fista or resire not exceed this density.",
+    ),
+    click.option(
         "--filter",
         "window",
         metavar="NAME",
@@ -154,6 +164,7 @@ def recipe_options(function: Decorated) -> Decorated:
         iterations: int | str | None,
         weight: float | str,
         nonnegative: bool,
+        upper: float | None,
         window: str,
         relaxation: float,
         subset_size: int,
@@ -180,7 +191,8 @@ def recipe_options(function: Decorated) -> Decorated:
             window=_window(window),
             levels=() if levels is None or n_levels else levels,
             thresholds=thresholds,
-            **({"lower": 0.0} if nonnegative else {}),
+            lower=0.0 if nonnegative else -math.inf,
+            upper=math.inf if upper is None else upper,
         )
         wish = Wish(
             recipe, iterations == AUTO, method == "fista" and prior != "none" and weight == AUTO, n_levels
@@ -204,7 +216,8 @@ def summary(recipe: "Recipe", filter_name: str) -> str:
     if recipe.method == "dart":
         words += ["of", *(f"{level:.4g}" for level in recipe.levels)]
     bounded = recipe.lower == 0 and recipe.method != "resire"
-    return " ".join(words) + (", nonnegative" if bounded else "")
+    text = " ".join(words) + (", nonnegative" if bounded else "")
+    return text if math.isinf(recipe.upper) else f"{text}, up to {recipe.upper:g}"
 
 
 def _window(name: str) -> "str | Window":

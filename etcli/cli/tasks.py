@@ -1,5 +1,6 @@
 """Views and the volume they are to become: slab by slab, or the whole volume at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -8,22 +9,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from etcli.cli.cluster import workers
-from etcli.cli.inputs import naming
+from etcli.cli.inputs import naming, open_input
 from etcli.cli.options import Settings
 from etcli.cli.types import Length
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from etcli.core.geometry import SlabGeometry
-    from etcli.core.plans import MakeProjector
+    from etcli.core.plans import MakeProjector, Method
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.recipes import Recipe
-    from etcli.core.slabs import ErrorCurve, Store, Watch, Write
+    from etcli.core.slabs import ErrorCurve, Read, Store, Watch, Write
     from etcli.core.solvers.regularised import Misfit
     from etcli.io.line_integrals import LineIntegrals
+    from etcli.io.stack import Stack
 
 
 UPRIGHT_DEG = 2.0
@@ -68,15 +70,18 @@ class TiltedTask:
         The slices.
     make_projector : callable
         As for `etcli.core.slabs.reconstruct`.
+    volumes : mapping of str to callable
+        Mask and initial volume, as for `etcli.core.slabs.reconstruct`.
     """
 
     integrals: "LineIntegrals"
     geometry: "SlabGeometry"
     make_projector: "MakeProjector"
+    volumes: Mapping[str, "Read"]
 
     def of_views(self, views: "NDArray[np.intp]") -> "TiltedTask":
         """Return the same with some of the views, counted from 0."""
-        return TiltedTask(self.integrals.select(views), self.geometry.of_views(views), self.make_projector)
+        return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
 
     def check_room(self, settings: Settings, recipe: "Recipe") -> None:
         """Refuse work that does not fit into the memory, before any is done."""
@@ -90,7 +95,7 @@ class TiltedTask:
                 settings, VOLUMES[recipe.prior] * volume, geometry.n_views * geometry.n_detector * n_rows
             )
             return
-        method = recipe.for_slabs(geometry)
+        method = self._method(recipe)
         plan = plan_reconstruction(n_rows, geometry, method, threads=settings.threads, memory=settings.memory)
         settings.console.note(
             f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
@@ -132,7 +137,7 @@ class TiltedTask:
             for y0 in range(0, n_rows, WIDTHS[-1]):
                 write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
             return errors
-        method = recipe.for_slabs(self.geometry)
+        method = self._method(recipe)
         with workers(settings, dask) as found, settings.console.progress(n_rows, "reconstructing") as advance:
             return reconstruct(
                 self.integrals,
@@ -146,8 +151,14 @@ class TiltedTask:
                 progress=advance,
                 watch=watch,
                 store=store,
+                volumes=self.volumes,
                 pool=found.pool,
             )
+
+    def _method(self, recipe: "Recipe") -> "Method":
+        """Return the solver of slabs, with room for the volumes that it is given."""
+        method = recipe.for_slabs(self.geometry, masked="mask" in self.volumes)
+        return replace(method, volumes=method.volumes + len(self.volumes))
 
     def _series(self, settings: Settings, y0: int, y1: int) -> "Misfit":
         """Return some rows, laid out for the projectors."""
@@ -243,14 +254,19 @@ def make_task(
     kernel: str,
     euler_deg: "NDArray[Any] | None",
     extend: bool,
+    volumes: Mapping[str, str | None],
 ) -> Task:
-    """Return what is to be reconstructed."""
+    """Return what is to be reconstructed; ``volumes`` are files of mask and initial volume."""
+    shape = geometry.thickness, integrals.n_rows, geometry.width
+    readers = {
+        name: _volume_rows(settings, file, shape, name) for name, file in volumes.items() if file is not None
+    }
     if euler_deg is None:
         if extend:
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
         from etcli.core.projectors.slab import SlabProjector
 
-        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel))
+        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers)
     import numpy as np
 
     from etcli.core.orientation import rotation_matrices
@@ -262,7 +278,8 @@ def make_task(
     if kernel != "linear":
         raise click.UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
     rotation = rotation_matrices(euler_deg)
-    shape = geometry.thickness, integrals.n_rows, geometry.width
+    if readers:
+        raise click.UsageError(f"--{next(iter(readers))} is for views tilted about one axis; leave it out")
     detector = integrals.n_rows, geometry.n_detector
     projector = OrientedProjector(
         rotation,
@@ -272,6 +289,22 @@ def make_task(
         threads=settings.threads,
     )
     return OrientedTask(integrals, projector, shape)
+
+
+def _volume_rows(settings: Settings, file: str, shape: tuple[int, ...], name: str) -> "Read":
+    """Return what reads rows of a volume of the same shape as the output."""
+    volume = open_input(settings, file)
+    if volume.shape != shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (volume.shape, shape)]
+        raise DataError(f"{file}: a {name} of {sizes[0]} does not fit the volume of {sizes[1]}")
+    return partial(_rows_of, volume)
+
+
+def _rows_of(volume: "Stack", y0: int, y1: int) -> "NDArray[np.float32]":
+    """Return rows of all sections."""
+    import numpy as np
+
+    return volume.rows(np.arange(y0, y1))
 
 
 def slab_geometry(

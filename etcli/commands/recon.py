@@ -73,7 +73,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --euler: make room for what the views of a film show beyond the volume.",
 )
+@click.option(
+    "--mask", type=FILE, metavar="FILE", help="Volume that is not zero where sirt or resire may be."
+)
+@click.option("--initial", type=FILE, metavar="FILE", help="Volume from which sirt or resire go on.")
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
+@click.option("--exclude", type=VIEWS, help="Views to leave out, counted from 1.")
 @click.option("--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200.")
 @click.option(
     "--contrast",
@@ -126,7 +131,10 @@ def command(
     axis_offset: Length,
     euler: str | None,
     extend: bool,
+    mask: str | None,
+    initial: str | None,
     views: tuple[int, ...] | None,
+    exclude: tuple[int, ...] | None,
     slices: tuple[int, ...] | None,
     background: float | str,
     contrast: str,
@@ -160,15 +168,18 @@ def command(
     orientations = None
     if euler:
         stack, orientations = open_orientations(settings, euler, stack)
-    if views:
-        used = checked_list(views, len(stack), "view")
+    if views or exclude:
+        used = checked_list(views or tuple(range(len(stack))), len(stack), "view")
+        without = checked_list(exclude or (), len(stack), "view")
+        used = [k for k in used if k not in without]
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
     rows = _rows(slices, stack.shape[1])
     level = background_level(settings, stack, background)
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
     geometry = slab_geometry(settings, integrals, thickness, width, axis_offset)
-    task = make_task(settings, integrals, geometry, kernel, orientations, extend)
+    volumes = {"mask": mask, "initial": initial}
+    task = make_task(settings, integrals, geometry, kernel, orientations, extend, volumes)
     task.check_room(settings, wish.recipe)
     for name, given in (("--resume", resume), ("--dask", dask)):
         if given and (wish.recipe.whole or euler):

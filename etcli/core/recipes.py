@@ -100,13 +100,15 @@ class Recipe:
         """Whether it works on the whole volume instead of slab by slab."""
         return self.method in WHOLE
 
-    def for_slabs(self, geometry: SlabGeometry) -> Method:
+    def for_slabs(self, geometry: SlabGeometry, *, masked: bool = False) -> Method:
         """Return the solver of slabs.
 
         Parameters
         ----------
         geometry : SlabGeometry
             Views and slice.
+        masked : bool
+            Whether it is to be given a mask of its own for every slab, as sirt and resire may be.
 
         Returns
         -------
@@ -114,6 +116,9 @@ class Recipe:
         """
         bounds = {"lower": self.lower, "upper": self.upper}
         steps: dict[str, Any] = {"iterations": self.iterations, "relaxation": self.relaxation, **bounds}
+        if masked:
+            solver = resire if self.method == "resire" else sirt
+            return Method(partial(solver, **steps), iterative=True, sinograms=4, volumes=6)
         one_slice = partial(inverse_sums, one_slice=True)
         if self.method == "fbp":
             return Method(partial(filtered_backprojection, window=self.window), sinograms=3)

@@ -4,7 +4,7 @@ A tilt series is reconstructed slab by slab along the tilt axis. Rows are read w
 and written in order, so that series and volume may be much larger than the memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -81,6 +81,7 @@ def reconstruct(
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
     store: Store | None = None,
+    volumes: Mapping[str, Read] | None = None,
     pool: Executor | None = None,
 ) -> ErrorCurve:
     """Reconstruct a volume slab by slab.
@@ -108,6 +109,9 @@ def reconstruct(
         n_slices), not to be changed, after k iterations. Not with a `pool`.
     store : Store, optional
         Slabs finished before are taken from it, others put there.
+    volumes : mapping of str to callable, optional
+        What the solver is given of other volumes, such as ``{"initial": read}``: ``read(y0, y1)`` returns an
+        array of shape (thickness, y1 - y0, width). A "mask" is where it is not zero.
     pool : Executor, optional
         Where to work instead of on threads of this process: what is passed must then be picklable.
 
@@ -134,7 +138,7 @@ def reconstruct(
         if watch:
             watch(slab, k, volume)
 
-    work = _Work(read_rows, geometry, method, make_projector)
+    work = _Work(read_rows, geometry, method, make_projector, volumes or {})
     if pool is None:
         work = replace(work, sums=work.common(), note=note)
     there = {slab for slab in plan.slabs if store is not None and store.holds(slab)}
@@ -168,6 +172,7 @@ class _Work:
     geometry: SlabGeometry
     method: Method
     make_projector: MakeProjector
+    volumes: Mapping[str, Read]
     sums: Any = None
     note: Watch | None = None
 
@@ -190,6 +195,9 @@ class _Work:
         how: dict[str, Any] = {"callback": note} if self.method.iterative else {}
         if self.method.sums:
             how["sums"] = self.common() if self.sums is None else self.sums
+        for name, read in self.volumes.items():
+            part = _slab(read, slab, (self.geometry.thickness, self.geometry.width), name)
+            how[name] = part != 0 if name == "mask" else part
         volume = self.method.solve(projector, sinogram, **how)
         return Finished(from_slab(volume, slab[1] - slab[0]), norms)
 

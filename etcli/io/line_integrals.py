@@ -1,14 +1,12 @@
 """Rows of a tilt series as a reconstruction takes them."""
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.io.stack import Stack, open_stack
+from etcli.io.stack import Stack
 
 Array = NDArray[np.float32]
 
@@ -38,11 +36,6 @@ class LineIntegrals:
     level: float | None = None
     logarithm: bool = False
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to other processes as the name of the file, not as its content."""
-        path = str(Path(self.stack.name).resolve())
-        return _reopened, (path, self.stack.order, self.first_row, self.n_rows, self.level, self.logarithm)
-
     def __call__(self, y0: int, y1: int) -> Array:
         """Return rows from y0 to y1 of all views, an array of shape (n_views, y1 - y0, nx)."""
         return self._integrals(self.stack.rows(np.arange(self.first_row + y0, self.first_row + y1)))
@@ -69,11 +62,3 @@ class LineIntegrals:
             empty = np.float32(self.level)
             return np.log(empty / np.maximum(values, np.float32(DARKEST) * empty))
         return values - np.float32(self.level) if self.level else values
-
-
-def _reopened(path: str, order: NDArray[np.intp] | None, *others: Any) -> LineIntegrals:
-    """Return the rows of a file that this process may have open already."""
-    return LineIntegrals(replace(_open_once(path), order=order), *others)
-
-
-_open_once = cache(open_stack)

@@ -4,7 +4,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,11 @@ class Stack:
     axis_deg: float | None = None
     order: NDArray[np.intp] | None = None
     warnings: tuple[str, ...] = field(default=())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as the name of the file and what was said of it, without the images."""
+        said = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
+        return _reopened, (str(Path(self.name).resolve()), said)
 
     def __len__(self) -> int:
         return len(self.data if self.order is None else self.order)
@@ -119,6 +125,17 @@ class Stack:
         if values.dtype.kind == "f" and not np.isfinite(real).all():
             raise DataError(f"{self.name}: NaN or infinite values in {where}; leave it out or mend it before")
         return real
+
+
+@cache
+def _images_of(path: str) -> NDArray[Any]:
+    """Return the images of a file, which this process opens once."""
+    return open_stack(path).data
+
+
+def _reopened(path: str, said: dict[str, Any]) -> Stack:
+    """Return a stack that has travelled."""
+    return Stack(data=_images_of(path), **said)
 
 
 def open_stack(

@@ -444,7 +444,7 @@ def test_the_thickness_sets_itself(particle: Path) -> None:
     nz = len(thin)
     assert f"the specimen is within {nz} px ({10 * nz} Å) along z" in run.err
     outside = (len(truth) - nz) // 2
-    assert 0 < outside
+    assert outside > 0
     assert truth[:outside].sum() + truth[-outside:].sum() < 0.005 * truth.sum()
     same = recon(particle, "--thickness", f"{nz}px", name="same.mrc")
     np.testing.assert_array_equal(thin, same)
