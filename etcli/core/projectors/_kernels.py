@@ -170,6 +170,7 @@ def backprojection(formula: int, width: int) -> Any:
     def backproject(
         sinogram: Floats,
         shape: tuple[int, int],
+        middle: tuple[float, float],
         cos: Doubles,
         sin: Doubles,
         parameters: Doubles,
@@ -181,7 +182,10 @@ def backprojection(formula: int, width: int) -> Any:
         weights: Floats,
         volume: Floats,
     ) -> None:
-        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``."""
+        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``.
+
+        The tilt axis passes through ``middle`` (z, x), counted from the first voxel.
+        """
         nz, nx = shape
         for x0 in range(0, nx, TILE_X):
             for z0 in range(0, nz, TILE_Z):
@@ -190,7 +194,7 @@ def backprojection(formula: int, width: int) -> Any:
                     n = min(GROUP, cos.size - first)
                     for k in range(n):
                         c, s = cos[first + k], sin[first + k]
-                        t = (x0 - (nx - 1) / 2) * c + (z0 - (nz - 1) / 2) * s + axis
+                        t = (x0 - middle[1]) * c + (z0 - middle[0]) * s + axis
                         lowest = t + min(0, (TILE_X - 1) * c) + min(0, (TILE_Z - 1) * s)
                         pixel = floor(lowest + parameters[first + k, 0])
                         row = _row_of_pixels(
