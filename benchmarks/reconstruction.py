@@ -14,7 +14,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -22,6 +24,7 @@ import numpy as np
 import peers
 from numpy.typing import NDArray
 
+from etcli.core.bands import backproject, plan_backprojection
 from etcli.core.geometry import SlabGeometry
 from etcli.core.plans import plan_projection, plan_reconstruction
 from etcli.core.recipes import Recipe
@@ -69,33 +72,42 @@ def phantom_views(geometry: SlabGeometry, n_slices: int, threads: int) -> Array:
     return views
 
 
-def ours(series: Array, geometry: SlabGeometry, recipe: Recipe, threads: int) -> tuple[float, Array]:
-    """Reconstruct a series in memory; return seconds, sums of the geometry included, and the volume."""
-    n_slices = series.shape[1]
-    volume = np.zeros((geometry.thickness, n_slices, geometry.width), np.float32)
+def ours_sirt(series: Array, volume: Array, geometry: SlabGeometry, *, threads: int, iterations: int) -> None:
+    """Reconstruct a series in memory, sums of the geometry included."""
 
     def write(y0: int, block: Array) -> None:
         volume[:, y0 : y0 + block.shape[1]] = block
 
-    start = time.perf_counter()
-    method = recipe.for_slabs(geometry)
-    plan = plan_reconstruction(n_slices, geometry, method, threads=threads, memory=MEMORY)
+    method = Recipe("sirt", iterations=iterations).for_slabs(geometry)
+    plan = plan_reconstruction(series.shape[1], geometry, method, threads=threads, memory=MEMORY)
     reconstruct(lambda y0, y1: series[:, y0:y1], write, geometry, method, plan=plan)
-    return time.perf_counter() - start, volume
+
+
+def ours_fbp(series: Array, volume: Array, geometry: SlabGeometry, *, threads: int) -> None:
+    """Reconstruct a series in memory."""
+
+    def write(y0: int, block: Array, *, z0: int) -> None:
+        volume[z0 : z0 + len(block), y0 : y0 + block.shape[1]] = block
+
+    plan = plan_backprojection(series.shape[1], geometry, threads=threads, memory=MEMORY)
+    backproject(lambda y0, y1: series[:, y0:y1], write, geometry, plan=plan)
 
 
 def in_process(args: argparse.Namespace, series: Array, geometry: SlabGeometry) -> list[Row]:
     """Compare the libraries on arrays."""
-    jobs = {
-        "sirt": (Recipe("sirt", iterations=args.iterations), args.sirt_slices, ("astra-sirt",)),
-        "fbp": (Recipe("fbp"), args.fbp_slices, ("astra-fbp", "iradon")),
+    jobs: dict[str, tuple[Callable[..., None], int, tuple[str, ...]]] = {
+        "sirt": (partial(ours_sirt, iterations=args.iterations), args.sirt_slices, ("astra-sirt",)),
+        "fbp": (ours_fbp, args.fbp_slices, ("astra-fbp", "iradon")),
     }
     rows = []
     with peers.pool(args.threads) as workers:
-        for name, (recipe, n_slices, methods) in jobs.items():
+        for name, (solve, n_slices, methods) in jobs.items():
             part = series[:, :n_slices]
-            ours(part, geometry, recipe, args.threads)  # compiles
-            seconds, volume = ours(part, geometry, recipe, args.threads)
+            volume = np.zeros((geometry.thickness, n_slices, geometry.width), np.float32)
+            for _ in range(2):  # the first time compiles
+                start = time.perf_counter()
+                solve(part, volume, geometry, threads=args.threads)
+                seconds = time.perf_counter() - start
             rows.append(Row(f"{name}, arrays", "etcli", seconds, n_slices))
             for method in methods:
                 if method not in peers.available():
@@ -150,10 +162,11 @@ def whole_process(args: argparse.Namespace, series: Array, geometry: SlabGeometr
         iterations = ("--iterations", str(args.iterations)) if name == "sirt" else ()
         recon = (
             sys.executable, "-m", "etcli", "recon", "--method", name, *iterations, "--tilts", tilts,
-            "--background", "none", "--threads", str(args.threads),
+            "--background", "none", "--threads",
         )  # fmt: skip
-        peers.time_program(*recon, few, output)  # compiles
-        rows.append(Row(what, "etcli", peers.time_program(*recon, full, output), n_slices))
+        peers.time_program(*recon, "1", few, output)  # compiles
+        seconds = peers.time_program(*recon, str(args.threads), full, output)
+        rows.append(Row(what, "etcli", seconds, n_slices))
         if f"astra-{name}" in peers.available():
             one = write_mrc(folder / "one.mrc", series[:, : args.threads])
             start, seconds = (
@@ -171,11 +184,13 @@ def whole_process(args: argparse.Namespace, series: Array, geometry: SlabGeometr
             scaled = start + per_slice * (n_slices - args.threads)
             rows.append(Row(what, f"astra-{name}", scaled, n_slices, f"from {n_few} slices"))
         if peers.tilt_program():
+            what = f"{name}, 1 core"
+            rows.append(Row(what, "etcli", peers.time_program(*recon, "1", full, output), n_slices))
             path, made = (few, n_few) if name == "sirt" else (full, n_slices)
             seconds = peers.time_imod(
                 path, tilts, output, thickness=args.size, iterations=args.iterations if name == "sirt" else 0
             )
-            remark = "one core" + (f", from {made} slices" if made < n_slices else "")
+            remark = f"from {made} slices" if made < n_slices else ""
             rows.append(Row(what, "IMOD tilt", seconds * n_slices / made, n_slices, remark))
     return rows
 

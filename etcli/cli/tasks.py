@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from etcli.core.bands import WriteBand
     from etcli.core.geometry import SlabGeometry
     from etcli.core.plans import MakeProjector, Method
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.recipes import Recipe
-    from etcli.core.slabs import ErrorCurve, Read, Store, Watch, Write
+    from etcli.core.slabs import ErrorCurve, Read, Store, Watch
     from etcli.core.solvers.regularised import Misfit
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.stack import Stack
@@ -49,7 +50,7 @@ class Task(Protocol):
         self,
         settings: Settings,
         recipe: "Recipe",
-        write: "Write",
+        write: "WriteBand",
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
@@ -85,6 +86,7 @@ class TiltedTask:
 
     def check_room(self, settings: Settings, recipe: "Recipe") -> None:
         """Refuse work that does not fit into the memory, before any is done."""
+        from etcli.core.bands import plan_backprojection
         from etcli.core.plans import plan_reconstruction
         from etcli.core.solvers.priors import VOLUMES
 
@@ -94,6 +96,9 @@ class TiltedTask:
             _check_whole(
                 settings, VOLUMES[recipe.prior] * volume, geometry.n_views * geometry.n_detector * n_rows
             )
+            return
+        if recipe.method == "fbp":
+            plan_backprojection(n_rows, geometry, threads=settings.threads, memory=settings.memory)
             return
         method = self._method(recipe)
         plan = plan_reconstruction(n_rows, geometry, method, threads=settings.threads, memory=settings.memory)
@@ -113,13 +118,14 @@ class TiltedTask:
         self,
         settings: Settings,
         recipe: "Recipe",
-        write: "Write",
+        write: "WriteBand",
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
         dask: str | None = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
+        from etcli.core.bands import backproject, plan_backprojection
         from etcli.core.plans import plan_reconstruction
         from etcli.core.projectors.slab import WIDTHS
         from etcli.core.slabs import reconstruct
@@ -137,6 +143,18 @@ class TiltedTask:
             for y0 in range(0, n_rows, WIDTHS[-1]):
                 write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
             return errors
+        if recipe.method == "fbp" and store is None and dask is None:
+            with settings.console.progress(n_rows, "reconstructing") as advance:
+                return backproject(
+                    self.integrals,
+                    write,
+                    self.geometry,
+                    plan=plan_backprojection(
+                        n_rows, self.geometry, threads=settings.threads, memory=settings.memory
+                    ),
+                    window=recipe.window,
+                    progress=advance,
+                )
         method = self._method(recipe)
         with workers(settings, dask) as found, settings.console.progress(n_rows, "reconstructing") as advance:
             return reconstruct(
@@ -217,7 +235,7 @@ class OrientedTask:
         self,
         settings: Settings,
         recipe: "Recipe",
-        write: "Write",
+        write: "WriteBand",
         *,
         watch: "Watch | None" = None,
         store: "Store | None" = None,
@@ -309,36 +327,41 @@ def _rows_of(volume: "Stack", y0: int, y1: int) -> "NDArray[np.float32]":
 
 def slab_geometry(
     settings: Settings,
-    integrals: "LineIntegrals",
+    stack: "Stack",
     thickness: Length | str | None,
     width: Length | None,
     axis_offset: Length,
 ) -> "SlabGeometry":
     """Return the geometry of the slices, and warn where the series is not ready for it."""
     from etcli.core.geometry import SlabGeometry
-    from etcli.core.thickness import find_thickness
 
-    stack = integrals.stack
     if abs(stack.tilt_axis_deg or 0.0) > UPRIGHT_DEG:
         settings.console.warn(
             f"{stack.name}: the tilt axis is at {stack.tilt_axis_deg:g}° by its description, not vertical; "
             "use tiltalign first"
         )
     nx = stack.shape[2]
-    geometry = SlabGeometry(
+    return SlabGeometry(
         stack.tilt_deg,
         n_detector=nx,
         thickness=nx if isinstance(thickness, str) else _pixels(thickness, stack.pixel_A, nx, "--thickness"),
         width=_pixels(width, stack.pixel_A, nx, "--width"),
         axis_offset_px=axis_offset.px(stack.pixel_A),
     )
-    if isinstance(thickness, str):
-        with naming(stack):
-            found = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
-        length = f" ({found * stack.pixel_A:.4g} Å)" if stack.pixel_A else ""
-        settings.console.report(f"the specimen is within {found} px{length} along z")
-        geometry = replace(geometry, thickness=found)
-    return geometry
+
+
+def as_thick_as_needed(
+    settings: Settings, integrals: "LineIntegrals", geometry: "SlabGeometry"
+) -> "SlabGeometry":
+    """Return the geometry with the thickness of the specimen."""
+    from etcli.core.thickness import find_thickness
+
+    with naming(integrals.stack):
+        found = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
+    pixel_A = integrals.stack.pixel_A
+    length = f" ({found * pixel_A:.4g} Å)" if pixel_A else ""
+    settings.console.report(f"the specimen is within {found} px{length} along z")
+    return replace(geometry, thickness=found)
 
 
 def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from etcli.core.bands import WriteBand
     from etcli.core.geometry import SlabGeometry
-    from etcli.core.slabs import Write
     from etcli.io.outputs import Outputs
     from etcli.io.save import Step
     from etcli.io.stack import Stack
@@ -26,7 +26,7 @@ def volume_output(
     step: "Step",
     orient: str,
     mode: int,
-) -> "Iterator[Write]":
+) -> "Iterator[WriteBand]":
     """Open the volume of a series.
 
     Parameters
@@ -51,7 +51,7 @@ def volume_output(
     Yields
     ------
     callable
-        Takes slices (z, rows, x) from a row on, counted from 0 in the volume.
+        Takes slices (sections, rows, x) from a row, and from a section, on, counted from 0 in the volume.
     """
     from etcli.io.save import volume_writer
 
@@ -69,11 +69,10 @@ def volume_output(
         mode=mode,
     ) as writer:
 
-        def write_sections(y0: int, block: "NDArray[np.float32]") -> None:
-            for y, section in enumerate(block.swapaxes(0, 1), y0):
-                writer.write_section(y, section[::-1])
+        def write_turned(y0: int, block: "NDArray[np.float32]", *, z0: int = 0) -> None:
+            writer.write_rows(nz - z0 - len(block), block.swapaxes(0, 1)[:, ::-1], z0=y0)
 
-        yield writer.write_rows if upright else write_sections
+        yield writer.write_rows if upright else write_turned
 
 
 def _corner_A(series: "Stack", geometry: "SlabGeometry", first_row: int) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
 from etcli.cli.resume import finished_slabs
 from etcli.cli.shells import curve, resolutions
-from etcli.cli.tasks import make_task, slab_geometry
+from etcli.cli.tasks import as_thick_as_needed, make_task, slab_geometry
 from etcli.cli.tuning import tuned
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length, checked_list
 from etcli.cli.volumes import volume_output
@@ -175,9 +175,11 @@ def command(
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
     rows = _rows(slices, stack.shape[1])
+    geometry = slab_geometry(settings, stack, thickness, width, axis_offset)
     level = background_level(settings, stack, background)
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
-    geometry = slab_geometry(settings, integrals, thickness, width, axis_offset)
+    if thickness == "auto":
+        geometry = as_thick_as_needed(settings, integrals, geometry)
     volumes = {"mask": mask, "initial": initial}
     task = make_task(settings, integrals, geometry, kernel, orientations, extend, volumes)
     task.check_room(settings, wish.recipe)

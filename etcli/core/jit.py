@@ -99,11 +99,18 @@ def inline(function: Callable[..., Any]) -> Any:
 def _cache_class() -> Any:
     """Return numba's cache, made to notice changes beside a kernel's file and to live with a full disk."""
     from numba.core.caching import FunctionCache
+    from numba.core.runtime import rtsys
 
     class Cache(FunctionCache):  # type: ignore[misc]
         def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
             folder = Path(self._py_func.__code__.co_filename).parent
             return (*super()._index_key(sig, codegen), _digest(folder))
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            # numba would get ready to compile anything, which takes 0.2 s; here only its runtime is needed
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
 
         def save_overload(self, sig: Any, data: Any) -> None:
             with suppress(OSError):

@@ -99,9 +99,13 @@ class Statistics:
         self._lowest = min(self._lowest, float(real.min()))
         self._highest = max(self._highest, float(real.max()))
         flat = real.reshape(-1)
+        scratch = np.empty(min(CHUNK, flat.size))
         for start in range(0, flat.size, CHUNK):
             # about a common level, as a large offset would cost digits; in pieces that stay in the cache
-            centred = np.subtract(flat[start : start + CHUNK], self._shift, dtype=np.float64)
+            piece = flat[start : start + CHUNK]
+            centred = scratch[: piece.size]
+            centred[:] = piece
+            centred -= self._shift
             self._sum += float(centred.sum())
             self._squares += float(np.dot(centred, centred))
         self._n += real.size

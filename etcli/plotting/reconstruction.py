@@ -14,12 +14,12 @@ from etcli.plotting.slices import MiddleSlices
 from etcli.plotting.style import GREY, ORANGE, Scale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
+    from etcli.core.bands import WriteBand
     from etcli.core.quality import FSC
     from etcli.core.slabs import ErrorCurve
     from etcli.core.solvers.left_out import LeftOut
 
 Image = NDArray[Any]
-Write = Callable[[int, Image], None]
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations
 LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
@@ -40,12 +40,12 @@ class Progress:
         self._middle = shape[1] // 2
         self._stages: dict[int, Image] = {}
 
-    def also(self, write: Write) -> Write:
+    def also(self, write: "WriteBand") -> "WriteBand":
         """Return what writes blocks of rows and looks at them."""
 
-        def both(y0: int, block: Image) -> None:
-            write(y0, block)
-            self._slices.add(y0, block)
+        def both(y0: int, block: Image, *, z0: int = 0) -> None:
+            write(y0, block, z0=z0)
+            self._slices.add(y0, block, z0=z0)
 
         return both
 

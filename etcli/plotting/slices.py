@@ -79,14 +79,15 @@ class MiddleSlices:
         nz, ny, nx = shape
         self.slices = tuple(np.zeros(size, np.float32) for size in ((ny, nx), (ny, nz), (nz, nx)))
 
-    def add(self, y0: int, block: Image) -> None:
-        """Take in the rows from ``y0`` on of all sections, an array (nz, rows, nx)."""
+    def add(self, y0: int, block: Image, *, z0: int = 0) -> None:
+        """Take in the rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
         nz, ny, nx = self.shape
-        (xy, zy, xz), y1 = self.slices, y0 + block.shape[1]
-        xy[y0:y1] = block[nz // 2]
-        zy[y0:y1] = block[:, :, nx // 2].T
+        (xy, zy, xz), y1, z1 = self.slices, y0 + block.shape[1], z0 + len(block)
+        if z0 <= nz // 2 < z1:
+            xy[y0:y1] = block[nz // 2 - z0]
+        zy[y0:y1, z0:z1] = block[:, :, nx // 2].T
         if y0 <= ny // 2 < y1:
-            xz[:] = block[:, ny // 2 - y0]
+            xz[z0:z1] = block[:, ny // 2 - y0]
 
     @styled
     def draw(self, *, pixel_A: float | None = None, cmap: str = "gray") -> Figure:

@@ -223,7 +223,7 @@ def test_fsc_names_the_period_at_which_it_falls() -> None:
 def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None:
     volume = np.random.default_rng(0).random((10, 14, 20)).astype(np.float32)
     picture = Progress(volume.shape)
-    write = picture.also(lambda y0, block: None)
+    write = picture.also(lambda y0, block, z0: None)
     for y0 in (0, 7):
         write(y0, volume[:, y0 : y0 + 7])
     for k in range(7):

@@ -178,6 +178,21 @@ def test_interpolate_is_linear_between_pixels_and_zero_outside() -> None:
     assert np.abs(plain[..., 11] - expected).max() > 0.1
 
 
+def test_interpolate_makes_some_sections_as_it_makes_all() -> None:
+    sinogram = np.random.default_rng(0).standard_normal((7, 17, 16)).astype(np.float32)
+    projector = SlabProjector(SlabGeometry(TILTS[:7], 17, 30, 21, 0.8), n_slices=16)
+    volume = projector.interpolate(sinogram)
+    for z0, z1 in ((0, 30), (8, 23), (28, 30)):
+        np.testing.assert_array_equal(projector.interpolate(sinogram, sections=(z0, z1)), volume[z0:z1])
+    some = projector.interpolate(sinogram, sections=(9, 13), out=np.ones((4, 21, 16), np.float32))
+    np.testing.assert_allclose(some, volume[9:13], atol=1e-5)
+    with pytest.raises(UsageError, match=r"out: expected contiguous float32 of shape \(4, 21, 16\)"):
+        projector.interpolate(sinogram, sections=(9, 13), out=volume)
+    for sections in ((-1, 4), (4, 31), (5, 5)):
+        with pytest.raises(UsageError, match=r"sections .* of 30"):
+            projector.interpolate(sinogram, sections=sections)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_slices_do_not_mix(kernel, width) -> None:

@@ -170,6 +170,7 @@ def backprojection(formula: int, width: int) -> Any:
     def backproject(
         sinogram: Floats,
         shape: tuple[int, int],
+        middle: tuple[float, float],
         cos: Doubles,
         sin: Doubles,
         parameters: Doubles,
@@ -181,34 +182,37 @@ def backprojection(formula: int, width: int) -> Any:
         weights: Floats,
         volume: Floats,
     ) -> None:
-        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``."""
+        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``.
+
+        The tilt axis passes through ``middle`` (z, x), counted from the first voxel.
+        """
         nz, nx = shape
         for x0 in range(0, nx, TILE_X):
             for z0 in range(0, nz, TILE_Z):
                 clear(tile, 0, VOXELS * width)
-                for first in range(0, cos.size, GROUP):
-                    n = min(GROUP, cos.size - first)
-                    for k in range(n):
-                        c, s = cos[first + k], sin[first + k]
-                        t = (x0 - (nx - 1) / 2) * c + (z0 - (nz - 1) / 2) * s + axis
-                        lowest = t + min(0, (TILE_X - 1) * c) + min(0, (TILE_Z - 1) * s)
-                        pixel = floor(lowest + parameters[first + k, 0])
-                        row = _row_of_pixels(
-                            sinogram, first + k, pixel, n_detector, border, k * PIXELS * width, width
-                        )
-                        for z in range(TILE_Z):
-                            tabulate(
-                                addresses, weights, k * VOXELS + z * TILE_X, t + z * s - pixel, c, row,
-                                parameters, first + k, formula, taps, width, VOXELS,
-                            )  # fmt: skip
-                    if n == GROUP:
+                k = 0  # views in the table
+                for view in range(cos.size):
+                    c, s = cos[view], sin[view]
+                    t = (x0 - middle[1]) * c + (z0 - middle[0]) * s + axis
+                    lowest = t + min(0, (TILE_X - 1) * c) + min(0, (TILE_Z - 1) * s)
+                    pixel = floor(lowest + parameters[view, 0])
+                    if pixel >= n_detector or pixel + PIXELS <= 0:
+                        continue
+                    row = _row_of_pixels(sinogram, view, pixel, n_detector, border, k * PIXELS * width, width)
+                    for z in range(TILE_Z):
+                        tabulate(
+                            addresses, weights, k * VOXELS + z * TILE_X, t + z * s - pixel, c, row,
+                            parameters, view, formula, taps, width, VOXELS,
+                        )  # fmt: skip
+                    k += 1
+                    if k == GROUP:
                         for i in range(VOXELS):
                             add_rows(tile, i * width, addresses, weights, i, GROUP, taps, width, VOXELS)
-                    else:
-                        for k in range(n):
-                            for i in range(VOXELS):
-                                entry = k * VOXELS + i
-                                add_rows(tile, i * width, addresses, weights, entry, 1, taps, width, VOXELS)
+                        k = 0
+                for n in range(k):
+                    for i in range(VOXELS):
+                        entry = n * VOXELS + i
+                        add_rows(tile, i * width, addresses, weights, entry, 1, taps, width, VOXELS)
                 for z in range(min(TILE_Z, nz - z0)):
                     count = min(TILE_X, nx - x0) * width
                     copy(volume, ((z0 + z) * nx + x0) * width, tile, z * TILE_X * width, count)

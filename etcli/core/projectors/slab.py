@@ -149,7 +149,12 @@ class SlabProjector:
         return self._gather(sinogram, HAT, hat_parameters(reach, 1 / reach), out)
 
     def interpolate(
-        self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None, out: Array | None = None
+        self,
+        sinogram: Array,
+        *,
+        view_weight: NDArray[np.float64] | None = None,
+        sections: tuple[int, int] | None = None,
+        out: Array | None = None,
     ) -> Array:
         """Sum the views at the detector position of every voxel, as filtered back-projection needs it.
 
@@ -159,29 +164,41 @@ class SlabProjector:
             Filtered views, interpolated linearly between pixels and zero outside the detector.
         view_weight : ndarray of shape (n_views,), optional
             Factor of every view, by default 1.
-        out : ndarray of shape (thickness, width, n_slices), float32, optional
+        sections : (int, int), optional
+            The first section along z to compute and the one after the last, by default all.
+        out : ndarray of shape (sections, width, n_slices), float32, optional
             Overwritten and returned.
 
         Returns
         -------
-        ndarray of shape (thickness, width, n_slices), float32
+        ndarray of shape (sections, width, n_slices), float32
             Weighted sum over the views, whatever the kernel. This is not the transpose of the projection.
         """
         ones = np.ones(self.geometry.n_views)
         weight = ones if view_weight is None else np.asarray(view_weight, np.float64)
         if weight.shape != ones.shape:
             raise UsageError(f"{ones.size} views need as many weights, not an array of shape {weight.shape}")
-        return self._gather(sinogram, HAT, hat_parameters(ones, weight), out)
+        return self._gather(sinogram, HAT, hat_parameters(ones, weight), out, sections)
 
     def _gather(
-        self, sinogram: Array, formula: int, parameters: NDArray[np.float64], out: Array | None
+        self,
+        sinogram: Array,
+        formula: int,
+        parameters: NDArray[np.float64],
+        out: Array | None,
+        sections: tuple[int, int] | None = None,
     ) -> Array:
         """Let every voxel take from the pixels that its footprint touches."""
         sinogram = _checked(sinogram, self.range_shape, "sinogram")
-        out = _target(out, self.domain_shape)
+        thickness, width, _ = self.domain_shape
+        z0, z1 = sections or (0, thickness)
+        if not 0 <= z0 < z1 <= thickness:
+            raise UsageError(f"there are no sections {z0} to {z1} in a slab of {thickness}")
+        out = _target(out, (z1 - z0, width, self.n_slices))
+        middle = centre(thickness) - z0, centre(width)
         scratch = _kernels.backprojection_scratch(formula, self.n_slices)
         _kernels.backprojection(formula, self.n_slices)(
-            sinogram.reshape(-1), self.domain_shape[:2], self.geometry.cos, self.geometry.sin, parameters,
+            sinogram.reshape(-1), out.shape[:2], middle, self.geometry.cos, self.geometry.sin, parameters,
             self._axis, self.geometry.n_detector, *scratch, out.reshape(-1),
         )  # fmt: skip
         return out

@@ -82,7 +82,7 @@ def filtered_backprojection(
     return projector.interpolate(filtered, view_weight=view_weights(projector.geometry.tilt_deg))
 
 
-def filter_views(sinogram: Array, *, window: str | Window = "ram-lak") -> Array:
+def filter_views(sinogram: Array, *, window: str | Window = "ram-lak", out: Array | None = None) -> Array:
     """Filter views along the detector.
 
     Parameters
@@ -91,6 +91,8 @@ def filter_views(sinogram: Array, *, window: str | Window = "ram-lak") -> Array:
         Line integrals, in voxels.
     window : str or callable
         One of `FILTERS`, or a function of the frequency such as `radial`.
+    out : ndarray of shape (n_views, n_detector, n_slices), float32, optional
+        Overwritten and returned.
 
     Returns
     -------
@@ -105,12 +107,12 @@ def filter_views(sinogram: Array, *, window: str | Window = "ram-lak") -> Array:
     n = sinogram.shape[1]
     size = fft.next_fast_len(2 * n, real=True)
     response = ramp(size, window=window).astype(np.float32)[:, None]
-    filtered = aligned_empty(sinogram.shape)
-    for view, out in zip(sinogram, filtered, strict=True):
+    out = aligned_empty(sinogram.shape) if out is None else out
+    for view, filtered in zip(sinogram, out, strict=True):
         spectrum = fft.rfft(view, size, axis=0)
         spectrum *= response
-        out[:] = fft.irfft(spectrum, size, axis=0, overwrite_x=True)[:n]
-    return filtered
+        filtered[:] = fft.irfft(spectrum, size, axis=0, overwrite_x=True)[:n]
+    return out
 
 
 def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
