@@ -285,8 +285,6 @@ def make_task(
         from etcli.core.projectors.slab import SlabProjector
 
         return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers)
-    import numpy as np
-
     from etcli.core.orientation import rotation_matrices
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.solvers.resire import extended_shape
@@ -303,7 +301,7 @@ def make_task(
         rotation,
         extended_shape(rotation, shape, detector) if extend else shape,
         detector,
-        centre_px=np.tile((geometry.axis_offset_px, 0.0), (geometry.n_views, 1)),
+        centre_px=(geometry.axis_offset_px, 0.0) + geometry.z_offset_px * rotation[:, :2, 2],
         threads=settings.threads,
     )
     return OrientedTask(integrals, projector, shape)
@@ -331,6 +329,7 @@ def slab_geometry(
     thickness: Length | str | None,
     width: Length | None,
     axis_offset: Length,
+    z_offset: Length,
 ) -> "SlabGeometry":
     """Return the geometry of the slices, and warn where the series is not ready for it."""
     from etcli.core.geometry import SlabGeometry
@@ -347,6 +346,7 @@ def slab_geometry(
         thickness=nx if isinstance(thickness, str) else _pixels(thickness, stack.pixel_A, nx, "--thickness"),
         width=_pixels(width, stack.pixel_A, nx, "--width"),
         axis_offset_px=axis_offset.px(stack.pixel_A),
+        z_offset_px=z_offset.px(stack.pixel_A),
     )
 
 

@@ -83,4 +83,5 @@ def _corner_A(series: "Stack", geometry: "SlabGeometry", first_row: int) -> tupl
     nx, pixel_A = geometry.n_detector, series.pixel_A or 0.0
     x, z = ((nx - n) / 2 for n in (geometry.width, geometry.thickness))
     x += geometry.axis_offset_px
+    z += geometry.z_offset_px
     return series.origin_A[0] + pixel_A * x, series.origin_A[1] + pixel_A * first_row, pixel_A * z

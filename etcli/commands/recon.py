@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
 )
 @click.option(
+    "--z-offset", type=LENGTH_PX, default="0", help="Height of the volume's centre above the tilt axis."
+)
+@click.option(
     "--euler",
     type=FILE,
     metavar="FILE",
@@ -129,6 +132,7 @@ def command(
     thickness: Length | str | None,
     width: Length | None,
     axis_offset: Length,
+    z_offset: Length,
     euler: str | None,
     extend: bool,
     mask: str | None,
@@ -175,7 +179,7 @@ def command(
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
     rows = _rows(slices, stack.shape[1])
-    geometry = slab_geometry(settings, stack, thickness, width, axis_offset)
+    geometry = slab_geometry(settings, stack, thickness, width, axis_offset, z_offset)
     level = background_level(settings, stack, background)
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
     if thickness == "auto":

@@ -34,6 +34,8 @@ class SlabGeometry:
         Voxels of a slice along z and x.
     axis_offset_px : float
         Where the tilt axis falls on the detector, in pixels from its centre, positive to larger x.
+    z_offset_px : float
+        Height of the centre of the slice above the tilt axis.
     """
 
     tilt_deg: NDArray[np.float64]
@@ -41,6 +43,7 @@ class SlabGeometry:
     thickness: int
     width: int
     axis_offset_px: float = 0.0
+    z_offset_px: float = 0.0
     cos: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     sin: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
@@ -58,6 +61,11 @@ class SlabGeometry:
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabGeometry":
         """Return the geometry of some of the views, counted from 0."""
         return replace(self, tilt_deg=self.tilt_deg[np.asarray(views)])
+
+    @property
+    def centre_px(self) -> NDArray[np.float64]:
+        """Where the centre of the slice falls on the detector in each view, in pixels from its first."""
+        return centre(self.n_detector) + self.axis_offset_px + self.z_offset_px * self.sin
 
     @property
     def n_views(self) -> int:

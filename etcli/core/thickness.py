@@ -37,7 +37,7 @@ def find_thickness(views: Array, geometry: SlabGeometry) -> int:
     Returns
     -------
     int
-        Voxels about the tilt axis, at most the thickness of `geometry`.
+        Voxels about the centre, at most the thickness of `geometry`.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def find_thickness(views: Array, geometry: SlabGeometry) -> int:
     Notes
     -----
     Binned views are reconstructed with densities above zero. Those above a fifth of the density that voxels
-    with half of the intensity exceed are summed along x and y, and the volume reaches from the tilt axis as
+    with half of the intensity exceed are summed along x and y, and the volume reaches from its centre as
     far as the section behind which 0.25 % of them lie, on the side where that is farther. A missing wedge
     makes it too thick rather than too thin.
     """
@@ -55,7 +55,8 @@ def find_thickness(views: Array, geometry: SlabGeometry) -> int:
     binned = np.asarray(bin_axis(views, factor, axis=2) / factor, np.float32)
     n = binned.shape[2]
     nz, nx = (max(1, ceil(size / factor)) for size in (geometry.thickness, geometry.width))
-    coarse = SlabGeometry(geometry.tilt_deg, n, nz, nx, geometry.axis_offset_px / factor)
+    offsets = geometry.axis_offset_px / factor, geometry.z_offset_px / factor
+    coarse = SlabGeometry(geometry.tilt_deg, n, nz, nx, *offsets)
     slab = to_slab(binned)
     volume = fista(SlabProjector(coarse, n_slices=slab.shape[-1]), slab, iterations=SWEEPS, lower=0.0)
     rising = np.sort(volume, axis=None)

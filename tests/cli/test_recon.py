@@ -450,6 +450,67 @@ def test_the_thickness_sets_itself(particle: Path) -> None:
     np.testing.assert_array_equal(thin, same)
 
 
+def write_volume(path: Path, volume: NDArray[np.generic]) -> Path:
+    with mrcfile.new(path, np.float32(volume), overwrite=True) as mrc:
+        mrc.voxel_size = PIXEL_A
+    return path
+
+
+@pytest.mark.parametrize("method", ["sirt", "fbp", "resire"])
+def test_a_volume_off_the_tilt_axis_is_a_part_of_that_on_it(blobs: Path, method: str) -> None:
+    how = "--method", method, "--iterations", 1
+    how = how if method != "fbp" else how[:2]
+    whole = recon(blobs, *how, "--thickness", "40px")
+    part = recon(blobs, *how, "--thickness", "10px", "--z-offset", "8px", name="part.mrc")
+    if method == "fbp":  # others share the rays' density among the voxels that there are
+        np.testing.assert_allclose(part, whole[23:33], atol=1e-5 * abs(whole).max())
+    x, y, z = POINTS[0]
+    found = blob_near(part, (x, y, z - 8))
+    np.testing.assert_allclose(found[:2], (x, y), atol=0.5)
+    assert found[2] + 8 == pytest.approx(z, abs=2)  # its lower half is cut off
+    with mrcfile.open(blobs.with_name("rec.mrc")) as a, mrcfile.open(blobs.with_name("part.mrc")) as b:
+        assert b.header.origin.z - a.header.origin.z == pytest.approx(23 * PIXEL_A)
+
+
+def test_a_mask_keeps_what_is_outside_at_zero_and_explains_more_inside(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    inside = write_volume(tmp_path / "mask.mrc", truth > 0)
+    how = "--method", "sirt", "--iterations", 40, "--background", "0"
+    free, held = recon(source, *how), recon(source, *how, "--mask", inside, name="held.mrc")
+    assert not held[truth == 0].any()
+    assert nrmse(held, truth) < 0.5 * nrmse(free, truth)
+    descent = recon(source, "--method", "resire", *how[2:], "--mask", inside, name="resire.mrc")
+    assert not descent[truth == 0].any()
+    assert nrmse(descent, truth) < 0.5 * nrmse(free, truth)
+
+
+def test_iterations_go_on_from_an_initial_volume(tmp_path: Path) -> None:
+    source, _ = blocks_series(tmp_path)
+    how = "--method", "sirt", "--background", "0", "--nonnegative"
+    once = recon(source, *how, "--iterations", 9)
+    recon(source, *how, "--iterations", 4, name="first.mrc")
+    twice = recon(source, *how, "--iterations", 5, "--initial", tmp_path / "first.mrc")
+    np.testing.assert_allclose(twice, once, atol=1e-4 * once.max())
+
+
+def test_densities_stay_below_an_upper_bound_and_views_are_left_out(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    how = "--background", "0", "--nonnegative", "--iterations", 30
+    bounded = recon(source, *how, "--upper", 1.5)
+    assert bounded.max() == 1.5
+    n = len(TILTS)
+    without = recon(source, *how, "--exclude", "2,5-7")
+    kept = ",".join(str(k) for k in range(1, n + 1) if k not in (2, 5, 6, 7))
+    np.testing.assert_array_equal(without, recon(source, *how, "--views", kept))
+    for words, status, options in (
+        ("a mask of 32 x 32 x 31 does not fit", 1, ("--mask", write_volume(tmp_path / "m.mrc", truth[1:]))),
+        ("--mask is for --method sirt or resire, not for fbp", 2, ("--method", "fbp", "--mask", "m.mrc")),
+        ("no density lies between 0 and -1", 2, ("--nonnegative", "--upper", "-1")),
+        ("view 99 asked for", 2, ("--exclude", "99")),
+    ):
+        assert words in failure("recon", "-q", *options, source, tmp_path / "never.mrc", status=status)
+
+
 def write_euler(path: Path, tilt_deg: NDArray[np.float64], psi_deg: float = 0.0) -> Path:
     rows = [f"0,{-tilt:.6f},{psi_deg:.6f}" for tilt in tilt_deg]
     path.write_text("\n".join(["phi,theta,psi", *rows]) + "\n")

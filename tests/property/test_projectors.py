@@ -21,6 +21,7 @@ GEOMETRIES = st.builds(
     thickness=SIZES,
     width=SIZES,
     axis_offset_px=st.floats(-6, 6),
+    z_offset_px=st.floats(-6, 6),
 )
 SEEDS = st.integers(0, 2**32 - 1)
 run = settings(max_examples=60, deadline=None)
@@ -67,6 +68,7 @@ def test_permuting_views_permutes_the_sinogram(kernel, geometry, seed) -> None:
         geometry.thickness,
         geometry.width,
         geometry.axis_offset_px,
+        geometry.z_offset_px,
     )
     x = noise((geometry.thickness, geometry.width, 16), seed)
     sinogram = SlabProjector(geometry, n_slices=16, kernel=kernel).forward(x)

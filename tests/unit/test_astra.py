@@ -22,7 +22,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_both_backends_agree(kernel, offset, tilt_deg) -> None:
     assert astra_available()
-    geometry = SlabGeometry(tilt_deg, 47, 30, 41, offset)
+    geometry = SlabGeometry(tilt_deg, 47, 30, 41, offset, 2 * offset)
     ours = SlabProjector(geometry, n_slices=16, kernel=kernel)
     theirs = AstraProjector(geometry, n_slices=16, kernel=kernel)
     assert (ours.domain_shape, ours.range_shape) == (theirs.domain_shape, theirs.range_shape)

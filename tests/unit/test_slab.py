@@ -29,7 +29,7 @@ TILTS = np.array([0.0, 17.0, 45.0, -45.0, 90.0, -90.0, -63.5, 44.999999, 134.9, 
 
 def positions(geometry: SlabGeometry) -> NDArray[np.float64]:
     """Detector position of every voxel, (n_views, thickness, width), written out from the convention."""
-    z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2
+    z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2 + geometry.z_offset_px
     x = np.arange(geometry.width) - (geometry.width - 1) / 2
     tilt = np.deg2rad(geometry.tilt_deg)[:, None, None]
     axis = (geometry.n_detector - 1) / 2 + geometry.axis_offset_px
@@ -84,7 +84,7 @@ def columns(apply, n_in: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     [(5, 7, 9, 0.0), (7, 4, 5, 0.37), (1, 1, 3, -0.5), (6, 19, 23, 1.0), (18, 3, 6, -2.25), (3, 2, 40, 0.1)],
 )
 def test_every_weight_equals_the_formula(kernel, thickness, width, n_detector, offset) -> None:
-    geometry = SlabGeometry(TILTS, n_detector, thickness, width, offset)
+    geometry = SlabGeometry(TILTS, n_detector, thickness, width, offset, 1.5 * offset)
     projector = SlabProjector(geometry, n_slices=16, kernel=kernel)
     t = positions(geometry).reshape(TILTS.size, -1)
     expected = np.array(
@@ -102,7 +102,7 @@ def test_every_weight_equals_the_formula(kernel, thickness, width, n_detector, o
 
 def gaussian(geometry: SlabGeometry, *, x0: float, z0: float, sigma: float) -> NDArray[np.float32]:
     """Gaussian of height 1 at (x0, z0) from the centre."""
-    z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2
+    z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2 + geometry.z_offset_px
     x = np.arange(geometry.width) - (geometry.width - 1) / 2
     return np.exp(-((x - x0) ** 2 + (z[:, None] - z0) ** 2) / (2 * sigma**2)).astype(np.float32)
 

@@ -94,7 +94,7 @@ def projection(formula: int, width: int) -> Any:
         along: Doubles,
         across: Doubles,
         parameters: Doubles,
-        axis: float,
+        centre: Doubles,
         n_detector: int,
         tile: Floats,
         addresses: Ints,
@@ -103,7 +103,7 @@ def projection(formula: int, width: int) -> Any:
     ) -> None:
         """Add the projection in views that cross the lines of the volume: its rows, or columns if transposed.
 
-        The detector position of the voxel u of line v about the centre is ``u along + v across + axis``.
+        The detector position of the voxel u of line v about the centre is ``u along + v across + centre``.
         """
         n_lines, n_u = shape
         for u0 in range(-margin - 1, n_u + margin, SPAN):
@@ -119,7 +119,8 @@ def projection(formula: int, width: int) -> Any:
                     step = 1 / along[k]
                     shear = -across[k] * step
                     # ray 0 between the two middle lines, which decides the tile that each ray belongs to
-                    middle = (n_u - 1) / 2 - axis * step + (v0 + (GROUP - 1) / 2 - (n_lines - 1) / 2) * shear
+                    lines = v0 + (GROUP - 1) / 2 - (n_lines - 1) / 2
+                    middle = (n_u - 1) / 2 - centre[k] * step + lines * shear
                     edge, next_edge = (u0 - middle) * along[k], (u0 + SPAN - middle) * along[k]
                     first = max(ceil(min(edge, next_edge)), 0)
                     last = min(ceil(max(edge, next_edge)), n_detector)
@@ -174,7 +175,7 @@ def backprojection(formula: int, width: int) -> Any:
         cos: Doubles,
         sin: Doubles,
         parameters: Doubles,
-        axis: float,
+        centre: Doubles,
         n_detector: int,
         tile: Floats,
         border: Floats,
@@ -182,9 +183,9 @@ def backprojection(formula: int, width: int) -> Any:
         weights: Floats,
         volume: Floats,
     ) -> None:
-        """Gather for every voxel the pixels near its detector position ``x cos + z sin + axis``.
+        """Gather for every voxel the pixels near its detector position ``x cos + z sin + centre``.
 
-        The tilt axis passes through ``middle`` (z, x), counted from the first voxel.
+        x and z are counted from ``middle`` (z, x), which is counted from the first voxel.
         """
         nz, nx = shape
         for x0 in range(0, nx, TILE_X):
@@ -193,7 +194,7 @@ def backprojection(formula: int, width: int) -> Any:
                 k = 0  # views in the table
                 for view in range(cos.size):
                     c, s = cos[view], sin[view]
-                    t = (x0 - middle[1]) * c + (z0 - middle[0]) * s + axis
+                    t = (x0 - middle[1]) * c + (z0 - middle[0]) * s + centre[view]
                     lowest = t + min(0, (TILE_X - 1) * c) + min(0, (TILE_Z - 1) * s)
                     pixel = floor(lowest + parameters[view, 0])
                     if pixel >= n_detector or pixel + PIXELS <= 0:

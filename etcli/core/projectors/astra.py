@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SlabGeometry, centre
 
 KERNELS = ("linear", "strip")
 """Joseph's projector and the area-weighted one."""
@@ -179,13 +179,13 @@ def _views(geometry: SlabGeometry) -> dict[str, object]:
     """Return the projection geometry as ASTRA describes it."""
     import astra
 
-    if geometry.axis_offset_px == 0:
+    shift = centre(geometry.n_detector) - geometry.centre_px
+    if not shift.any():
         views: dict[str, object] = astra.create_proj_geom(
             "parallel", 1.0, geometry.n_detector, np.deg2rad(geometry.tilt_deg)
         )
         return views
     cos, sin = geometry.cos, geometry.sin
-    shift = -geometry.axis_offset_px
     # a view: direction of the ray, centre of the detector, step from pixel to pixel
     vectors = np.stack([sin, -cos, shift * cos, shift * sin, cos, sin], axis=1)
     views = astra.create_proj_geom("parallel_vec", geometry.n_detector, vectors)

@@ -70,7 +70,6 @@ class SlabProjector:
         self.kernel = kernel
         self.domain_shape = (geometry.thickness, geometry.width, n_slices)
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
-        self._axis = centre(geometry.n_detector) + geometry.axis_offset_px
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabProjector":
         """Return the projector of some of the views.
@@ -123,7 +122,7 @@ class SlabProjector:
             scratch = _kernels.projection_scratch(formula, self.n_slices)
             _kernels.projection(formula, self.n_slices)(
                 volume.reshape(-1), shape, strides, views, along, across, parameters,
-                self._axis, self.geometry.n_detector, *scratch, out.reshape(-1),
+                self.geometry.centre_px[views], self.geometry.n_detector, *scratch, out.reshape(-1),
             )  # fmt: skip
         return out
 
@@ -199,7 +198,7 @@ class SlabProjector:
         scratch = _kernels.backprojection_scratch(formula, self.n_slices)
         _kernels.backprojection(formula, self.n_slices)(
             sinogram.reshape(-1), out.shape[:2], middle, self.geometry.cos, self.geometry.sin, parameters,
-            self._axis, self.geometry.n_detector, *scratch, out.reshape(-1),
+            self.geometry.centre_px, self.geometry.n_detector, *scratch, out.reshape(-1),
         )  # fmt: skip
         return out
 
