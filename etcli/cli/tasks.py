@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil
+from math import ceil, prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import ErrorCurve, Read, Store, Watch
     from etcli.core.solvers.regularised import Misfit
+    from etcli.core.solvers.total_variation import Zeros
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.stack import Stack
 
@@ -59,6 +61,46 @@ class Task(Protocol):
         """Reconstruct."""
 
 
+@dataclass(frozen=True)
+class Whole:
+    """The arrays of work on a whole volume.
+
+    Parameters
+    ----------
+    volumes : int
+        Numbers in arrays that may lie on disk.
+    others : int
+        Numbers in others.
+    folder : Path
+        Where those on disk would be.
+    """
+
+    volumes: int
+    others: int
+    folder: Path
+
+    def check(self, settings: Settings) -> None:
+        """Refuse what does not fit into the memory, and tell what goes to the disk."""
+        needed, least = 4 * (self.volumes + self.others), 4 * self.others
+        if least > settings.memory:
+            raise UsageError(
+                f"the work takes {ceil(least / (1 << 20))}M of memory, but only {settings.memory >> 20}M are "
+                "allowed; allow more, make the volume thinner, or bin the views"
+            )
+        if needed > settings.memory:
+            settings.console.report(
+                f"{needed - least >> 20}M of the work are beyond --memory and lie in files of {self.folder}"
+            )
+
+    def zeros(self, settings: Settings) -> "Zeros":
+        """Return what makes the arrays that may lie on disk."""
+        from etcli.core.solvers.total_variation import in_memory
+        from etcli.io.scratch import zeros_on_disk
+
+        fits = 4 * (self.volumes + self.others) <= settings.memory
+        return in_memory if fits else zeros_on_disk(self.folder)
+
+
 @dataclass(frozen=True, eq=False)
 class TiltedTask:
     """Views tilted about the vertical axis, reconstructed slab by slab where the method allows it.
@@ -73,12 +115,15 @@ class TiltedTask:
         As for `etcli.core.slabs.reconstruct`.
     volumes : mapping of str to callable
         Mask and initial volume, as for `etcli.core.slabs.reconstruct`.
+    scratch : Path
+        Folder for arrays that are larger than the memory.
     """
 
     integrals: "LineIntegrals"
     geometry: "SlabGeometry"
     make_projector: "MakeProjector"
     volumes: Mapping[str, "Read"]
+    scratch: Path
 
     def of_views(self, views: "NDArray[np.intp]") -> "TiltedTask":
         """Return the same with some of the views, counted from 0."""
@@ -88,14 +133,10 @@ class TiltedTask:
         """Refuse work that does not fit into the memory, before any is done."""
         from etcli.core.bands import plan_backprojection
         from etcli.core.plans import plan_reconstruction
-        from etcli.core.solvers.priors import VOLUMES
 
         n_rows, geometry = self.integrals.n_rows, self.geometry
         if recipe.whole:
-            volume = geometry.thickness * geometry.width * n_rows
-            _check_whole(
-                settings, VOLUMES[recipe.prior] * volume, geometry.n_views * geometry.n_detector * n_rows
-            )
+            self._whole(settings, recipe).check(settings)
             return
         if recipe.method == "fbp":
             plan_backprojection(n_rows, geometry, threads=settings.threads, memory=settings.memory)
@@ -137,6 +178,7 @@ class TiltedTask:
                 volume, errors = reconstruct_whole(
                     self._series(settings, 0, n_rows),
                     recipe,
+                    zeros=self._whole(settings, recipe).zeros(settings),
                     progress=advance,
                     watch=(lambda k, volume: watch((0, n_rows), k, volume)) if watch else None,
                 )
@@ -173,6 +215,17 @@ class TiltedTask:
                 pool=found.pool,
             )
 
+    def _whole(self, settings: Settings, recipe: "Recipe") -> Whole:
+        """Return the arrays that work on the whole volume takes; a slab on every thread is among them."""
+        from etcli.core.projectors.slab import WIDTHS
+        from etcli.core.solvers.priors import HELD
+
+        geometry, n_rows = self.geometry, self.integrals.n_rows
+        n_voxels = geometry.thickness * geometry.width
+        slabs = 2 * min(n_rows, settings.threads * WIDTHS[-1])
+        series = geometry.n_views * geometry.n_detector * n_rows
+        return Whole(HELD[recipe.prior] * n_voxels * n_rows, slabs * n_voxels + 3 * series, self.scratch)
+
     def _method(self, recipe: "Recipe") -> "Method":
         """Return the solver of slabs, with room for the volumes that it is given."""
         method = recipe.for_slabs(self.geometry, masked="mask" in self.volumes)
@@ -198,32 +251,29 @@ class OrientedTask:
         Of a volume that may reach beyond the field of view.
     shape : (int, int, int)
         Voxels of its middle that are written.
+    scratch : Path
+        Folder for arrays that are larger than the memory.
     """
 
     integrals: "LineIntegrals"
     projector: "OrientedProjector"
     shape: tuple[int, int, int]
+    scratch: Path
 
     def of_views(self, views: "NDArray[np.intp]") -> "OrientedTask":
         """Return the same with some of the views, counted from 0."""
-        return OrientedTask(self.integrals.select(views), self.projector.of_views(views), self.shape)
+        return replace(self, integrals=self.integrals.select(views), projector=self.projector.of_views(views))
 
     def check_room(self, settings: Settings, recipe: "Recipe") -> None:
         """Refuse work that does not fit into the memory, before any is done."""
-        from math import prod
-
         from etcli.core.recipes import ORIENTED
-        from etcli.core.solvers.priors import VOLUMES
 
         if recipe.method not in ORIENTED:
             raise UsageError(
                 f"--method {recipe.method} needs views tilted about one axis; with --euler use "
                 f"{', '.join(ORIENTED)}"
             )
-        n_volumes = VOLUMES[recipe.prior] if recipe.method == "fista" else 5
-        _check_whole(
-            settings, n_volumes * prod(self.projector.domain_shape), prod(self.projector.range_shape)
-        )
+        self._whole(recipe).check(settings)
 
     def sample(self, settings: Settings) -> "Misfit":
         """Return the whole series: its rows do not know one another's places."""
@@ -250,29 +300,36 @@ class OrientedTask:
                 watch((0, self.shape[1]), k, middle(volume, self.shape).swapaxes(1, 2))
 
         with settings.console.progress(recipe.iterations, "reconstructing") as advance:
-            volume, errors = reconstruct_whole(self.sample(settings), recipe, progress=advance, watch=look)
+            volume, errors = reconstruct_whole(
+                self.sample(settings),
+                recipe,
+                zeros=self._whole(recipe).zeros(settings),
+                progress=advance,
+                watch=look,
+            )
         write(0, middle(volume, self.shape))
         return errors
 
+    def _whole(self, recipe: "Recipe") -> Whole:
+        """Return the arrays that the work takes."""
+        from etcli.core.solvers.priors import HELD
 
-def _check_whole(settings: Settings, in_volumes: int, in_views: int) -> None:
-    """Refuse so many numbers in volumes and in views."""
-    needed = 4 * (in_volumes + 3 * in_views)
-    if needed > settings.memory:
-        raise UsageError(
-            f"the whole volume takes {ceil(needed / (1 << 20))}M of memory, but only "
-            f"{settings.memory >> 20}M are allowed; allow more, make it thinner, or bin the views"
-        )
+        volume, series = prod(self.projector.domain_shape), prod(self.projector.range_shape)
+        if recipe.method == "fista":
+            return Whole(HELD[recipe.prior] * volume, volume + 3 * series, self.scratch)
+        return Whole(0, 5 * volume + 3 * series, self.scratch)
 
 
 def make_task(
     settings: Settings,
     integrals: "LineIntegrals",
     geometry: "SlabGeometry",
+    *,
     kernel: str,
     euler_deg: "NDArray[Any] | None",
     extend: bool,
     volumes: Mapping[str, str | None],
+    scratch: Path,
 ) -> Task:
     """Return what is to be reconstructed; ``volumes`` are files of mask and initial volume."""
     shape = geometry.thickness, integrals.n_rows, geometry.width
@@ -284,7 +341,7 @@ def make_task(
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
         from etcli.core.projectors.slab import SlabProjector
 
-        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers)
+        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers, scratch)
     from etcli.core.orientation import rotation_matrices
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.solvers.resire import extended_shape
@@ -304,7 +361,7 @@ def make_task(
         centre_px=(geometry.axis_offset_px, 0.0) + geometry.z_offset_px * rotation[:, :2, 2],
         threads=settings.threads,
     )
-    return OrientedTask(integrals, projector, shape)
+    return OrientedTask(integrals, projector, shape, scratch)
 
 
 def _volume_rows(settings: Settings, file: str, shape: tuple[int, ...], name: str) -> "Read":

@@ -1,6 +1,7 @@
 """``etcli recon``: reconstruct the volume."""
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,8 +27,6 @@ from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length,
 from etcli.cli.volumes import volume_output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import ErrorCurve
     from etcli.core.solvers.left_out import LeftOut
@@ -184,8 +183,16 @@ def command(
     integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
     if thickness == "auto":
         geometry = as_thick_as_needed(settings, integrals, geometry)
-    volumes = {"mask": mask, "initial": initial}
-    task = make_task(settings, integrals, geometry, kernel, orientations, extend, volumes)
+    task = make_task(
+        settings,
+        integrals,
+        geometry,
+        kernel=kernel,
+        euler_deg=orientations,
+        extend=extend,
+        volumes={"mask": mask, "initial": initial},
+        scratch=Path(output).parent,
+    )
     task.check_room(settings, wish.recipe)
     for name, given in (("--resume", resume), ("--dask", dask)):
         if given and (wish.recipe.whole or euler):
@@ -264,7 +271,7 @@ def _level_words(level: float | None, contrast: str) -> list[str]:
     return [f"{what} {level:.6g}"] if level else []
 
 
-def _write_curve(path: "Path", errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
+def _write_curve(path: Path, errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
     """Write the residuals after so many iterations, as far as they are known."""
     rows: dict[int, list[str]] = {}
     for k, residual in zip(errors.iteration.tolist(), errors.residual.tolist(), strict=True):

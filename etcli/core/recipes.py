@@ -31,6 +31,7 @@ from etcli.core.solvers.resire import resire, uniform_sums
 from etcli.core.solvers.sart import sart, subset_sums
 from etcli.core.solvers.sirt import Callback, sirt
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 
@@ -145,11 +146,12 @@ class Recipe:
             )
         raise UsageError(f"{self.method} works on the whole volume, not slab by slab")
 
-    def prior_of(self, shape: tuple[int, int, int], *, threads: int = 1) -> Prior:
+    def prior_of(self, shape: tuple[int, int, int], *, threads: int = 1, zeros: Zeros = in_memory) -> Prior:
         """Return the prior for volumes of a shape, bounds included."""
-        return make_prior(self.prior, shape, lower=self.lower, upper=self.upper, threads=threads)
+        bounds = {"lower": self.lower, "upper": self.upper}
+        return make_prior(self.prior, shape, **bounds, threads=threads, zeros=zeros)
 
-    def solve(self, series: Misfit, callback: Callback | None = None) -> Array:
+    def solve(self, series: Misfit, callback: Callback | None = None, *, zeros: Zeros = in_memory) -> Array:
         """Reconstruct a series at once.
 
         Parameters
@@ -158,6 +160,8 @@ class Recipe:
             A few rows, unless the method works on the whole volume; or views of any orientation.
         callback : callable, optional
             As for the solvers.
+        zeros : callable
+            ``zeros(shape)`` makes the arrays of the size of the volume, for fista.
 
         Returns
         -------
@@ -170,17 +174,16 @@ class Recipe:
             When the method is not for such views.
         """
         if self.method == "fista":
-            prior = self.prior_of(series.shape, threads=series.threads)
-            return regularised(
-                series, prior, weight=self.weight, iterations=self.iterations, callback=callback
-            )
+            prior = self.prior_of(series.shape, threads=series.threads, zeros=zeros)
+            how: dict[str, Any] = {"weight": self.weight, "iterations": self.iterations}
+            return regularised(series, prior, **how, zeros=zeros, callback=callback)
         if isinstance(series, WholeSeries):
             return self._solve_oriented(series, callback)
         assert isinstance(series, Series)
         projector, slab = _only_slab(series)
         method = self.for_slabs(series.geometry)
-        how: dict[str, Any] = {"sums": method.sums(projector)} if method.sums else {}
-        return method.solve(projector, slab, **how, **({"callback": callback} if callback else {}))
+        shared = {"sums": method.sums(projector)} if method.sums else {}
+        return method.solve(projector, slab, **shared, **({"callback": callback} if callback else {}))
 
     def _solve_oriented(self, series: WholeSeries, callback: Callback | None) -> Array:
         """Reconstruct a volume from views of any orientation, without a prior."""

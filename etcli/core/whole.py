@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from etcli.core.recipes import Recipe
 from etcli.core.slabs import ErrorCurve
 from etcli.core.solvers.regularised import Misfit
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 
@@ -16,10 +17,11 @@ def reconstruct_whole(
     series: Misfit,
     recipe: Recipe,
     *,
+    zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[int, Array], None] | None = None,
 ) -> tuple[Array, ErrorCurve]:
-    """Reconstruct a volume that fits into the memory.
+    """Reconstruct a volume.
 
     Parameters
     ----------
@@ -27,6 +29,8 @@ def reconstruct_whole(
         The views.
     recipe : Recipe
         What to do.
+    zeros : callable
+        As for `etcli.core.recipes.Recipe.solve`.
     progress : callable, optional
         Called with 1 after every iteration.
     watch : callable, optional
@@ -47,5 +51,5 @@ def reconstruct_whole(
         if watch:
             watch(k, volume)
 
-    volume = recipe.solve(series, note)
+    volume = recipe.solve(series, note, zeros=zeros)
     return volume, ErrorCurve(np.array(iterations), np.array(norms) / (series.size or 1))

@@ -746,6 +746,18 @@ def test_sparsity_keeps_what_is_empty_empty(tmp_path: Path) -> None:
     assert np.mean(found[empty] > 0) < 0.5 * np.mean(plain[empty] > 0)
 
 
+@pytest.mark.parametrize("oriented", [False, True])
+def test_a_volume_beyond_the_memory_is_worked_on_in_files(tmp_path: Path, oriented: bool) -> None:
+    source, _ = blocks_series(tmp_path)
+    how = ["--method", "fista", "--weight", 3, "--iterations", 8, "--background", "0", "--nonnegative"]
+    if oriented:
+        how += ["--euler", write_euler(tmp_path / "angles.csv", TILTS)]
+    held = recon(source, *how)
+    run = etcli("recon", "--memory", "1M", *how, source, tmp_path / "disk.mrc")
+    assert f"1M of the work are beyond --memory and lie in files of {tmp_path}" in run.err
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "disk.mrc"), held)
+
+
 def test_dart_finds_few_densities(tmp_path: Path) -> None:
     source, truth = blocks_series(tmp_path)
     how = "--method", "dart", "--background", "0"
@@ -778,7 +790,7 @@ def test_what_a_prior_cannot_do(tmp_path: Path) -> None:
     for words, status, options in (
         ("'much' is not auto or a positive number", 2, ("--method", "fista", "--weight", "much")),
         ("'-1' is not auto or a positive number", 2, ("--method", "fista", "--weight", "-1")),
-        ("takes 2M of memory, but only 1M are allowed", 2, ("--method", "fista", "--memory", "1M")),
+        ("takes 1M of memory, but only 0M are allowed", 2, ("--method", "fista", "--memory", "400K")),
         ("--prior is for --method fista", 2, ("--method", "sirt", "--prior", "l1")),
         (
             "too few to leave some out; give weight and",

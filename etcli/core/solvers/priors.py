@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.solvers.total_variation import TotalVariation
+from etcli.core.solvers.total_variation import TotalVariation, Zeros, in_memory
 
 Array = NDArray[np.float32]
 
-VOLUMES = {"tv": 11, "l1": 5, "none": 5}
-"""Arrays of the size of the volume that a reconstruction with each prior has at once."""
+HELD = {"tv": 9, "l1": 3, "none": 3}
+"""Arrays of the size of the volume that a reconstruction with each prior holds."""
 
 
 class Prior(Protocol):
@@ -49,6 +49,7 @@ def make_prior(
     lower: float = -np.inf,
     upper: float = np.inf,
     threads: int = 1,
+    zeros: Zeros = in_memory,
 ) -> Prior:
     """Return a prior by name.
 
@@ -62,6 +63,8 @@ def make_prior(
         Bounds of the density.
     threads : int
         Threads to work with.
+    zeros : callable
+        ``zeros(shape)`` makes arrays of the size of the volume.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def make_prior(
         If there is no such prior.
     """
     if name == "tv":
-        return TotalVariation(shape, lower=lower, upper=upper, threads=threads)
-    if name not in VOLUMES:
-        raise UsageError(f"no prior named {name!r}; use one of {', '.join(VOLUMES)}")
+        return TotalVariation(shape, lower=lower, upper=upper, threads=threads, zeros=zeros)
+    if name not in HELD:
+        raise UsageError(f"no prior named {name!r}; use one of {', '.join(HELD)}")
     return (Sparsity if name == "l1" else Bounds)(lower, upper)

@@ -19,6 +19,7 @@ from etcli.core.solvers.checks import check_iterations
 from etcli.core.solvers.priors import Prior
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 
@@ -282,6 +283,7 @@ def regularised(
     weight: float = 0.0,
     iterations: int,
     initial: Array | None = None,
+    zeros: Zeros = in_memory,
     callback: Callback | None = None,
 ) -> Array:
     """Reconstruct the volume x that minimises ``½ ‖A x - y‖² + weight prior(x)``.
@@ -298,6 +300,8 @@ def regularised(
         Sweeps over all views.
     initial : ndarray of shape ``series.shape``, optional
         Where to start; at zero when not given.
+    zeros : callable
+        ``zeros(shape)`` makes the three arrays of the size of the volume that it holds.
     callback : callable, optional
         ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ at the point v looked at
         last, and the volume, not to be changed.
@@ -325,8 +329,9 @@ def regularised(
     check_iterations("FISTA", iterations)
     if not weight >= 0:
         raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")
-    volume = np.zeros(series.shape, np.float32) if initial is None else initial.copy()
-    new, ahead = volume.copy(), volume.copy()
+    volume, new, ahead = (zeros(series.shape) for _ in range(3))
+    if initial is not None:
+        volume[:] = ahead[:] = initial
     pace = 1.0
     for k in range(1, iterations + 1):
         new[:] = ahead

@@ -1,5 +1,6 @@
 """Total variation of a volume, isotropic in three dimensions: its proximal map within bounds."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
 from typing import Any
@@ -11,7 +12,13 @@ from etcli.core.jit import jit
 from etcli.core.parallel import ordered_map
 
 Array = NDArray[np.float32]
+Zeros = Callable[[tuple[int, ...]], Array]
 TINY = 1e-30
+
+
+def in_memory(shape: tuple[int, ...]) -> Array:
+    """Return an array of zeros, float32."""
+    return np.zeros(shape, np.float32)
 
 
 class TotalVariation:
@@ -28,6 +35,8 @@ class TotalVariation:
         Bounds of the minimum.
     threads : int
         Parts of the first axis worked on at the same time.
+    zeros : callable
+        ``zeros(shape)`` makes the arrays that it holds, six of the size of the volume.
 
     References
     ----------
@@ -41,13 +50,13 @@ class TotalVariation:
         lower: float = -np.inf,
         upper: float = np.inf,
         threads: int = 1,
+        zeros: Zeros = in_memory,
     ) -> None:
         self.shape = shape
         self._bounds = np.float32(lower), np.float32(upper)
         self._threads = threads
         self._steepest = 4 * max(sum(n > 1 for n in shape), 1)
-        self._dual = np.zeros((3, *shape), np.float32)
-        self._ahead = np.zeros_like(self._dual)
+        self._dual, self._ahead = zeros((3, *shape)), zeros((3, *shape))
         n_parts = min(threads, shape[0])
         edges = np.linspace(0, shape[0], n_parts + 1).astype(int)
         self._parts = [(int(low), int(high)) for low, high in pairwise(edges)]
