@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etcli.cli.background import background_level
+from etcli.cli.extent import as_thick_as_needed, slab_geometry
 from etcli.cli.half_sets import half_names, half_sets
 from etcli.cli.inputs import open_input, open_orientations
 from etcli.cli.options import (
@@ -21,7 +22,7 @@ from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import Wish, recipe_options, summary
 from etcli.cli.resume import finished_slabs
 from etcli.cli.shells import curve, resolutions
-from etcli.cli.tasks import as_thick_as_needed, make_task, slab_geometry
+from etcli.cli.tasks import make_task
 from etcli.cli.tuning import tuned
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length, checked_list
 from etcli.cli.volumes import volume_output
