@@ -142,7 +142,7 @@ def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "LeftOut | No
     names = ["all views"]
     if left_out is not None:
         axes.loglog(left_out.tried, left_out.error)
-        names.append("views left out")
+        names.append("views left out, some rows")
     axes.legend(axes.get_lines(), names)
     _plain_numbers(axes.yaxis)
     axes.set(xlabel="iterations", ylabel="residual")
@@ -157,10 +157,17 @@ def _draw_weights(axes: Axes, *, left_out: "LeftOut") -> None:
     axes.set_title(f"views left out, best at {left_out.best:.3g}", loc="left")
 
 
+class _Plain(LogFormatter):
+    """Writes 0.06 where others write 6 x 10⁻², which is too long for the margin."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def _plain_numbers(axis: Axis) -> None:
-    """Write 0.6 and not 6 x 10⁻¹, which is too long for the margin."""
-    axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+    """Label a logarithmic axis, also between powers of ten where it spans few of them."""
+    axis.set_major_formatter(_Plain())
+    axis.set_minor_formatter(_Plain(minor_thresholds=(1, 0.5)))
 
 
 def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
