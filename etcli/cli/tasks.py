@@ -264,7 +264,7 @@ class OrientedTask:
 
         if recipe.method not in ORIENTED:
             raise UsageError(
-                f"--method {recipe.method} needs views tilted about one axis; with --euler use "
+                f"--method {recipe.method} needs views tilted about one axis; with others use "
                 f"{', '.join(ORIENTED)}"
             )
         self._whole(recipe).check(settings)
@@ -320,7 +320,7 @@ def make_task(
     geometry: "SlabGeometry",
     *,
     kernel: str,
-    euler_deg: "NDArray[Any] | None",
+    rotation: "NDArray[Any] | None",
     extend: bool,
     volumes: Mapping[str, str | None],
     scratch: Path,
@@ -330,13 +330,12 @@ def make_task(
     readers = {
         name: _volume_rows(settings, file, shape, name) for name, file in volumes.items() if file is not None
     }
-    if euler_deg is None:
+    if rotation is None:
         if extend:
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
         from etcli.core.projectors.slab import SlabProjector
 
         return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers, scratch)
-    from etcli.core.orientation import rotation_matrices
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.solvers.resire import extended_shape
 
@@ -344,7 +343,6 @@ def make_task(
         raise click.UsageError("--slices are of views tilted about one axis; leave it out with --euler")
     if kernel != "linear":
         raise click.UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
-    rotation = rotation_matrices(euler_deg)
     if readers:
         raise click.UsageError(f"--{next(iter(readers))} is for views tilted about one axis; leave it out")
     detector = integrals.n_rows, geometry.n_detector

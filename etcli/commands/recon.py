@@ -28,6 +28,8 @@ from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length,
 from etcli.cli.volumes import volume_output
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import ErrorCurve
     from etcli.core.solvers.left_out import LeftOut
@@ -64,6 +66,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--z-offset", type=LENGTH_PX, default="0", help="Height of the volume's centre above the tilt axis."
+)
+@click.option(
+    "--x-tilt",
+    type=float,
+    default=0.0,
+    metavar="DEGREES",
+    help="Turn the volume about x, from y to z, so that a layer lies flat; with resire, sirt and fista.",
 )
 @click.option(
     "--euler",
@@ -133,6 +142,7 @@ def command(
     width: Length | None,
     axis_offset: Length,
     z_offset: Length,
+    x_tilt: float,
     euler: str | None,
     extend: bool,
     mask: str | None,
@@ -189,14 +199,14 @@ def command(
         integrals,
         geometry,
         kernel=kernel,
-        euler_deg=orientations,
+        rotation=_rotation(stack.tilt_deg, orientations, x_tilt),
         extend=extend,
         volumes={"mask": mask, "initial": initial},
         scratch=Path(output).parent,
     )
     task.check_room(settings, wish.recipe)
     for name, given in (("--resume", resume), ("--dask", dask)):
-        if given and (wish.recipe.whole or euler):
+        if given and (wish.recipe.whole or euler or x_tilt):
             raise UsageError(f"{name} is for work slab by slab, not on the whole volume; leave it out")
     if not kernels_cached():
         settings.console.report("compiling the projector for this machine, once")
@@ -264,6 +274,19 @@ def _prior(recipe: "Recipe") -> dict[str, Any]:
     if recipe.method == "fista":
         return {"prior": recipe.prior, "weight": recipe.weight}
     return {"levels": recipe.levels} if recipe.method == "dart" else {}
+
+
+def _rotation(
+    tilt_deg: "NDArray[Any]", euler_deg: "NDArray[Any] | None", x_tilt_deg: float
+) -> "NDArray[Any] | None":
+    """Return the orientation of every view, None where all are tilted about the vertical axis only."""
+    from etcli.core.orientation import rotation_matrices, tilts_as_euler
+
+    if euler_deg is None and x_tilt_deg == 0:
+        return None
+    views = rotation_matrices(tilts_as_euler(tilt_deg) if euler_deg is None else euler_deg)
+    turned: NDArray[Any] = views @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
+    return turned
 
 
 def _level_words(level: float | None, contrast: str) -> list[str]:

@@ -552,6 +552,20 @@ def test_a_specimen_turned_between_the_views_needs_its_orientations(tmp_path: Pa
         np.testing.assert_allclose(blob_near(volume, point), point, atol=0.2)  # half a voxel would be 0.5
 
 
+def test_a_layer_is_turned_flat_about_x(tmp_path: Path) -> None:
+    """Points of a layer that rises by 12° along y all come to z = 0."""
+    flat: tuple[Point, ...] = ((8.0, -9.0, 0.0), (-7.0, 0.0, 0.0), (5.0, 9.5, 0.0))
+    cos, sin = np.cos(np.deg2rad(12)), np.sin(np.deg2rad(12))
+    risen = tuple((x, y * cos, y * sin) for x, y, _ in flat)
+    source = write_aligned(tmp_path / "layer.mrc", blob_views(risen, TILTS, (40, 40)))
+    how = ("--method", "resire", "--iterations", 40, "--thickness", "25px", "--background", "none")
+    volume = recon(source, *how, "--x-tilt", -12)
+    for point in flat:
+        np.testing.assert_allclose(blob_near(volume, point), point, atol=0.1)
+    line = failure("recon", "-q", "--method", "fbp", "--x-tilt", 1, source, tmp_path / "n.mrc", status=2)
+    assert "needs views tilted about one axis" in line
+
+
 def test_what_orientations_cannot_do(blobs: Path, tmp_path: Path) -> None:
     euler = write_euler(tmp_path / "angles.csv", TILTS)
     for words, options in (
