@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [--largest 1024]
 
-SIRT of some iterations on one thread, in seconds of the processor, and the line ``a + b n`` that is nearest to
-them, in relative terms.
+SIRT of some iterations on one thread, in seconds of the processor, and the line ``a + b n`` that is nearest
+to them, in relative terms.
 """
 
 import argparse
