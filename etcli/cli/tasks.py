@@ -160,38 +160,14 @@ class TiltedTask:
         dask: str | None = None,
     ) -> "ErrorCurve":
         """Reconstruct."""
-        from etcli.core.bands import backproject, plan_backprojection
-        from etcli.core.plans import plan_reconstruction
-        from etcli.core.projectors.slab import WIDTHS
-        from etcli.core.slabs import reconstruct
-        from etcli.core.whole import reconstruct_whole
-
-        n_rows = self.integrals.n_rows
         if recipe.whole:
-            with settings.console.progress(recipe.iterations, "reconstructing") as advance:
-                volume, errors = reconstruct_whole(
-                    self._series(settings, 0, n_rows),
-                    recipe,
-                    zeros=self._whole(settings, recipe).zeros(settings),
-                    progress=advance,
-                    watch=(lambda k, volume: watch((0, n_rows), k, volume)) if watch else None,
-                )
-            for y0 in range(0, n_rows, WIDTHS[-1]):
-                write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
-            return errors
+            return self._run_whole(settings, recipe, write, watch)
         if recipe.method == "fbp" and store is None and dask is None:
-            with settings.console.progress(n_rows, "reconstructing") as advance:
-                return backproject(
-                    self.integrals,
-                    write,
-                    self.geometry,
-                    plan=plan_backprojection(
-                        n_rows, self.geometry, threads=settings.threads, memory=settings.memory
-                    ),
-                    window=recipe.window,
-                    progress=advance,
-                )
-        method = self._method(recipe)
+            return self._run_bands(settings, recipe, write)
+        from etcli.core.plans import plan_reconstruction
+        from etcli.core.slabs import reconstruct
+
+        n_rows, method = self.integrals.n_rows, self._method(recipe)
         with workers(settings, dask) as found, settings.console.progress(n_rows, "reconstructing") as advance:
             return reconstruct(
                 self.integrals,
@@ -208,6 +184,42 @@ class TiltedTask:
                 volumes=self.volumes,
                 pool=found.pool,
             )
+
+    def _run_bands(self, settings: Settings, recipe: "Recipe", write: "WriteBand") -> "ErrorCurve":
+        """Back-project a few sections at a time, for which no slab of the volume need be held."""
+        from etcli.core.bands import backproject, plan_backprojection
+
+        n_rows = self.integrals.n_rows
+        plan = plan_backprojection(n_rows, self.geometry, threads=settings.threads, memory=settings.memory)
+        with settings.console.progress(n_rows, "reconstructing") as advance:
+            return backproject(
+                self.integrals, write, self.geometry, plan=plan, window=recipe.window, progress=advance
+            )
+
+    def _run_whole(
+        self, settings: Settings, recipe: "Recipe", write: "WriteBand", watch: "Watch | None"
+    ) -> "ErrorCurve":
+        """Reconstruct the volume at once, then write it."""
+        from etcli.core.projectors.slab import WIDTHS
+        from etcli.core.whole import reconstruct_whole
+
+        n_rows = self.integrals.n_rows
+
+        def look(k: int, volume: "NDArray[np.float32]") -> None:
+            if watch:
+                watch((0, n_rows), k, volume)
+
+        with settings.console.progress(recipe.iterations, "reconstructing") as advance:
+            volume, errors = reconstruct_whole(
+                self._series(settings, 0, n_rows),
+                recipe,
+                zeros=self._whole(settings, recipe).zeros(settings),
+                progress=advance,
+                watch=look,
+            )
+        for y0 in range(0, n_rows, WIDTHS[-1]):
+            write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
+        return errors
 
     def _whole(self, settings: Settings, recipe: "Recipe") -> Whole:
         """Return the arrays that work on the whole volume takes; a slab on every thread is among them."""
