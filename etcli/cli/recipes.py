@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 METHODS = ("sirt", "sart", "cgls", "fista", "resire", "dart", "fbp", "bp")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
+LEAST_SQUARES = ("cgls", "fista", "resire", "dart")
 ITERATIVE = ("sirt", "sart", "cgls", "fista", "resire", "dart")
 # the methods that look at an option
 BELONGS_TO = {

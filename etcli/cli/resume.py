@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from etcli.io.finished import FinishedSlabs
 
-INPUTS = ("input", "tilts", "euler", "mask", "initial")
+INPUTS = ("input", "tilts", "euler", "mask", "initial", "view_weights")
 # options that change nothing of the slabs
 ASIDE = ("output", "resume", "with_halves", "dask", "plot", "error_curve", "as_json", "orient", "mode")
 

@@ -346,8 +346,10 @@ def make_task(
         if extend:
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
         from etcli.core.projectors.slab import SlabProjector
+        from etcli.core.projectors.weighted import WeightedProjector
 
-        return TiltedTask(integrals, geometry, partial(SlabProjector, kernel=kernel), readers, scratch)
+        make = SlabProjector if geometry.view_weight is None else WeightedProjector
+        return TiltedTask(integrals, geometry, partial(make, kernel=kernel), readers, scratch)
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.solvers.resire import extended_shape
 
@@ -355,6 +357,8 @@ def make_task(
         raise click.UsageError("--slices are of views tilted about one axis; leave it out with --euler")
     if kernel != "linear":
         raise click.UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
+    if geometry.view_weight is not None:
+        raise click.UsageError("--view-weights is for views tilted about one axis; leave it out")
     if readers:
         raise click.UsageError(f"--{next(iter(readers))} is for views tilted about one axis; leave it out")
     detector = integrals.n_rows, geometry.n_detector

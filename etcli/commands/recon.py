@@ -1,6 +1,7 @@
 """``etcli recon``: reconstruct the volume."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from etcli.cli.options import (
     subcommand,
 )
 from etcli.cli.pictures import announce_picture, check_picture
-from etcli.cli.recipes import Wish, recipe_options, summary
+from etcli.cli.recipes import LEAST_SQUARES, Wish, recipe_options, summary
 from etcli.cli.resume import finished_slabs
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task
@@ -91,6 +92,12 @@ if TYPE_CHECKING:
 @click.option("--initial", type=FILE, metavar="FILE", help="Volume from which sirt or resire go on.")
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
 @click.option("--exclude", type=VIEWS, help="Views to leave out, counted from 1.")
+@click.option(
+    "--view-weights",
+    type=FILE,
+    metavar="FILE",
+    help="How much each view of INPUT counts, a positive number a line.",
+)
 @click.option("--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200.")
 @click.option(
     "--contrast",
@@ -149,6 +156,7 @@ def command(
     initial: str | None,
     views: tuple[int, ...] | None,
     exclude: tuple[int, ...] | None,
+    view_weights: str | None,
     slices: tuple[int, ...] | None,
     background: float | str,
     contrast: str,
@@ -179,6 +187,7 @@ def command(
     if contrast == "log" and not (isinstance(background, float) and background > 0):
         raise UsageError("--contrast log needs the level of the empty image; give it with --background")
     stack = open_input(settings, input, tilts=tilts)
+    weight = _view_weight(settings, view_weights, wish, len(stack)) if view_weights else None
     orientations = None
     if euler:
         stack, orientations = open_orientations(settings, euler, stack)
@@ -188,10 +197,13 @@ def command(
         used = [k for k in used if k not in without]
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
+        weight = None if weight is None else weight[used]
     rows = _rows(slices, stack.shape[1])
-    geometry = slab_geometry(settings, stack, thickness, width, axis_offset, z_offset)
+    geometry = replace(
+        slab_geometry(settings, stack, thickness, width, axis_offset, z_offset), view_weight=weight
+    )
     level = background_level(settings, stack, background)
-    integrals = LineIntegrals(stack, *rows, level, logarithm=contrast == "log")
+    integrals = LineIntegrals(stack, *rows, level, contrast == "log", weight)
     if thickness == "auto":
         geometry = as_thick_as_needed(settings, integrals, geometry)
     task = make_task(
@@ -274,6 +286,20 @@ def _prior(recipe: "Recipe") -> dict[str, Any]:
     if recipe.method == "fista":
         return {"prior": recipe.prior, "weight": recipe.weight}
     return {"levels": recipe.levels} if recipe.method == "dart" else {}
+
+
+def _view_weight(settings: Settings, file: str, wish: Wish, n_views: int) -> "NDArray[Any]":
+    """Return what views and their projections are multiplied with; least squares will square it."""
+    import numpy as np
+
+    from etcli.core.errors import DataError
+    from etcli.io.tilts import read_number_rows
+
+    weight = read_number_rows(Path(file), 1, "weight")[:, 0].astype(np.float32)
+    settings.inputs.append(file)
+    if len(weight) != n_views or not (weight > 0).all():
+        raise DataError(f"{file}: {n_views} views need as many positive weights; --exclude leaves views out")
+    return np.sqrt(weight) if wish.recipe.method in LEAST_SQUARES else weight
 
 
 def _rotation(

@@ -19,7 +19,7 @@ from etcli.core.parallel import ordered_map
 from etcli.core.plans import FLOAT_BYTES, Plan, Slab, plan_slabs
 from etcli.core.projectors.slab import SlabProjector, aligned_empty, from_slab, slab_width, to_slab
 from etcli.core.slabs import ErrorCurve, Read
-from etcli.core.solvers.filtered_backprojection import Window, filter_views, view_weights
+from etcli.core.solvers.filtered_backprojection import Window, angles_of, filter_views
 
 SECTIONS, VIEWS = 32, 8
 """Sections that are gathered, and views that are filtered, in one piece."""
@@ -144,7 +144,7 @@ def _bands(
 ) -> Generator[tuple[int, Array], None, None]:
     """Back-project the filtered views of a slab; yield bands and the section that each begins with."""
     projector = SlabProjector(geometry, n_slices=filtered.shape[-1])
-    weight = view_weights(geometry.tilt_deg)
+    weight = angles_of(geometry)
 
     def work(piece: slice) -> tuple[int, Array]:
         band = projector.interpolate(filtered, view_weight=weight, sections=(piece.start, piece.stop))

@@ -36,6 +36,8 @@ class SlabGeometry:
         Where the tilt axis falls on the detector, in pixels from its centre, positive to larger x.
     z_offset_px : float
         Height of the centre of the slice above the tilt axis.
+    view_weight : ndarray of shape (n_views,), float32, optional
+        How much each view counts; all the same by default. Projectors that know no weights do not look at it.
     """
 
     tilt_deg: NDArray[np.float64]
@@ -44,6 +46,7 @@ class SlabGeometry:
     width: int
     axis_offset_px: float = 0.0
     z_offset_px: float = 0.0
+    view_weight: NDArray[np.float32] | None = None
     cos: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     sin: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
@@ -53,6 +56,11 @@ class SlabGeometry:
             raise UsageError("tilt angles must be a list of finite numbers, one a view")
         if min(self.n_detector, self.thickness, self.width) < 1:
             raise UsageError("detector, thickness and width must be at least one pixel")
+        if self.view_weight is not None:
+            weight = np.asarray(self.view_weight, np.float32)
+            if weight.shape != tilt_deg.shape or not (np.isfinite(weight) & (weight > 0)).all():
+                raise UsageError(f"{tilt_deg.size} views need as many positive weights; exclude others")
+            object.__setattr__(self, "view_weight", weight)
         tilt_rad = np.deg2rad(tilt_deg)
         object.__setattr__(self, "tilt_deg", tilt_deg)
         object.__setattr__(self, "cos", np.cos(tilt_rad))
@@ -60,7 +68,9 @@ class SlabGeometry:
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabGeometry":
         """Return the geometry of some of the views, counted from 0."""
-        return replace(self, tilt_deg=self.tilt_deg[np.asarray(views)])
+        chosen = np.asarray(views)
+        weight = None if self.view_weight is None else self.view_weight[chosen]
+        return replace(self, tilt_deg=self.tilt_deg[chosen], view_weight=weight)
 
     @property
     def centre_px(self) -> NDArray[np.float64]:

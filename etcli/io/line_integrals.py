@@ -28,6 +28,8 @@ class LineIntegrals:
         Background, or the level of the empty image.
     logarithm : bool
         Whether the integrals are the logarithm of the level over the values.
+    view_weight : ndarray of shape (n_views,), optional
+        What the integrals of each view are multiplied with.
     """
 
     stack: Stack
@@ -35,14 +37,16 @@ class LineIntegrals:
     n_rows: int
     level: float | None = None
     logarithm: bool = False
+    view_weight: Array | None = None
 
     def __call__(self, y0: int, y1: int) -> Array:
         """Return rows from y0 to y1 of all views, an array of shape (n_views, y1 - y0, nx)."""
-        return self._integrals(self.stack.rows(np.arange(self.first_row + y0, self.first_row + y1)))
+        return self._weighed(self.stack.rows(np.arange(self.first_row + y0, self.first_row + y1)))
 
     def select(self, views: NDArray[np.intp]) -> "LineIntegrals":
         """Return some of the views, counted from 0."""
-        return replace(self, stack=self.stack.select([int(k) for k in views]))
+        weight = None if self.view_weight is None else self.view_weight[views]
+        return replace(self, stack=self.stack.select([int(k) for k in views]), view_weight=weight)
 
     @cached_property
     def sample(self) -> Array:
@@ -54,7 +58,14 @@ class LineIntegrals:
     def spread(self, n: int) -> Array:
         """Return up to n rows that are spread evenly over all, of shape (n_views, n, nx)."""
         rows = self.first_row + np.unique(np.linspace(0, self.n_rows - 1, n).round().astype(int))
-        return self._integrals(self.stack.rows(rows))
+        return self._weighed(self.stack.rows(rows))
+
+    def _weighed(self, values: Array) -> Array:
+        """Return the integrals of some rows of all views."""
+        integrals = self._integrals(values)
+        if self.view_weight is None:
+            return integrals
+        return integrals * self.view_weight[:, np.newaxis, np.newaxis]
 
     def _integrals(self, values: Array) -> Array:
         """Take the background off, or the logarithm."""

@@ -511,6 +511,40 @@ def test_densities_stay_below_an_upper_bound_and_views_are_left_out(tmp_path: Pa
         assert words in failure("recon", "-q", *options, source, tmp_path / "never.mrc", status=status)
 
 
+@pytest.mark.parametrize(
+    "method", [("sirt",), ("sart", "--subset-size", 99), ("cgls",), ("resire",), ("fista", "--weight", 2)]
+)
+def test_a_view_that_counts_twice_is_like_two_views(tmp_path: Path, method: tuple[object, ...]) -> None:
+    source, _ = blocks_series(tmp_path)
+    views, twice = mrcfile.read(source), np.arange(len(TILTS)) % 4 == 1
+    order = np.sort(np.concatenate([np.arange(len(TILTS)), np.flatnonzero(twice)]))
+    doubled = write_aligned(tmp_path / "doubled.mrc", views[order], TILTS[order])
+    np.savetxt(tmp_path / "weights.txt", 1.0 + twice)
+    how = ("--method", *method, "--iterations", 5, "--background", "0")
+    plain, expected = recon(source, *how, name="plain.mrc"), recon(doubled, *how)
+    weighted = recon(source, *how, "--view-weights", tmp_path / "weights.txt", name="weighted.mrc")
+    np.testing.assert_allclose(weighted, expected, atol=2e-3 * expected.max())
+    assert abs(plain - expected).max() > 0.02 * expected.max()
+
+
+def test_weights_of_views_keep_the_density_and_go_with_their_views(tmp_path: Path) -> None:
+    source, truth = blocks_series(tmp_path)
+    weights = tmp_path / "weights.txt"
+    np.savetxt(weights, np.linspace(1, 3, len(TILTS)))
+    how = ("--background", "0", "--view-weights", weights)
+    for method in ("fbp", "bp"):
+        plain = recon(source, "--method", method, "--background", "0")
+        even = recon(source, "--method", method, *how, name="even.mrc")
+        assert even[truth > 0].mean() == pytest.approx(plain[truth > 0].mean(), rel=0.1)
+        assert abs(even - plain).max() > 0.01
+    np.savetxt(tmp_path / "some.txt", np.linspace(1, 3, len(TILTS))[4:])
+    left = write_aligned(tmp_path / "left.mrc", mrcfile.read(source)[4:], TILTS[4:])
+    expected = recon(left, "--background", "0", "--view-weights", tmp_path / "some.txt", name="a.mrc")
+    np.testing.assert_array_equal(recon(source, *how, "--exclude", "1-4", name="b.mrc"), expected)
+    line = failure("recon", "-q", *how, left, tmp_path / "never.mrc")
+    assert "27 views need as many positive weights" in line
+
+
 def write_euler(path: Path, tilt_deg: NDArray[np.float64], psi_deg: float = 0.0) -> Path:
     rows = [f"0,{-tilt:.6f},{psi_deg:.6f}" for tilt in tilt_deg]
     path.write_text("\n".join(["phi,theta,psi", *rows]) + "\n")

@@ -71,7 +71,7 @@ def filtered_backprojection(
     Notes
     -----
     f(x, z) = Σ w_k q_k(x cos θ_k + z sin θ_k) with the filtered views q_k, interpolated linearly, and the
-    angles w_k that the views stand for (`view_weights`): the sum that approximates the integral over half
+    angles w_k that the views stand for (`angles_of`): the sum that approximates the integral over half
     a turn. Where a wedge is missing, nothing is made up for it.
 
     References
@@ -79,7 +79,7 @@ def filtered_backprojection(
     A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging, IEEE Press (1988), section 3.3.
     """
     filtered = filter_views(sinogram, window=window)
-    return projector.interpolate(filtered, view_weight=view_weights(projector.geometry.tilt_deg))
+    return projector.interpolate(filtered, view_weight=angles_of(projector.geometry))
 
 
 def filter_views(sinogram: Array, *, window: str | Window = "ram-lak", out: Array | None = None) -> Array:
@@ -150,6 +150,26 @@ def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
     kernel[odd] = -1 / (np.pi * lag[odd]) ** 2
     response: NDArray[np.float64] = fft.rfft(kernel).real * shape(fft.rfftfreq(size))
     return response
+
+
+def angles_of(geometry: SlabGeometry) -> NDArray[np.float64]:
+    """Return the angle that each view stands for, where views may have been multiplied by weights.
+
+    Parameters
+    ----------
+    geometry : SlabGeometry
+        Views, with their weights if there are some.
+
+    Returns
+    -------
+    ndarray of shape (n_views,), float64
+        `view_weights`, which weights share out anew: their sum over the weighted views stays.
+    """
+    angle = view_weights(geometry.tilt_deg)
+    if geometry.view_weight is None:
+        return angle
+    shared: NDArray[np.float64] = angle * (angle.sum() / (angle @ geometry.view_weight))
+    return shared
 
 
 def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:

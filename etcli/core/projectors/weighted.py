@@ -1,0 +1,52 @@
+"""A slab projector whose views do not all count the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.geometry import SlabGeometry
+from etcli.core.projectors.slab import SlabProjector
+
+Array = NDArray[np.float32]
+
+
+class WeightedProjector:
+    """Projects and multiplies every view by its weight; the transpose multiplies, too.
+
+    With views that are multiplied by the same weights, SIRT and SART count each as often as its weight says,
+    and methods of least squares by the square of it.
+
+    Parameters
+    ----------
+    geometry : SlabGeometry
+        Views with their weights, and slice.
+    n_slices : int
+        Slices of the slab.
+    kernel : {"linear", "strip"}
+        As for `etcli.core.projectors.slab.SlabProjector`.
+    """
+
+    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+        self._projector = SlabProjector(geometry, n_slices=n_slices, kernel=kernel)
+        self.geometry, self.kernel = geometry, kernel
+        self.domain_shape, self.range_shape = self._projector.domain_shape, self._projector.range_shape
+
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "WeightedProjector":
+        """Return the projector of some of the views, counted from 0."""
+        geometry = self.geometry.of_views(views)
+        return WeightedProjector(geometry, n_slices=self.domain_shape[2], kernel=self.kernel)
+
+    def forward(self, volume: Array, *, out: Array | None = None) -> Array:
+        """Project the volume; ``out`` is overwritten and returned."""
+        return self._weighed(self._projector.forward(volume, out=out))
+
+    def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
+        """Apply the transpose of the projection; ``out`` is overwritten and returned."""
+        return self._projector.adjoint(self._weighed(sinogram.copy()), out=out)
+
+    def _weighed(self, sinogram: Array) -> Array:
+        """Multiply views by their weights, in place, and return them."""
+        if self.geometry.view_weight is not None:
+            sinogram *= self.geometry.view_weight[:, np.newaxis, np.newaxis]
+        return sinogram
