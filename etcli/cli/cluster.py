@@ -1,14 +1,21 @@
 """Working on the machines of a Dask cluster."""
 
+import asyncio
+import json
+import logging
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etcli.cli.options import Settings
 from etcli.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from etcli.core.geometry import SlabGeometry
+    from etcli.core.plans import Method, Plan
 
 ANSWER_S = 10
 RETRIES = 3  # of a slab whose worker was lost or failed
@@ -27,37 +34,68 @@ class Workers:
         How many at once.
     memory : int
         Bytes for all of them.
+    waiting : int
+        Bytes here for finished slabs, which wait for the writer.
     """
 
     pool: Executor | None
     threads: int
     memory: int
+    waiting: int
+
+    def plan(self, n_rows: int, geometry: "SlabGeometry", method: "Method") -> "Plan":
+        """Share slices out."""
+        from etcli.core.plans import plan_reconstruction
+
+        plan = plan_reconstruction(n_rows, geometry, method, threads=self.threads, memory=self.memory)
+        if self.pool is None:
+            return plan
+        y0, y1 = plan.slabs[0]
+        finished = 4 * geometry.thickness * geometry.width * (y1 - y0)
+        return replace(plan, threads=max(1, min(plan.threads, self.waiting // finished - 1)))
 
 
 @contextmanager
 def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
     """Connect to a cluster by its scheduler's address, or scheduler file; None is this machine."""
     if address is None:
-        yield Workers(None, settings.threads, settings.memory)
+        yield Workers(None, settings.threads, settings.memory, settings.memory)
         return
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise UsageError("--dask needs the package distributed: pip install 'etcli[distributed]'") from error
 
-    how = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in one line
+    client = _connected(address)
     try:
-        client = Client(**how, timeout=ANSWER_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{address}: no Dask scheduler answers; is the address right, and does it run?"
-        ) from error
-    with client:
         found = client.scheduler_info(n_workers=-1)["workers"].values()
         if not found:
             raise DataError(f"{address}: this Dask cluster has no workers yet; start some")
         threads = sum(worker["nthreads"] for worker in found)
-        yield Workers(client.get_executor(retries=RETRIES), threads, _memory(settings, found))
+        pool = client.get_executor(retries=RETRIES)
+        yield Workers(pool, threads, _memory(settings, found), settings.memory)
+    except (CancelledError, distributed.KilledWorker, distributed.comm.CommClosedError) as error:
+        raise DataError(f"{address}: the Dask cluster was lost; start again, with --resume") from error
+    finally:
+        client.close(timeout=ANSWER_S)
+
+
+def _connected(address: str) -> Any:
+    """Return a client of the scheduler, after a look whether there is one."""
+    from distributed import Client
+    from distributed.comm import connect
+
+    async def answers(where: str) -> None:
+        await (await connect(where, timeout=ANSWER_S)).close()
+
+    try:
+        file = Path(address)
+        where = json.loads(file.read_text())["address"] if file.is_file() else address
+        asyncio.run(answers(where))  # a client that finds none goes on trying, aloud
+        return Client(where, timeout=ANSWER_S, set_as_default=False)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
+        raise DataError(f"{address}: no Dask scheduler answers; is it running, and there?") from error
 
 
 def _memory(settings: Settings, found: Any) -> int:

@@ -1,7 +1,8 @@
 """Two volumes from every second view each, and how far they agree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from etcli.cli.inputs import whole
 from etcli.cli.options import Settings
 from etcli.cli.shells import resolutions
 from etcli.cli.volumes import volume_output
+from etcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from etcli.cli.tasks import Task
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import Store
     from etcli.io.outputs import Outputs
+    from etcli.io.save import Step
     from etcli.io.stack import Stack
 
 TAPER = 0.1  # share of a side
@@ -27,6 +30,17 @@ def half_names(target: str) -> list[str]:
     """Return the names of the volumes from the odd and the even views."""
     path = PurePath(target)
     return [str(path.with_name(f"{path.stem}_{half}{path.suffix}")) for half in ("odd", "even")]
+
+
+def check_half_sets(settings: Settings, n_views: int, n_voxels: int) -> None:
+    """Refuse halves that could not be made, or compared, in the end."""
+    if n_views < 4:
+        raise UsageError(f"{n_views} views cannot be halved; leave --half-sets out")
+    if 4 * COPIES * n_voxels > settings.memory:
+        raise UsageError(
+            f"to compare the half-sets takes {ceil(4 * COPIES * n_voxels / (1 << 20))}M of memory, but only "
+            f"{settings.memory >> 20}M are allowed; allow more, or make the volume thinner"
+        )
 
 
 def half_sets(
@@ -41,6 +55,8 @@ def half_sets(
     stores: "Sequence[Store | None]",
     dask: str | None,
     orient: str,
+    upright: bool,
+    step: Callable[["Recipe", int], "Step"],
     **layout: Any,
 ) -> "FSC":
     """Reconstruct the odd and the even views in the order of tilt, and correlate the two volumes.
@@ -62,13 +78,17 @@ def half_sets(
         As for `etcli.cli.cluster.workers`.
     orient : {"zyx", "imod"}
         Order of axes.
+    upright : bool
+        Whether all views are tilted about the vertical axis only, so that the missing wedge is known.
+    step : callable
+        Says what is done with a number of views, for the history.
     **layout
         As for `etcli.cli.volumes.volume_output`.
 
     Returns
     -------
     FSC
-        Without the missing wedge.
+        Without the missing wedge, where that is known.
     """
     import numpy as np
 
@@ -80,8 +100,10 @@ def half_sets(
     volumes = []
     recipe = replace(recipe, weight=recipe.weight / 2)
     for half, first, store in zip(half_names(target), (0, 1), stores, strict=True):
-        with volume_output(outputs, half, stack, geometry, orient=orient, **layout) as write:
-            task.of_views(np.sort(order[first::2])).run(settings, recipe, write, store=store, dask=dask)
+        chosen = np.sort(order[first::2])
+        what = step(recipe, len(chosen))
+        with volume_output(outputs, half, stack, geometry, orient=orient, step=what, **layout) as write:
+            task.of_views(chosen).run(settings, recipe, write, store=store, dask=dask)
         volumes.append(whole(settings, open_stack(str(outputs.part_of(half))), copies=COPIES))
     if orient == "imod":
         volumes = [volume.swapaxes(0, 1)[::-1] for volume in volumes]
@@ -90,7 +112,9 @@ def half_sets(
         for axis, window in enumerate(windows):  # or the edges would correlate
             volume *= np.expand_dims(window, [other for other in range(3) if other != axis])
     pixel_A, unit = (stack.pixel_A, "Å") if stack.pixel_A else (1.0, "px")
-    shells = fourier_shell_correlation(*volumes, pixel_A=pixel_A, tilt_deg=stack.tilt_deg)
+    shells = fourier_shell_correlation(
+        *volumes, pixel_A=pixel_A, tilt_deg=stack.tilt_deg if upright else None
+    )
     half, least = (
         "nothing" if found is None else f"{found:.4g} {unit}"
         for found in resolutions(shells, pixel_A).values()

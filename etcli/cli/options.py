@@ -1,7 +1,6 @@
 """Options that several commands share, each with one spelling, and the settings that hold for all."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +43,7 @@ class Settings:
 
         return self._memory or available_bytes() // 2
 
-    def outputs(self) -> AbstractContextManager["Outputs"]:
+    def outputs(self) -> "Outputs":
         """Open the set of files that the command writes."""
         from etcli.io.outputs import Outputs
 

@@ -71,10 +71,15 @@ def _checked_filter(ctx: click.Context, param: click.Parameter, name: str) -> st
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
     """Parse numbers separated by commas."""
+    if value is None:
+        return None
     try:
-        return None if value is None else tuple(float(word) for word in value.split(","))
+        numbers = tuple(float(word) for word in value.split(","))
     except ValueError:
-        raise click.UsageError(f"{param.opts[0]} '{value}' is not numbers separated by commas") from None
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise click.UsageError(f"{param.opts[0]} '{value}' is not numbers separated by commas")
+    return numbers
 
 
 _OPTIONS = (
@@ -182,6 +187,8 @@ def recipe_options(function: Decorated) -> Decorated:
         if method == "dart" and iterations == AUTO:
             raise click.UsageError("--iterations auto is not for dart, whose steps depend on their number")
         n_levels = int(levels[0]) if levels is not None and len(levels) == 1 else 0
+        if levels is not None and n_levels and n_levels != levels[0]:
+            raise click.UsageError(f"--levels {levels[0]:g} is neither a number of levels nor a list of them")
         recipe = Recipe(
             method,
             iterations=iterations if isinstance(iterations, int) else 0,

@@ -36,11 +36,14 @@ class Task(Protocol):
     def of_views(self, views: "NDArray[np.intp]") -> "Task":
         """Return the same with some of the views, counted from 0."""
 
-    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
+    def check_room(self, settings: Settings, recipe: "Recipe", *, banded: bool = True) -> None:
         """Refuse work that does not fit into the memory, before any is done."""
 
     def sample(self, settings: Settings) -> "Misfit":
         """Return what is reconstructed when parameters are looked for."""
+
+    def zeros(self, settings: Settings, recipe: "Recipe") -> "Zeros":
+        """Return what makes arrays of the size of the sample."""
 
     def run(
         self,
@@ -56,7 +59,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeArrays:
     """The arrays of work on a whole volume.
 
     Parameters
@@ -123,16 +126,16 @@ class TiltedTask:
         """Return the same with some of the views, counted from 0."""
         return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
 
-    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
-        """Refuse work that does not fit into the memory, before any is done."""
+    def check_room(self, settings: Settings, recipe: "Recipe", *, banded: bool = True) -> None:
+        """Refuse work that does not fit into the memory; ``banded``: where fbp may go by bands."""
         from etcli.core.bands import plan_backprojection
         from etcli.core.plans import plan_reconstruction
 
         n_rows, geometry = self.integrals.n_rows, self.geometry
         if recipe.whole:
-            self._whole(settings, recipe).check(settings)
+            self._arrays(settings, recipe).check(settings)
             return
-        if recipe.method == "fbp":
+        if recipe.method == "fbp" and banded:
             plan_backprojection(n_rows, geometry, threads=settings.threads, memory=settings.memory)
             return
         method = self._method(recipe)
@@ -146,8 +149,14 @@ class TiltedTask:
         """Return the brightest rows."""
         from etcli.core.solvers.left_out import brightest_rows
 
-        rows = brightest_rows(self.integrals.sample)
+        rows = brightest_rows(self.integrals.sample())
         return self._series(settings, rows.start, rows.stop)
+
+    def zeros(self, settings: Settings, recipe: "Recipe") -> "Zeros":
+        """Return what makes arrays of a few rows."""
+        from etcli.core.solvers.total_variation import in_memory
+
+        return in_memory
 
     def run(
         self,
@@ -164,7 +173,6 @@ class TiltedTask:
             return self._run_whole(settings, recipe, write, watch)
         if recipe.method == "fbp" and store is None and dask is None:
             return self._run_bands(settings, recipe, write)
-        from etcli.core.plans import plan_reconstruction
         from etcli.core.slabs import reconstruct
 
         n_rows, method = self.integrals.n_rows, self._method(recipe)
@@ -174,9 +182,7 @@ class TiltedTask:
                 write,
                 self.geometry,
                 method,
-                plan=plan_reconstruction(
-                    n_rows, self.geometry, method, threads=found.threads, memory=found.memory
-                ),
+                plan=found.plan(n_rows, self.geometry, method),
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
@@ -213,7 +219,7 @@ class TiltedTask:
             volume, errors = reconstruct_whole(
                 self._series(settings, 0, n_rows),
                 recipe,
-                zeros=self._whole(settings, recipe).zeros(settings),
+                zeros=self._arrays(settings, recipe).zeros(settings),
                 progress=advance,
                 watch=look,
             )
@@ -221,7 +227,7 @@ class TiltedTask:
             write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
         return errors
 
-    def _whole(self, settings: Settings, recipe: "Recipe") -> Whole:
+    def _arrays(self, settings: Settings, recipe: "Recipe") -> WholeArrays:
         """Return the arrays that work on the whole volume takes; a slab on every thread is among them."""
         from etcli.core.projectors.slab import WIDTHS
         from etcli.core.solvers.priors import HELD
@@ -230,7 +236,9 @@ class TiltedTask:
         n_voxels = geometry.thickness * geometry.width
         slabs = 2 * min(n_rows, settings.threads * WIDTHS[-1])
         series = geometry.n_views * geometry.n_detector * n_rows
-        return Whole(HELD[recipe.prior] * n_voxels * n_rows, slabs * n_voxels + 3 * series, self.scratch)
+        return WholeArrays(
+            HELD[recipe.prior] * n_voxels * n_rows, slabs * n_voxels + 3 * series, self.scratch
+        )
 
     def _method(self, recipe: "Recipe") -> "Method":
         """Return the solver of slabs, with room for the volumes that it is given."""
@@ -270,7 +278,7 @@ class OrientedTask:
         """Return the same with some of the views, counted from 0."""
         return replace(self, integrals=self.integrals.select(views), projector=self.projector.of_views(views))
 
-    def check_room(self, settings: Settings, recipe: "Recipe") -> None:
+    def check_room(self, settings: Settings, recipe: "Recipe", *, banded: bool = True) -> None:
         """Refuse work that does not fit into the memory, before any is done."""
         from etcli.core.recipes import ORIENTED
 
@@ -279,13 +287,17 @@ class OrientedTask:
                 f"--method {recipe.method} needs views tilted about one axis; with others use "
                 f"{', '.join(ORIENTED)}"
             )
-        self._whole(recipe).check(settings)
+        self._arrays(recipe).check(settings)
 
     def sample(self, settings: Settings) -> "Misfit":
         """Return the whole series: its rows do not know one another's places."""
         from etcli.core.solvers.regularised import WholeSeries
 
         return WholeSeries(self.projector, self.integrals(0, self.integrals.n_rows))
+
+    def zeros(self, settings: Settings, recipe: "Recipe") -> "Zeros":
+        """Return what makes arrays of the size of the volume."""
+        return self._arrays(recipe).zeros(settings)
 
     def run(
         self,
@@ -309,21 +321,21 @@ class OrientedTask:
             volume, errors = reconstruct_whole(
                 self.sample(settings),
                 recipe,
-                zeros=self._whole(recipe).zeros(settings),
+                zeros=self.zeros(settings, recipe),
                 progress=advance,
                 watch=look,
             )
         write(0, middle(volume, self.shape))
         return errors
 
-    def _whole(self, recipe: "Recipe") -> Whole:
+    def _arrays(self, recipe: "Recipe") -> WholeArrays:
         """Return the arrays that the work takes."""
         from etcli.core.solvers.priors import HELD
 
         volume, series = prod(self.projector.domain_shape), prod(self.projector.range_shape)
         if recipe.method == "fista":
-            return Whole(HELD[recipe.prior] * volume, volume + 3 * series, self.scratch)
-        return Whole(0, 5 * volume + 3 * series, self.scratch)
+            return WholeArrays(HELD[recipe.prior] * volume, volume + 4 * series, self.scratch)
+        return WholeArrays(0, 5 * volume + 3 * series, self.scratch)
 
 
 def make_task(

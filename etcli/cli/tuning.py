@@ -39,22 +39,25 @@ def tuned(settings: Settings, wish: Wish, task: Task, *, follow: bool) -> Tuned:
         recipe = tune_levels(recipe, task.sample(settings), wish.n_levels)
         listed = ", ".join(f"{level:.4g}" for level in recipe.levels)
         settings.console.report(f"densities {listed} fit best")
-    follow = follow and recipe.method in ITERATIVE and recipe.method != "dart"
-    if not (follow or wish.auto_weight or wish.auto_iterations):
+    needed = wish.auto_weight or wish.auto_iterations
+    # the first entry of the curve of SIRT is after its second iteration
+    follow = follow and recipe.method in ITERATIVE and recipe.method != "dart" and recipe.iterations > 1
+    if not (follow or needed):
         return Tuned(recipe)
     series = task.sample(settings)
-    if len(series.tilt_deg) < FEWEST_VIEWS and not (wish.auto_weight or wish.auto_iterations):
+    if not needed and (len(series.tilt_deg) < FEWEST_VIEWS or not series.size):
         return Tuned(recipe)
     split = leave_out(series)
+    zeros = task.zeros(settings, recipe)
     weights = iterations = None
     if wish.auto_weight:
         with settings.console.progress(MOST_WEIGHTS, "looking for the weight") as advance:
-            recipe, weights = tune_weight(recipe, split, progress=advance)
+            recipe, weights = tune_weight(recipe, split, zeros=zeros, progress=advance)
         settings.console.report(f"weight {recipe.weight:.3g} predicts views left out best")
     if follow or wish.auto_iterations:
         most = MOST_ITERATIONS if wish.auto_iterations else recipe.iterations
         with settings.console.progress(most, "leaving views out") as advance:
-            found, iterations = tune_iterations(recipe, split, most=most, progress=advance)
+            found, iterations = tune_iterations(recipe, split, most=most, zeros=zeros, progress=advance)
         if wish.auto_iterations:
             recipe = found
             settings.console.report(f"{recipe.iterations} iterations predict views left out best")

@@ -1,7 +1,8 @@
 """``etcli recon``: reconstruct the volume."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from etcli.cli.background import background_level
 from etcli.cli.extent import as_thick_as_needed, slab_geometry
-from etcli.cli.half_sets import half_names, half_sets
+from etcli.cli.half_sets import check_half_sets, half_names, half_sets
 from etcli.cli.inputs import open_input, open_orientations
 from etcli.cli.options import (
     Settings,
@@ -21,7 +22,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.recipes import LEAST_SQUARES, Wish, recipe_options, summary
-from etcli.cli.resume import finished_slabs
+from etcli.cli.resume import finished_slabs, resume_key
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task
 from etcli.cli.tuning import tuned
@@ -186,15 +187,25 @@ def command(
         from etcli.plotting.reconstruction import Progress
     if contrast == "log" and not (isinstance(background, float) and background > 0):
         raise UsageError("--contrast log needs the level of the empty image; give it with --background")
-    stack = open_input(settings, input, tilts=tilts)
+    oriented = bool(euler) or x_tilt != 0
+    _check_together(
+        wish,
+        oriented=oriented,
+        two_angles=bool(euler and tilts),
+        thickness=thickness,
+        resume=resume,
+        dask=dask,
+        with_halves=with_halves,
+        mask=mask,
+        initial=initial,
+    )
+    stack = open_input(settings, input, tilts=tilts, without=exclude or ())
     weight = _view_weight(settings, view_weights, wish, len(stack)) if view_weights else None
     orientations = None
     if euler:
         stack, orientations = open_orientations(settings, euler, stack)
     if views or exclude:
-        used = checked_list(views or tuple(range(len(stack))), len(stack), "view")
-        without = checked_list(exclude or (), len(stack), "view")
-        used = [k for k in used if k not in without]
+        used = _used(views, exclude, len(stack))
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
         weight = None if weight is None else weight[used]
@@ -216,28 +227,38 @@ def command(
         volumes={"mask": mask, "initial": initial},
         scratch=Path(output).parent,
     )
-    task.check_room(settings, wish.recipe)
-    for name, given in (("--resume", resume), ("--dask", dask)):
-        if given and (wish.recipe.whole or euler or x_tilt):
-            raise UsageError(f"{name} is for work slab by slab, not on the whole volume; leave it out")
+    shape = geometry.thickness, rows[1], geometry.width
+    if dask is None:
+        task.check_room(settings, wish.recipe, banded=not resume)
+    if with_halves:
+        check_half_sets(settings, len(stack), prod(shape))
     if not kernels_cached():
         settings.console.report("compiling the projector for this machine, once")
     targets = [output, *(half_names(output) if with_halves else [])]
-    kept = finished_slabs(settings, targets, stack.tilt_deg) if resume else nullcontext([None] * len(targets))
-    with kept as stores, settings.outputs() as outputs:
-        # a name that cannot be written is found out now, not when all is done
+    outputs = settings.outputs()
+    for target in targets:
+        outputs.expect(target)  # found out now, not when all is done
+    kept: AbstractContextManager[Any] = nullcontext([None] * len(targets))
+    if resume:
+        files = {"input": input, "mask": mask, "initial": initial}
+        recipe = replace(wish.recipe, window=filter_name)  # functions look different in every process
+        how = {"wish": replace(wish, recipe=recipe), "kernel": kernel, "rows": rows}
+        what = {"views": views, "exclude": exclude, "level": level, "contrast": contrast}
+        kept = finished_slabs(settings, targets, resume_key(files, geometry, how | what))
+
+    def step(recipe: "Recipe", n_views: int) -> Step:
+        words = summary(recipe, filter_name), f"{n_views} views", *_level_words(level, contrast)
+        return Step("recon", ", ".join(words))
+
+    with kept as stores, outputs:
         curve_file = outputs.path(error_curve) if error_curve else None
         write_picture = announce_picture(outputs, plot) if plot else None
-        found = tuned(settings, wish, task, follow=bool(error_curve or plot))
-        words = summary(found.recipe, filter_name), f"{len(stack)} views", *_level_words(level, contrast)
-        picture = Progress((geometry.thickness, rows[1], geometry.width)) if plot else None
-        layout: dict[str, Any] = {
-            "rows": rows,
-            "step": Step("recon", ", ".join(words)),
-            "orient": orient,
-            "mode": mode,
-        }
-        with volume_output(outputs, output, stack, geometry, **layout) as write:
+        follow = bool(error_curve or plot) and not (mask or initial)
+        found = tuned(settings, wish, task, follow=follow)
+        picture = Progress(shape) if plot else None
+        layout: dict[str, Any] = {"rows": rows, "orient": orient, "mode": mode}
+        done = step(found.recipe, len(stack))
+        with volume_output(outputs, output, stack, geometry, step=done, **layout) as write:
             errors = task.run(
                 settings,
                 found.recipe,
@@ -248,8 +269,20 @@ def command(
             )
         shells = None
         if with_halves:
-            halves = stack, geometry, task, found.recipe
-            shells = half_sets(settings, outputs, output, *halves, stores=stores[1:], dask=dask, **layout)
+            shells = half_sets(
+                settings,
+                outputs,
+                output,
+                stack,
+                geometry,
+                task,
+                found.recipe,
+                stores=stores[1:],
+                dask=dask,
+                upright=not oriented,
+                step=step,
+                **layout,
+            )
         if curve_file:
             _write_curve(curve_file, errors, found.iterations)
         if write_picture and picture:
@@ -269,6 +302,50 @@ def command(
                     **(resolutions(shells, stack.pixel_A or 1.0) | curve(shells) if shells else {}),
                 }
             )
+
+
+def _check_together(
+    wish: Wish,
+    *,
+    oriented: bool,
+    two_angles: bool,
+    thickness: Length | str | None,
+    resume: bool,
+    dask: str | None,
+    with_halves: bool,
+    mask: str | None,
+    initial: str | None,
+) -> None:
+    """Refuse options that make no sense together."""
+    whole = wish.recipe.whole or oriented
+    for wrong, why in (
+        (resume and whole, "--resume is for work slab by slab, not on the whole volume; leave it out"),
+        (dask and whole, "--dask is for work slab by slab, not on the whole volume; leave it out"),
+        (two_angles, "--tilts and --euler cannot go together; the orientations hold the tilt angles"),
+        (
+            thickness == "auto" and oriented,
+            "--thickness auto needs views tilted about one axis; give it as a length",
+        ),
+        (
+            with_halves and initial,
+            "--half-sets of one --initial volume would not be independent; leave one of them out",
+        ),
+        (
+            wish.auto_iterations and (mask or initial),
+            "--iterations auto looks at some rows without --mask and --initial; give it as a number",
+        ),
+    ):
+        if wrong:
+            raise click.UsageError(why)
+
+
+def _used(views: tuple[int, ...] | None, exclude: tuple[int, ...] | None, n_views: int) -> list[int]:
+    """Return the views that are used, counted from 0."""
+    without = set(checked_list(exclude or (), n_views, "view"))
+    used = [k for k in checked_list(views or tuple(range(n_views)), n_views, "view") if k not in without]
+    if not used:
+        raise click.UsageError("--exclude leaves no views; name fewer")
+    return used
 
 
 def _rows(slices: tuple[int, ...] | None, ny: int) -> tuple[int, int]:

@@ -117,9 +117,6 @@ class Recipe:
         """
         bounds = {"lower": self.lower, "upper": self.upper}
         steps: dict[str, Any] = {"iterations": self.iterations, "relaxation": self.relaxation, **bounds}
-        if masked:
-            solver = resire if self.method == "resire" else sirt
-            return Method(partial(solver, **steps), iterative=True, sinograms=4, volumes=6)
         one_slice = partial(inverse_sums, one_slice=True)
         if self.method == "fbp":
             return Method(partial(filtered_backprojection, window=self.window), sinograms=3)
@@ -128,6 +125,8 @@ class Recipe:
         if self.method == "cgls":
             return Method(partial(cgls, iterations=self.iterations), iterative=True, sinograms=3, volumes=3)
         if self.method == "sirt":
+            if masked:
+                return Method(partial(sirt, **steps), iterative=True, sinograms=4, volumes=5)
             return Method(partial(sirt, **steps), iterative=True, sums=one_slice)
         if self.method == "resire":
             return Method(partial(sirt, **steps), iterative=True, sums=uniform_sums)
@@ -237,7 +236,11 @@ def _only_slab(series: Misfit) -> tuple[Projector, Array]:
 
 
 def tune_weight(
-    recipe: Recipe, split: Split, *, progress: Callable[[int], None] | None = None
+    recipe: Recipe,
+    split: Split,
+    *,
+    zeros: Zeros = in_memory,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Recipe, LeftOut]:
     """Find the weight of the prior that predicts left-out views best.
 
@@ -247,6 +250,8 @@ def tune_weight(
         What is to be done.
     split : Split
         From `etcli.core.solvers.left_out.leave_out`.
+    zeros : callable
+        As for `Recipe.solve`.
     progress : callable, optional
         As for `etcli.core.solvers.left_out.best_weight`.
 
@@ -255,7 +260,12 @@ def tune_weight(
     (Recipe, LeftOut)
         The recipe with that weight, and how it was found.
     """
-    found = best_weight(split, partial(recipe.prior_of, threads=split.used.threads), progress=progress)
+    found = best_weight(
+        split,
+        partial(recipe.prior_of, threads=split.used.threads, zeros=zeros),
+        zeros=zeros,
+        progress=progress,
+    )
     return replace(recipe, weight=found.best), found
 
 
@@ -264,6 +274,7 @@ def tune_iterations(
     split: Split,
     *,
     most: int = MOST_ITERATIONS,
+    zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Recipe, LeftOut]:
     """Find the number of iterations that predicts left-out views best.
@@ -276,6 +287,8 @@ def tune_iterations(
         From `etcli.core.solvers.left_out.leave_out`.
     most : int
         Iterations to try.
+    zeros : callable
+        As for `Recipe.solve`.
     progress : callable, optional
         As for `etcli.core.solvers.left_out.best_iterations`.
 
@@ -286,7 +299,8 @@ def tune_iterations(
     """
 
     def solve(series: Misfit, iterations: int, callback: Callback) -> Array:
-        return replace(recipe, iterations=iterations).solve(series, callback)
+        fewer = replace(recipe, iterations=iterations, weight=recipe.weight / split.scaling)
+        return fewer.solve(series, callback, zeros=zeros)
 
     found = best_iterations(split, solve, most=most, progress=progress)
     return replace(recipe, iterations=int(found.best)), found

@@ -36,15 +36,15 @@ class FinishedSlabs:
         self._folder, self._key = folder, key
         if folder.exists() and not (folder / KEY).is_file():
             raise DataError(f"{folder}: is in the way; slabs would be kept there, so move it elsewhere")
-        if folder.exists() and (folder / KEY).read_text(encoding="utf-8") != key:
-            self.remove()
+        # others go when the first of ours comes, and not before: until then the command may be refused
+        self._others = folder.exists() and (folder / KEY).read_text(encoding="utf-8") != key
 
     def __len__(self) -> int:
-        return len(list(self._folder.glob("*.npz")))
+        return 0 if self._others else len(list(self._folder.glob("*.npz")))
 
     def holds(self, slab: Slab) -> bool:
         """Tell whether a slab was finished before."""
-        return self._path(slab).is_file()
+        return not self._others and self._path(slab).is_file()
 
     def load(self, slab: Slab) -> Finished:
         """Return a slab that was finished before; a DataError where its file is damaged."""
@@ -57,6 +57,9 @@ class FinishedSlabs:
 
     def keep(self, slab: Slab, finished: Finished) -> None:
         """Keep a slab."""
+        if self._others:
+            self.remove()
+            self._others = False
         if not self._folder.exists():
             fresh = self._folder.with_name(f".{self._folder.name}.{os.getpid()}")
             fresh.mkdir()

@@ -1,7 +1,6 @@
 """Rows of a tilt series as a reconstruction takes them."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +47,8 @@ class LineIntegrals:
         weight = None if self.view_weight is None else self.view_weight[views]
         return replace(self, stack=self.stack.select([int(k) for k in views]), view_weight=weight)
 
-    @cached_property
     def sample(self) -> Array:
-        """Some views, of shape (n, n_rows, nx)."""
+        """Return some views, of shape (n, n_rows, nx)."""
         chosen = np.unique(np.linspace(0, len(self.stack) - 1, SAMPLED).astype(int))
         rows = slice(self.first_row, self.first_row + self.n_rows)
         return np.stack([self._integrals(self.stack.view(int(k))[rows]) for k in chosen])

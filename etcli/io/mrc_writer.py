@@ -148,7 +148,9 @@ class MrcWriter:
 
     def write_rows(self, y0: int, block: NDArray[Any], *, z0: int = 0) -> None:
         """Write rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
-        _, ny, nx = self.layout.shape
+        nz, ny, nx = self.layout.shape
+        if z0 + block.shape[0] > nz or y0 + block.shape[1] > ny or block.shape[2] != nx:
+            raise DataError(f"a block of shape {block.shape} does not fit the file's {self.layout.shape}")
         stored = as_stored(block, self.layout)
         self._statistics.add(stored)
         row_bytes = nx * stored.itemsize

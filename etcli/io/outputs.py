@@ -53,6 +53,16 @@ class Outputs:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
 
+    def expect(self, target: str | Path) -> None:
+        """Refuse a main output that could not be written, before any work is done.
+
+        Raises
+        ------
+        UsageError, DataError
+            As `path` does.
+        """
+        self._checked(target, is_main=True)
+
     def path(self, target: str | Path, *, is_main: bool = False) -> Path:
         """Return the hidden name under which to write what shall become ``target``.
 
@@ -75,6 +85,17 @@ class Outputs:
         DataError
             When its folder is missing or cannot be written.
         """
+        final = self._checked(target, is_main=is_main)
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{final.name[:50]}.", suffix=".part", dir=final.parent)
+        except OSError as error:
+            raise DataError(f"{target}: cannot write there ({error.strerror}); write elsewhere") from error
+        os.close(handle)
+        self._parts[final] = Path(name)
+        return self._parts[final]
+
+    def _checked(self, target: str | Path, *, is_main: bool) -> Path:
+        """Return where a target will lie, or refuse it."""
         if str(target) == "-":
             raise UsageError("cannot write this to a stream; name a file")
         final = Path(os.path.realpath(target))
@@ -89,13 +110,7 @@ class Outputs:
             raise UsageError(f"{target}: exists; leave out --no-clobber to replace it")
         if not final.parent.is_dir():
             raise DataError(f"{target}: no folder {Path(target).parent}; make it first")
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{final.name[:50]}.", suffix=".part", dir=final.parent)
-        except OSError as error:
-            raise DataError(f"{target}: cannot write there ({error.strerror}); write elsewhere") from error
-        os.close(handle)
-        self._parts[final] = Path(name)
-        return self._parts[final]
+        return final
 
     def without(self, target: str | Path) -> None:
         """Announce that a file of an earlier output, if there is one, goes when this one comes."""

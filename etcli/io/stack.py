@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
+from etcli.io.readers import READERS, read_foreign
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 
 STREAM = "-"
@@ -51,7 +52,8 @@ class Stack:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to other processes as the name of the file and what was said of it, without the images."""
         said = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
-        return _reopened, (str(Path(self.name).resolve()), said)
+        path = Path(self.name).resolve()
+        return _reopened, (path, _stamp(path), said)
 
     def __len__(self) -> int:
         return len(self.data if self.order is None else self.order)
@@ -127,15 +129,23 @@ class Stack:
         return real
 
 
-@cache
-def _images_of(path: str) -> NDArray[Any]:
-    """Return the images of a file, which this process opens once."""
-    return open_stack(path).data
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file."""
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
-def _reopened(path: str, said: dict[str, Any]) -> Stack:
+@lru_cache(4)
+def _images_of(path: Path, stamp: tuple[int, int]) -> NDArray[Any]:
+    """Return the images of a file, which a process opens once as long as it stays the same."""
+    if _stamp(path) != stamp:
+        raise DataError(f"{path}: is not the same file here as where the work began")
+    return _bare(path, str(path))[0].data
+
+
+def _reopened(path: Path, stamp: tuple[int, int], said: dict[str, Any]) -> Stack:
     """Return a stack that has travelled."""
-    return Stack(data=_images_of(path), **said)
+    return Stack(data=_images_of(path, stamp), **said)
 
 
 def open_stack(
@@ -177,23 +187,30 @@ def open_stack(
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
+    stack, tilt_deg = _bare(path, name)
+    described = _described(stack, path, tilts_file, tilt_deg, without)
+    if (
+        described.tilts is not None
+        and described.tilts.tilt_deg is tilt_deg
+        and path.suffix.lower() in READERS
+    ):
+        return replace(described, tilts=replace(described.tilts, source=name))
+    return described
+
+
+def _bare(path: Path, name: str) -> tuple[Stack, NDArray[np.float64] | None]:
+    """Return the images of a file with what it says itself, and its tilt angles."""
     with path.open("rb") as file:
         magic = file.read(4)
-    from etcli.io.readers import READERS, read_foreign
-    from etcli.io.tiff import MAGIC, read_tiff
-
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
-        stack = Stack(name, foreign.data, foreign.pixel_A)
-        stack = _described(stack, path, tilts_file, foreign.tilt_deg, without)
-        if stack.tilts is not None and stack.tilts.tilt_deg is foreign.tilt_deg:
-            return replace(stack, tilts=replace(stack.tilts, source=name))
-        return stack
+        return Stack(name, foreign.data, foreign.pixel_A), foreign.tilt_deg
+    from etcli.io.tiff import MAGIC, read_tiff
+
     if magic in MAGIC:
         data, pixel_A = read_tiff(path)
-        return _described(Stack(name, data, pixel_A), path, tilts_file, None, without)
-    stack, header_tilts = _from_mrc(name, *open_mrc(path))
-    return _described(stack, path, tilts_file, header_tilts, without)
+        return Stack(name, data, pixel_A), None
+    return _from_mrc(name, *open_mrc(path))
 
 
 def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> Stack:

@@ -104,9 +104,10 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
 def _drop_grazing_rays(sums: Array) -> None:
     """Set the sums of rays that meet little of a mask to zero."""
     for view in sums:
-        met = view[view > SMALLEST_SUM]
-        if met.size:
-            view[view < GRAZING * np.median(met)] = 0
+        for rays in view.reshape(view.shape[0], -1).T:  # slice by slice, or slices would know each other
+            met = rays[rays > SMALLEST_SUM]
+            if met.size:
+                rays[rays < GRAZING * np.median(met)] = 0
 
 
 def _inverse(sums: Array) -> Array:

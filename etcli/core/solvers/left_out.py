@@ -12,6 +12,7 @@ from etcli.core.parabola import lowest
 from etcli.core.solvers.priors import Prior
 from etcli.core.solvers.regularised import Misfit, regularised
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -61,6 +62,11 @@ class Split:
     used: Misfit
     left: Misfit
 
+    @property
+    def scaling(self) -> float:
+        """By how much the data term, and so the weight of a prior, grows with all views."""
+        return 1 + len(self.left.tilt_deg) / len(self.used.tilt_deg)
+
 
 def leave_out(series: Misfit) -> Split:
     """Leave every sixth view out.
@@ -77,7 +83,7 @@ def leave_out(series: Misfit) -> Split:
     Raises
     ------
     DataError
-        If there are too few views.
+        If there are too few views, or they are empty.
     """
     n_views = len(series.tilt_deg)
     if n_views < FEWEST_VIEWS:
@@ -85,13 +91,17 @@ def leave_out(series: Misfit) -> Split:
     order = np.argsort(series.tilt_deg, kind="stable")
     left = np.sort(order[EVERY // 2 :: EVERY])
     used = np.setdiff1d(np.arange(n_views), left)
-    return Split(series.of_views(used), series.of_views(left))
+    split = Split(series.of_views(used), series.of_views(left))
+    if split.left.size == 0:
+        raise DataError("there is nothing in these views; give weight and iterations as numbers")
+    return split
 
 
 def best_weight(
     split: Split,
     make_prior: Callable[[tuple[int, int, int]], Prior],
     *,
+    zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
 ) -> LeftOut:
     """Find the weight of a prior that predicts left-out views best.
@@ -102,6 +112,8 @@ def best_weight(
         From `leave_out`.
     make_prior : callable
         ``make_prior(shape)`` returns the prior for volumes of a shape.
+    zeros : callable
+        As for `etcli.core.solvers.regularised.regularised`.
     progress : callable, optional
         Called with 1 for every weight tried, of `MOST_WEIGHTS` at most.
 
@@ -130,7 +142,8 @@ def best_weight(
     errors: list[float] = []
     for relative in LARGEST * STEP ** np.arange(MOST_WEIGHTS):
         weights.append(float(relative) * scale)
-        volume = regularised(series, make_prior(series.shape), weight=weights[-1], iterations=SWEEPS)
+        prior = make_prior(series.shape)
+        volume = regularised(series, prior, weight=weights[-1], iterations=SWEEPS, zeros=zeros)
         errors.append(split.left.residual(volume) / split.left.size)
         if progress:
             progress(1)
@@ -138,8 +151,7 @@ def best_weight(
         if len(errors) - 1 - best >= RISES:
             break
     found = _vertex(np.log(weights), np.array(errors))
-    scaling = 1 + len(split.left.tilt_deg) / len(series.tilt_deg)
-    return LeftOut(np.array(weights), np.array(errors), float(np.exp(found)) * scaling)
+    return LeftOut(np.array(weights), np.array(errors), float(np.exp(found)) * split.scaling)
 
 
 def best_iterations(

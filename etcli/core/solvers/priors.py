@@ -73,8 +73,10 @@ def make_prior(
     Raises
     ------
     UsageError
-        If there is no such prior.
+        If there is no such prior, or no density within the bounds.
     """
+    if not lower <= upper:
+        raise UsageError(f"no density lies between {lower:g} and {upper:g}; the lower bound comes first")
     if name == "tv":
         return TotalVariation(shape, lower=lower, upper=upper, threads=threads, zeros=zeros)
     if name not in HELD:

@@ -87,19 +87,17 @@ def resire(
         check_shape("mask", mask.shape, projector.domain_shape)
     return sirt(
         projector, views, iterations=iterations, relaxation=relaxation, lower=lower, upper=upper, mask=mask,
-        initial=initial, sums=uniform_sums(projector, mask=mask), callback=callback,
+        initial=initial, sums=uniform_sums(projector), callback=callback,
     )  # fmt: skip
 
 
-def uniform_sums(projector: Projector, *, mask: NDArray[np.bool_] | None = None) -> InverseSums:
+def uniform_sums(projector: Projector) -> InverseSums:
     """Return the sums with which SIRT goes down the gradient of the squared residual.
 
     Parameters
     ----------
     projector : Projector
-        Its geometry decides.
-    mask : ndarray of bool, optional
-        As for `resire`.
+        Its geometry decides; a mask would only make the eigenvalue smaller.
 
     Returns
     -------
@@ -111,7 +109,7 @@ def uniform_sums(projector: Projector, *, mask: NDArray[np.bool_] | None = None)
     DataError
         When no ray meets the volume.
     """
-    step = 1 / squared_norm(projector, mask=mask)
+    step = 1 / squared_norm(projector)
     return InverseSums(
         rows=np.ones((*projector.range_shape[:-1], 1), np.float32),
         columns=np.full((*projector.domain_shape[:-1], 1), step, np.float32),

@@ -1,7 +1,6 @@
 """The largest eigenvalue of AᵀA, which limits the step of gradient methods."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
 from etcli.core.projectors import Projector
@@ -12,15 +11,13 @@ MARGIN = 1.02
 """On the eigenvalue, which the power method approaches from below."""
 
 
-def squared_norm(projector: Projector, *, mask: NDArray[np.bool_] | None = None, steps: int = STEPS) -> float:
+def squared_norm(projector: Projector, *, steps: int = STEPS) -> float:
     """Return the squared norm of a projection, the largest eigenvalue of AᵀA.
 
     Parameters
     ----------
     projector : Projector
         A.
-    mask : ndarray of bool, optional
-        Voxels that may differ from zero, of the shape of the volume or of 1 slice for all.
     steps : int
         Of the power method, from a uniform volume: as many forward and back-projections.
 
@@ -34,13 +31,11 @@ def squared_norm(projector: Projector, *, mask: NDArray[np.bool_] | None = None,
     DataError
         When no ray meets the volume.
     """
-    inside = np.ones(1, np.bool_) if mask is None else mask
-    vector = np.multiply(inside, np.ones(projector.domain_shape, np.float32))
+    vector = np.ones(projector.domain_shape, np.float32)
     eigenvalue = 1.0
     for _ in range(steps):
         vector /= eigenvalue
         projector.adjoint(projector.forward(vector), out=vector)
-        vector *= inside
         eigenvalue = float(np.linalg.norm(vector))
         if eigenvalue == 0:
             raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
