@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 
@@ -63,6 +64,20 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
         assert process.wait(timeout=120) == 0
     assert (tmp_path / "there.mrc").read_bytes() == (tmp_path / "here.mrc").read_bytes()
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None:
+    """A mask, a choice of views, and a file that is replaced by another of the same size."""
+    how = [*ETCLI, "--iterations", "3", "--exclude", "2", "--mask", "mask.mrc", "--thickness", "30px"]
+    mask = np.zeros((30, 40, 90), np.float32)
+    mask[4:20, :, 10:70] = 1
+    mrcfile.write(tmp_path / "mask.mrc", mask)
+    for seed in (0, 1):
+        (tmp_path / "a.mrc").unlink(missing_ok=True)
+        write_series(tmp_path / "a.mrc", images(21, 40, 90) + 9 * seed, np.linspace(-60, 60, 21))
+        subprocess.run([*how, "a.mrc", "here.mrc"], cwd=tmp_path, check=True)
+        subprocess.run([*how, "--dask", cluster.file, "a.mrc", "there.mrc"], cwd=tmp_path, check=True)
+        assert (tmp_path / "there.mrc").read_bytes() == (tmp_path / "here.mrc").read_bytes()
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -484,6 +484,94 @@ def test_a_mask_keeps_what_is_outside_at_zero_and_explains_more_inside(tmp_path:
     assert nrmse(descent, truth) < 0.5 * nrmse(free, truth)
 
 
+@pytest.mark.parametrize("method", ["sirt", "resire"])
+def test_under_a_mask_slices_do_not_know_one_another(tmp_path: Path, method: str) -> None:
+    """Slabs are cut by threads and memory; the mask differs from slice to slice, and ends before they do."""
+    rng = np.random.default_rng(4)
+    views = rng.random((len(TILTS), 70, 30)).astype(np.float32)
+    source = write_aligned(tmp_path / "tall.mrc", views)
+    z, y, x = np.ogrid[-15:15, 0:70, -15:15]
+    mask = write_volume(tmp_path / "mask.mrc", (z**2 + x**2 < (3 + y / 6) ** 2) & (y < 50))
+    how = ("--method", method, "--iterations", 5, "--background", "none", "--mask", mask)
+    wide, narrow = recon(source, "-j", 1, *how), recon(source, "-j", 8, *how, name="narrow.mrc")
+    np.testing.assert_array_equal(wide, narrow)
+    assert wide[:, :50].any() and not wide[:, 50:].any()
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("--thickness auto needs views tilted about one axis", ("--x-tilt", 3, "--thickness", "auto")),
+        ("would not be independent", ("--half-sets", "--initial", "v.mrc")),
+        ("--iterations auto looks at some rows without", ("--iterations", "auto", "--mask", "v.mrc")),
+        ("no density lies between 0 and -1", ("--method", "fista", "--nonnegative", "--upper", -1)),
+        ("2 views cannot be halved", ("--half-sets", "--views", "3,4")),
+        (
+            "to compare the half-sets takes 1M of memory",
+            ("--half-sets", "--memory", "400K", "--slices", "1-16"),
+        ),
+        ("--exclude leaves no views", ("--exclude", f"1-{len(TILTS)}")),
+        ("is neither a number of levels nor a list", ("--method", "dart", "--levels", 2.7)),
+        ("is not numbers separated by commas", ("--method", "dart", "--levels", "nan")),
+        ("cannot go together", ("--euler", "a.csv", "--tilts", "a.tlt")),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_the_work(
+    tmp_path: Path, options: tuple[object, ...], words: str
+) -> None:
+    source, _ = blocks_series(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    line = failure("recon", "-q", "--background", "0", *options, source, tmp_path / "v.mrc", status=2)
+    assert words in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_half_sets_that_cannot_be_written_stop_the_work_before_it_begins(tmp_path: Path) -> None:
+    source, _ = blocks_series(tmp_path)
+    (tmp_path / "v_even.mrc").mkdir()
+    run = etcli("recon", "-v", "--half-sets", source, tmp_path / "v.mrc", status=2)
+    assert "v_even.mrc: is a folder" in run.err and "reconstructing" not in run.err
+
+
+def test_half_sets_say_what_they_are_made_of(tmp_path: Path) -> None:
+    source, _ = blocks_series(tmp_path)
+    how = ("--method", "fista", "--weight", 4, "--iterations", 3, "--background", "0", "--half-sets")
+    etcli("recon", "-q", *how, source, tmp_path / "v.mrc")
+    for name, words in (("v", "tv 4, 31 views"), ("v_odd", "tv 2, 16 views"), ("v_even", "tv 2, 15 views")):
+        with mrcfile.open(tmp_path / f"{name}.mrc") as mrc:
+            assert words in str(mrc.header.label)
+    odd = ",".join(str(k) for k in range(1, len(TILTS) + 1, 2))
+    alone = recon(source, *how[:2], "--weight", 2, *how[4:8], "--views", odd, name="alone.mrc")
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "v_odd.mrc"), alone)
+
+
+def test_curves_are_left_out_where_there_is_nothing_to_predict(tmp_path: Path) -> None:
+    source, _ = blocks_series(tmp_path)
+    curve = tmp_path / "c.csv"
+    etcli("recon", "-q", "--iterations", 1, "--error-curve", curve, source, tmp_path / "v.mrc")
+    (line,) = curve.read_text().splitlines()[1:]
+    assert re.fullmatch(r"0,(1|0\.99999\d*),", line)
+    empty = write_aligned(tmp_path / "empty.mrc", 0 * mrcfile.read(source))
+    how = ("--background", "none", "--error-curve", curve)
+    etcli("recon", "-q", *how, "--iterations", 3, empty, tmp_path / "v.mrc")
+    line = failure("recon", "-q", *how, "--iterations", "auto", empty, tmp_path / "n.mrc")
+    assert "there is nothing in these views" in line
+
+
+def test_parameters_are_looked_for_in_the_slices_asked_for(tmp_path: Path) -> None:
+    """The rows above hold what would ask for another number of iterations."""
+    source, _ = blocks_series(tmp_path)
+    views = mrcfile.read(source)
+    noise = np.random.default_rng(0).normal(0, 30, views.shape)
+    both = write_aligned(tmp_path / "both.mrc", np.concatenate([views + noise, views], axis=1))
+    alone = write_aligned(tmp_path / "alone.mrc", views)
+    how = ("--json", "--iterations", "auto", "--background", "0")
+    upper = etcli("recon", *how, "--slices", "33-64", both, tmp_path / "v.mrc")
+    expected = etcli("recon", *how, alone, tmp_path / "w.mrc")
+    assert json.loads(upper.out)["iterations"] == json.loads(expected.out)["iterations"]
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "v.mrc"), mrcfile.read(tmp_path / "w.mrc"))
+
+
 def test_iterations_go_on_from_an_initial_volume(tmp_path: Path) -> None:
     source, _ = blocks_series(tmp_path)
     how = "--method", "sirt", "--background", "0", "--nonnegative"
@@ -556,6 +644,7 @@ def test_orientations_of_a_tilt_series_give_the_volume_of_its_tilt_angles(
     blobs: Path, options: tuple[str, ...]
 ) -> None:
     how = ("--method", *options, "--iterations", 6, "--thickness", "25px", "--axis-offset", "0.7px")
+    how += ("--z-offset", "1.6px")
     euler = write_euler(blobs.with_name("angles.csv"), TILTS)
     slabs, oriented = recon(blobs, *how), recon(blobs, *how, "--euler", euler, name="o.mrc")
     assert slabs.shape == oriented.shape == (25, 33, 40)

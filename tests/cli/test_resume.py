@@ -55,22 +55,29 @@ def test_what_was_killed_goes_on_to_the_same_end(source: Path, tmp_path: Path) -
     assert not (tmp_path / "v.mrc.resume").exists()
 
 
-@pytest.mark.parametrize("change", ["options", "input", "angles"])
+@pytest.mark.parametrize("change", ["options", "input", "angles", "half"])
 def test_slabs_of_other_work_are_not_used(source: Path, tmp_path: Path, change: str) -> None:
     assert killed(tmp_path, 2)
     options = [*HOW]
     if change == "options":
         options += ["--relaxation", "0.5"]
+    elif change == "half":
+        (tmp_path / "v.mrc.resume").rename(tmp_path / "w_odd.mrc.resume")
+        options += ["--half-sets"]
     elif change == "input":
         source.unlink()
         write_series(source, 1 + images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
     else:
         np.savetxt(tmp_path / "a.tlt", np.linspace(-50, 50, 21))
         options += ["--tilts", str(tmp_path / "a.tlt")]
-    run = etcli("recon", *options, "--resume", source.name, "v.mrc", cwd=tmp_path)
+    if change != "half":
+        (tmp_path / "v.mrc.resume").rename(tmp_path / "w.mrc.resume")
+    run = etcli("recon", *options, "--resume", source.name, "w.mrc", cwd=tmp_path)
     assert "going on" not in run.err
     etcli("recon", "-q", *options, source.name, "same.mrc", cwd=tmp_path)
-    assert (tmp_path / "v.mrc").read_bytes() == (tmp_path / "same.mrc").read_bytes()
+    for half in ("", "_odd", "_even") if change == "half" else ("",):
+        found, expected = (tmp_path / f"{stem}{half}.mrc" for stem in ("w", "same"))
+        assert found.read_bytes() == expected.read_bytes()
 
 
 def test_a_damaged_slab_is_refused(source: Path, tmp_path: Path) -> None:
@@ -81,6 +88,16 @@ def test_a_damaged_slab_is_refused(source: Path, tmp_path: Path) -> None:
     assert f"v.mrc.resume/{kept.name}: is damaged; remove it" in line
     kept.unlink()
     etcli("recon", "-q", *HOW, "--resume", source.name, "v.mrc", cwd=tmp_path)
+
+
+def test_a_run_that_is_refused_throws_nothing_away(source: Path, tmp_path: Path) -> None:
+    assert killed(tmp_path, 1)
+    (tmp_path / "v.mrc").write_bytes(b"old")
+    kept = sorted((tmp_path / "v.mrc.resume").iterdir())
+    options = ("--no-clobber", "--relaxation", "0.5", "--resume")
+    line = failure("recon", "-q", *HOW, *options, source.name, "v.mrc", cwd=tmp_path, status=2)
+    assert "v.mrc: exists" in line
+    assert sorted((tmp_path / "v.mrc.resume").iterdir()) == kept
 
 
 def test_half_sets_go_on_too(source: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The thickness of specimens of known extent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,18 @@ def test_all_of_a_particle_is_held_and_little_more(n, low, high):
     found = find_thickness(views, geometry) / n
     needed = 2 * max(abs(low), abs(high))
     assert needed < found < needed + 0.35  # the wedge stretches it, and there is a margin of 0.1
+
+
+def test_offsets_are_those_of_the_projection():
+    """The views of a particle off the axis, and of a volume above it, are of a particle that is thin."""
+    n = 128
+    z, x = np.arange(n)[:, None] - (n - 1) / 2, np.arange(n) - (n - 1) / 2
+    views, geometry = views_of((abs(z - 20) < 8) & (abs(x) < 20))
+    centred = find_thickness(views, replace(geometry, z_offset_px=20.0))
+    assert 16 < centred < 60 < find_thickness(views, geometry)
+    assert find_thickness(views, replace(geometry, z_offset_px=-20.0)) > 80
+    shifted = np.roll(views, 11, axis=2)
+    assert find_thickness(shifted, replace(geometry, z_offset_px=20.0, axis_offset_px=11.0)) == centred
 
 
 def test_a_film_wider_than_the_views_is_thin():
