@@ -508,7 +508,7 @@ def test_under_a_mask_slices_do_not_know_one_another(tmp_path: Path, method: str
         ("2 views cannot be halved", ("--half-sets", "--views", "3,4")),
         (
             "to compare the half-sets takes 1M of memory",
-            ("--half-sets", "--memory", "400K", "--slices", "1-16"),
+            ("--half-sets", "--memory", "620K"),
         ),
         ("--exclude leaves no views", ("--exclude", f"1-{len(TILTS)}")),
         ("is neither a number of levels nor a list", ("--method", "dart", "--levels", 2.7)),
