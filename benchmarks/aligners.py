@@ -91,7 +91,7 @@ def axis_command(series: Series, shifts: Path, xf: Path, *, threads: int) -> Com
 def etspy_commands(series: Series, xf: Path, *, python: str, method: str, axis: str = "") -> list[Command]:
     """Return how ETSpy registers a series and finds its axis."""
     registered = series.folder / "registered.rpl"
-    command = (python, ETSPY, method, series.turned, series.tilts, xf, "--registered", registered)
+    command = (python, ETSPY, "register", method, series.turned, series.tilts, xf, "--registered", registered)
     return [(*command, "--axis", axis) if axis else command]
 
 

@@ -1,4 +1,4 @@
-"""A simulated catalyst, displaced by known amounts: the truth that alignment is measured against.
+"""A simulated catalyst: displaced by known amounts, or in slices whose densities are known.
 
 The series is ETSpy's `catalyst_180_bin2`: views from 0° to 178°, of 300 x 300 pixels.
 """
@@ -24,6 +24,8 @@ LARGEST_SHIFT_PX = 10.0
 NOISE = 0.05  # of the brightest pixel
 NOISES = "none", "clipped", "signed"
 LIMITED_DEG = 70
+N = 150  # voxels of a slice each way
+SLICES = 29, 61, 86, 112  # counted from the other end of y
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ def read(data: Path, *, half_turn: bool) -> tuple[Array, Float]:
     beyond, within = tilt >= 180 - LIMITED_DEG, tilt <= LIMITED_DEG
     views = np.concatenate([views[beyond][:, :, ::-1], views[within]])
     return views, np.concatenate([tilt[beyond] - 180, tilt[within]])
+
+
+def read_slices(data: Path) -> tuple[Array, Float, Array]:
+    """Return rows of the views, binned by two, the angles, and the slices (row, z, x) they should give."""
+    folder = (data / SOURCE).parent
+    tilt = np.loadtxt((data / SOURCE).with_suffix(".rawtlt"))
+    with mrcfile.mmap(data / SOURCE, permissive=True) as file:
+        pairs = np.array([file.data[:, [-2 * k - 1, -2 * k - 2]] for k in SLICES], float).mean(axis=2)
+    rows = pairs.reshape(len(SLICES), len(tilt), N, 2).mean(axis=3) / 2
+    with mrcfile.mmap(folder / "catalyst_truth_bin4.mrc", permissive=True) as file:
+        truth = np.array([file.data[-1 - k, ::-1] for k in SLICES], np.float32)
+    return np.ascontiguousarray(rows.swapaxes(0, 1), np.float32), tilt, truth
 
 
 def displace(
