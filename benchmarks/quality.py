@@ -18,7 +18,8 @@ it holds fixed, so 4 steps are kinder to it than the 5 of its default; what it r
 holes and a cross, of 128 x 128 voxels, by DART, its densities given or found, and by SIRT with thresholds.
 
 DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `etspy` is used. ETSpy runs in
-its own interpreter, given here or as ETSPY_PYTHON. The whole takes some five minutes on two cores.
+its own interpreter, given here or as ETSPY_PYTHON. The whole takes 12 minutes of CPU time, half of that on
+two cores.
 """
 
 import argparse
@@ -210,7 +211,7 @@ def with_both(recipe: Recipe, series: Series) -> Recipe:
 
 def with_levels(recipe: Recipe, series: Series) -> Recipe:
     """Find the densities."""
-    return tune_levels(recipe, series, len(LEVELS) + 1)  # one for voxels half in a sphere
+    return tune_levels(recipe, series, len(LEVELS) + 1)  # one for voxels on borders
 
 
 METHODS = {
