@@ -231,11 +231,11 @@ METHODS = {
     "cgls auto": Method(Recipe("cgls"), with_iterations),
     "fista tv auto +": Method(Recipe("fista", prior="tv", lower=0), with_weight),
     "fista l1 auto +": Method(Recipe("fista", prior="l1", lower=0), with_weight),
-    "fista l1, both auto +": Method(Recipe("fista", prior="l1", lower=0), with_both),
+    "fista l1 both auto +": Method(Recipe("fista", prior="l1", lower=0), with_both),
     "fista none auto +": Method(Recipe("fista", prior="none", lower=0), with_iterations),
     "resire 100 +": Method(Recipe("resire", iterations=100)),
-    "dart 4": Method(Recipe("dart", iterations=4, levels=LEVELS)),
-    "dart, levels found": Method(Recipe("dart"), with_levels),
+    "dart": Method(Recipe("dart", iterations=4, levels=LEVELS)),
+    "dart 4 levels found": Method(Recipe("dart"), with_levels),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All benchmarks of errors, speed and memory, beside the peers that are installed. Takes a quarter of an hour.
+"""All benchmarks of errors, speed and memory, beside the peers that are installed. Takes a quarter hour.
 
 python benchmarks/run.py
 """
