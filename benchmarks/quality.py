@@ -18,7 +18,8 @@ it holds fixed, so 4 steps are kinder to it than the 5 of its default; what it r
 holes and a cross, of 128 x 128 voxels, by DART, its densities given or found, and by SIRT with thresholds.
 
 DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `etspy` is used. ETSpy runs in
-its own interpreter, given here or as ETSPY_PYTHON. The whole takes some five minutes on two cores.
+its own interpreter, given here or as ETSPY_PYTHON. The whole takes 12 minutes of CPU time, half of that on
+two cores.
 """
 
 import argparse
@@ -210,7 +211,7 @@ def with_both(recipe: Recipe, series: Series) -> Recipe:
 
 def with_levels(recipe: Recipe, series: Series) -> Recipe:
     """Find the densities."""
-    return tune_levels(recipe, series, len(LEVELS) + 1)  # one for voxels half in a sphere
+    return tune_levels(recipe, series, len(LEVELS) + 1)  # one for voxels on borders
 
 
 METHODS = {
@@ -230,11 +231,11 @@ METHODS = {
     "cgls auto": Method(Recipe("cgls"), with_iterations),
     "fista tv auto +": Method(Recipe("fista", prior="tv", lower=0), with_weight),
     "fista l1 auto +": Method(Recipe("fista", prior="l1", lower=0), with_weight),
-    "fista l1, both auto +": Method(Recipe("fista", prior="l1", lower=0), with_both),
+    "fista l1 both auto +": Method(Recipe("fista", prior="l1", lower=0), with_both),
     "fista none auto +": Method(Recipe("fista", prior="none", lower=0), with_iterations),
     "resire 100 +": Method(Recipe("resire", iterations=100)),
-    "dart 4": Method(Recipe("dart", iterations=4, levels=LEVELS)),
-    "dart, levels found": Method(Recipe("dart"), with_levels),
+    "dart": Method(Recipe("dart", iterations=4, levels=LEVELS)),
+    "dart 4 levels found": Method(Recipe("dart"), with_levels),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All benchmarks of errors, speed and memory, beside the peers that are installed. Takes some ten minutes.
+"""All benchmarks of errors, speed and memory, beside the peers that are installed. Takes a quarter hour.
 
 python benchmarks/run.py
 """
