@@ -27,7 +27,7 @@ RISES = 2  # in a row after which smaller weights are not tried
 SWEEPS = 50  # from zero: what a prior has to keep from being fitted shows before all has converged
 MOST_ITERATIONS = 300
 PATIENCE = 1.5  # no smaller error until so many times as many iterations: it was the smallest
-ALIKE = 1.005  # errors as good as the smallest: the earlier, the smoother
+ALIKE = 1.02  # errors as good as the smallest: the earlier, the smoother
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,7 @@ def best_iterations(
     Returns
     -------
     LeftOut
-        Its best is the first that is as good as the smallest error within 0.5 %.
+        Its best is the first that is as good as the smallest error within 2 %.
 
     Notes
     -----
