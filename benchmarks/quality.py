@@ -159,7 +159,7 @@ def total_variation(views: Array, geometry: SlabGeometry) -> Array:
     prior = partial(make_prior, "tv", lower=0.0)
     weight = best_weight(leave_out(as_series(views, geometry, **how)), prior).best
     series = as_series(views, geometry, **how)
-    return regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0]
+    return regularised(series, prior(series.shape), weight=weight, iterations=60)[..., 0]
 
 
 METHODS: dict[str, Method] = {

@@ -637,10 +637,10 @@ def test_total_variation_finds_its_weight(tmp_path: Path) -> None:
     assert nrmse(found, truth) < 0.55 * nrmse(plain, truth)
     assert numbers["prior"] == "tv"
     assert f"weight {numbers['weight']:.3g} predicts views left out best" in run.err
-    assert len(numbers["residuals"]) == 100
-    assert len(curve.read_text().splitlines()) == 101
+    assert len(numbers["residuals"]) == 40
+    assert len(curve.read_text().splitlines()) == 41
     label = json.loads(etcli("info", "--json", out).out)["labels"][-1]
-    assert f"FISTA 100 tv {numbers['weight']:.3g}, nonnegative" in label
+    assert f"FISTA 40 tv {numbers['weight']:.3g}, nonnegative" in label
     # the same weight given, other threads and an order of axes of another kind
     again = recon(
         source, "--method", "fista", "--weight", numbers["weight"], "--orient", "imod", "--threads", "1", *how

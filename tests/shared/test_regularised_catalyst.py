@@ -48,7 +48,7 @@ def test_total_variation_with_the_weight_it_finds(catalyst, every, noisy, limit)
         views = np.ascontiguousarray(row[::every, np.newaxis], np.float32)
         weight = best_weight(leave_out(as_series(views, geometry, **how)), prior).best
         series = as_series(views, geometry, **how)
-        found.append(regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0])
+        found.append(regularised(series, prior(series.shape), weight=weight, iterations=60)[..., 0])
     error = np.linalg.norm(np.array(found) - truth) / np.linalg.norm(truth)
     print(f"\n{len(tilt[::every])} views, {'3 % noise' if noisy else 'clean'}: {error:.4f}")
     assert error < limit
