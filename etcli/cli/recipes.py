@@ -96,7 +96,7 @@ _OPTIONS = (
         "--iterations",
         type=ITERATIONS,
         help="Sweeps over all views; auto: as many as predict best some views left out.  "
-        "[default: sirt 30, sart and cgls 10, fista and resire 100, dart 40]",
+        "[default: sirt 30, sart and cgls 10, fista and dart 40, resire 100]",
     ),
     click.option(
         "--relaxation",

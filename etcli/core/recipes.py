@@ -36,7 +36,7 @@ from etcli.core.solvers.total_variation import Zeros, in_memory
 Array = NDArray[np.float32]
 
 ITERATIONS: Mapping[str, int] = MappingProxyType(
-    {"sirt": 30, "sart": 10, "cgls": 10, "fista": 100, "resire": 100, "dart": 40}
+    {"sirt": 30, "sart": 10, "cgls": 10, "fista": 40, "resire": 100, "dart": 40}
 )
 """The iterative methods, and how many iterations they make when nobody says."""
 DIRECT = ("fbp", "bp")

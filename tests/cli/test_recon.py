@@ -600,7 +600,7 @@ def test_densities_stay_below_an_upper_bound_and_views_are_left_out(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "method", [("sirt",), ("sart", "--subset-size", 99), ("cgls",), ("resire",), ("fista", "--weight", 2)]
+    "method", [("sirt",), ("sart", "--subset-size", 99), ("cgls",), ("resire",), ("fista", "--prior", "none")]
 )
 def test_a_view_that_counts_twice_is_like_two_views(tmp_path: Path, method: tuple[object, ...]) -> None:
     source, _ = blocks_series(tmp_path)
@@ -849,10 +849,10 @@ def test_total_variation_finds_its_weight(tmp_path: Path) -> None:
     assert nrmse(found, truth) < 0.55 * nrmse(plain, truth)
     assert numbers["prior"] == "tv"
     assert f"weight {numbers['weight']:.3g} predicts views left out best" in run.err
-    assert len(numbers["residuals"]) == 100
-    assert len(curve.read_text().splitlines()) == 101
+    assert len(numbers["residuals"]) == 40
+    assert len(curve.read_text().splitlines()) == 41
     label = json.loads(etcli("info", "--json", out).out)["labels"][-1]
-    assert f"FISTA 100 tv {numbers['weight']:.3g}, nonnegative" in label
+    assert f"FISTA 40 tv {numbers['weight']:.3g}, nonnegative" in label
     # the same weight given, other threads and an order of axes of another kind
     again = recon(
         source, "--method", "fista", "--weight", numbers["weight"], "--orient", "imod", "--threads", "1", *how

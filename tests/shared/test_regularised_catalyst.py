@@ -10,6 +10,7 @@ import pytest
 
 from etcli.core.geometry import SlabGeometry
 from etcli.core.projectors.slab import SlabProjector
+from etcli.core.recipes import ITERATIONS
 from etcli.core.solvers.left_out import best_weight, leave_out
 from etcli.core.solvers.priors import make_prior
 from etcli.core.solvers.regularised import as_series, regularised
@@ -29,7 +30,9 @@ def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, lim
     for row in np.split(views[::every], views.shape[1], axis=1):  # far from each other: each on its own
         series = as_series(row, geometry, **how)
         weight = best_weight(leave_out(series), prior).best
-        found.append(regularised(series, prior(series.shape), weight=weight, iterations=150)[..., 0])
+        found.append(
+            regularised(series, prior(series.shape), weight=weight, iterations=ITERATIONS["fista"])[..., 0]
+        )
     error = np.linalg.norm(np.array(found) - truth) / np.linalg.norm(truth)
     print(f"\n{len(tilt[::every])} views, {'clean' if clean else '3 % noise'}: {error:.4f}")
     assert error < limit
