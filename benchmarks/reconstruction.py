@@ -1,7 +1,7 @@
 """Reconstruction speed and agreement, side by side with peers in one run.
 
     python benchmarks/reconstruction.py                       the marks: 512 x 512 x 61 views
-    python benchmarks/reconstruction.py --size 128 --sirt-slices 32 --fbp-slices 64
+    python benchmarks/reconstruction.py --methods fbp --size 1024 --views 91 --fbp-slices 256 --peer-slices 32
 
 Slow peers reconstruct only --peer-slices slices; their time a slice is scaled up to all slices, which the
 table says. Whole-process rows start a program on files and wait for its end; for slow peers the start is
@@ -101,7 +101,8 @@ def in_process(args: argparse.Namespace, series: Array, geometry: SlabGeometry) 
     }
     rows = []
     with peers.pool(args.threads) as workers:
-        for name, (solve, n_slices, methods) in jobs.items():
+        for name in args.methods:
+            solve, n_slices, methods = jobs[name]
             part = series[:, :n_slices]
             volume = np.zeros((geometry.thickness, n_slices, geometry.width), np.float32)
             for _ in range(2):  # the first time compiles
@@ -154,7 +155,8 @@ def whole_process(args: argparse.Namespace, series: Array, geometry: SlabGeometr
     tilts, output = folder / "series.tlt", folder / "out.mrc"
     np.savetxt(tilts, geometry.tilt_deg, fmt="%.2f")
     rows = []
-    for name, n_slices in (("sirt", args.sirt_slices), ("fbp", args.fbp_slices)):
+    for name in args.methods:
+        n_slices = args.sirt_slices if name == "sirt" else args.fbp_slices
         what = f"{name}, files"
         full = write_mrc(folder / "full.mrc", series[:, :n_slices])
         n_few = min(args.peer_slices, n_slices)
@@ -208,6 +210,7 @@ def report(rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", choices=("sirt", "fbp"), default=["sirt", "fbp"])
     parser.add_argument("--size", type=int, default=512, help="pixels of a view, voxels of a slice")
     parser.add_argument("--views", type=int, default=61)
     parser.add_argument("--sirt-slices", type=int, default=128)
