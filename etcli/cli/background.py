@@ -30,3 +30,9 @@ def background_level(settings: Settings, stack: "Stack", wish: float | str) -> f
     else:
         settings.console.report(f"background {found.level:.7g} is taken off ({found.reason})")
     return found.level
+
+
+def level_words(level: float | None, contrast: str) -> list[str]:
+    """Say what was taken off, for the history of the volume."""
+    what = "background" if contrast == "linear" else "logarithm from"
+    return [f"{what} {level:.6g}"] if level else []

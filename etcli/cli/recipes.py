@@ -228,6 +228,13 @@ def summary(recipe: "Recipe", filter_name: str) -> str:
     return text if math.isinf(recipe.upper) else f"{text}, up to {recipe.upper:g}"
 
 
+def parameters(recipe: "Recipe") -> dict[str, Any]:
+    """Return what the volume was expected to be like, for scripts."""
+    if recipe.method == "fista":
+        return {"prior": recipe.prior, "weight": recipe.weight}
+    return {"levels": recipe.levels} if recipe.method == "dart" else {}
+
+
 def _window(name: str) -> "str | Window":
     """Return a filter of fbp; those with a number behind a colon are made for it."""
     from etcli.core.solvers.filtered_backprojection import hamming_like, sirt_like

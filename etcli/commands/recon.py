@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etcli.cli.background import background_level
+from etcli.cli.background import background_level, level_words
 from etcli.cli.extent import as_thick_as_needed, slab_geometry
 from etcli.cli.half_sets import check_half_sets, half_names, half_sets
 from etcli.cli.inputs import open_input, open_orientations
@@ -21,20 +21,17 @@ from etcli.cli.options import (
     subcommand,
 )
 from etcli.cli.pictures import announce_picture, check_picture
-from etcli.cli.recipes import LEAST_SQUARES, Wish, recipe_options, summary
+from etcli.cli.recipes import Wish, parameters, recipe_options, summary
 from etcli.cli.resume import finished_slabs, resume_key
+from etcli.cli.selection import orientation, read_weights, used_rows, used_views
 from etcli.cli.shells import curve, resolutions
 from etcli.cli.tasks import make_task
 from etcli.cli.tuning import tuned
-from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length, checked_list
+from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, Length
 from etcli.cli.volumes import volume_output
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from etcli.core.recipes import Recipe
-    from etcli.core.slabs import ErrorCurve
-    from etcli.core.solvers.left_out import LeftOut
 
 
 @subcommand(
@@ -179,6 +176,7 @@ def command(
     """
     from etcli.core.errors import UsageError
     from etcli.core.jit import kernels_cached
+    from etcli.io.error_curve import write_error_curve
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.save import Step
 
@@ -200,16 +198,16 @@ def command(
         initial=initial,
     )
     stack = open_input(settings, input, tilts=tilts, without=exclude or ())
-    weight = _view_weight(settings, view_weights, wish, len(stack)) if view_weights else None
+    weight = read_weights(settings, view_weights, wish, len(stack)) if view_weights else None
     orientations = None
     if euler:
         stack, orientations = open_orientations(settings, euler, stack)
     if views or exclude:
-        used = _used(views, exclude, len(stack))
+        used = used_views(views, exclude, len(stack))
         stack = stack.select(used)
         orientations = None if orientations is None else orientations[used]
         weight = None if weight is None else weight[used]
-    rows = _rows(slices, stack.shape[1])
+    rows = used_rows(slices, stack.shape[1])
     geometry = replace(
         slab_geometry(settings, stack, thickness, width, axis_offset, z_offset), view_weight=weight
     )
@@ -222,7 +220,7 @@ def command(
         integrals,
         geometry,
         kernel=kernel,
-        rotation=_rotation(stack.tilt_deg, orientations, x_tilt),
+        rotation=orientation(stack.tilt_deg, orientations, x_tilt),
         extend=extend,
         volumes={"mask": mask, "initial": initial},
         scratch=Path(output).parent,
@@ -247,7 +245,7 @@ def command(
         kept = finished_slabs(settings, targets, resume_key(files, geometry, how | what))
 
     def step(recipe: "Recipe", n_views: int) -> Step:
-        words = summary(recipe, filter_name), f"{n_views} views", *_level_words(level, contrast)
+        words = summary(recipe, filter_name), f"{n_views} views", *level_words(level, contrast)
         return Step("recon", ", ".join(words))
 
     with kept as stores, outputs:
@@ -284,7 +282,7 @@ def command(
                 **layout,
             )
         if curve_file:
-            _write_curve(curve_file, errors, found.iterations)
+            write_error_curve(curve_file, errors, found.iterations)
         if write_picture and picture:
             curves = found.iterations, found.weights, shells
             write_picture(picture.draw(errors, *curves, pixel_A=stack.pixel_A))
@@ -293,7 +291,7 @@ def command(
                 {
                     "method": found.recipe.method,
                     "iterations": found.recipe.iterations or None,
-                    **_prior(found.recipe),
+                    **parameters(found.recipe),
                     "size": [geometry.width, rows[1], geometry.thickness],
                     "pixel_A": stack.pixel_A,
                     "n_views": len(stack),
@@ -337,74 +335,3 @@ def _check_together(
     ):
         if wrong:
             raise click.UsageError(why)
-
-
-def _used(views: tuple[int, ...] | None, exclude: tuple[int, ...] | None, n_views: int) -> list[int]:
-    """Return the views that are used, counted from 0."""
-    without = set(checked_list(exclude or (), n_views, "view"))
-    used = [k for k in checked_list(views or tuple(range(n_views)), n_views, "view") if k not in without]
-    if not used:
-        raise click.UsageError("--exclude leaves no views; name fewer")
-    return used
-
-
-def _rows(slices: tuple[int, ...] | None, ny: int) -> tuple[int, int]:
-    """Return the first row to reconstruct, counted from 0, and how many."""
-    if not slices:
-        return 0, ny
-    rows = checked_list(slices, ny, "slice")
-    if rows != list(range(rows[0], rows[0] + len(rows))):
-        raise click.UsageError("--slices must follow one another; name the first and the last, as in 101-200")
-    return rows[0], len(rows)
-
-
-def _prior(recipe: "Recipe") -> dict[str, Any]:
-    """Return what the volume was expected to be like."""
-    if recipe.method == "fista":
-        return {"prior": recipe.prior, "weight": recipe.weight}
-    return {"levels": recipe.levels} if recipe.method == "dart" else {}
-
-
-def _view_weight(settings: Settings, file: str, wish: Wish, n_views: int) -> "NDArray[Any]":
-    """Return what views and their projections are multiplied with; least squares will square it."""
-    import numpy as np
-
-    from etcli.core.errors import DataError
-    from etcli.io.tilts import read_number_rows
-
-    weight = read_number_rows(Path(file), 1, "weight")[:, 0].astype(np.float32)
-    settings.inputs.append(file)
-    if len(weight) != n_views or not (weight > 0).all():
-        raise DataError(f"{file}: {n_views} views need as many positive weights; --exclude leaves views out")
-    return np.sqrt(weight) if wish.recipe.method in LEAST_SQUARES else weight
-
-
-def _rotation(
-    tilt_deg: "NDArray[Any]", euler_deg: "NDArray[Any] | None", x_tilt_deg: float
-) -> "NDArray[Any] | None":
-    """Return the orientation of every view, None where all are tilted about the vertical axis only."""
-    from etcli.core.orientation import rotation_matrices, tilts_as_euler
-
-    if euler_deg is None and x_tilt_deg == 0:
-        return None
-    views = rotation_matrices(tilts_as_euler(tilt_deg) if euler_deg is None else euler_deg)
-    turned: NDArray[Any] = views @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
-    return turned
-
-
-def _level_words(level: float | None, contrast: str) -> list[str]:
-    """Say what was taken off, for the history of the volume."""
-    what = "background" if contrast == "linear" else "logarithm from"
-    return [f"{what} {level:.6g}"] if level else []
-
-
-def _write_curve(path: Path, errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
-    """Write the residuals after so many iterations, as far as they are known."""
-    rows: dict[int, list[str]] = {}
-    for k, residual in zip(errors.iteration.tolist(), errors.residual.tolist(), strict=True):
-        rows[k] = [f"{residual:.9g}", ""]
-    if left_out:
-        for k, error in zip(left_out.tried.astype(int).tolist(), left_out.error.tolist(), strict=True):
-            rows.setdefault(k, ["", ""])[1] = f"{error:.9g}"
-    lines = [",".join([str(k), *rows[k]]) for k in sorted(rows)]
-    path.write_text("\n".join(["iteration,residual,left_out", *lines]) + "\n", encoding="ascii")

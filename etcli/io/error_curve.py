@@ -1,0 +1,28 @@
+"""The course of a reconstruction as a table."""
+
+from pathlib import Path
+
+from etcli.core.slabs import ErrorCurve
+from etcli.core.solvers.left_out import LeftOut
+
+
+def write_error_curve(path: Path, errors: ErrorCurve, left_out: LeftOut | None) -> None:
+    """Write the residuals after so many iterations, as far as they are known.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with the columns ``iteration``, ``residual`` and ``left_out``.
+    errors : ErrorCurve
+        Of all views.
+    left_out : LeftOut or None
+        Of the views left out.
+    """
+    rows: dict[int, list[str]] = {}
+    for k, residual in zip(errors.iteration.tolist(), errors.residual.tolist(), strict=True):
+        rows[k] = [f"{residual:.9g}", ""]
+    if left_out:
+        for k, error in zip(left_out.tried.astype(int).tolist(), left_out.error.tolist(), strict=True):
+            rows.setdefault(k, ["", ""])[1] = f"{error:.9g}"
+    lines = [",".join([str(k), *rows[k]]) for k in sorted(rows)]
+    path.write_text("\n".join(["iteration,residual,left_out", *lines]) + "\n", encoding="ascii")
