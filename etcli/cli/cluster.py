@@ -66,7 +66,9 @@ def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
     except ImportError as error:
         raise UsageError("--dask needs the package distributed: pip install 'etcli[distributed]'") from error
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in one line
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in one line
     client = _connected(address)
     try:
         found = client.scheduler_info(n_workers=-1)["workers"].values()

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, isfinite
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from etcli.cli.inputs import whole
 from etcli.cli.options import Settings
-from etcli.cli.shells import resolutions
 from etcli.cli.volumes import volume_output
 from etcli.core.errors import UsageError
 
@@ -92,7 +91,7 @@ def half_sets(
     """
     import numpy as np
 
-    from etcli.core.quality import fourier_shell_correlation
+    from etcli.core.quality import fourier_shell_correlation, resolution_A
     from etcli.core.registration.spectra import fade
     from etcli.io.stack import open_stack
 
@@ -115,9 +114,13 @@ def half_sets(
     shells = fourier_shell_correlation(
         *volumes, pixel_A=pixel_A, tilt_deg=stack.tilt_deg if upright else None
     )
-    half, least = (
-        "nothing" if found is None else f"{found:.4g} {unit}"
-        for found in resolutions(shells, pixel_A).values()
-    )
+    half, least = (_length(resolution_A(shells, threshold=level), pixel_A, unit) for level in (0.5, 0.143))
     settings.console.report(f"half-sets agree to {half} (Fourier shell correlation 0.5), {least} (0.143)")
     return shells
+
+
+def _length(found: float | None, pixel_A: float, unit: str) -> str:
+    """Say to what length two volumes agree."""
+    if found is None:
+        return f"better than {2 * pixel_A:.4g} {unit}"
+    return f"{found:.4g} {unit}" if isfinite(found) else "nothing"

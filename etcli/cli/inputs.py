@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etcli.cli.options import Settings
@@ -28,6 +29,7 @@ def open_input(
 
     stack = open_stack(name, tilts_file=tilts, stream=stream, without=without)
     settings.inputs += [file for file in (name, tilts) if file]
+    settings.inputs += [str(file) for file in _beside(Path(name)) if file.is_file()]
     for text in stack.warnings:
         settings.console.warn(text)
     if stream and stack.misfit:
@@ -38,10 +40,13 @@ def open_input(
     return stack if axis_deg is None else stack.with_axis(axis_deg)
 
 
+def _beside(path: Path) -> list[Path]:
+    """Return the files that may describe a series: no side output may take their place."""
+    return [Path(f"{path}.mdoc"), *(path.with_suffix(end) for end in (".mdoc", ".tlt", ".rawtlt"))]
+
+
 def open_transforms(settings: Settings, name: str, stack: "Stack") -> "Transforms":
     """Read the transforms of a series, one for each of its views."""
-    from pathlib import Path
-
     from etcli.io.transforms import read_xf
 
     transforms = read_xf(Path(name))
@@ -53,8 +58,6 @@ def open_transforms(settings: Settings, name: str, stack: "Stack") -> "Transform
 
 def open_orientations(settings: Settings, name: str, stack: "Stack") -> "tuple[Stack, NDArray[Any]]":
     """Read the Euler angles of a series, which give its tilt angles as well."""
-    from pathlib import Path
-
     from etcli.io.euler import read_euler
 
     euler_deg = read_euler(Path(name), n_views=len(stack))

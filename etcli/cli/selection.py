@@ -42,7 +42,10 @@ def read_weights(settings: Settings, file: str, wish: Wish, n_views: int) -> "ND
     weight = read_number_rows(Path(file), 1, "weight")[:, 0].astype(np.float32)
     settings.inputs.append(file)
     if len(weight) != n_views or not (weight > 0).all():
-        raise DataError(f"{file}: {n_views} views need as many positive weights; --exclude leaves views out")
+        raise DataError(
+            f"{file}: {len(weight)} weights for {n_views} views, the least {weight.min():g}; one positive "
+            "number a view is needed, and --exclude leaves views out"
+        )
     return np.sqrt(weight) if wish.recipe.method in LEAST_SQUARES else weight
 
 

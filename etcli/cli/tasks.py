@@ -389,7 +389,9 @@ def _volume_rows(settings: Settings, file: str, shape: tuple[int, ...], name: st
     volume = open_input(settings, file)
     if volume.shape != shape:
         sizes = [" x ".join(map(str, size[::-1])) for size in (volume.shape, shape)]
-        raise DataError(f"{file}: a {name} of {sizes[0]} does not fit the volume of {sizes[1]}")
+        raise DataError(
+            f"{file}: {sizes[0]} voxels (x, y, z), but the volume has {sizes[1]}; make the {name} of its size"
+        )
     return partial(_rows_of, volume)
 
 

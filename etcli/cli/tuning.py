@@ -60,5 +60,7 @@ def tuned(settings: Settings, wish: Wish, task: Task, *, follow: bool) -> Tuned:
             found, iterations = tune_iterations(recipe, split, most=most, zeros=zeros, progress=advance)
         if wish.auto_iterations:
             recipe = found
-            settings.console.report(f"{recipe.iterations} iterations predict views left out best")
+            settings.console.report(
+                f"{recipe.iterations} iterations predict views left out as well as any, within 2 %"
+            )
     return Tuned(recipe, weights, iterations)

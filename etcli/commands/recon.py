@@ -77,7 +77,8 @@ if TYPE_CHECKING:
     "--euler",
     type=FILE,
     metavar="FILE",
-    help="Orientations of the views, CSV of phi,theta,psi in degrees, for resire, sirt and fista.",
+    help="Orientations of the views, CSV of phi,theta,psi in degrees (theta is minus the tilt angle), for "
+    "resire, sirt and fista.",
 )
 @click.option(
     "--extend",
@@ -171,8 +172,8 @@ def command(
     """Reconstruct the volume of an aligned tilt series.
 
     The tilt axis must be vertical and central, as tiltalign leaves it. The volume has the density that,
-    summed along a ray in voxels, gives the view. It is computed slab by slab under --memory; fista holds
-    the whole of it.
+    summed along a ray in voxels, gives the view. It is computed slab by slab under --memory; fista, and views
+    of any orientation, take the whole of it at once. A bare length is in Å.
     """
     from etcli.core.errors import UsageError
     from etcli.core.jit import kernels_cached
@@ -184,7 +185,9 @@ def command(
         check_picture(plot)
         from etcli.plotting.reconstruction import Progress
     if contrast == "log" and not (isinstance(background, float) and background > 0):
-        raise UsageError("--contrast log needs the level of the empty image; give it with --background")
+        raise UsageError(
+            "--contrast log needs the level of the empty image; give it with --background, above 0"
+        )
     oriented = bool(euler) or x_tilt != 0
     _check_together(
         wish,

@@ -138,7 +138,7 @@ def _make_room(figure: Figure, inches: float) -> None:
 def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
     """Draw how the views are approached, and those that were left out."""
     done = errors.iteration > 0
-    axes.loglog(errors.iteration[done], errors.residual[done])
+    axes.loglog(errors.iteration[done], errors.residual[done], marker="o" if done.sum() < 5 else "")
     names = ["all views"]
     if left_out is not None:
         axes.loglog(left_out.tried, left_out.error)
@@ -176,5 +176,6 @@ def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
     axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
     for level in (0.5, 0.143):
         axes.axhline(level, color=GREY, linewidth=0.8)
+        axes.text(0, level, f"{level:g}", color=GREY, va="bottom")
     axes.set(xlabel=f"frequency (1/{scale.unit})", ylim=(min(0, shells.correlation.min()), 1.02))
     axes.set_title("correlation of half-sets", loc="left")
