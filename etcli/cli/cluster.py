@@ -1,10 +1,6 @@
 """Working on the machines of a Dask cluster."""
 
-import asyncio
-import json
-import logging
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +10,8 @@ from etcli.cli.options import Settings
 from etcli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from etcli.core.geometry import SlabGeometry
     from etcli.core.plans import Method, Plan
 
@@ -38,7 +36,7 @@ class Workers:
         Bytes here for finished slabs, which wait for the writer.
     """
 
-    pool: Executor | None
+    pool: "Executor | None"
     threads: int
     memory: int
     waiting: int
@@ -65,6 +63,8 @@ def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
         import distributed
     except ImportError as error:
         raise UsageError("--dask needs the package distributed: pip install 'etcli[distributed]'") from error
+    import logging
+    from concurrent.futures import CancelledError
 
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("distributed"):
@@ -85,6 +85,9 @@ def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
 
 def _connected(address: str) -> Any:
     """Return a client of the scheduler, after a look whether there is one."""
+    import asyncio
+    import json
+
     from distributed import Client
     from distributed.comm import connect
 

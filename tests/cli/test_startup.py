@@ -12,6 +12,7 @@ from tests.files import etcli as run
 from tests.files import failure, write_series
 
 HEAVY = {"numpy", "scipy", "skimage", "astra", "numba", "rich", "mrcfile", "matplotlib", "tifffile", "rsciio"}
+HEAVY |= {"asyncio", "distributed"}
 
 # the modules that are there when the program ends, whichever way it ends
 PROGRAM = """
