@@ -10,8 +10,8 @@ import etcli
 ROOT = Path(etcli.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 HEAVY = {
-    "ase", "astra", "cupy", "dask", "distributed", "llvmlite", "matplotlib", "mrcfile", "numba", "numpy", "PIL",
-    "rich", "rsciio", "scipy", "skimage", "sklearn", "tifffile",
+    "ase", "astra", "cupy", "dask", "distributed", "llvmlite", "matplotlib", "mrcfile", "numba", "numpy",
+    "PIL", "rich", "rsciio", "scipy", "skimage", "sklearn", "tifffile",
 }  # fmt: skip
 PARTS = ("cli", "commands", "core", "io", "plotting")
 MAY_IMPORT = {
