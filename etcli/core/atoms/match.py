@@ -240,7 +240,7 @@ def _solve(
     # leaving an atom alone costs more than all that it could save
     alone = 2 * longest * (len(rows) + len(columns))
     if len(rows) + len(columns) <= DENSE:
-        table = np.full((len(rows), len(columns)), alone)
+        table = np.full((len(rows), len(columns)), alone, np.float64)
         table[row, column] = cost
         a, b = linear_sum_assignment(table)
         kept = table[a, b] < alone
