@@ -10,8 +10,8 @@ import etcli
 ROOT = Path(etcli.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 HEAVY = {
-    "astra", "cupy", "dask", "distributed", "llvmlite", "matplotlib", "mrcfile", "numba", "numpy", "PIL",
-    "rich", "rsciio", "scipy", "skimage", "sklearn", "tifffile",
+    "ase", "astra", "cupy", "dask", "distributed", "llvmlite", "matplotlib", "mrcfile", "numba", "numpy",
+    "PIL", "rich", "rsciio", "scipy", "skimage", "sklearn", "tifffile",
 }  # fmt: skip
 PARTS = ("cli", "commands", "core", "io", "plotting")
 MAY_IMPORT = {
@@ -95,6 +95,7 @@ def test_the_library_never_prints() -> None:
 @pytest.mark.parametrize(
     ("package", "home"),
     [
+        ("ase", "etcli/io/cif.py"),
         ("astra", "etcli/core/projectors/astra.py"),
         ("rsciio", "etcli/io/readers.py"),
         ("tifffile", "etcli/io/tiff.py"),
@@ -119,7 +120,7 @@ def test_the_core_opens_no_files() -> None:
         for path in MODULES
         if part_of(path) == "core"
         for name in imports(path)
-        if name.split(".")[0] in ("mrcfile", "tifffile", "rsciio", "h5py")
+        if name.split(".")[0] in ("ase", "mrcfile", "tifffile", "rsciio", "h5py")
     }
     assert not wrong
 

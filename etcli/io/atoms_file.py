@@ -1,0 +1,89 @@
+"""What a file of atoms holds, whatever its format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.atoms.elements import NUMBERS
+from etcli.core.atoms.model import Atoms
+from etcli.core.errors import DataError
+
+MARGIN_A = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """The cell that a volume fills.
+
+    Parameters
+    ----------
+    lattice_A : ndarray of shape (3, 3), float64
+        The edges, a row each, in x, y and z.
+    origin_A : ndarray of shape (3,), float64
+        The corner at which they begin, from the rotation centre.
+    """
+
+    lattice_A: NDArray[np.float64]
+    origin_A: NDArray[np.float64]
+
+    @classmethod
+    def of_volume(
+        cls, shape: tuple[int, int, int], pixel_A: float, *, centre_A: ArrayLike = (0, 0, 0)
+    ) -> "Box":
+        """Return the box of a volume, whole voxels included.
+
+        Parameters
+        ----------
+        shape : (nz, ny, nx)
+        pixel_A : float
+        centre_A : array_like of shape (3,)
+            x, y and z of its middle from the rotation centre, where it was cropped.
+        """
+        size_A = np.array(shape[::-1], np.float64) * pixel_A
+        return cls(np.diag(size_A), np.asarray(centre_A, np.float64) - size_A / 2)
+
+    @classmethod
+    def around(cls, position_A: NDArray[np.float64]) -> "Box":
+        """Return a box along the axes that holds all atoms and `MARGIN_A` more on each side."""
+        low, high = position_A.min(axis=0) - MARGIN_A, position_A.max(axis=0) + MARGIN_A
+        return cls(np.diag(high - low), low)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the edges are along x, y and z."""
+        return np.array_equal(self.lattice_A, np.diag(np.diag(self.lattice_A)))
+
+
+@dataclass(frozen=True, eq=False)
+class AtomsFile:
+    """Atoms with what their file says of them.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    box : Box or None
+        Of the volume.
+    history : tuple of str
+        Steps, the oldest first.
+    notes : mapping of str to str
+        Whatever else is there, by name.
+    """
+
+    atoms: Atoms
+    box: Box | None = None
+    history: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def element(word: str, path: Path, number: int) -> str:
+    """Return the symbol of an element, whatever its case, or refuse the line."""
+    symbol = word.capitalize()
+    if symbol not in NUMBERS:
+        raise DataError(
+            f"{path}: line {number}: {word[:20]!r} is no element; write its symbol, or X if unknown"
+        )
+    return symbol

@@ -1,0 +1,129 @@
+"""PDB: fixed columns of text.
+
+The positions of ATOM and HETATM records are from the rotation centre, as everywhere. CRYST1 gives the box,
+where it is along the axes. The shift U of the records SCALE1 to SCALE3, which map a position r to the
+fraction S r + U of the box, gives its corner.
+
+References
+----------
+Protein Data Bank, Atomic Coordinate Entry Format version 3.30, sections 8 and 9 (2012).
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from etcli.core.atoms.elements import NUMBERS
+from etcli.core.atoms.model import Atoms
+from etcli.core.errors import DataError
+from etcli.io.atoms_file import AtomsFile, Box, element
+
+RECORDS = ("ATOM", "HETATM")
+LOW_A, HIGH_A = -999.999, 9999.999  # what eight columns hold
+SERIALS = 99_999
+
+
+def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
+    """Read PDB; of several models the first one.
+
+    Parameters
+    ----------
+    path : Path
+        Named in errors.
+    lines : sequence of str
+        The file.
+
+    Returns
+    -------
+    AtomsFile
+        Without columns: occupancies and B factors are not looked at.
+
+    Raises
+    ------
+    DataError
+        When a record is not of this form; the line is named.
+    """
+    position_A: list[list[float]] = []
+    species: list[str] = []
+    cell: list[float] = []
+    shift = np.zeros(3)
+    for number, line in enumerate(lines, start=1):
+        record = line[:6].rstrip()
+        if record == "ENDMDL":
+            break
+        if record in RECORDS:
+            words = line[30:38], line[38:46], line[46:54]
+            position_A.append([_number(path, number, word) for word in words])
+            # the name of an atom may stand in for the element that old files lack
+            species.append(element(line[76:78].strip() or _leading(line[12:16]), path, number))
+        elif re.fullmatch("SCALE[123]", record):
+            shift[int(record[5]) - 1] = _number(path, number, line[45:55])
+        elif record == "CRYST1":
+            ends = pairwise((6, 15, 24, 33, 40, 47, 54))
+            cell = [_number(path, number, line[first:last]) for first, last in ends]
+    atoms = Atoms(np.array(position_A).reshape(-1, 3), np.array(species, np.str_))
+    if cell[3:] != [90, 90, 90] or min(cell[:3]) <= 1:  # a cell of 1 Å stands for none
+        return AtomsFile(atoms)
+    return AtomsFile(atoms, Box(np.diag(cell[:3]), -np.array(cell[:3]) * shift))
+
+
+def write_pdb(file: AtomsFile) -> str:
+    """Return PDB; the columns are left out.
+
+    Parameters
+    ----------
+    file : AtomsFile
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DataError
+        When an atom lies beyond what the columns hold.
+    """
+    position_A = np.round(file.atoms.position_A, 3) + 0.0
+    if position_A.min() < LOW_A or position_A.max() > HIGH_A:
+        raise DataError(f"PDB holds positions from {LOW_A} to {HIGH_A} Å only; write extended XYZ (.xyz)")
+    lines = [f"REMARK   1 {step}" for step in file.history]
+    if file.box and file.box.is_upright:
+        lines += _cell_records(file.box)
+    form = "HETATM{:5d} {:<4s} MOL A   1    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00          {:>2s}"
+    rows = zip(file.atoms.species.tolist(), position_A.tolist(), strict=True)
+    for k, (symbol, (x, y, z)) in enumerate(rows):
+        name = f" {symbol.upper()}" if len(symbol) == 1 else symbol.upper()
+        lines.append(form.format(k % SERIALS + 1, name, x, y, z, symbol.upper()))
+    return "\n".join([*lines, "END", ""])
+
+
+def _cell_records(box: Box) -> list[str]:
+    """Return CRYST1 and SCALE1 to SCALE3."""
+    size_A = np.diag(box.lattice_A)
+    records = ["CRYST1{:9.3f}{:9.3f}{:9.3f}  90.00  90.00  90.00 P 1           1".format(*size_A)]
+    for k, row in enumerate(np.diag(1 / size_A)):
+        shift = -box.origin_A[k] / size_A[k] + 0.0
+        records.append("SCALE{}    {:10.6f}{:10.6f}{:10.6f}     {:10.5f}".format(k + 1, *row, shift))
+    return records
+
+
+def _leading(name: str) -> str:
+    """Return the element in an atom's name: letters, right-justified in two columns."""
+    letters = re.sub(r"[^A-Za-z]", "", name[:2]) or re.sub(r"[^A-Za-z]", "", name)[:1]
+    return letters if letters.capitalize() in NUMBERS else letters[:1]
+
+
+def _number(path: Path, number: int, word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise DataError(
+            f"{path}: line {number}: expected a finite number in its columns, not {word.strip()[:20]!r}; "
+            "repair or remove the line"
+        )
+    return value
