@@ -38,14 +38,14 @@ SIGMA_A = 0.5
 """Width of an atom in a reconstruction at atomic resolution, to begin with."""
 DETECTION = 0.85
 """Smoothing before maxima are looked for, in the width of an atom: nearly the matched filter."""
-SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 2.0, 0.3, 0.8
+SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
 """Smoothing before the fit, in the width of an atom over its ratio of signal to noise, and its bounds."""
 FAINTEST = 0.1
 """Of the strongest maxima: what is lower is not looked at."""
 STRONGEST_PERCENT = 99.9
 NOISE_FACTOR = 4.0
 """Standard deviations of noise that a maximum has to exceed, where noise shows as negative values."""
-RESIDUAL_FACTOR = 5.0
+RESIDUAL_FACTOR = 8.0
 """... that a maximum of the residual has to exceed."""
 LEAST_SNR = 2.5
 CYCLES, SWEEPS = 12, 4
@@ -267,7 +267,7 @@ def _smoothing(asked_A: float | None, sigma_px: float, snr: float, pixel_A: floa
     """Return the standard deviation of the smoothing before the fit, in voxels."""
     if asked_A is not None:
         return asked_A / pixel_A
-    return sigma_px * float(np.clip(SMOOTHING / snr, LEAST_SMOOTHING, MOST_SMOOTHING))
+    return sigma_px * float(np.clip((SMOOTHING / snr) ** 2, LEAST_SMOOTHING, MOST_SMOOTHING))
 
 
 def _cycles(

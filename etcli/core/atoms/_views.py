@@ -1,0 +1,129 @@
+"""The loops over atoms in a view: what they show, and how its misfit changes with them.
+
+An atom is seen as a round Gaussian of integral ``amplitude``, sampled at the pixels.
+"""
+
+from math import ceil, exp, floor, pi
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.jit import inline, jit
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+REACH = 4.0
+"""Standard deviations after which an atom ends."""
+WIDEST_PX = 128
+
+
+@inline
+def _table(at: float, sigma: float, n: int, first: int, last: int, values: Any) -> None:
+    """Write a Gaussian of height 1 at pixels from ``first`` to ``last``."""
+    for i in range(first, last + 1):
+        distance = (i - at) / sigma
+        values[i - first] = exp(-0.5 * distance * distance)
+
+
+@jit
+def add_atoms(image: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma: Doubles) -> None:
+    """Add atoms to a view."""
+    nv, nu = image.shape
+    row = np.empty(nu)
+    for n in range(len(u)):
+        reach = REACH * sigma[n]
+        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
+        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        if u1 < u0 or v1 < v0:
+            continue
+        _table(u[n], sigma[n], nu, u0, u1, row)
+        height = amplitude[n] / (2 * pi * sigma[n] * sigma[n])
+        for j in range(v0, v1 + 1):
+            distance = (j - v[n]) / sigma[n]
+            factor = height * exp(-0.5 * distance * distance)
+            for i in range(u0, u1 + 1):
+                image[j, i] += factor * row[i - u0]
+
+
+@jit
+def gather(
+    weighted: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma: Doubles, slopes: Doubles
+) -> None:
+    """Write the sums over pixels of ``weighted`` times the derivatives of each atom.
+
+    They are those by amplitude, u, v and the logarithm of sigma.
+    """
+    nv, nu = weighted.shape
+    row = np.empty(nu)
+    for n in range(len(u)):
+        for k in range(4):
+            slopes[n, k] = 0.0
+        reach = REACH * sigma[n]
+        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
+        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        if u1 < u0 or v1 < v0:
+            continue
+        _table(u[n], sigma[n], nu, u0, u1, row)
+        inverse = 1 / (sigma[n] * sigma[n])
+        total = along_u = along_v = square = 0.0
+        for j in range(v0, v1 + 1):
+            dv = j - v[n]
+            factor = exp(-0.5 * dv * dv * inverse)
+            sum_0 = sum_1 = sum_2 = 0.0
+            for i in range(u0, u1 + 1):
+                du = i - u[n]
+                value = weighted[j, i] * row[i - u0]
+                sum_0 += value
+                sum_1 += value * du
+                sum_2 += value * du * du
+            total += factor * sum_0
+            along_u += factor * sum_1
+            along_v += factor * sum_0 * dv
+            square += factor * (sum_2 + sum_0 * dv * dv)
+        density = inverse / (2 * pi)
+        slopes[n, 0] = density * total
+        slopes[n, 1] = density * amplitude[n] * inverse * along_u
+        slopes[n, 2] = density * amplitude[n] * inverse * along_v
+        slopes[n, 3] = density * amplitude[n] * (inverse * square - 2 * total)
+
+
+@jit
+def information(
+    weight: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma: Doubles, found: Doubles
+) -> None:
+    """Write the sums over pixels of the weight times products of derivatives of each atom.
+
+    They are those by (amplitude, u, v), as 00, 01, 02, 11, 12, 22, and that by the logarithm of sigma with itself.
+    """
+    nv, nu = weight.shape
+    row = np.empty(nu)
+    for n in range(len(u)):
+        for k in range(7):
+            found[n, k] = 0.0
+        reach = REACH * sigma[n]
+        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
+        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        if u1 < u0 or v1 < v0:
+            continue
+        _table(u[n], sigma[n], nu, u0, u1, row)
+        inverse = 1 / (sigma[n] * sigma[n])
+        density = inverse / (2 * pi)
+        for j in range(v0, v1 + 1):
+            dv = j - v[n]
+            factor = density * exp(-0.5 * dv * dv * inverse)
+            for i in range(u0, u1 + 1):
+                du = i - u[n]
+                by_amplitude = factor * row[i - u0]
+                by_place = amplitude[n] * inverse * by_amplitude
+                by_u, by_v = by_place * du, by_place * dv
+                by_width = amplitude[n] * by_amplitude * (inverse * (du * du + dv * dv) - 2)
+                w = weight[j, i]
+                found[n, 0] += w * by_amplitude * by_amplitude
+                found[n, 1] += w * by_amplitude * by_u
+                found[n, 2] += w * by_amplitude * by_v
+                found[n, 3] += w * by_u * by_u
+                found[n, 4] += w * by_u * by_v
+                found[n, 5] += w * by_v * by_v
+                found[n, 6] += w * by_width * by_width
