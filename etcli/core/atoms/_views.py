@@ -127,3 +127,17 @@ def information(
                 found[n, 4] += w * by_u * by_v
                 found[n, 5] += w * by_v * by_v
                 found[n, 6] += w * by_width * by_width
+
+
+@jit
+def sample(image: Doubles, u: Doubles, v: Doubles, total: Doubles) -> None:
+    """Add the values of an image at some places, between pixels, to totals; zeros lie around it."""
+    nv, nu = image.shape
+    for n in range(len(u)):
+        i, j = floor(u[n]), floor(v[n])
+        if i < 0 or j < 0 or i > nu - 2 or j > nv - 2:
+            continue
+        a, b = u[n] - i, v[n] - j
+        low = (1 - a) * image[j, i] + a * image[j, i + 1]
+        high = (1 - a) * image[j + 1, i] + a * image[j + 1, i + 1]
+        total[n] += (1 - b) * low + b * high
