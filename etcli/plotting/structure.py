@@ -128,6 +128,7 @@ def _steps(
 ) -> None:
     """Draw a filled histogram of all and outlines by element."""
     others = [name for name in curves if name != ALL]
+    colour = colour if only_all or not others else GREY
     axes.stairs(curves[ALL], edges, fill=True, color=colour, alpha=0.25)
     middle = [(low + high) / 2 for low, high in pairwise(edges)]
     axes.step(middle, curves[ALL], where="mid", color=colour, label=label[ALL])

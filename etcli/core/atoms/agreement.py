@@ -13,8 +13,9 @@ from etcli.core.atoms.match import CUTOFF_A, Pairs, Positions, match_atoms
 from etcli.core.atoms.model import UNKNOWN, Atoms
 
 CHANCE_ATOMS = 20_000  # copies are made until so many atoms were tried
-SAMPLE = 2000
-SURE = 3.0  # times what chance gives
+SAMPLE = 1000
+SHIFTS = 4  # rounds
+SURE, LEAST_PERCENT = 3.0, 25.0  # times what the other frames find
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +264,9 @@ def better_frame(
     Returns
     -------
     Frame or None
-        The best of all 48 orders and directions of the axes, about the centre or with the middles of both on
-        each other; None where it finds less than three times what the others find on the average.
+        The best of all 48 orders and directions of the axes, about the centre or moved so that both lie on
+        each other; None where it finds neither three times what the others do, nor more than half of what
+        they leave.
     """
     order = np.lexsort(reference_A.T[::-1])
     sample_A = reference_A[rng.permutation(order)[:SAMPLE]]
@@ -274,10 +276,21 @@ def better_frame(
     for axes, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
         matrix = np.zeros((3, 3))
         matrix[range(3), axes] = signs
-        for shift_A in (np.zeros(3), aim_A - matrix @ middle_A):
+        for shift_A in (np.zeros(3), _settled(tree, sample_A, matrix, aim_A - matrix @ middle_A)):
             near = tree.query((sample_A - shift_A) @ matrix, distance_upper_bound=cutoff_A)[0]
             frames.append(Frame(matrix, shift_A, 100 * float(np.isfinite(near).mean())))
     best = max(frames, key=lambda frame: frame.found_percent)
     usual = float(np.median([frame.found_percent for frame in frames]))
-    here = frames[0].found_percent
-    return best if best.found_percent > max(SURE * usual, 1.5 * here, 10.0) else None
+    # frames that a crystal has in common fit nearly as well
+    enough = max(min(SURE * usual, (usual + 100) / 2), LEAST_PERCENT)
+    return best if best.found_percent > enough else None
+
+
+def _settled(
+    tree: KDTree, sample_A: Positions, matrix: NDArray[np.float64], shift_A: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a shift bettered by the usual distance to the nearest atom: false atoms move the middle."""
+    for _ in range(SHIFTS):
+        place_A = (sample_A - shift_A) @ matrix
+        shift_A = shift_A - matrix @ np.median(tree.data[tree.query(place_A)[1]] - place_A, axis=0)
+    return shift_A

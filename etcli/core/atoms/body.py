@@ -99,6 +99,7 @@ def find_body(position_A: Positions) -> Body:
     outermost atoms to three distances of neighbours below, so that layers of atoms play no part. Where this
     counts fewer than 20 atoms, the surface is half a distance of neighbours outside.
     """
+    position_A = position_A[np.lexsort(position_A.T)]  # sums do not depend on the order given
     spacing_A = float(np.median(KDTree(position_A).query(position_A, k=2)[0][:, 1]))
     reach_A = CLOSING * spacing_A
     low, high = position_A.min(axis=0), position_A.max(axis=0)
@@ -109,7 +110,7 @@ def find_body(position_A: Positions) -> Body:
     grid = np.moveaxis(np.indices(shape, np.float32), 0, -1).reshape(-1, 3) * voxel_A + corner_A
     near = KDTree(position_A).query(grid, distance_upper_bound=reach_A)[0] < np.inf
     # 0 at the outermost atoms, as far as the balls are round
-    depth_A = _signed_depth(ndimage.binary_fill_holes(near.reshape(shape)), voxel_A) - reach_A
+    depth_A = _signed_depth(_without_pinholes(near.reshape(shape)), voxel_A) - reach_A
     body = Body(depth_A, corner_A, voxel_A, np.nan)
     density = _density_inside(body, position_A, spacing_A)
     if density is None:
@@ -120,6 +121,16 @@ def find_body(position_A: Positions) -> Body:
         outside_A = -float(np.partition(depth_A.ravel(), -n_voxels)[-n_voxels])
         outside_A = min(max(outside_A, 0.0), reach_A)
     return Body(depth_A + outside_A, corner_A, voxel_A, density)
+
+
+def _without_pinholes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill holes that no atom would fit into the middle of: chance makes them where there is no order."""
+    hole, n = ndimage.label(~inside)
+    if n < 2:
+        return inside
+    wide = np.zeros(n + 1, bool)
+    wide[np.unique(hole[ndimage.binary_erosion(~inside, iterations=FINEST // 2, border_value=1)])] = True
+    return np.asarray(inside | ~wide[hole])
 
 
 def _signed_depth(inside: NDArray[np.bool_], voxel_A: float) -> NDArray[np.float64]:

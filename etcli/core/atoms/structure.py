@@ -5,7 +5,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 from etcli.core.atoms.body import Body, find_body
@@ -168,14 +168,29 @@ def first_minimum_A(distribution: PairDistribution, *, shortest_A: float = 0.0) 
     """
     g = np.where(distribution.distance_A < shortest_A, 0, distribution.g)
     smooth = ndimage.gaussian_filter1d(g, SMOOTH_A / STEP_A)
-    peaks = signal.find_peaks(np.append(smooth, 0), prominence=PROMINENCE * smooth.max())[0]
-    if not len(peaks) or smooth.max() == 0:
+    if smooth.max() == 0:
         raise DataError("no two atoms are near each other, so there are no bonds to look at")
-    if len(peaks) == 1:
-        return float(LONELY * distribution.distance_A[peaks[0]])
-    between = smooth[peaks[0] : peaks[1]]
-    lowest = peaks[0] + np.flatnonzero(between <= between.min() + 1e-9 * smooth.max())
-    return float(distribution.distance_A[lowest].mean())
+    enough = PROMINENCE * float(smooth.max())
+    peak = _first_peak(np.append(smooth, 0), enough)
+    valley = None if peak is None else _first_peak(-smooth[peak:], enough)
+    if peak is None or valley is None:
+        return float(LONELY * distribution.distance_A[smooth.argmax() if peak is None else peak])
+    beyond = smooth[peak:]
+    flat = np.flatnonzero(np.abs(beyond - beyond[valley]) <= 1e-9 * smooth.max())
+    # the first run of lowest values: it begins at the valley
+    run = flat[(flat >= valley) & (flat - valley == np.arange(len(flat)) - np.searchsorted(flat, valley))]
+    return float(distribution.distance_A[peak + run].mean())
+
+
+def _first_peak(values: NDArray[np.float64], enough: float) -> int | None:
+    """Return where the first peak is that the values fall by so much from; None where there is none."""
+    best = 0
+    for k, value in enumerate(values.tolist()):
+        if value > values[best]:
+            best = k
+        elif value <= values[best] - enough:
+            return best
+    return None
 
 
 def structure(atoms: Atoms, *, cutoff_A: float | None = None, reach_A: float = 10.0) -> Structure:
