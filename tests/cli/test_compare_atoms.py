@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from etcli.core.atoms.model import Atoms
 from etcli.io.atoms import read_atoms, write_atoms
 from tests.files import etcli, failure, write_stack
-from tests.unit.test_atoms_match import solid
+from tests.solids import solid
 
 RIGID = Rotation.from_euler("zyx", [1.0, -0.5, 0.8], degrees=True)
 TABLES = {"summary", "pair_distribution", "bond_lengths", "bond_angles", "coordination", "nearest_neighbours"}

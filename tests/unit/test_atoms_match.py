@@ -13,13 +13,7 @@ from etcli.core.atoms.agreement import agreement, better_frame, chance_percent
 from etcli.core.atoms.match import align_rigid, fit_rigid, match_atoms
 from etcli.core.atoms.model import Atoms
 from etcli.core.errors import DataError, UsageError
-
-
-def solid(n: int = 12, *, spread: float = 0.35, seed: int = 0) -> np.ndarray:
-    """Places at which no two atoms are near each other, about the centre."""
-    rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    return (grid - (n - 1) / 2) * 2.6 + rng.normal(size=grid.shape) * spread
+from tests.solids import solid
 
 
 def cheapest(found: np.ndarray, reference: np.ndarray, cutoff: float) -> tuple[int, float]:

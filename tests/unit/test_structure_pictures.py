@@ -13,7 +13,7 @@ from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
 from etcli.plotting.atoms import position_errors
 from etcli.plotting.structure import bonds, pair_distributions
-from tests.unit.test_atoms_structure import lattice
+from tests.solids import lattice
 
 
 def alloy() -> Atoms:
