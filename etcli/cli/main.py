@@ -19,7 +19,7 @@ COMMANDS = {
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to a series.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
-    "compare": "Compare the volume or series A with the reference B.",
+    "compare": "Compare A with the reference B: volumes, series or atoms, by the files' names.",
     "simulate": "Make a dark-field tilt series of a specimen whose every number is known.",
     "view": "Draw a series or a volume as a picture (png, pdf, svg) or a movie (gif).",
 }

@@ -128,6 +128,29 @@ class RegionType(click.ParamType[Region]):
         return Region(slice(numbers[0] - 1, numbers[1]), slice(numbers[2] - 1, numbers[3]))
 
 
+class BoxType(click.ParamType[tuple[float, float, float]]):
+    """Full widths in Å of a box about the centre along x, y and z: ``34.56,18.76,inf``."""
+
+    name = "x,y,z"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        """Parse three lengths."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if len(words) != 3:
+            self.fail(f"'{value}' is not three widths in Å, such as 34.5,18.7,inf", param, ctx)
+        widths = []
+        for word in words:
+            length = Length(math.inf, "A") if word == "inf" else LENGTH_A.convert(word, param, ctx)
+            widths.append(length.angstrom(None))
+        if min(widths) <= 0:
+            self.fail(f"'{value}' has no room: all three widths must be above 0, or inf", param, ctx)
+        return widths[0], widths[1], widths[2]
+
+
 class MemoryType(click.ParamType[int]):
     """An amount of memory in bytes: ``8G``, ``500M``."""
 
@@ -191,6 +214,7 @@ LENGTH_A = LengthType("A")
 THICKNESS = AutoLengthType("A")
 VIEWS = ViewListType()
 REGION = RegionType()
+BOX = BoxType()
 MEMORY = MemoryType()
 BACKGROUND = BackgroundType()
 WEIGHT = AutoType(float)

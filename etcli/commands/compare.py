@@ -1,34 +1,29 @@
 """``etcli compare``: hold one file against another, in numbers."""
 
-from collections.abc import Callable
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
-
 import click
+from click.core import ParameterSource
 
-from etcli.cli.inputs import open_input, whole
 from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
-from etcli.cli.pictures import announce_picture, check_picture
-from etcli.cli.shells import curve, resolutions
-from etcli.cli.types import FILE
+from etcli.cli.pictures import check_picture
+from etcli.cli.types import BOX, FILE, LENGTH_A, Length
+from etcli.cli.volume_comparison import METRICS, compare_volumes
+from etcli.core.errors import UsageError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from etcli.core.quality import FSC
-    from etcli.io.stack import Stack
-
-METRICS = ("nrmse", "psnr", "ssim", "fsc")
-PIXEL_TOLERANCE = 0.01
+FOR_VOLUMES = ("fit_scale",)
+FOR_ATOMS = ("cutoff", "rule", "align", "box", "report")
 
 
 @subcommand(
     "compare",
     example="etcli compare volume.mrc truth.mrc\n"
-    "etcli compare --json --metric fsc --plot fsc.png even.mrc odd.mrc",
+    "etcli compare --json --metric fsc --plot fsc.png even.mrc odd.mrc\n"
+    "etcli compare --cutoff 0.9 --plot errors.png found.xyz truth.xyz",
     references=(
         "Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13, 600 (2004): SSIM.",
         "Harauz & van Heel, Optik 73, 146 (1986): Fourier shell correlation.",
+        "Ren et al., Ultramicroscopy 208, 112860 (2020): mean error of the atoms found within 1 Å.",
+        "Liao et al., Nature (2026), doi:10.1038/s41586-025-09857-4: atoms found, false ones, RMSD.",
+        "Kabsch, Acta Cryst. A 34, 827 (1978): rigid alignment.",
     ),
 )
 @click.argument("a", metavar="A", type=FILE)
@@ -36,12 +31,42 @@ PIXEL_TOLERANCE = 0.01
 @click.option(
     "--metric",
     "metrics",
-    type=click.Choice(METRICS),
+    type=click.Choice([*METRICS, "atoms"]),
     multiple=True,
-    help="What to compute; may be repeated.  [default: all; without fsc for tilt series]",
+    help="What to compute; may be repeated.  [default: all that suit the files]",
 )
 @click.option(
-    "--fit-scale", is_flag=True, help="First bring A to the scale and level of B, by least squares."
+    "--fit-scale",
+    is_flag=True,
+    help="Volumes: first bring A to the scale and level of B, by least squares.",
+)
+@click.option(
+    "--cutoff",
+    type=LENGTH_A,
+    default="0.75",
+    show_default=True,
+    help="Atoms: in Å; those farther apart are no pair.",
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["one-to-one", "nearest"]),
+    default="one-to-one",
+    show_default=True,
+    help="Atoms: whether one atom of A may be found for several of B.",
+)
+@click.option(
+    "--align", is_flag=True, help="Atoms: first turn and shift A onto B; what it took is among the numbers."
+)
+@click.option(
+    "--box",
+    type=BOX,
+    help="Atoms: look only at those in a box of these full widths in Å about the centre: 34.56,18.76,inf.",
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Atoms: write the structure of both, g(r), bonds, coordination, as tables and pictures.",
 )
 @json_option
 @plot_option
@@ -52,117 +77,63 @@ def command(
     b: str,
     metrics: tuple[str, ...],
     fit_scale: bool,
+    cutoff: Length,
+    rule: str,
+    align: bool,
+    box: tuple[float, float, float] | None,
+    report: str | None,
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Compare the volume or series A with the reference B.
+    """Compare A with the reference B: volumes, series or atoms, by the files' names.
 
     nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
     the Fourier shell correlation first falls below 0.5 and 0.143: two pixels where it stays above, none (-,
     in JSON null) where it begins below. The psnr of equal files is infinite (in JSON null). What cannot be
     computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it.
+
+    Atoms (.xyz, .extxyz, .cif, .pdb) are paired within the cutoff, as many as possible at the least sum of
+    squared distances. found, false and missing are percent of the atoms of B; rmsd and mean_error are of the
+    distances in pairs, offset is their mean difference A - B, right are pairs of the same element. chance is
+    what a copy of B turned at random finds of B: nothing near it means anything.
     """
-    import numpy as np
-
-    from etcli.core import quality
-    from etcli.core.errors import DataError
-
     check_picture(plot)
-    first, second = open_input(settings, a), open_input(settings, b)
-    if first.shape != second.shape:
-        sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
-        raise DataError(f"{a}: {sizes[0]} cannot be compared with the {sizes[1]} of {b}; bin or crop one")
-    pixel_A = _common_pixel_A(settings, first, second)
-    chosen = metrics or (METRICS if second.tilts is None else METRICS[:-1])
-    copies = 5 if "fsc" in chosen else 2  # their transforms, and room to make one
-    reference, image = (whole(settings, stack, copies=copies) for stack in (second, first))
-    with settings.outputs() as outputs:
-        write_picture = announce_picture(outputs, plot) if plot else None
-        found: dict[str, Any] = {}
-        if fit_scale:
-            scale, level = quality.fit_scale(image, reference)
-            image *= np.float32(scale)
-            image += np.float32(level)
-            found |= {"scale": scale, "level": level}
-        numbers, shells = _compared(settings, image, reference, chosen, pixel_A, strict=bool(metrics))
-        found |= numbers
-        if write_picture:
-            names = PurePath(a).name, PurePath(b).name
-            only = shells if chosen == ("fsc",) else None
-            write_picture(_picture(image, reference, only, names, pixel_A))
-        if as_json:
-            settings.console.data(found | ({} if shells is None else curve(shells)))
-        else:
-            click.echo(
-                "\n".join(
-                    f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in found.items()
-                )
-            )
+    if _are_atoms(a, b, metrics):
+        from etcli.cli.atoms_comparison import AtomsWish, compare_atoms
+
+        _refuse(FOR_VOLUMES, "volumes and series")
+        compare_atoms(
+            settings,
+            a,
+            b,
+            wish=AtomsWish(cutoff.angstrom(None), rule, align, box, report),
+            as_json=as_json,
+            plot=plot,
+        )
+    else:
+        _refuse(FOR_ATOMS, "files of atoms")
+        compare_volumes(settings, a, b, metrics=metrics, fit_scale=fit_scale, as_json=as_json, plot=plot)
 
 
-def _compared(
-    settings: Settings,
-    image: "NDArray[Any]",
-    reference: "NDArray[Any]",
-    chosen: tuple[str, ...],
-    pixel_A: float | None,
-    *,
-    strict: bool,
-) -> tuple[dict[str, Any], "FSC | None"]:
-    """Compute the metrics; where not strict, leave out those that cannot be computed, but for nrmse."""
-    from etcli.core import quality
-    from etcli.core.errors import DataError
+def _are_atoms(a: str, b: str, metrics: tuple[str, ...]) -> bool:
+    """Tell whether both files are of atoms; refuse one of each kind, and a metric for the other kind."""
+    from etcli.io.atoms import is_atoms_file
 
-    simple: dict[str, Callable[[Any, Any], float]] = {
-        "nrmse": quality.nrmse,
-        "psnr": quality.psnr,
-        "ssim": quality.ssim,
-    }
-    found: dict[str, Any] = {}
-    shells = None
-    for name in sorted(chosen, key=METRICS.index):
-        try:
-            if name in simple:
-                found[name] = simple[name](image, reference)
-            else:
-                at = slice(None) if len(image) > 1 else 0  # one image has rings
-                shells = quality.fourier_shell_correlation(image[at], reference[at], pixel_A=pixel_A or 1.0)
-                found |= resolutions(shells, pixel_A or 1.0)
-        except DataError as error:
-            if strict or name == "nrmse":
-                raise
-            settings.console.report(f"no {name}: {error}")
-    return found, shells
+    first, second = is_atoms_file(a), is_atoms_file(b)
+    if first != second:
+        atoms, other = (a, b) if first else (b, a)
+        raise UsageError(f"{atoms} is a file of atoms and {other} is not; compare two of a kind")
+    wrong = [name for name in metrics if (name == "atoms") != first]
+    if wrong:
+        kind = "atoms" if first else "images"
+        raise UsageError(f"--metric {wrong[0]} is not for files of {kind}, such as {a}; leave it out")
+    return first
 
 
-def _common_pixel_A(settings: Settings, first: "Stack", second: "Stack") -> float | None:
-    """Return the pixel size of the reference, or of the other where nobody says."""
-    a, b = first.pixel_A or second.pixel_A, second.pixel_A or first.pixel_A
-    if a and b and abs(a - b) > PIXEL_TOLERANCE * b:
-        settings.console.warn(f"pixels of {a:g} Å are compared with pixels of {b:g} Å one by one")
-    return b
-
-
-def _picture(
-    image: "NDArray[Any]",
-    reference: "NDArray[Any]",
-    shells: "FSC | None",
-    names: tuple[str, str],
-    pixel_A: float | None,
-) -> Any:
-    """Draw the Fourier shell correlation where it was asked for alone, else the middle sections."""
-    from etcli.plotting.curves import fsc_curve
-    from etcli.plotting.slices import side_by_side
-
-    if shells is not None:
-        cycles = shells.frequency_per_A * (pixel_A or 1.0)
-        return fsc_curve(cycles, {f"{names[0]} against {names[1]}": shells.correlation}, pixel_A=pixel_A)
-    middle = len(reference) // 2
-    return side_by_side(
-        image[middle],
-        reference[middle],
-        titles=names,
-        title=f"section {middle + 1} of {len(reference)}",
-        pixel_A=pixel_A,
-        difference=True,
-    )
+def _refuse(names: tuple[str, ...], kind: str) -> None:
+    """Refuse options that the comparison would not look at."""
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
+        if given and param.name in names:
+            raise UsageError(f"{param.opts[0]} is for {kind}; leave it out")

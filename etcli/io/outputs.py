@@ -6,6 +6,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -36,6 +37,7 @@ class Outputs:
         self._inputs = {Path(os.path.realpath(name)) for name in inputs}
         self._parts: dict[Path, Path] = {}
         self._stale: list[Path] = []
+        self._made: list[Path] = []
 
     def __enter__(self) -> "Outputs":
         return self
@@ -52,6 +54,9 @@ class Outputs:
         finally:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
+            for folder in self._made:
+                with suppress(OSError):  # has files, as it should
+                    folder.rmdir()
 
     def expect(self, target: str | Path) -> None:
         """Refuse a main output that could not be written, before any work is done.
@@ -110,6 +115,29 @@ class Outputs:
             raise UsageError(f"{target}: exists; leave out --no-clobber to replace it")
         if not final.parent.is_dir():
             raise DataError(f"{target}: no folder {Path(target).parent}; make it first")
+        return final
+
+    def folder(self, target: str | Path) -> Path:
+        """Return a folder for outputs, made where it is missing; an empty one goes when the block fails.
+
+        Raises
+        ------
+        UsageError
+            When something else has its name.
+        DataError
+            When it cannot be made.
+        """
+        final = Path(os.path.realpath(target))
+        if final.is_dir():
+            return final
+        if final.exists():
+            raise UsageError(f"{target}: is not a folder; name one to write into")
+        try:
+            final.mkdir()
+        except OSError as error:
+            why = (error.strerror or "").lower()
+            raise DataError(f"{target}: cannot make this folder ({why}); make it first") from error
+        self._made.append(final)
         return final
 
     def without(self, target: str | Path) -> None:

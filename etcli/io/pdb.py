@@ -21,7 +21,7 @@ from etcli.core.atoms.model import Atoms
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
 
-RECORDS = ("ATOM", "HETATM")
+RECORDS, ENDS = ("ATOM", "HETATM"), ("END", "ENDMDL")
 LOW_A, HIGH_A = -999.999, 9999.999  # what eight columns hold
 SERIALS = 99_999
 
@@ -52,7 +52,7 @@ def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
     shift = np.zeros(3)
     for number, line in enumerate(lines, start=1):
         record = line[:6].rstrip()
-        if record == "ENDMDL":
+        if record in ENDS:
             break
         if record in RECORDS:
             words = line[30:38], line[38:46], line[46:54]
@@ -64,6 +64,11 @@ def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
         elif record == "CRYST1":
             ends = pairwise((6, 15, 24, 33, 40, 47, 54))
             cell = [_number(path, number, line[first:last]) for first, last in ends]
+    else:
+        if position_A:
+            raise DataError(
+                f"{path}: line {len(lines)}: no END; the file is cut off, write it again or add END"
+            )
     atoms = Atoms(np.array(position_A).reshape(-1, 3), np.array(species, np.str_))
     if cell[3:] != [90, 90, 90] or min(cell[:3]) <= 1:  # a cell of 1 Å stands for none
         return AtomsFile(atoms)

@@ -219,7 +219,10 @@ def _box(path: Path, keys: Mapping[str, tuple[str, str]]) -> Box | None:
         except ValueError:
             numbers[key] = np.empty(0)
         if numbers[key].shape != (size,) or not np.isfinite(numbers[key]).all():
-            raise DataError(f"{path}: line 2: {key.capitalize()} needs {size} numbers, not {text[:60]!r}")
+            raise DataError(
+                f"{path}: line 2: {key.capitalize()} needs {size} numbers, not {text[:60]!r}; repair it, or "
+                "leave it out"
+            )
     lattice_A = numbers["lattice"].reshape(3, 3)
     if np.linalg.det(lattice_A) == 0:
         raise DataError(f"{path}: line 2: the Lattice has no volume; give three edges, or leave it out")

@@ -12,7 +12,7 @@ from tests.files import etcli as run
 from tests.files import failure, write_series
 
 HEAVY = {"numpy", "scipy", "skimage", "astra", "numba", "rich", "mrcfile", "matplotlib", "tifffile", "rsciio"}
-HEAVY |= {"asyncio", "distributed"}
+HEAVY |= {"ase", "asyncio", "distributed", "sklearn"}
 
 # the modules that are there when the program ends, whichever way it ends
 PROGRAM = """
@@ -40,7 +40,15 @@ def loaded(*arguments: str, **environment: str) -> tuple[set[str], str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("recon", "--help"), ("bin", "-h"), ("--version",), ("info", "--version")]
+    "arguments",
+    [
+        ("--help",),
+        ("recon", "--help"),
+        ("bin", "-h"),
+        ("compare", "--help"),
+        ("--version",),
+        ("info", "--version"),
+    ],
 )
 def test_help_loads_nothing_heavy(arguments) -> None:
     modules, out = loaded(*arguments)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcli.cli.types import BACKGROUND, LENGTH_A, LENGTH_PX, MEMORY, REGION, VIEWS, Length, checked_list
+from etcli.cli.types import BACKGROUND, BOX, LENGTH_A, LENGTH_PX, MEMORY, REGION, VIEWS, Length, checked_list
 from etcli.core.errors import UsageError
 
 
@@ -147,3 +147,31 @@ def test_a_background_is_a_word_or_a_number() -> None:
     assert isinstance(BACKGROUND.convert("3", None, None), float)
     for text in ("Auto", "nan", "inf", "", "12px"):
         assert "not auto, none or a number" in refused(BACKGROUND, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "widths"),
+    [
+        ("34.56,18.76,inf", (34.56, 18.76, float("inf"))),
+        (" 3nm , 2A,inf", (30.0, 2.0, float("inf"))),
+    ],
+)
+def test_a_box_has_three_widths(text: str, widths: tuple[float, ...]) -> None:
+    assert BOX.convert(text, None, None) == pytest.approx(widths)
+    assert BOX.convert(widths, None, None) == widths
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "three widths"),
+        ("1,2", "three widths"),
+        ("1,2,3,4", "three widths"),
+        ("1,2,nan", "not a length"),
+        ("1,2,-inf", "not a length"),
+        ("1,-2,3", "no room"),
+        ("0,1,1", "no room"),
+    ],
+)
+def test_what_is_no_box_is_refused(text: str, message: str) -> None:
+    assert message in refused(BOX, text)

@@ -1,0 +1,296 @@
+"""How well a model agrees with a reference, in numbers, and what chance alone would give."""
+
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
+
+from etcli.core.atoms.elements import NUMBERS
+from etcli.core.atoms.match import CUTOFF_A, Pairs, Positions, match_atoms
+from etcli.core.atoms.model import UNKNOWN, Atoms
+
+CHANCE_ATOMS = 20_000  # copies are made until so many atoms were tried
+SAMPLE = 1000
+SHIFTS = 4  # rounds
+SURE, LEAST_PERCENT = 3.0, 25.0  # times what the other frames find
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Distances between the atoms of pairs, model minus reference; NaN where there are none.
+
+    Parameters
+    ----------
+    rmsd_A, mean_A : float
+        Root mean square and mean of the distances.
+    rmsd_axis_A, mean_axis_A : ndarray of shape (3,), float64
+        The same of the differences along x, y and z.
+    offset_A : ndarray of shape (3,), float64
+        Mean difference.
+    """
+
+    rmsd_A: float
+    mean_A: float
+    rmsd_axis_A: NDArray[np.float64]
+    mean_axis_A: NDArray[np.float64]
+    offset_A: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, difference_A: Positions) -> "Errors":
+        """Sum up differences (n, 3)."""
+        if not len(difference_A):
+            nothing = np.full(3, np.nan)
+            return cls(np.nan, np.nan, nothing, nothing, nothing)
+        square = (difference_A**2).mean(axis=0)
+        return cls(
+            float(np.sqrt(square.sum())),
+            float(np.linalg.norm(difference_A, axis=1).mean()),
+            np.sqrt(square),
+            np.abs(difference_A).mean(axis=0),
+            difference_A.mean(axis=0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The atoms of the reference that are of one species, or all.
+
+    Parameters
+    ----------
+    n_reference, n_found, n_extra : int
+        Atoms of the reference, those of them that have a partner, and atoms of the model without one.
+    n_right, n_named : int
+        Pairs whose species agree, among those of which both are known.
+    errors : Errors
+    """
+
+    n_reference: int
+    n_found: int
+    n_extra: int
+    n_right: int
+    n_named: int
+    errors: Errors
+
+    @property
+    def found_percent(self) -> float:
+        """Atoms of the reference that were found."""
+        return 100 * self.n_found / self.n_reference if self.n_reference else np.nan
+
+    @property
+    def missing_percent(self) -> float:
+        """Atoms of the reference that were not."""
+        return 100 - self.found_percent
+
+    @property
+    def false_percent(self) -> float:
+        """Atoms of the model that there are not, relative to the number of atoms of the reference."""
+        return 100 * self.n_extra / self.n_reference if self.n_reference else np.nan
+
+    @property
+    def right_percent(self) -> float:
+        """Pairs whose species agree; NaN where no species are known."""
+        return 100 * self.n_right / self.n_named if self.n_named else np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """A model against a reference.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    difference_A : ndarray of shape (n_pairs, 3), float64
+        Model minus reference, pair by pair.
+    total : Group
+        All atoms.
+    species : dict of str to Group
+        By the species of the reference; atoms of the model without a partner count for their own.
+    confusion : ndarray of shape (n_species, n_species), int64
+        Pairs by the species of the reference (rows) and of the model (columns), in the order of ``species``.
+    """
+
+    pairs: Pairs
+    difference_A: Positions
+    total: Group
+    species: dict[str, Group]
+    confusion: NDArray[np.int64]
+
+
+def agreement(
+    model: Atoms, reference: Atoms, *, cutoff_A: float = CUTOFF_A, rule: str = "one-to-one"
+) -> Agreement:
+    """Compare a model with a reference.
+
+    Parameters
+    ----------
+    model, reference : Atoms
+        In one frame.
+    cutoff_A, rule
+        As for `etcli.core.atoms.match.match_atoms`.
+
+    Returns
+    -------
+    Agreement
+        The same whatever the order of the atoms.
+
+    Notes
+    -----
+    Ren et al. give the mean distance of the atoms found within 1 Å; the benchmark of 2026 the number found,
+    the number of false ones and the root mean square deviation.
+
+    References
+    ----------
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860.
+    Liao et al., Nature (2026), doi:10.1038/s41586-025-09857-4.
+    """
+    pairs = match_atoms(model.position_A, reference.position_A, cutoff_A=cutoff_A, rule=rule)
+    difference_A = model.position_A[pairs.found] - reference.position_A[pairs.reference]
+    theirs, ours = reference.species[pairs.reference], model.species[pairs.found]
+    known = (theirs != UNKNOWN) & (ours != UNKNOWN)
+    names = sorted(
+        {*reference.species.tolist(), *model.species.tolist()}, key=lambda name: NUMBERS.get(name, 0)
+    )
+
+    def group(of: NDArray[np.bool_], chosen: NDArray[np.bool_], extra: NDArray[np.bool_]) -> Group:
+        named = chosen & known
+        return Group(
+            int(of.sum()),
+            int(chosen.sum()),
+            int(extra.sum()),
+            int((named & (theirs == ours)).sum()),
+            int(named.sum()),
+            Errors.of(difference_A[chosen]),
+        )
+
+    everything = np.ones(len(reference), bool), np.ones(len(pairs), bool), pairs.extra
+    species = {
+        name: group(reference.species == name, theirs == name, pairs.extra & (model.species == name))
+        for name in names
+    }
+    confusion = np.array([[np.sum((theirs == a) & (ours == b)) for b in names] for a in names], np.int64)
+    return Agreement(pairs, difference_A, group(*everything), species, confusion)
+
+
+def chance_percent(
+    reference_A: Positions,
+    rng: np.random.Generator,
+    *,
+    cutoff_A: float = CUTOFF_A,
+    rule: str = "one-to-one",
+) -> float:
+    """Find what share of a reference chance alone would find.
+
+    Parameters
+    ----------
+    reference_A : ndarray of shape (n, 3), float64
+        Positions in Å.
+    rng : numpy.random.Generator
+        Source of the rotations.
+    cutoff_A, rule
+        As for `etcli.core.atoms.match.match_atoms`.
+
+    Returns
+    -------
+    float
+        Percent of the atoms that a copy of the reference finds that was turned at random about the middle,
+        where it overlaps with the reference. A model that finds no more than that has nothing to do with it.
+    """
+    if len(reference_A) < 2:
+        return np.nan
+    place_A = reference_A[np.lexsort(reference_A.T[::-1])]
+    place_A = place_A - place_A.mean(axis=0)
+    spacing_A = float(np.median(KDTree(place_A).query(place_A, k=2)[0][:, 1]))
+    found = tried = 0
+    for _ in range(max(2, min(16, CHANCE_ATOMS // len(place_A)))):
+        copy_A = Rotation.random(rng=rng).apply(place_A)
+        pairs = match_atoms(copy_A, place_A, cutoff_A=cutoff_A, rule=rule)
+        # a film sticks out of its copy
+        within = KDTree(copy_A).query(place_A, distance_upper_bound=max(spacing_A, cutoff_A))[0] < np.inf
+        found += int((within & ~pairs.missing).sum())
+        tried += int(within.sum())
+    return 100 * found / max(tried, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Another way to read the coordinates of a model.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (3, 3), float64
+        Permutes the axes and turns some round.
+    shift_A : ndarray of shape (3,), float64
+        Added afterwards.
+    found_percent : float
+        Atoms of the reference that it finds.
+    """
+
+    matrix: NDArray[np.float64]
+    shift_A: NDArray[np.float64]
+    found_percent: float
+
+    @property
+    def axes(self) -> str:
+        """What to take for x, y and z, such as ``x,z,-y``."""
+        columns = np.abs(self.matrix).argmax(axis=1)
+        signs = self.matrix[range(3), columns]
+        return ",".join(
+            f"{'-' if sign < 0 else ''}{'xyz'[k]}" for k, sign in zip(columns, signs, strict=True)
+        )
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether it changes the hand."""
+        return bool(np.linalg.det(self.matrix) < 0)
+
+
+def better_frame(
+    model_A: Positions, reference_A: Positions, rng: np.random.Generator, *, cutoff_A: float = CUTOFF_A
+) -> Frame | None:
+    """Look for the frame that a model of few hits was meant in.
+
+    Parameters
+    ----------
+    model_A, reference_A : ndarray of shape (n, 3), float64
+        Positions in Å.
+    rng : numpy.random.Generator
+        Chooses the atoms that are tried.
+    cutoff_A : float
+        As for `etcli.core.atoms.match.match_atoms`.
+
+    Returns
+    -------
+    Frame or None
+        The best of all 48 orders and directions of the axes, about the centre or moved so that both lie on
+        each other; None where it finds neither three times what the others do, nor more than half of what
+        they leave.
+    """
+    order = np.lexsort(reference_A.T[::-1])
+    sample_A = reference_A[rng.permutation(order)[:SAMPLE]]
+    tree = KDTree(model_A)
+    middle_A, aim_A = model_A.mean(axis=0), reference_A.mean(axis=0)
+    frames = []
+    for axes, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
+        matrix = np.zeros((3, 3))
+        matrix[range(3), axes] = signs
+        for shift_A in (np.zeros(3), _settled(tree, sample_A, matrix, aim_A - matrix @ middle_A)):
+            near = tree.query((sample_A - shift_A) @ matrix, distance_upper_bound=cutoff_A)[0]
+            frames.append(Frame(matrix, shift_A, 100 * float(np.isfinite(near).mean())))
+    best = max(frames, key=lambda frame: frame.found_percent)
+    usual = float(np.median([frame.found_percent for frame in frames]))
+    # frames that a crystal has in common fit nearly as well
+    enough = max(min(SURE * usual, (usual + 100) / 2), LEAST_PERCENT)
+    return best if best.found_percent > enough else None
+
+
+def _settled(
+    tree: KDTree, sample_A: Positions, matrix: NDArray[np.float64], shift_A: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return a shift bettered by the usual distance to the nearest atom: false atoms move the middle."""
+    for _ in range(SHIFTS):
+        place_A = (sample_A - shift_A) @ matrix
+        shift_A = shift_A - matrix @ np.median(tree.data[tree.query(place_A)[1]] - place_A, axis=0)
+    return shift_A

@@ -1,0 +1,28 @@
+"""Tables of numbers: CSV with a header row."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+    """Write columns of equal length.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    columns : mapping of str to sequence
+        By name, with the unit in it; numbers are written to 9 digits, those that are not known as nothing.
+    """
+    rows = zip(*([_word(value) for value in values] for values in columns.values()), strict=True)
+    lines = [",".join(columns), *(",".join(row) for row in rows)]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value.replace(chr(34), chr(34) * 2)}"' if set(value) & set(',"\n') else value
+    return "" if np.isnan(value) else f"{value + 0:.9g}"
