@@ -15,6 +15,7 @@ COMMANDS = {
     "register": "Shift the views of a tilt series onto each other; shifts only.",
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
+    "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to a series.",

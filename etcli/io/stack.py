@@ -29,7 +29,7 @@ class Stack:
 
     ``data`` is (n, ny, nx), often a memory map, in the type stored; row 0 is the bottom. ``order`` names
     the images of ``data`` that belong to the stack, all where it is None. ``pixel_A`` is None where
-    nobody says. ``tilts`` is None where no angles were found, and ``no_tilts`` then tells what was
+    nobody says; ``voxel_A`` is what an MRC header says along x, y and z. ``tilts`` is None where no angles were found, and ``no_tilts`` then tells what was
     looked for. ``mdoc`` is the description beside the file.
     """
 
@@ -45,6 +45,7 @@ class Stack:
     no_tilts: str = ""
     misfit: str = ""
     is_volume: bool = False
+    voxel_A: tuple[float, float, float] | None = None
     axis_deg: float | None = None
     order: NDArray[np.intp] | None = None
     warnings: tuple[str, ...] = field(default=())
@@ -252,6 +253,7 @@ def _from_mrc(name: str, header: MrcHeader, data: NDArray[Any]) -> tuple[Stack, 
         header.statistics,
         mdoc,
         axis_deg=_axis_in_labels(header.labels) if extended.axis_deg is None else extended.axis_deg,
+        voxel_A=header.pixel_A,
         is_volume=header.ispg == 1 and any(label.startswith("etcli ") for label in header.labels),
         warnings=tuple(f"{name}: {text}" for text in doubts),
     )

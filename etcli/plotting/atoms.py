@@ -1,84 +1,86 @@
-"""Pictures of atoms held against a reference."""
+"""Pictures of traced atoms: on sections of the volume, and how they were told from noise."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from etcli.core.atoms.agreement import Agreement
-from etcli.core.atoms.model import Atoms
-from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH_IN, styled
+from etcli.core.atoms.gaussian_fit import places
+from etcli.core.atoms.tracing import Trace
+from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, WIDTH_IN, contrast, styled
 
-HEIGHT_IN = 3.6
-BINS = 40
-LENGTH = "distance (pm)"
-PM = 100.0
+COLOURS = (ORANGE, BLUE, GREEN, RED)
+BINS = 80
+NEAR_PX = 1.0
 
 
 @styled
-def position_errors(result: Agreement, reference: Atoms, *, cutoff_A: float, title: str) -> Figure:
-    """Draw how far the atoms of a model are from those of the reference.
+def traced(trace: Trace, *, pixel_A: float, names: tuple[str, ...]) -> Figure:
+    """Draw the middle sections of a volume with the atoms that lie in them, and the histogram of scores.
 
     Parameters
     ----------
-    result : Agreement
-    reference : Atoms
-        For the elements of the pairs.
-    cutoff_A : float
-        Largest distance of a pair.
-    title : str
-        Names of the two.
+    trace : Trace
+    pixel_A : float
+        Size of a voxel in Å.
+    names : tuple of str
+        Of the species, the lightest first.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A histogram of the distances, stacked by element, and one of the differences along x, y and z.
     """
-    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
-    lengths, axes = figure.subplots(1, 2)
-    total = result.total
-    figure.suptitle(
-        f"{title}: {total.n_found} of {total.n_reference} found ({total.found_percent:.2f} %), "
-        f"{total.n_extra} false",
-        fontsize=9,
-    )
-    distance_pm = PM * np.linalg.norm(result.difference_A, axis=1)
-    _distances(lengths, distance_pm, reference.species[result.pairs.reference], PM * cutoff_A)
-    if len(distance_pm):
-        for value, name, dashes in (
-            (PM * total.errors.rmsd_A, "RMSD", (4, 2)),
-            (PM * total.errors.mean_A, "mean", (1, 1.5)),
-        ):
-            lengths.axvline(value, color="black", dashes=dashes, lw=0.9, label=f"{name} {value:.1f} pm")
-        lengths.legend()
-    _differences(axes, result)
+    figure = Figure(figsize=(WIDTH_IN, 0.85 * WIDTH_IN), layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=[1.1, 1.0])
+    nz, ny, nx = trace.volume.shape
+    at = places(trace.fitted)
+    middle = np.median(at, axis=0) if len(at) else np.array([nx, ny, nz]) / 2
+    for column, axis in enumerate((2, 1, 0)):  # across z, y and x
+        axes = figure.add_subplot(grid[0, column])
+        _section(axes, trace, axis, int(np.clip(round(middle[axis]), 0, (nx, ny, nz)[axis] - 1)), pixel_A)
+    _scores(figure.add_subplot(grid[1, :]), trace, names)
     return figure
 
 
-def _distances(
-    axes: Axes, distance_pm: NDArray[np.float64], species: NDArray[np.str_], cutoff_pm: float
-) -> None:
-    """Draw distances up to the cutoff, or as far as there are any to see."""
-    reach = min(cutoff_pm, 1.05 * float(distance_pm.max())) if len(distance_pm) else cutoff_pm
-    edges = np.linspace(0, reach, BINS + 1)
-    names = sorted(set(species.tolist()))
-    counts = [distance_pm[species == name] for name in names]
-    if names:
-        axes.hist(counts, edges.tolist(), stacked=True, label=names, edgecolor="white", linewidth=0.3)
-    axes.set(xlabel=f"{LENGTH}, cutoff {cutoff_pm:g} pm", ylabel="atoms", xlim=(0, reach))
-
-
-def _differences(axes: Axes, result: Agreement) -> None:
-    """Draw the differences along the three axes."""
-    errors = result.total.errors
-    reach = PM * float(np.abs(result.difference_A).max(initial=0.0)) or 1.0
-    edges = np.linspace(-reach, reach, BINS + 1)
-    for k, (axis, colour) in enumerate(zip("xyz", (BLUE, ORANGE, GREEN), strict=True)):
-        label = f"{axis}: {PM * errors.offset_A[k]:+.2f}, RMS {PM * errors.rmsd_axis_A[k]:.1f} pm"
-        axes.hist(
-            PM * result.difference_A[:, k], edges.tolist(), histtype="step", color=colour, lw=1.2, label=label
+def _section(axes: Axes, trace: Trace, axis: int, at: int, pixel_A: float) -> None:
+    """Draw one section across an axis (0 is x) with the atoms near it."""
+    across = [k for k in (0, 1, 2) if k != axis]
+    image = np.take(trace.volume, at, axis=2 - axis)
+    low, high = contrast(image)
+    n_right, n_up = image.shape[::-1]
+    extent = tuple(edge * pixel_A for edge in (-n_right / 2, n_right / 2, -n_up / 2, n_up / 2))
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
+    place = places(trace.fitted)
+    near = np.abs(place[:, axis] - at) <= NEAR_PX
+    for kind in np.unique(trace.kind):
+        chosen = near & (trace.kind == kind)
+        right, up = (
+            (place[chosen, k] - (n - 1) / 2) * pixel_A
+            for k, n in zip(across, (n_right, n_up), strict=True)
         )
-    axes.axvline(0, color=GREY, linewidth=0.6)
-    axes.set(xlabel="model − reference (pm)", ylabel="atoms", xlim=(-reach, reach))
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
-    axes.legend(loc="upper left", ncols=1)
+        axes.plot(right, up, "+", color=COLOURS[int(kind) % len(COLOURS)], markersize=5, markeredgewidth=1.0)
+    where = (at - (trace.volume.shape[2 - axis] - 1) / 2) * pixel_A
+    axes.set(
+        title=f"{'xyz'[axis]} = {where:.1f} Å",
+        xlabel=f"{'xyz'[across[0]]} (Å)",
+        ylabel=f"{'xyz'[across[1]]} (Å)",
+    )
+
+
+def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
+    """Draw the histogram of scores, the mixture and the cut."""
+    score, mixture = trace.candidates, trace.mixture
+    edges = np.linspace(0, float(score.max(initial=1e-30)) * 1.02, BINS + 1)
+    axes.hist(score, edges, color=GREY, alpha=0.5, label=f"{len(score)} maxima")
+    x = np.linspace(mixture.threshold, edges[-1], 500)
+    used = int((score > mixture.threshold).sum())
+    for k, curve in enumerate(mixture.densities(x).T):
+        name = "no atoms" if k == 0 else names[k - 1]
+        colour = "black" if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
+        axes.plot(x, curve * used * (edges[1] - edges[0]), color=colour, linewidth=1.2, label=name)
+    if np.isfinite(trace.cut):
+        axes.axvline(trace.cut, color="black", linestyle=":", linewidth=1, label=f"cut at {trace.cut:.3g}")
+    top = np.histogram(score[score > 0.3 * mixture.mean[0]], edges)[0].max(initial=1)
+    axes.set(xlabel="score (density at the middle of the atom)", ylabel="maxima", ylim=(0, 1.6 * top))
+    axes.legend(fontsize="small", title=f"{len(trace.fitted)} atoms", title_fontsize="small")
+
+

@@ -57,13 +57,13 @@ class Mixture:
             Their sums are 1. Beyond the mean of the heaviest species all are of it, and below the threshold
             none is an atom.
         """
-        density = self._densities(np.clip(score, self.threshold, self.mean[-1]))
+        density = self.densities(np.clip(score, self.threshold, self.mean[-1]))
         found = density / density.sum(axis=1, keepdims=True)
         found[score < self.threshold] = np.eye(1, found.shape[1])
         return found
 
-    def _densities(self, score: Doubles) -> Doubles:
-        """Return the weighted densities of all classes."""
+    def densities(self, score: Doubles) -> Doubles:
+        """Return the densities of no atom and of every species at some scores, times their shares."""
         decaying = np.exp(-(score - self.threshold) / self.decay) / self.decay
         away = (score[:, np.newaxis] - self.mean) / self.deviation
         normal = np.exp(-(away**2) / 2) / (sqrt(2 * pi) * self.deviation)
@@ -71,7 +71,7 @@ class Mixture:
 
     def improved(self, score: Doubles) -> "Mixture":
         """Return the mixture after one step of expectation and maximisation."""
-        density = self._densities(score)
+        density = self.densities(score)
         total = density.sum(axis=1)
         belongs = density / total[:, np.newaxis]
         count = belongs.sum(axis=0) + 1e-12
@@ -91,7 +91,7 @@ class Mixture:
 
     def criterion(self, score: Doubles) -> float:
         """Return the integrated completed likelihood: the less, the better the classes are told apart."""
-        density = self._densities(score)
+        density = self.densities(score)
         belongs = density / density.sum(axis=1, keepdims=True)
         free = 3 * len(self.mean) + 1
         return float(-2 * np.log(density.max(axis=1)).sum() + free * log(len(score)) + 0 * belongs.sum())

@@ -1,0 +1,115 @@
+"""What tracing reads: the volume, half volumes, and the views to refine against."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from etcli.cli.background import background_level
+from etcli.cli.inputs import open_input, open_orientations, whole
+from etcli.cli.options import Settings
+from etcli.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from etcli.core.atoms.views import Views
+    from etcli.io.stack import Stack
+
+COPIES = 4
+"""Arrays of the size of the volume that tracing takes."""
+CUBE = 0.01
+NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesViews:
+    """Views to refine against.
+
+    Parameters
+    ----------
+    stack : Stack
+        Where they come from.
+    views : Views
+    level : float
+        Level below the specimen, 0 where the views have no empty rim.
+    """
+
+    stack: "Stack"
+    views: "Views"
+    level: float
+
+
+def open_volume(settings: Settings, name: str) -> "tuple[NDArray[np.float32], Stack, float]":
+    """Read a volume of cubic voxels of known size; return it, what is said of it, and the size in Å."""
+    stack = open_input(settings, name)
+    if stack.tilts is not None and not stack.is_volume:
+        raise DataError(f"{name}: {NOT_A_SERIES}")
+    if stack.pixel_A is None:
+        raise DataError(f"{name}: does not say how large its voxels are; reconstruct it from a series that does")
+    voxel_A = stack.voxel_A or (stack.pixel_A,) * 3
+    if max(voxel_A) > (1 + CUBE) * min(voxel_A):
+        sides = " x ".join(f"{side:g}" for side in voxel_A)
+        raise DataError(f"{name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it")
+    if min(stack.shape) < 3:
+        nz, ny, nx = stack.shape
+        raise DataError(f"{name}: {nx} x {ny} x {nz} voxels are too flat to hold atoms; is it a volume?")
+    return whole(settings, stack, copies=COPIES), stack, stack.pixel_A
+
+
+def half_volumes(
+    settings: Settings, names: tuple[str, str], like: "Stack"
+) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+    """Read the two volumes of half of the views each."""
+    found = []
+    for name in names:
+        stack = open_input(settings, name)
+        if stack.shape != like.shape:
+            sizes = [" x ".join(map(str, one.shape[::-1])) for one in (stack, like)]
+            raise DataError(f"{name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike")
+        found.append(whole(settings, stack, copies=COPIES + 2))
+    return found[0], found[1]
+
+
+def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesViews:
+    """Read the views that a volume was made of, with their orientations."""
+    import numpy as np
+
+    from etcli.core.atoms.against_views import DIFFUSE_A
+    from etcli.core.atoms.views import Views
+    from etcli.core.orientation import rotation_matrices, tilts_as_euler
+
+    stack = open_input(settings, name)
+    if stack.pixel_A is None:
+        raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
+    angles: NDArray[Any] | None = None
+    if euler:
+        stack, angles = open_orientations(settings, euler, stack)
+    data = whole(settings, stack, copies=6).astype(np.float64)
+    level = background_level(settings, stack, "auto")
+    rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg) if angles is None else angles)
+    diffuse_A = DIFFUSE_A if level is None else 0.0
+    views = Views(data, rotation, stack.pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
+    return SeriesViews(stack, views, level or 0.0)
+
+
+def centre_of_volume(volume: "Stack", series: "Stack | None") -> "NDArray[np.float64]":
+    """Return x, y and z of the middle of a volume from the rotation centre, in Å.
+
+    A volume that recon has made says where its first voxel lies beside the views; without those, or for other
+    volumes, the middle is the rotation centre.
+    """
+    import numpy as np
+
+    if series is None or not any(label.startswith("etcli recon") for label in volume.labels):
+        return np.zeros(3)
+    _, ny, nx = series.shape
+    size_A = np.array(volume.shape[::-1]) * (volume.pixel_A or 0.0)
+    views_A = np.array([nx, ny, nx]) * (series.pixel_A or 0.0)
+    start_A = np.array([*series.origin_A[:2], 0.0])
+    middle = np.array(volume.origin_A) + size_A / 2 - start_A - views_A / 2
+    if (np.abs(middle) > views_A / 2).any():
+        raise UsageError(
+            f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
+        )
+    # what binning rounds off is no shift
+    return np.where(np.abs(middle) < 1e-6 * views_A, 0.0, middle)

@@ -1,0 +1,123 @@
+"""What the user is told of tracing, and its last steps."""
+
+from typing import TYPE_CHECKING, Any
+
+from etcli.cli.inputs import naming
+from etcli.cli.options import Settings
+from etcli.cli.types import Length
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from etcli.cli.atoms_input import SeriesViews
+    from etcli.core.atoms.against_views import Completed
+    from etcli.core.atoms.model import Atoms
+    from etcli.core.atoms.tracing import Trace, TraceRules
+
+
+def refined(
+    settings: Settings,
+    found: "Trace",
+    series: "SeriesViews",
+    pixel_A: float,
+    centre_A: "NDArray[Any]",
+    hold: Length | str,
+    rules: "TraceRules",
+) -> "Completed":
+    """Refine a trace against the views."""
+    from etcli.core.atoms.against_views import refine_trace
+
+    with naming(series.stack):
+        return refine_trace(
+            found,
+            series.views,
+            pixel_A=pixel_A,
+            centre_A=centre_A,
+            level=series.level,
+            hold_A=hold.angstrom(pixel_A) if isinstance(hold, Length) else None,
+            min_distance_A=rules.cleaning.min_distance_A,
+            progress=settings.console.note,
+        )
+
+
+def polynomial(found: "Trace", pixel_A: float, centre_A: "NDArray[Any]") -> "NDArray[Any]":
+    """Return the positions of the maxima of polynomials, in Å from the rotation centre."""
+    from etcli.core.atoms.gaussian_fit import places
+    from etcli.core.atoms.polynomial import polynomial_positions
+    from etcli.core.geometry import centre
+
+    place, _ = polynomial_positions(found.volume, places(found.fitted), threads=found.rules.threads)
+    middle = [centre(n) for n in found.volume.shape[::-1]]
+    positions_A: NDArray[Any] = (place - middle) * pixel_A + centre_A
+    return positions_A
+
+
+def tell(
+    settings: Settings,
+    found: "Trace",
+    completed: "Completed | None",
+    atoms: "Atoms",
+    *,
+    flipped: int,
+    drift_per_A: float,
+    half_A: "NDArray[Any] | None",
+) -> dict[str, Any]:
+    """Report what was found and removed; return the numbers."""
+    import numpy as np
+
+    console = settings.console
+    console.note(
+        f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as the "
+        f"noise; smoothed by {found.smoothing_A:.3g} Å"
+    )
+    removed = [*found.removed, *(completed.removed if completed else [])]
+    for one in removed:
+        (console.report if one.count else console.note)(f"{one.count} removed: {one.rule}")
+    if flipped:
+        console.report(f"{flipped} are of another species than their score says, by what surrounds them")
+    if drift_per_A:
+        console.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
+    numbers: dict[str, Any] = {
+        "n_atoms": len(atoms),
+        "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
+        "removed": {one.rule: one.count for one in removed},
+        "n_maxima": len(found.candidates),
+        "cut": found.cut,
+        "class_scores": found.mixture.mean,
+        "sigma_A": found.sigma_A,
+        "smoothing_A": found.smoothing_A,
+        "snr": found.snr,
+    }
+    if half_A is not None and len(half_A):
+        numbers["half_set_rms_A"] = np.sqrt(np.mean(half_A**2, axis=0))
+        x, y, z = 100 * numbers["half_set_rms_A"]
+        console.report(f"by the half-sets, positions are uncertain by {x:.3g}, {y:.3g}, {z:.3g} pm (x, y, z)")
+    if completed:
+        numbers |= _refinement(settings, completed)
+    counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
+    console.report(f"{len(atoms)} atoms ({counts})")
+    return numbers
+
+
+def _refinement(settings: Settings, completed: "Completed") -> dict[str, Any]:
+    """Report how well the views are explained."""
+    model, added = completed.refined.model, int((completed.from_trace < 0).sum())
+    if added:
+        settings.console.report(f"{added} added that the views show")
+    heights = ", ".join(f"{height:.4g}" for height in model.means())
+    b_factors = ", ".join(f"{b:.3g}" for b in model.b_factors_A2())
+    settings.console.report(
+        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}, B = {b_factors} Å² by species; held by "
+        f"{completed.hold_A:g} Å"
+    )
+    hold = completed.hold
+    return {
+        "r_factor": completed.refined.r_factor,
+        "chi2": completed.refined.chi2,
+        "amplitude": model.means(),
+        "b_factor_A2": model.b_factors_A2(),
+        "hold_A": completed.hold_A,
+        "hold_tried_A": hold.tried_A if hold else None,
+        "hold_misfit": hold.misfit if hold else None,
+        "added": added,
+    }

@@ -1,0 +1,234 @@
+"""The options of tracing, and the rules that they make."""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etcli.cli.options import Decorated
+from etcli.cli.types import FILE, LENGTH_A, AutoLengthType, Length
+from etcli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from etcli.core.atoms.tracing import TraceRules
+
+AUTO = "auto"
+MOST_SPECIES = 4
+AUTO_LENGTH = AutoLengthType("A")
+
+
+def _species(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...] | int | None:
+    """Parse symbols, a number of species, or auto."""
+    from etcli.core.atoms.elements import NUMBERS
+
+    if value == AUTO:
+        return None
+    if re.fullmatch(r"\d+", value):
+        if not 1 <= int(value) <= MOST_SPECIES:
+            raise click.UsageError(f"--species {value}: 1 to {MOST_SPECIES} species can be told apart")
+        return int(value)
+    symbols = tuple(word.strip().capitalize() for word in value.split(","))
+    for symbol in symbols:
+        if symbol not in NUMBERS:
+            raise click.UsageError(f"--species {value}: {symbol!r} is no element; write symbols, as in Si,O")
+    if len(set(symbols)) < len(symbols) or len(symbols) > MOST_SPECIES:
+        raise click.UsageError(f"--species {value}: name 1 to {MOST_SPECIES} different elements")
+    # in dark field the heavier is the brighter
+    return tuple(sorted(symbols, key=NUMBERS.__getitem__))
+
+
+def _range(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, float]:
+    """Parse two ascending numbers."""
+    try:
+        low, high = (float(word) for word in value.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 < low < 1 < high:
+        raise click.UsageError(f"{param.opts[0]} {value}: write two numbers about 1, as in 0.5,1.6")
+    return low, high
+
+
+OPTIONS = (
+    click.option(
+        "--species",
+        callback=_species,
+        default=AUTO,
+        show_default=True,
+        help="Elements to tell apart, as in Si,O (the heavier is the brighter); or how many; auto: as many as "
+        "the intensities show.",
+    ),
+    click.option(
+        "--min-distance",
+        type=LENGTH_A,
+        default="1.6",
+        show_default=True,
+        help="Least distance of atoms, shorter than the shortest bond.",
+    ),
+    click.option(
+        "--threshold",
+        type=float,
+        help="Least score of an atom, in the units of the volume.  [default: from the histogram of scores]",
+    ),
+    click.option("--expected", type=click.IntRange(1), help="Number of atoms: those of the highest scores."),
+    click.option(
+        "--fit",
+        type=click.Choice(["gaussian", "shared", "elliptical", "polynomial"]),
+        default="gaussian",
+        show_default=True,
+        help="Gaussians whose width is free, the same for all, or not the same along all axes; or, for the "
+        "positions, a polynomial of fourth order.",
+    ),
+    click.option(
+        "--detect",
+        type=click.Choice(["peaks", "dog"]),
+        default="peaks",
+        show_default=True,
+        help="Look for maxima of the smoothed volume, or of a difference of Gaussians.",
+    ),
+    click.option(
+        "--sigma",
+        type=LENGTH_A,
+        default="0.5",
+        show_default=True,
+        help="About how wide an atom is, as a standard deviation; it is then found.",
+    ),
+    click.option(
+        "--smooth",
+        type=AUTO_LENGTH,
+        default=AUTO,
+        show_default=True,
+        help="Standard deviation of the smoothing before the fit; auto: from the noise.",
+    ),
+    click.option(
+        "--merge-distance",
+        type=LENGTH_A,
+        default="1.1",
+        show_default=True,
+        help="Maxima that are closer become one.",
+    ),
+    click.option(
+        "--min-intensity",
+        type=click.FloatRange(0, 1),
+        default=0.1,
+        show_default=True,
+        help="What is weaker than this share of strong atoms is none.",
+    ),
+    click.option(
+        "--width-range",
+        callback=_range,
+        default="0.5,1.6",
+        show_default=True,
+        help="Least and largest width of an atom, in the usual one.",
+    ),
+    click.option(
+        "--min-neighbours",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="What has fewer atoms within 6 Å is none; 19 for a solid (Yang et al.).",
+    ),
+    click.option(
+        "--local-intensity",
+        type=click.FloatRange(0, 1),
+        default=0.25,
+        show_default=True,
+        help="What is weaker than this share of the mean of its species within 10 Å is none.",
+    ),
+    click.option(
+        "--correct-depth", is_flag=True, help="Take a drift of intensities with depth off before classifying."
+    ),
+)
+
+
+def trace_options(function: Decorated) -> Decorated:
+    """Add the options of tracing; the function gets ``make_rules``, and some of them as they are."""
+
+    @wraps(function)
+    def with_rules(*args: Any, **given: Any) -> Any:
+        names = {option_name(option) for option in OPTIONS}
+        mine = {name: given.pop(name) for name in names}
+        rest = {name: mine[name] for name in ("species", "fit", "correct_depth")}
+        return function(*args, make_rules=_maker(**mine), **rest, **given)
+
+    decorated: Any = with_rules
+    for option in reversed(OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def option_name(option: Callable[[Any], Any]) -> str:
+    """Return the parameter that an option becomes."""
+    holder = option(lambda: None)
+    return str(holder.__click_params__[0].name)
+
+
+def _maker(**given: Any) -> "Callable[[float], TraceRules]":
+    """Return what makes the rules, once the size of the voxels is known."""
+
+    def make(pixel_A: float) -> "TraceRules":
+        from etcli.core.atoms.cleaning import Cleaning
+        from etcli.core.atoms.tracing import TraceRules
+
+        if given["threshold"] is not None and given["expected"] is not None:
+            raise UsageError("--threshold and --expected decide the same; leave one of them out")
+
+        def angstrom(name: str, *, zero: bool = False) -> float:
+            length: Length = given[name]
+            value = length.angstrom(pixel_A)
+            if value < 0 or (value == 0 and not zero):
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} {length.value:g}{length.unit} is no length; give one above 0")
+            return value
+
+        species = given["species"]
+        freedom = {"gaussian": "isotropic", "polynomial": "isotropic"}.get(given["fit"], given["fit"])
+        least = angstrom("min_distance")
+        return TraceRules(
+            sigma_A=angstrom("sigma"),
+            smoothing_A=None if given["smooth"] == AUTO else angstrom("smooth", zero=True),
+            detect=given["detect"],
+            freedom=freedom,  # type: ignore[arg-type]
+            n_species=len(species) if isinstance(species, tuple) else species,
+            threshold=given["threshold"],
+            expected=given["expected"],
+            cleaning=Cleaning(
+                min_distance_A=least,
+                merge_distance_A=min(angstrom("merge_distance", zero=True), least),
+                least_intensity=given["min_intensity"],
+                widths=given["width_range"],
+                least_neighbours=given["min_neighbours"],
+                local_intensity=given["local_intensity"],
+            ),
+        )
+
+    return make
+
+
+def refine_options(function: Decorated) -> Decorated:
+    """Add the options of refinement."""
+    for option in (
+        click.option(
+            "--hold",
+            type=AUTO_LENGTH,
+            default=AUTO,
+            show_default=True,
+            help="With --refine: how far atoms move from where the volume shows them, as a standard deviation; "
+            "auto: what predicts left-out views best.",
+        ),
+        click.option(
+            "--euler",
+            type=FILE,
+            metavar="FILE",
+            help="With --refine: orientations of the views, CSV of phi,theta,psi in degrees.",
+        ),
+        click.option(
+            "--refine",
+            type=FILE,
+            metavar="SERIES",
+            help="Refine against the views that the volume was reconstructed from.",
+        ),
+    ):
+        function = option(function)
+    return function

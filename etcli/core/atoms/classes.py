@@ -1,0 +1,114 @@
+"""The species of traced atoms, and atoms as a table."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.atoms.against_views import Completed, positions
+from etcli.core.atoms.gaussian_fit import axes, integrals, sigmas
+from etcli.core.atoms.mixture import fit_mixture
+from etcli.core.atoms.model import UNKNOWN, Atoms
+from etcli.core.atoms.species import reclassify, without_drift
+from etcli.core.atoms.tracing import Trace
+
+Doubles = NDArray[np.float64]
+
+
+def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> tuple[Trace, int, float]:
+    """Tell species apart by what surrounds each atom, where there are several.
+
+    Parameters
+    ----------
+    trace : Trace
+        Classified by the scores alone.
+    pixel_A : float
+        Size of a voxel in Å.
+    correct_depth : bool
+        Whether a drift of scores with the depth is taken off, and classes are found again, before.
+
+    Returns
+    -------
+    trace : Trace
+        With other species and probabilities.
+    flipped : int
+        Atoms whose species has changed by their surroundings.
+    drift_per_A : float
+        Relative change of scores per Å of depth; 0 where it was not looked for.
+    """
+    n_species, drift = len(trace.mixture.mean), 0.0
+    kind, probability = trace.kind, trace.mixture.probabilities(trace.score)
+    if correct_depth:
+        places_A = positions(trace, pixel_A, np.zeros(3))
+        score, drift = without_drift(places_A, trace.score, kind)
+        above = min(trace.mixture.threshold, float(score.min()) * 0.999)
+        probability = fit_mixture(score, threshold=above, n_species=n_species).probabilities(score)
+        kind = probability[:, 1:].argmax(axis=1)
+    kind, flipped = reclassify(trace.residual, trace.fitted, kind, pixel_A, n_species=n_species)
+    certain = probability[np.arange(len(kind)), 1 + kind]
+    return replace(trace, kind=kind, probability=certain), flipped, drift
+
+
+def atoms_of(
+    trace: Trace,
+    pixel_A: float,
+    centre_A: Doubles,
+    *,
+    symbols: tuple[str, ...] | None = None,
+    error_A: Doubles | None = None,
+    half_A: Doubles | None = None,
+    place_A: Doubles | None = None,
+    completed: Completed | None = None,
+) -> Atoms:
+    """Put together what is known of the atoms.
+
+    Parameters
+    ----------
+    trace : Trace
+    pixel_A : float
+        Size of a voxel in Å.
+    centre_A : ndarray of shape (3,), float64
+        x, y and z of the middle of the volume from the rotation centre.
+    symbols : tuple of str, optional
+        Elements of the species, the lightest first.
+    error_A : ndarray of shape (n_atoms, 3), float64, optional
+        Standard deviations of positions in the volume.
+    half_A : ndarray of shape (n_atoms, 3), float64, optional
+        Half of the differences between two half-sets.
+    place_A : ndarray of shape (n_atoms, 3), float64, optional
+        Positions from another fit.
+    completed : Completed, optional
+        What became of them in a refinement.
+
+    Returns
+    -------
+    Atoms
+        With columns of intensity (density times Å³), width without the smoothing, score, probability, errors of x, y
+        and z, and, refined, amplitude (in units of a pixel of the views); ``class``, 1 for the lightest, where
+        elements are not named.
+    """
+    sharp = np.sqrt(np.maximum(sigmas(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0))
+    columns = {
+        "intensity": integrals(trace.fitted) * pixel_A**3,
+        "sigma_A": sharp * pixel_A,
+        "score": trace.score,
+        "probability": trace.probability,
+    }
+    if trace.rules.freedom == "elliptical":
+        along = np.sqrt(np.maximum(axes(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0)) * pixel_A
+        columns |= {f"sigma_{name}_A": along[:, k] for k, name in enumerate("xyz")}
+    for prefix, values in (("error", error_A), ("half", half_A)):
+        if values is not None:
+            columns |= {f"{prefix}_{name}_A": values[:, k] for k, name in enumerate("xyz")}
+    position_A = positions(trace, pixel_A, centre_A) if place_A is None else place_A
+    kind = trace.kind
+    if completed is not None:
+        number, model = completed.from_trace, completed.refined.model
+        columns = {name: np.where(number < 0, np.nan, values[number]) for name, values in columns.items()}
+        columns["amplitude"] = model.amplitude
+        columns |= {f"error_{name}_A": completed.refined.error_A[:, k] for k, name in enumerate("xyz")}
+        position_A, kind = model.position_A, model.kind
+    if symbols is None and len(trace.mixture.mean) > 1:
+        columns["class"] = kind + 1.0
+    names = np.array(symbols or (UNKNOWN,) * len(trace.mixture.mean))
+    return Atoms(position_A, names[kind], columns)

@@ -1,0 +1,90 @@
+"""How certain the positions of traced atoms are."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from etcli.core.atoms.gaussian_fit import fit_atoms, heights, places, residual_of, sigmas
+from etcli.core.atoms.peaks import smoothed
+from etcli.core.atoms.tracing import Trace
+
+Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+NEAR = 0.1
+"""Of the density of a typical atom: where it is higher, noise is that of the specimen."""
+HALF_SWEEPS = 12
+
+
+def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
+    """Estimate standard deviations of positions from what the fit leaves.
+
+    Parameters
+    ----------
+    trace : Trace
+    pixel_A : float
+        Size of a voxel in Å.
+
+    Returns
+    -------
+    ndarray of shape (n_atoms, 3), float64
+        Of x, y and z in Å.
+
+    Notes
+    -----
+    A residual r moves the least-squares place of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean square of
+    the numerator over all places in the specimen, where r is what the fit leaves, makes allowance for noise that
+    is correlated and not the same along all axes. What all views have in common, such as wrong angles, does not
+    show.
+    """
+    height, sigma = heights(trace.fitted), trace.rules.sigma_px
+    if not len(height):
+        return np.empty((0, 3))
+    near = trace.volume - trace.residual > NEAR * np.median(height)
+    norm = np.pi**1.5 * sigma / 2
+    found = np.empty((len(height), 3))
+    for axis in range(3):
+        order = [0, 0, 0]
+        order[2 - axis] = 1
+        slope = ndimage.gaussian_filter(trace.residual, sigma, order=order, mode="constant")
+        rms = float(np.sqrt(np.mean(slope[near].astype(np.float64) ** 2))) if near.any() else 0.0
+        # scipy's Gaussians have an integral of 1
+        found[:, axis] = (2 * np.pi) ** 1.5 * sigma**3 * rms / (norm * np.maximum(height, 1e-300))
+    # a wider atom is placed less exactly: as the root of its width at the same height
+    return found * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A
+
+
+def half_differences_A(trace: Trace, halves: tuple[Array, Array], pixel_A: float) -> Doubles:
+    """Fit the atoms in two volumes, made of half of the views each, and return half of their distances.
+
+    Parameters
+    ----------
+    trace : Trace
+        Of the volume of all views.
+    halves : (ndarray, ndarray) of shape (nz, ny, nx), float32
+        Smoothed in place.
+    pixel_A : float
+
+    Returns
+    -------
+    ndarray of shape (n_atoms, 3), float64
+        Along x, y and z in Å, with sign. Each half has twice the variance of the whole, and their difference four
+        times, so the root mean square is the standard deviation of a position.
+    """
+    found = []
+    for half in halves:
+        smoothed(half, trace.smoothing_A / pixel_A, out=half)
+        # the same atoms in a volume of another scale
+        share = _scale(half, trace)
+        start = trace.fitted.copy()
+        heights(start)[:] *= share
+        atoms, _ = fit_atoms(half, start, trace.rules, sweeps=HALF_SWEEPS)
+        found.append(places(atoms))
+    return np.asarray((found[0] - found[1]) / 2 * pixel_A)
+
+
+def _scale(half: Array, trace: Trace) -> float:
+    """Return how much denser a volume is than the one that was traced."""
+    model = trace.volume - residual_of(trace.volume, trace.fitted, threads=trace.rules.threads)
+    power = float(np.vdot(model, model))
+    return float(np.vdot(half, model)) / power if power > 0 else 1.0
