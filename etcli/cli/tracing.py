@@ -111,7 +111,7 @@ OPTIONS = (
     click.option(
         "--min-intensity",
         type=click.FloatRange(0, 1),
-        default=0.1,
+        default=0.05,
         show_default=True,
         help="What is weaker than this share of strong atoms is none.",
     ),

@@ -120,8 +120,7 @@ def refine_trace(
     number, home_A = np.arange(len(model)), model.position_A
     whole = refined.model
     if len(new):
-        common = int(np.bincount(model.kind).argmax())
-        whole = _with_more(refined.model, new, amplitude, common)
+        whole = _with_more(refined.model, new, amplitude)
         number = np.concatenate([number, np.full(len(new), -1)])
         home_A = np.concatenate([home_A, new])
         whole = refine(whole, views, hold_A=hold_A, home_A=home_A).model
@@ -137,13 +136,14 @@ def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     return np.asarray((places(trace.fitted) - middle) * pixel_A + centre_A)
 
 
-def _with_more(model: Model, position_A: Doubles, amplitude: Doubles, kind: int) -> Model:
-    """Return a model with more atoms of a species."""
+def _with_more(model: Model, position_A: Doubles, amplitude: Doubles) -> Model:
+    """Return a model with more atoms, each of the species that it is nearest to."""
+    kind = np.abs(np.log(amplitude[:, np.newaxis] / model.means())).argmin(axis=1)
     return replace(
         model,
         position_A=np.concatenate([model.position_A, position_A]),
         amplitude=np.concatenate([model.amplitude, amplitude]),
-        kind=np.concatenate([model.kind, np.full(len(position_A), kind)]),
+        kind=np.concatenate([model.kind, kind]),
     )
 
 

@@ -40,7 +40,7 @@ class Cleaning:
 
     min_distance_A: float = 1.6
     merge_distance_A: float = 1.1
-    least_intensity: float = 0.1
+    least_intensity: float = 0.05
     widths: tuple[float, float] = (0.5, 1.6)
     least_neighbours: int = 0
     local_intensity: float = 0.25

@@ -1,5 +1,6 @@
 """Which maxima are atoms, and of which species: a mixture of normal distributions above a decaying one."""
 
+import warnings
 from dataclasses import dataclass
 from math import log, pi, sqrt
 
@@ -15,6 +16,8 @@ NARROWEST = 0.02
 """Least standard deviation of a species, in its mean."""
 STEEPEST = 3.0
 """How many times the mean of what is no atom must fit between the threshold and the lightest species."""
+OUTLIERS = 0.003
+"""Share of what is no atom whose score may be anything below the lightest species."""
 FIRST_CUTS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Where the search begins: what is below, in the 90th percentile, is no atom."""
 
@@ -28,7 +31,7 @@ class Mixture:
     threshold : float
         Below it nothing was looked for.
     decay : float
-        Mean of what is no atom, above the threshold: an exponential distribution.
+        Mean of what is no atom, above the threshold: an exponential distribution, and some outliers.
     mean, deviation : ndarray of shape (n_species,), float64
         Of the normal distributions of the species, the lightest first.
     share : ndarray of shape (1 + n_species,), float64
@@ -64,10 +67,15 @@ class Mixture:
 
     def densities(self, score: Doubles) -> Doubles:
         """Return the densities of no atom and of every species at some scores, times their shares."""
-        decaying = np.exp(-(score - self.threshold) / self.decay) / self.decay
         away = (score[:, np.newaxis] - self.mean) / self.deviation
         normal = np.exp(-(away**2) / 2) / (sqrt(2 * pi) * self.deviation)
-        return np.maximum(self.share * np.column_stack([decaying, normal]), 1e-300)
+        return np.maximum(self.share * np.column_stack([sum(self._others(score)), normal]), 1e-300)
+
+    def _others(self, score: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the density of what is no atom: most of it decays, the rest is even up to the lightest."""
+        decaying = (1 - OUTLIERS) * np.exp(-(score - self.threshold) / self.decay) / self.decay
+        even = OUTLIERS * (score <= self.mean[0]) / (self.mean[0] - self.threshold)
+        return decaying, even
 
     def improved(self, score: Doubles) -> "Mixture":
         """Return the mixture after one step of expectation and maximisation."""
@@ -77,7 +85,9 @@ class Mixture:
         count = belongs.sum(axis=0) + 1e-12
         mean = (belongs[:, 1:] * score[:, np.newaxis]).sum(axis=0) / count[1:]
         spread = (belongs[:, 1:] * (score[:, np.newaxis] - mean) ** 2).sum(axis=0) / count[1:]
-        decay = float((belongs[:, 0] * (score - self.threshold)).sum() / count[0])
+        decaying, even = self._others(score)
+        part = belongs[:, 0] * decaying / np.maximum(decaying + even, 1e-300)
+        decay = float((part * (score - self.threshold)).sum() / (part.sum() + 1e-12))
         order = np.argsort(mean)
         mean, spread = mean[order], spread[order]
         return Mixture(
@@ -122,8 +132,7 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     counts = range(1, MOST_SPECIES + 1) if n_species is None else (n_species,)
     found = []
     for count in counts:
-        starts = [_start(score, threshold, cut, count) for cut in FIRST_CUTS]
-        fitted = [_converged(start, score) for start in starts if start is not None]
+        fitted = [_converged(start, score) for start in _starts(score, threshold, count)]
         if fitted:
             found.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
     if not found:
@@ -131,30 +140,46 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     return min(found, key=lambda mixture: mixture.criterion(score))
 
 
-def _start(score: Doubles, threshold: float, cut: float, n_species: int) -> Mixture | None:
-    """Return a mixture to begin with, or nothing where the cut leaves too few atoms."""
+def _starts(score: Doubles, threshold: float, n_species: int) -> list[Mixture]:
+    """Return mixtures to begin with: scores, or their logarithms, in clusters.
+
+    The lightest species may be much weaker than the others, and what is no atom rare or most of all.
+    """
+    found = []
     top = float(np.percentile(score, 90))
-    above = score[score > cut * top]
-    if len(above) < 2 * n_species:
+    for least in (0.0, *(cut * top for cut in FIRST_CUTS)):
+        above = score[score > least]
+        for scale in (np.log, np.asarray):
+            for others in (0, 1) if not least else (0,):
+                start = _clustered(score, above, scale(above), threshold, n_species, others)
+                if start is not None:
+                    found.append(start)
+    return found
+
+
+def _clustered(
+    score: Doubles, above: Doubles, scaled: Doubles, threshold: float, n_species: int, others: int
+) -> Mixture | None:
+    """Return the mixture of clusters, of which the lowest may be others; nothing where one is too small."""
+    n = n_species + others
+    if len(above) < 2 * n:
         return None
-    guess = np.quantile(above, (np.arange(n_species) + 0.5) / n_species)
-    mean, label = kmeans2(above[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="warn")
-    mean = mean[:, 0]
-    count = np.bincount(label, minlength=n_species)
-    if not np.isfinite(mean).all() or count.min() < 2 or mean.min() <= threshold:
+    guess = np.quantile(scaled, (np.arange(n) + 0.5) / n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of clusters that are empty
+        _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="warn")
+    clusters = [above[label == k] for k in range(n)]
+    if min(map(len, clusters)) < 2:
         return None
-    order = np.argsort(mean)
-    deviation = np.array([above[label == k].std() for k in order])
-    mean = mean[order]
-    below = len(score) - len(above)
-    share = np.concatenate([[below + 1], count[order]]) / (len(score) + 1)
-    return Mixture(
-        threshold,
-        (mean[0] - threshold) / (2 * STEEPEST),
-        mean,
-        np.maximum(deviation, NARROWEST * mean),
-        share,
-    )
+    clusters.sort(key=np.mean)
+    mean = np.array([cluster.mean() for cluster in clusters[others:]])
+    deviation = np.array([cluster.std() for cluster in clusters[others:]])
+    count = np.array([len(cluster) for cluster in clusters[others:]])
+    if mean[0] <= threshold:
+        return None
+    share = np.concatenate([[len(score) - count.sum() + 1], count]) / (len(score) + 1)
+    decay = (mean[0] - threshold) / (2 * STEEPEST)
+    return Mixture(threshold, decay, mean, np.maximum(deviation, NARROWEST * mean), share)
 
 
 def _single(score: Doubles, threshold: float, n_species: int) -> Mixture:

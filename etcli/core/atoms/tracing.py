@@ -36,11 +36,12 @@ Doubles = NDArray[np.float64]
 
 SIGMA_A = 0.5
 """Width of an atom in a reconstruction at atomic resolution, to begin with."""
-DETECTION = 0.85
-"""Smoothing before maxima are looked for, in the width of an atom: nearly the matched filter."""
+DETECTION, LEAST_DETECTION, MOST_DETECTION = 6.0, 0.6, 0.85
+"""Smoothing before maxima are looked for, in the width of an atom over its ratio of signal to noise, and its
+bounds: where there is much noise nearly the matched filter, where there is little what shows weak neighbours."""
 SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
 """Smoothing before the fit, in the width of an atom over its ratio of signal to noise, and its bounds."""
-FAINTEST = 0.1
+FAINTEST = 0.04
 """Of the strongest maxima: what is lower is not looked at."""
 STRONGEST_PERCENT = 99.9
 NOISE_FACTOR = 4.0
@@ -179,14 +180,15 @@ def trace(
     tell = progress or (lambda text: None)
     _check(volume, pixel_A, rules.sigma_A)
     tell("maxima")
-    place, height, floor = _maxima(volume, pixel_A, rules, rules.sigma_A)
+    place, height, floor = _maxima(volume, pixel_A, rules, MOST_DETECTION * rules.sigma_A)
     tell("width and noise")
     sigma_px, snr = _typical(volume, place, height, rules.sigma_A / pixel_A, threads)
     sigma_A = sigma_px * pixel_A
     _check_size(sigma_px, pixel_A)
     smoothing_px = _smoothing(rules.smoothing_A, sigma_px, snr, pixel_A)
-    if abs(sigma_A / rules.sigma_A - 1) > 0.1:
-        place, height, floor = _maxima(volume, pixel_A, rules, sigma_A)
+    detection_A = sigma_A * float(np.clip(DETECTION / snr, LEAST_DETECTION, MOST_DETECTION))
+    if abs(detection_A / (MOST_DETECTION * rules.sigma_A) - 1) > 0.1:
+        place, height, floor = _maxima(volume, pixel_A, rules, detection_A)
     smoothed(volume, smoothing_px, out=volume)
     # smoothing lowers what stands out from the voxels about it
     width_px = float(np.hypot(sigma_px, smoothing_px))
@@ -220,10 +222,10 @@ def _check_size(sigma_px: float, pixel_A: float) -> None:
 
 
 def _maxima(
-    volume: Array, pixel_A: float, rules: TraceRules, sigma_A: float
+    volume: Array, pixel_A: float, rules: TraceRules, smoothing_A: float
 ) -> tuple[Doubles, Doubles, float]:
     """Return places and heights of maxima, and the height they exceed."""
-    wide = DETECTION * sigma_A / pixel_A
+    wide = smoothing_A / pixel_A
     image = smoothed(volume, wide) if rules.detect == "peaks" else difference_of_gaussians(volume, wide)
     below = image[image < 0]
     # noise about zero is seen as what lies below it; where nothing does, only the strongest maxima tell
@@ -323,7 +325,7 @@ def _more(
     residual: Array, atoms: Doubles, fit: FitRules, rules: TraceRules, pixel_A: float, floor: float
 ) -> Doubles:
     """Return atoms for maxima of the residual that its noise hardly makes."""
-    image = smoothed(residual, DETECTION * fit.sigma_px)
+    image = smoothed(residual, MOST_DETECTION * fit.sigma_px)
     spread = float(np.sqrt(np.mean(image[image != 0].astype(np.float64) ** 2))) if image.any() else 0.0
     place, height = find_peaks(image, max(floor, RESIDUAL_FACTOR * spread))
     chosen = spaced(place, rules.cleaning.min_distance_A / pixel_A, taken=places(atoms))
@@ -345,7 +347,7 @@ def _classified(
     """Tell atoms from others, and fit them once more."""
     cleaning = rules.cleaning
     candidates = scores(residual, atoms, fit)
-    least = cleaning.least_intensity * float(np.percentile(candidates, 90))
+    least = cleaning.least_intensity * float(np.percentile(candidates, 95))
     mixture = fit_mixture(candidates[candidates > least], threshold=least, n_species=rules.n_species)
     cut = _cut(candidates, mixture, rules)
     chosen = candidates >= cut
