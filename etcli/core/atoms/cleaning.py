@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from etcli.core.atoms.peaks import spaced
+
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -69,8 +71,8 @@ def merge_close(atoms: Doubles, weight: Doubles, distance: float) -> tuple[Doubl
     Returns
     -------
     atoms : ndarray of shape (n - k, m), float64
-        Of a pair, the row of the heavier one stays, at the weighted mean. The closest pairs come first, and no
-        row is merged twice.
+        Of a pair, the row of the heavier one stays, at the weighted mean. The closest pairs come first, and
+        no row is merged twice.
     count : int
         Pairs merged, k.
     """
@@ -106,8 +108,6 @@ def without_close(place: Doubles, score: Doubles, distance: float) -> Mask:
     -------
     ndarray of shape (n,), bool
     """
-    from etcli.core.atoms.peaks import spaced
-
     order = np.argsort(-score, kind="stable")
     stay = np.zeros(len(place), bool)
     stay[order[spaced(place[order], distance)]] = True

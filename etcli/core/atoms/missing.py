@@ -42,8 +42,9 @@ def missing_atoms(
     Notes
     -----
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` at the pixel where view k shows r: the
-    amplitude of an atom at r over its standard deviation. Where residuals are more than white noise, z scatters by
-    more than 1, so it is divided by its own robust standard deviation. Places with z > 6 are significant.
+    amplitude of an atom at r over its standard deviation. Where residuals are more than white noise, z
+    scatters by more than 1, so it is divided by its own robust standard deviation. Places with z > 6 are
+    significant.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -58,8 +59,8 @@ def missing_atoms(
         """Return the matched filter of a view and its norm."""
         signal = ndimage.gaussian_filter(weight[k] * (views.data[k] - shown[k]), sigma, mode="constant")
         # the square of a normalised Gaussian is one narrower by the root of 2, times 1 / (4π σ²)
-        power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant") / (4 * np.pi * sigma**2)
-        return np.stack([signal, power])
+        power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant")
+        return np.stack([signal, power / (4 * np.pi * sigma**2)])
 
     for k, (signal, power) in enumerate(views.each(maps)):
         one = views.of_views(np.array([k]))

@@ -60,7 +60,7 @@ class Mixture:
         density = self._densities(np.clip(score, self.threshold, self.mean[-1]))
         found = density / density.sum(axis=1, keepdims=True)
         found[score < self.threshold] = np.eye(1, found.shape[1])
-        return found
+        return np.asarray(found)
 
     def _densities(self, score: Doubles) -> Doubles:
         """Return the weighted densities of all classes."""
@@ -70,7 +70,7 @@ class Mixture:
         return np.maximum(self.share * np.column_stack([decaying, normal]), 1e-300)
 
     def improved(self, score: Doubles) -> "Mixture":
-        """Return the mixture after one step of expectation and maximisation."""
+        """Return the mixture after one step of expectation and maximisation, with the likelihood before."""
         density = self._densities(score)
         total = density.sum(axis=1)
         belongs = density / total[:, np.newaxis]
@@ -90,11 +90,20 @@ class Mixture:
         )
 
     def criterion(self, score: Doubles) -> float:
-        """Return the integrated completed likelihood: the less, the better the classes are told apart."""
-        density = self._densities(score)
-        belongs = density / density.sum(axis=1, keepdims=True)
-        free = 3 * len(self.mean) + 1
-        return float(-2 * np.log(density.max(axis=1)).sum() + free * log(len(score)) + 0 * belongs.sum())
+        """Return the integrated completed likelihood: the less, the better the classes are told apart.
+
+        Parameters
+        ----------
+        score : ndarray of shape (n,), float64
+            To which the mixture was fitted.
+
+        Returns
+        -------
+        float
+            ``-2 Σ log maxₖ sₖ fₖ(x) + m log n`` with m free parameters, shares s and densities f.
+        """
+        n_free = 3 * len(self.mean) + 1
+        return float(n_free * log(len(score)) - 2 * np.log(self._densities(score).max(axis=1)).sum())
 
 
 def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:

@@ -45,8 +45,9 @@ def reclassify(
 
     Notes
     -----
-    What is compared is a ball of voxels, 7 across, about the atom's place, other atoms taken off, with the mean
-    ball of each species within 10 Å, the atom itself left out. A species that is absent there is left aside.
+    What is compared is a ball of voxels, 7 across, about the atom's place, other atoms taken off, with the
+    mean ball of each species within 10 Å, the atom itself left out. A species that is absent there is left
+    aside.
 
     References
     ----------
@@ -85,7 +86,7 @@ def _balls(residual: Array, atoms: Doubles) -> Array:
     for offset, at in enumerate(grid.T):
         where = places(atoms)[:, ::-1].T + at[:, np.newaxis]
         balls[:, offset] += ndimage.map_coordinates(residual, where, order=1, mode="constant")
-    return balls
+    return np.asarray(balls)
 
 
 def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple[Doubles, float]:
