@@ -129,7 +129,7 @@ def _derivatives(atom: Doubles, place: Doubles, freedom: int, row: Doubles) -> f
     return value
 
 
-@inline
+@jit
 def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, float]) -> Doubles:
     """Return the atom after a step, within bounds."""
     new = atom.copy()
@@ -151,7 +151,7 @@ def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, floa
     return new
 
 
-@inline
+@jit
 def _positive(atom: Doubles) -> bool:
     """Tell whether the matrix P is positive definite."""
     xx, yy, zz = atom[P_XX], atom[P_YY], atom[P_ZZ]
@@ -161,7 +161,7 @@ def _positive(atom: Doubles) -> bool:
     return bool(xx > 0 and minor > 0 and determinant > 0)
 
 
-@inline
+@jit
 def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> float:
     """Return the sum of squares."""
     total = 0.0
@@ -171,7 +171,7 @@ def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> floa
     return total
 
 
-@inline
+@jit
 def _solve(matrix: Doubles, right: Doubles, m: int, damping: float, step: Doubles) -> bool:
     """Solve for a step by Cholesky's decomposition, with the diagonal raised; tell whether that works."""
     lower = np.empty((m, m))
@@ -201,7 +201,7 @@ def _solve(matrix: Doubles, right: Doubles, m: int, damping: float, step: Double
     return True
 
 
-@inline
+@jit
 def _normal(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int, matrix: Doubles,
     right: Doubles,
@@ -219,7 +219,7 @@ def _normal(
                 matrix[i, j] += row[i] * row[j]
 
 
-@inline
+@jit
 def _minimise(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int,
     widths: tuple[float, float], most_steps: int,

@@ -21,7 +21,7 @@ RADIUS = 1.8
 """How far from its middle an atom is fitted, in standard deviations: wider includes more of what neighbours
 and the reconstruction leave, narrower wastes signal."""
 MOST_STEPS = 14
-SETTLED_PX = 0.005
+SETTLED_PX = 0.001
 """Root mean square move at which the sweeps end."""
 BATCH = 256
 
