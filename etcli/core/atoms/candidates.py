@@ -12,6 +12,7 @@ from etcli.core.atoms.peaks import (
     find_peaks,
     high_percentile,
     noise_below_zero,
+    sampled_percentile,
     smoothed,
     spaced,
 )
@@ -32,6 +33,10 @@ NOISE_FACTOR = 4.0
 LEAST_SNR = 2.5
 COARSEST, FINEST = 0.75, 12.0
 """Voxels that a standard deviation of an atom must measure at least, and at most."""
+NOISE_MARGIN = 0.5
+"""Standard deviations above the highest of so many normal numbers that one maximum at least has to reach."""
+PEDESTAL = 0.65
+"""Of the strongest maxima: where the median of all voxels is higher, they stand on a level."""
 SETTLED, SEARCHES = 0.05, 3
 """Relative change of the usual width at which the search for it ends, and after how many it does anyway."""
 
@@ -98,15 +103,23 @@ def find_candidates(
     Raises
     ------
     DataError
-        When there are none.
+        When there are none, or they stand on a level of their own height.
     """
     wide = DETECTION * sigma_px
     image = (difference_of_gaussians if detect == "dog" else smoothed)(volume, wide, threads=threads)
     # noise about zero is seen as what lies below it; where nothing does, only the strongest maxima tell
-    floor = max(FAINTEST * high_percentile(image, STRONGEST_PERCENT), NOISE_FACTOR * noise_below_zero(image))
-    place, height = find_peaks(image, max(floor, 0.0))
+    top, noise = high_percentile(image, STRONGEST_PERCENT), noise_below_zero(image)
+    level = sampled_percentile(volume, 50)
+    if level > PEDESTAL * top:
+        raise DataError(
+            f"half of the volume is above {level:.4g}, and its strongest parts only at {top:.4g}; take off "
+            "the background before the reconstruction, or is it noise?"
+        )
+    floor = max(FAINTEST * top, NOISE_FACTOR * noise, 0.0)
+    place, height = find_peaks(image, floor)
     chosen = spaced(place, apart_px)
-    if not len(chosen):
+    sure = (np.sqrt(2 * np.log(image.size)) + NOISE_MARGIN) * noise
+    if not len(chosen) or height[0] < sure:
         raise DataError("no maximum stands out from the noise; is it a reconstruction at atomic resolution?")
     return Candidates(place[chosen], height[chosen], floor)
 
@@ -132,7 +145,7 @@ def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: i
     Raises
     ------
     DataError
-        When maxima are hardly higher than the noise.
+        When maxima are hardly higher than the noise, or narrower or wider than atoms.
     """
     rules = FitRules(sigma_px, threads=threads)
     residual = None
@@ -151,6 +164,11 @@ def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: i
         raise DataError(
             f"maxima are only {snr:.1f} times as high as the noise, so they cannot be told from it; more "
             "views, more dose or a smoother reconstruction may help"
+        )
+    if not COARSEST <= rules.sigma_px <= FINEST:
+        raise DataError(
+            f"the strongest maxima have a standard deviation of {rules.sigma_px:.2g} voxels, unlike atoms; "
+            "is it noise, or not at atomic resolution?"
         )
     return rules.sigma_px, snr
 

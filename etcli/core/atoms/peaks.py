@@ -97,14 +97,29 @@ def high_percentile(volume: Array, percent: float) -> float:
     """
     values = volume.reshape(-1)
     from_top = (values.size - 1) * (1 - percent / 100)
-    sample = values[:: max(1, values.size // SAMPLES)]
-    bound = float(np.percentile(sample, max(0.0, 100 - 4 * (100 - percent))))
+    bound = sampled_percentile(volume, max(0.0, 100 - 4 * (100 - percent)))
     high = np.concatenate([section[section >= bound] for section in volume])
     if len(high) < from_top + 2:  # the sample was not like the whole
         high = values
     rank = len(high) - 1 - from_top
     lower, upper = np.partition(high, (int(rank), ceil(rank)))[[int(rank), ceil(rank)]].astype(np.float64)
     return float(lower + (rank - int(rank)) * (upper - lower))
+
+
+def sampled_percentile(volume: Array, percent: float) -> float:
+    """Return about the percentile, from some of the voxels.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    percent : float
+
+    Returns
+    -------
+    float
+    """
+    values = volume.reshape(-1)
+    return float(np.percentile(values[:: max(1, values.size // SAMPLES)], percent))
 
 
 def noise_below_zero(volume: Array) -> float:
