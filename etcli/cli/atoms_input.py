@@ -45,11 +45,15 @@ def open_volume(settings: Settings, name: str) -> "tuple[NDArray[np.float32], St
     if stack.tilts is not None and not stack.is_volume:
         raise DataError(f"{name}: {NOT_A_SERIES}")
     if stack.pixel_A is None:
-        raise DataError(f"{name}: does not say how large its voxels are; reconstruct it from a series that does")
+        raise DataError(
+            f"{name}: does not say how large its voxels are; reconstruct it from a series that does"
+        )
     voxel_A = stack.voxel_A or (stack.pixel_A,) * 3
     if max(voxel_A) > (1 + CUBE) * min(voxel_A):
         sides = " x ".join(f"{side:g}" for side in voxel_A)
-        raise DataError(f"{name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it")
+        raise DataError(
+            f"{name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it"
+        )
     if min(stack.shape) < 3:
         nz, ny, nx = stack.shape
         raise DataError(f"{name}: {nx} x {ny} x {nz} voxels are too flat to hold atoms; is it a volume?")
@@ -65,7 +69,9 @@ def half_volumes(
         stack = open_input(settings, name)
         if stack.shape != like.shape:
             sizes = [" x ".join(map(str, one.shape[::-1])) for one in (stack, like)]
-            raise DataError(f"{name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike")
+            raise DataError(
+                f"{name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike"
+            )
         found.append(whole(settings, stack, copies=COPIES + 2))
     return found[0], found[1]
 

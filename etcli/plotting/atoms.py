@@ -54,8 +54,7 @@ def _section(axes: Axes, trace: Trace, axis: int, at: int, pixel_A: float) -> No
     for kind in np.unique(trace.kind):
         chosen = near & (trace.kind == kind)
         right, up = (
-            (place[chosen, k] - (n - 1) / 2) * pixel_A
-            for k, n in zip(across, (n_right, n_up), strict=True)
+            (place[chosen, k] - (n - 1) / 2) * pixel_A for k, n in zip(across, (n_right, n_up), strict=True)
         )
         axes.plot(right, up, "+", color=COLOURS[int(kind) % len(COLOURS)], markersize=5, markeredgewidth=1.0)
     where = (at - (trace.volume.shape[2 - axis] - 1) / 2) * pixel_A
@@ -82,5 +81,3 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
     top = np.histogram(score[score > 0.3 * mixture.mean[0]], edges)[0].max(initial=1)
     axes.set(xlabel="score (density at the middle of the atom)", ylabel="maxima", ylim=(0, 1.6 * top))
     axes.legend(fontsize="small", title=f"{len(trace.fitted)} atoms", title_fontsize="small")
-
-

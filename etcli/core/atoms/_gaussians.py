@@ -1,11 +1,10 @@
 """The loops over Gaussians in a volume: their sum, and least squares on the voxels about each.
 
-An atom is a row of numbers: where its columns begin is named below. Lengths are in voxels, places are indices,
-x first. Its density at the distance d is ``height exp(-dᵀ P d / 2)``, and P has six numbers.
+An atom is a row of numbers, whose columns are named below. Lengths are in voxels, places are indices, x
+first. Its density at the distance d is ``height exp(-dᵀ P d / 2)``, and P has six numbers.
 """
 
 from math import ceil, exp, floor, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ def fit(
     width besides, 2 for a width and direction of three axes.
     """
     nz, ny, nx = residual.shape
-    reach = int(ceil(radius)) + 1
+    reach = ceil(radius) + 1
     values = np.empty((2 * reach + 1) ** 3)
     places = np.empty(((2 * reach + 1) ** 3, 3))
     for n in range(len(atoms)):
@@ -117,7 +116,7 @@ def _derivatives(atom: Doubles, place: Doubles, freedom: int, row: Doubles) -> f
     """Write the derivatives of the model at a voxel by what is fitted; return the model."""
     dx, dy, dz = place[0] - atom[X], place[1] - atom[Y], place[2] - atom[Z]
     shape = _shape(atom, dx, dy, dz)
-    value = atom[HEIGHT] * shape
+    value: float = atom[HEIGHT] * shape
     row[0] = value * (atom[P_XX] * dx + atom[P_XY] * dy + atom[P_XZ] * dz)
     row[1] = value * (atom[P_XY] * dx + atom[P_YY] * dy + atom[P_YZ] * dz)
     row[2] = value * (atom[P_XZ] * dx + atom[P_YZ] * dy + atom[P_ZZ] * dz)
@@ -130,7 +129,7 @@ def _derivatives(atom: Doubles, place: Doubles, freedom: int, row: Doubles) -> f
     return value
 
 
-@inline
+@jit
 def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, float]) -> Doubles:
     """Return the atom after a step, within bounds."""
     new = atom.copy()
@@ -152,16 +151,17 @@ def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, floa
     return new
 
 
-@inline
+@jit
 def _positive(atom: Doubles) -> bool:
     """Tell whether the matrix P is positive definite."""
     xx, yy, zz = atom[P_XX], atom[P_YY], atom[P_ZZ]
     xy, xz, yz = atom[P_XY], atom[P_XZ], atom[P_YZ]
     minor = xx * yy - xy * xy
-    return xx > 0 and minor > 0 and zz * minor - xx * yz * yz - yy * xz * xz + 2 * xy * xz * yz > 0
+    determinant = zz * minor - xx * yz * yz - yy * xz * xz + 2 * xy * xz * yz
+    return bool(xx > 0 and minor > 0 and determinant > 0)
 
 
-@inline
+@jit
 def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> float:
     """Return the sum of squares."""
     total = 0.0
@@ -171,7 +171,7 @@ def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> floa
     return total
 
 
-@inline
+@jit
 def _solve(matrix: Doubles, right: Doubles, m: int, damping: float, step: Doubles) -> bool:
     """Solve for a step by Cholesky's decomposition, with the diagonal raised; tell whether that works."""
     lower = np.empty((m, m))
@@ -201,7 +201,7 @@ def _solve(matrix: Doubles, right: Doubles, m: int, damping: float, step: Double
     return True
 
 
-@inline
+@jit
 def _normal(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int, matrix: Doubles,
     right: Doubles,
@@ -219,7 +219,7 @@ def _normal(
                 matrix[i, j] += row[i] * row[j]
 
 
-@inline
+@jit
 def _minimise(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int,
     widths: tuple[float, float], most_steps: int,

@@ -95,7 +95,8 @@ def information(
 ) -> None:
     """Write the sums over pixels of the weight times products of derivatives of each atom.
 
-    They are those by (amplitude, u, v), as 00, 01, 02, 11, 12, 22, and that by the logarithm of sigma with itself.
+    They are those by (amplitude, u, v), as 00, 01, 02, 11, 12, 22, and that by the logarithm of sigma with
+    itself.
     """
     nv, nu = weight.shape
     row = np.empty(nu)

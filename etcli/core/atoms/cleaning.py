@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from etcli.core.atoms.peaks import spaced
+
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -34,7 +36,7 @@ class Cleaning:
 
     References
     ----------
-    D. Ren et al., arXiv:1807.03886 (2018); Y. Yang et al., Nature 592, 60 (2021),
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860; Y. Yang et al., Nature 592, 60 (2021),
     doi:10.1038/s41586-021-03354-0: the rules and their values.
     """
 
@@ -69,8 +71,8 @@ def merge_close(atoms: Doubles, weight: Doubles, distance: float) -> tuple[Doubl
     Returns
     -------
     atoms : ndarray of shape (n - k, m), float64
-        Of a pair, the row of the heavier one stays, at the weighted mean. The closest pairs come first, and no
-        row is merged twice.
+        Of a pair, the row of the heavier one stays, at the weighted mean. The closest pairs come first, and
+        no row is merged twice.
     count : int
         Pairs merged, k.
     """
@@ -106,8 +108,6 @@ def without_close(place: Doubles, score: Doubles, distance: float) -> Mask:
     -------
     ndarray of shape (n,), bool
     """
-    from etcli.core.atoms.peaks import spaced
-
     order = np.argsort(-score, kind="stable")
     stay = np.zeros(len(place), bool)
     stay[order[spaced(place[order], distance)]] = True

@@ -18,10 +18,10 @@ FREEDOM: dict[Freedom, int] = {"shared": 0, "isotropic": 1, "elliptical": 2}
 NARROWEST, WIDEST = 0.6, 1.6
 """Bounds of a width, in those that are expected."""
 RADIUS = 1.8
-"""How far from its middle an atom is fitted, in standard deviations: wider includes more of what neighbours and
-the reconstruction leave, narrower wastes signal."""
+"""How far from its middle an atom is fitted, in standard deviations: wider includes more of what neighbours
+and the reconstruction leave, narrower wastes signal."""
 MOST_STEPS = 14
-SETTLED_PX = 0.005
+SETTLED_PX = 0.001
 """Root mean square move at which the sweeps end."""
 BATCH = 256
 
@@ -192,9 +192,8 @@ def _fit_once(residual: Array, atoms: Doubles, rules: FitRules) -> Doubles:
 
     def work(start: int) -> None:
         part = slice(start, start + BATCH)
-        columns.fit(
-            residual, atoms[part], rules.radius_px, FREEDOM[rules.freedom], rules.widths, MOST_STEPS, fitted[part]
-        )
+        how = rules.radius_px, FREEDOM[rules.freedom], rules.widths, MOST_STEPS
+        columns.fit(residual, atoms[part], *how, fitted[part])
 
     for _ in ordered_map(work, range(0, len(atoms), BATCH), threads=rules.threads):
         pass

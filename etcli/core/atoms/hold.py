@@ -21,10 +21,12 @@ from etcli.core.solvers.resire import extended_shape
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-EVERY = 6
+EVERY, FIRST = 6, 3
+"""Of the views in the order of their tilt, one in so many is left out, from which on."""
 FEWEST_VIEWS = 8
 HOLDS_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES, GAIN = 2, 0.9
+"""Tries without a better one that end the search, and the part of what can be gained that is enough."""
 RECONSTRUCTION = 30
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
@@ -101,16 +103,17 @@ def find_hold(
 
     Notes
     -----
-    The volume knows all views. So every sixth is left out, another volume is reconstructed from the others, and
-    the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the least is
-    taken whose model has nine tenths of what can be gained in predicting the views left out.
+    The volume knows all views. So every sixth is left out, another volume is reconstructed from the others,
+    and the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the
+    least is taken whose model has nine tenths of what can be gained in predicting the views left out.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
         raise UsageError(f"{n_views} views are too few to leave some out; give --hold as a length")
     tell = progress or (lambda steps: None)
     left = np.zeros(n_views, bool)
-    left[np.argsort(np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2]), kind="stable")[3::EVERY]] = True
+    tilt = np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2])
+    left[np.argsort(tilt, kind="stable")[FIRST::EVERY]] = True
     used, unseen = views.of_views(~left), views.of_views(left)
     volume = _volume(used, shape, voxel_A, centre_A, level)
     atoms, _ = fit_atoms(smoothed(volume, smoothing_A / voxel_A, out=volume), fitted, rules, sweeps=SWEEPS)
@@ -141,10 +144,10 @@ def _volume(
 ) -> Array:
     """Reconstruct a volume from some of the views, with voxels of the size asked for."""
     factor = voxel_A / views.pixel_A
-    images = views.data - level
+    binned = views.data - level
     if factor > 1 + 1e-6:
-        images = bin_axis(bin_axis(images, factor, axis=1), factor, axis=2)
-    images = np.ascontiguousarray(images, np.float32)
+        binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)
+    images: Array = np.ascontiguousarray(binned, np.float32)
     whole = extended_shape(views.rotation, shape, images.shape[1:]) if views.diffuse_A else shape
     projector = OrientedProjector(
         views.rotation,

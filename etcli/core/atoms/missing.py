@@ -6,7 +6,6 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from etcli.core.atoms import _views
-from etcli.core.atoms.peaks import spaced
 from etcli.core.atoms.views import Model, Views, inverse_variance, project_model
 
 Doubles = NDArray[np.float64]
@@ -42,8 +41,9 @@ def missing_atoms(
     Notes
     -----
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` at the pixel where view k shows r: the
-    amplitude of an atom at r over its standard deviation. Where residuals are more than white noise, z scatters by
-    more than 1, so it is divided by its own robust standard deviation. Places with z > 6 are significant.
+    amplitude of an atom at r over its standard deviation. Where residuals are more than white noise, z
+    scatters by more than 1, so it is divided by its own robust standard deviation. Places with z > 6 are
+    significant, if none within the clearance is more so: what surrounds a missing atom stands out, too.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -58,8 +58,8 @@ def missing_atoms(
         """Return the matched filter of a view and its norm."""
         signal = ndimage.gaussian_filter(weight[k] * (views.data[k] - shown[k]), sigma, mode="constant")
         # the square of a normalised Gaussian is one narrower by the root of 2, times 1 / (4π σ²)
-        power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant") / (4 * np.pi * sigma**2)
-        return np.stack([signal, power])
+        power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant")
+        return np.stack([signal, power / (4 * np.pi * sigma**2)])
 
     for k, (signal, power) in enumerate(views.each(maps)):
         one = views.of_views(np.array([k]))
@@ -73,8 +73,16 @@ def missing_atoms(
     z /= max(scatter, 1.0)
     found = np.flatnonzero(z > SIGNIFICANT)
     found = found[np.argsort(-z[found], kind="stable")]
-    found = found[spaced(grid[found], clearance_A)]
+    found = found[_highest(grid[found], clearance_A)]
     return grid[found], above[found] / below[found]
+
+
+def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
+    """Tell which places, the most significant first, have none before them within a distance."""
+    highest = np.ones(len(place), bool)
+    if len(place):
+        highest[cKDTree(place).query_pairs(distance, output_type="ndarray").max(axis=1)] = False
+    return highest
 
 
 def _grid(model: Model, low_A: Doubles, high_A: Doubles, clearance_A: float) -> Doubles:

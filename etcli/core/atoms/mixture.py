@@ -63,7 +63,7 @@ class Mixture:
         density = self.densities(np.clip(score, self.threshold, self.mean[-1]))
         found = density / density.sum(axis=1, keepdims=True)
         found[score < self.threshold] = np.eye(1, found.shape[1])
-        return found
+        return np.asarray(found)
 
     def densities(self, score: Doubles) -> Doubles:
         """Return the densities of no atom and of every species at some scores, times their shares."""
@@ -78,7 +78,7 @@ class Mixture:
         return decaying, even
 
     def improved(self, score: Doubles) -> "Mixture":
-        """Return the mixture after one step of expectation and maximisation."""
+        """Return the mixture after one step of expectation and maximisation, with the likelihood before."""
         density = self.densities(score)
         total = density.sum(axis=1)
         belongs = density / total[:, np.newaxis]
@@ -100,11 +100,20 @@ class Mixture:
         )
 
     def criterion(self, score: Doubles) -> float:
-        """Return the integrated completed likelihood: the less, the better the classes are told apart."""
-        density = self.densities(score)
-        belongs = density / density.sum(axis=1, keepdims=True)
-        free = 3 * len(self.mean) + 1
-        return float(-2 * np.log(density.max(axis=1)).sum() + free * log(len(score)) + 0 * belongs.sum())
+        """Return the integrated completed likelihood: the less, the better the classes are told apart.
+
+        Parameters
+        ----------
+        score : ndarray of shape (n,), float64
+            To which the mixture was fitted.
+
+        Returns
+        -------
+        float
+            ``-2 Σ log maxₖ sₖ fₖ(x) + m log n`` with m free parameters, shares s and densities f.
+        """
+        n_free = 3 * len(self.mean) + 1
+        return float(n_free * log(len(score)) - 2 * np.log(self.densities(score).max(axis=1)).sum())
 
 
 def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:

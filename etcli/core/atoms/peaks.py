@@ -1,20 +1,25 @@
 """Where atoms may be: maxima of a volume, smoothed as an atom is wide."""
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from etcli.core.atoms import _peaks
+from etcli.core.parallel import ordered_map
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DOG_RATIO = 2.0
 """Widths of the two Gaussians of a difference of Gaussians (Ren et al.: 0.5 and 1 voxel)."""
+SAMPLES = 1 << 18
+"""Voxels that tell about where a percentile of all is."""
 
 
-def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None) -> Array:
+def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None, threads: int = 1) -> Array:
     """Convolve with a Gaussian; zeros lie beyond the border.
 
     Parameters
@@ -24,6 +29,8 @@ def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None) -> Arr
         Standard deviation in voxels; 0 changes nothing.
     out : ndarray of shape (nz, ny, nx), float32, optional
         Overwritten and returned; it may be the volume itself.
+    threads : int
+        Threads to work on; the result does not depend on their number.
 
     Returns
     -------
@@ -31,13 +38,29 @@ def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None) -> Arr
     """
     out = np.empty_like(volume) if out is None else out
     if sigma_px > 0:
-        ndimage.gaussian_filter(volume, sigma_px, output=out, mode="constant")
+        _convolve(volume, out, sigma_px, along=0, split=1, threads=threads)
+        _convolve(out, out, sigma_px, along=1, split=0, threads=threads)
+        _convolve(out, out, sigma_px, along=2, split=0, threads=threads)
     elif out is not volume:
         out[:] = volume
     return out
 
 
-def difference_of_gaussians(volume: Array, sigma_px: float) -> Array:
+def _convolve(volume: Array, out: Array, sigma_px: float, *, along: int, split: int, threads: int) -> None:
+    """Convolve along an axis, in parts of another."""
+
+    def work(part: slice) -> None:
+        source, target = (np.moveaxis(array, split, 0)[part] for array in (volume, out))
+        axis = along if along > split else along + 1
+        ndimage.gaussian_filter1d(source, sigma_px, axis, output=target, mode="constant")
+
+    n = volume.shape[split]
+    step = max(1, ceil(n / (4 * threads)))
+    for _ in ordered_map(work, (slice(k, k + step) for k in range(0, n, step)), threads=threads):
+        pass
+
+
+def difference_of_gaussians(volume: Array, sigma_px: float, *, threads: int = 1) -> Array:
     """Return the volume smoothed with a Gaussian less the same with one twice as wide.
 
     Parameters
@@ -45,6 +68,7 @@ def difference_of_gaussians(volume: Array, sigma_px: float) -> Array:
     volume : ndarray of shape (nz, ny, nx), float32
     sigma_px : float
         Standard deviation of the narrower one in voxels.
+    threads : int
 
     Returns
     -------
@@ -52,11 +76,82 @@ def difference_of_gaussians(volume: Array, sigma_px: float) -> Array:
 
     References
     ----------
-    D. Ren et al., Acta Cryst. A 76 (2020) 687, and arXiv:1807.03886 (2018): tracing of atoms.
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860: tracing of atoms.
     """
-    narrow = smoothed(volume, sigma_px)
-    narrow -= smoothed(volume, DOG_RATIO * sigma_px)
+    narrow = smoothed(volume, sigma_px, threads=threads)
+    narrow -= smoothed(volume, DOG_RATIO * sigma_px, threads=threads)
     return narrow
+
+
+def high_percentile(volume: Array, percent: float) -> float:
+    """Return a percentile near 100, like `numpy.percentile`, without a copy of the volume.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    percent : float
+
+    Returns
+    -------
+    float
+    """
+    values = volume.reshape(-1)
+    from_top = (values.size - 1) * (1 - percent / 100)
+    bound = sampled_percentile(volume, max(0.0, 100 - 4 * (100 - percent)))
+    high = np.concatenate([section[section >= bound] for section in volume])
+    if len(high) < from_top + 2:  # the sample was not like the whole
+        high = values
+    rank = len(high) - 1 - from_top
+    lower, upper = np.partition(high, (int(rank), ceil(rank)))[[int(rank), ceil(rank)]].astype(np.float64)
+    return float(lower + (rank - int(rank)) * (upper - lower))
+
+
+def sampled_percentile(volume: Array, percent: float) -> float:
+    """Return about the percentile, from some of the voxels.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    percent : float
+
+    Returns
+    -------
+    float
+    """
+    values = volume.reshape(-1)
+    return float(np.percentile(values[:: max(1, values.size // SAMPLES)], percent))
+
+
+def noise_below_zero(volume: Array) -> float:
+    """Return the standard deviation of noise about zero, from what lies below; 0 where hardly anything does.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+
+    Returns
+    -------
+    float
+    """
+    sums = np.empty(4)
+    _peaks.squares(volume, sums)
+    return float(np.sqrt(sums[1] / sums[0])) if 4 * sums[0] > volume.size else 0.0
+
+
+def root_mean_square(volume: Array) -> float:
+    """Return the root mean square of the voxels that are not exactly zero, as those outside a mask are.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+
+    Returns
+    -------
+    float
+    """
+    sums = np.empty(4)
+    _peaks.squares(volume, sums)
+    return float(np.sqrt(sums[3] / max(sums[2], 1)))
 
 
 def find_peaks(volume: Array, threshold: float) -> tuple[Doubles, Doubles]:
@@ -109,7 +204,7 @@ def _parabola(volume: Array, found: NDArray[np.int32], height: Doubles, axis: in
     offset = np.divide(
         (sides[0] - sides[1]) / 2, curvature, out=np.zeros_like(height), where=inner & (curvature < 0)
     )
-    return np.clip(offset, -0.5, 0.5)
+    return np.asarray(np.clip(offset, -0.5, 0.5))
 
 
 def spaced(place: Doubles, least: float, *, taken: Doubles | None = None) -> NDArray[np.intp]:

@@ -64,7 +64,7 @@ class _Problem:
         object.__setattr__(self, "scale_level", 1 / np.sqrt(np.maximum(self.weight.sum(axis=(1, 2)), TINY)))
 
     def information(self) -> tuple[Doubles, Doubles]:
-        """Return the Fisher information of (amplitude, x, y, z) of each atom, and of its logarithmic width."""
+        """Return the information on (amplitude, x, y, z) of each atom, and on the logarithm of its width."""
         model, views = self.start, self.views
         u, v = views.seen(model.position_A)
         sigma = model.sigma_A[model.kind] / views.pixel_A
@@ -197,11 +197,11 @@ def refine(
     Notes
     -----
     In view k the pixel (u, v) shows ``λ = bₖ + Σ Aₙ G(u - uₙₖ) G(v - vₙₖ)``. What is minimised is
-    ``½ Σ (y - λ)² / (a + c λ)``, with the variance from the residuals of the last round (so that counts of any
-    gain get the weights of Poisson noise), plus the squares of how far amplitudes are from the mean of their
-    species, in ``spread``, and of how far atoms are from where they were found, in ``hold_A``: what is wrong with
-    the views (angles, shifts, what is no atom) is not white noise, and would move them. The variables are scaled
-    by the Cholesky factor of the Fisher information of each atom.
+    ``½ Σ (y - λ)² / (a + c λ)``, with the variance from the residuals of the last round (so that counts of
+    any gain get the weights of Poisson noise), plus half the squares of how far amplitudes are from the mean
+    of their species, in ``spread``, and of how far atoms are from where they were found, in ``hold_A``: what
+    is wrong with the views (angles, shifts, what is no atom) is not white noise, and would move them. The
+    variables are scaled by the Cholesky factor of the Fisher information of each atom.
 
     References
     ----------

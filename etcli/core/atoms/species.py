@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from etcli.core.atoms.gaussian_fit import heights, places, sigmas
 
@@ -45,8 +45,9 @@ def reclassify(
 
     Notes
     -----
-    What is compared is a ball of voxels, 7 across, about the atom's place, other atoms taken off, with the mean
-    ball of each species within 10 Å, the atom itself left out. A species that is absent there is left aside.
+    What is compared is a ball of voxels, 7 across, about the atom's place, other atoms taken off, with the
+    mean ball of each species within 10 Å, the atom itself left out. A species that is absent there is left
+    aside.
 
     References
     ----------
@@ -85,7 +86,7 @@ def _balls(residual: Array, atoms: Doubles) -> Array:
     for offset, at in enumerate(grid.T):
         where = places(atoms)[:, ::-1].T + at[:, np.newaxis]
         balls[:, offset] += ndimage.map_coordinates(residual, where, order=1, mode="constant")
-    return balls
+    return np.asarray(balls)
 
 
 def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple[Doubles, float]:
@@ -103,7 +104,7 @@ def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple
     intensity : ndarray of shape (n,), float64
         As at the mean depth.
     drift_per_A : float
-        Relative change per Å of depth; 0 where there are too few atoms to tell.
+        Relative change per Å of depth; 0 where there are too few atoms to tell, or all lie in a plane.
 
     Notes
     -----
@@ -115,8 +116,13 @@ def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple
     relative = intensity.copy()
     for k in np.unique(kind):
         relative[kind == k] /= np.median(intensity[kind == k])
-    hull = ConvexHull(position_A)
-    depth = -(position_A @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
+    try:
+        faces = ConvexHull(position_A).equations
+    except QhullError:
+        return intensity, 0.0
+    depth = np.full(len(position_A), np.inf)
+    for face in faces:
+        np.minimum(depth, -(position_A @ face[:3] + face[3]), out=depth)
     kept = np.ones(len(depth), bool)
     slope, level = 0.0, 1.0
     for _ in range(ROUNDS):

@@ -172,8 +172,8 @@ def start_model(
     scale = float((a * b).sum() / max(float((a * a).sum()), 1e-300))
     if not scale > 0:
         raise DataError(
-            "the views do not show the atoms of the volume; is it the series that was reconstructed, with the "
-            "same angles?"
+            "the views do not show the atoms of the volume; is it the series that was reconstructed, with "
+            "the same angles?"
         )
     level = (views.data - scale * shown).mean(axis=(1, 2))
     return replace(model, amplitude=scale * intensity, level=level)
@@ -182,8 +182,8 @@ def start_model(
 def _contrast(images: Doubles, views: Views) -> Doubles:
     """Return what of images may be of atoms."""
     if views.diffuse_A:
-        return images - smooth_part(images, views.diffuse_A / views.pixel_A)
-    return images - images.mean(axis=(1, 2), keepdims=True)
+        return np.asarray(images - smooth_part(images, views.diffuse_A / views.pixel_A))
+    return np.asarray(images - images.mean(axis=(1, 2), keepdims=True))
 
 
 def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -> tuple[float, Doubles]:
@@ -200,7 +200,8 @@ def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -
     Returns
     -------
     misfit : float
-        Mean square of the residual over its variance, with the level, or the smooth part, of each view fitted.
+        Mean square of the residual over its variance, with the level, or the smooth part, of each view
+        fitted.
     weight : ndarray of shape (n_views, n_v, n_u), float64
         For other models to be compared.
     """
@@ -224,8 +225,8 @@ def with_diffuse(views: Views, model: Model) -> Views:
     Returns
     -------
     Views
-        With the smooth part of the residual as ``fixed``, unless there is none to be expected. Pixels where it
-        is a large part of what is seen show matter that is not in the model, and are not trusted.
+        With the smooth part of the residual as ``fixed``, unless there is none to be expected. Pixels where
+        it is a large part of what is seen show matter that is not in the model, and are not trusted.
     """
     if not views.diffuse_A:
         return views
@@ -251,12 +252,18 @@ def inverse_variance(views: Views, shown: Doubles) -> Doubles:
     Returns
     -------
     ndarray of shape (n_views, n_v, n_u), float64
-        ``1 / (a + c λ)`` with a, c ≥ 0, and 0 where a pixel is not trusted: Poisson noise of any gain has a = 0, and noise that is the same everywhere
-        has c = 0. Found from the mean squares of residuals in 20 classes of λ.
+        ``1 / (a + c λ)`` with a, c ≥ 0, and 0 where a pixel is not trusted: Poisson noise of any gain has
+        a = 0, and noise that is the same everywhere has c = 0. Found from the mean squares of residuals in 20
+        classes of λ.
+
+    Raises
+    ------
+    DataError
+        When no pixel is trusted.
     """
     trusted = np.ones(shown.shape, bool) if views.trusted is None else views.trusted
     if not trusted.any():
-        raise DataError("the views show hardly anything of the atoms; is it the series that was reconstructed?")
+        raise DataError("the views show hardly anything of atoms; is it the series that was reconstructed?")
     square, value = (views.data - shown)[trusted] ** 2, shown[trusted]
     edges = np.quantile(value, np.linspace(0, 1, CLASSES + 1))
     label = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, CLASSES - 1)
@@ -268,4 +275,4 @@ def inverse_variance(views: Views, shown: Doubles) -> Doubles:
     # relative errors of the mean squares: their weights follow from themselves
     weight = np.sqrt(count[used]) / np.maximum(mean_square, LEAST_VARIANCE * typical)
     (a, c), _ = nnls(np.column_stack([weight, weight * mean_value]), weight * mean_square)
-    return trusted / np.maximum(a + c * np.maximum(shown, 0), LEAST_VARIANCE * typical)
+    return np.asarray(trusted / np.maximum(a + c * np.maximum(shown, 0), LEAST_VARIANCE * typical))
