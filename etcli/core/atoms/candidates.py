@@ -31,6 +31,8 @@ FAINTEST = 0.04
 STRONGEST_PERCENT = 99.9
 NOISE_FACTOR = 4.0
 """Standard deviations of noise that a maximum has to exceed, where noise shows as negative values."""
+DIFFUSE = 3.0
+"""In the width of an atom: what varies over longer distances may be density not resolved into atoms."""
 LEAST_SNR = 2.5
 COARSEST, FINEST = 0.75, 12.0
 """Voxels that a standard deviation of an atom must measure at least, and at most."""
@@ -147,7 +149,8 @@ def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: i
     DataError
         When maxima are hardly higher than the noise, or narrower or wider than atoms.
     """
-    rules = FitRules(sigma_px, threads=threads)
+    diffuse_px = DIFFUSE * sigma_px
+    rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
     residual = None
     for _ in range(SEARCHES):
         atoms = start_atoms(found.place, found.height, rules.sigma_px)
@@ -155,7 +158,7 @@ def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: i
         score = scores(residual, atoms, rules)
         width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(score, 95)])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
-        rules = FitRules(width, threads=threads)
+        rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
     noise = _peaks.spread_above(volume, residual, np.float32(0.2 * np.percentile(heights(atoms), 90)))

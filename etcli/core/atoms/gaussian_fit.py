@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms import _gaussians as columns
+from etcli.core.atoms.peaks import smoothed
 from etcli.core.parallel import ordered_map
 
 Array = NDArray[np.float32]
@@ -38,6 +39,8 @@ class FitRules:
         What of the shape is fitted: nothing, a width, or a width and direction of three axes.
     radius_px : float
         Voxels within this distance of where an atom begins are looked at.
+    diffuse_px : float
+        What varies over longer distances than this standard deviation is not put down to atoms; 0 for nothing.
     threads : int
         Threads to work on; the result does not depend on their number.
     """
@@ -45,6 +48,7 @@ class FitRules:
     sigma_px: float
     freedom: Freedom = "isotropic"
     radius_px: float = 0.0
+    diffuse_px: float = 0.0
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -145,6 +149,32 @@ def residual_of(volume: Array, atoms: Doubles, *, out: Array | None = None, thre
     return out
 
 
+def rest_of(volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None = None) -> Array:
+    """Take all atoms off a volume, and what varies slowly in what is left.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    atoms : ndarray of shape (n, 10), float64
+    rules : FitRules
+    out : ndarray of shape (nz, ny, nx), float32, optional
+        Overwritten and returned.
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), float32
+
+    Notes
+    -----
+    In a thick or noisy specimen the reconstruction has not resolved all density into atoms: they stand on a level
+    that varies from place to place.
+    """
+    out = residual_of(volume, atoms, out=out, threads=rules.threads)
+    if rules.diffuse_px:
+        out -= smoothed(out, rules.diffuse_px, threads=rules.threads)
+    return out
+
+
 def fit_atoms(
     volume: Array, atoms: Doubles, rules: FitRules, *, sweeps: int, residual: Array | None = None
 ) -> tuple[Doubles, Array]:
@@ -173,14 +203,14 @@ def fit_atoms(
     ``height exp(-dᵀ P d / 2)`` to the voxels about it by least squares (Levenberg-Marquardt with analytic
     derivatives, steps of half a voxel at most, within bounds). So the order of atoms does not matter.
     """
-    residual = residual_of(volume, atoms, out=residual, threads=rules.threads)
+    residual = rest_of(volume, atoms, rules, out=residual)
     for _ in range(sweeps):
         if not len(atoms):
             break
         fitted = _fit_once(residual, atoms, rules)
         move = float(np.sqrt(((fitted - atoms)[:, :3] ** 2).sum(axis=1).mean()))
         atoms = fitted
-        residual = residual_of(volume, atoms, out=residual, threads=rules.threads)
+        residual = rest_of(volume, atoms, rules, out=residual)
         if move < SETTLED_PX:
             break
     return atoms, residual

@@ -7,6 +7,7 @@ from math import log, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
+from scipy.special import gammaln
 
 Doubles = NDArray[np.float64]
 
@@ -16,6 +17,8 @@ NARROWEST = 0.02
 """Least standard deviation of a species, in its mean."""
 STEEPEST = 3.0
 """How many times the mean of what is no atom must fit between the threshold and the lightest species."""
+TINY = 1e-6
+MOST_SHAPE = 20.0
 OUTLIERS = 0.003
 """Share of what is no atom whose score may be anything below the lightest species."""
 FIRST_CUTS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -31,11 +34,13 @@ class Mixture:
     threshold : float
         Below it nothing was looked for.
     decay : float
-        Mean of what is no atom, above the threshold: an exponential distribution, and some outliers.
+        Mean of what is no atom, above the threshold: a gamma distribution, and some outliers.
     mean, deviation : ndarray of shape (n_species,), float64
         Of the normal distributions of the species, the lightest first.
     share : ndarray of shape (1 + n_species,), float64
         Of those that are no atoms, and of every species; their sum is 1.
+    shape : float
+        Of that distribution: 1 for an exponential one, more where it has a hump.
     log_likelihood : float
         Of the scores it was fitted to.
     """
@@ -45,6 +50,7 @@ class Mixture:
     mean: Doubles
     deviation: Doubles
     share: Doubles
+    shape: float = 1.0
     log_likelihood: float = -np.inf
 
     def probabilities(self, score: Doubles) -> Doubles:
@@ -73,7 +79,10 @@ class Mixture:
 
     def _others(self, score: Doubles) -> tuple[Doubles, Doubles]:
         """Return the density of what is no atom: most of it decays, the rest is even up to the lightest."""
-        decaying = (1 - OUTLIERS) * np.exp(-(score - self.threshold) / self.decay) / self.decay
+        above = np.maximum(score - self.threshold, TINY * self.mean[-1])
+        scale = self.decay / self.shape
+        logarithm = (self.shape - 1) * np.log(above / scale) - above / scale - gammaln(self.shape) - log(scale)
+        decaying = (1 - OUTLIERS) * np.exp(logarithm)
         even = OUTLIERS * (score <= self.mean[0]) / (self.mean[0] - self.threshold)
         return decaying, even
 
@@ -87,15 +96,17 @@ class Mixture:
         spread = (belongs[:, 1:] * (score[:, np.newaxis] - mean) ** 2).sum(axis=0) / count[1:]
         decaying, even = self._others(score)
         part = belongs[:, 0] * decaying / np.maximum(decaying + even, 1e-300)
-        decay = float((part * (score - self.threshold)).sum() / (part.sum() + 1e-12))
+        longest = max(mean[0] - self.threshold, TINY * mean[-1])
+        decay, shape = _gamma(score - self.threshold, part, TINY * mean[-1])
         order = np.argsort(mean)
         mean, spread = mean[order], spread[order]
         return Mixture(
             self.threshold,
-            float(np.clip(decay, 1e-6 * mean[-1], max(mean[0] - self.threshold, 1e-6 * mean[-1]) / STEEPEST)),
+            float(np.clip(decay, TINY * mean[-1], longest / (1 + 2 / sqrt(shape)))),
             mean,
             np.maximum(np.sqrt(spread), NARROWEST * mean),
             np.concatenate([count[:1], count[1:][order]]) / len(score),
+            shape,
             float(np.log(total).sum()),
         )
 
@@ -114,6 +125,17 @@ class Mixture:
         """
         n_free = 3 * len(self.mean) + 1
         return float(n_free * log(len(score)) - 2 * np.log(self.densities(score).max(axis=1)).sum())
+
+
+def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]:
+    """Return the mean and the shape of a gamma distribution, nearly the most likely one, with no pole at zero."""
+    total = float(weight.sum()) + 1e-12
+    values = np.maximum(above, least)
+    mean = float((weight * values).sum()) / total + least
+    # Minka's starting point for the maximum-likelihood shape, good to 2 %
+    s = max(log(mean) - float((weight * np.log(values)).sum()) / total, 1e-3)
+    shape = (3 - s + sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
+    return mean, float(np.clip(shape, 1, MOST_SHAPE))
 
 
 def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:

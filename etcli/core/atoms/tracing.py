@@ -29,7 +29,7 @@ from etcli.core.atoms.gaussian_fit import (
     fit_atoms,
     integrals,
     places,
-    residual_of,
+    rest_of,
     scores,
     sigmas,
     start_atoms,
@@ -41,12 +41,17 @@ from etcli.core.errors import DataError
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+DIFFUSE_A, UNRESOLVED = 1.5, 6.0
+"""Where atoms are less than so many times as high as the noise, part of the density is not resolved into atoms,
+and what varies over such distances (a standard deviation) is taken off."""
 SIGMA_A = 0.5
 """Width of an atom in a reconstruction at atomic resolution, to begin with."""
+DOUBT = 0.3
+"""Largest probability that an atom is none: false ones are worse than missing ones, which a refinement finds."""
 RESIDUAL_FACTOR = 8.0
 """Standard deviations of the residual that a maximum of it has to exceed."""
 CYCLES, SWEEPS = 12, 4
-MOST_SPREAD = 1 / 3
+MOST_SPREAD = 0.36
 """Of the scores of atoms of one species: 0.03 to 0.24 in published series, 0.38 or more for noise."""
 UNSETTLED = 1e-3
 """Share of atoms that may still come or go when the cycles end."""
@@ -196,7 +201,9 @@ def trace(
     smoothing_px = smoothing_for(usual_px, snr) if asked_A is None else asked_A / pixel_A
     smoothed(volume, smoothing_px, out=volume, threads=threads)
     # what is fitted is wider by the smoothing
-    fit = FitRules(float(np.hypot(usual_px, smoothing_px)), rules.freedom, threads=threads)
+    width_px = float(np.hypot(usual_px, smoothing_px))
+    diffuse_px = DIFFUSE_A / pixel_A if snr < UNRESOLVED else 0.0
+    fit = FitRules(width_px, rules.freedom, diffuse_px=diffuse_px, threads=threads)
     search = _Search(volume, pixel_A, rules, fit, found.floor)
     tell("fits")
     atoms, residual = search.cycles(start_atoms(found.place, found.height, fit.sigma_px), tell)
@@ -251,7 +258,7 @@ class _Search:
             lost += n_gone
             new = atoms[:0]
             if cycle < CYCLES // 2:
-                residual_of(self.volume, atoms, out=residual, threads=self.fit.threads)
+                rest_of(self.volume, atoms, self.fit, out=residual)
                 new = self._more(residual, atoms)
             tell(f"cycle {cycle + 1}: {len(atoms)} and {len(new)} more")
             atoms = np.concatenate([atoms, new])
@@ -349,5 +356,5 @@ def _cut(score: Doubles, mixture: Mixture, rules: TraceRules) -> float:
             raise DataError(f"only {len(score)} maxima, fewer than the {rules.expected} atoms expected")
         return float(np.sort(score)[-rules.expected])
     ascending = np.sort(score)
-    none = mixture.probabilities(ascending)[:, 0] >= 0.5
+    none = mixture.probabilities(ascending)[:, 0] > DOUBT
     return float(ascending[none.sum()]) if not none.all() else float(np.inf)
