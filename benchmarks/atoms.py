@@ -2,11 +2,11 @@
 
     python benchmarks/atoms.py [--size 480] [--atoms 100000] [--threads 2] [--noise 0.1]
 
-Volumes are crystals with every atom a little off its place, in white noise, with the density of atoms the same
-for all numbers: an eighth, a quarter, a half and all of them. Each is traced in a process of its own, whose
-memory is its peak less what it held before the volume. A step of the refinement is one evaluation of the misfit
-and its gradient, on one thread. Bars: 5 minutes and 4 times the volume's memory for 100 000 atoms in 480³ voxels
-on 2 cores; 1 s for 20 000 atoms in 60 views.
+Volumes are crystals with every atom a little off its place, in white noise, with the density of atoms the
+same for all numbers: an eighth, a quarter, a half and all of them. Each is traced in a process of its own,
+whose memory is its peak less what it held before the volume. A step of the refinement is one evaluation of
+the misfit and its gradient, on one thread. Bars: 5 minutes and 4 times the volume's memory for 100 000 atoms
+in 480³ voxels on 2 cores; 1 s for 20 000 atoms in 60 views.
 """
 
 import argparse
