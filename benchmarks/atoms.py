@@ -2,11 +2,11 @@
 
     python benchmarks/atoms.py [--size 480] [--atoms 100000] [--threads 2] [--noise 0.1]
 
-Volumes are crystals with every atom a little off its place, in white noise, with the density of atoms the same
-for all numbers: an eighth, a quarter, a half and all of them. Each is traced in a process of its own, whose
-memory is its peak less what it held before the volume. A step of the refinement is one evaluation of the misfit
-and its gradient, on one thread. Bars: 5 minutes and 4 times the volume's memory for 100 000 atoms in 480³ voxels
-on 2 cores; 1 s for 20 000 atoms in 60 views.
+Volumes are crystals with every atom a little off its place, in white noise, with the density of atoms the
+same for all numbers: an eighth, a quarter, a half and all of them. Each is traced in a process of its own,
+whose memory is its peak less what it held before the volume. A step of the refinement is one evaluation of
+the misfit and its gradient, on one thread. Bars: 5 minutes and 4 times the volume's memory for 100 000 atoms
+in 480³ voxels on 2 cores; 1 s for 20 000 atoms in 60 views.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def made(place: NDArray[np.float64], size: int, noise: float) -> NDArray[np.floa
 
 
 def refinement_step(n_atoms: int, n_views: int) -> float:
-    """Return the seconds of one evaluation of the misfit and its gradient, the fastest of three."""
+    """Return the processor's seconds for a misfit and its gradient, the fewest of three."""
     size = int(np.ceil(n_atoms ** (1 / 3) * 2.6 / PIXEL_A)) + 16
     place_A = (crystal(n_atoms, size, 0.05) - (size - 1) / 2) * PIXEL_A
     rotation = rotation_matrices(tilts_as_euler(np.linspace(-90, 90, n_views, endpoint=False)))
@@ -88,9 +88,9 @@ def refinement_step(n_atoms: int, n_views: int) -> float:
     at = np.zeros(4 * n_atoms + 1 + n_views)
     seconds = []
     for _ in range(4):
-        start = time.perf_counter()
+        start = time.process_time()
         problem(at)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds[1:])
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from etcli.core.atoms import _views
+from etcli.core.atoms.gaussian_fit import FitRules, start_atoms
+from etcli.core.atoms.hold import _first_good, find_hold
 from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.refine import _Problem, refine
 from etcli.core.atoms.views import (
@@ -18,7 +20,7 @@ from etcli.core.atoms.views import (
     start_model,
     with_diffuse,
 )
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
 PIXEL_A, SIGMA_A = 0.4, 0.5
@@ -300,6 +302,38 @@ def test_views_left_out_tell_good_models_from_bad_ones(counted):
     assert good == pytest.approx(1, abs=0.05)
     assert left_out_misfit(start, views, weight)[0] > good
     assert left_out_misfit(replace(true, level=true.level + 9), views, weight)[0] == pytest.approx(good)
+
+
+def test_the_tightest_hold_with_most_of_the_gain_is_taken():
+    assert _first_good([5.0, 4.0, 3.0, 2.1, 2.0, 2.2]) == 3
+    assert _first_good([2.0, 2.5, 3.0]) == 0
+    assert _first_good([1.0]) == 0
+
+
+def test_a_hold_is_not_found_from_a_few_views(counted):
+    true, views, _, _ = counted
+    atoms = start_atoms(true.position_A / PIXEL_A + 24, np.ones(len(true)), 1.25)
+    with pytest.raises(UsageError, match="5 views are too few to leave some out; give --hold"):
+        find_hold(
+            views.of_views(np.arange(5)),
+            atoms,
+            FitRules(1.25),
+            kind=true.kind,
+            score=np.ones(len(true)),
+            sigma_A=true.sigma_A,
+            smoothing_A=0.2,
+            shape=(48, 48, 48),
+            voxel_A=PIXEL_A,
+            centre_A=np.zeros(3),
+            level=0.0,
+        )
+
+
+def test_views_that_show_nothing_of_atoms_are_refused(counted):
+    true, views, _, _ = counted
+    nothing = replace(views, trusted=np.zeros(views.data.shape, bool))
+    with pytest.raises(DataError, match="hardly anything of atoms"):
+        inverse_variance(nothing, project_model(true, views))
 
 
 def test_views_need_as_many_rotations():

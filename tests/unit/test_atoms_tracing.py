@@ -124,6 +124,21 @@ def test_rules_take_away_what_they_say(crystal):
     assert gone == 1
 
 
+@pytest.mark.parametrize("n_species", [3, None])
+def test_species_are_told_apart_by_their_heights(n_species):
+    true = jittered(8, step=6, spread=0.4)
+    kind = np.random.default_rng(4).integers(0, 3, len(true))
+    height = np.array([0.35, 0.6, 1.0])[kind]
+    volume = noisy(gaussian_volume(true, (54, 54, 54), sigma_px=SIGMA, height=height), 0.04)
+    found = traced(volume, n_species=n_species)
+    place = places(found.fitted)
+    assert len(place) == len(true)
+    of = np.linalg.norm(place[:, None] - true, axis=2).argmin(axis=1)
+    assert (found.kind == kind[of]).mean() > 0.99
+    with pytest.raises(DataError, match="give their number, the least score, or all species"):
+        traced(volume)  # as one species
+
+
 def test_one_atom_is_found_and_two_in_a_voxel_are_one():
     one = traced(noisy(gaussian_volume([[11.3, 12.2, 9.8]], (24, 24, 24), sigma_px=SIGMA), 0.05))
     assert len(one.fitted) == 1 and nearest(places(one.fitted), [[11.3, 12.2, 9.8]])[1] < 0.2

@@ -29,11 +29,23 @@ def _spread(precision: float) -> float:
     return 1 / sqrt(precision)
 
 
+@inline
+def _table(at: float, precision: float, first: int, last: int, values: Doubles) -> None:
+    """Write a Gaussian of height 1 at voxels from ``first`` to ``last``, each from the one before."""
+    distance = first - at
+    value = exp(-0.5 * precision * distance * distance)
+    ratio, change = exp(-precision * (distance + 0.5)), exp(-precision)
+    for i in range(first, last + 1):
+        values[i] = value
+        value *= ratio
+        ratio *= change
+
+
 @jit
 def add_gaussians(volume: Floats, atoms: Doubles, sign: float, z0: int, z1: int) -> None:
     """Add ``sign`` times all Gaussians to the sections from z0 to before z1."""
     ny, nx = volume.shape[1:]
-    row = np.empty(nx)
+    row, column, depth = np.empty(nx), np.empty(ny), np.empty(len(volume))
     for n in range(len(atoms)):
         atom = atoms[n]
         least = min(atom[P_XX], atom[P_YY], atom[P_ZZ])
@@ -43,14 +55,15 @@ def add_gaussians(volume: Floats, atoms: Doubles, sign: float, z0: int, z1: int)
         first_x, last_x = max(ceil(atom[X] - reach), 0), min(floor(atom[X] + reach), nx - 1)
         round_ = atom[P_XY] == 0 and atom[P_XZ] == 0 and atom[P_YZ] == 0
         if round_:
-            for x in range(first_x, last_x + 1):
-                row[x] = exp(-0.5 * atom[P_XX] * (x - atom[X]) ** 2)
+            _table(atom[X], atom[P_XX], first_x, last_x, row)
+            _table(atom[Y], atom[P_YY], first_y, last_y, column)
+            _table(atom[Z], atom[P_ZZ], first_z, last_z, depth)
         for z in range(first_z, last_z + 1):
             dz = z - atom[Z]
             for y in range(first_y, last_y + 1):
                 dy = y - atom[Y]
                 if round_:
-                    factor = sign * atom[HEIGHT] * exp(-0.5 * (atom[P_ZZ] * dz * dz + atom[P_YY] * dy * dy))
+                    factor = sign * atom[HEIGHT] * depth[z] * column[y]
                     for x in range(first_x, last_x + 1):
                         volume[z, y, x] += factor * row[x]
                 else:

@@ -16,33 +16,36 @@ Doubles = NDArray[np.float64]
 
 REACH = 4.0
 """Standard deviations after which an atom ends."""
-WIDEST_PX = 128
 
 
 @inline
-def _table(at: float, sigma: float, n: int, first: int, last: int, values: Any) -> None:
-    """Write a Gaussian of height 1 at pixels from ``first`` to ``last``."""
-    for i in range(first, last + 1):
-        distance = (i - at) / sigma
-        values[i - first] = exp(-0.5 * distance * distance)
+def _table(at: float, sigma: float, first: int, last: int, values: Any) -> None:
+    """Write a Gaussian of height 1 at pixels from ``first`` to ``last``, each from the one before."""
+    inverse, distance = 1 / (sigma * sigma), first - at
+    value = exp(-0.5 * inverse * distance * distance)
+    ratio, change = exp(-inverse * (distance + 0.5)), exp(-inverse)
+    for i in range(last - first + 1):
+        values[i] = value
+        value *= ratio
+        ratio *= change
 
 
 @jit
 def add_atoms(image: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma: Doubles) -> None:
     """Add atoms to a view."""
     nv, nu = image.shape
-    row = np.empty(nu)
+    row, column = np.empty(nu), np.empty(nv)
     for n in range(len(u)):
         reach = REACH * sigma[n]
         u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
         v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], nu, u0, u1, row)
+        _table(u[n], sigma[n], u0, u1, row)
+        _table(v[n], sigma[n], v0, v1, column)
         height = amplitude[n] / (2 * pi * sigma[n] * sigma[n])
         for j in range(v0, v1 + 1):
-            distance = (j - v[n]) / sigma[n]
-            factor = height * exp(-0.5 * distance * distance)
+            factor = height * column[j - v0]
             for i in range(u0, u1 + 1):
                 image[j, i] += factor * row[i - u0]
 
@@ -56,7 +59,7 @@ def gather(
     They are those by amplitude, u, v and the logarithm of sigma.
     """
     nv, nu = weighted.shape
-    row = np.empty(nu)
+    row, column = np.empty(nu), np.empty(nv)
     for n in range(len(u)):
         for k in range(4):
             slopes[n, k] = 0.0
@@ -65,12 +68,13 @@ def gather(
         v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], nu, u0, u1, row)
+        _table(u[n], sigma[n], u0, u1, row)
+        _table(v[n], sigma[n], v0, v1, column)
         inverse = 1 / (sigma[n] * sigma[n])
         total = along_u = along_v = square = 0.0
         for j in range(v0, v1 + 1):
             dv = j - v[n]
-            factor = exp(-0.5 * dv * dv * inverse)
+            factor = column[j - v0]
             sum_0 = sum_1 = sum_2 = 0.0
             for i in range(u0, u1 + 1):
                 du = i - u[n]
@@ -99,7 +103,7 @@ def information(
     itself.
     """
     nv, nu = weight.shape
-    row = np.empty(nu)
+    row, column = np.empty(nu), np.empty(nv)
     for n in range(len(u)):
         for k in range(7):
             found[n, k] = 0.0
@@ -108,12 +112,13 @@ def information(
         v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], nu, u0, u1, row)
+        _table(u[n], sigma[n], u0, u1, row)
+        _table(v[n], sigma[n], v0, v1, column)
         inverse = 1 / (sigma[n] * sigma[n])
         density = inverse / (2 * pi)
         for j in range(v0, v1 + 1):
             dv = j - v[n]
-            factor = density * exp(-0.5 * dv * dv * inverse)
+            factor = density * column[j - v0]
             for i in range(u0, u1 + 1):
                 du = i - u[n]
                 by_amplitude = factor * row[i - u0]

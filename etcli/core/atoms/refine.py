@@ -74,15 +74,17 @@ class _Problem:
             _views.information(self.weight[k], u[k], v[k], model.amplitude, sigma, found)
             return found
 
-        blocks, of_width = np.zeros((len(model), 4, 4)), np.zeros(len(model))
+        blocks, of_width = np.zeros((len(model), 16)), np.zeros(len(model))
         for k, found in enumerate(ordered_map(work, range(len(views.data)), threads=views.threads)):
             turn = np.zeros((3, 4))
             turn[0, 0] = 1
             turn[1:, 1:] = views.rotation[k, :2] / views.pixel_A
-            part = found[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
-            blocks += turn.T @ part @ turn
+            # Jᵀ F J of a symmetric F is linear in its six numbers
+            products = np.zeros((6, 16))
+            np.add.at(products, [0, 1, 2, 1, 3, 4, 2, 4, 5], np.kron(turn, turn))
+            blocks += found[:, :6] @ products
             of_width += found[:, 6]
-        return blocks, of_width
+        return blocks.reshape(-1, 4, 4), of_width
 
     def model(self, scaled: Doubles) -> Model:
         """Return the model of scaled variables."""
