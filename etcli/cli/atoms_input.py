@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 COPIES = 4
 """Arrays of the size of the volume that tracing takes."""
+VIEW_COPIES = 6
+"""Arrays of the size of the series, in single precision, that refining takes."""
 CUBE = 0.01
+"""Relative difference of the sides of voxels that is taken for rounding."""
 NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
 
 
@@ -85,16 +88,17 @@ def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesVi
     from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
     stack = open_input(settings, name)
-    if stack.pixel_A is None:
+    pixel_A = stack.pixel_A
+    if pixel_A is None:
         raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
     angles: NDArray[Any] | None = None
     if euler:
         stack, angles = open_orientations(settings, euler, stack)
-    data = whole(settings, stack, copies=6).astype(np.float64)
+    data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
     level = background_level(settings, stack, "auto")
     rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg) if angles is None else angles)
     diffuse_A = DIFFUSE_A if level is None else 0.0
-    views = Views(data, rotation, stack.pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
+    views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
     return SeriesViews(stack, views, level or 0.0)
 
 
