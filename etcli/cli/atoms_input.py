@@ -75,6 +75,11 @@ def half_volumes(
             raise DataError(
                 f"{name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike"
             )
+        if stack.pixel_A and like.pixel_A and abs(stack.pixel_A / like.pixel_A - 1) > CUBE:
+            raise DataError(
+                f"{name}: voxels of {stack.pixel_A:g} Å, but {like.name} has {like.pixel_A:g} Å; "
+                "reconstruct both alike"
+            )
         found.append(whole(settings, stack, copies=COPIES + 2))
     return found[0], found[1]
 

@@ -72,7 +72,7 @@ def tell(
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
-        "removed": {one.rule: one.count for one in removed},
+        "removed": [{"rule": one.rule, "count": one.count} for one in removed],
         "n_maxima": len(found.candidates),
         "cut": found.cut,
         "class_scores": found.mixture.mean,
