@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.errors import UsageError
 from etcli.core.slabs import ErrorCurve
 from etcli.core.solvers.left_out import LeftOut
 from etcli.plotting.alignment import registration, tilt_axis
+from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
 from etcli.plotting.movie import movie, rotating
 from etcli.plotting.reconstruction import Progress
@@ -28,6 +30,7 @@ from etcli.plotting.slices import (
     sinogram,
 )
 from etcli.plotting.style import contrast, save
+from tests.gaussians import gaussian_volume, jittered, nearest, noisy
 
 
 def drawn_white(figure: Figure, axes: Axes) -> tuple[np.ndarray, np.ndarray]:
@@ -327,3 +330,22 @@ def test_plotting_never_touches_pyplot() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sections_of_traced_atoms_keep_to_the_volume_and_its_place() -> None:
+    place, shape = jittered(3), (34, 32, 60)
+    found = trace(noisy(gaussian_volume(place, shape), 0.02), 0.4, TraceRules())
+    middle_A = np.array([10.0, 20.0, 30.0])
+    *sections, scores = traced(found, pixel_A=0.4, names=("Si",), centre_A=middle_A).axes
+    size_A = 0.4 * np.array(shape[::-1])
+    for axes, across in zip(sections, ([0, 1], [0, 2], [1, 2]), strict=True):
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        np.testing.assert_allclose([right - left, high - low], size_A[across])
+        np.testing.assert_allclose([right + left, high + low], 2 * middle_A[across])
+        assert axes.images[0].get_extent() == pytest.approx([left, right, low, high])
+        (marks,) = axes.lines
+        assert len(marks.get_xdata()) >= 5
+        true_A = ((place - (np.array(shape[::-1]) - 1) / 2) * 0.4 + middle_A)[:, across]
+        _, apart = nearest(true_A, np.stack(marks.get_data(), axis=1))
+        assert apart.max() < 0.1
+    assert [text.get_text() for text in scores.get_legend().get_texts()][:3] == ["27 maxima", "no atoms", "Si"]
