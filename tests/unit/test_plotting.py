@@ -348,4 +348,5 @@ def test_sections_of_traced_atoms_keep_to_the_volume_and_its_place() -> None:
         true_A = ((place - (np.array(shape[::-1]) - 1) / 2) * 0.4 + middle_A)[:, across]
         _, apart = nearest(true_A, np.stack(marks.get_data(), axis=1))
         assert apart.max() < 0.1
-    assert [text.get_text() for text in scores.get_legend().get_texts()][:3] == ["27 maxima", "no atoms", "Si"]
+    names = [text.get_text() for text in scores.get_legend().get_texts()]
+    assert names[:3] == ["27 maxima", "no atoms", "Si"]
