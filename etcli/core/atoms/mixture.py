@@ -5,7 +5,7 @@ from math import log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 
 Doubles = NDArray[np.float64]
 
@@ -147,7 +147,10 @@ def _start(score: Doubles, threshold: float, cut: float, n_species: int) -> Mixt
     if len(above) < 2 * n_species:
         return None
     guess = np.quantile(above, (np.arange(n_species) + 0.5) / n_species)
-    mean, label = kmeans2(above[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="warn")
+    try:
+        mean, label = kmeans2(above[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="raise")
+    except ClusterError:  # an empty one
+        return None
     mean = mean[:, 0]
     count = np.bincount(label, minlength=n_species)
     if not np.isfinite(mean).all() or count.min() < 2 or mean.min() <= threshold:
