@@ -25,7 +25,7 @@ EVERY, FIRST = 6, 3
 """Of the views in the order of their tilt, one in so many is left out, from which on."""
 FEWEST_VIEWS = 8
 HOLDS_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-RISES, GAIN = 2, 0.9
+RISES, GAIN = 2, 0.8
 """Tries without a better one that end the search, and the part of what can be gained that is enough."""
 RECONSTRUCTION = 30
 ROUNDS, ITERATIONS = 2, 40
@@ -105,7 +105,7 @@ def find_hold(
     -----
     The volume knows all views. So every sixth is left out, another volume is reconstructed from the others,
     and the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the
-    least is taken whose model has nine tenths of what can be gained in predicting the views left out.
+    least is taken whose model has four fifths of what can be gained in predicting the views left out.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:

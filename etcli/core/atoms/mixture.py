@@ -1,12 +1,11 @@
 """Which maxima are atoms, and of which species: a mixture of normal distributions above a decaying one."""
 
-import warnings
 from dataclasses import dataclass
 from math import log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.special import gammaln
 
 Doubles = NDArray[np.float64]
@@ -196,9 +195,10 @@ def _clustered(
     if len(above) < 2 * n:
         return None
     guess = np.quantile(scaled, (np.arange(n) + 0.5) / n)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of clusters that are empty
-        _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="warn")
+    try:
+        _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="raise")
+    except ClusterError:  # an empty one
+        return None
     clusters = [above[label == k] for k in range(n)]
     if min(map(len, clusters)) < 2:
         return None
