@@ -1,6 +1,6 @@
 """How work on slices is shared out: what a method needs, and the slabs, threads and memory it gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
-from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import WIDTHS, slab_width
-
-COST = {16: 0.55, 32: 0.7, 64: 1.0}
-"""Measured time of a SIRT iteration on a slab by its width, relative."""
+from etcli.core.projectors import Device, Projector
+from etcli.core.projectors.slab import COST, HOST
 
 FLOAT_BYTES = 4
+AT_ONCE = 2
+"""Slabs on a GPU."""
 
 Array = NDArray[np.float32]
 Slab = tuple[int, int]
@@ -78,7 +77,14 @@ class Plan:
 
 
 def plan_slabs(
-    n_slices: int, *, slice_bytes: int, block_bytes: int, threads: int, memory: int, shared_bytes: int = 0
+    n_slices: int,
+    *,
+    slice_bytes: int,
+    block_bytes: int,
+    threads: int,
+    memory: int,
+    shared_bytes: int = 0,
+    widths: Mapping[int, float] = COST,
 ) -> Plan:
     """Share slices out to slabs and threads so that they are done soonest within the memory.
 
@@ -96,6 +102,8 @@ def plan_slabs(
         Bytes allowed.
     shared_bytes : int
         Memory that is taken whatever the number of slabs.
+    widths : mapping of int to float
+        Slices that a slab may have, rising, and the relative time that it takes.
 
     Returns
     -------
@@ -110,23 +118,30 @@ def plan_slabs(
     if min(n_slices, threads) < 1:
         raise UsageError(f"{n_slices} slices on {threads} threads are no work; give at least one of each")
     plans = []
-    for width in reversed(WIDTHS):
+    for width in sorted(widths, reverse=True):
         slabs = tuple((y, min(y + width, n_slices)) for y in range(0, n_slices, width))
-        widest = slab_width(slabs[0][1])
+        widest = _fitting(widths, slabs[0][1])
         used = min(threads, len(slabs), ((memory - shared_bytes) // widest - block_bytes) // slice_bytes)
         if used > 0:
             plans.append(Plan(slabs, used, shared_bytes + widest * (used * slice_bytes + block_bytes)))
     if not plans:
-        least = ceil((shared_bytes + WIDTHS[0] * (slice_bytes + block_bytes)) / (1 << 20))
+        narrowest = min(widths)
+        least = ceil((shared_bytes + narrowest * (slice_bytes + block_bytes)) / (1 << 20))
         raise UsageError(
-            f"one slab of {WIDTHS[0]} slices takes {least}M of memory, but only {memory >> 20}M are allowed; "
+            f"one slab of {narrowest} slices takes {least}M of memory, but only {memory >> 20}M are allowed; "
             f"allow {least}M, or make the volume thinner or narrower"
         )
-    return min(plans, key=_duration)
+    return min(plans, key=lambda plan: _duration(plan, widths))
 
 
 def plan_reconstruction(
-    n_slices: int, geometry: SlabGeometry, method: Method, *, threads: int, memory: int
+    n_slices: int,
+    geometry: SlabGeometry,
+    method: Method,
+    *,
+    threads: int,
+    memory: int,
+    device: Device = HOST,
 ) -> Plan:
     """Plan `etcli.core.slabs.reconstruct`.
 
@@ -141,7 +156,10 @@ def plan_reconstruction(
     threads : int
         Threads allowed.
     memory : int
-        Bytes allowed for the arrays.
+        Bytes allowed for the arrays of the host.
+    device : Device
+        Where the work is done. On a GPU, two threads take turns: one computes while the other brings the next
+        slab and takes the last one away.
 
     Returns
     -------
@@ -154,6 +172,18 @@ def plan_reconstruction(
         When the memory does not suffice for one narrow slab; it tells how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
+    widths = device.widths
+    free = device.free_bytes()
+    if free is not None:
+        waiting = (AT_ONCE + 1) * volume + AT_ONCE * sinogram
+        widths = {width: widths[width] for width in widths if width * waiting <= memory}
+        if not widths:
+            least = ceil(min(device.widths) * waiting / (1 << 20))
+            raise UsageError(
+                f"slabs of {min(device.widths)} slices on their way to the GPU and back take {least}M of memory, "
+                f"but only {memory >> 20}M are allowed; allow {least}M, or make the volume thinner or narrower"
+            )
+        threads, memory = min(threads, AT_ONCE), free
     work = max(method.sinograms, 2) * sinogram + max(method.volumes, 2) * volume
     shared = sinogram + method.n_subsets * volume if method.sums else 0
     return plan_slabs(
@@ -163,6 +193,7 @@ def plan_reconstruction(
         shared_bytes=shared,
         threads=threads,
         memory=memory,
+        widths=widths,
     )
 
 
@@ -195,11 +226,16 @@ def plan_projection(n_slices: int, geometry: SlabGeometry, *, threads: int, memo
     return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, threads=threads, memory=memory)
 
 
-def _duration(plan: Plan) -> float:
+def _fitting(widths: Mapping[int, float], n_slices: int) -> int:
+    """Return the narrowest slab that holds some slices, or the widest there is."""
+    return min((width for width in widths if width >= n_slices), default=max(widths))
+
+
+def _duration(plan: Plan, widths: Mapping[int, float]) -> float:
     """Return the relative time of a plan: every slab goes to the thread that is free first."""
     busy = [0.0] * plan.threads
     for y0, y1 in plan.slabs:
-        busy[busy.index(min(busy))] += COST[slab_width(y1 - y0)]
+        busy[busy.index(min(busy))] += widths[_fitting(widths, y1 - y0)]
     return max(busy)
 
 

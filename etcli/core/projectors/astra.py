@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry, centre
+from etcli.core.projectors.slab import HOST
 
 KERNELS = ("linear", "strip")
 """Joseph's projector and the area-weighted one."""
@@ -47,6 +48,8 @@ class AstraProjector:
     ----------
     W. van Aarle et al., Ultramicroscopy 157 (2015) 35, doi:10.1016/j.ultramic.2015.05.002.
     """
+
+    device = HOST
 
     def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if kernel not in KERNELS:

@@ -11,7 +11,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import _oriented
-from etcli.core.projectors.slab import _checked, _target
+from etcli.core.projectors.slab import HOST, _checked, _target
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -69,6 +69,8 @@ class OrientedProjector:
     ----------
     .. [1] P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
     """
+
+    device = HOST
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.projectors.slab import SlabProjector, aligned_empty
+from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.sirt import Callback, by_row, correct, weigh_residual
@@ -82,11 +82,12 @@ def sart(
         upper=upper,
     )
     chosen = subsets(projector.geometry.tilt_deg, subset_size)
-    parts = [(projector.of_views(views), np.ascontiguousarray(sinogram[views])) for views in chosen]
+    parts = [(projector.of_views(views), sinogram[views]) for views in chosen]
     sums = sums or subset_sums(projector, subset_size)
-    volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
-    volume[:] = np.clip(0, lower, upper)
-    inside = np.ones(sums[0].columns.size, np.bool_)
+    device = projector.device
+    volume, correction = device.empty(projector.domain_shape), device.empty(projector.domain_shape)
+    volume[...] = np.clip(0, lower, upper)
+    inside = device.put(np.ones(sums[0].columns.size, np.bool_))
     for k in range(1, iterations + 1):
         square = 0.0
         for (part, seen), inverse in zip(parts, sums, strict=True):

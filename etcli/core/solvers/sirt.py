@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request, check_shape
+from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
 Callback = Callable[[int, float, Array], None]
@@ -81,16 +80,17 @@ def sirt(
     sums = sums or inverse_sums(projector, mask=mask)
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
-    inside = np.ones(1, np.bool_) if mask is None else mask
-    shape = np.broadcast_shapes(sums.columns.shape, inside.shape)
-    inside = np.broadcast_to(inside, shape)
-    gain = np.float32(relaxation) * np.broadcast_to(sums.columns, shape)
-    residual = aligned_empty(projector.range_shape)
-    volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
-    volume[:] = 0 if initial is None else initial * inside
+    device = projector.device
+    shape = np.broadcast_shapes(sums.columns.shape, (1,) if mask is None else mask.shape)
+    inside, gain = device.empty(shape, np.bool_), device.empty(shape)
+    inside[...] = True if mask is None else mask
+    gain[...] = np.float32(relaxation) * sums.columns
+    residual = device.empty(projector.range_shape)
+    volume, correction = device.empty(projector.domain_shape), device.empty(projector.domain_shape)
+    volume[...] = 0 if initial is None else initial * inside
     for k in range(iterations):
         if k == 0 and initial is None:
-            residual[:] = 0
+            residual[...] = 0
         else:
             projector.forward(volume, out=residual)
         squared = weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
@@ -109,7 +109,7 @@ def by_row(array: Array, shared: Array) -> Array:
     return array.reshape(shared.size, -1)
 
 
-@jit
+@summing_step("weigh_residual", by_slice=False)
 def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
     """Replace A x by R (y - A x) and return the squared norm of y - A x."""
     n, width = projected.shape
@@ -122,7 +122,7 @@ def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
     return squared.sum()
 
 
-@jit
+@step("correct")
 def correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
     """Add the correction and clip, where the mask allows."""
     n, width = volume.shape

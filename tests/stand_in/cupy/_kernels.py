@@ -9,16 +9,18 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
 
 SHIM = """
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 using namespace std;
 #define __device__
-#define __global__ KERNEL
+#define __global__ KERNEL_
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 struct Three { unsigned x, y, z; };
@@ -62,14 +64,14 @@ class RawModule:
         folder.mkdir(exist_ok=True)
         source, library = folder / f"{name}.cpp", folder / f"{name}.so"
         text = _gcc(f"{SHIM}{code}", "-E", "-P", "-x", "c++", "-", *options)
-        found = re.findall(r"KERNEL\s+void\s+(\w+)\s*\(([^)]*)\)", text)
+        found = re.findall(r"KERNEL_\s+void\s+(\w+)\s*\(([^)]*)\)", text)
         self.declared = {kernel: [_split(each) for each in listed.split(",")] for kernel, listed in found}
         if not library.exists():
             for kernel, parameters in self.declared.items():
                 arguments = ", ".join(f"*({kind} *)a[{i}]" for i, (kind, _) in enumerate(parameters))
                 text += LAUNCH.format(name=kernel, arguments=arguments)
-            own = source.with_suffix(f".{os.getpid()}.cpp")
-            own.write_text(re.sub(r"\bKERNEL\b", "", text))
+            own = source.with_suffix(f".{os.getpid()}.{threading.get_ident()}.cpp")
+            own.write_text(re.sub(r"\bKERNEL_\b", "", text))
             made = own.with_suffix(".so")
             _gcc("", "-w", "-O2", "-shared", "-fPIC", *options, "-o", str(made), str(own))
             made.replace(library)
