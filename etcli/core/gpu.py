@@ -44,7 +44,9 @@ def why_no_gpu() -> str | None:
     try:
         import cupy
     except ImportError:
-        return "the package cupy is missing; pip install 'etcli[gpu]', or 'etcli[gpu13]' for drivers of CUDA 13"
+        return (
+            "the package cupy is missing; pip install 'etcli[gpu]', or 'etcli[gpu13]' for drivers of CUDA 13"
+        )
     except Exception as error:  # a damaged installation fails in many ways
         return f"the package cupy does not load ({_short(error)}); install it anew"
     try:
@@ -188,6 +190,26 @@ def run_sum(source: Path, name: str, first: Array, others: tuple[Any, ...]) -> N
     grid = (blocks(partial.size, THREADS),)
     run(source, name, grid, (THREADS,), *_shape(first), partial, partial.size, first, *arguments)
     return GPU.get(partial.sum(axis=0))
+
+
+def fixed_point(places: NDArray[np.float64]) -> Array:
+    """Return numbers with 32 bits behind the point, on the GPU."""
+    return GPU.put(np.rint(places * 2.0**32).astype(np.int64))
+
+
+def checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
+    """Return an array, or refuse one that kernels would misread.
+
+    Raises
+    ------
+    UsageError
+        When it is not contiguous, not float32 or of another shape.
+    """
+    if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise UsageError(
+            f"{name}: expected contiguous float32 of shape {shape}, not {array.dtype} of shape {array.shape}"
+        )
+    return array
 
 
 def blocks(n: int, size: int) -> int:

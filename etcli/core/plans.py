@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,7 @@ def plan_reconstruction(
     threads: int,
     memory: int,
     device: Device = HOST,
+    device_memory: int | None = None,
 ) -> Plan:
     """Plan `etcli.core.slabs.reconstruct`.
 
@@ -160,6 +161,8 @@ def plan_reconstruction(
     device : Device
         Where the work is done. On a GPU, two threads take turns: one computes while the other brings the next
         slab and takes the last one away.
+    device_memory : int, optional
+        Bytes of the device for all threads, each of which has one of its own; by default what it says.
 
     Returns
     -------
@@ -172,18 +175,9 @@ def plan_reconstruction(
         When the memory does not suffice for one narrow slab; it tells how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
-    widths = device.widths
-    free = device.free_bytes()
-    if free is not None:
-        waiting = (AT_ONCE + 1) * volume + AT_ONCE * sinogram
-        widths = {width: widths[width] for width in widths if width * waiting <= memory}
-        if not widths:
-            least = ceil(min(device.widths) * waiting / (1 << 20))
-            raise UsageError(
-                f"slabs of {min(device.widths)} slices on their way to the GPU and back take {least}M of memory, "
-                f"but only {memory >> 20}M are allowed; allow {least}M, or make the volume thinner or narrower"
-            )
-        threads, memory = min(threads, AT_ONCE), free
+    room = _Room(threads, memory, device.widths)
+    if device_memory is not None or device.free_bytes() is not None:
+        room = _room_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
     work = max(method.sinograms, 2) * sinogram + max(method.volumes, 2) * volume
     shared = sinogram + method.n_subsets * volume if method.sums else 0
     return plan_slabs(
@@ -191,13 +185,13 @@ def plan_reconstruction(
         slice_bytes=work,
         block_bytes=volume,
         shared_bytes=shared,
-        threads=threads,
-        memory=memory,
-        widths=widths,
+        **room._asdict(),
     )
 
 
-def plan_projection(n_slices: int, geometry: SlabGeometry, *, threads: int, memory: int) -> Plan:
+def plan_projection(
+    n_slices: int, geometry: SlabGeometry, *, threads: int, memory: int, device: Device = HOST
+) -> Plan:
     """Plan `etcli.core.slabs.project`.
 
     Parameters
@@ -209,7 +203,9 @@ def plan_projection(n_slices: int, geometry: SlabGeometry, *, threads: int, memo
     threads : int
         Threads allowed.
     memory : int
-        Bytes allowed for the arrays.
+        Bytes allowed for the arrays of the host.
+    device : Device
+        Where the work is done.
 
     Returns
     -------
@@ -223,7 +219,39 @@ def plan_projection(n_slices: int, geometry: SlabGeometry, *, threads: int, memo
     """
     sinogram, volume = _slice_bytes(geometry)
     work = 2 * sinogram + 2 * volume
-    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, threads=threads, memory=memory)
+    room = _Room(threads, memory, device.widths)
+    if device.free_bytes() is not None:
+        room = _room_on(device, None, threads, memory, into=volume, out_of=sinogram)
+    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, **room._asdict())
+
+
+class _Room(NamedTuple):
+    """What slabs are shared out by."""
+
+    threads: int
+    memory: int
+    widths: Mapping[int, float]
+
+
+def _room_on(
+    device: Device, device_memory: int | None, threads: int, memory: int, *, into: int, out_of: int
+) -> _Room:
+    """Return the room on a device with its own memory for slabs whose way there and back fits into the host.
+
+    ``into`` and ``out_of`` are the bytes of a slice that are brought there and taken from there.
+    """
+    free = device.free_bytes() if device_memory is None else device_memory
+    at_once = min(threads, AT_ONCE) if device_memory is None else threads
+    waiting = at_once * (into + out_of) + out_of
+    widths = {width: cost for width, cost in device.widths.items() if width * waiting <= memory}
+    if not widths:
+        narrowest = min(device.widths)
+        least = ceil(narrowest * waiting / (1 << 20))
+        raise UsageError(
+            f"slabs of {narrowest} slices on their way to the GPU and back take {least}M of memory, but only "
+            f"{memory >> 20}M are allowed; allow {least}M, or make the volume thinner or narrower"
+        )
+    return _Room(at_once, free or 0, widths)
 
 
 def _fitting(widths: Mapping[int, float], n_slices: int) -> int:

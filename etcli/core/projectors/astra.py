@@ -1,8 +1,9 @@
-"""ASTRA's CPU projectors and solvers in this suite's layout: a cross-check and a second backend.
+"""ASTRA's projectors and solvers in this suite's layout: a cross-check and a second backend.
 
 The only module that imports astra, and only when something is computed.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -27,6 +28,13 @@ def astra_available() -> bool:
         True where the other functions of this module can be expected to work.
     """
     return find_spec("astra") is not None
+
+
+def cuda_usable() -> bool:
+    """Tell whether ASTRA was built for CUDA and finds a GPU."""
+    import astra
+
+    return bool(astra.use_cuda())
 
 
 class AstraProjector:
@@ -59,6 +67,10 @@ class AstraProjector:
         self.kernel = kernel
         self.domain_shape = (geometry.thickness, geometry.width, n_slices)
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
+
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "AstraProjector":
+        """Return the projector of some of the views, counted from 0."""
+        return AstraProjector(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.
@@ -98,6 +110,79 @@ class AstraProjector:
         out = np.empty(self.domain_shape, np.float32) if out is None else out
         for k in range(self.n_slices):
             out[..., k] = _run("BP", sinogram[..., k], self.geometry, self.kernel)
+        return out
+
+
+class AstraCudaProjector:
+    """Project slabs on a GPU with ASTRA's code for three dimensions; arrays stay on the host.
+
+    Parameters
+    ----------
+    geometry : SlabGeometry
+        Views and slice.
+    n_slices : int
+        Slices of the slab.
+    kernel : {"linear"}
+        Rays are sampled by linear interpolation in every row or column of voxels. The back-projection
+        interpolates between pixels instead: it is not quite the transpose.
+
+    References
+    ----------
+    W. J. Palenstijn et al., J. Struct. Biol. 176, 250 (2011), doi:10.1016/j.jsb.2011.07.017.
+    """
+
+    device = HOST
+
+    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+        if kernel != "linear":
+            raise UsageError(f"ASTRA has no kernel {kernel!r} on a GPU; use linear")
+        self.geometry = geometry
+        self.n_slices = n_slices
+        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
+        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
+
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "AstraCudaProjector":
+        """Return the projector of some of the views, counted from 0."""
+        return AstraCudaProjector(self.geometry.of_views(views), n_slices=self.n_slices)
+
+    def forward(self, volume: Array, *, out: Array | None = None) -> Array:
+        """Project the volume; ``out`` is overwritten and returned."""
+        return self._run("FP3D_CUDA", volume, np.empty(self.range_shape, np.float32) if out is None else out)
+
+    def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
+        """Back-project; ``out`` is overwritten and returned."""
+        return self._run(
+            "BP3D_CUDA", sinogram, np.empty(self.domain_shape, np.float32) if out is None else out
+        )
+
+    def _run(self, algorithm: str, source: Array, out: Array) -> Array:
+        """Project or back-project into an array.
+
+        ASTRA has slices outermost, and in three dimensions counts rows in the direction of the coordinate.
+        """
+        import astra
+
+        forward = algorithm == "FP3D_CUDA"
+        given = np.ascontiguousarray(np.moveaxis(source, 2, 0))
+        found = np.zeros((self.n_slices, *out.shape[:2]), np.float32)
+        volume, sinogram = (given, found) if forward else (found, given)
+        box = astra.create_vol_geom(self.geometry.thickness, self.geometry.width, self.n_slices)
+        delete = []
+        try:
+            settings = astra.astra_dict(algorithm)
+            for name, kind, geometry, array in (
+                ("VolumeDataId" if forward else "ReconstructionDataId", "-vol", box, volume),
+                ("ProjectionDataId", "-proj3d", _views_3d(self.geometry, self.n_slices), sinogram),
+            ):
+                settings[name] = astra.data3d.link(kind, geometry, array)
+                delete.append((astra.data3d, settings[name]))
+            task = astra.algorithm.create(settings)
+            delete.append((astra.algorithm, task))
+            astra.algorithm.run(task)
+        finally:
+            for kind, identifier in reversed(delete):
+                kind.delete(identifier)
+        out[...] = np.moveaxis(found, 0, 2)
         return out
 
 
@@ -192,4 +277,20 @@ def _views(geometry: SlabGeometry) -> dict[str, object]:
     # a view: direction of the ray, centre of the detector, step from pixel to pixel
     vectors = np.stack([sin, -cos, shift * cos, shift * sin, cos, sin], axis=1)
     views = astra.create_proj_geom("parallel_vec", geometry.n_detector, vectors)
+    return views
+
+
+def _views_3d(geometry: SlabGeometry, n_slices: int) -> dict[str, object]:
+    """Return the projection geometry of a slab, whose slices are the rows of a detector."""
+    import astra
+
+    shift = centre(geometry.n_detector) - geometry.centre_px
+    cos, sin, zero = geometry.cos, geometry.sin, np.zeros(geometry.n_views)
+    # a view: direction of the ray, centre of the detector, steps from pixel to pixel and from row to row
+    vectors = np.stack(
+        [sin, -cos, zero, shift * cos, shift * sin, zero, cos, sin, zero, zero, zero, zero + 1], axis=1
+    )
+    views: dict[str, object] = astra.create_proj_geom(
+        "parallel3d_vec", n_slices, geometry.n_detector, vectors
+    )
     return views

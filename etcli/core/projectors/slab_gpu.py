@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry, centre
-from etcli.core.gpu import GPU, blocks, run
+from etcli.core.gpu import GPU, blocks, checked, fixed_point, run
 from etcli.core.projectors._footprints import area_parameters, hat_parameters
 from etcli.core.projectors.slab import KERNELS
 
@@ -81,7 +81,7 @@ class GpuSlabProjector:
         array of shape (n_views, n_detector, n_slices), float32
             Line integrals, in voxels.
         """
-        volume = _checked(volume, self.domain_shape, "volume")
+        volume = checked(volume, self.domain_shape, "volume")
         out = self._target(out, self.range_shape)
         _, n_detector, n = self.range_shape
         for name, lines, pitches, tables in self._projections:
@@ -132,10 +132,15 @@ class GpuSlabProjector:
         )
 
     def _gather(
-        self, sinogram: Array, name: str, tables: tuple[Array, ...], out: Array | None, sections: tuple[int, int]
+        self,
+        sinogram: Array,
+        name: str,
+        tables: tuple[Array, ...],
+        out: Array | None,
+        sections: tuple[int, int],
     ) -> Array:
         """Let every voxel take from the pixels that its footprint touches."""
-        sinogram = _checked(sinogram, self.range_shape, "sinogram")
+        sinogram = checked(sinogram, self.range_shape, "sinogram")
         thickness, width, n = self.domain_shape
         z0, z1 = sections
         if not 0 <= z0 < z1 <= thickness:
@@ -182,7 +187,7 @@ class GpuSlabProjector:
         n_lines, n_u = lines
         start = centre(n_u) - self.geometry.centre_px[views] * step - centre(n_lines) * shear
         places = np.stack([start + parameters[:, 0], step, shear], axis=1)
-        return GPU.put(views.astype(np.int32)), _fixed(places), GPU.put(parameters.astype(np.float32))
+        return GPU.put(views.astype(np.int32)), fixed_point(places), GPU.put(parameters.astype(np.float32))
 
     @cached_property
     def _backprojection(self) -> tuple[str, tuple[Array, ...]]:
@@ -199,11 +204,11 @@ class GpuSlabProjector:
         cos, sin = self.geometry.cos, self.geometry.sin
         start = self.geometry.centre_px - centre(width) * cos - centre(thickness) * sin
         places = np.stack([start + parameters[:, 0], cos, sin], axis=1)
-        return _fixed(places), GPU.put(parameters.astype(np.float32))
+        return fixed_point(places), GPU.put(parameters.astype(np.float32))
 
     def _target(self, out: Array | None, shape: tuple[int, ...]) -> Array:
         """Return the array that receives a result."""
-        return GPU.empty(shape) if out is None else _checked(out, shape, "out")
+        return GPU.empty(shape) if out is None else checked(out, shape, "out")
 
 
 def _threads(most: tuple[int, int, int], n_slices: int, n: int, others: int) -> tuple[Any, Any]:
@@ -211,17 +216,3 @@ def _threads(most: tuple[int, int, int], n_slices: int, n: int, others: int) -> 
     fours, runs = n_slices // FOUR, blocks(n, RUN)
     block = (min(most[0], fours), min(most[1], runs), min(most[2], others))
     return (blocks(runs, block[1]), blocks(others, block[2]), blocks(fours, block[0])), block
-
-
-def _fixed(places: Doubles) -> Array:
-    """Return numbers with 32 bits behind the point, on the GPU."""
-    return GPU.put(np.rint(places * 2.0**32).astype(np.int64))
-
-
-def _checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
-    """Refuse an array that the kernels would misread."""
-    if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise UsageError(
-            f"{name}: expected contiguous float32 of shape {shape}, not {array.dtype} of shape {array.shape}"
-        )
-    return array

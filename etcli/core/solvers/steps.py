@@ -84,7 +84,7 @@ def summing_step(name: str, *, by_slice: bool) -> Callable[[Callable[..., Any]],
 
 
 def run_kernel(name: str, first: Any, *others: Any) -> None:
-    """Run a CUDA kernel of ``steps.cu`` that has no twin for the host, where the work is divided otherwise."""
+    """Run a CUDA kernel that has no twin for the host, where the work is divided otherwise."""
     from etcli.core.gpu import run_step
 
     run_step(SOURCE, name, first, others)

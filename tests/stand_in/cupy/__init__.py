@@ -1,11 +1,10 @@
 """A stand-in for CuPy where there is no GPU: NumPy underneath, and kernels compiled by g++.
 
-It knows what etcli uses and is as strict as CuPy, or stricter: arrays of the host and of the "GPU" do not mix,
-what NumPy functions it takes CuPy takes as well, and the arguments of a kernel must have the types that its
-source declares. New memory is full of NaN, and so is what lies around it.
+It knows what etcli uses and is as strict as CuPy, or stricter: arrays of the host and of the "GPU" do not
+mix, what NumPy functions it takes CuPy takes as well, and the arguments of a kernel must have the types that
+its source declares. New memory is full of NaN, and so is what lies around it.
 """
 
-import os
 from weakref import finalize
 
 import numpy as np
@@ -25,7 +24,7 @@ class Memory:
     """What is taken of the memory."""
 
     used = peak = 0
-    total = int(os.environ.get("ETCLI_STAND_IN_BYTES", 4 << 30))
+    total = 4 << 30
 
     @classmethod
     def take(cls, n_bytes):
@@ -63,7 +62,7 @@ def wrapped(value):
     return type(value)(map(wrapped, value)) if isinstance(value, tuple | list) else value
 
 
-class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
+class ndarray(NDArrayOperatorsMixin):
     def __init__(self, host):
         self._host = host
         if host.base is None:
