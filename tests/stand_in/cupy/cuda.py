@@ -14,6 +14,7 @@ runtime = SimpleNamespace(
     getDevice=lambda: 0,
     getDeviceProperties=lambda device: {"name": b"stand-in"},
     memGetInfo=_memory,
+    deviceSynchronize=lambda: None,
 )
 
 
