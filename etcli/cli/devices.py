@@ -44,22 +44,22 @@ def use_gpu(settings: Settings, *, elsewhere: bool = False) -> bool:
 
 
 def slab_projector(
-    settings: Settings, *, kernel: str, backend: str = "slab", weighted: bool = False, dask: bool = False
+    settings: Settings, *, gpu: bool, kernel: str, backend: str = "slab", weighted: bool = False
 ) -> "MakeProjector":
     """Return what makes the projectors of slabs.
 
     Parameters
     ----------
     settings : Settings
-        Their device decides.
+        Whether a GPU was asked for.
+    gpu : bool
+        From `use_gpu`.
     kernel : {"linear", "strip"}
         Weight of a voxel in a detector pixel.
     backend : {"slab", "astra"}
         Whose projectors.
     weighted : bool
         Whether views count differently.
-    dask : bool
-        Whether the work is done on the machines of a cluster.
 
     Returns
     -------
@@ -67,7 +67,6 @@ def slab_projector(
         As for `etcli.core.slabs.reconstruct`.
     """
     make: Any
-    gpu = use_gpu(settings, elsewhere=dask)
     if backend == "astra":
         make = _astra(gpu, settings.device == "gpu", kernel)
     elif gpu:
@@ -99,9 +98,9 @@ def _astra(gpu: bool, asked: bool, kernel: str) -> Any:
     return AstraProjector
 
 
-def oriented_projector(settings: Settings) -> "type[OrientedProjector]":
+def oriented_projector(gpu: bool) -> "type[OrientedProjector]":
     """Return what makes the projectors of whole volumes for views of any orientation."""
-    if use_gpu(settings):
+    if gpu:
         from etcli.core.projectors.oriented_gpu import GpuOrientedProjector
 
         return GpuOrientedProjector

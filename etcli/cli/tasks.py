@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from etcli.cli.cluster import workers
-from etcli.cli.devices import oriented_projector, slab_projector
+from etcli.cli.console import Console
+from etcli.cli.devices import oriented_projector, slab_projector, use_gpu
 from etcli.cli.inputs import open_input
 from etcli.cli.options import Settings
 from etcli.cli.room import WholeArrays
@@ -319,14 +320,31 @@ class OrientedTask:
         return WholeArrays(0, 5 * volume + 3 * series, self.scratch, device)
 
 
-def make_task(
+def make_task(settings: Settings, recipe: "Recipe", *views: Any, dask: bool, **how: Any) -> Task:
+    """Return what is to be reconstructed; the arguments go on to `_task`.
+
+    ``--device auto`` takes the CPU where the recipe finds too little room on the GPU.
+    """
+    gpu = use_gpu(settings, elsewhere=dask)
+    task = _task(settings, *views, gpu=gpu, **how)
+    if not gpu or settings.device == "gpu":
+        return task
+    try:
+        task.check_room(replace(settings, console=Console(verbosity=-1)), recipe)
+    except UsageError:
+        settings.console.note("too little memory is free on the GPU; computing on the CPU")
+        return _task(settings, *views, gpu=False, **how)
+    return task
+
+
+def _task(
     settings: Settings,
     integrals: "LineIntegrals",
     geometry: "SlabGeometry",
     *,
+    gpu: bool,
     kernel: str,
-    backend: str = "slab",
-    dask: bool = False,
+    backend: str,
     rotation: "NDArray[Any] | None",
     extend: bool,
     volumes: Mapping[str, str | None],
@@ -340,9 +358,8 @@ def make_task(
     if rotation is None:
         if extend:
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
-        make = slab_projector(
-            settings, kernel=kernel, backend=backend, weighted=geometry.view_weight is not None, dask=dask
-        )
+        weighted = geometry.view_weight is not None
+        make = slab_projector(settings, gpu=gpu, kernel=kernel, backend=backend, weighted=weighted)
         return TiltedTask(integrals, geometry, make, readers, scratch)
     from etcli.core.solvers.resire import extended_shape
 
@@ -357,7 +374,7 @@ def make_task(
     if readers:
         raise click.UsageError(f"--{next(iter(readers))} is for views tilted about one axis; leave it out")
     detector = integrals.n_rows, geometry.n_detector
-    projector = oriented_projector(settings)(
+    projector = oriented_projector(gpu)(
         rotation,
         extended_shape(rotation, shape, detector) if extend else shape,
         detector,

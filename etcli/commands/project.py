@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etcli.cli.devices import slab_projector
+from etcli.cli.devices import slab_projector, use_gpu
 from etcli.cli.inputs import open_input
 from etcli.cli.options import (
     Settings,
@@ -82,7 +82,7 @@ def command(
         axis_deg=0.0,
     )
     rows = np.arange(ny)
-    make = slab_projector(settings, kernel=kernel)
+    make = slab_projector(settings, gpu=use_gpu(settings), kernel=kernel)
     device = make(geometry, n_slices=16).device
     with (
         settings.outputs() as outputs,

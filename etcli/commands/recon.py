@@ -229,6 +229,7 @@ def command(
         geometry = as_thick_as_needed(settings, integrals, geometry)
     task = make_task(
         settings,
+        wish.recipe,
         integrals,
         geometry,
         kernel=kernel,

@@ -93,6 +93,10 @@ def test_a_volume_that_does_not_fit_is_refused(stand_in, series, tmp_path, monke
     how = ("recon", "-q", "--device", "gpu", "--method", "fista", "--weight", "1")
     line = failure(*how, series, tmp_path / "v.mrc", status=2)
     assert "of the GPU's memory, of which 0M are free; use --device cpu" in line
+    how = ("--method", "fista", "--weight", 1, "--iterations", 1)
+    found, said = recon(tmp_path, "v.mrc", "-v", *how)
+    assert "too little memory is free on the GPU; computing on the CPU" in said
+    np.testing.assert_array_equal(found, recon(tmp_path, "w.mrc", *CPU, *how)[0])
 
 
 class TestWithoutGpu:

@@ -112,6 +112,19 @@ def test_slabs_come_and_go(gpu, width) -> None:
         GPU.to_slab(noise((1, 129, 2), 0))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_correction_is_a_back_projection_and_a_step(gpu, kernel) -> None:
+    projector = GpuSlabProjector(GEOMETRY, n_slices=16, kernel=kernel)
+    views, start = noise(projector.range_shape, 1), noise(projector.domain_shape, 2)
+    gain, inside = noise((27, 38, 1), 3), np.random.default_rng(4).random((27, 38, 1)) < 0.7
+    volume = GPU.put(start)
+    projector.correct(GPU.put(views), volume, GPU.put(gain), GPU.put(inside), np.float32(-2), np.float32(3))
+    back = SlabProjector(GEOMETRY, n_slices=16, kernel=kernel).adjoint(views)
+    np.testing.assert_allclose(
+        GPU.get(volume), np.where(inside, np.clip(start + gain * back, -2, 3), start), atol=2e-5
+    )
+
+
 RECIPES = {
     "sirt": Recipe("sirt", iterations=12),
     "sirt within bounds": Recipe("sirt", iterations=12, relaxation=1.4, lower=0.0, upper=1.2),

@@ -9,7 +9,8 @@
 // Threads of a block look at the same voxels from neighbouring directions (projection), or at the same pixels
 // from a tile of voxels (back-projection): what one has loaded the others find in the cache.
 
-#define RUN 8  // rays or voxels of a thread
+#define RUN 8      // rays or voxels of a thread
+#define BLOCK 256  // threads of a block, at most
 
 // Positions are fixed-point numbers with 32 bits behind the point: exact to step through, floor is a shift.
 typedef long long Place;
@@ -150,8 +151,8 @@ static __device__ __forceinline__ void project(
         if (ray + j < n_detector) target[(long long)j * n_fours] = sum[j];
 }
 
-#define PROJECTION(NAME, FORMULA, TAPS)                                                                      \
-    extern "C" __global__ void NAME(                                                                         \
+#define PROJECTION(NAME, FORMULA, TAPS, BLOCKS)                                                              \
+    extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) NAME(                                        \
         const float4 *__restrict__ volume, int n_lines, int n_u, int line_pitch, int u_pitch,                \
         const int *__restrict__ views, int n_views, const Place *__restrict__ places,                        \
         const Shape *__restrict__ shapes, float4 *__restrict__ sinogram, int n_detector, int n_fours) {      \
@@ -159,11 +160,30 @@ static __device__ __forceinline__ void project(
                                sinogram, n_detector, n_fours);                                               \
     }
 
-// Every voxel gathers in all views the pixels near places[k][0] + x places[k][1] + z places[k][2].
-template <int FORMULA, int TAPS>
+// How a volume is corrected by what is back-projected: the gain of each voxel, and which may change.
+struct Correction {
+    const float *gain;
+    const bool *inside;
+    float lower, upper;
+
+    __device__ __forceinline__ float operator()(float value, float gain, float change) const {
+        return fminf(fmaxf(value + gain * change, lower), upper);
+    }
+
+    __device__ __forceinline__ void apply(long long voxel, const float4 &change, float4 &value) const {
+        if (!inside[voxel]) return;
+        float own = gain[voxel];
+        value = make_float4((*this)(value.x, own, change.x), (*this)(value.y, own, change.y),
+                            (*this)(value.z, own, change.z), (*this)(value.w, own, change.w));
+    }
+};
+
+// Every voxel gathers in all views the pixels near places[k][0] + x places[k][1] + z places[k][2]; it becomes
+// their sum, or is corrected by it.
+template <int FORMULA, int TAPS, bool CORRECT>
 static __device__ __forceinline__ void backproject(
     const float4 *sinogram, int n_views, int n_detector, const Place *places, const Shape *shapes,
-    float4 *volume, int z0, int n_z, int n_x, int n_fours) {
+    float4 *volume, int z0, int n_z, int n_x, int n_fours, Correction correction) {
     int four = blockIdx.z * blockDim.x + threadIdx.x;
     int x = (blockIdx.x * blockDim.y + threadIdx.y) * RUN;
     int z = blockIdx.y * blockDim.z + threadIdx.z;
@@ -178,22 +198,41 @@ static __device__ __forceinline__ void backproject(
         gather<FORMULA, TAPS>(sum, rows, place, step, shapes[k]);
         rows.start += (long long)n_detector * n_fours;
     }
-    float4 *target = volume + ((long long)z * n_x + x) * n_fours + four;
+    long long voxel = (long long)z * n_x + x;
 #pragma unroll
-    for (int j = 0; j < RUN; ++j)
-        if (x + j < n_x) target[(long long)j * n_fours] = sum[j];
+    for (int j = 0; j < RUN; ++j) {
+        if (x + j >= n_x) break;
+        float4 *target = volume + (voxel + j) * n_fours + four;
+        if (CORRECT)
+            correction.apply(voxel + j, sum[j], *target);
+        else
+            *target = sum[j];
+    }
 }
 
-#define BACKPROJECTION(NAME, FORMULA, TAPS)                                                                  \
-    extern "C" __global__ void NAME(                                                                         \
+#define BACKPROJECTION(NAME, FORMULA, TAPS, BLOCKS)                                                          \
+    extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) NAME(                                        \
         const float4 *__restrict__ sinogram, int n_views, int n_detector, const Place *__restrict__ places,  \
         const Shape *__restrict__ shapes, float4 *__restrict__ volume, int z0, int n_z, int n_x,             \
         int n_fours) {                                                                                       \
-        backproject<FORMULA, TAPS>(sinogram, n_views, n_detector, places, shapes, volume, z0, n_z, n_x,      \
-                                   n_fours);                                                                 \
+        backproject<FORMULA, TAPS, false>(sinogram, n_views, n_detector, places, shapes, volume, z0, n_z,    \
+                                          n_x, n_fours, Correction());                                       \
     }
 
-PROJECTION(project_hat, HAT, 2)
-PROJECTION(project_area, AREA, 4)
-BACKPROJECTION(backproject_hat, HAT, 2)
-BACKPROJECTION(backproject_shares, SHARES, 3)
+#define CORRECTION(NAME, FORMULA, TAPS, BLOCKS)                                                              \
+    extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) NAME(                                        \
+        const float4 *__restrict__ sinogram, int n_views, int n_detector, const Place *__restrict__ places,  \
+        const Shape *__restrict__ shapes, float4 *__restrict__ volume, int n_z, int n_x, int n_fours,        \
+        const float *__restrict__ gain, const bool *__restrict__ inside, float lower, float upper) {         \
+        Correction correction = {gain, inside, lower, upper};                                                \
+        backproject<FORMULA, TAPS, true>(sinogram, n_views, n_detector, places, shapes, volume, 0, n_z, n_x, \
+                                         n_fours, correction);                                               \
+    }
+
+// The last number is how many blocks a multiprocessor should have room for: registers are shared out for that.
+PROJECTION(project_hat, HAT, 2, 4)
+PROJECTION(project_area, AREA, 4, 2)
+BACKPROJECTION(backproject_hat, HAT, 2, 4)
+BACKPROJECTION(backproject_shares, SHARES, 3, 3)
+CORRECTION(correct_hat, HAT, 2, 4)
+CORRECTION(correct_shares, SHARES, 3, 3)

@@ -110,6 +110,36 @@ class GpuSlabProjector:
         """
         return self._gather(sinogram, *self._backprojection, out, (0, self.geometry.thickness))
 
+    def correct(
+        self, sinogram: Array, volume: Array, gain: Array, inside: Array, lower: float, upper: float
+    ) -> None:
+        """Correct a volume by a back-projection, in one pass over both.
+
+        Parameters
+        ----------
+        sinogram : array of shape (n_views, n_detector, n_slices), float32
+            y.
+        volume : array of shape (thickness, width, n_slices), float32
+            x, becomes x + gain Aᵀ y within the bounds.
+        gain : array of shape (thickness, width, 1), float32
+            Of each voxel.
+        inside : array of shape (thickness, width, 1), bool
+            Voxels that may change.
+        lower, upper : float
+            Bounds.
+        """
+        sinogram = checked(sinogram, self.range_shape, "sinogram")
+        volume = checked(volume, self.domain_shape, "volume")
+        gain = checked(gain, (*self.domain_shape[:2], 1), "gain")
+        assert inside.shape == gain.shape
+        name, tables = self._backprojection
+        thickness, width, n = self.domain_shape
+        grid, block = _threads(VOXELS_BLOCK, n, width, thickness)
+        run(
+            SOURCE, name.replace("backproject", "correct"), grid, block, sinogram, *self.range_shape[:2],
+            *tables, volume, thickness, width, n // FOUR, gain, inside, lower, upper,
+        )  # fmt: skip
+
     def interpolate(
         self,
         sinogram: Array,

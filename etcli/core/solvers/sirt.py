@@ -86,7 +86,8 @@ def sirt(
     inside[...] = True if mask is None else mask
     gain[...] = np.float32(relaxation) * sums.columns
     residual = device.empty(projector.range_shape)
-    volume, correction = device.empty(projector.domain_shape), device.empty(projector.domain_shape)
+    improve = improver(projector, np.float32(lower), np.float32(upper))
+    volume = device.empty(projector.domain_shape)
     volume[...] = 0 if initial is None else initial * inside
     for k in range(iterations):
         if k == 0 and initial is None:
@@ -96,12 +97,41 @@ def sirt(
         squared = weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
         if callback:
             callback(k, float(np.sqrt(squared)), volume)
-        projector.adjoint(residual, out=correction)
-        correct(
-            by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside.ravel(),
-            np.float32(lower), np.float32(upper),
-        )  # fmt: skip
+        improve(projector, residual, volume, gain, inside)
     return volume
+
+
+def improver(projector: Projector, lower: np.float32, upper: np.float32) -> Callable[..., None]:
+    """Return what corrects a volume by the residual of its views.
+
+    Parameters
+    ----------
+    projector : Projector
+        Of all views, or some of them; its device and the shape of its volumes decide.
+    lower, upper : float32
+        Bounds of the density.
+
+    Returns
+    -------
+    callable
+        ``improve(projector, residual, volume, gain, inside)`` replaces x by x + gain Aᵀ r within the bounds,
+        where the mask allows. Projectors that have a ``correct`` of their own need no array for Aᵀ r.
+    """
+    shape = projector.domain_shape
+    correction: list[Array] = []
+
+    def improve(part: Projector, residual: Array, volume: Array, gain: Array, inside: Array) -> None:
+        together = getattr(part, "correct", None)
+        if together and gain.shape == (*shape[:-1], 1):
+            together(residual, volume, gain, inside, lower, upper)
+            return
+        if not correction:
+            correction.append(part.device.empty(shape))
+        part.adjoint(residual, out=correction[0])
+        flat = by_row(volume, gain), by_row(correction[0], gain)
+        correct(*flat, gain.ravel(), inside.ravel(), lower, upper)
+
+    return improve
 
 
 def by_row(array: Array, shared: Array) -> Array:
