@@ -36,7 +36,8 @@ extern "C" __global__ void project_planes(
     for (int p = 0; p < n_p; ++p, a += frame[2], b += frame[6]) {
         int row = whole(a), column = whole(b);
         if (row < -1 || row >= n_a || column < -1 || column >= n_b) continue;
-        const float *near = volume + (long long)p * pitch_p + (long long)row * pitch_a + (long long)column * pitch_b;
+        const float *near = volume + (long long)p * pitch_p + (long long)row * pitch_a
+                            + (long long)column * pitch_b;
         bool here = row >= 0, next = row + 1 < n_a, left = column >= 0, right = column + 1 < n_b;
         float far_a = fraction(a), far_b = fraction(b);
         float first = (here && left ? near[0] : 0.0f) * (1.0f - far_b);
@@ -68,8 +69,9 @@ extern "C" __global__ void backproject_planes(
         float u = turn[0] * far_a + turn[1] * far_b, reach_u = fabsf(turn[0]) + fabsf(turn[1]) + 0.01f;
         float v = turn[2] * far_a + turn[3] * far_b, reach_v = fabsf(turn[2]) + fabsf(turn[3]) + 0.01f;
         // clipped as floats: what is far away may not fit into an integer
-        int first_u = (int)ceilf(fmaxf(u - reach_u, 0.0f)), last_u = (int)floorf(fminf(u + reach_u, n_u - 1.0f));
-        int first_v = (int)ceilf(fmaxf(v - reach_v, 0.0f)), last_v = (int)floorf(fminf(v + reach_v, n_v - 1.0f));
+        int first_u = (int)ceilf(fmaxf(u - reach_u, 0.0f)), first_v = (int)ceilf(fmaxf(v - reach_v, 0.0f));
+        int last_u = (int)floorf(fminf(u + reach_u, n_u - 1.0f));
+        int last_v = (int)floorf(fminf(v + reach_v, n_v - 1.0f));
         const float *image = images + (long long)views[k] * n_v * n_u;
         float sum = 0.0f;
         for (int j = first_v; j <= last_v; ++j)

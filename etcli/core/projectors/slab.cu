@@ -230,9 +230,9 @@ static __device__ __forceinline__ void backproject(
     }
 
 // The last number is how many blocks a multiprocessor should have room for: registers are shared out for that.
-PROJECTION(project_hat, HAT, 2, 4)
+PROJECTION(project_hat, HAT, 2, 3)
 PROJECTION(project_area, AREA, 4, 2)
-BACKPROJECTION(backproject_hat, HAT, 2, 4)
+BACKPROJECTION(backproject_hat, HAT, 2, 3)
 BACKPROJECTION(backproject_shares, SHARES, 3, 3)
-CORRECTION(correct_hat, HAT, 2, 4)
+CORRECTION(correct_hat, HAT, 2, 3)
 CORRECTION(correct_shares, SHARES, 3, 3)
