@@ -42,12 +42,12 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DIFFUSE_A, UNRESOLVED = 1.5, 6.0
-"""Where atoms are less than so many times as high as the noise, part of the density is not resolved into atoms,
-and what varies over such distances (a standard deviation) is taken off."""
+"""Where atoms are less than so many times as high as the noise, part of the density is not resolved into
+atoms, and what varies over such distances (a standard deviation) is taken off."""
 SIGMA_A = 0.5
 """Width of an atom in a reconstruction at atomic resolution, to begin with."""
 DOUBT = 0.3
-"""Largest probability that an atom is none: false ones are worse than missing ones, which a refinement finds."""
+"""Largest probability that an atom is none: missing ones are found by a refinement."""
 RESIDUAL_FACTOR = 8.0
 """Standard deviations of the residual that a maximum of it has to exceed."""
 MARGIN_PX = 0.5
@@ -183,8 +183,8 @@ def trace(
 
     References
     ----------
-    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860. Y. Yang et al., Nature 592, 60 (2021),
-    doi:10.1038/s41586-021-03354-0.
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860.
+    Y. Yang et al., Nature 592, 60 (2021), doi:10.1038/s41586-021-03354-0.
     """
     tell = progress or (lambda text: None)
     lowest = float(volume.min())
