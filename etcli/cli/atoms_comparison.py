@@ -88,7 +88,7 @@ def compare_atoms(
         found |= {"chance_percent": chance, "cutoff_A": cutoff_A, "rule": rule}
         _warn_of_chance(settings, model, reference, result, cutoff_A=cutoff_A, chance=chance)
         if write_picture:
-            from etcli.plotting.position_errors import position_errors
+            from etcli.plotting.atom_errors import position_errors
 
             title = " against ".join(names)
             write_picture(position_errors(result, reference, cutoff_A=cutoff_A, title=title))

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 COPIES = 4
 """Arrays of the size of the volume that tracing takes."""
+VIEW_COPIES = 6
+"""Arrays of the size of the series, in single precision, that refining takes."""
 CUBE = 0.01
+"""Relative difference of the sides of voxels that is taken for rounding."""
 NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
 
 
@@ -72,6 +75,11 @@ def half_volumes(
             raise DataError(
                 f"{name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike"
             )
+        if stack.pixel_A and like.pixel_A and abs(stack.pixel_A / like.pixel_A - 1) > CUBE:
+            raise DataError(
+                f"{name}: voxels of {stack.pixel_A:g} Å, but {like.name} has {like.pixel_A:g} Å; "
+                "reconstruct both alike"
+            )
         found.append(whole(settings, stack, copies=COPIES + 2))
     return found[0], found[1]
 
@@ -85,16 +93,17 @@ def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesVi
     from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
     stack = open_input(settings, name)
-    if stack.pixel_A is None:
+    pixel_A = stack.pixel_A
+    if pixel_A is None:
         raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
     angles: NDArray[Any] | None = None
     if euler:
         stack, angles = open_orientations(settings, euler, stack)
-    data = whole(settings, stack, copies=6).astype(np.float64)
+    data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
     level = background_level(settings, stack, "auto")
     rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg) if angles is None else angles)
     diffuse_A = DIFFUSE_A if level is None else 0.0
-    views = Views(data, rotation, stack.pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
+    views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
     return SeriesViews(stack, views, level or 0.0)
 
 

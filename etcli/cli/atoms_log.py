@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from etcli.cli.inputs import naming
 from etcli.cli.options import Settings
-from etcli.cli.types import Length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +20,7 @@ def refined(
     series: "SeriesViews",
     pixel_A: float,
     centre_A: "NDArray[Any]",
-    hold: Length | str,
+    hold_A: float | None,
     rules: "TraceRules",
 ) -> "Completed":
     """Refine a trace against the views."""
@@ -34,22 +33,15 @@ def refined(
             pixel_A=pixel_A,
             centre_A=centre_A,
             level=series.level,
-            hold_A=hold.angstrom(pixel_A) if isinstance(hold, Length) else None,
+            hold_A=hold_A,
             min_distance_A=rules.cleaning.min_distance_A,
             progress=settings.console.note,
         )
 
 
-def polynomial(found: "Trace", pixel_A: float, centre_A: "NDArray[Any]") -> "NDArray[Any]":
-    """Return the positions of the maxima of polynomials, in Å from the rotation centre."""
-    from etcli.core.atoms.gaussian_fit import places
-    from etcli.core.atoms.polynomial import polynomial_positions
-    from etcli.core.geometry import centre
-
-    place, _ = polynomial_positions(found.volume, places(found.fitted), threads=found.rules.threads)
-    middle = [centre(n) for n in found.volume.shape[::-1]]
-    positions_A: NDArray[Any] = (place - middle) * pixel_A + centre_A
-    return positions_A
+def classes_named(n_species: int) -> tuple[str, ...]:
+    """Return what species are called whose elements are not known, as the column ``class`` numbers them."""
+    return ("atoms",) if n_species == 1 else tuple(f"class {k + 1}" for k in range(n_species))
 
 
 def tell(
@@ -67,8 +59,8 @@ def tell(
 
     console = settings.console
     console.note(
-        f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as the "
-        f"noise; smoothed by {found.smoothing_A:.3g} Å"
+        f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as "
+        f"the noise; smoothed by {found.smoothing_A:.3g} Å"
     )
     removed = [*found.removed, *(completed.removed if completed else [])]
     for one in removed:
@@ -80,7 +72,7 @@ def tell(
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
-        "removed": {one.rule: one.count for one in removed},
+        "removed": [{"rule": one.rule, "count": one.count} for one in removed],
         "n_maxima": len(found.candidates),
         "cut": found.cut,
         "class_scores": found.mixture.mean,

@@ -56,8 +56,8 @@ OPTIONS = (
         callback=_species,
         default=AUTO,
         show_default=True,
-        help="Elements to tell apart, as in Si,O (the heavier is the brighter); or how many; auto: as many as "
-        "the intensities show.",
+        help="Elements to tell apart, as in Si,O (the heavier is the brighter); or how many; auto: as many "
+        "as the intensities show.",
     ),
     click.option(
         "--min-distance",
@@ -158,6 +158,15 @@ def trace_options(function: Decorated) -> Decorated:
     return decorated  # type: ignore[no-any-return]
 
 
+def length_A(name: str, length: Length, pixel_A: float, *, zero: bool = False) -> float:
+    """Return the value of an option in Å, which has to be above 0, or may be 0."""
+    value = length.angstrom(pixel_A)
+    if value < 0 or (value == 0 and not zero):
+        option, least = name.replace("_", "-"), "0 or more" if zero else "one above 0"
+        raise UsageError(f"--{option} {length.value:g}{length.unit} is no length; give {least}")
+    return value
+
+
 def option_name(option: Callable[[Any], Any]) -> str:
     """Return the parameter that an option becomes."""
     holder = option(lambda: None)
@@ -173,14 +182,11 @@ def _maker(**given: Any) -> "Callable[[float], TraceRules]":
 
         if given["threshold"] is not None and given["expected"] is not None:
             raise UsageError("--threshold and --expected decide the same; leave one of them out")
+        if given["threshold"] is not None and not 0 < given["threshold"] < float("inf"):
+            raise UsageError(f"--threshold {given['threshold']:g} is no density; give one above 0")
 
         def angstrom(name: str, *, zero: bool = False) -> float:
-            length: Length = given[name]
-            value = length.angstrom(pixel_A)
-            if value < 0 or (value == 0 and not zero):
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} {length.value:g}{length.unit} is no length; give one above 0")
-            return value
+            return length_A(name, given[name], pixel_A, zero=zero)
 
         species = given["species"]
         freedom = {"gaussian": "isotropic", "polynomial": "isotropic"}.get(given["fit"], given["fit"])
@@ -189,7 +195,7 @@ def _maker(**given: Any) -> "Callable[[float], TraceRules]":
             sigma_A=angstrom("sigma"),
             smoothing_A=None if given["smooth"] == AUTO else angstrom("smooth", zero=True),
             detect=given["detect"],
-            freedom=freedom,  # type: ignore[arg-type]
+            freedom=freedom,
             n_species=len(species) if isinstance(species, tuple) else species,
             threshold=given["threshold"],
             expected=given["expected"],
@@ -214,8 +220,8 @@ def refine_options(function: Decorated) -> Decorated:
             type=AUTO_LENGTH,
             default=AUTO,
             show_default=True,
-            help="With --refine: how far atoms move from where the volume shows them, as a standard deviation; "
-            "auto: what predicts left-out views best.",
+            help="With --refine: how far atoms move from where the volume shows them, as a standard "
+            "deviation; auto: what predicts left-out views best.",
         ),
         click.option(
             "--euler",

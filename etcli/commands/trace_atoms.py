@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcli.cli.atoms_input import centre_of_volume, half_volumes, open_volume, oriented_views
-from etcli.cli.atoms_log import polynomial, refined, tell
+from etcli.cli.atoms_log import classes_named, refined, tell
 from etcli.cli.inputs import naming
 from etcli.cli.options import (
     Settings,
@@ -20,9 +20,9 @@ from etcli.cli.options import (
 )
 from etcli.cli.pictures import announce_picture, check_picture
 from etcli.cli.structure_report import write_report
-from etcli.cli.tracing import refine_options, trace_options
+from etcli.cli.tracing import length_A, refine_options, trace_options
 from etcli.cli.types import FILE, Length
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from etcli.core.atoms.tracing import TraceRules
@@ -74,14 +74,14 @@ def command(
     """Find, fit and classify the atoms of a volume at atomic resolution.
 
     Maxima of the volume are fitted with Gaussians, each with its neighbours taken off; the histogram of how
-    strong they are tells atoms from noise, and species. With --refine, positions, amplitudes and widths are then
-    refined against the views, as far as views that are left out are better predicted by that; atoms that the
-    views show are added, those that they do not show go. Voxels of 0.3 to 0.5 Å are best.
+    strong they are tells atoms from noise, and species. With --refine, positions, amplitudes and widths are
+    then refined against the views, as far as views that are left out are better predicted by that; atoms that
+    the views show are added, those that they do not show go. Voxels of 0.3 to 0.5 Å are best.
 
-    OUTPUT ends in .xyz (extended XYZ, which OVITO and ASE open), .plain.xyz, .cif or .pdb; positions are in Å from
-    the rotation centre. A bare length is in Å.
+    OUTPUT ends in .xyz (extended XYZ, which OVITO and ASE open), .plain.xyz, .cif or .pdb; positions are in Å
+    from the rotation centre. A bare length is in Å.
     """
-    from etcli.core.atoms.classes import atoms_of, classified
+    from etcli.core.atoms.classes import atoms_of, by_polynomials, classified
     from etcli.core.atoms.errors import half_differences_A, position_errors_A
     from etcli.core.atoms.tracing import trace
     from etcli.io.atoms import Box, atoms_format, write_atoms
@@ -90,9 +90,12 @@ def command(
     check_picture(plot)
     form = atoms_format(output)
     if not refine and (euler or hold != "auto"):
-        raise click.UsageError("--euler and --hold are for --refine SERIES; name the series")
+        raise UsageError("--euler and --hold are for --refine SERIES; name the series")
+    if refine and fit == "polynomial":
+        raise UsageError("--fit polynomial is for positions from the volume; leave it or --refine out")
     volume, stack, pixel_A = open_volume(settings, input)
     rules = make_rules(pixel_A)
+    hold_A = length_A("hold", hold, pixel_A) if isinstance(hold, Length) else None
     series = oriented_views(settings, refine, euler) if refine else None
     both = half_volumes(settings, halves, stack) if halves else None
     with settings.outputs() as outputs:
@@ -106,9 +109,9 @@ def command(
         half_A = half_differences_A(found, both, pixel_A) if both else None
         completed = None
         if series:
-            completed = refined(settings, found, series, pixel_A, centre_A, hold, rules)
+            completed = refined(settings, found, series, pixel_A, centre_A, hold_A, rules)
         symbols = species if isinstance(species, tuple) else None
-        place_A = polynomial(found, pixel_A, centre_A) if fit == "polynomial" else None
+        place_A = by_polynomials(found, pixel_A, centre_A) if fit == "polynomial" else None
         atoms = atoms_of(
             found, pixel_A, centre_A, symbols=symbols, error_A=error_A, half_A=half_A, place_A=place_A,
             completed=completed,
@@ -124,7 +127,7 @@ def command(
         if write_picture:
             from etcli.plotting.atoms import traced
 
-            names = symbols or tuple(f"class {k + 1}" for k in range(len(found.mixture.mean)))
-            write_picture(traced(found, pixel_A=pixel_A, names=names))
+            names = symbols or classes_named(len(found.mixture.mean))
+            write_picture(traced(found, pixel_A=pixel_A, names=names, centre_A=centre_A))
         if as_json:
             settings.console.data(numbers)

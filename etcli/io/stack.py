@@ -29,8 +29,8 @@ class Stack:
 
     ``data`` is (n, ny, nx), often a memory map, in the type stored; row 0 is the bottom. ``order`` names
     the images of ``data`` that belong to the stack, all where it is None. ``pixel_A`` is None where
-    nobody says; ``voxel_A`` is what an MRC header says along x, y and z. ``tilts`` is None where no angles were found, and ``no_tilts`` then tells what was
-    looked for. ``mdoc`` is the description beside the file.
+    nobody says; ``voxel_A`` is what an MRC header says along x, y and z. ``tilts`` is None where no angles
+    were found, and ``no_tilts`` then tells what was looked for. ``mdoc`` is the description beside the file.
     """
 
     name: str

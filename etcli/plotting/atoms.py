@@ -3,19 +3,31 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from etcli.core.atoms.gaussian_fit import places
 from etcli.core.atoms.tracing import Trace
+from etcli.core.geometry import centre
 from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, WIDTH_IN, contrast, styled
+
+Doubles = NDArray[np.float64]
 
 COLOURS = (ORANGE, BLUE, GREEN, RED)
 BINS = 80
 NEAR_PX = 1.0
+MARGINS_IN, TITLE_IN = 2.0, 0.9
+"""What labels of three sections take of the width, and those of one of the height."""
+HIGHEST_IN, HISTOGRAM_IN = 4.0, 3.2
+NARROWEST = 0.3
+"""Width of the place of a section, in that of the widest: for its title."""
 
 
 @styled
-def traced(trace: Trace, *, pixel_A: float, names: tuple[str, ...]) -> Figure:
-    """Draw the middle sections of a volume with the atoms that lie in them, and the histogram of scores.
+def traced(
+    trace: Trace, *, pixel_A: float, names: tuple[str, ...], centre_A: Doubles | None = None
+) -> Figure:
+    """Draw three sections of a volume with the atoms that lie in them, and the histogram of scores.
 
     Parameters
     ----------
@@ -24,53 +36,76 @@ def traced(trace: Trace, *, pixel_A: float, names: tuple[str, ...]) -> Figure:
         Size of a voxel in Å.
     names : tuple of str
         Of the species, the lightest first.
+    centre_A : ndarray of shape (3,), float64, optional
+        x, y and z of the middle of the volume from the rotation centre; 0 by default.
 
     Returns
     -------
     matplotlib.figure.Figure
+        Sections across z, y and x on one scale, where most atoms lie in them.
     """
-    figure = Figure(figsize=(WIDTH_IN, 0.85 * WIDTH_IN), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=[1.1, 1.0])
-    nz, ny, nx = trace.volume.shape
-    at = places(trace.fitted)
-    middle = np.median(at, axis=0) if len(at) else np.array([nx, ny, nz]) / 2
-    for column, axis in enumerate((2, 1, 0)):  # across z, y and x
-        axes = figure.add_subplot(grid[0, column])
-        _section(axes, trace, axis, int(np.clip(round(middle[axis]), 0, (nx, ny, nz)[axis] - 1)), pixel_A)
-    _scores(figure.add_subplot(grid[1, :]), trace, names)
+    size = np.array(trace.volume.shape[::-1])
+    widths = np.maximum(size[[0, 0, 1]], NARROWEST * size[:2].max())
+    height = max(size[1:])
+    row_in = min(HIGHEST_IN, (WIDTH_IN - MARGINS_IN) * height / widths.sum()) + TITLE_IN
+    figure = Figure(figsize=(WIDTH_IN, row_in + HISTOGRAM_IN), layout="constrained")
+    rows = figure.add_gridspec(2, 1, height_ratios=[row_in, HISTOGRAM_IN])
+    sections = rows[0].subgridspec(1, 3, width_ratios=widths.tolist())
+    middle_A = np.zeros(3) if centre_A is None else centre_A
+    for column, axis in enumerate((2, 1, 0)):
+        _section(figure.add_subplot(sections[column]), trace, axis, pixel_A=pixel_A, middle_A=middle_A)
+    _scores(figure.add_subplot(rows[1]), trace, names)
     return figure
 
 
-def _section(axes: Axes, trace: Trace, axis: int, at: int, pixel_A: float) -> None:
-    """Draw one section across an axis (0 is x) with the atoms near it."""
+def _section(axes: Axes, trace: Trace, axis: int, *, pixel_A: float, middle_A: Doubles) -> None:
+    """Draw the section across an axis (0 is x) that most atoms lie in, and those."""
     across = [k for k in (0, 1, 2) if k != axis]
-    image = np.take(trace.volume, at, axis=2 - axis)
-    low, high = contrast(image)
-    n_right, n_up = image.shape[::-1]
-    extent = tuple(edge * pixel_A for edge in (-n_right / 2, n_right / 2, -n_up / 2, n_up / 2))
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
-    place = places(trace.fitted)
+    place, size = places(trace.fitted), trace.volume.shape[::-1]
+    at = _fullest(place[:, axis], size[axis])
+    low, high = contrast(trace.volume)
+    first_A = np.array([middle_A[k] - centre(size[k]) * pixel_A for k in range(3)])
+    edges_A = [(first_A[k] - pixel_A / 2, first_A[k] + (size[k] - 0.5) * pixel_A) for k in across]
+    axes.imshow(
+        np.take(trace.volume, at, axis=2 - axis),
+        cmap="gray",
+        vmin=max(low, 0.0) if high > 0 else low,
+        vmax=high,
+        origin="lower",
+        extent=(*edges_A[0], *edges_A[1]),
+    )
     near = np.abs(place[:, axis] - at) <= NEAR_PX
     for kind in np.unique(trace.kind):
-        chosen = near & (trace.kind == kind)
-        right, up = (
-            (place[chosen, k] - (n - 1) / 2) * pixel_A for k, n in zip(across, (n_right, n_up), strict=True)
-        )
-        axes.plot(right, up, "+", color=COLOURS[int(kind) % len(COLOURS)], markersize=5, markeredgewidth=1.0)
-    where = (at - (trace.volume.shape[2 - axis] - 1) / 2) * pixel_A
+        where_A = first_A + place[near & (trace.kind == kind)] * pixel_A
+        colour = COLOURS[int(kind) % len(COLOURS)]
+        axes.plot(where_A[:, across[0]], where_A[:, across[1]], "+", color=colour, ms=5, mew=1.0)
     axes.set(
-        title=f"{'xyz'[axis]} = {where:.1f} Å",
+        title=f"{'xyz'[axis]} = {first_A[axis] + at * pixel_A:.1f} Å".replace("-", "\N{MINUS SIGN}"),
         xlabel=f"{'xyz'[across[0]]} (Å)",
         ylabel=f"{'xyz'[across[1]]} (Å)",
+        xlim=edges_A[0],
+        ylim=edges_A[1],
     )
+
+
+def _fullest(place: Doubles, n: int) -> int:
+    """Return the section that most atoms lie in, of those between the outer quarters of all atoms."""
+    if not len(place):
+        return n // 2
+    ascending = np.sort(place)
+    first, last = np.clip(np.rint(np.quantile(place, [0.25, 0.75])).astype(int), 0, n - 1)
+    every = np.arange(first, last + 1)
+    count = np.searchsorted(ascending, every + NEAR_PX, "right") - np.searchsorted(ascending, every - NEAR_PX)
+    best = every[count == count.max()]
+    return int(best[np.abs(best - np.median(place)).argmin()])
 
 
 def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
     """Draw the histogram of scores, the mixture and the cut."""
     score, mixture = trace.candidates, trace.mixture
     edges = np.linspace(0, float(score.max(initial=1e-30)) * 1.02, BINS + 1)
-    axes.hist(score, edges, color=GREY, alpha=0.5, label=f"{len(score)} maxima")
-    x = np.linspace(mixture.threshold, edges[-1], 500)
+    axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"{len(score)} maxima")
+    x = np.linspace(mixture.threshold, edges[-1], 500)[1:]
     used = int((score > mixture.threshold).sum())
     for k, curve in enumerate(mixture.densities(x).T):
         name = "no atoms" if k == 0 else names[k - 1]
@@ -78,6 +113,13 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
         axes.plot(x, curve * used * (edges[1] - edges[0]), color=colour, linewidth=1.2, label=name)
     if np.isfinite(trace.cut):
         axes.axvline(trace.cut, color="black", linestyle=":", linewidth=1, label=f"cut at {trace.cut:.3g}")
-    top = np.histogram(score[score > 0.3 * mixture.mean[0]], edges)[0].max(initial=1)
-    axes.set(xlabel="score (density at the middle of the atom)", ylabel="maxima", ylim=(0, 1.6 * top))
-    axes.legend(fontsize="small", title=f"{len(trace.fitted)} atoms", title_fontsize="small")
+    # what is no atom is often so much that atoms would not show beside it
+    top = np.histogram(score[score >= min(trace.cut, float(score.max()))], edges)[0].max(initial=1)
+    axes.set(
+        xlabel="score (density at the middle of the atom)",
+        ylabel="maxima",
+        xlim=(0, edges[-1]),
+        ylim=(0, 1.6 * top),
+    )
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.legend(title=f"{len(trace.fitted)} atoms", title_fontsize=8)

@@ -46,6 +46,7 @@ def loaded(*arguments: str, **environment: str) -> tuple[set[str], str]:
         ("recon", "--help"),
         ("bin", "-h"),
         ("compare", "--help"),
+        ("trace-atoms", "--help"),
         ("--version",),
         ("info", "--version"),
     ],

@@ -11,7 +11,7 @@ from etcli.core.atoms.structure import structure
 from etcli.core.errors import UsageError
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
-from etcli.plotting.position_errors import position_errors
+from etcli.plotting.atom_errors import position_errors
 from etcli.plotting.structure import bonds, pair_distributions
 from tests.solids import lattice
 

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.against_views import Completed, positions
-from etcli.core.atoms.gaussian_fit import axes, integrals, sigmas
+from etcli.core.atoms.gaussian_fit import axes, integrals, places, sigmas
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.model import UNKNOWN, Atoms
+from etcli.core.atoms.polynomial import polynomial_positions
 from etcli.core.atoms.species import reclassify, without_drift
 from etcli.core.atoms.tracing import Trace
+from etcli.core.geometry import centre
 
 Doubles = NDArray[np.float64]
 
@@ -49,6 +51,27 @@ def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> 
     return replace(trace, kind=kind, probability=certain), flipped, drift
 
 
+def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
+    """Return where polynomials of fourth order have their maxima, beside the Gaussians of a trace.
+
+    Parameters
+    ----------
+    trace : Trace
+    pixel_A : float
+        Size of a voxel in Å.
+    centre_A : ndarray of shape (3,), float64
+        x, y and z of the middle of the volume from the rotation centre.
+
+    Returns
+    -------
+    ndarray of shape (n_atoms, 3), float64
+        x, y and z from the rotation centre, in Å; where there is no such maximum, that of the Gaussian.
+    """
+    place, _ = polynomial_positions(trace.volume, places(trace.fitted), threads=trace.rules.threads)
+    middle = np.array([centre(n) for n in trace.volume.shape[::-1]])
+    return np.asarray((place - middle) * pixel_A + centre_A)
+
+
 def atoms_of(
     trace: Trace,
     pixel_A: float,
@@ -83,20 +106,20 @@ def atoms_of(
     Returns
     -------
     Atoms
-        With columns of intensity (density times Å³), width without the smoothing, score, probability, errors of x, y
-        and z, and, refined, amplitude (in units of a pixel of the views); ``class``, 1 for the lightest, where
-        elements are not named.
+        With columns of intensity (density times Å³), width without the smoothing, score, probability, errors
+        of x, y and z, and, refined, amplitude (in units of a pixel of the views); ``class``, 1 for the
+        lightest, where elements are not named. What was added in a refinement has no values of the volume.
     """
     sharp = np.sqrt(np.maximum(sigmas(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0))
-    columns = {
+    columns: dict[str, Doubles] = {
         "intensity": integrals(trace.fitted) * pixel_A**3,
         "sigma_A": sharp * pixel_A,
         "score": trace.score,
         "probability": trace.probability,
     }
     if trace.rules.freedom == "elliptical":
-        along = np.sqrt(np.maximum(axes(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0)) * pixel_A
-        columns |= {f"sigma_{name}_A": along[:, k] for k, name in enumerate("xyz")}
+        along = np.maximum(axes(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0)
+        columns |= {f"sigma_{name}_A": np.sqrt(along[:, k]) * pixel_A for k, name in enumerate("xyz")}
     for prefix, values in (("error", error_A), ("half", half_A)):
         if values is not None:
             columns |= {f"{prefix}_{name}_A": values[:, k] for k, name in enumerate("xyz")}
@@ -109,6 +132,6 @@ def atoms_of(
         columns |= {f"error_{name}_A": completed.refined.error_A[:, k] for k, name in enumerate("xyz")}
         position_A, kind = model.position_A, model.kind
     if symbols is None and len(trace.mixture.mean) > 1:
-        columns["class"] = kind + 1.0
+        columns["class"] = kind.astype(np.float64) + 1
     names = np.array(symbols or (UNKNOWN,) * len(trace.mixture.mean))
     return Atoms(position_A, names[kind], columns)

@@ -32,10 +32,10 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
 
     Notes
     -----
-    A residual r moves the least-squares place of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean square of
-    the numerator over all places in the specimen, where r is what the fit leaves, makes allowance for noise that
-    is correlated and not the same along all axes. What all views have in common, such as wrong angles, does not
-    show.
+    A residual r moves the least-squares place of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean square
+    of the numerator over all places in the specimen, where r is what the fit leaves, makes allowance for
+    noise that is correlated and not the same along all axes. What all views have in common, such as wrong
+    angles, does not show.
     """
     height, sigma = heights(trace.fitted), trace.rules.sigma_px
     if not len(height):
@@ -68,8 +68,8 @@ def half_differences_A(trace: Trace, halves: tuple[Array, Array], pixel_A: float
     Returns
     -------
     ndarray of shape (n_atoms, 3), float64
-        Along x, y and z in Å, with sign. Each half has twice the variance of the whole, and their difference four
-        times, so the root mean square is the standard deviation of a position.
+        Along x, y and z in Å, with sign. Each half has twice the variance of the whole, and their difference
+        four times, so the root mean square is the standard deviation of a position.
     """
     found = []
     for half in halves:
