@@ -148,7 +148,7 @@ def _volume(
     if factor > 1 + 1e-6:
         binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)
     images: Array = np.ascontiguousarray(binned, np.float32)
-    whole = extended_shape(views.rotation, shape, images.shape[1:]) if views.diffuse_A else shape
+    whole = _room(views, shape, images.shape[1:])
     projector = OrientedProjector(
         views.rotation,
         whole,
@@ -160,3 +160,13 @@ def _volume(
     volume = regularised(WholeSeries(projector, images), positive, iterations=RECONSTRUCTION)
     inside = tuple(slice((m - n) // 2, (m - n) // 2 + n) for m, n in zip(whole, shape, strict=True))
     return np.ascontiguousarray(volume[inside])
+
+
+def _room(views: Views, shape: tuple[int, int, int], detector: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of a volume with room for what views of a film show beyond."""
+    if not views.diffuse_A:
+        return shape
+    try:
+        return extended_shape(views.rotation, shape, detector)
+    except UsageError:  # seen from the side, where a film has no end
+        return shape
