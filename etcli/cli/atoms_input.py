@@ -1,6 +1,7 @@
 """What tracing reads: the volume, half volumes, and the views to refine against."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from etcli.cli.background import background_level
@@ -99,6 +100,9 @@ def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesVi
     angles: NDArray[Any] | None = None
     if euler:
         stack, angles = open_orientations(settings, euler, stack)
+    elif stack.tilts is None:
+        beside = f"{PurePath(name).stem}.tlt"
+        raise DataError(f"{name}: no tilt angles beside it or in it; put them into {beside}, or give --euler")
     data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
     level = background_level(settings, stack, "auto")
     rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg) if angles is None else angles)

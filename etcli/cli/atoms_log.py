@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from etcli.cli.inputs import naming
 from etcli.cli.options import Settings
+from etcli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from etcli.core.atoms.against_views import Completed
     from etcli.core.atoms.model import Atoms
     from etcli.core.atoms.tracing import Trace, TraceRules
+
+LEAST_SHOWN, FEW_SHOWN = 0.5, 0.9
+"""Shares of traced atoms below which the views are not those of the volume, or may not be."""
 
 
 def refined(
@@ -23,20 +27,40 @@ def refined(
     hold_A: float | None,
     rules: "TraceRules",
 ) -> "Completed":
-    """Refine a trace against the views."""
+    """Refine a trace against the views, which have to show what the volume does.
+
+    Raises
+    ------
+    DataError
+        When half of the atoms are not in the views, unless the user has decided what is one.
+    UsageError
+        When views cannot tell how far atoms may move.
+    """
     from etcli.core.atoms.against_views import refine_trace
 
-    with naming(series.stack):
-        return refine_trace(
-            found,
-            series.views,
-            pixel_A=pixel_A,
-            centre_A=centre_A,
-            level=series.level,
-            hold_A=hold_A,
-            min_distance_A=rules.cleaning.min_distance_A,
-            progress=settings.console.note,
-        )
+    name = series.stack.name
+    try:
+        with naming(series.stack):
+            completed = refine_trace(
+                found,
+                series.views,
+                pixel_A=pixel_A,
+                centre_A=centre_A,
+                level=series.level,
+                hold_A=hold_A,
+                min_distance_A=rules.cleaning.min_distance_A,
+                progress=settings.console.note,
+            )
+    except UsageError as error:
+        remedy = "" if "--hold" in str(error) else "; give --hold as a length"
+        raise UsageError(f"{name}: {error}{remedy}") from error
+    n_atoms, n_shown = len(found.fitted), int((completed.from_trace >= 0).sum())
+    text = f"{name}: shows only {n_shown} of the {n_atoms} atoms of the volume"
+    if n_shown < LEAST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
+        raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
+    if n_shown < FEW_SHOWN * n_atoms:
+        settings.console.warn(f"{text}; make sure that the volume was reconstructed from it (--orient zyx)")
+    return completed
 
 
 def classes_named(n_species: int) -> tuple[str, ...]:

@@ -305,6 +305,17 @@ def test_parts_of_a_reconstruction_are_where_they_were(tmp_path: Path, options: 
     assert corner_A[1] == pytest.approx((first - N_VIEW / 2) * PIXEL_A, abs=1e-4)
 
 
+def test_atoms_that_views_do_not_show_go_and_many_are_warned_of(volume: Path) -> None:
+    views = write_views(volume.with_name("views.mrc"), TRUE_A[:24], about_y(TILTS))
+    target = volume.with_name("a.xyz")
+    run = etcli("trace-atoms", "--refine", views, volume, target)
+    assert (
+        f"WARNING: trace-atoms - {views}: shows only 24 of the 27 atoms of the volume; make sure that the "
+        "volume was reconstructed from it (--orient zyx)"
+    ) in run.err.splitlines()
+    assert rms(errors_A(target, TRUE_A[:24])) < 0.02
+
+
 def bad(path: Path, data: NDArray[np.floating], pixel_A: float = PIXEL_A) -> Path:
     return write_stack(path, np.float32(data), pixel_A)
 
@@ -336,7 +347,8 @@ def test_the_size_of_voxels_must_be_known(volume: Path) -> None:
         "pixel size in nm?"
     )
     assert trouble(bad(volume.with_name("c.mrc"), data, 4)) == (
-        "c.mrc: voxels of 4 Å are too coarse for atoms (0.3 to 0.5 Å is usual); is the pixel size really in Å?"
+        "c.mrc: voxels of 4 Å are too coarse for atoms (0.3 to 0.5 Å is usual); is the pixel size "
+        "really in Å?"
     )
     assert trouble(bad(volume.with_name("thin.mrc"), data[:2])) == (
         "thin.mrc: 33 x 32 x 2 voxels are too flat to hold atoms; is it a volume?"
@@ -367,7 +379,9 @@ def test_a_tilt_series_is_no_volume(tmp_path: Path) -> None:
 
 def test_views_must_be_those_of_the_volume(volume: Path) -> None:
     folder = volume.parent
-    assert trouble(volume, "--refine", volume.name).startswith("v.mrc: ")
+    assert trouble(volume, "--refine", volume.name) == (
+        "v.mrc: no tilt angles beside it or in it; put them into v.tlt, or give --euler"
+    )
     unknown = write_views(folder / "unknown.mrc", TRUE_A, about_y(TILTS))
     with mrcfile.open(unknown, "r+") as mrc:
         mrc.voxel_size = 0
@@ -376,8 +390,16 @@ def test_views_must_be_those_of_the_volume(volume: Path) -> None:
     assert trouble(volume, "--refine", unknown.name) == (
         "unknown.mrc: does not say how large its pixels are; so atoms cannot be placed in it"
     )
-    other = write_views(folder / "other.mrc", TRUE_A + [40, 0, 0], about_y(TILTS))
-    assert trouble(volume, "--refine", other.name).startswith("other.mrc: ")
+    elsewhere = np.random.default_rng(3).uniform(-5, 5, TRUE_A.shape)
+    other = write_views(folder / "other.mrc", elsewhere, about_y(TILTS))
+    line = trouble(volume, "--refine", other.name)
+    assert line.startswith("other.mrc: shows only ") and line.endswith(
+        " of the 27 atoms of the volume; is it the series that was reconstructed, with the same angles?"
+    )
+    empty = write_views(folder / "empty.mrc", TRUE_A + 40, about_y(TILTS))
+    assert trouble(volume, "--refine", empty.name, status=2).startswith(
+        "empty.mrc: view 1 looks along the layer"
+    )
     (folder / "few.csv").write_text("phi,theta,psi\n0,0,0\n")
     assert "few.csv" in trouble(volume, "--refine", other.name, "--euler", "few.csv")
 
