@@ -1,12 +1,14 @@
 # make demo   installs etcli into .venv and takes a sample tilt series to a volume, with pictures
 # make test   runs the tests
+# make gpu    runs the tests and the benchmark that need an NVIDIA GPU; GPU=gpu13 for drivers of CUDA 13
 # make lint   checks style and types, and that man pages and completions are up to date
 
 PYTHON ?= python3
+GPU ?= gpu
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 
-.PHONY: demo test lint pages sample benchmarks clean
+.PHONY: demo test gpu lint pages sample benchmarks clean
 
 demo: $(VENV)/installed
 	mkdir -p demo
@@ -19,6 +21,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/developing
 	$(BIN)/python -m pytest -n 2
+
+gpu: $(VENV)/gpu
+	ETCLI_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check .
@@ -42,6 +48,10 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/developing: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/gpu: $(VENV)/developing
+	$(BIN)/pip install --quiet --editable '.[$(GPU)]'
 	touch $@
 
 clean:

@@ -1,9 +1,12 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.gpu import REAL, use
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program has it; heeded when NumPy is imported
 SHARED = Path(os.environ.get("ETCLI_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -15,3 +18,15 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(params=["stand-in", REAL])
+def gpu(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A GPU, or what stands in for one."""
+    yield from use(request.param)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[str]:
+    """What stands in for a GPU."""
+    yield from use("stand-in")

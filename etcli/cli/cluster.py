@@ -1,6 +1,6 @@
 """Working on the machines of a Dask cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from etcli.core.geometry import SlabGeometry
     from etcli.core.plans import Method, Plan
+    from etcli.core.projectors import Device
 
 ANSWER_S = 10
 RETRIES = 3  # of a slab whose worker was lost or failed
@@ -34,18 +35,32 @@ class Workers:
         Bytes for all of them.
     waiting : int
         Bytes here for finished slabs, which wait for the writer.
+    device : Device
+        What they work on.
+    device_memory : int or None
+        Bytes of it for all of them, where it has memory of its own; None for what it says itself.
     """
 
     pool: "Executor | None"
     threads: int
     memory: int
     waiting: int
+    device: "Device"
+    device_memory: int | None = None
 
     def plan(self, n_rows: int, geometry: "SlabGeometry", method: "Method") -> "Plan":
         """Share slices out."""
         from etcli.core.plans import plan_reconstruction
 
-        plan = plan_reconstruction(n_rows, geometry, method, threads=self.threads, memory=self.memory)
+        plan = plan_reconstruction(
+            n_rows,
+            geometry,
+            method,
+            threads=self.threads,
+            memory=self.memory,
+            device=self.device,
+            device_memory=self.device_memory,
+        )
         if self.pool is None:
             return plan
         y0, y1 = plan.slabs[0]
@@ -54,10 +69,10 @@ class Workers:
 
 
 @contextmanager
-def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
+def workers(settings: Settings, address: str | None, device: "Device") -> Iterator[Workers]:
     """Connect to a cluster by its scheduler's address, or scheduler file; None is this machine."""
     if address is None:
-        yield Workers(None, settings.threads, settings.memory, settings.memory)
+        yield Workers(None, settings.threads, settings.memory, settings.memory, device)
         return
     try:
         import distributed
@@ -76,7 +91,9 @@ def workers(settings: Settings, address: str | None) -> Iterator[Workers]:
             raise DataError(f"{address}: this Dask cluster has no workers yet; start some")
         threads = sum(worker["nthreads"] for worker in found)
         pool = client.get_executor(retries=RETRIES)
-        yield Workers(pool, threads, _memory(settings, found), settings.memory)
+        on_gpu = device.name == "GPU"
+        of_gpus = _gpu_memory(client, address, {w["id"]: w["nthreads"] for w in found}) if on_gpu else None
+        yield Workers(pool, threads, _memory(settings, found), settings.memory, device, of_gpus)
     except (CancelledError, distributed.KilledWorker, distributed.comm.CommClosedError) as error:
         raise DataError(f"{address}: the Dask cluster was lost; start again, with --resume") from error
     finally:
@@ -108,3 +125,18 @@ def _memory(settings: Settings, found: Any) -> int:
     threads = sum(worker["nthreads"] for worker in found)
     limits = [worker["memory_limit"] / worker["nthreads"] for worker in found if worker["memory_limit"]]
     return int(SHARE * min(limits) * threads) if limits else settings.memory
+
+
+def _gpu_memory(client: Any, address: str, threads: Mapping[Any, int]) -> int:
+    """Return the memory of all GPUs together if each thread had as little as the poorest.
+
+    Every worker has the GPU that its CUDA_VISIBLE_DEVICES names first.
+    """
+    from etcli.core.gpu import GPU, why_no_gpu
+
+    for worker, reason in client.run(why_no_gpu).items():
+        if reason is not None:
+            raise DataError(f"{address}: no GPU for --device gpu at worker {worker}: {reason}")
+    free = client.run(GPU.free_bytes)
+    share = min(free[worker] / threads.get(worker, 1) for worker in free)
+    return int(share * sum(threads.values()))

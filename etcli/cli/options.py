@@ -26,6 +26,7 @@ class Settings:
     debug: bool = False
     clobber: bool = True
     inputs: list[str] = field(default_factory=list)
+    device: str = "auto"
     _threads: int | None = None
     _memory: int | None = None
 
@@ -72,8 +73,7 @@ def _memory(settings: Settings, value: int | None) -> None:
 
 
 def _device(settings: Settings, value: str | None) -> None:
-    if value == "gpu":
-        raise click.UsageError("no GPU is used by this version; leave --device out, or give auto or cpu")
+    settings.device = value or settings.device
 
 
 def _debug(settings: Settings, value: bool) -> None:
@@ -145,10 +145,16 @@ class Command(click.Command):
     """A subcommand: knows the global options, and ends its help with an example and its references."""
 
     def __init__(
-        self, *args: Any, example: str = "", references: tuple[str, ...] = (), **kwargs: Any
+        self,
+        *args: Any,
+        example: str = "",
+        references: tuple[str, ...] = (),
+        on_gpu: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.on_gpu = on_gpu
         self.references = references
         self.own_params = len(self.params)
         holder = global_options(lambda: None)
@@ -161,6 +167,20 @@ class Command(click.Command):
         settings = parent.ensure_object(Settings) if parent else Settings()
         settings.console.command = info_name or "etcli"
         return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, unless it was told to use a GPU, for which it has no work.
+
+        The environment may say so for all commands.
+        """
+        asked = [each.get_parameter_source("device") for each in (ctx, ctx.parent) if each]
+        if (
+            not self.on_gpu
+            and ctx.ensure_object(Settings).device == "gpu"
+            and ParameterSource.COMMANDLINE in asked
+        ):
+            raise click.UsageError("nothing here is for a GPU; leave --device out, or give auto or cpu")
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's own options before those that all commands share."""

@@ -37,6 +37,7 @@ BELONGS_TO = {
     "thresholds": ("dart",),
     "error_curve": ITERATIVE,
     "kernel": (*ITERATIVE, "bp"),
+    "backend": (*ITERATIVE, "bp"),
 }
 
 

@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from etcli.cli.cluster import workers
+from etcli.cli.console import Console
+from etcli.cli.devices import oriented_projector, slab_projector, use_gpu
 from etcli.cli.inputs import open_input
 from etcli.cli.options import Settings
+from etcli.cli.room import WholeArrays
 from etcli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from etcli.core.bands import WriteBand
     from etcli.core.geometry import SlabGeometry
     from etcli.core.plans import MakeProjector, Method
+    from etcli.core.projectors import Device
     from etcli.core.projectors.oriented import OrientedProjector
     from etcli.core.recipes import Recipe
     from etcli.core.slabs import ErrorCurve, Read, Store, Watch
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from etcli.core.solvers.total_variation import Zeros
     from etcli.io.line_integrals import LineIntegrals
     from etcli.io.stack import Stack
+
+NARROW = 16
+"""Slices of a slab that every device can have."""
 
 
 class Task(Protocol):
@@ -58,46 +65,6 @@ class Task(Protocol):
         """Reconstruct."""
 
 
-@dataclass(frozen=True)
-class WholeArrays:
-    """The arrays of work on a whole volume.
-
-    Parameters
-    ----------
-    volumes : int
-        Numbers in arrays that may lie on disk.
-    others : int
-        Numbers in others.
-    folder : Path
-        Where those on disk would be.
-    """
-
-    volumes: int
-    others: int
-    folder: Path
-
-    def check(self, settings: Settings) -> None:
-        """Refuse what does not fit into the memory, and tell what goes to the disk."""
-        needed, least = 4 * (self.volumes + self.others), 4 * self.others
-        if least > settings.memory:
-            raise UsageError(
-                f"the work takes {ceil(least / (1 << 20))}M of memory, but only {settings.memory >> 20}M are "
-                "allowed; allow more, make the volume thinner, or bin the views"
-            )
-        if needed > settings.memory:
-            settings.console.report(
-                f"{needed - least >> 20}M of the work are beyond --memory and lie in files of {self.folder}"
-            )
-
-    def zeros(self, settings: Settings) -> "Zeros":
-        """Return what makes the arrays that may lie on disk."""
-        from etcli.core.solvers.total_variation import in_memory
-        from etcli.io.scratch import zeros_on_disk
-
-        fits = 4 * (self.volumes + self.others) <= settings.memory
-        return in_memory if fits else zeros_on_disk(self.folder)
-
-
 @dataclass(frozen=True, eq=False)
 class TiltedTask:
     """Views tilted about the vertical axis, reconstructed slab by slab where the method allows it.
@@ -122,6 +89,11 @@ class TiltedTask:
     volumes: Mapping[str, "Read"]
     scratch: Path
 
+    @property
+    def device(self) -> "Device":
+        """Where the work is done."""
+        return self.make_projector(self.geometry, n_slices=NARROW).device
+
     def of_views(self, views: "NDArray[np.intp]") -> "TiltedTask":
         """Return the same with some of the views, counted from 0."""
         return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
@@ -135,14 +107,16 @@ class TiltedTask:
         if recipe.whole:
             self._arrays(settings, recipe).check(settings)
             return
-        if recipe.method == "fbp" and banded:
+        if self._by_bands(recipe) and banded:
             plan_backprojection(n_rows, geometry, threads=settings.threads, memory=settings.memory)
             return
         method = self._method(recipe)
-        plan = plan_reconstruction(n_rows, geometry, method, threads=settings.threads, memory=settings.memory)
+        plan = plan_reconstruction(
+            n_rows, geometry, method, threads=settings.threads, memory=settings.memory, device=self.device
+        )
         settings.console.note(
             f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
-            f"{plan.working_bytes >> 20} MiB"
+            f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
         )
 
     def sample(self, settings: Settings) -> "Misfit":
@@ -154,9 +128,7 @@ class TiltedTask:
 
     def zeros(self, settings: Settings, recipe: "Recipe") -> "Zeros":
         """Return what makes arrays of a few rows."""
-        from etcli.core.solvers.total_variation import in_memory
-
-        return in_memory
+        return self.device.zeros
 
     def run(
         self,
@@ -171,12 +143,15 @@ class TiltedTask:
         """Reconstruct."""
         if recipe.whole:
             return self._run_whole(settings, recipe, write, watch)
-        if recipe.method == "fbp" and store is None and dask is None:
+        if self._by_bands(recipe) and store is None and dask is None:
             return self._run_bands(settings, recipe, write)
         from etcli.core.slabs import reconstruct
 
         n_rows, method = self.integrals.n_rows, self._method(recipe)
-        with workers(settings, dask) as found, settings.console.progress(n_rows, "reconstructing") as advance:
+        with (
+            workers(settings, dask, self.device) as found,
+            settings.console.progress(n_rows, "reconstructing") as advance,
+        ):
             return reconstruct(
                 self.integrals,
                 write,
@@ -190,6 +165,10 @@ class TiltedTask:
                 volumes=self.volumes,
                 pool=found.pool,
             )
+
+    def _by_bands(self, recipe: "Recipe") -> bool:
+        """Whether no slab of the volume need be held; a GPU gathers whole slabs at once."""
+        return recipe.method == "fbp" and self.device.free_bytes() is None
 
     def _run_bands(self, settings: Settings, recipe: "Recipe", write: "WriteBand") -> "ErrorCurve":
         """Back-project a few sections at a time, for which no slab of the volume need be held."""
@@ -234,11 +213,12 @@ class TiltedTask:
 
         geometry, n_rows = self.geometry, self.integrals.n_rows
         n_voxels = geometry.thickness * geometry.width
-        slabs = 2 * min(n_rows, settings.threads * WIDTHS[-1])
+        slabs = 2 * min(n_rows, max(settings.threads * WIDTHS[-1], *self.device.widths))
         series = geometry.n_views * geometry.n_detector * n_rows
-        return WholeArrays(
-            HELD[recipe.prior] * n_voxels * n_rows, slabs * n_voxels + 3 * series, self.scratch
-        )
+        volumes = HELD[recipe.prior] * n_voxels * n_rows
+        if self.device.free_bytes() is not None:
+            volumes += n_voxels * n_rows  # what threads share out by parts here is one array there
+        return WholeArrays(volumes, slabs * n_voxels + 3 * series, self.scratch, self.device)
 
     def _method(self, recipe: "Recipe") -> "Method":
         """Return the solver of slabs, with room for the volumes that it is given."""
@@ -293,7 +273,8 @@ class OrientedTask:
         """Return the whole series: its rows do not know one another's places."""
         from etcli.core.solvers.regularised import WholeSeries
 
-        return WholeSeries(self.projector, self.integrals(0, self.integrals.n_rows))
+        views = self.projector.device.put(self.integrals(0, self.integrals.n_rows))
+        return WholeSeries(self.projector, views)
 
     def zeros(self, settings: Settings, recipe: "Recipe") -> "Zeros":
         """Return what makes arrays of the size of the volume."""
@@ -333,17 +314,37 @@ class OrientedTask:
         from etcli.core.solvers.priors import HELD
 
         volume, series = prod(self.projector.domain_shape), prod(self.projector.range_shape)
+        device = self.projector.device
         if recipe.method == "fista":
-            return WholeArrays(HELD[recipe.prior] * volume, volume + 4 * series, self.scratch)
-        return WholeArrays(0, 5 * volume + 3 * series, self.scratch)
+            return WholeArrays(HELD[recipe.prior] * volume, volume + 4 * series, self.scratch, device)
+        return WholeArrays(0, 5 * volume + 3 * series, self.scratch, device)
 
 
-def make_task(
+def make_task(settings: Settings, recipe: "Recipe", *views: Any, dask: bool, **how: Any) -> Task:
+    """Return what is to be reconstructed; the arguments go on to `_task`.
+
+    ``--device auto`` takes the CPU where the recipe finds too little room on the GPU.
+    """
+    gpu = use_gpu(settings, elsewhere=dask)
+    task = _task(settings, *views, gpu=gpu, **how)
+    if not gpu or settings.device == "gpu":
+        return task
+    try:
+        task.check_room(replace(settings, console=Console(verbosity=-1)), recipe)
+    except UsageError:
+        settings.console.note("too little memory is free on the GPU; computing on the CPU")
+        return _task(settings, *views, gpu=False, **how)
+    return task
+
+
+def _task(
     settings: Settings,
     integrals: "LineIntegrals",
     geometry: "SlabGeometry",
     *,
+    gpu: bool,
     kernel: str,
+    backend: str,
     rotation: "NDArray[Any] | None",
     extend: bool,
     volumes: Mapping[str, str | None],
@@ -357,16 +358,15 @@ def make_task(
     if rotation is None:
         if extend:
             raise click.UsageError("--extend is for views of any orientation; give --euler as well")
-        from etcli.core.projectors.slab import SlabProjector
-        from etcli.core.projectors.weighted import WeightedProjector
-
-        make = SlabProjector if geometry.view_weight is None else WeightedProjector
-        return TiltedTask(integrals, geometry, partial(make, kernel=kernel), readers, scratch)
-    from etcli.core.projectors.oriented import OrientedProjector
+        weighted = geometry.view_weight is not None
+        make = slab_projector(settings, gpu=gpu, kernel=kernel, backend=backend, weighted=weighted)
+        return TiltedTask(integrals, geometry, make, readers, scratch)
     from etcli.core.solvers.resire import extended_shape
 
     if integrals.n_rows != integrals.stack.shape[1]:
         raise click.UsageError("--slices are of views tilted about one axis; leave it out with --euler")
+    if backend != "slab":
+        raise click.UsageError(f"--backend {backend} is for views tilted about one axis; leave it out")
     if kernel != "linear":
         raise click.UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
     if geometry.view_weight is not None:
@@ -374,7 +374,7 @@ def make_task(
     if readers:
         raise click.UsageError(f"--{next(iter(readers))} is for views tilted about one axis; leave it out")
     detector = integrals.n_rows, geometry.n_detector
-    projector = OrientedProjector(
+    projector = oriented_projector(gpu)(
         rotation,
         extended_shape(rotation, shape, detector) if extend else shape,
         detector,

@@ -1,11 +1,11 @@
 """``etcli project``: reproject a volume."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from etcli.cli.devices import slab_projector, use_gpu
 from etcli.cli.inputs import open_input
 from etcli.cli.options import (
     Settings,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     example="etcli project --range -70 70 2 volume.mrc series.mrc\n"
     "etcli project --tilts series.rawtlt volume.mrc reprojected.mrc",
     references=("Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",),
+    on_gpu=True,
 )
 @input_argument
 @output_argument
@@ -60,7 +61,6 @@ def command(
     from etcli.core.errors import UsageError
     from etcli.core.geometry import SlabGeometry, tilt_range
     from etcli.core.plans import plan_projection
-    from etcli.core.projectors.slab import SlabProjector
     from etcli.core.slabs import project
     from etcli.io.save import Step, series_writer
     from etcli.io.stack import Stack
@@ -82,6 +82,8 @@ def command(
         axis_deg=0.0,
     )
     rows = np.arange(ny)
+    make = slab_projector(settings, gpu=use_gpu(settings), kernel=kernel)
+    device = make(geometry, n_slices=16).device
     with (
         settings.outputs() as outputs,
         series_writer(
@@ -93,8 +95,10 @@ def command(
             lambda y0, y1: volume.rows(rows[y0:y1]),
             writer.write_rows,
             geometry,
-            plan=plan_projection(ny, geometry, threads=settings.threads, memory=settings.memory),
-            make_projector=partial(SlabProjector, kernel=kernel),
+            plan=plan_projection(
+                ny, geometry, threads=settings.threads, memory=settings.memory, device=device
+            ),
+            make_projector=make,
             progress=advance,
         )
 

@@ -47,12 +47,20 @@ if TYPE_CHECKING:
         "Yang et al., Nature 592, 60 (2021): RESIRE.",
         "Beck & Teboulle, IEEE Trans. Image Process. 18, 2419 (2009): FISTA, total variation.",
     ),
+    on_gpu=True,
 )
 @input_argument
 @output_argument
 @recipe_options
 @click.option(
     "--kernel", type=click.Choice(["linear", "strip"]), default="linear", show_default=True, help="Projector."
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["slab", "astra"]),
+    default="slab",
+    show_default=True,
+    help="Whose projectors: ours, or those of the ASTRA toolbox, to compare with.",
 )
 @click.option(
     "--thickness",
@@ -144,6 +152,7 @@ def command(
     wish: Wish,
     filter_name: str,
     kernel: str,
+    backend: str,
     thickness: Length | str | None,
     width: Length | None,
     axis_offset: Length,
@@ -220,9 +229,12 @@ def command(
         geometry = as_thick_as_needed(settings, integrals, geometry)
     task = make_task(
         settings,
+        wish.recipe,
         integrals,
         geometry,
         kernel=kernel,
+        backend=backend,
+        dask=dask is not None,
         rotation=orientation(stack.tilt_deg, orientations, x_tilt),
         extend=extend,
         volumes={"mask": mask, "initial": initial},
@@ -243,7 +255,7 @@ def command(
     if resume:
         files = {"input": input, "mask": mask, "initial": initial}
         recipe = replace(wish.recipe, window=filter_name)  # functions look different in every process
-        how = {"wish": replace(wish, recipe=recipe), "kernel": kernel, "rows": rows}
+        how = {"wish": replace(wish, recipe=recipe), "kernel": kernel, "rows": rows, "backend": backend}
         what = {"views": views, "exclude": exclude, "level": level, "contrast": contrast}
         kept = finished_slabs(settings, targets, resume_key(files, geometry, how | what))
 

@@ -18,7 +18,9 @@ from etcli.core.errors import DataError
 from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.plans import MakeProjector, Method, Plan, Slab
-from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, to_slab
+from etcli.core.projectors import Device
+from etcli.core.projectors.slab import WIDTHS, SlabProjector
+from etcli.core.solvers.steps import on_host, square
 
 Array = NDArray[np.float32]
 Read = Callable[[int, int], NDArray[np.generic]]
@@ -136,7 +138,7 @@ def reconstruct(
         if given_up.is_set():  # after a failure no thread goes on for the rest of its iterations
             raise CancelledError
         if watch:
-            watch(slab, k, volume)
+            watch(slab, k, on_host(volume))
 
     work = _Work(read_rows, geometry, method, make_projector, volumes or {})
     if pool is None:
@@ -179,11 +181,18 @@ class _Work:
     def common(self) -> Any:
         """Return what all slabs share: elsewhere it is computed again, as it may be larger than a slab."""
         narrow = self.make_projector(self.geometry, n_slices=WIDTHS[0])
-        return self.method.sums(narrow) if self.method.sums else None
+        with narrow.device.session():
+            return self.method.sums(narrow) if self.method.sums else None
 
     def __call__(self, slab: Slab) -> Finished:
         """Read, solve."""
-        sinogram = _slab(self.read_rows, slab, (self.geometry.n_views, self.geometry.n_detector), "views")
+        device = self.make_projector(self.geometry, n_slices=WIDTHS[0]).device
+        views = _rows(self.read_rows, slab, (self.geometry.n_views, self.geometry.n_detector), "views")
+        with device.session():
+            return self._solve(slab, device.to_slab(views), device)
+
+    def _solve(self, slab: Slab, sinogram: Array, device: Device) -> Finished:
+        """Reconstruct the views of a slab."""
         projector = self.make_projector(self.geometry, n_slices=sinogram.shape[-1])
         norms = [(0, _norm(sinogram))]
 
@@ -196,10 +205,11 @@ class _Work:
         if self.method.sums:
             how["sums"] = self.common() if self.sums is None else self.sums
         for name, read in self.volumes.items():
-            part = _slab(read, slab, (self.geometry.thickness, self.geometry.width), name)
+            rows = _rows(read, slab, (self.geometry.thickness, self.geometry.width), name)
+            part = device.to_slab(rows)
             how[name] = part != 0 if name == "mask" else part
         volume = self.method.solve(projector, sinogram, **how)
-        return Finished(from_slab(volume, slab[1] - slab[0]), norms)
+        return Finished(device.from_slab(volume, slab[1] - slab[0]), norms)
 
 
 def project(
@@ -238,9 +248,12 @@ def project(
     shape = (geometry.thickness, geometry.width)
 
     def work(slab: Slab) -> tuple[Slab, Array]:
-        volume = _slab(read_rows, slab, shape, "volume")
-        projector = make_projector(geometry, n_slices=volume.shape[-1])
-        return slab, from_slab(projector.forward(volume), slab[1] - slab[0])
+        rows = _rows(read_rows, slab, shape, "volume")
+        device = make_projector(geometry, n_slices=WIDTHS[0]).device
+        with device.session():
+            volume = device.to_slab(rows)
+            projector = make_projector(geometry, n_slices=volume.shape[-1])
+            return slab, device.from_slab(projector.forward(volume), slab[1] - slab[0])
 
     with closing(ordered_map(work, plan.slabs, threads=plan.threads)) as done:
         for (y0, y1), block in done:
@@ -250,16 +263,17 @@ def project(
                 progress(y1 - y0)
 
 
-def _slab(read_rows: Read, slab: Slab, shape: tuple[int, int], what: str) -> Array:
-    """Read rows and lay them out as a slab."""
+def _rows(read_rows: Read, slab: Slab, shape: tuple[int, int], what: str) -> Array:
+    """Read rows."""
     y0, y1 = slab
     rows = read_rows(y0, y1)
     expected = (shape[0], y1 - y0, shape[1])
     if rows.shape != expected:
         raise DataError(f"rows {y0 + 1}-{y1} of the {what} have the shape {rows.shape}; {expected} is needed")
-    return to_slab(np.asarray(rows, np.float32))
+    return np.asarray(rows, np.float32)
 
 
 def _norm(sinogram: Array) -> float:
     """Return the norm, with the sum over views in double precision."""
-    return float(np.sqrt(sum(float(np.vdot(view, view)) for view in sinogram)))
+    parts = sinogram if isinstance(sinogram, np.ndarray) else [sinogram]
+    return float(np.sqrt(sum(map(square, parts))))

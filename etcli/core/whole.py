@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from etcli.core.recipes import Recipe
 from etcli.core.slabs import ErrorCurve
 from etcli.core.solvers.regularised import Misfit
+from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
@@ -49,7 +50,7 @@ def reconstruct_whole(
         if progress:
             progress(1)
         if watch:
-            watch(k, volume)
+            watch(k, on_host(volume))
 
     volume = recipe.solve(series, note, zeros=zeros)
-    return volume, ErrorCurve(np.array(iterations), np.array(norms) / (series.size or 1))
+    return on_host(volume), ErrorCurve(np.array(iterations), np.array(norms) / (series.size or 1))

@@ -1,7 +1,7 @@
 """What must hold for atoms in any volume and any views."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from etcli.core.atoms.cleaning import merge_close, without_close
@@ -73,6 +73,7 @@ def test_rules_for_distances_leave_none_too_close(seed, n, distance):
 
 
 @settings(max_examples=40, deadline=None)
+@example(seed=10, n=9, n_species=None)  # an empty cluster
 @given(seed=SEEDS, n=st.integers(1, 80), n_species=st.one_of(st.none(), st.integers(1, 4)))
 def test_mixtures_of_any_scores_have_probabilities(seed, n, n_species):
     score = 0.1 + np.random.default_rng(seed).gamma(2, 1, n)

@@ -77,7 +77,7 @@ def test_silicon_from_the_volume(shared_data, folder, dose, found, extra, pm):
     middle = (np.array(result.volume.shape[::-1]) - 1) / 2
     percent, _, polynomial_pm = judged(f"{dose}, polynomials", (place - middle) * pixel_A, truth_A, 0.9)
     # and noise leaves some without a maximum, which stay where they were
-    assert percent >= found and converged.mean() > 0.7 and rmsd_pm < polynomial_pm < 1.7 * rmsd_pm
+    assert percent >= found and converged.mean() > 0.6 and rmsd_pm < polynomial_pm < 1.7 * rmsd_pm
 
 
 @pytest.mark.parametrize(("dose", "found", "extra", "pm"), [(*case[:3], case[4]) for case in DOSES])

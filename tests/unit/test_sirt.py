@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
 from etcli.core.projectors.astra import astra_available, astra_sirt
-from etcli.core.projectors.slab import SlabProjector
+from etcli.core.projectors.slab import HOST, SlabProjector
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.sirt import sirt
 
@@ -35,6 +35,8 @@ def joseph_matrix(geometry: SlabGeometry) -> NDArray[np.float64]:
 
 class MatrixProjector:
     """A projector that is nothing but its matrix."""
+
+    device = HOST
 
     def __init__(self, geometry: SlabGeometry, n_slices: int = 16) -> None:
         self.matrix = joseph_matrix(geometry)

@@ -150,7 +150,8 @@ def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, floa
     shorten = min(1.0, 0.5 / max(length, 1e-30))
     for i in range(3):
         new[i] += shorten * step[i]
-    new[HEIGHT] = max(atom[HEIGHT] + step[3], 0.0)
+    # never zero, from where no step would lead away
+    new[HEIGHT] = max(atom[HEIGHT] + step[3], 0.1 * atom[HEIGHT])
     narrow, wide = 1 / widths[0] ** 2, 1 / widths[1] ** 2
     if freedom == 1:
         precision = atom[P_XX] * exp(-2 * min(max(step[4], -0.3), 0.3))

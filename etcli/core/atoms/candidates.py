@@ -23,7 +23,7 @@ Doubles = NDArray[np.float64]
 
 DETECTION, LEAST_DETECTION, MOST_DETECTION = 6.0, 0.6, 0.85
 """Smoothing before maxima are looked for, in the width of an atom over its ratio of signal to noise, and its
-bounds: where there is much noise nearly the matched filter, where there is little what shows weak neighbours."""
+bounds: with much noise nearly the matched filter, with little what shows weak neighbours."""
 SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
 """Smoothing before the fit, in the width of an atom over its ratio of signal to noise, and its bounds."""
 FAINTEST = 0.04

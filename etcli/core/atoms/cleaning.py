@@ -36,8 +36,8 @@ class Cleaning:
 
     References
     ----------
-    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860; Y. Yang et al., Nature 592, 60 (2021),
-    doi:10.1038/s41586-021-03354-0: the rules and their values.
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860, and
+    Y. Yang et al., Nature 592, 60 (2021), doi:10.1038/s41586-021-03354-0: the rules and their values.
     """
 
     min_distance_A: float = 1.6

@@ -1,6 +1,6 @@
 """Gaussians fitted to the atoms of a volume, each with the others taken off."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -40,7 +40,7 @@ class FitRules:
     radius_px : float
         Voxels within this distance of where an atom begins are looked at.
     diffuse_px : float
-        What varies over longer distances than this standard deviation is not put down to atoms; 0 for nothing.
+        What varies over longer distances than this standard deviation is not put down to atoms; 0: nothing.
     threads : int
         Threads to work on; the result does not depend on their number.
     """
@@ -166,8 +166,8 @@ def rest_of(volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None
 
     Notes
     -----
-    In a thick or noisy specimen the reconstruction has not resolved all density into atoms: they stand on a level
-    that varies from place to place.
+    In a thick or noisy specimen the reconstruction has not resolved all density into atoms: they stand on a
+    level that varies from place to place.
     """
     out = residual_of(volume, atoms, out=out, threads=rules.threads)
     if rules.diffuse_px:
@@ -255,24 +255,3 @@ def scores(residual: Array, atoms: Doubles, rules: FitRules) -> Doubles:
     for _ in ordered_map(work, range(0, len(atoms), BATCH), threads=rules.threads):
         pass
     return found
-
-
-def typical_sigma(volume: Array, place: Doubles, height: Doubles, rules: FitRules) -> float:
-    """Find how wide atoms are, from those that are highest.
-
-    Parameters
-    ----------
-    volume : ndarray of shape (nz, ny, nx), float32
-    place, height : ndarray of shape (n, 3) and (n,), float64
-        Maxima.
-    rules : FitRules
-        With the width to start from.
-
-    Returns
-    -------
-    float
-        The median in voxels.
-    """
-    free = replace(rules, freedom="isotropic")
-    fitted, _ = fit_atoms(volume, start_atoms(place, height, rules.sigma_px), free, sweeps=4)
-    return float(np.median(sigmas(fitted)))

@@ -1,12 +1,11 @@
 """Which maxima are atoms, and of which species: a mixture of normal distributions above a decaying one."""
 
-import warnings
 from dataclasses import dataclass
 from math import log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.special import gammaln
 
 Doubles = NDArray[np.float64]
@@ -75,13 +74,16 @@ class Mixture:
         """Return the densities of no atom and of every species at some scores, times their shares."""
         away = (score[:, np.newaxis] - self.mean) / self.deviation
         normal = np.exp(-(away**2) / 2) / (sqrt(2 * pi) * self.deviation)
-        return np.maximum(self.share * np.column_stack([sum(self._others(score)), normal]), 1e-300)
+        return np.asarray(
+            np.maximum(self.share * np.column_stack([sum(self._others(score)), normal]), 1e-300)
+        )
 
     def _others(self, score: Doubles) -> tuple[Doubles, Doubles]:
         """Return the density of what is no atom: most of it decays, the rest is even up to the lightest."""
         above = np.maximum(score - self.threshold, TINY * self.mean[-1])
         scale = self.decay / self.shape
-        logarithm = (self.shape - 1) * np.log(above / scale) - above / scale - gammaln(self.shape) - log(scale)
+        relative = above / scale
+        logarithm = (self.shape - 1) * np.log(relative) - relative - gammaln(self.shape) - log(scale)
         decaying = (1 - OUTLIERS) * np.exp(logarithm)
         even = OUTLIERS * (score <= self.mean[0]) / (self.mean[0] - self.threshold)
         return decaying, even
@@ -128,7 +130,7 @@ class Mixture:
 
 
 def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]:
-    """Return the mean and the shape of a gamma distribution, nearly the most likely one, with no pole at zero."""
+    """Return mean and shape of nearly the most likely gamma distribution without a pole at zero."""
     total = float(weight.sum()) + 1e-12
     values = np.maximum(above, least)
     mean = float((weight * values).sum()) / total + least
@@ -196,9 +198,10 @@ def _clustered(
     if len(above) < 2 * n:
         return None
     guess = np.quantile(scaled, (np.arange(n) + 0.5) / n)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of clusters that are empty
-        _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="warn")
+    try:
+        _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="raise")
+    except ClusterError:  # an empty one
+        return None
     clusters = [above[label == k] for k in range(n)]
     if min(map(len, clusters)) < 2:
         return None

@@ -42,17 +42,20 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DIFFUSE_A, UNRESOLVED = 1.5, 6.0
-"""Where atoms are less than so many times as high as the noise, part of the density is not resolved into atoms,
-and what varies over such distances (a standard deviation) is taken off."""
+"""Where atoms are less than so many times as high as the noise, part of the density is not resolved into
+atoms, and what varies over such distances (a standard deviation) is taken off."""
 SIGMA_A = 0.5
 """Width of an atom in a reconstruction at atomic resolution, to begin with."""
 DOUBT = 0.3
-"""Largest probability that an atom is none: false ones are worse than missing ones, which a refinement finds."""
+"""Largest probability that an atom is none: missing ones are found by a refinement."""
 RESIDUAL_FACTOR = 8.0
 """Standard deviations of the residual that a maximum of it has to exceed."""
+MARGIN_PX = 0.5
+NEARER = 0.95
+"""Of the least distance: what errors of positions may take off it."""
 CYCLES, SWEEPS = 12, 4
-MOST_SPREAD = 0.36
-"""Of the scores of atoms of one species: 0.03 to 0.24 in published series, 0.38 or more for noise."""
+MOST_SPREAD = 1 / 3
+"""Of the scores of atoms of one species: 0.03 to 0.26 in published series, 0.37 or more for noise."""
 UNSETTLED = 1e-3
 """Share of atoms that may still come or go when the cycles end."""
 OTHER_WIDTH = 0.1
@@ -180,8 +183,8 @@ def trace(
 
     References
     ----------
-    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860. Y. Yang et al., Nature 592, 60 (2021),
-    doi:10.1038/s41586-021-03354-0.
+    D. Ren et al., Ultramicroscopy 208, 112860 (2020), doi:10.1016/j.ultramic.2019.112860.
+    Y. Yang et al., Nature 592, 60 (2021), doi:10.1038/s41586-021-03354-0.
     """
     tell = progress or (lambda text: None)
     lowest = float(volume.min())
@@ -251,7 +254,7 @@ class _Search:
             score = scores(residual, atoms, self.fit)
             strong = score > cleaning.least_intensity * float(np.percentile(score, 95))
             width = sigmas(atoms) / self.fit.sigma_px
-            good = strong & (width > cleaning.widths[0]) & (width < cleaning.widths[1])
+            good = strong & (width > cleaning.widths[0]) & (width < cleaning.widths[1]) & self._inside(atoms)
             atoms, n_merged = merge_close(atoms[good], score[good], cleaning.merge_distance_A / self.pixel_A)
             self._some(atoms)
             n_gone = np.array([n_merged, np.count_nonzero(~strong), np.count_nonzero(strong & ~good)])
@@ -267,8 +270,13 @@ class _Search:
         narrow, wide = cleaning.widths
         self._note(f"closer than {cleaning.merge_distance_A:g} Å, merged", lost[0])
         self._note(f"weaker than {cleaning.least_intensity:.0%} of strong ones", lost[1])
-        self._note(f"narrower than {narrow:g} or wider than {wide:g} of the usual width", lost[2])
+        self._note(f"narrower than {narrow:g} or wider than {wide:g} of the usual width, or outside", lost[2])
         return fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
+
+    def _inside(self, atoms: Doubles) -> NDArray[np.bool_]:
+        """Tell which atoms lie in the volume: of others too little is seen."""
+        beyond = np.maximum(-places(atoms), places(atoms) - np.array(self.volume.shape[::-1]) + 1)
+        return np.asarray((beyond <= MARGIN_PX).all(axis=1))
 
     def _more(self, residual: Array, atoms: Doubles) -> Doubles:
         """Return atoms for maxima of the residual that its noise hardly makes."""
@@ -287,7 +295,9 @@ class _Search:
         chosen = candidates >= cut
         self._note(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         atoms = atoms[chosen]
-        stay = without_close(places(atoms), candidates[chosen], cleaning.min_distance_A / self.pixel_A)
+        stay = without_close(
+            places(atoms), candidates[chosen], NEARER * cleaning.min_distance_A / self.pixel_A
+        )
         self._note(f"closer than {cleaning.min_distance_A:g} Å to a stronger one", np.count_nonzero(~stay))
         atoms = self._some(atoms[stay])
         atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=CYCLES, residual=residual)
@@ -299,7 +309,7 @@ class _Search:
             atoms, score, kind, probability = (values[stay] for values in (atoms, score, kind, probability))
             self._some(atoms)
             atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
-        self._check_alike(score)
+        self._check_alike(mixture)
         return {
             "fitted": atoms,
             "score": score,
@@ -311,11 +321,12 @@ class _Search:
             "residual": residual,
         }
 
-    def _check_alike(self, score: Doubles) -> None:
-        """Refuse maxima of all heights where atoms of one species were to be found."""
+    def _check_alike(self, mixture: Mixture) -> None:
+        """Refuse maxima of all heights, where nobody says how many atoms or species there are."""
         rules = self.rules
-        spread = float(score.std() / score.mean())
-        if spread > MOST_SPREAD and (rules.n_species, rules.threshold, rules.expected) == (1, None, None):
+        spread = float((mixture.deviation / mixture.mean)[-1])
+        asked = rules.threshold is not None or rules.expected is not None or (rules.n_species or 1) > 1
+        if spread > MOST_SPREAD and not asked:
             raise DataError(
                 f"maxima are of all heights (their standard deviation is {spread:.0%} of the mean), as "
                 "those of noise are; if they are atoms, give their number, the least score, or all species"

@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import _oriented
-from etcli.core.projectors.slab import _checked, _target
+from etcli.core.projectors.slab import HOST, _checked, _target
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -70,6 +71,8 @@ class OrientedProjector:
     .. [1] P. M. Joseph, IEEE Trans. Med. Imaging 1 (1982) 192, doi:10.1109/TMI.1982.4307572.
     """
 
+    device = HOST
+
     def __init__(
         self,
         rotation: ArrayLike,
@@ -95,10 +98,14 @@ class OrientedProjector:
         self._centre_px = centres
         self.tilt_deg = np.rad2deg(np.arctan2(-matrices[:, Z, X], matrices[:, Z, Z]))
         nearest = abs(matrices[:, Z]).argmax(axis=1)
-        self._aspects = [
-            _Aspect(views, matrices[views], centres[views], roles, self.domain_shape, self.range_shape)
+        self._seen = [
+            (views, roles)
             for axis, roles in enumerate(ROLES)
             if (views := np.flatnonzero(nearest == axis)).size
+        ]
+        self._aspects = [
+            _Aspect(views, matrices[views], centres[views], roles, self.domain_shape, self.range_shape)
+            for views, roles in self._seen
         ]
 
     def of_views(self, views: Ints) -> "OrientedProjector":
@@ -113,7 +120,7 @@ class OrientedProjector:
         -------
         OrientedProjector
         """
-        return OrientedProjector(
+        return type(self)(
             self._rotation[views],
             self.domain_shape,
             self.range_shape[1:],
@@ -166,6 +173,42 @@ class OrientedProjector:
         return out
 
 
+def crossings(
+    matrices: Float,
+    centre_px: Float,
+    roles: Three,
+    domain_shape: tuple[int, ...],
+    range_shape: tuple[int, ...],
+) -> Float:
+    """Return where the rays of views meet the planes that cross their beams.
+
+    Parameters
+    ----------
+    matrices, centre_px : ndarray
+        Rotations and centres of the views, as for `OrientedProjector`.
+    roles : (int, int, int)
+        Axes (0 is x) that count planes, rows and columns.
+    domain_shape, range_shape : tuple of int
+        Those of the projector.
+
+    Returns
+    -------
+    ndarray of shape (n_views, 2, 4), float64
+        For rows and for columns: the changes with u, with v and from plane to plane, and the value for the
+        first of all.
+    """
+    sizes, detector = np.array(domain_shape[::-1]), np.array(range_shape[:0:-1])  # x first, u first
+    plane, row, column = roles
+    # the ray of (u, v) is u e_u + v e_v + w e_w, and w follows from the plane it is to meet
+    per_plane = matrices[:, Z] / matrices[:, Z, plane, np.newaxis]
+    per_pixel = matrices[:, :Z] - matrices[:, :Z, plane, np.newaxis] * per_plane[:, np.newaxis]
+    middle = (detector - 1) / 2 + centre_px
+    first = (
+        (sizes - 1) / 2 - centre(int(sizes[plane])) * per_plane - np.einsum("kj,kji->ki", middle, per_pixel)
+    )
+    return np.stack([per_pixel[:, 0], per_pixel[:, 1], per_plane, first], axis=-1)[:, [row, column]]
+
+
 class _Box(NamedTuple):
     """Some voxels of a volume: planes, rows and columns."""
 
@@ -186,18 +229,11 @@ class _Aspect:
         range_shape: tuple[int, ...],
     ) -> None:
         self.views = views
-        sizes, detector = np.array(domain_shape[::-1]), np.array(range_shape[:0:-1])  # x first, u first
-        plane, row, column = roles
-        self.shape = [int(sizes[axis]) for axis in roles]
-        self.strides = tuple(int(np.prod(sizes[:axis])) for axis in roles)
-        # the ray of (u, v) is u e_u + v e_v + w e_w, and w follows from the plane it is to meet
-        per_plane = matrices[:, Z] / matrices[:, Z, plane, np.newaxis]
-        per_pixel = matrices[:, :Z] - matrices[:, :Z, plane, np.newaxis] * per_plane[:, np.newaxis]
-        middle = (detector - 1) / 2 + centre_px
-        first = (
-            (sizes - 1) / 2 - centre(self.shape[0]) * per_plane - np.einsum("kj,kji->ki", middle, per_pixel)
-        )
-        frames = np.stack([per_pixel[:, 0], per_pixel[:, 1], per_plane, first], axis=-1)[:, [row, column]]
+        sizes, detector = domain_shape[::-1], range_shape[:0:-1]  # x first, u first
+        plane = roles[0]
+        self.shape = [sizes[axis] for axis in roles]
+        self.strides = tuple(prod(sizes[:axis]) for axis in roles)
+        frames = crossings(matrices, centre_px, roles, domain_shape, range_shape)
         # rays that are traced together should meet different rows
         turned = abs(frames[:, 0, 1]) > abs(frames[:, 0, 0])
         frames[turned, :, :2] = frames[turned, :, 1::-1]

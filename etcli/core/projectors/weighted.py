@@ -1,6 +1,7 @@
 """A slab projector whose views do not all count the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +26,30 @@ class WeightedProjector:
         Slices of the slab.
     kernel : {"linear", "strip"}
         As for `etcli.core.projectors.slab.SlabProjector`.
+    make : callable
+        ``make(geometry, n_slices=..., kernel=...)`` returns the projector that knows no weights.
     """
 
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
-        self._projector = SlabProjector(geometry, n_slices=n_slices, kernel=kernel)
-        self.geometry, self.kernel = geometry, kernel
+    def __init__(
+        self,
+        geometry: SlabGeometry,
+        *,
+        n_slices: int,
+        kernel: str = "linear",
+        make: Callable[..., Any] = SlabProjector,
+    ) -> None:
+        self._projector = make(geometry, n_slices=n_slices, kernel=kernel)
+        self.geometry, self.kernel, self._make = geometry, kernel, make
+        self.device = self._projector.device
+        weight = geometry.view_weight
+        self._weight = None if weight is None else self.device.put(weight[:, np.newaxis, np.newaxis])
         self.domain_shape, self.range_shape = self._projector.domain_shape, self._projector.range_shape
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "WeightedProjector":
         """Return the projector of some of the views, counted from 0."""
         geometry = self.geometry.of_views(views)
-        return WeightedProjector(geometry, n_slices=self.domain_shape[2], kernel=self.kernel)
+        n_slices = self.domain_shape[2]
+        return WeightedProjector(geometry, n_slices=n_slices, kernel=self.kernel, make=self._make)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project the volume; ``out`` is overwritten and returned."""
@@ -43,10 +57,16 @@ class WeightedProjector:
 
     def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
         """Apply the transpose of the projection; ``out`` is overwritten and returned."""
-        return self._projector.adjoint(self._weighed(sinogram.copy()), out=out)
+        back: Array = self._projector.adjoint(self._weighed(sinogram.copy()), out=out)
+        return back
+
+    def interpolate(self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None) -> Array:
+        """Sum the views at the detector position of every voxel: these are weighted already."""
+        found: Array = self._projector.interpolate(sinogram, view_weight=view_weight)
+        return found
 
     def _weighed(self, sinogram: Array) -> Array:
         """Multiply views by their weights, in place, and return them."""
-        if self.geometry.view_weight is not None:
-            sinogram *= self.geometry.view_weight[:, np.newaxis, np.newaxis]
+        if self._weight is not None:
+            sinogram *= self._weight
         return sinogram

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.checks import check_shape
+from etcli.core.solvers.steps import on_host
 
 SMALLEST_SUM = 1e-6
 """Path length in voxels below which a sum is rounding error."""
@@ -59,18 +59,23 @@ def inverse_sums(
     UsageError
         When the mask has neither shape.
     """
-    ones = np.ones(projector.domain_shape, np.float32)
+    device = projector.device
+    ones = device.put(np.ones(projector.domain_shape, np.float32))
     if mask is not None:
         check_shape("mask", mask.shape, projector.domain_shape)
         ones *= mask
     sums = projector.forward(ones)
+    del ones
     if mask is not None:
-        _drop_grazing_rays(sums)
+        host = on_host(sums)
+        _drop_grazing_rays(host)
+        sums = device.put(host)
     columns = projector.adjoint((sums > SMALLEST_SUM).astype(np.float32))
     if mask is not None:
         columns *= mask
     lanes = slice(1 if one_slice else None)
-    return InverseSums(_inverse(sums[..., lanes]), _inverse(columns[..., lanes]))
+    rows, columns = (device.put(_inverse(on_host(each[..., lanes]))) for each in (sums, columns))
+    return InverseSums(rows, columns)
 
 
 def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums | None = None) -> Array:
@@ -96,7 +101,7 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
     of SIRT.
     """
     sums = sums or inverse_sums(projector)
-    volume = projector.adjoint(np.multiply(sinogram, sums.rows, out=aligned_empty(sinogram.shape)))
+    volume = projector.adjoint(np.multiply(sinogram, sums.rows, out=projector.device.empty(sinogram.shape)))
     volume *= sums.columns
     return volume
 

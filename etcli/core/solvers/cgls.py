@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
 
@@ -55,21 +54,22 @@ def cgls(
     Å. Björck, Numerical Methods for Least Squares Problems, SIAM (1996), algorithm 7.4.1.
     """
     check_request("CGLS", projector, sinogram.shape, iterations=iterations)
-    volume = aligned_empty(projector.domain_shape)
-    volume[:] = 0
-    residual, projected = (aligned_empty(projector.range_shape) for _ in range(2))
-    residual[:] = sinogram
+    device = projector.device
+    volume = device.empty(projector.domain_shape)
+    volume[...] = 0
+    residual, projected = (device.empty(projector.range_shape) for _ in range(2))
+    residual[...] = sinogram
     gradient = projector.adjoint(residual)
-    direction = aligned_empty(projector.domain_shape)
-    direction[:] = gradient
+    direction = device.empty(projector.domain_shape)
+    direction[...] = gradient
     slope = _squares(_flat(gradient))
     if callback:
         callback(0, float(np.sqrt(_squares(_flat(residual)).sum())), volume)
     for k in range(1, iterations + 1):
         projector.forward(direction, out=projected)
-        step = _ratio(slope, _squares(_flat(projected)))
-        _add(_flat(volume), step, _flat(direction))
-        _add(_flat(residual), -step, _flat(projected))
+        length = _ratio(slope, _squares(_flat(projected)))
+        _add(_flat(volume), length, _flat(direction))
+        _add(_flat(residual), -length, _flat(projected))
         projector.adjoint(residual, out=gradient)
         before, slope = slope, _squares(_flat(gradient))
         _turn(_flat(direction), _ratio(slope, before), _flat(gradient))
@@ -88,7 +88,7 @@ def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0).astype(np.float32)
 
 
-@jit
+@summing_step("squares", by_slice=True)
 def _squares(values: Any) -> Any:
     """Return the sum of squares of each slice."""
     total = np.zeros(values.shape[1])
@@ -98,7 +98,7 @@ def _squares(values: Any) -> Any:
     return total
 
 
-@jit
+@step("add_by_slice")
 def _add(values: Any, factor: Any, others: Any) -> None:
     """Add others times a factor a slice."""
     for i in range(values.shape[0]):
@@ -106,7 +106,7 @@ def _add(values: Any, factor: Any, others: Any) -> None:
             values[i, j] += factor[j] * others[i, j]
 
 
-@jit
+@step("turn_by_slice")
 def _turn(values: Any, factor: Any, others: Any) -> None:
     """Multiply by a factor a slice and add others."""
     for i in range(values.shape[0]):

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.slice_tv import SliceDescent, noise_deviation
+from etcli.core.solvers.steps import step
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -109,11 +109,12 @@ def dart(
     descent = SliceDescent(projector, sinogram, float(grey[0]), float(grey[-1]), norm=norm)
     descent.set_weight(noise * sqrt(len(sinogram)) if weight is None else weight)
     descent.improve(start)
-    classes, classified = np.empty(descent.volume.shape, np.uint8), np.empty_like(descent.volume)
+    device = projector.device
+    classes, classified = device.empty(descent.volume.shape, np.uint8), device.empty(descent.volume.shape)
     random = np.random.default_rng(seed)
     for k in range(iterations + 1):
-        _classify(descent.volume, edges, classes)
-        np.take(grey, classes, out=classified, mode="clip")  # to raise, it would copy
+        _classify(descent.volume, edges, edges.size, classes)
+        _paint(classes, grey, classified)
         squares = descent.squared_misfit(classified)
         if callback:
             callback(k, sqrt(squares.sum()), classified)
@@ -123,7 +124,7 @@ def dart(
                 descent.set_weight(np.minimum(noise, left) * sqrt(len(sinogram)))
             chosen = random.random(classes.shape[:2]) < free * (1 - k / iterations)
             set_free(classes, chosen, descent.free)
-            np.copyto(descent.volume, classified, where=~descent.free)
+            _fix(descent.volume, classified, descent.free)
             descent.improve(SWEEPS)
     return classified
 
@@ -169,20 +170,41 @@ def _listed(numbers: Any) -> str:
     return ", ".join(f"{number:g}" for number in np.ravel(numbers)) or "none"
 
 
-@jit
-def _classify(volume: Any, edges: Any, classes: Any) -> None:
+@step("classify")
+def _classify(volume: Any, edges: Any, n_edges: Any, classes: Any) -> None:
     """Set the class of every voxel: how many edges its density reaches."""
     n_z, n_x, n = volume.shape
     for z in range(n_z):
         for x in range(n_x):
             for k in range(n):
                 reached = np.uint8(0)
-                for edge in edges:
-                    reached += np.uint8(volume[z, x, k] >= edge)
+                for i in range(n_edges):
+                    reached += np.uint8(volume[z, x, k] >= edges[i])
                 classes[z, x, k] = reached
 
 
-@jit
+@step("paint")
+def _paint(classes: Any, grey: Any, volume: Any) -> None:
+    """Set every voxel to the level of its class."""
+    n_z, n_x, n = classes.shape
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                volume[z, x, k] = grey[classes[z, x, k]]
+
+
+@step("fix")
+def _fix(volume: Any, classified: Any, free: Any) -> None:
+    """Set the voxels that are not free to their level."""
+    n_z, n_x, n = volume.shape
+    for z in range(n_z):
+        for x in range(n_x):
+            for k in range(n):
+                if not free[z, x, k]:
+                    volume[z, x, k] = classified[z, x, k]
+
+
+@step("set_free")
 def set_free(classes: Any, chosen: Any, free: Any) -> None:
     """Free the voxels that are chosen or have a neighbour of another class in their slice."""
     n_z, n_x, n = classes.shape

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from scipy import fft
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry
-from etcli.core.projectors.slab import aligned_empty
+from etcli.core.projectors import Device
+from etcli.core.projectors.slab import HOST
 
 Array = NDArray[np.float32]
 Window = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -35,6 +36,10 @@ WEDGE, NEXT = 3.5, 2.0
 
 class Interpolator(Protocol):
     """What filtered back-projection asks of a projector."""
+
+    @property
+    def device(self) -> Device:
+        """Where the views are."""
 
     @property
     def geometry(self) -> SlabGeometry:
@@ -78,11 +83,13 @@ def filtered_backprojection(
     ----------
     A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging, IEEE Press (1988), section 3.3.
     """
-    filtered = filter_views(sinogram, window=window)
+    filtered = filter_views(sinogram, window=window, device=projector.device)
     return projector.interpolate(filtered, view_weight=angles_of(projector.geometry))
 
 
-def filter_views(sinogram: Array, *, window: str | Window = "ram-lak", out: Array | None = None) -> Array:
+def filter_views(
+    sinogram: Array, *, window: str | Window = "ram-lak", out: Array | None = None, device: Device = HOST
+) -> Array:
     """Filter views along the detector.
 
     Parameters
@@ -93,6 +100,8 @@ def filter_views(sinogram: Array, *, window: str | Window = "ram-lak", out: Arra
         One of `FILTERS`, or a function of the frequency such as `radial`.
     out : ndarray of shape (n_views, n_detector, n_slices), float32, optional
         Overwritten and returned.
+    device : Device
+        Where the views are.
 
     Returns
     -------
@@ -107,11 +116,14 @@ def filter_views(sinogram: Array, *, window: str | Window = "ram-lak", out: Arra
     n = sinogram.shape[1]
     size = fft.next_fast_len(2 * n, real=True)
     response = ramp(size, window=window).astype(np.float32)[:, None]
-    out = aligned_empty(sinogram.shape) if out is None else out
-    for view, filtered in zip(sinogram, out, strict=True):
-        spectrum = fft.rfft(view, size, axis=0)
+    transforms: Any = fft
+    if not isinstance(sinogram, np.ndarray):  # NumPy's know arrays of a GPU
+        transforms, response = np.fft, device.put(response)
+    out = device.empty(sinogram.shape) if out is None else out
+    for k, view in enumerate(sinogram):
+        spectrum = transforms.rfft(view, size, axis=0)
         spectrum *= response
-        filtered[:] = fft.irfft(spectrum, size, axis=0, overwrite_x=True)[:n]
+        out[k] = transforms.irfft(spectrum, size, axis=0)[:n]
     return out
 
 

@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request, check_shape
+from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
 
@@ -62,18 +61,18 @@ def fista(
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
     n_slices = projector.domain_shape[-1]
-    rows, gain = (each[..., 0].ravel() for each in (sums.rows, sums.columns))  # one geometry for all slices
-    residual = aligned_empty(projector.range_shape)
-    volume, ahead, step = (aligned_empty(projector.domain_shape) for _ in range(3))
-    volume[:] = np.clip(0, lower, upper)
-    ahead[:] = volume
+    rows, gain = (each[..., :1].ravel() for each in (sums.rows, sums.columns))  # one geometry for all slices
+    residual = projector.device.empty(projector.range_shape)
+    volume, ahead, new = (projector.device.empty(projector.domain_shape) for _ in range(3))
+    volume[...] = np.clip(0, lower, upper)
+    ahead[...] = volume
     measured, flat = sinogram.reshape(-1, n_slices), residual.reshape(-1, n_slices)
-    volumes = [each.reshape(-1, n_slices) for each in (volume, ahead, step)]
+    volumes = [each.reshape(-1, n_slices) for each in (volume, ahead, new)]
     time = np.ones(n_slices)
     for _ in range(iterations):
         projector.forward(ahead, out=residual)
         _weigh(measured, flat, rows)
-        projector.adjoint(residual, out=step)
+        projector.adjoint(residual, out=new)
         against = _step(*volumes, gain, np.float32(lower), np.float32(upper))
         time[against > 0] = 1
         longer = (1 + np.sqrt(1 + 4 * time**2)) / 2
@@ -82,7 +81,7 @@ def fista(
     return volume
 
 
-@jit
+@step("weigh")
 def _weigh(measured, projected, weight):  # type: ignore[no-untyped-def]
     """Replace A v by R (y - A v)."""
     n, width = projected.shape
@@ -91,7 +90,7 @@ def _weigh(measured, projected, weight):  # type: ignore[no-untyped-def]
             projected[i, j] = weight[i] * (measured[i, j] - projected[i, j])
 
 
-@jit
+@summing_step("step_by_slice", by_slice=True)
 def _step(volume, ahead, step, gain, lower, upper):  # type: ignore[no-untyped-def]
     """Replace the correction by the next volume; tell in which slices it turns against the momentum."""
     n, width = volume.shape
@@ -104,7 +103,7 @@ def _step(volume, ahead, step, gain, lower, upper):  # type: ignore[no-untyped-d
     return against
 
 
-@jit
+@step("extrapolate_by_slice")
 def _extrapolate(volume, ahead, new, momentum):  # type: ignore[no-untyped-def]
     """Accept the next volume and look ahead from it."""
     n, width = volume.shape

@@ -10,6 +10,7 @@ from etcli.core.projectors import Projector
 from etcli.core.solvers.dart import START, as_levels, dart, set_free
 from etcli.core.solvers.slice_tv import slice_tv
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.steps import on_host
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -54,7 +55,7 @@ def find_levels(
     """
     norm = norm or squared_norm(projector)
     smooth = slice_tv(projector, sinogram, iterations=START, lower=lower, norm=norm)
-    levels = levels_from_histogram(smooth, n_levels)
+    levels = levels_from_histogram(on_host(smooth), n_levels)
     for _ in range(ROUNDS):
         volume = dart(projector, sinogram, levels=levels, iterations=FEW, norm=norm)
         levels = fitted_levels(projector, sinogram, volume, levels)
@@ -138,9 +139,10 @@ def fitted_levels(
     grey = as_levels(levels)
     classes = [volume == level for level in grey]
     present = [k for k, voxels in enumerate(classes) if voxels.any()]
-    sums = np.array([projector.forward(classes[k].astype(np.float32)).ravel() for k in present], np.float64)
+    projections = (on_host(projector.forward(classes[k].astype(np.float32))) for k in present)
+    sums = np.array([projection.ravel() for projection in projections], np.float64)
     fitted = grey.astype(np.float64)
-    fitted[present] = np.linalg.lstsq(sums @ sums.T, sums @ sinogram.ravel())[0]
+    fitted[present] = np.linalg.lstsq(sums @ sums.T, sums @ on_host(sinogram).ravel())[0]
     if not (np.diff(fitted) > 0).all():
         raise DataError(f"the views do not tell {len(grey)} levels apart; give their densities, or fewer")
     return fitted

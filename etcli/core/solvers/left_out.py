@@ -133,7 +133,7 @@ def best_weight(
     weight is scaled for all of them.
     """
     series = split.used
-    gradient = np.zeros(series.shape, np.float32)
+    gradient = zeros(series.shape)
     series.descend(gradient, 1.0)
     scale = float(gradient.max())
     if not scale > 0:

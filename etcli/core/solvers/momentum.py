@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.jit import jit
 from etcli.core.parallel import ordered_map
+from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
 
@@ -72,7 +72,7 @@ class Momentum:
             pass
 
 
-@jit
+@summing_step("turn", by_slice=False)
 def _turn(volume: Any, ahead: Any, new: Any) -> Any:
     """Return (v - x⁺)·(x⁺ - x), summed in eight lanes so that it is fast."""
     lanes = np.zeros(8)
@@ -85,7 +85,7 @@ def _turn(volume: Any, ahead: Any, new: Any) -> Any:
     return lanes.sum()
 
 
-@jit
+@step("extrapolate")
 def _extrapolate(volume: Any, new: Any, ahead: Any, momentum: Any) -> None:
     """Set ``ahead`` to ``new + momentum (new - volume)``."""
     for i in range(new.size):

@@ -14,13 +14,14 @@ from etcli.core.geometry import SlabGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import Projector
 from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.projectors.slab import WIDTHS, SlabProjector, aligned_empty, slab_width, to_slab
+from etcli.core.projectors.slab import HOST, WIDTHS, SlabProjector, slab_width
 from etcli.core.solvers.checks import check_iterations
 from etcli.core.solvers.momentum import Momentum
 from etcli.core.solvers.priors import Prior
 from etcli.core.solvers.sart import subsets
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.steps import norm, square
 from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
@@ -110,13 +111,13 @@ class Series:
 
     def of_views(self, views: NDArray[np.intp]) -> "Series":
         """Return the series of some of the views, counted from 0."""
-        slabs = [np.ascontiguousarray(slab[views]) for slab in self.slabs]
+        slabs = [slab[views] for slab in self.slabs]
         return replace(self, geometry=self.geometry.of_views(views), slabs=slabs)
 
     @property
     def size(self) -> float:
         """‖y‖."""
-        return sqrt(sum(float(np.vdot(slab, slab)) for slab in self.slabs))
+        return sqrt(sum(map(square, self.slabs)))
 
     def residual(self, volume: Array) -> float:
         """Return ‖A x - y‖.
@@ -158,7 +159,7 @@ class Series:
         """Return a slab's projector and its part of A x - y."""
         slab, rows = self.slabs[k], self._rows(k)
         projector = self.make_projector(self.geometry, n_slices=slab.shape[-1])
-        part = aligned_empty(projector.domain_shape)
+        part = projector.device.empty(projector.domain_shape)
         part[..., rows.stop - rows.start :] = 0
         part[..., : rows.stop - rows.start] = volume[..., rows]
         residual = projector.forward(part)
@@ -169,8 +170,7 @@ class Series:
         """Return the norm of the residuals that work on all slabs returns."""
 
         def power(k: int) -> float:
-            residual = work(k)
-            return float(np.vdot(residual, residual))
+            return square(work(k))
 
         squares = ordered_map(power, range(len(self.slabs)), threads=self.threads)
         return sqrt(sum(squares))
@@ -205,7 +205,7 @@ class WholeSeries:
     @property
     def size(self) -> float:
         """‖y‖."""
-        return float(np.linalg.norm(self.views))
+        return norm(self.views)
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:
@@ -229,7 +229,7 @@ class WholeSeries:
         volume : ndarray of shape `shape`, float32
             x.
         """
-        return float(np.linalg.norm(self._misfit(volume)))
+        return norm(self._misfit(volume))
 
     def descend(self, volume: Array, step: float) -> float:
         """Replace x by ``x - step Aᵀ(A x - y)``; return ‖A x - y‖.
@@ -245,7 +245,7 @@ class WholeSeries:
         back = self.projector.adjoint(residual)
         back *= np.float32(step)
         volume -= back
-        return float(np.linalg.norm(residual))
+        return norm(residual)
 
     def _misfit(self, volume: Array) -> Array:
         """Return A x - y."""
@@ -279,8 +279,12 @@ def as_series(
     Series
     """
     n_rows = views.shape[1]
-    width = next((w for w in reversed(WIDTHS) if w * threads <= n_rows), slab_width(n_rows // threads))
-    slabs = [to_slab(np.ascontiguousarray(views[:, y : y + width])) for y in range(0, n_rows, width)]
+    device = make_projector(geometry, n_slices=WIDTHS[0]).device
+    if device is HOST:
+        width = next((w for w in reversed(WIDTHS) if w * threads <= n_rows), slab_width(n_rows // threads))
+    else:  # one slab after the other fills a GPU
+        width, threads = max(device.widths), 1
+    slabs = [device.to_slab(np.ascontiguousarray(views[:, y : y + width])) for y in range(0, n_rows, width)]
     return Series(geometry, slabs, n_rows, make_projector, threads)
 
 
@@ -347,7 +351,7 @@ def regularised(
     norm = max(part.norm * n_views / len(part.tilt_deg) for part in parts)
     volume, new, ahead = (zeros(series.shape) for _ in range(3))
     if initial is not None:
-        volume[:] = ahead[:] = initial
+        volume[...] = ahead[...] = initial
     momentum = Momentum(len(volume), threads=series.threads)
     for k in range(1, iterations + 1):
         if k == in_parts + 1:
@@ -355,7 +359,7 @@ def regularised(
             momentum.restart()
         square = 0.0
         for part in parts:
-            new[:] = ahead
+            new[...] = ahead
             square += part.descend(new, n_views / len(part.tilt_deg) / norm) ** 2
             prior.minimise(new, weight / norm, iterations=INNER_STEPS if part is series else SUBSET_STEPS)
             momentum.look_ahead(volume, new, ahead)

@@ -109,10 +109,10 @@ def uniform_sums(projector: Projector) -> InverseSums:
     DataError
         When no ray meets the volume.
     """
-    step = 1 / squared_norm(projector)
+    step, put = 1 / squared_norm(projector), projector.device.put
     return InverseSums(
-        rows=np.ones((*projector.range_shape[:-1], 1), np.float32),
-        columns=np.full((*projector.domain_shape[:-1], 1), step, np.float32),
+        rows=put(np.ones((*projector.range_shape[:-1], 1), np.float32)),
+        columns=put(np.full((*projector.domain_shape[:-1], 1), step, np.float32)),
     )
 
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.projectors.slab import SlabProjector, aligned_empty
+from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request
-from etcli.core.solvers.sirt import Callback, by_row, correct, weigh_residual
+from etcli.core.solvers.sirt import Callback, by_row, improver, weigh_residual
 
 Array = NDArray[np.float32]
 
@@ -82,11 +82,13 @@ def sart(
         upper=upper,
     )
     chosen = subsets(projector.geometry.tilt_deg, subset_size)
-    parts = [(projector.of_views(views), np.ascontiguousarray(sinogram[views])) for views in chosen]
+    parts = [(projector.of_views(views), sinogram[views]) for views in chosen]
     sums = sums or subset_sums(projector, subset_size)
-    volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
-    volume[:] = np.clip(0, lower, upper)
-    inside = np.ones(sums[0].columns.size, np.bool_)
+    device = projector.device
+    improve = improver(projector, np.float32(lower), np.float32(upper))
+    volume = device.empty(projector.domain_shape)
+    volume[...] = np.clip(0, lower, upper)
+    inside = device.put(np.ones(sums[0].columns.shape, np.bool_))
     for k in range(1, iterations + 1):
         square = 0.0
         for (part, seen), inverse in zip(parts, sums, strict=True):
@@ -94,12 +96,7 @@ def sart(
             square += weigh_residual(
                 by_row(seen, inverse.rows), by_row(residual, inverse.rows), inverse.rows.ravel()
             )
-            part.adjoint(residual, out=correction)
-            gain = np.float32(relaxation) * inverse.columns
-            correct(
-                by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside,
-                np.float32(lower), np.float32(upper),
-            )  # fmt: skip
+            improve(part, residual, volume, np.float32(relaxation) * inverse.columns, inside)
         if callback:
             callback(k, float(np.sqrt(square)), volume)
     return volume

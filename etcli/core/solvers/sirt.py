@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request, check_shape
+from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
 Callback = Callable[[int, float, Array], None]
@@ -81,27 +80,58 @@ def sirt(
     sums = sums or inverse_sums(projector, mask=mask)
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
-    inside = np.ones(1, np.bool_) if mask is None else mask
-    shape = np.broadcast_shapes(sums.columns.shape, inside.shape)
-    inside = np.broadcast_to(inside, shape)
-    gain = np.float32(relaxation) * np.broadcast_to(sums.columns, shape)
-    residual = aligned_empty(projector.range_shape)
-    volume, correction = aligned_empty(projector.domain_shape), aligned_empty(projector.domain_shape)
-    volume[:] = 0 if initial is None else initial * inside
+    device = projector.device
+    shape = np.broadcast_shapes(sums.columns.shape, (1,) if mask is None else mask.shape)
+    inside, gain = device.empty(shape, np.bool_), device.empty(shape)
+    inside[...] = True if mask is None else mask
+    gain[...] = np.float32(relaxation) * sums.columns
+    residual = device.empty(projector.range_shape)
+    improve = improver(projector, np.float32(lower), np.float32(upper))
+    volume = device.empty(projector.domain_shape)
+    volume[...] = 0 if initial is None else initial * inside
     for k in range(iterations):
         if k == 0 and initial is None:
-            residual[:] = 0
+            residual[...] = 0
         else:
             projector.forward(volume, out=residual)
         squared = weigh_residual(by_row(sinogram, sums.rows), by_row(residual, sums.rows), sums.rows.ravel())
         if callback:
             callback(k, float(np.sqrt(squared)), volume)
-        projector.adjoint(residual, out=correction)
-        correct(
-            by_row(volume, gain), by_row(correction, gain), gain.ravel(), inside.ravel(),
-            np.float32(lower), np.float32(upper),
-        )  # fmt: skip
+        improve(projector, residual, volume, gain, inside)
     return volume
+
+
+def improver(projector: Projector, lower: np.float32, upper: np.float32) -> Callable[..., None]:
+    """Return what corrects a volume by the residual of its views.
+
+    Parameters
+    ----------
+    projector : Projector
+        Of all views, or some of them; its device and the shape of its volumes decide.
+    lower, upper : float32
+        Bounds of the density.
+
+    Returns
+    -------
+    callable
+        ``improve(projector, residual, volume, gain, inside)`` replaces x by x + gain Aᵀ r within the bounds,
+        where the mask allows. Projectors that have a ``correct`` of their own need no array for Aᵀ r.
+    """
+    shape = projector.domain_shape
+    correction: list[Array] = []
+
+    def improve(part: Projector, residual: Array, volume: Array, gain: Array, inside: Array) -> None:
+        together = getattr(part, "correct", None)
+        if together and gain.shape == (*shape[:-1], 1):
+            together(residual, volume, gain, inside, lower, upper)
+            return
+        if not correction:
+            correction.append(part.device.empty(shape))
+        part.adjoint(residual, out=correction[0])
+        flat = by_row(volume, gain), by_row(correction[0], gain)
+        correct(*flat, gain.ravel(), inside.ravel(), lower, upper)
+
+    return improve
 
 
 def by_row(array: Array, shared: Array) -> Array:
@@ -109,7 +139,7 @@ def by_row(array: Array, shared: Array) -> Array:
     return array.reshape(shared.size, -1)
 
 
-@jit
+@summing_step("weigh_residual", by_slice=False)
 def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
     """Replace A x by R (y - A x) and return the squared norm of y - A x."""
     n, width = projected.shape
@@ -122,7 +152,7 @@ def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
     return squared.sum()
 
 
-@jit
+@step("correct")
 def correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
     """Add the correction and clip, where the mask allows."""
     n, width = volume.shape

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.jit import jit
 from etcli.core.projectors import Projector
-from etcli.core.projectors.slab import aligned_empty
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.steps import on_host, step, summing_step
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -86,6 +85,7 @@ def noise_deviation(sinogram: Array) -> Float:
     The median of the absolute third differences along the detector, of rays that meet the specimen. Noise
     that neighbouring pixels share, as after an interpolation, is underestimated.
     """
+    sinogram = on_host(sinogram)
     deviation = np.zeros(sinogram.shape[-1])
     for k in range(deviation.size):
         views = np.ascontiguousarray(sinogram[..., k])
@@ -127,15 +127,17 @@ class SliceDescent:
     def __init__(
         self, projector: Projector, sinogram: Array, lower: float, upper: float, *, norm: float | None = None
     ) -> None:
-        self.volume, self._ahead, self._back = (aligned_empty(projector.domain_shape) for _ in range(3))
-        self.volume[:] = np.clip(0, lower, upper)
-        self.free = np.ones(self.volume.shape, np.bool_)
+        device = projector.device
+        self.volume, self._ahead, self._back = (device.empty(projector.domain_shape) for _ in range(3))
+        self.volume[...] = np.clip(0, lower, upper)
+        self.free = device.empty(self.volume.shape, np.bool_)
+        self.free[...] = True
         self._projector, self._sinogram = projector, sinogram
         self._bounds = np.float32(lower), np.float32(upper)
         self._scale = np.float32(1 / (norm or squared_norm(projector)))
-        self._weight = np.zeros(self.volume.shape[-1:], np.float32)
-        self._dual = np.zeros((2, *self.volume.shape), np.float32)
-        self._residual = aligned_empty(projector.range_shape)
+        self.set_weight(0.0)
+        self._dual = device.zeros((2, *self.volume.shape))
+        self._residual = device.empty(projector.range_shape)
 
     def set_weight(self, weight: float | Float) -> None:
         """Set the weight of the total variation.
@@ -145,7 +147,9 @@ class SliceDescent:
         weight : float or ndarray of shape (n_slices,)
             Of all slices or each, in the units of a view times those of its back-projection.
         """
-        self._weight[:] = weight * self._scale
+        scaled = np.empty(self.volume.shape[-1:], np.float32)
+        scaled[:] = weight * self._scale
+        self._weight = self._projector.device.put(scaled)
 
     def improve(self, sweeps: int) -> None:
         """Make proximal gradient steps with Nesterov's momentum, each with some steps on the dual.
@@ -155,7 +159,7 @@ class SliceDescent:
         sweeps : int
             Over all views.
         """
-        self._ahead[:] = self.volume
+        self._ahead[...] = self.volume
         pace = 1.0
         for _ in range(sweeps):
             longer = (1 + sqrt(1 + 4 * pace**2)) / 2
@@ -187,7 +191,7 @@ class SliceDescent:
         return squares
 
 
-@jit
+@summing_step("squared_distance", by_slice=True)
 def _squared_distance(sinogram: Any, projected: Any) -> Any:
     """Return ‖y - A x‖² of every slice."""
     n_views, n_detector, n = sinogram.shape
@@ -199,7 +203,7 @@ def _squared_distance(sinogram: Any, projected: Any) -> Any:
     return squares
 
 
-@jit
+@step("descend")
 def _descend(back: Any, ahead: Any, scale: Any) -> None:
     """Replace Aᵀ(y - A x) by the point that a step along it leads to."""
     n_z, n_x, n = back.shape
@@ -209,7 +213,7 @@ def _descend(back: Any, ahead: Any, scale: Any) -> None:
                 back[z, x, k] = ahead[z, x, k] + scale * back[z, x, k]
 
 
-@jit
+@step("set_image")
 def _set_image(point: Any, dual: Any, lower: Any, upper: Any, free: Any, image: Any) -> None:
     """Set the image of a dual variable, ``point + div(dual)`` within the bounds; fixed voxels stay."""
     n_z, n_x, n = point.shape
@@ -225,7 +229,7 @@ def _set_image(point: Any, dual: Any, lower: Any, upper: Any, free: Any, image: 
                     image[z, x, k] = min(max(point[z, x, k] + divergence, lower), upper)
 
 
-@jit
+@step("step_dual")
 def _step_dual(image: Any, dual: Any, weight: Any) -> None:
     """Step along the gradient of the image and project on balls, whose radius is the weight."""
     n_z, n_x, n = image.shape
@@ -242,7 +246,7 @@ def _step_dual(image: Any, dual: Any, weight: Any) -> None:
                 dual[0, z, x, k], dual[1, z, x, k] = shrink * along_z, shrink * along_x
 
 
-@jit
+@step("extrapolate_image")
 def _extrapolate(volume: Any, image: Any, momentum: Any) -> None:
     """Make the image the volume, and extrapolate in its place."""
     n_z, n_x, n = volume.shape

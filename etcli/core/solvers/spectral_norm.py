@@ -4,6 +4,7 @@ import numpy as np
 
 from etcli.core.errors import DataError
 from etcli.core.projectors import Projector
+from etcli.core.solvers.steps import norm
 
 STEPS = 5
 """Enough for 0.3 %: the largest eigenvalue, of an almost uniform volume, is far from the others."""
@@ -31,12 +32,12 @@ def squared_norm(projector: Projector, *, steps: int = STEPS) -> float:
     DataError
         When no ray meets the volume.
     """
-    vector = np.ones(projector.domain_shape, np.float32)
+    vector = projector.device.put(np.ones(projector.domain_shape, np.float32))
     eigenvalue = 1.0
     for _ in range(steps):
         vector /= eigenvalue
         projector.adjoint(projector.forward(vector), out=vector)
-        eigenvalue = float(np.linalg.norm(vector))
+        eigenvalue = norm(vector)
         if eigenvalue == 0:
             raise DataError("no ray meets the volume; is it too thin, or the axis offset too large?")
     return MARGIN * eigenvalue

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from etcli.core.jit import jit
 from etcli.core.parallel import ordered_map
+from etcli.core.solvers.steps import run_kernel
 
 Array = NDArray[np.float32]
 Zeros = Callable[[tuple[int, ...]], Array]
@@ -36,7 +37,7 @@ class TotalVariation:
     threads : int
         Parts of the first axis worked on at the same time.
     zeros : callable
-        ``zeros(shape)`` makes the arrays that it holds, six of the size of the volume.
+        ``zeros(shape)`` makes the arrays that it holds, six of the size of the volume, on a GPU seven.
 
     References
     ----------
@@ -57,6 +58,8 @@ class TotalVariation:
         self._threads = threads
         self._steepest = 4 * max(sum(n > 1 for n in shape), 1)
         self._dual, self._ahead = zeros((3, *shape)), zeros((3, *shape))
+        # a GPU has no parts that follow each other, so there the image is held
+        self._image = None if isinstance(self._dual, np.ndarray) else zeros(shape)
         n_parts = min(threads, shape[0])
         edges = np.linspace(0, shape[0], n_parts + 1).astype(int)
         self._parts = [(int(low), int(high)) for low, high in pairwise(edges)]
@@ -75,11 +78,14 @@ class TotalVariation:
         """
         step = np.float32(1 / (self._steepest * max(weight, TINY)))
         pace = 1.0
-        np.copyto(self._ahead, self._dual)
+        self._ahead[...] = self._dual
         for _ in range(iterations):
             next_pace = (1 + sqrt(1 + 4 * pace**2)) / 2
             self._improve(volume, np.float32(weight), step, np.float32((pace - 1) / next_pace))
             pace = next_pace
+        if self._image is not None:
+            run_kernel("image_3d", volume, self._dual, np.float32(weight), *self._bounds, volume)
+            return
         for _ in ordered_map(
             lambda part: _finish(volume, self._dual, np.float32(weight), *self._bounds, *part),
             self._parts,
@@ -90,6 +96,10 @@ class TotalVariation:
     def _improve(self, volume: Array, weight: Any, step: Any, momentum: Any) -> None:
         """Make one step on the dual."""
         low, high = self._bounds
+        if self._image is not None:
+            run_kernel("image_3d", volume, self._ahead, weight, low, high, self._image)
+            run_kernel("improve_3d", self._image, self._dual, self._ahead, step, momentum)
+            return
         # What a part needs of the next one's first section has to be known before that one changes.
         first = np.empty((len(self._parts) + 1, *self.shape[1:]), np.float32)
         for k, (z, _) in enumerate(self._parts):

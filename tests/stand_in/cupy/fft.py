@@ -1,0 +1,1 @@
+"""Fourier transforms are reached through NumPy's functions."""
