@@ -25,7 +25,7 @@ EVERY, FIRST = 6, 3
 """Of the views in the order of their tilt, one in so many is left out, from which on."""
 FEWEST_VIEWS = 8
 HOLDS_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-RISES, GAIN = 2, 0.8
+RISES = 2
 """Tries without a better one that end the search, and the part of what can be gained that is enough."""
 RECONSTRUCTION = 30
 ROUNDS, ITERATIONS = 2, 40
@@ -105,7 +105,8 @@ def find_hold(
     -----
     The volume knows all views. So every sixth is left out, another volume is reconstructed from the others,
     and the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the
-    least is taken whose model has four fifths of what can be gained in predicting the views left out.
+    least is taken whose model predicts the views left out as well as the best does, within the standard error of
+    the difference between views.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
@@ -120,23 +121,24 @@ def find_hold(
     middle = np.array([centre(n) for n in shape[::-1]])
     model = start_model((places(atoms) - middle) * voxel_A + centre_A, score, kind, sigma_A, used)
     tell(1)
-    misfits: list[float] = []
+    misfits: list[Doubles] = []
     weight = None
     for hold_A in HOLDS_A:
         found = refine(model, used, hold_A=hold_A, rounds=ROUNDS, iterations=ITERATIONS)
         misfit, weight = left_out_misfit(found.model, unseen, weight)
         misfits.append(misfit)
         tell(1)
-        if len(misfits) > RISES and min(misfits) < min(misfits[-RISES:]):
+        means = [float(each.mean()) for each in misfits]
+        if len(means) > RISES and min(means) < min(means[-RISES:]):
             break
-    return Hold(np.array(HOLDS_A[: len(misfits)]), np.array(misfits), HOLDS_A[_first_good(misfits)])
+    return Hold(np.array(HOLDS_A[: len(means)]), np.array(means), HOLDS_A[_first_good(np.array(misfits))])
 
 
-def _first_good(misfits: list[float]) -> int:
-    """Return the number of the tightest that has most of what can be gained."""
-    best = min(misfits)
-    enough = misfits[0] - GAIN * (misfits[0] - best)
-    return next(k for k, misfit in enumerate(misfits) if misfit <= max(enough, best))
+def _first_good(misfits: Doubles) -> int:
+    """Return the number of the tightest that is as good as the best, view by view, within the standard error."""
+    worse = misfits - misfits[misfits.mean(axis=1).argmin()]
+    error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
+    return int(np.argmax(worse.mean(axis=1) <= error))
 
 
 def _volume(

@@ -186,7 +186,9 @@ def _contrast(images: Doubles, views: Views) -> Doubles:
     return np.asarray(images - images.mean(axis=(1, 2), keepdims=True))
 
 
-def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -> tuple[float, Doubles]:
+def left_out_misfit(
+    model: Model, views: Views, weight: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
     """Return how badly a model predicts views that it was not refined against.
 
     Parameters
@@ -199,9 +201,8 @@ def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -
 
     Returns
     -------
-    misfit : float
-        Mean square of the residual over its variance, with the level, or the smooth part, of each view
-        fitted.
+    misfit : ndarray of shape (n_views,), float64
+        Mean square of the residual of each view over its variance, with its level, or smooth part, fitted.
     weight : ndarray of shape (n_views, n_v, n_u), float64
         For other models to be compared.
     """
@@ -211,7 +212,8 @@ def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -
     if weight is None:
         shown = views.data - residual
         weight = inverse_variance(views, shown)
-    return float((weight * residual**2).sum() / max(np.count_nonzero(weight), 1)), weight
+    count = np.maximum(np.count_nonzero(weight, axis=(1, 2)), 1)
+    return np.asarray((weight * residual**2).sum(axis=(1, 2)) / count), weight
 
 
 def with_diffuse(views: Views, model: Model) -> Views:
