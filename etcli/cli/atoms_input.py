@@ -130,5 +130,10 @@ def centre_of_volume(volume: "Stack", series: "Stack | None") -> "NDArray[np.flo
         raise UsageError(
             f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
         )
+    if abs(middle[0]) > (volume.pixel_A or 0.0) / 2:
+        raise UsageError(
+            f"{volume.name}: its middle is {middle[0]:.3g} Å beside that of the views of {series.name}, "
+            "where the tilt axis has to be; align them with tiltalign, and reconstruct without --axis-offset"
+        )
     # what binning rounds off is no shift
     return np.where(np.abs(middle) < 1e-6 * views_A, 0.0, middle)

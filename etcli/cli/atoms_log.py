@@ -49,7 +49,7 @@ def refined(
                 level=series.level,
                 hold_A=hold_A,
                 min_distance_A=rules.cleaning.min_distance_A,
-                progress=settings.console.note,
+                progress=settings.console.report,
             )
     except UsageError as error:
         remedy = "" if "--hold" in str(error) else "; give --hold as a length"

@@ -100,6 +100,8 @@ def command(
     both = half_volumes(settings, halves, stack) if halves else None
     with settings.outputs() as outputs:
         target = outputs.path(output, is_main=True)
+        if report:
+            outputs.folder(report)  # found out now, not when all is done
         write_picture = announce_picture(outputs, plot) if plot else None
         centre_A = centre_of_volume(stack, series.stack if series else None)
         with naming(stack):

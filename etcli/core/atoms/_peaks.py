@@ -49,7 +49,7 @@ def squares(volume: Floats, sums: NDArray[np.float64]) -> None:
     n_below = n_other = 0
     below = other = 0.0
     for value in volume.ravel():
-        square = float(value) * float(value)
+        square = np.float64(value) * np.float64(value)
         if value != 0:
             n_other += 1
             other += square
@@ -71,5 +71,5 @@ def spread_above(volume: Floats, residual: Floats, level: float) -> float:
                 if volume[z, y, x] - value > level:
                     n += 1
                     first += value
-                    second += float(value) * float(value)
+                    second += np.float64(value) * np.float64(value)
     return np.sqrt(max(second / n - (first / n) ** 2, 0.0)) if n else 0.0

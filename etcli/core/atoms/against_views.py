@@ -12,8 +12,8 @@ from etcli.core.atoms.hold import Hold, find_hold
 from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.refine import Refined, refine
-from etcli.core.atoms.tracing import Trace
-from etcli.core.atoms.views import Model, Views, start_model, with_diffuse
+from etcli.core.atoms.tracing import NEARER, Trace
+from etcli.core.atoms.views import Model, Views, check_hand, start_model, with_diffuse
 from etcli.core.geometry import centre
 
 Doubles = NDArray[np.float64]
@@ -89,6 +89,7 @@ def refine_trace(
     n_kinds = int(trace.kind.max(initial=0)) + 1
     sigma_A = np.full(n_kinds, trace.sigma_A)
     model = start_model(position_A, trace.score, trace.kind, sigma_A, views)
+    check_hand(model, views)
     hold = None
     if hold_A is None:
         tell("how far atoms may move")
@@ -138,7 +139,9 @@ def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
 
 def _with_more(model: Model, position_A: Doubles, amplitude: Doubles) -> Model:
     """Return a model with more atoms, each of the species that it is nearest to."""
-    kind = np.abs(np.log(amplitude[:, np.newaxis] / model.means())).argmin(axis=1)
+    means = model.means()
+    usual = np.where(means > 0, means, np.nan)
+    kind = np.nanargmin(np.abs(np.log(amplitude[:, np.newaxis] / usual)), axis=1)
     return replace(
         model,
         position_A=np.concatenate([model.position_A, position_A]),
@@ -155,7 +158,7 @@ def _good(model: Model, min_distance_A: float) -> tuple[NDArray[np.bool_], list[
         amplitude[amplitude > least], threshold=least, n_species=int(model.kind.max(initial=0)) + 1
     )
     strong = mixture.probabilities(amplitude)[:, 0] < 0.5
-    apart = without_close(model.position_A, amplitude, min_distance_A)
+    apart = without_close(model.position_A, amplitude, NEARER * min_distance_A)
     return strong & apart, [
         Removed("no atoms by what the views show of them", int((~strong).sum())),
         Removed(f"moved closer than {min_distance_A:g} Å to a stronger one", int((strong & ~apart).sum())),

@@ -50,7 +50,7 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
         rms = float(np.sqrt(np.mean(slope[near].astype(np.float64) ** 2))) if near.any() else 0.0
         # scipy's Gaussians have an integral of 1
         found[:, axis] = (2 * np.pi) ** 1.5 * sigma**3 * rms / (norm * np.maximum(height, 1e-300))
-    # a wider atom is placed less exactly: as the root of its width at the same height
+    # at the same height, a wider atom is placed more exactly, as the root of its width
     return found * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A
 
 

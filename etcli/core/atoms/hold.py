@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places
+from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, places, residual_of
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.refine import refine
 from etcli.core.atoms.views import Views, left_out_misfit, start_model
@@ -26,6 +26,7 @@ EVERY, FIRST = 6, 3
 FEWEST_VIEWS = 8
 HOLDS_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES = 2
+SAME = 1e-3
 """Tries without a better one that end the search, and the part of what can be gained that is enough."""
 RECONSTRUCTION = 30
 ROUNDS, ITERATIONS = 2, 40
@@ -105,8 +106,8 @@ def find_hold(
     -----
     The volume knows all views. So every sixth is left out, another volume is reconstructed from the others,
     and the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the
-    least is taken whose model predicts the views left out as well as the best does, within the standard error of
-    the difference between views.
+    least is taken whose model predicts the views left out as well as the best does, within the standard error
+    of the difference between views.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
@@ -117,7 +118,8 @@ def find_hold(
     left[np.argsort(tilt, kind="stable")[FIRST::EVERY]] = True
     used, unseen = views.of_views(~left), views.of_views(left)
     volume = _volume(used, shape, voxel_A, centre_A, level)
-    atoms, _ = fit_atoms(smoothed(volume, smoothing_A / voxel_A, out=volume), fitted, rules, sweeps=SWEEPS)
+    smoothed(volume, smoothing_A / voxel_A, out=volume, threads=views.threads)
+    atoms, _ = fit_atoms(volume, _rescaled(fitted, volume), rules, sweeps=SWEEPS)
     middle = np.array([centre(n) for n in shape[::-1]])
     model = start_model((places(atoms) - middle) * voxel_A + centre_A, score, kind, sigma_A, used)
     tell(1)
@@ -135,10 +137,19 @@ def find_hold(
 
 
 def _first_good(misfits: Doubles) -> int:
-    """Return the number of the tightest that is as good as the best, view by view, within the standard error."""
+    """Return the number of the tightest that is as good as the best within the standard error of views."""
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
     return int(np.argmax(worse.mean(axis=1) <= error))
+
+
+def _rescaled(atoms: Doubles, volume: Array) -> Doubles:
+    """Return atoms as high as they are in another volume, which may be in other units."""
+    shown = residual_of(np.zeros_like(volume), atoms)
+    power = float(np.vdot(shown, shown))
+    start = atoms.copy()
+    heights(start)[:] *= -float(np.vdot(shown, volume)) / power if power > 0 else 1.0
+    return start
 
 
 def _volume(
@@ -146,6 +157,11 @@ def _volume(
 ) -> Array:
     """Reconstruct a volume from some of the views, with voxels of the size asked for."""
     factor = voxel_A / views.pixel_A
+    if factor < 1 - SAME:
+        raise UsageError(
+            f"voxels of {voxel_A:g} Å are finer than the {views.pixel_A:g} Å of the views; give the views "
+            "that were reconstructed, or --hold as a length"
+        )
     binned = views.data - level
     if factor > 1 + 1e-6:
         binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)

@@ -69,7 +69,9 @@ def reclassify(
             count = near @ is_k
             mean = (near @ (balls * is_k[:, np.newaxis])) / np.maximum(count, 1)[:, np.newaxis]
             distance[:, k] = np.where(count > 0, ((balls - mean) ** 2).sum(axis=1), np.inf)
-        new = np.where(np.isfinite(distance).any(axis=1), distance.argmin(axis=1), kind)
+        # where no other of its species is near, there is nothing to compare with
+        own = distance[np.arange(len(kind)), kind]
+        new = np.where(np.isfinite(own), distance.argmin(axis=1), kind)
         if (new == kind).all():
             break
         kind = new

@@ -50,6 +50,8 @@ DOUBT = 0.3
 """Largest probability that an atom is none: missing ones are found by a refinement."""
 RESIDUAL_FACTOR = 8.0
 """Standard deviations of the residual that a maximum of it has to exceed."""
+APART = 1.5
+"""Distance of the means of species that were not asked for, in the sum of their standard deviations."""
 MARGIN_PX = 0.5
 NEARER = 0.95
 """Of the least distance: what errors of positions may take off it."""
@@ -309,7 +311,7 @@ class _Search:
             atoms, score, kind, probability = (values[stay] for values in (atoms, score, kind, probability))
             self._some(atoms)
             atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
-        self._check_alike(mixture)
+        self._check_alike(mixture, candidates[chosen])
         return {
             "fitted": atoms,
             "score": score,
@@ -321,10 +323,14 @@ class _Search:
             "residual": residual,
         }
 
-    def _check_alike(self, mixture: Mixture) -> None:
+    def _check_alike(self, mixture: Mixture, score: Doubles) -> None:
         """Refuse maxima of all heights, where nobody says how many atoms or species there are."""
         rules = self.rules
         spread = float((mixture.deviation / mixture.mean)[-1])
+        if rules.n_species is None and len(mixture.mean) > 1:
+            gap = np.diff(mixture.mean) / (mixture.deviation[1:] + mixture.deviation[:-1])
+            # classes that run into each other are parts of one
+            spread = spread if gap.min() > APART else float(score.std() / score.mean())
         asked = rules.threshold is not None or rules.expected is not None or (rules.n_species or 1) > 1
         if spread > MOST_SPREAD and not asked:
             raise DataError(
@@ -367,5 +373,7 @@ def _cut(score: Doubles, mixture: Mixture, rules: TraceRules) -> float:
             raise DataError(f"only {len(score)} maxima, fewer than the {rules.expected} atoms expected")
         return float(np.sort(score)[-rules.expected])
     ascending = np.sort(score)
-    none = mixture.probabilities(ascending)[:, 0] > DOUBT
-    return float(ascending[none.sum()]) if not none.all() else float(np.inf)
+    n_none = int((mixture.probabilities(ascending)[:, 0] > DOUBT).sum())
+    if n_none in (0, len(score)):
+        return float(ascending[0]) if not n_none else float(np.inf)
+    return float(ascending[n_none - 1 : n_none + 1].mean())

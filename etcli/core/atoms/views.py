@@ -19,6 +19,7 @@ Kinds = NDArray[np.intp]
 LEAST_VARIANCE = 1e-3
 """Of the variance of a pixel, in that of the mean pixel."""
 CLASSES = 20
+MIRRORED = 1.02
 FOREIGN = 0.2
 """Share of what a pixel shows of the model: where as much is seen of something else, it is not trusted."""
 
@@ -186,9 +187,36 @@ def _contrast(images: Doubles, views: Views) -> Doubles:
     return np.asarray(images - images.mean(axis=(1, 2), keepdims=True))
 
 
-def left_out_misfit(
-    model: Model, views: Views, weight: Doubles | None = None
-) -> tuple[Doubles, Doubles]:
+def check_hand(model: Model, views: Views) -> None:
+    """Refuse views that show the mirror image of a model.
+
+    Parameters
+    ----------
+    model : Model
+        From `start_model`.
+    views : Views
+
+    Raises
+    ------
+    DataError
+        When the views are better explained with z reversed: the sign of the angles is not that of the volume.
+    """
+    mirrored = replace(model, position_A=model.position_A * [1, 1, -1])
+    likeness = []
+    for each in (model, mirrored):
+        shown, seen = (
+            _contrast(images, views)
+            for images in (project_model(each, replace(views, fixed=None)), views.data)
+        )
+        likeness.append(float((shown * seen).sum() / max(float(np.sqrt((shown**2).sum())), 1e-300)))
+    if likeness[1] > MIRRORED * likeness[0]:
+        raise DataError(
+            "the views show the mirror image (z reversed) of the atoms of the volume; are the signs of the "
+            "angles those that it was reconstructed with?"
+        )
+
+
+def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -> tuple[Doubles, Doubles]:
     """Return how badly a model predicts views that it was not refined against.
 
     Parameters
@@ -206,8 +234,10 @@ def left_out_misfit(
     weight : ndarray of shape (n_views, n_v, n_u), float64
         For other models to be compared.
     """
-    views = with_diffuse(replace(views, fixed=None), replace(model, level=np.zeros(len(views.data))))
-    bare = project_model(replace(model, level=np.zeros(len(views.data))), replace(views, fixed=None))
+    views = replace(views, fixed=None)
+    bare = project_model(replace(model, level=np.zeros(len(views.data))), views)
+    level = (views.data - bare).mean(axis=(1, 2))
+    views = with_diffuse(views, replace(model, level=level))
     residual = _contrast(views.data - bare, views)
     if weight is None:
         shown = views.data - residual
