@@ -19,8 +19,13 @@ REACH = 4.0
 
 
 @inline
-def _table(at: float, sigma: float, first: int, last: int, values: Any) -> None:
-    """Write a Gaussian of height 1 at pixels from ``first`` to ``last``, each from the one before."""
+def _table(at: float, sigma: float, values: Any) -> tuple[int, int]:
+    """Write a Gaussian of height 1 to the pixels that it reaches, each from the one before.
+
+    Return the first and the last of them; the last lies before the first where there are none.
+    """
+    reach = REACH * sigma
+    first, last = max(ceil(at - reach), 0), min(floor(at + reach), len(values) - 1)
     inverse, distance = 1 / (sigma * sigma), first - at
     value = exp(-0.5 * inverse * distance * distance)
     ratio, change = exp(-inverse * (distance + 0.5)), exp(-inverse)
@@ -28,6 +33,7 @@ def _table(at: float, sigma: float, first: int, last: int, values: Any) -> None:
         values[i] = value
         value *= ratio
         ratio *= change
+    return first, last
 
 
 @jit
@@ -36,13 +42,10 @@ def add_atoms(image: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma:
     nv, nu = image.shape
     row, column = np.empty(nu), np.empty(nv)
     for n in range(len(u)):
-        reach = REACH * sigma[n]
-        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
-        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        u0, u1 = _table(u[n], sigma[n], row)
+        v0, v1 = _table(v[n], sigma[n], column)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], u0, u1, row)
-        _table(v[n], sigma[n], v0, v1, column)
         height = amplitude[n] / (2 * pi * sigma[n] * sigma[n])
         for j in range(v0, v1 + 1):
             factor = height * column[j - v0]
@@ -63,13 +66,10 @@ def gather(
     for n in range(len(u)):
         for k in range(4):
             slopes[n, k] = 0.0
-        reach = REACH * sigma[n]
-        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
-        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        u0, u1 = _table(u[n], sigma[n], row)
+        v0, v1 = _table(v[n], sigma[n], column)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], u0, u1, row)
-        _table(v[n], sigma[n], v0, v1, column)
         inverse = 1 / (sigma[n] * sigma[n])
         total = along_u = along_v = square = 0.0
         for j in range(v0, v1 + 1):
@@ -107,13 +107,10 @@ def information(
     for n in range(len(u)):
         for k in range(7):
             found[n, k] = 0.0
-        reach = REACH * sigma[n]
-        u0, u1 = max(ceil(u[n] - reach), 0), min(floor(u[n] + reach), nu - 1)
-        v0, v1 = max(ceil(v[n] - reach), 0), min(floor(v[n] + reach), nv - 1)
+        u0, u1 = _table(u[n], sigma[n], row)
+        v0, v1 = _table(v[n], sigma[n], column)
         if u1 < u0 or v1 < v0:
             continue
-        _table(u[n], sigma[n], u0, u1, row)
-        _table(v[n], sigma[n], v0, v1, column)
         inverse = 1 / (sigma[n] * sigma[n])
         density = inverse / (2 * pi)
         for j in range(v0, v1 + 1):

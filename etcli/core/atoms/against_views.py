@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.cleaning import Removed, without_close
-from etcli.core.atoms.gaussian_fit import places
+from etcli.core.atoms.gaussian_fit import places, positions_A
 from etcli.core.atoms.hold import Hold, find_hold
 from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.refine import Refined, refine
 from etcli.core.atoms.tracing import NEARER, Trace
 from etcli.core.atoms.views import Model, Views, check_hand, start_model, with_diffuse
-from etcli.core.geometry import centre
 
 Doubles = NDArray[np.float64]
 
@@ -133,8 +132,7 @@ def refine_trace(
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     """Return where the atoms of a trace are, from the rotation centre, in Å."""
-    middle = np.array([centre(n) for n in trace.volume.shape[::-1]])
-    return np.asarray((places(trace.fitted) - middle) * pixel_A + centre_A)
+    return positions_A(places(trace.fitted), trace.volume.shape, pixel_A, centre_A)
 
 
 def _with_more(model: Model, position_A: Doubles, amplitude: Doubles) -> Model:

@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.against_views import Completed, positions
-from etcli.core.atoms.gaussian_fit import axes, integrals, places, sigmas
+from etcli.core.atoms.gaussian_fit import axes, integrals, places, positions_A, sigmas
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.model import UNKNOWN, Atoms
 from etcli.core.atoms.polynomial import polynomial_positions
 from etcli.core.atoms.species import reclassify, without_drift
 from etcli.core.atoms.tracing import Trace
-from etcli.core.geometry import centre
 
 Doubles = NDArray[np.float64]
 
@@ -68,8 +67,7 @@ def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
         x, y and z from the rotation centre, in Å; where there is no such maximum, that of the Gaussian.
     """
     place, _ = polynomial_positions(trace.volume, places(trace.fitted), threads=trace.rules.threads)
-    middle = np.array([centre(n) for n in trace.volume.shape[::-1]])
-    return np.asarray((place - middle) * pixel_A + centre_A)
+    return positions_A(place, trace.volume.shape, pixel_A, centre_A)
 
 
 def atoms_of(

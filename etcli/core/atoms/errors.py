@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from etcli.core.atoms.gaussian_fit import fit_atoms, heights, places, residual_of, sigmas
+from etcli.core.atoms.gaussian_fit import fit_atoms, heights, places, rescaled, sigmas
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.tracing import Trace
 
@@ -74,17 +74,7 @@ def half_differences_A(trace: Trace, halves: tuple[Array, Array], pixel_A: float
     found = []
     for half in halves:
         smoothed(half, trace.smoothing_A / pixel_A, out=half)
-        # the same atoms in a volume of another scale
-        share = _scale(half, trace)
-        start = trace.fitted.copy()
-        heights(start)[:] *= share
+        start = rescaled(trace.fitted, half, threads=trace.rules.threads)
         atoms, _ = fit_atoms(half, start, trace.rules, sweeps=HALF_SWEEPS)
         found.append(places(atoms))
     return np.asarray((found[0] - found[1]) / 2 * pixel_A)
-
-
-def _scale(half: Array, trace: Trace) -> float:
-    """Return how much denser a volume is than the one that was traced."""
-    model = trace.volume - residual_of(trace.volume, trace.fitted, threads=trace.rules.threads)
-    power = float(np.vdot(model, model))
-    return float(np.vdot(half, model)) / power if power > 0 else 1.0

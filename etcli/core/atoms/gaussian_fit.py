@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atoms import _gaussians as columns
 from etcli.core.atoms.peaks import smoothed
+from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 
 Array = NDArray[np.float32]
@@ -83,6 +84,29 @@ def start_atoms(place: Doubles, height: Doubles, sigma_px: float) -> Doubles:
     atoms[:, columns.HEIGHT] = height
     atoms[:, columns.P_XX : columns.P_ZZ + 1] = 1 / sigma_px**2
     return atoms
+
+
+def positions_A(place: Doubles, shape: tuple[int, ...], voxel_A: float, centre_A: Doubles) -> Doubles:
+    """Return where places in a volume are.
+
+    Parameters
+    ----------
+    place : ndarray of shape (n, 3), float64
+        x, y and z as indices.
+    shape : (nz, ny, nx)
+        Of the volume.
+    voxel_A : float
+        Size of its voxels in Å.
+    centre_A : ndarray of shape (3,), float64
+        x, y and z of its middle from the rotation centre.
+
+    Returns
+    -------
+    ndarray of shape (n, 3), float64
+        x, y and z from the rotation centre, in Å.
+    """
+    middle = np.array([centre(n) for n in shape[::-1]])
+    return np.asarray((place - middle) * voxel_A + centre_A)
 
 
 def places(atoms: Doubles) -> Doubles:
@@ -255,3 +279,24 @@ def scores(residual: Array, atoms: Doubles, rules: FitRules) -> Doubles:
     for _ in ordered_map(work, range(0, len(atoms), BATCH), threads=rules.threads):
         pass
     return found
+
+
+def rescaled(atoms: Doubles, volume: Array, *, threads: int = 1) -> Doubles:
+    """Bring atoms to the scale of another volume of the same specimen, which may be in other units.
+
+    Parameters
+    ----------
+    atoms : ndarray of shape (n, 10), float64
+    volume : ndarray of shape (nz, ny, nx), float32
+    threads : int
+
+    Returns
+    -------
+    ndarray of shape (n, 10), float64
+        With heights times the factor by which all fit the volume best; as they are where none lies in it.
+    """
+    missing = residual_of(np.zeros_like(volume), atoms, threads=threads)  # the atoms, with the other sign
+    power = float(np.vdot(missing, missing))
+    start = atoms.copy()
+    heights(start)[:] *= -float(np.vdot(missing, volume)) / power if power > 0 else 1.0
+    return start

@@ -1,33 +1,30 @@
 """How far a refinement may move atoms, by what predicts best the views that were left out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, places, residual_of
+from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.refine import refine
 from etcli.core.atoms.views import Views, left_out_misfit, start_model
 from etcli.core.binning import bin_axis
 from etcli.core.errors import UsageError
-from etcli.core.geometry import centre
 from etcli.core.projectors.oriented import OrientedProjector
+from etcli.core.solvers.left_out import FEWEST_VIEWS, every_sixth
 from etcli.core.solvers.priors import make_prior
 from etcli.core.solvers.regularised import WholeSeries, regularised
-from etcli.core.solvers.resire import extended_shape
+from etcli.core.solvers.resire import extended_shape, middle
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-EVERY, FIRST = 6, 3
-"""Of the views in the order of their tilt, one in so many is left out, from which on."""
-FEWEST_VIEWS = 8
 HOLDS_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES = 2
+"""Tries without a better one that end the search."""
 SAME = 1e-3
-"""Tries without a better one that end the search, and the part of what can be gained that is enough."""
+"""Relative difference of sizes that is none."""
 RECONSTRUCTION = 30
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
@@ -64,7 +61,6 @@ def find_hold(
     voxel_A: float,
     centre_A: Doubles,
     level: float,
-    progress: Callable[[int], None] | None = None,
 ) -> Hold:
     """Find how far atoms are to move from where they were found in a volume.
 
@@ -90,8 +86,6 @@ def find_hold(
         x, y and z of its middle from the rotation centre.
     level : float
         Level below the specimen in the views.
-    progress : callable, optional
-        Called with 1 after each of ``1 + len(HOLDS_A)`` steps.
 
     Returns
     -------
@@ -112,24 +106,21 @@ def find_hold(
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
         raise UsageError(f"{n_views} views are too few to leave some out; give --hold as a length")
-    tell = progress or (lambda steps: None)
     left = np.zeros(n_views, bool)
     tilt = np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2])
-    left[np.argsort(tilt, kind="stable")[FIRST::EVERY]] = True
+    left[every_sixth(tilt)] = True
     used, unseen = views.of_views(~left), views.of_views(left)
     volume = _volume(used, shape, voxel_A, centre_A, level)
     smoothed(volume, smoothing_A / voxel_A, out=volume, threads=views.threads)
-    atoms, _ = fit_atoms(volume, _rescaled(fitted, volume), rules, sweeps=SWEEPS)
-    middle = np.array([centre(n) for n in shape[::-1]])
-    model = start_model((places(atoms) - middle) * voxel_A + centre_A, score, kind, sigma_A, used)
-    tell(1)
+    atoms, _ = fit_atoms(volume, rescaled(fitted, volume), rules, sweeps=SWEEPS)
+    position_A = positions_A(places(atoms), shape, voxel_A, centre_A)
+    model = start_model(position_A, score, kind, sigma_A, used)
     misfits: list[Doubles] = []
     weight = None
     for hold_A in HOLDS_A:
         found = refine(model, used, hold_A=hold_A, rounds=ROUNDS, iterations=ITERATIONS)
         misfit, weight = left_out_misfit(found.model, unseen, weight)
         misfits.append(misfit)
-        tell(1)
         means = [float(each.mean()) for each in misfits]
         if len(means) > RISES and min(means) < min(means[-RISES:]):
             break
@@ -141,15 +132,6 @@ def _first_good(misfits: Doubles) -> int:
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
     return int(np.argmax(worse.mean(axis=1) <= error))
-
-
-def _rescaled(atoms: Doubles, volume: Array) -> Doubles:
-    """Return atoms as high as they are in another volume, which may be in other units."""
-    shown = residual_of(np.zeros_like(volume), atoms)
-    power = float(np.vdot(shown, shown))
-    start = atoms.copy()
-    heights(start)[:] *= -float(np.vdot(shown, volume)) / power if power > 0 else 1.0
-    return start
 
 
 def _volume(
@@ -176,8 +158,7 @@ def _volume(
     )
     positive = make_prior("none", whole, lower=0.0, threads=views.threads)
     volume = regularised(WholeSeries(projector, images), positive, iterations=RECONSTRUCTION)
-    inside = tuple(slice((m - n) // 2, (m - n) // 2 + n) for m, n in zip(whole, shape, strict=True))
-    return np.ascontiguousarray(volume[inside])
+    return np.ascontiguousarray(middle(volume, shape))
 
 
 def _room(views: Views, shape: tuple[int, int, int], detector: tuple[int, ...]) -> tuple[int, int, int]:

@@ -1,6 +1,5 @@
 """Refinement of an atomic model against the views it was found in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from etcli.core.atoms import _views
-from etcli.core.atoms.views import Model, Views, inverse_variance, project_model, with_diffuse
+from etcli.core.atoms.views import Model, Views, inverse_variance, project_model, view_of, with_diffuse
 from etcli.core.parallel import ordered_map
 
 Doubles = NDArray[np.float64]
@@ -66,12 +65,11 @@ class _Problem:
     def information(self) -> tuple[Doubles, Doubles]:
         """Return the information on (amplitude, x, y, z) of each atom, and on the logarithm of its width."""
         model, views = self.start, self.views
-        u, v = views.seen(model.position_A)
-        sigma = model.sigma_A[model.kind] / views.pixel_A
+        seen = views.look_at(model)
 
         def work(k: int) -> Doubles:
             found = np.empty((len(model), 7))
-            _views.information(self.weight[k], u[k], v[k], model.amplitude, sigma, found)
+            _views.information(self.weight[k], seen.u[k], seen.v[k], model.amplitude, seen.sigma, found)
             return found
 
         blocks, of_width = np.zeros((len(model), 16)), np.zeros(len(model))
@@ -102,22 +100,17 @@ class _Problem:
     def __call__(self, scaled: Doubles) -> tuple[float, Doubles]:
         """Return the misfit and its gradient."""
         model, views = self.model(scaled), self.views
-        u, v = views.seen(model.position_A)
-        sigma = model.sigma_A[model.kind] / views.pixel_A
+        seen = views.look_at(model)
         squares = np.empty(len(views.data))
         of_level = np.empty(len(views.data))
 
         def work(k: int) -> Doubles:
-            image = np.full(views.data.shape[1:], model.level[k])
-            if views.fixed is not None:
-                image += views.fixed[k]
-            _views.add_atoms(image, u[k], v[k], model.amplitude, sigma)
-            image -= views.data[k]
-            weighted = self.weight[k] * image
-            squares[k] = float((weighted * image).sum())
+            surplus = view_of(model, views, seen, k) - views.data[k]
+            weighted = self.weight[k] * surplus
+            squares[k] = float((weighted * surplus).sum())
             of_level[k] = float(weighted.sum())
             slopes = np.empty((len(model), 4))
-            _views.gather(weighted, u[k], v[k], model.amplitude, sigma, slopes)
+            _views.gather(weighted, seen.u[k], seen.v[k], model.amplitude, seen.sigma, slopes)
             return slopes
 
         gradient, of_width = np.zeros((len(model), 4)), np.zeros(len(model))
@@ -169,7 +162,6 @@ def refine(
     spread: float = AMPLITUDE_SPREAD,
     rounds: int = ROUNDS,
     iterations: int = ITERATIONS,
-    progress: Callable[[int], None] | None = None,
 ) -> Refined:
     """Refine positions, amplitudes, widths and levels of a model so that it shows what the views show.
 
@@ -188,8 +180,6 @@ def refine(
         How often the noise is estimated again.
     iterations : int
         Of L-BFGS in each round, at most.
-    progress : callable, optional
-        Called with 1 after every round.
 
     Returns
     -------
@@ -223,8 +213,6 @@ def refine(
             options={"maxiter": iterations, "maxcor": 10, "ftol": FLAT},
         )
         model = problem.model(found.x)
-        if progress:
-            progress(1)
     return _judged(model, with_diffuse(views, model), spread)
 
 

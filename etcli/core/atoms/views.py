@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,10 @@ class Views:
         at = self.rotation[:, :2] @ position_A.T / self.pixel_A
         return at[:, 0] + centre(n_u), at[:, 1] + centre(n_v)
 
+    def look_at(self, model: "Model") -> "Seen":
+        """Return where and how wide the atoms of a model are seen."""
+        return Seen(*self.seen(model.position_A), model.sigma_A[model.kind] / self.pixel_A)
+
     def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Views":
         """Return some of the views, without what was found to be beside the atoms."""
         return replace(self, data=self.data[chosen], rotation=self.rotation[chosen], fixed=None, trusted=None)
@@ -70,6 +75,14 @@ class Views:
     def each(self, work: Callable[[int], Doubles]) -> list[Doubles]:
         """Return what a function returns for each view."""
         return list(ordered_map(work, range(len(self.data)), threads=self.threads))
+
+
+class Seen(NamedTuple):
+    """Atoms in views: places (n_views, n_atoms) as indices, and widths (n_atoms,), in pixels."""
+
+    u: Doubles
+    v: Doubles
+    sigma: Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,17 +144,17 @@ def project_model(model: Model, views: Views) -> Doubles:
     -------
     ndarray of shape (n_views, n_v, n_u), float64
     """
-    u, v = views.seen(model.position_A)
-    sigma = model.sigma_A[model.kind] / views.pixel_A
+    seen = views.look_at(model)
+    return np.stack(views.each(lambda k: view_of(model, views, seen, k)))
 
-    def work(k: int) -> Doubles:
-        image = np.full(views.data.shape[1:], model.level[k])
-        if views.fixed is not None:
-            image += views.fixed[k]
-        _views.add_atoms(image, u[k], v[k], model.amplitude, sigma)
-        return image
 
-    return np.stack(views.each(work))
+def view_of(model: Model, views: Views, seen: "Seen", k: int) -> Doubles:
+    """Return what view k should show, of shape (n_v, n_u), given where the atoms are seen."""
+    image = np.full(views.data.shape[1:], model.level[k])
+    if views.fixed is not None:
+        image += views.fixed[k]
+    _views.add_atoms(image, seen.u[k], seen.v[k], model.amplitude, seen.sigma)
+    return image
 
 
 def start_model(
@@ -202,12 +215,10 @@ def check_hand(model: Model, views: Views) -> None:
         When the views are better explained with z reversed: the sign of the angles is not that of the volume.
     """
     mirrored = replace(model, position_A=model.position_A * [1, 1, -1])
+    seen = _contrast(views.data, views)
     likeness = []
     for each in (model, mirrored):
-        shown, seen = (
-            _contrast(images, views)
-            for images in (project_model(each, replace(views, fixed=None)), views.data)
-        )
+        shown = _contrast(project_model(each, replace(views, fixed=None)), views)
         likeness.append(float((shown * seen).sum() / max(float(np.sqrt((shown**2).sum())), 1e-300)))
     if likeness[1] > MIRRORED * likeness[0]:
         raise DataError(
@@ -236,11 +247,11 @@ def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -
     """
     views = replace(views, fixed=None)
     bare = project_model(replace(model, level=np.zeros(len(views.data))), views)
-    level = (views.data - bare).mean(axis=(1, 2))
-    views = with_diffuse(views, replace(model, level=level))
-    residual = _contrast(views.data - bare, views)
+    model = replace(model, level=(views.data - bare).mean(axis=(1, 2)))
+    views = with_diffuse(views, model)
+    shown = project_model(model, views)
+    residual = views.data - shown
     if weight is None:
-        shown = views.data - residual
         weight = inverse_variance(views, shown)
     count = np.maximum(np.count_nonzero(weight, axis=(1, 2)), 1)
     return np.asarray((weight * residual**2).sum(axis=(1, 2)) / count), weight

@@ -88,13 +88,17 @@ def leave_out(series: Misfit) -> Split:
     n_views = len(series.tilt_deg)
     if n_views < FEWEST_VIEWS:
         raise DataError(f"{n_views} views are too few to leave some out; give weight and iterations")
-    order = np.argsort(series.tilt_deg, kind="stable")
-    left = np.sort(order[EVERY // 2 :: EVERY])
+    left = every_sixth(series.tilt_deg)
     used = np.setdiff1d(np.arange(n_views), left)
     split = Split(series.of_views(used), series.of_views(left))
     if split.left.size == 0:
         raise DataError("there is nothing in these views; give weight and iterations as numbers")
     return split
+
+
+def every_sixth(tilt_deg: Float) -> NDArray[np.intp]:
+    """Return every sixth view in the order of tilt, ascending by number, counted from 0."""
+    return np.sort(np.argsort(tilt_deg, kind="stable")[EVERY // 2 :: EVERY])
 
 
 def best_weight(
