@@ -3,7 +3,6 @@
 The only module that imports astra, and only when something is computed.
 """
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry, centre
-from etcli.core.projectors.slab import HOST
+from etcli.core.projectors.slab import HOST, OfSlabs
 
-KERNELS = ("linear", "strip")
 """Joseph's projector and the area-weighted one."""
 
 Array = NDArray[np.float32]
@@ -37,7 +35,7 @@ def cuda_usable() -> bool:
     return bool(astra.use_cuda())
 
 
-class AstraProjector:
+class AstraProjector(OfSlabs):
     """Project slabs slice by slice with ASTRA's CPU code.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices), as for
@@ -58,19 +56,6 @@ class AstraProjector:
     """
 
     device = HOST
-
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
-        if kernel not in KERNELS:
-            raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
-        self.geometry = geometry
-        self.n_slices = n_slices
-        self.kernel = kernel
-        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
-        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
-
-    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "AstraProjector":
-        """Return the projector of some of the views, counted from 0."""
-        return AstraProjector(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.
@@ -113,7 +98,7 @@ class AstraProjector:
         return out
 
 
-class AstraCudaProjector:
+class AstraCudaProjector(OfSlabs):
     """Project slabs on a GPU with ASTRA's code for three dimensions; arrays stay on the host.
 
     Parameters
@@ -136,14 +121,7 @@ class AstraCudaProjector:
     def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if kernel != "linear":
             raise UsageError(f"ASTRA has no kernel {kernel!r} on a GPU; use linear")
-        self.geometry = geometry
-        self.n_slices = n_slices
-        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
-        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
-
-    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "AstraCudaProjector":
-        """Return the projector of some of the views, counted from 0."""
-        return AstraCudaProjector(self.geometry.of_views(views), n_slices=self.n_slices)
+        super().__init__(geometry, n_slices=n_slices, kernel=kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project the volume; ``out`` is overwritten and returned."""

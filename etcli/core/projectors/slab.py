@@ -7,7 +7,7 @@ computed once and applied to a whole row of slices, which lie innermost in memor
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,49 @@ class Host:
 HOST = Host()
 
 
-class SlabProjector:
+class OfSlabs:
+    """What all projectors of slabs are made of.
+
+    Parameters
+    ----------
+    geometry : SlabGeometry
+        Views and slice.
+    n_slices : int
+        Slices of the slab.
+    kernel : {"linear", "strip"}
+        Weight of a voxel in a detector pixel.
+
+    Raises
+    ------
+    UsageError
+        If there is no such kernel.
+    """
+
+    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+        if kernel not in KERNELS:
+            raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
+        self.geometry = geometry
+        self.n_slices = n_slices
+        self.kernel = kernel
+        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
+        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
+
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> Self:
+        """Return the projector of some of the views.
+
+        Parameters
+        ----------
+        views : sequence of int
+            Counted from 0.
+
+        Returns
+        -------
+        projector of the same class
+        """
+        return type(self)(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
+
+
+class SlabProjector(OfSlabs):
     """Project slabs and apply the exact transpose.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices); both are
@@ -108,27 +150,7 @@ class SlabProjector:
     def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if n_slices not in WIDTHS:
             raise UsageError(f"a slab has {', '.join(map(str, WIDTHS))} slices, not {n_slices}")
-        if kernel not in KERNELS:
-            raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
-        self.geometry = geometry
-        self.n_slices = n_slices
-        self.kernel = kernel
-        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
-        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
-
-    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabProjector":
-        """Return the projector of some of the views.
-
-        Parameters
-        ----------
-        views : sequence of int
-            Counted from 0.
-
-        Returns
-        -------
-        SlabProjector
-        """
-        return SlabProjector(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
+        super().__init__(geometry, n_slices=n_slices, kernel=kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.

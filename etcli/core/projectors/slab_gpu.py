@@ -1,6 +1,5 @@
 """The slab projector on a GPU: the weights of `etcli.core.projectors.slab`, by kernels in CUDA C."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import SlabGeometry, centre
 from etcli.core.gpu import GPU, blocks, checked, fixed_point, run
 from etcli.core.projectors._footprints import area_parameters, hat_parameters
-from etcli.core.projectors.slab import KERNELS
+from etcli.core.projectors.slab import OfSlabs
 
 SOURCE = Path(__file__).with_name("slab.cu")
 RUN = 8
@@ -27,7 +26,7 @@ Array = Any
 Doubles = NDArray[np.float64]
 
 
-class GpuSlabProjector:
+class GpuSlabProjector(OfSlabs):
     """Project slabs and apply the exact transpose, on arrays of the GPU.
 
     Parameters
@@ -54,17 +53,7 @@ class GpuSlabProjector:
     def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if n_slices < FOUR or n_slices % FOUR:
             raise UsageError(f"a slab on a GPU has a multiple of {FOUR} slices, not {n_slices}")
-        if kernel not in KERNELS:
-            raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
-        self.geometry = geometry
-        self.n_slices = n_slices
-        self.kernel = kernel
-        self.domain_shape = (geometry.thickness, geometry.width, n_slices)
-        self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
-
-    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "GpuSlabProjector":
-        """Return the projector of some of the views, counted from 0."""
-        return GpuSlabProjector(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
+        super().__init__(geometry, n_slices=n_slices, kernel=kernel)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project a slab.
