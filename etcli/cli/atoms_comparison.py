@@ -227,7 +227,9 @@ def _warn_of_chance(
             f"elements agree in {right:.3g} % of the pairs, hardly more than by chance ({by_chance:.3g} %); "
             "in a crystal a mirrored or shifted model fits as well"
         )
-    if found > max(SUSPICIOUS * chance, LOW):
+    # a model of a part finds little of the whole, but much of it is found
+    of_model = 100 * result.total.n_found / max(len(model), 1)
+    if max(found, of_model) > max(SUSPICIOUS * chance, LOW):
         return
     text = f"{found:.3g} % found is little more than the {chance:.3g} % of chance"
     places = model.position_A, reference.position_A

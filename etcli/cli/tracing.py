@@ -137,7 +137,9 @@ OPTIONS = (
         help="What is weaker than this share of the mean of its species within 10 Å is none.",
     ),
     click.option(
-        "--correct-depth", is_flag=True, help="Take a drift of intensities with depth off before classifying."
+        "--correct-depth",
+        is_flag=True,
+        help="Take a drift of scores with depth off before species are told apart.",
     ),
 )
 

@@ -79,7 +79,8 @@ def command(
     the views show are added, those that they do not show go. Voxels of 0.3 to 0.5 Å are best.
 
     OUTPUT ends in .xyz (extended XYZ, which OVITO and ASE open), .plain.xyz, .cif or .pdb; positions are in Å
-    from the rotation centre. A bare length is in Å.
+    from the rotation centre, the middle of the volume; with --refine, where the headers of both place it.
+    A bare length is in Å.
     """
     from etcli.core.atoms.classes import atoms_of, by_polynomials, classified
     from etcli.core.atoms.errors import half_differences_A, position_errors_A

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from etcli.core.atoms.agreement import Agreement
@@ -66,6 +67,7 @@ def _distances(
     if names:
         axes.hist(counts, edges.tolist(), stacked=True, label=names, edgecolor="white", linewidth=0.3)
     axes.set(xlabel=f"{LENGTH}, cutoff {cutoff_pm:g} pm", ylabel="atoms", xlim=(0, reach))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _differences(axes: Axes, result: Agreement) -> None:
@@ -74,11 +76,13 @@ def _differences(axes: Axes, result: Agreement) -> None:
     reach = PM * float(np.abs(result.difference_A).max(initial=0.0)) or 1.0
     edges = np.linspace(-reach, reach, BINS + 1)
     for k, (axis, colour) in enumerate(zip("xyz", (BLUE, ORANGE, GREEN), strict=True)):
-        label = f"{axis}: {PM * errors.offset_A[k]:+.2f}, RMS {PM * errors.rmsd_axis_A[k]:.1f} pm"
+        offset = f"{PM * errors.offset_A[k]:+.2f}".replace("-", "\N{MINUS SIGN}")
+        label = f"{axis}: offset {offset} pm, RMS {PM * errors.rmsd_axis_A[k]:.1f} pm"
         axes.hist(
             PM * result.difference_A[:, k], edges.tolist(), histtype="step", color=colour, lw=1.2, label=label
         )
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set(xlabel="model − reference (pm)", ylabel="atoms", xlim=(-reach, reach))
     axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left", ncols=1)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from etcli.core.atoms.gaussian_fit import places
 from etcli.core.atoms.tracing import Trace
 from etcli.core.geometry import centre
-from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, WIDTH_IN, contrast, styled
+from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, RED, WIDTH_IN, contrast, outlined, styled
 
 Doubles = NDArray[np.float64]
 
@@ -79,6 +79,15 @@ def _section(axes: Axes, trace: Trace, axis: int, *, pixel_A: float, middle_A: D
         where_A = first_A + place[near & (trace.kind == kind)] * pixel_A
         colour = COLOURS[int(kind) % len(COLOURS)]
         axes.plot(where_A[:, across[0]], where_A[:, across[1]], "+", color=colour, ms=5, mew=1.0)
+    axes.text(
+        0.02,
+        0.02,
+        f"+ within {NEAR_PX * pixel_A:.1f} Å",
+        color="white",
+        fontsize=7,
+        transform=axes.transAxes,
+        path_effects=outlined(),
+    )
     axes.set(
         title=f"{'xyz'[axis]} = {first_A[axis] + at * pixel_A:.1f} Å".replace("-", "\N{MINUS SIGN}"),
         xlabel=f"{'xyz'[across[0]]} (Å)",
@@ -104,7 +113,11 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
     """Draw the histogram of scores, the mixture and the cut."""
     score, mixture = trace.candidates, trace.mixture
     edges = np.linspace(0, float(score.max(initial=1e-30)) * 1.02, BINS + 1)
-    axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"{len(score)} maxima")
+    # what is no atom is often so much that atoms would not show beside it
+    ceiling = 1.6 * np.histogram(score[score >= min(trace.cut, float(score.max()))], edges)[0].max(initial=1)
+    highest = int(np.histogram(score, edges)[0].max())
+    beyond = f", bars up to {highest}" if highest > ceiling else ""
+    axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"{len(score)} maxima{beyond}")
     x = np.linspace(mixture.threshold, edges[-1], 500)[1:]
     used = int((score > mixture.threshold).sum())
     for k, curve in enumerate(mixture.densities(x).T):
@@ -113,13 +126,11 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
         axes.plot(x, curve * used * (edges[1] - edges[0]), color=colour, linewidth=1.2, label=name)
     if np.isfinite(trace.cut):
         axes.axvline(trace.cut, color="black", linestyle=":", linewidth=1, label=f"cut at {trace.cut:.3g}")
-    # what is no atom is often so much that atoms would not show beside it
-    top = np.histogram(score[score >= min(trace.cut, float(score.max()))], edges)[0].max(initial=1)
     axes.set(
         xlabel="score (density at the middle of the atom)",
         ylabel="maxima",
         xlim=(0, edges[-1]),
-        ylim=(0, 1.6 * top),
+        ylim=(0, ceiling),
     )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.legend(title=f"{len(trace.fitted)} atoms", title_fontsize=8)
