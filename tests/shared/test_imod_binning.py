@@ -1,36 +1,16 @@
 """Binning is IMOD's where the factor divides the size."""
 
-import os
-import subprocess
-
 import mrcfile
 import numpy as np
 import pytest
 
 from etcli.core.binning import bin_image, bin_volume
 from etcli.io.mrc import open_mrc
-
-
-@pytest.fixture
-def imod(shared_data):
-    home = shared_data.parent / "tools" / "imod"
-    if not (home / "bin" / "newstack").exists():
-        pytest.skip(f"no IMOD at {home}")
-    environment = os.environ | {
-        "IMOD_DIR": str(home),
-        "AUTODOC_DIR": str(home / "autodoc"),
-        "IMOD_NO_IMAGE_BACKUP": "1",
-    }
-
-    def run(program, *arguments):
-        command = [str(home / "bin" / program), *map(str, arguments)]
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=60)
-
-    return run
+from tests.imod import imod
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_newstack_bins_the_same(imod, shared_data, tmp_path, factor):
+def test_newstack_bins_the_same(shared_data, tmp_path, factor):
     source = shared_data / "etspy" / "needle_raw.mrc"
     imod(
         "newstack", "-mode", 2, "-float", 0, "-secs", "0,38", "-bin", factor, source, tmp_path / "binned.mrc"
@@ -39,7 +19,7 @@ def test_newstack_bins_the_same(imod, shared_data, tmp_path, factor):
     np.testing.assert_allclose(bin_image(raw[[0, 38]], factor), theirs, atol=0.01)
 
 
-def test_binvol_bins_the_same(imod, tmp_path):
+def test_binvol_bins_the_same(tmp_path):
     volume = np.random.default_rng(3).normal(size=(12, 18, 24)).astype(np.float32)
     mrcfile.write(tmp_path / "volume.mrc", volume)
     imod("binvol", "-binning", 3, tmp_path / "volume.mrc", tmp_path / "binned.mrc")

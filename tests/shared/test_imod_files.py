@@ -1,9 +1,6 @@
 """IMOD's programs read what we write, and do to images what our commands do."""
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import mrcfile
@@ -12,15 +9,7 @@ import pytest
 
 from etcli.io.mrc import open_mrc
 from tests.files import TILT_DEG, etcli, images, write_series
-
-pytestmark = pytest.mark.skipif(shutil.which("header") is None, reason="IMOD's programs are not on PATH")
-
-
-def imod(program: str, *arguments: object) -> str:
-    environment = os.environ | {"IMOD_NO_IMAGE_BACKUP": "1"}
-    command = [program, *map(str, arguments)]
-    run = subprocess.run(command, check=True, env=environment, capture_output=True, text=True, timeout=60)
-    return run.stdout
+from tests.imod import imod
 
 
 def numbers(path: Path, field: str) -> list[float]:

@@ -1,7 +1,5 @@
 """IMOD's ``tilt`` puts a point where ``recon`` puts it."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import mrcfile
@@ -10,18 +8,10 @@ import pytest
 
 from tests.blobs import Point, blob_near, blob_views
 from tests.files import etcli
+from tests.imod import imod
 
 POINTS: tuple[Point, ...] = ((7.3, -5.2, 4.4), (-9.1, 3.6, -6.7), (2.8, 9.9, -8.5))
 TILTS = np.arange(-70, 71, 3.5)
-
-
-def run(program: str, *arguments: object) -> None:
-    """Run one of IMOD's programs, or skip where there is none."""
-    if shutil.which(program) is None:
-        pytest.skip(f"IMOD's {program} is not on PATH")
-    command = [program, *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
 
 
 def both(folder: Path, shape: tuple[int, int], thickness: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +20,7 @@ def both(folder: Path, shape: tuple[int, int], thickness: int) -> tuple[np.ndarr
     np.savetxt(folder / "raw.tlt", TILTS, fmt="%.2f")
     etcli("stack", "-q", folder / "raw.mrc", folder / "ali.mrc")
     np.savetxt(folder / "ali.tlt", TILTS, fmt="%.2f")
-    run(
+    imod(
         *(
             "tilt",
             "-input",
@@ -53,21 +43,21 @@ def both(folder: Path, shape: tuple[int, int], thickness: int) -> tuple[np.ndarr
     ("shape", "thickness"), [((32, 40), 30), ((33, 40), 30), ((33, 41), 30), ((33, 40), 31), ((32, 41), 31)]
 )
 def test_a_point_has_one_place(tmp_path: Path, shape: tuple[int, int], thickness: int) -> None:
-    imod, ours = both(tmp_path, shape, thickness)
-    assert imod.shape == ours.shape == (shape[0], thickness, shape[1])
+    theirs, ours = both(tmp_path, shape, thickness)
+    assert theirs.shape == ours.shape == (shape[0], thickness, shape[1])
     # IMOD halves an odd width or thickness down to a whole number: its centre is half a voxel lower then
     lower = np.array([shape[1] % 2, thickness % 2, 0]) / 2
     for x, y, z in POINTS:
         place = np.array([x, -z, y])  # along the axes x, y, z of the file
         np.testing.assert_allclose(blob_near(ours, tuple(place)), place, atol=0.1)
-        np.testing.assert_allclose(blob_near(imod, tuple(place - lower)) + lower, place, atol=0.1)
+        np.testing.assert_allclose(blob_near(theirs, tuple(place - lower)) + lower, place, atol=0.1)
 
 
 def test_the_layouts_are_one(tmp_path: Path) -> None:
-    imod, ours = both(tmp_path, (32, 40), 30)
+    theirs, ours = both(tmp_path, (32, 40), 30)
 
     def alike(volume: np.ndarray) -> float:
-        return float(np.corrcoef(volume.ravel(), imod.ravel())[0, 1])
+        return float(np.corrcoef(volume.ravel(), theirs.ravel())[0, 1])
 
     assert alike(ours) > 0.97
     for axis in range(3):  # turned round in any direction they have nothing in common
@@ -75,11 +65,11 @@ def test_the_layouts_are_one(tmp_path: Path) -> None:
 
 
 def test_turned_upright_it_is_the_usual_volume(tmp_path: Path) -> None:
-    imod, _ = both(tmp_path, (32, 40), 30)
-    run("clip", "rotx", tmp_path / "imod.mrc", tmp_path / "upright.mrc")
+    theirs, _ = both(tmp_path, (32, 40), 30)
+    imod("clip", "rotx", tmp_path / "imod.mrc", tmp_path / "upright.mrc")
     etcli("recon", "-q", "--method", "fbp", "--thickness", "30px", tmp_path / "ali.mrc", tmp_path / "zyx.mrc")
     upright, zyx = (mrcfile.read(tmp_path / name) for name in ("upright.mrc", "zyx.mrc"))
     assert upright.shape == zyx.shape == (30, 32, 40)
-    assert imod.max() == upright.max()
+    assert theirs.max() == upright.max()
     for point in POINTS:
         np.testing.assert_allclose(blob_near(upright, point), blob_near(zyx, point), atol=0.1)

@@ -1,7 +1,5 @@
 """IMOD's own programs read, multiply, invert and apply transforms as we do."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import mrcfile
@@ -10,16 +8,9 @@ import pytest
 
 from etcli.core.registration.transforms import Transforms, compose, resample_stack
 from etcli.io.transforms import read_xf, write_xf
+from tests.imod import imod
 
 N_VIEWS = 4
-
-
-def _run(program: str, *arguments: object, answers: str = "") -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"IMOD's {program} is not on PATH")
-    subprocess.run(
-        [program, *map(str, arguments)], input=answers, capture_output=True, text=True, check=True, timeout=60
-    )
 
 
 def _transforms(seed: int) -> Transforms:
@@ -54,14 +45,14 @@ def test_xfproduct_is_compose(tmp_path: Path) -> None:
     first, then = _transforms(1), _transforms(2)
     write_xf(tmp_path / "a.xf", first)
     write_xf(tmp_path / "b.xf", then)
-    _run("xfproduct", tmp_path / "a.xf", tmp_path / "b.xf", tmp_path / "ab.xf")
+    imod("xfproduct", tmp_path / "a.xf", tmp_path / "b.xf", tmp_path / "ab.xf")
     _assert_equal_as_written(compose(first, then), read_xf(tmp_path / "ab.xf"))
 
 
 def test_xfinverse_is_inverse(tmp_path: Path) -> None:
     transforms = _transforms(3)
     write_xf(tmp_path / "a.xf", transforms)
-    _run("xfinverse", answers=f"{tmp_path / 'a.xf'}\n{tmp_path / 'inverse.xf'}\n1\n")
+    imod("xfinverse", answers=f"{tmp_path / 'a.xf'}\n{tmp_path / 'inverse.xf'}\n1\n")
     _assert_equal_as_written(transforms.inverse(), read_xf(tmp_path / "inverse.xf"))
 
 
@@ -79,7 +70,7 @@ def test_newstack_moves_images_alike(tmp_path: Path, method, option, tolerance, 
     write_xf(tmp_path / "a.xf", transforms)
     size = f"{shape_out[1]},{shape_out[0]}"
     files = tmp_path / "in.mrc", tmp_path / "out.mrc"
-    _run("newstack", "-xform", tmp_path / "a.xf", *option, "-size", size, *files)
+    imod("newstack", "-xform", tmp_path / "a.xf", *option, "-size", size, *files)
     imods = mrcfile.read(tmp_path / "out.mrc")
     mine = np.array(list(resample_stack(views, transforms, shape=shape_out, method=method)))
 

@@ -1,7 +1,5 @@
 """Extended headers of each kind, made by hand, by mrcfile's record types, and read by IMOD."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import mrcfile
@@ -11,6 +9,7 @@ from mrcfile.dtypes import get_ext_header_dtype
 
 from etcli.core.errors import DataError
 from etcli.io.extended_header import serialem_extended_header, tilts_from_extended_header
+from tests.imod import imod
 
 TILTS = np.array([-60.25, 0.5, 61.0])
 EMPTY = (None, None, None)
@@ -47,14 +46,6 @@ def _write_mrc(path: Path, exttyp: bytes, extended: bytes, nint: int, nreal: int
 def _with_words(extra2: bytes, nint: int, nreal: int) -> bytes:
     # extra2 begins at byte 112 of the header; the two int16 are bytes 128 to 131
     return extra2[:16] + np.array([nint, nreal], "<i2").tobytes() + extra2[20:]
-
-
-def _imod(program: str, *arguments: object) -> str:
-    if shutil.which(program) is None:
-        pytest.skip(f"IMOD's {program} is not on PATH")
-    return subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -159,7 +150,7 @@ def test_angle_that_does_not_fit_is_refused(tilt: float) -> None:
 @pytest.mark.parametrize("exttyp", [b"SERI", b""])
 def test_imod_extracts_what_is_written(tmp_path: Path, exttyp: bytes) -> None:
     _write_mrc(tmp_path / "a.mrc", exttyp, *serialem_extended_header(TILTS))
-    _imod("extracttilts", tmp_path / "a.mrc", tmp_path / "a.tlt")
+    imod("extracttilts", tmp_path / "a.mrc", tmp_path / "a.tlt")
     np.testing.assert_allclose(np.loadtxt(tmp_path / "a.tlt"), TILTS, atol=1e-9)
 
 
@@ -168,10 +159,10 @@ def test_imod_agrees_on_angles_axis_and_pixel(tmp_path: Path, label: str) -> Non
     extended = _agard("<", nint=0, nreal=32)
     _write_mrc(tmp_path / "a.mrc", b"AGAR", extended, 0, 32, label)
     tilts, axis_deg, pixel = _found(b"AGAR", extended, 3, 0, 32, first_label=label.encode())
-    printed = _imod("header", tmp_path / "a.mrc")
+    printed = imod("header", tmp_path / "a.mrc")
     assert f"Tilt axis rotation angle = {axis_deg:7.1f}" in printed
     assert float(printed.split("Pixel size in nanometers =")[1].split()[0]) * 10 == pytest.approx(pixel)
-    _imod("extracttilts", tmp_path / "a.mrc", tmp_path / "a.tlt")
+    imod("extracttilts", tmp_path / "a.mrc", tmp_path / "a.tlt")
     np.testing.assert_allclose(np.loadtxt(tmp_path / "a.tlt"), tilts, atol=1e-9)
 
 
