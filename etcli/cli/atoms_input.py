@@ -85,14 +85,22 @@ def half_volumes(
     return found[0], found[1]
 
 
-def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesViews:
-    """Read the views that a volume was made of, with their orientations."""
+def oriented_views(settings: Settings, name: str, euler: str | None, volume: "Stack") -> SeriesViews:
+    """Read the views that a volume was made of, oriented as it is."""
     import numpy as np
 
+    from etcli.cli.selection import orientation
     from etcli.core.atoms.against_views import DIFFUSE_A
     from etcli.core.atoms.views import Views
     from etcli.core.orientation import rotation_matrices, tilts_as_euler
+    from etcli.io.frame import frame_of, views_used
 
+    frame = frame_of(volume.labels)
+    if frame and frame.along_y:
+        raise UsageError(
+            f"{volume.name}: has its sections along y, which --refine does not know; leave --orient imod out "
+            "of recon"
+        )
     stack = open_input(settings, name)
     pixel_A = stack.pixel_A
     if pixel_A is None:
@@ -103,9 +111,17 @@ def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesVi
     elif stack.tilts is None:
         beside = f"{PurePath(name).stem}.tlt"
         raise DataError(f"{name}: no tilt angles beside it or in it; put them into {beside}, or give --euler")
+    used = views_used(volume.labels)
+    if used is not None and used != len(stack):
+        settings.console.warn(
+            f"{volume.name} was made of {used} views, {name} has {len(stack)}, and atoms are refined against "
+            "all of them; etcli stack --exclude leaves bad ones out"
+        )
     data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
     level = background_level(settings, stack, "auto")
-    rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg) if angles is None else angles)
+    rotation = orientation(stack.tilt_deg, angles, frame.x_tilt_deg if frame else 0.0)
+    if rotation is None:
+        rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg))
     diffuse_A = DIFFUSE_A if level is None else 0.0
     views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
     return SeriesViews(stack, views, level or 0.0)
@@ -114,26 +130,35 @@ def oriented_views(settings: Settings, name: str, euler: str | None) -> SeriesVi
 def centre_of_volume(volume: "Stack", series: "Stack | None") -> "NDArray[np.float64]":
     """Return x, y and z of the middle of a volume from the rotation centre, in Å.
 
-    A volume that recon has made says where its first voxel lies beside the views; without those, or for other
-    volumes, the middle is the rotation centre.
+    Recon writes where that is into the history; where nothing does, the middle is the rotation centre. With
+    the views it is their centre, where the axis has to be.
     """
     import numpy as np
 
-    if series is None or not any(label.startswith("etcli recon") for label in volume.labels):
+    from etcli.io.frame import frame_of
+
+    frame = frame_of(volume.labels)
+    if frame is None:
         return np.zeros(3)
-    _, ny, nx = series.shape
+    centre_A = np.array(frame.centre_A)
+    if series is not None:
+        _, ny, nx = series.shape
+        views_A = np.array([nx, ny]) * (series.pixel_A or 0.0)
+        seen_A = np.array(series.origin_A[:2]) + views_A / 2
+        if (np.abs(seen_A - centre_A[:2]) > views_A / 2).any():
+            raise UsageError(
+                f"{volume.name}: lies beside the views of {series.name}; is it the series that was "
+                "reconstructed?"
+            )
+        beside = centre_A[0] - seen_A[0]
+        if abs(beside) > (volume.pixel_A or 0.0) / 2:
+            raise UsageError(
+                f"{volume.name}: its tilt axis is {beside:.3g} Å beside the middle of the views of "
+                f"{series.name}, where it has to be; align them with tiltalign, and reconstruct without "
+                "--axis-offset"
+            )
+        centre_A[:2] = seen_A
     size_A = np.array(volume.shape[::-1]) * (volume.pixel_A or 0.0)
-    views_A = np.array([nx, ny, nx]) * (series.pixel_A or 0.0)
-    start_A = np.array([*series.origin_A[:2], 0.0])
-    middle = np.array(volume.origin_A) + size_A / 2 - start_A - views_A / 2
-    if (np.abs(middle) > views_A / 2).any():
-        raise UsageError(
-            f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
-        )
-    if abs(middle[0]) > (volume.pixel_A or 0.0) / 2:
-        raise UsageError(
-            f"{volume.name}: its middle is {middle[0]:.3g} Å beside that of the views of {series.name}, "
-            "where the tilt axis has to be; align them with tiltalign, and reconstruct without --axis-offset"
-        )
-    # what binning rounds off is no shift
-    return np.where(np.abs(middle) < 1e-6 * views_A, 0.0, middle)
+    middle = np.array(volume.origin_A) + size_A / 2 - centre_A
+    # what binning and the digits of a label round off is no shift
+    return np.where(np.abs(middle) < 1e-5 * centre_A.max(), 0.0, middle)

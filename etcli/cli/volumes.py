@@ -25,6 +25,7 @@ def volume_output(
     rows: tuple[int, int],
     step: "Step",
     orient: str,
+    x_tilt_deg: float,
     mode: int,
 ) -> "Iterator[WriteBand]":
     """Open the volume of a series.
@@ -45,6 +46,8 @@ def volume_output(
         What is done.
     orient : {"zyx", "imod"}
         Sections along z, or along y with z downwards.
+    x_tilt_deg : float
+        What the volume is turned by about x.
     mode : int
         MRC mode.
 
@@ -53,19 +56,24 @@ def volume_output(
     callable
         Takes slices (sections, rows, x) from a row, and from a section, on, counted from 0 in the volume.
     """
+    from etcli.io.frame import Frame
+    from etcli.io.mrc import add_label
     from etcli.io.save import volume_writer
 
     nz, ny, nx = geometry.thickness, rows[1], geometry.width
-    x, y, z = _corner_A(series, geometry, rows[0])
+    pixel_A = series.pixel_A or 0.0
+    (x, y, z), (cx, cy, cz) = _corner_A(series, geometry, rows[0]), _centre_A(series, geometry)
     upright = orient == "zyx"
+    top = 2 * cz - (z + nz * pixel_A)  # where z is counted downwards
+    frame = Frame((cx, cy, cz) if upright else (cx, cz, cy), x_tilt_deg, along_y=not upright)
     with volume_writer(
         outputs,
         target,
         (nz, ny, nx) if upright else (ny, nz, nx),
         step=step,
         pixel_A=series.pixel_A,
-        labels=series.labels,
-        origin_A=(x, y, z) if upright else (x, z, y),
+        labels=add_label(series.labels, frame.label()) if series.pixel_A else series.labels,
+        origin_A=(x, y, z) if upright else (x, top, y),
         mode=mode,
     ) as writer:
 
@@ -85,3 +93,11 @@ def _corner_A(series: "Stack", geometry: "SlabGeometry", first_row: int) -> tupl
     x += geometry.axis_offset_px
     z += geometry.z_offset_px
     return series.origin_A[0] + pixel_A * x, series.origin_A[1] + pixel_A * first_row, pixel_A * z
+
+
+def _centre_A(series: "Stack", geometry: "SlabGeometry") -> tuple[float, float, float]:
+    """Return the place (x, y, z) of the rotation centre: on the tilt axis, half way up the views."""
+    pixel_A = series.pixel_A or 0.0
+    middle = geometry.n_detector / 2
+    x, y = middle + geometry.axis_offset_px, series.shape[1] / 2
+    return series.origin_A[0] + pixel_A * x, series.origin_A[1] + pixel_A * y, pixel_A * middle

@@ -269,7 +269,7 @@ def command(
         follow = bool(error_curve or plot) and not (mask or initial)
         found = tuned(settings, wish, task, follow=follow)
         picture = Progress(shape) if plot else None
-        layout: dict[str, Any] = {"rows": rows, "orient": orient, "mode": mode}
+        layout: dict[str, Any] = {"rows": rows, "orient": orient, "x_tilt_deg": x_tilt, "mode": mode}
         done = step(found.recipe, len(stack))
         with volume_output(outputs, output, stack, geometry, step=done, **layout) as write:
             errors = task.run(

@@ -79,8 +79,8 @@ def command(
     the views show are added, those that they do not show go. Voxels of 0.3 to 0.5 Å are best.
 
     OUTPUT ends in .xyz (extended XYZ, which OVITO and ASE open), .plain.xyz, .cif or .pdb; positions are in Å
-    from the rotation centre, the middle of the volume; with --refine, where the headers of both place it.
-    A bare length is in Å.
+    from the rotation centre, where recon's history places it, or else the middle of the volume. A bare length
+    is in Å.
     """
     from etcli.core.atoms.classes import atoms_of, by_polynomials, classified
     from etcli.core.atoms.errors import half_differences_A, position_errors_A
@@ -97,7 +97,7 @@ def command(
     volume, stack, pixel_A = open_volume(settings, input)
     rules = make_rules(pixel_A)
     hold_A = length_A("hold", hold, pixel_A) if isinstance(hold, Length) else None
-    series = oriented_views(settings, refine, euler) if refine else None
+    series = oriented_views(settings, refine, euler, stack) if refine else None
     both = half_volumes(settings, halves, stack) if halves else None
     with settings.outputs() as outputs:
         target = outputs.path(output, is_main=True)

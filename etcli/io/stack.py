@@ -82,7 +82,7 @@ class Stack:
     def view(self, k: int) -> NDArray[np.float32]:
         """Return image ``k`` as float32, after a look for values that cannot be worked with."""
         at = k if self.order is None else self.order[k]
-        return self._checked(self.data[at], f"view {k + 1}")
+        return self._checked(self.data[at], f"{'view' if self.tilts else 'section'} {k + 1}")
 
     def rows(self, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the chosen rows of every image, (n, rows, nx), as float32."""

@@ -101,6 +101,14 @@ def about_y(tilt_deg: ArrayLike) -> NDArray[np.float64]:
     return np.array(matrices)
 
 
+def reconstructed(folder: Path, position_A: Positions, *options: str) -> tuple[Path, Path]:
+    """Views of atoms, one every four degrees, and their volume."""
+    tilts = tuple(np.arange(-90.0, 90, 4))
+    views = write_views(folder / "views.mrc", position_A, about_y(tilts), tilt_deg=tilts)
+    etcli("recon", "-q", "--nonnegative", *options, views, folder / "v.mrc")
+    return views, folder / "v.mrc"
+
+
 def test_atoms_are_where_they_are(volume: Path) -> None:
     numbers, target = trace(volume)
     errors = errors_A(target)
@@ -294,15 +302,57 @@ def test_views_of_any_orientation(tmp_path: Path) -> None:
 def test_parts_of_a_reconstruction_are_where_they_were(tmp_path: Path, options: str) -> None:
     """Of a particle beside the middle, so that any other frame would show."""
     true_A = TRUE_A * [0.8, 0.9, 0.8] + [0.6, -0.4, 0.9]
-    tilts = tuple(np.arange(-90.0, 90, 4))
-    views = write_views(tmp_path / "views.mrc", true_A, about_y(tilts), tilt_deg=tilts)
-    volume = tmp_path / "v.mrc"
-    etcli("recon", "-q", "--nonnegative", *options.split(), views, volume)
-    numbers, target = trace(volume, "--refine", views)
-    assert numbers["r_factor"] < 0.25 and rms(errors_A(target, true_A)) < 0.02
-    corner_A = read_atoms_file(target).box.origin_A
+    views, volume = reconstructed(tmp_path, true_A, *options.split())
     first = 4 if "slices" in options else 0
-    assert corner_A[1] == pytest.approx((first - N_VIEW / 2) * PIXEL_A, abs=1e-4)
+    for more, error_A in (([], 0.04), (["--refine", views], 0.02)):
+        target = trace(volume, *more)[1]
+        assert rms(errors_A(target, true_A)) < error_A
+        corner_A = read_atoms_file(target).box.origin_A
+        assert corner_A[1] == pytest.approx((first - N_VIEW / 2) * PIXEL_A, abs=1e-4)
+
+
+def test_a_volume_about_an_axis_beside_the_middle_counts_from_the_axis(tmp_path: Path) -> None:
+    moved_A = TRUE_A * 0.8 + [3 * PIXEL_A, 0, 0]
+    views = write_views(tmp_path / "views.mrc", TRUE_A * 0.8, about_y(TILTS))
+    with mrcfile.mmap(views, "r+") as mrc:
+        mrc.data[:] = np.roll(mrc.data, 3, axis=2)
+    volume = tmp_path / "v.mrc"
+    etcli("recon", "-q", "--nonnegative", "--axis-offset", 3, views, volume)
+    assert rms(errors_A(trace(volume)[1], TRUE_A * 0.8)) < 0.04
+    assert rms(errors_A(trace(volume)[1], moved_A)) > 0.5
+    assert trouble(volume, "--refine", views.name, status=2) == (
+        "v.mrc: its tilt axis is 1.2 Å beside the middle of the views of views.mrc, where it has to be; "
+        "align them with tiltalign, and reconstruct without --axis-offset"
+    )
+
+
+def test_a_volume_turned_about_x_is_refined_as_it_lies(tmp_path: Path) -> None:
+    true_A = TRUE_A * 0.8 + [0.6, -0.4, 0.9]
+    views, volume = reconstructed(tmp_path, true_A, "--x-tilt", "12")
+    c, s = np.cos(np.deg2rad(12)), np.sin(np.deg2rad(12))
+    turned_A = true_A @ np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    numbers, target = trace(volume, "--refine", views)
+    assert numbers["r_factor"] < 0.25 and rms(errors_A(target, turned_A)) < 0.02
+
+
+def test_a_volume_along_y_counts_along_its_own_axes_and_is_not_refined(tmp_path: Path) -> None:
+    true_A = TRUE_A * 0.8 + [0.6, -0.4, 0.9]
+    part = ["--slices", "5-30", "--thickness", "33", "--z-offset", "2"]
+    views, volume = reconstructed(tmp_path, true_A, "--orient", "imod", *part)
+    x, y, z = true_A.T
+    assert rms(errors_A(trace(volume)[1], np.stack([x, -z, y], axis=1))) < 0.04
+    assert trouble(volume, "--refine", views.name, status=2) == (
+        "v.mrc: has its sections along y, which --refine does not know; leave --orient imod out of recon"
+    )
+
+
+def test_views_that_the_volume_was_made_without_are_told_of(tmp_path: Path) -> None:
+    views, volume = reconstructed(tmp_path, TRUE_A * 0.8, "--exclude", "3")
+    run = etcli("trace-atoms", "--refine", views, volume, tmp_path / "a.xyz")
+    assert (
+        f"WARNING: trace-atoms - {volume} was made of 44 views, {views} has 45, and atoms are refined "
+        "against all of them; etcli stack --exclude leaves bad ones out"
+    ) in run.err.splitlines()
 
 
 def test_atoms_that_views_do_not_show_go_and_many_are_warned_of(volume: Path) -> None:
@@ -367,7 +417,7 @@ def test_what_holds_no_atoms_is_refused(volume: Path) -> None:
     holed = bad(volume.with_name("nan.mrc"), data)
     with mrcfile.mmap(holed, "r+") as mrc:
         mrc.data[5, 6, 7] = np.nan
-    assert trouble(holed) == "nan.mrc: NaN or infinite values in view 6; leave it out or mend it before"
+    assert trouble(holed) == "nan.mrc: NaN or infinite values in section 6; leave it out or mend it before"
 
 
 def test_a_tilt_series_is_no_volume(tmp_path: Path) -> None:

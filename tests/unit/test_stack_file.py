@@ -52,9 +52,9 @@ def test_names_the_view_that_is_not_finite(value) -> None:
     data[2, 5, 5] = value
     stack = Stack("a.mrc", data)
     np.testing.assert_array_equal(stack.view(1), data[1])
-    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in view 3;"):
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in section 3;"):
         stack.view(2)
-    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in view 1;"):
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in section 1;"):
         stack.select([2]).view(0)
     stack.rows(np.arange(5))
     with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in rows 5-6;"):
