@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COPIES = 4
 """Arrays of the size of the volume that tracing takes."""
-VIEW_COPIES = 6
+VIEW_COPIES = 24
 """Arrays of the size of the series, in single precision, that refining takes."""
 CUBE = 0.01
 """Relative difference of the sides of voxels that is taken for rounding."""

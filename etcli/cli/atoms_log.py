@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LEAST_SHOWN, FEW_SHOWN = 0.5, 0.9
 """Shares of traced atoms below which the views are not those of the volume, or may not be."""
+MOST_DOUBTED = 0.1
+"""Share of atoms that may be of another species before the user is warned."""
 
 
 def refined(
@@ -93,6 +95,12 @@ def tell(
         console.report(f"{flipped} are of another species than their score says, by what surrounds them")
     if drift_per_A:
         console.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
+    doubted = float(1 - found.probability.mean()) if len(found.probability) else 0.0
+    if len(found.mixture.mean) > 1 and doubted > MOST_DOUBTED:
+        console.warn(
+            f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
+            "(see their probability); are there as many species?"
+        )
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},

@@ -1,12 +1,31 @@
 """Work on many views at once, in order and in bounded memory."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_here = threading.local()
+
+
+def _enlist() -> None:
+    """Mark the thread as one of a pool's."""
+    _here.is_worker = True
+
+
+@cache
+def _kept(threads: int) -> ThreadPoolExecutor:
+    """Return the pool of so many threads that calls share: some are as short as starting a thread."""
+    return ThreadPoolExecutor(threads, initializer=_enlist)
+
+
+os.register_at_fork(after_in_child=_kept.cache_clear)  # a child has none of the threads
 
 
 def ordered_map(
@@ -37,7 +56,9 @@ def ordered_map(
     if threads <= 1 and not pool:
         yield from map(function, items)
         return
-    workers = pool or ThreadPoolExecutor(threads)
+    # what runs on a pool must not wait for others on it
+    own = None if pool or not hasattr(_here, "is_worker") else ThreadPoolExecutor(threads)
+    workers = pool or own or _kept(threads)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -47,8 +68,8 @@ def ordered_map(
         while waiting:
             yield waiting.popleft().result()
     finally:
+        # an interrupted command ends at once, whatever its threads are in the middle of
         for future in waiting:
             future.cancel()
-        if not pool:
-            # an interrupted command ends at once, whatever its threads are in the middle of
-            workers.shutdown(wait=False, cancel_futures=True)
+        if own:
+            own.shutdown(wait=False)

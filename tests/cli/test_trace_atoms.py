@@ -366,6 +366,22 @@ def test_atoms_that_views_do_not_show_go_and_many_are_warned_of(volume: Path) ->
     assert rms(errors_A(target, TRUE_A[:24])) < 0.02
 
 
+def test_species_that_the_scores_do_not_tell_apart_are_warned_of(volume: Path, alloy: Path) -> None:
+    overlap = "scores of the species overlap"
+    assert overlap in etcli("trace-atoms", "--species", "2", volume, volume.with_name("a.xyz")).err
+    assert overlap not in etcli("trace-atoms", "--species", "2", alloy, alloy.with_name("a.xyz")).err
+
+
+def test_as_many_as_expected_that_are_apart(tmp_path: Path) -> None:
+    """Where two of four are too close to be two, the next strongest counts."""
+    places = np.array([[8.0, 8, 8], [10.9, 8, 8], [20, 20, 8], [8, 20, 20]])
+    data = gaussian_volume(places, SHAPE, sigma_px=1.0, height=[1.0, 0.9, 0.8, 0.7])
+    volume = write_stack(tmp_path / "v.mrc", noisy(data, NOISE, seed=1), PIXEL_A)
+    numbers, target = trace(volume, "--expected", 3)
+    assert numbers["n_atoms"] == 3
+    assert np.abs(errors_A(target, from_centre_A(places[[0, 2, 3]]))).max() < 0.2
+
+
 def bad(path: Path, data: NDArray[np.floating], pixel_A: float = PIXEL_A) -> Path:
     return write_stack(path, np.float32(data), pixel_A)
 

@@ -1,6 +1,7 @@
 """How far a refinement may move atoms, by what predicts best the views that were left out."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ RISES = 2
 SAME = 1e-3
 """Relative difference of sizes that is none."""
 RECONSTRUCTION = 30
+MOST_ROOM = 8
+"""Times the volume, for what views of a film show beyond it: seen nearly from the side it has no end."""
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
 
@@ -166,6 +169,7 @@ def _room(views: Views, shape: tuple[int, int, int], detector: tuple[int, ...]) 
     if not views.diffuse_A:
         return shape
     try:
-        return extended_shape(views.rotation, shape, detector)
+        room = extended_shape(views.rotation, shape, detector)
     except UsageError:  # seen from the side, where a film has no end
         return shape
+    return room if prod(room) <= MOST_ROOM * prod(shape) else shape

@@ -293,15 +293,14 @@ class _Search:
         candidates = scores(residual, atoms, self.fit)
         least = cleaning.least_intensity * float(np.percentile(candidates, 95))
         mixture = fit_mixture(candidates[candidates > least], threshold=least, n_species=self.rules.n_species)
-        cut = _cut(candidates, mixture, self.rules)
+        apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
+        cut = _cut(candidates, apart, mixture, self.rules)
         chosen = candidates >= cut
         self._note(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
-        atoms = atoms[chosen]
-        stay = without_close(
-            places(atoms), candidates[chosen], NEARER * cleaning.min_distance_A / self.pixel_A
+        self._note(
+            f"closer than {cleaning.min_distance_A:g} Å to a stronger one", np.count_nonzero(chosen & ~apart)
         )
-        self._note(f"closer than {cleaning.min_distance_A:g} Å to a stronger one", np.count_nonzero(~stay))
-        atoms = self._some(atoms[stay])
+        atoms = self._some(atoms[chosen & apart])
         atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=CYCLES, residual=residual)
         score = scores(residual, atoms, self.fit)
         probability = mixture.probabilities(np.maximum(score, mixture.threshold))
@@ -364,14 +363,16 @@ class _Search:
         return atoms
 
 
-def _cut(score: Doubles, mixture: Mixture, rules: TraceRules) -> float:
-    """Return the score from which on maxima are atoms."""
+def _cut(score: Doubles, apart: NDArray[np.bool_], mixture: Mixture, rules: TraceRules) -> float:
+    """Return the score from which on maxima are atoms, where they are as far apart as atoms are."""
     if rules.threshold is not None:
         return rules.threshold
     if rules.expected is not None:
-        if rules.expected > len(score):
-            raise DataError(f"only {len(score)} maxima, fewer than the {rules.expected} atoms expected")
-        return float(np.sort(score)[-rules.expected])
+        if rules.expected > np.count_nonzero(apart):
+            raise DataError(
+                f"only {np.count_nonzero(apart)} maxima, fewer than the {rules.expected} atoms expected"
+            )
+        return float(np.sort(score[apart])[-rules.expected])
     ascending = np.sort(score)
     n_none = int((mixture.probabilities(ascending)[:, 0] > DOUBT).sum())
     if n_none in (0, len(score)):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from math import ceil
 
@@ -200,21 +200,27 @@ class Scale:
     def turned(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
         """Return the alignment with the axis at the angle at which the prediction fits the views best."""
         for step in steps_deg:
-            for _ in range(MOST_TURNS):
-                around = [
-                    self.residual(replace(alignment, angle_deg=alignment.angle_deg + turn), trusted)
-                    for turn in (-step, 0.0, step)
-                ]
-                turn = step * lowest(around)
-                alignment = replace(alignment, angle_deg=alignment.angle_deg + turn)
-                if around[0] - 2 * around[1] + around[2] > 0 and abs(turn) <= step:
-                    break
-            else:
-                raise ConvergenceError(
-                    f"no tilt axis within {2 * MOST_TURNS * step:g}° explains the views best; are they "
-                    "registered? Give its rough angle, or use another method"
-                )
+            alignment = self._turned(alignment, trusted, step)
         return alignment
+
+    def _turned(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
+        """Look for the best angle on a grid, and between its points by a parabola."""
+
+        def at(place: float) -> Alignment:
+            return replace(alignment, angle_deg=alignment.angle_deg + place * step_deg)
+
+        residual = cache(lambda place: self.residual(at(place), trusted))
+        middle = 0
+        for _ in range(MOST_TURNS):
+            around = [residual(middle + k) for k in (-1, 0, 1)]
+            turn = lowest(around)
+            if around[0] - 2 * around[1] + around[2] > 0 and abs(turn) <= 1:
+                return at(middle + turn)
+            middle += round(turn)
+        raise ConvergenceError(
+            f"no tilt axis within {2 * MOST_TURNS * step_deg:g}° explains the views best; are they "
+            "registered? Give its rough angle, or use another method"
+        )
 
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
         """Return the mean square of what the reconstruction does not explain of the views."""
