@@ -1,5 +1,6 @@
 # make demo   installs etcli into .venv and takes a sample tilt series to a volume, with pictures
 # make test   runs the tests
+# make slow   runs those that take longer and show more of the same
 # make gpu    runs the tests and the benchmark that need an NVIDIA GPU; GPU=gpu13 for drivers of CUDA 13
 # make lint   checks style and types, and that man pages and completions are up to date
 
@@ -8,7 +9,7 @@ GPU ?= gpu
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 
-.PHONY: demo test gpu lint pages sample benchmarks clean
+.PHONY: demo test slow gpu lint pages sample benchmarks clean
 
 demo: $(VENV)/installed
 	mkdir -p demo
@@ -20,7 +21,10 @@ demo: $(VENV)/installed
 	@echo "The pictures: demo/needle_views.png, demo/needle_shifts.png, demo/needle_axis.png, demo/needle_slices.png"
 
 test: $(VENV)/developing
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+slow: $(VENV)/developing
+	$(BIN)/python -m pytest -n 2 -m slow
 
 gpu: $(VENV)/gpu
 	ETCLI_TEST_GPU=1 $(BIN)/python -m pytest -m gpu

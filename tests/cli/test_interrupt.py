@@ -14,6 +14,14 @@ from tests.files import images, write_series
 ETCLI = [sys.executable, "-m", "etcli"]
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """A shell starts what it runs in the background deaf to interrupts, such as these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def running(tmp_path):
     """A command that would take long, with a part of its output written, and outputs from before."""
@@ -21,20 +29,13 @@ def running(tmp_path):
     for name in ("out.mrc", "out.mrc.mdoc"):
         (tmp_path / name).write_bytes(b"old")
     command = [*ETCLI, "-j", "2", "filter", "--size", "25", "a.mrc", "out.mrc"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=heed_interrupts
-    ) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         deadline = time.monotonic() + 30
         while process.poll() is None and not any(map(begun, parts(tmp_path))):
             assert time.monotonic() < deadline, "nothing was written"
             time.sleep(0.02)
         yield process
         process.kill()
-
-
-def heed_interrupts() -> None:
-    """A shell starts what it runs in the background, such as these tests, deaf to them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def begun(part: Path) -> bool:
@@ -82,7 +83,6 @@ def test_a_shell_loop_ends_with_it(tmp_path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=heed_interrupts,
     ) as process:
         while not list(tmp_path.glob(".out1.mrc.*.part")):
             assert process.poll() is None

@@ -215,8 +215,10 @@ def test_a_blank_view_is_named(tmp_path: Path, content: str, method: str, view: 
     [
         ("particle", "auto", SOME, HALF, 0),
         *(("particle", method, SOME, 0, -HALF) for method in METHODS),
-        *(("cluster", "auto", SOME, *far) for far in ((-HALF, 0), (0, HALF))),
-        *(("needle", "auto", view, 0, HALF) for view in (MIDDLE, SOME)),
+        ("cluster", "auto", SOME, 0, HALF),
+        pytest.param("cluster", "auto", SOME, -HALF, 0, marks=pytest.mark.slow),
+        ("needle", "auto", MIDDLE, 0, HALF),
+        pytest.param("needle", "auto", SOME, 0, HALF, marks=pytest.mark.slow),
         *(("foil", method, SOME, HALF, 0) for method in BY_LIKENESS),
         ("foil", "auto", MIDDLE, 0, HALF),
     ],
@@ -253,7 +255,11 @@ def test_a_step_of_a_third_of_the_field(
 
 @pytest.mark.parametrize(
     ("specimen", "view", "x", "y"),
-    [("cluster", 12, -THIRD, 0), ("needle", 12, 0, THIRD), ("needle", 24, THIRD, 0)],
+    [
+        ("cluster", 12, -THIRD, 0),
+        ("needle", 24, THIRD, 0),
+        pytest.param("needle", 12, 0, THIRD, marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_after_which_the_specimen_is_half_outside(
     tmp_path: Path, specimen: str, view: int, x: float, y: float
@@ -265,7 +271,7 @@ def test_a_step_after_which_the_specimen_is_half_outside(
     assert view in named
 
 
-@pytest.mark.parametrize("specimen", ["particle", "cluster"])
+@pytest.mark.parametrize("specimen", ["particle", pytest.param("cluster", marks=pytest.mark.slow)])
 def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
     """A reconstruction from wrong angles explains the views well enough; that neighbours differ tells."""
     right, wrong = tmp_path / "right", tmp_path / "wrong"
@@ -299,7 +305,8 @@ def test_a_view_at_its_neighbours_tilt(tmp_path: Path, again: bool, method: str)
         *(("particle", method, SOME) for method in ("auto", "pc")),
         ("particle", "auto", MIDDLE),
         ("foil", "auto", SOME),
-        *(("needle", "auto", view) for view in (FIRST, MIDDLE)),
+        ("needle", "auto", FIRST),
+        pytest.param("needle", "auto", MIDDLE, marks=pytest.mark.slow),
     ],
 )
 def test_a_view_of_inverse_contrast_is_named(tmp_path: Path, specimen: str, method: str, view: int) -> None:

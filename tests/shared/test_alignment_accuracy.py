@@ -19,7 +19,9 @@ AXIS_DEG, OFFSET_PX = 3.0, 5.0
 
 # RMS px left along and across the axis. ETSpy 1.3 at best, with an upright axis: COM-CL .022 .001, to 178°
 # .015 .001, but 5.23 3.25 and 5.78 3.22 in noise; there StackReg after a median .176 .095 and .075 .164.
-@pytest.mark.parametrize("noisy", [False, True], ids=["clean", "noisy"])
+@pytest.mark.parametrize(
+    "noisy", [pytest.param(False, id="clean", marks=pytest.mark.slow), pytest.param(True, id="noisy")]
+)
 def test_catalyst(series, noisy):
     """The displaced catalyst about an axis that is turned and off the middle."""
     views, tilt = series
@@ -78,7 +80,9 @@ def measured(folder):
         return np.array(file.data, np.float32), np.loadtxt(folder / "projections.rawtlt")
 
 
-@pytest.mark.parametrize(("dose", "limit_px"), [("1p6e5", 0.12), ("8p0e3", 0.4)])
+@pytest.mark.parametrize(
+    ("dose", "limit_px"), [("1p6e5", 0.12), pytest.param("8p0e3", 0.4, marks=pytest.mark.slow)]
+)
 def test_amorphous_particle(amorphous, dose, limit_px):
     views, tilt, moved = amorphous(dose)
     found = match_views(views, tilt, background=1.0, threads=THREADS)
@@ -90,6 +94,7 @@ def test_amorphous_particle(amorphous, dose, limit_px):
     assert found.shifts.doubtful.sum() <= 1
 
 
+@pytest.mark.slow
 def test_crystal(shared_data):
     """No view of a crystal is aligned to the wrong lattice planes."""
     pixel_A, size, peak = 0.4, 181, 20

@@ -18,7 +18,13 @@ from tests.catalyst import N, catalyst_slices, noisy
 
 
 @pytest.mark.parametrize(
-    ("every", "clean", "limit"), [(2, True, 0.022), (5, True, 0.035), (2, False, 0.075), (5, False, 0.10)]
+    ("every", "clean", "limit"),
+    [
+        (5, True, 0.035),
+        (5, False, 0.10),
+        pytest.param(2, True, 0.022, marks=pytest.mark.slow),
+        pytest.param(2, False, 0.075, marks=pytest.mark.slow),
+    ],
 )
 def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, limit):
     views, tilt, truth = catalyst_slices(shared_data / "etspy")
