@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from etcli.core.atoms.views import Views
+    from etcli.io.frame import Frame
     from etcli.io.stack import Stack
 
 COPIES = 4
 """Arrays of the size of the volume that tracing takes."""
 VIEW_COPIES = 24
 """Arrays of the size of the series, in single precision, that refining takes."""
+LEAST_SHIFT = 0.05
+"""Of a voxel: what is less comes from rounding."""
 CUBE = 0.01
 """Relative difference of the sides of voxels that is taken for rounding."""
 NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
@@ -36,11 +39,14 @@ class SeriesViews:
     views : Views
     level : float
         Level below the specimen, 0 where the views have no empty rim.
+    inclined : bool
+        Whether they are tilted about other axes than y as well.
     """
 
     stack: "Stack"
     views: "Views"
     level: float
+    inclined: bool
 
 
 def open_volume(settings: Settings, name: str) -> "tuple[NDArray[np.float32], Stack, float]":
@@ -85,7 +91,30 @@ def half_volumes(
     return found[0], found[1]
 
 
-def oriented_views(settings: Settings, name: str, euler: str | None, volume: "Stack") -> SeriesViews:
+def frame_of_volume(settings: Settings, volume: "Stack") -> "Frame | None":
+    """Return where a volume lies, None where that is not known; a user whom that concerns is told."""
+    from etcli.io.frame import SAME, frame_of
+
+    frame, voxel_A = frame_of(volume.labels), volume.pixel_A or 0.0
+    made = any(label.startswith("etcli recon") for label in volume.labels)
+    from_middle = "positions are counted from its middle"
+    if made and frame is None:
+        settings.console.warn(
+            f"{volume.name}: was cut or changed since it was reconstructed, so its rotation centre is not "
+            f"known; {from_middle}"
+        )
+    elif frame and abs(voxel_A / frame.voxel_A - 1) > SAME:
+        settings.console.warn(
+            f"{volume.name}: has voxels of {voxel_A:g} Å, but was reconstructed with {frame.voxel_A:g} Å; "
+            f"{from_middle}"
+        )
+        frame = None
+    return frame
+
+
+def oriented_views(
+    settings: Settings, name: str, euler: str | None, volume: "Stack", frame: "Frame | None"
+) -> SeriesViews:
     """Read the views that a volume was made of, oriented as it is."""
     import numpy as np
 
@@ -93,9 +122,8 @@ def oriented_views(settings: Settings, name: str, euler: str | None, volume: "St
     from etcli.core.atoms.against_views import DIFFUSE_A
     from etcli.core.atoms.views import Views
     from etcli.core.orientation import rotation_matrices, tilts_as_euler
-    from etcli.io.frame import frame_of, views_used
+    from etcli.io.frame import views_used
 
-    frame = frame_of(volume.labels)
     if frame and frame.along_y:
         raise UsageError(
             f"{volume.name}: has its sections along y, which --refine does not know; leave --orient imod out "
@@ -120,45 +148,45 @@ def oriented_views(settings: Settings, name: str, euler: str | None, volume: "St
     data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
     level = background_level(settings, stack, "auto")
     rotation = orientation(stack.tilt_deg, angles, frame.x_tilt_deg if frame else 0.0)
+    inclined = rotation is not None
     if rotation is None:
         rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg))
     diffuse_A = DIFFUSE_A if level is None else 0.0
     views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
-    return SeriesViews(stack, views, level or 0.0)
+    return SeriesViews(stack, views, level or 0.0, inclined)
 
 
-def centre_of_volume(volume: "Stack", series: "Stack | None") -> "NDArray[np.float64]":
+def centre_of_volume(
+    volume: "Stack", frame: "Frame | None", series: SeriesViews | None
+) -> "NDArray[np.float64]":
     """Return x, y and z of the middle of a volume from the rotation centre, in Å.
 
-    Recon writes where that is into the history; where nothing does, the middle is the rotation centre. With
-    the views it is their centre, where the axis has to be.
+    Where nobody knows where that is, it is the middle. With views it is theirs, where the axis has to be.
     """
     import numpy as np
 
-    from etcli.io.frame import frame_of
-
-    frame = frame_of(volume.labels)
     if frame is None:
         return np.zeros(3)
-    centre_A = np.array(frame.centre_A)
+    voxel_A, centre_A = volume.pixel_A or 0.0, np.array(frame.centre_A)
     if series is not None:
-        _, ny, nx = series.shape
-        views_A = np.array([nx, ny]) * (series.pixel_A or 0.0)
-        seen_A = np.array(series.origin_A[:2]) + views_A / 2
-        if (np.abs(seen_A - centre_A[:2]) > views_A / 2).any():
+        views = series.stack
+        size_A = np.array(views.shape[:0:-1]) * (views.pixel_A or 0.0)
+        seen_A = np.array(views.origin_A[:2]) + size_A / 2
+        away = centre_A[:2] - seen_A
+        if (np.abs(away) > size_A / 2).any():
             raise UsageError(
-                f"{volume.name}: lies beside the views of {series.name}; is it the series that was "
+                f"{volume.name}: lies beside the views of {views.name}; is it the series that was "
                 "reconstructed?"
             )
-        beside = centre_A[0] - seen_A[0]
-        if abs(beside) > (volume.pixel_A or 0.0) / 2:
-            raise UsageError(
-                f"{volume.name}: its tilt axis is {beside:.3g} Å beside the middle of the views of "
-                f"{series.name}, where it has to be; align them with tiltalign, and reconstruct without "
-                "--axis-offset"
-            )
+        # rows may be another part of the same series, unless views are turned in their plane as well
+        for k, axis in enumerate("xy"[: 2 if series.inclined else 1]):
+            if abs(away[k]) > voxel_A / 2:
+                raise UsageError(
+                    f"{volume.name}: its rotation centre is {away[k]:.3g} Å along {axis} from the middle of "
+                    f"the views of {views.name}, where it has to be; refine against the whole series that "
+                    "was reconstructed, aligned by tiltalign instead of --axis-offset"
+                )
         centre_A[:2] = seen_A
-    size_A = np.array(volume.shape[::-1]) * (volume.pixel_A or 0.0)
-    middle = np.array(volume.origin_A) + size_A / 2 - centre_A
+    middle = np.array(volume.origin_A) + np.array(volume.shape[::-1]) * voxel_A / 2 - centre_A
     # what binning and the digits of a label round off is no shift
-    return np.where(np.abs(middle) < 1e-5 * centre_A.max(), 0.0, middle)
+    return np.where(np.abs(middle) < LEAST_SHIFT * voxel_A, 0.0, middle)

@@ -95,8 +95,8 @@ def tell(
         console.report(f"{flipped} are of another species than their score says, by what surrounds them")
     if drift_per_A:
         console.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
-    doubted = float(1 - found.probability.mean()) if len(found.probability) else 0.0
-    if len(found.mixture.mean) > 1 and doubted > MOST_DOUBTED:
+    doubted = _of_another_species(found)
+    if doubted > MOST_DOUBTED:
         console.warn(
             f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
             "(see their probability); are there as many species?"
@@ -121,6 +121,12 @@ def tell(
     counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
     console.report(f"{len(atoms)} atoms ({counts})")
     return numbers
+
+
+def _of_another_species(found: "Trace") -> float:
+    """Return the share of atoms that may be of another species, by their scores."""
+    species = found.mixture.probabilities(found.score)[:, 1:]
+    return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
 
 
 def _refinement(settings: Settings, completed: "Completed") -> dict[str, Any]:

@@ -65,7 +65,7 @@ def volume_output(
     (x, y, z), (cx, cy, cz) = _corner_A(series, geometry, rows[0]), _centre_A(series, geometry)
     upright = orient == "zyx"
     top = 2 * cz - (z + nz * pixel_A)  # where z is counted downwards
-    frame = Frame((cx, cy, cz) if upright else (cx, cz, cy), x_tilt_deg, along_y=not upright)
+    frame = Frame((cx, cy, cz) if upright else (cx, cz, cy), pixel_A, x_tilt_deg, along_y=not upright)
     with volume_writer(
         outputs,
         target,

@@ -52,6 +52,7 @@ def command(
     """
     from etcli.core.binning import bin_image, binned_sections, binned_size
     from etcli.core.parallel import ordered_map
+    from etcli.io.frame import with_voxels
     from etcli.io.save import Step, series_writer, volume_writer
 
     stack = open_input(settings, input, stream=True)
@@ -81,7 +82,7 @@ def command(
                 (n_sections, *size),
                 step=step,
                 pixel_A=pixel_A,
-                labels=stack.labels,
+                labels=with_voxels(stack.labels, pixel_A) if pixel_A else stack.labels,
                 origin_A=(x, y, z),
                 mode=mode,
             )

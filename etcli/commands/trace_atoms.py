@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcli.cli.atoms_input import centre_of_volume, half_volumes, open_volume, oriented_views
+from etcli.cli.atoms_input import centre_of_volume, frame_of_volume, half_volumes, open_volume, oriented_views
 from etcli.cli.atoms_log import classes_named, refined, tell
 from etcli.cli.inputs import naming
 from etcli.cli.options import (
@@ -97,14 +97,20 @@ def command(
     volume, stack, pixel_A = open_volume(settings, input)
     rules = make_rules(pixel_A)
     hold_A = length_A("hold", hold, pixel_A) if isinstance(hold, Length) else None
-    series = oriented_views(settings, refine, euler, stack) if refine else None
+    frame = frame_of_volume(settings, stack)
+    series = oriented_views(settings, refine, euler, stack, frame) if refine else None
     both = half_volumes(settings, halves, stack) if halves else None
     with settings.outputs() as outputs:
         target = outputs.path(output, is_main=True)
         if report:
             outputs.folder(report)  # found out now, not when all is done
         write_picture = announce_picture(outputs, plot) if plot else None
-        centre_A = centre_of_volume(stack, series.stack if series else None)
+        centre_A = centre_of_volume(stack, frame, series)
+        if centre_A.any():
+            x, y, z = centre_A
+            settings.console.report(
+                f"the middle of the volume is {x:.4g}, {y:.4g}, {z:.4g} Å from the rotation centre (x, y, z)"
+            )
         with naming(stack):
             found = trace(volume, pixel_A, rules, threads=settings.threads, progress=settings.console.note)
             found, flipped, drift = classified(found, pixel_A, correct_depth=correct_depth)

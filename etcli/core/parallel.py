@@ -14,18 +14,13 @@ Result = TypeVar("Result")
 _here = threading.local()
 
 
-def _enlist() -> None:
-    """Mark the thread as one of a pool's."""
-    _here.is_worker = True
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads that know that they are some."""
+    return ThreadPoolExecutor(threads, initializer=setattr, initargs=(_here, "is_worker", True))
 
 
-@cache
-def _kept(threads: int) -> ThreadPoolExecutor:
-    """Return the pool of so many threads that calls share: some are as short as starting a thread."""
-    return ThreadPoolExecutor(threads, initializer=_enlist)
-
-
-os.register_at_fork(after_in_child=_kept.cache_clear)  # a child has none of the threads
+_kept = cache(_pool)  # calls share threads: some are as short as starting one
+os.register_at_fork(after_in_child=_kept.cache_clear)  # a child has none of them
 
 
 def ordered_map(
@@ -56,8 +51,8 @@ def ordered_map(
     if threads <= 1 and not pool:
         yield from map(function, items)
         return
-    # what runs on a pool must not wait for others on it
-    own = None if pool or not hasattr(_here, "is_worker") else ThreadPoolExecutor(threads)
+    # what runs on some threads must not wait for others of the same
+    own = _pool(threads) if not pool and hasattr(_here, "is_worker") else None
     workers = pool or own or _kept(threads)
     waiting: deque[Future[Result]] = deque()
     try:

@@ -22,6 +22,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.frame import FRAME
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 FOUR_BIT = 101
@@ -224,8 +225,11 @@ def _map(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:
 
 
 def add_label(labels: Sequence[str], label: str) -> tuple[str, ...]:
-    """Append a label; when ten are there the second oldest goes, the first tells where the data came from."""
+    """Append a label; when ten are there the second oldest goes, the first tells where the data came from.
+
+    A volume's frame stays, too.
+    """
     kept = list(labels)
     while len(kept) >= LABELS:
-        del kept[1]
+        del kept[next(k for k in range(1, len(kept)) if not kept[k].startswith(FRAME))]
     return (*kept, label[:LABEL_LENGTH])

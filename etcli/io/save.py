@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from etcli import __version__
 from etcli.core.errors import UsageError
 from etcli.io.extended_header import serialem_extended_header
+from etcli.io.frame import without_frame
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
@@ -104,7 +105,7 @@ def series_writer(
         mode,
         pixel_A=_cube(pixel_A),
         origin_A=origin_A or like.origin_A,
-        labels=add_label(like.labels, str(step)),
+        labels=add_label(without_frame(like.labels), str(step)),
         **_extended(like, mdoc if target == STREAM else None),
     )
     with _open(outputs, target, layout) as writer:

@@ -332,7 +332,7 @@ def test_the_header_tells_the_truth(tmp_path: Path) -> None:
         np.testing.assert_allclose(header.origin.item(), (100 - 5 * PIXEL_A, 200 + 10 * PIXEL_A, 8 * PIXEL_A))
         assert [label.strip() for label in mrc.get_labels()] == [
             "made by hand",
-            "etcli recon 0.1: centre at 150,241.25,50 A",
+            "etcli frame: 150,241.25,50 A, voxel 2.5",
             "etcli recon 0.1: SIRT 30, nonnegative, 31 views",
         ]
         np.testing.assert_allclose(

@@ -278,10 +278,8 @@ def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
     right.mkdir()
     wrong.mkdir()
     path = series(wrong, drifted(specimen)[np.random.default_rng(0).permutation(N_VIEWS)])
-    run = etcli("register", path, tmp_path / "out.mrc")
-    assert "no more alike than others; are the tilt angles right?" in run.err
     line = failure("register", "-q", "--strict", path, tmp_path / "again.mrc")
-    assert "are the tilt angles right?" in line
+    assert "no more alike than others; are the tilt angles right?" in line
     run = etcli("register", "--strict", series(right, drifted(specimen)), tmp_path / "out.mrc")
     assert "alike" not in run.err
 
@@ -349,7 +347,8 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
     """It is a warning, and with --strict a failure that leaves nothing behind."""
     path = series(tmp_path, drifted("particle"))
     before = sorted(tmp_path.iterdir())
-    outputs = ("--write-xf", tmp_path / "r.xf", "--plot", tmp_path / "p.png", path, tmp_path / "out.mrc")
+    files = ("--write-xf", tmp_path / "r.xf", "--plot", tmp_path / "p.png", path, tmp_path / "out.mrc")
+    outputs = ("--method", "pc", *files)
     # A pixel is 10 Å.
     for limit, limit_px in (("0.001px", "0.001"), ("0.02A", "0.002")):
         line = failure("register", "-q", "--strict", "--max-residual", limit, *outputs)
@@ -362,7 +361,7 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
     assert "WARNING" not in etcli("register", "--strict", *outputs).err
 
 
-@pytest.mark.parametrize("method", ["auto", "com"])
+@pytest.mark.parametrize("method", [pytest.param("auto", marks=pytest.mark.slow), "pc", "com"])
 def test_a_hopeless_series_is_refused_when_strict(tmp_path: Path, method: str) -> None:
     """Each view shows another specimen."""
     specimens = (scattered(25, seed, (19, 23, 19)) for seed in range(N_VIEWS))

@@ -321,8 +321,9 @@ def test_a_volume_about_an_axis_beside_the_middle_counts_from_the_axis(tmp_path:
     assert rms(errors_A(trace(volume)[1], TRUE_A * 0.8)) < 0.04
     assert rms(errors_A(trace(volume)[1], moved_A)) > 0.5
     assert trouble(volume, "--refine", views.name, status=2) == (
-        "v.mrc: its tilt axis is 1.2 Å beside the middle of the views of views.mrc, where it has to be; "
-        "align them with tiltalign, and reconstruct without --axis-offset"
+        "v.mrc: its rotation centre is 1.2 Å along x from the middle of the views of views.mrc, where it has "
+        "to be; refine against the whole series that was reconstructed, aligned by tiltalign instead of "
+        "--axis-offset"
     )
 
 
@@ -344,6 +345,31 @@ def test_a_volume_along_y_counts_along_its_own_axes_and_is_not_refined(tmp_path:
     assert trouble(volume, "--refine", views.name, status=2) == (
         "v.mrc: has its sections along y, which --refine does not know; leave --orient imod out of recon"
     )
+
+
+@pytest.mark.parametrize("change", ["binned", "voxels corrected", "cut by stack", "another program"])
+def test_where_the_rotation_centre_is_not_known_positions_are_from_the_middle(tmp_path, change) -> None:
+    true_A = TRUE_A * 0.8 + [0.6, -0.4, 0.9]
+    _, volume = reconstructed(tmp_path, true_A, "--slices", "5-30")
+    again = tmp_path / "again.mrc"
+    # the middle of rows 5 to 30 is a row below that of 36
+    middle_A, scale, warning = [0, PIXEL_A, 0], 1.0, "so its rotation centre is not known"
+    if change == "binned":
+        etcli("bin", "-q", "-b", "1.5", "--dims", 3, volume, again)
+        middle_A, warning = [0, 0, 0], ""
+    elif change == "cut by stack":
+        etcli("stack", "-q", volume, again)
+    else:
+        again = volume.rename(again)
+        with mrcfile.open(again, "r+") as mrc:
+            if change == "voxels corrected":
+                mrc.voxel_size = PIXEL_A * 1.1
+                scale, warning = 1.1, "has voxels of 0.44 Å, but was reconstructed with 0.4 Å"
+            else:
+                mrc.add_label("clip: rotx")
+    run = etcli("trace-atoms", again, tmp_path / "a.xyz")
+    assert (warning in run.err) if warning else ("WARNING" not in run.err)
+    assert rms(errors_A(tmp_path / "a.xyz", (true_A + middle_A) * scale)) < (0.04 if warning else 0.08)
 
 
 def test_views_that_the_volume_was_made_without_are_told_of(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_silicon_refined_against_the_views(shared_data, folder, dose, found, ext
     assert done.refined.chi2 == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_tantalum_film_from_the_volume(shared_data, folder):
     source = shared_data / "aet" / "Ta_film_area24"
     if not source.is_dir():

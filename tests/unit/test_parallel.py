@@ -1,6 +1,7 @@
 """Work on many items at once."""
 
 import os
+import signal
 import threading
 import time
 
@@ -32,10 +33,13 @@ def test_so_many_threads_work_at_the_same_time() -> None:
 
 
 def test_what_runs_on_threads_may_use_threads_itself() -> None:
-    def outer(k: int) -> int:
+    def inner(k: int) -> int:
         return sum(ordered_map(lambda j: k * j, range(5), threads=2))
 
-    assert list(ordered_map(outer, range(6), threads=2)) == [10 * k for k in range(6)]
+    def outer(k: int) -> int:
+        return sum(ordered_map(inner, [k, 2 * k, 3 * k], threads=2))
+
+    assert list(ordered_map(outer, range(6), threads=2)) == [60 * k for k in range(6)]
 
 
 def test_an_error_ends_it_and_what_was_not_begun_is_not() -> None:
@@ -59,5 +63,9 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     assert list(ordered_map(abs, [-1, -2], threads=2)) == [1, 2]
     child = os.fork()
     if not child:
-        os._exit(7 if list(ordered_map(abs, [-3], threads=2)) == [3] else 1)
+        signal.alarm(20)  # ends it where it waits for threads that it does not have
+        try:
+            os._exit(7 if list(ordered_map(abs, [-3], threads=2)) == [3] else 1)
+        finally:
+            os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

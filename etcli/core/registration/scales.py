@@ -216,7 +216,8 @@ class Scale:
             turn = lowest(around)
             if around[0] - 2 * around[1] + around[2] > 0 and abs(turn) <= 1:
                 return at(middle + turn)
-            middle += round(turn)
+            far, near = middle + round(turn), middle + int(np.sign(turn))
+            middle = far if residual(far) < residual(near) else near
         raise ConvergenceError(
             f"no tilt axis within {2 * MOST_TURNS * step_deg:g}° explains the views best; are they "
             "registered? Give its rough angle, or use another method"
