@@ -197,7 +197,8 @@ def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, metho
     ("content", "method", "view"),
     [
         *(("zero", method, SOME) for method in METHODS),
-        *(("zero", "auto", view) for view in (FIRST, MIDDLE)),
+        ("zero", "auto", FIRST),
+        pytest.param("zero", "auto", MIDDLE, marks=pytest.mark.slow),
         *(("counts", method, SOME) for method in ("auto", "pc", "com")),
     ],
 )
@@ -213,7 +214,7 @@ def test_a_blank_view_is_named(tmp_path: Path, content: str, method: str, view: 
 @pytest.mark.parametrize(
     ("specimen", "method", "view", "x", "y"),
     [
-        ("particle", "auto", SOME, HALF, 0),
+        pytest.param("particle", "auto", SOME, HALF, 0, marks=pytest.mark.slow),
         *(("particle", method, SOME, 0, -HALF) for method in METHODS),
         ("cluster", "auto", SOME, 0, HALF),
         pytest.param("cluster", "auto", SOME, -HALF, 0, marks=pytest.mark.slow),
@@ -328,7 +329,11 @@ def test_the_chain_of_views_breaks_where_one_is_inverted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("specimen", "method"),
-    [*(("particle", method) for method in BY_LIKENESS), ("cluster", "auto"), ("needle", "auto")],
+    [
+        *(("particle", method) for method in BY_LIKENESS),
+        ("needle", "auto"),
+        pytest.param("cluster", "auto", marks=pytest.mark.slow),
+    ],
 )
 def test_a_series_of_inverse_contrast(tmp_path: Path, specimen: str, method: str) -> None:
     views = drifted(specimen)

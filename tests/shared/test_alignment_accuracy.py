@@ -80,9 +80,8 @@ def measured(folder):
         return np.array(file.data, np.float32), np.loadtxt(folder / "projections.rawtlt")
 
 
-@pytest.mark.parametrize(
-    ("dose", "limit_px"), [("1p6e5", 0.12), pytest.param("8p0e3", 0.4, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("dose", "limit_px"), [("1p6e5", 0.12), ("8p0e3", 0.4)])
 def test_amorphous_particle(amorphous, dose, limit_px):
     views, tilt, moved = amorphous(dose)
     found = match_views(views, tilt, background=1.0, threads=THREADS)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.files import etcli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def processed(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:

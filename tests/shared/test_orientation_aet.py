@@ -83,6 +83,7 @@ def error_deg(found, true):
     return float(np.rad2deg(np.sqrt(np.mean(left**2))))
 
 
+@pytest.mark.slow
 def test_wrong_angles_are_found_again(shared_data):
     folder = shared_data / "aet" / "NP1_aSi_208_dose1p6e5"
     background = 1  # count a pixel

@@ -21,6 +21,7 @@ def series(folder):
     return views, rotation_matrices(read_euler(folder / "angles.csv", n_views=len(views)))
 
 
+@pytest.mark.slow
 def test_volume_of_a_film_is_that_which_was_published(shared_data):
     """Part of it along the tilt axis; its surroundings are seen in tilted views, and need their place."""
     folder = shared_data / "aet" / "Ta_film_area24"
