@@ -30,6 +30,11 @@ OUTSIDE = (0.0, SIZE / 2 / np.sin(np.deg2rad(60)))  # x, z that are at the borde
 BESIDE = (0.95 * SIZE, 0.0)
 
 
+def more(*case: object) -> list[object]:
+    """One more case, which takes long and shows much the same."""
+    return [pytest.param(*case, marks=pytest.mark.slow)]
+
+
 def drift() -> Moved:
     """How far the content of each view is moved."""
     return np.random.default_rng(2).uniform(-DRIFT_PX, DRIFT_PX, (N_VIEWS, 2))
@@ -197,8 +202,8 @@ def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, metho
     ("content", "method", "view"),
     [
         *(("zero", method, SOME) for method in METHODS),
-        ("zero", "auto", FIRST),
-        pytest.param("zero", "auto", MIDDLE, marks=pytest.mark.slow),
+        *more("zero", "auto", FIRST),
+        *more("zero", "auto", MIDDLE),
         *(("counts", method, SOME) for method in ("auto", "pc", "com")),
     ],
 )
@@ -214,12 +219,12 @@ def test_a_blank_view_is_named(tmp_path: Path, content: str, method: str, view: 
 @pytest.mark.parametrize(
     ("specimen", "method", "view", "x", "y"),
     [
-        pytest.param("particle", "auto", SOME, HALF, 0, marks=pytest.mark.slow),
+        *more("particle", "auto", SOME, HALF, 0),
         *(("particle", method, SOME, 0, -HALF) for method in METHODS),
-        ("cluster", "auto", SOME, 0, HALF),
-        pytest.param("cluster", "auto", SOME, -HALF, 0, marks=pytest.mark.slow),
+        *more("cluster", "auto", SOME, 0, HALF),
+        *more("cluster", "auto", SOME, -HALF, 0),
         ("needle", "auto", MIDDLE, 0, HALF),
-        pytest.param("needle", "auto", SOME, 0, HALF, marks=pytest.mark.slow),
+        *more("needle", "auto", SOME, 0, HALF),
         *(("foil", method, SOME, HALF, 0) for method in BY_LIKENESS),
         ("foil", "auto", MIDDLE, 0, HALF),
     ],
@@ -237,7 +242,7 @@ def test_a_view_half_a_field_away(
 @pytest.mark.parametrize(
     ("specimen", "method", "view", "x", "y"),
     [
-        ("particle", "auto", 12, THIRD, 0),
+        *more("particle", "auto", 12, THIRD, 0),
         *(("particle", method, 24, 0, THIRD) for method in METHODS),
         *(("foil", method, 24, THIRD, 0) for method in BY_LIKENESS),
         ("foil", "auto", 12, 0, THIRD),
@@ -259,7 +264,7 @@ def test_a_step_of_a_third_of_the_field(
     [
         ("cluster", 12, -THIRD, 0),
         ("needle", 24, THIRD, 0),
-        pytest.param("needle", 12, 0, THIRD, marks=pytest.mark.slow),
+        *more("needle", 12, 0, THIRD),
     ],
 )
 def test_a_step_after_which_the_specimen_is_half_outside(
@@ -272,7 +277,7 @@ def test_a_step_after_which_the_specimen_is_half_outside(
     assert view in named
 
 
-@pytest.mark.parametrize("specimen", ["particle", pytest.param("cluster", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("specimen", ["particle", *more("cluster")])
 def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
     """A reconstruction from wrong angles explains the views well enough; that neighbours differ tells."""
     right, wrong = tmp_path / "right", tmp_path / "wrong"
@@ -304,8 +309,8 @@ def test_a_view_at_its_neighbours_tilt(tmp_path: Path, again: bool, method: str)
         *(("particle", method, SOME) for method in ("auto", "pc")),
         ("particle", "auto", MIDDLE),
         ("foil", "auto", SOME),
-        ("needle", "auto", FIRST),
-        pytest.param("needle", "auto", MIDDLE, marks=pytest.mark.slow),
+        *more("needle", "auto", FIRST),
+        *more("needle", "auto", MIDDLE),
     ],
 )
 def test_a_view_of_inverse_contrast_is_named(tmp_path: Path, specimen: str, method: str, view: int) -> None:
@@ -331,8 +336,8 @@ def test_the_chain_of_views_breaks_where_one_is_inverted(tmp_path: Path) -> None
     ("specimen", "method"),
     [
         *(("particle", method) for method in BY_LIKENESS),
-        ("needle", "auto"),
-        pytest.param("cluster", "auto", marks=pytest.mark.slow),
+        *more("needle", "auto"),
+        *more("cluster", "auto"),
     ],
 )
 def test_a_series_of_inverse_contrast(tmp_path: Path, specimen: str, method: str) -> None:
@@ -366,7 +371,7 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
     assert "WARNING" not in etcli("register", "--strict", *outputs).err
 
 
-@pytest.mark.parametrize("method", [pytest.param("auto", marks=pytest.mark.slow), "pc", "com"])
+@pytest.mark.parametrize("method", [*more("auto"), "pc", "com"])
 def test_a_hopeless_series_is_refused_when_strict(tmp_path: Path, method: str) -> None:
     """Each view shows another specimen."""
     specimens = (scattered(25, seed, (19, 23, 19)) for seed in range(N_VIEWS))

@@ -13,7 +13,7 @@ from tests.series import left_over
 CANVAS = 512
 
 
-@pytest.fixture(scope="module", params=["±70°", "0…178°"])
+@pytest.fixture(scope="module", params=["±70°", pytest.param("0…178°", marks=pytest.mark.slow)])
 def series(shared_data, request):
     path = shared_data / "etspy" / "catalyst_180_bin2"
     tilt = np.loadtxt(path.with_suffix(".rawtlt"))

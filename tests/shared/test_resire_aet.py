@@ -2,6 +2,7 @@
 
 import mrcfile
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from etcli.core.orientation import rotation_matrices

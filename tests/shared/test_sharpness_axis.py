@@ -25,6 +25,7 @@ def report(name, axis):
     )
 
 
+@pytest.mark.slow
 def test_needle(shared_data):
     views, tilt = series(shared_data / "etspy" / "needle_raw")
     shifts = Transforms.shifts(correlate_views(views, tilt, background=-31880.0, threads=2).shift_px)
