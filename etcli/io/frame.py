@@ -38,7 +38,7 @@ class Frame:
 
     def label(self) -> str:
         """Return the label that `frame_of` understands."""
-        words = FRAME + ",".join(f"{round(length, 2) + 0.0:.7g}" for length in self.centre_A) + " A"
+        words = FRAME + ",".join(f"{round(length, 3) + 0.0:.7g}" for length in self.centre_A) + " A"
         words += f", voxel {self.voxel_A:.4g}"
         words += f", x-tilt {self.x_tilt_deg:.4g}" if self.x_tilt_deg else ""
         return words + (", along y" if self.along_y else "")
