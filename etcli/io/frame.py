@@ -40,7 +40,8 @@ class Frame:
         """Return the label that `frame_of` understands."""
         words = FRAME + ",".join(f"{round(length, 3) + 0.0:.7g}" for length in self.centre_A) + " A"
         words += f", voxel {self.voxel_A:.4g}"
-        words += f", x-tilt {self.x_tilt_deg:.4g}" if self.x_tilt_deg else ""
+        x_tilt_deg = round(self.x_tilt_deg, 3)
+        words += f", x-tilt {x_tilt_deg:.4g}" if x_tilt_deg else ""
         return words + (", along y" if self.along_y else "")
 
 

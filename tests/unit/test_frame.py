@@ -19,7 +19,7 @@ def assert_near(found: Frame | None, frame: Frame) -> None:
     assert found is not None
     assert found.centre_A == pytest.approx(frame.centre_A, rel=1e-6, abs=0.0006)
     assert found.voxel_A == pytest.approx(frame.voxel_A, rel=6e-4)
-    assert found.x_tilt_deg == pytest.approx(frame.x_tilt_deg, rel=6e-4)
+    assert found.x_tilt_deg == pytest.approx(frame.x_tilt_deg, rel=6e-4, abs=6e-4)
     assert found.along_y == frame.along_y
 
 
