@@ -1,6 +1,6 @@
 """What tracing reads: the volume, half volumes, and the views to refine against."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +39,14 @@ class SeriesViews:
     views : Views
     level : float
         Level below the specimen, 0 where the views have no empty rim.
-    inclined : bool
-        Whether they are tilted about other axes than y as well.
+    middle_A : ndarray of shape (3,), float64
+        x, y and z of their middle from the rotation centre.
     """
 
     stack: "Stack"
     views: "Views"
     level: float
-    inclined: bool
+    middle_A: "NDArray[np.float64]"
 
 
 def open_volume(settings: Settings, name: str) -> "tuple[NDArray[np.float32], Stack, float]":
@@ -74,6 +74,8 @@ def half_volumes(
     settings: Settings, names: tuple[str, str], like: "Stack"
 ) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """Read the two volumes of half of the views each."""
+    import numpy as np
+
     found = []
     for name in names:
         stack = open_input(settings, name)
@@ -88,6 +90,10 @@ def half_volumes(
                 "reconstruct both alike"
             )
         found.append(whole(settings, stack, copies=COPIES + 2))
+    if np.array_equal(found[0], found[1]):
+        raise DataError(
+            f"{names[1]}: is the same as {names[0]}; give the halves that recon --half-sets makes"
+        )
     return found[0], found[1]
 
 
@@ -149,44 +155,65 @@ def oriented_views(
     level = background_level(settings, stack, "auto")
     rotation = orientation(stack.tilt_deg, angles, frame.x_tilt_deg if frame else 0.0)
     inclined = rotation is not None
+    if frame and not inclined:
+        rows = _rows_of_volume(stack, volume)  # what the others show, no atom of the volume is to explain
+        data = np.ascontiguousarray(data[:, rows])
+        if not data.size:
+            raise UsageError(
+                f"{volume.name}: lies beside the views of {name}; is it the series that was reconstructed?"
+            )
+        x, y, z = stack.origin_A
+        stack = replace(stack, data=data, order=None, origin_A=(x, y + rows.start * pixel_A, z))
     if rotation is None:
         rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg))
+    middle_A = _middle_of_views(stack, volume, frame, inclined=inclined) if frame else np.zeros(3)
     diffuse_A = DIFFUSE_A if level is None else 0.0
     views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
-    return SeriesViews(stack, views, level or 0.0, inclined)
+    return SeriesViews(stack, views, level or 0.0, middle_A)
 
 
-def centre_of_volume(
-    volume: "Stack", frame: "Frame | None", series: SeriesViews | None
-) -> "NDArray[np.float64]":
+def centre_of_volume(volume: "Stack", frame: "Frame | None") -> "NDArray[np.float64]":
     """Return x, y and z of the middle of a volume from the rotation centre, in Å.
 
-    Where nobody knows where that is, it is the middle. With views it is theirs, where the axis has to be.
+    Where nobody knows where that is, it is the middle.
     """
     import numpy as np
 
     if frame is None:
         return np.zeros(3)
-    voxel_A, centre_A = volume.pixel_A or 0.0, np.array(frame.centre_A)
-    if series is not None:
-        views = series.stack
-        size_A = np.array(views.shape[:0:-1]) * (views.pixel_A or 0.0)
-        seen_A = np.array(views.origin_A[:2]) + size_A / 2
-        away = centre_A[:2] - seen_A
-        if (np.abs(away) > size_A / 2).any():
+    voxel_A = volume.pixel_A or 0.0
+    middle = np.array(volume.origin_A) + np.array(volume.shape[::-1]) * voxel_A / 2 - frame.centre_A
+    # what binning and the digits of a label round off is no shift
+    return np.where(np.abs(middle) < LEAST_SHIFT * voxel_A, 0.0, middle)
+
+
+def _rows_of_volume(series: "Stack", volume: "Stack") -> slice:
+    """Return the rows of views that are tilted about y in which the volume lies."""
+    pixel_A = series.pixel_A or 1.0
+    first = (volume.origin_A[1] - series.origin_A[1]) / pixel_A
+    last = first + volume.shape[1] * (volume.pixel_A or 0.0) / pixel_A
+    return slice(max(round(first), 0), max(round(last), 0))
+
+
+def _middle_of_views(
+    views: "Stack", volume: "Stack", frame: "Frame", *, inclined: bool
+) -> "NDArray[np.float64]":
+    """Return x, y and z of the middle of the views from the rotation centre, which has to be there."""
+    import numpy as np
+
+    size_A = np.array(views.shape[:0:-1]) * (views.pixel_A or 0.0)
+    away = np.array(views.origin_A[:2]) + size_A / 2 - frame.centre_A[:2]
+    # along y it may be anywhere, unless views are turned in their plane as well
+    for k, axis in enumerate("xy"[: 2 if inclined else 1]):
+        if abs(away[k]) > size_A[k] / 2:
             raise UsageError(
                 f"{volume.name}: lies beside the views of {views.name}; is it the series that was "
                 "reconstructed?"
             )
-        # rows may be another part of the same series, unless views are turned in their plane as well
-        for k, axis in enumerate("xy"[: 2 if series.inclined else 1]):
-            if abs(away[k]) > voxel_A / 2:
-                raise UsageError(
-                    f"{volume.name}: its rotation centre is {away[k]:.3g} Å along {axis} from the middle of "
-                    f"the views of {views.name}, where it has to be; refine against the whole series that "
-                    "was reconstructed, aligned by tiltalign instead of --axis-offset"
-                )
-        centre_A[:2] = seen_A
-    middle = np.array(volume.origin_A) + np.array(volume.shape[::-1]) * voxel_A / 2 - centre_A
-    # what binning and the digits of a label round off is no shift
-    return np.where(np.abs(middle) < LEAST_SHIFT * voxel_A, 0.0, middle)
+        if abs(away[k]) > (volume.pixel_A or 0.0) / 2:
+            raise UsageError(
+                f"{volume.name}: its rotation centre is {-away[k]:.3g} Å along {axis} from the middle of "
+                f"the views of {views.name}, where it has to be; refine against the whole series that "
+                "was reconstructed, aligned by tiltalign instead of --axis-offset"
+            )
+    return np.append(away, 0.0)

@@ -47,12 +47,12 @@ def refined(
                 found,
                 series.views,
                 pixel_A=pixel_A,
-                centre_A=centre_A,
+                centre_A=centre_A - series.middle_A,
                 level=series.level,
                 hold_A=hold_A,
                 min_distance_A=rules.cleaning.min_distance_A,
-                progress=settings.console.report,
-            )
+                progress=lambda text: settings.console.report(f"refining: {text}"),
+            ).moved(series.middle_A)
     except UsageError as error:
         remedy = "" if "--hold" in str(error) else "; give --hold as a length"
         raise UsageError(f"{name}: {error}{remedy}") from error
@@ -83,6 +83,8 @@ def tell(
     """Report what was found and removed; return the numbers."""
     import numpy as np
 
+    from etcli.core.atoms.mixture import fit_mixture
+
     console = settings.console
     console.note(
         f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as "
@@ -101,6 +103,15 @@ def tell(
             f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
             "(see their probability); are there as many species?"
         )
+    asked, threshold = len(found.mixture.mean), found.mixture.threshold
+    if asked > 1:
+        candidates = found.candidates[found.candidates > threshold]
+        shown = len(fit_mixture(candidates, threshold=threshold).mean)
+        if shown < asked:
+            console.warn(
+                f"the scores show {shown} species, not {asked}: what is too many holds what is no atom, or "
+                "shares atoms of one (see --plot)"
+            )
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},

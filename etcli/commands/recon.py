@@ -182,7 +182,7 @@ def command(
 
     The tilt axis must be vertical and central, as tiltalign leaves it. The volume has the density that,
     summed along a ray in voxels, gives the view. It is computed slab by slab under --memory; fista, and views
-    of any orientation, take the whole of it at once. A bare length is in Å.
+    of any orientation, take the whole of it at once. A bare length is in Å, a bare offset in pixels.
     """
     from etcli.core.errors import UsageError
     from etcli.core.jit import kernels_cached

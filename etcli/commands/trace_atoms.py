@@ -105,7 +105,7 @@ def command(
         if report:
             outputs.folder(report)  # found out now, not when all is done
         write_picture = announce_picture(outputs, plot) if plot else None
-        centre_A = centre_of_volume(stack, frame, series)
+        centre_A = centre_of_volume(stack, frame)
         if centre_A.any():
             x, y, z = centre_A
             settings.console.report(

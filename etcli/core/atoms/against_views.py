@@ -42,6 +42,11 @@ class Completed:
     from_trace: NDArray[np.intp]
     removed: list[Removed]
 
+    def moved(self, by_A: Doubles) -> "Completed":
+        """Return the same with all atoms moved by x, y and z."""
+        model = replace(self.refined.model, position_A=self.refined.model.position_A + by_A)
+        return replace(self, refined=replace(self.refined, model=model))
+
 
 def refine_trace(
     trace: Trace,
