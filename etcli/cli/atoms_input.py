@@ -151,24 +151,28 @@ def oriented_views(
             f"{volume.name} was made of {used} views, {name} has {len(stack)}, and atoms are refined against "
             "all of them; etcli stack --exclude leaves bad ones out"
         )
-    data = whole(settings, stack, copies=VIEW_COPIES).astype(np.float64)
+    data = whole(settings, stack, copies=VIEW_COPIES)
     level = background_level(settings, stack, "auto")
     rotation = orientation(stack.tilt_deg, angles, frame.x_tilt_deg if frame else 0.0)
     inclined = rotation is not None
     if frame and not inclined:
         rows = _rows_of_volume(stack, volume)  # what the others show, no atom of the volume is to explain
-        data = np.ascontiguousarray(data[:, rows])
+        data = data[:, rows]
         if not data.size:
-            raise UsageError(
-                f"{volume.name}: lies beside the views of {name}; is it the series that was reconstructed?"
-            )
+            raise _beside(volume, stack)
         x, y, z = stack.origin_A
         stack = replace(stack, data=data, order=None, origin_A=(x, y + rows.start * pixel_A, z))
     if rotation is None:
         rotation = rotation_matrices(tilts_as_euler(stack.tilt_deg))
     middle_A = _middle_of_views(stack, volume, frame, inclined=inclined) if frame else np.zeros(3)
     diffuse_A = DIFFUSE_A if level is None else 0.0
-    views = Views(data, rotation, pixel_A, diffuse_A=diffuse_A, threads=settings.threads)
+    views = Views(
+        np.array(data, np.float64, order="C"),
+        rotation,
+        pixel_A,
+        diffuse_A=diffuse_A,
+        threads=settings.threads,
+    )
     return SeriesViews(stack, views, level or 0.0, middle_A)
 
 
@@ -206,10 +210,7 @@ def _middle_of_views(
     # along y it may be anywhere, unless views are turned in their plane as well
     for k, axis in enumerate("xy"[: 2 if inclined else 1]):
         if abs(away[k]) > size_A[k] / 2:
-            raise UsageError(
-                f"{volume.name}: lies beside the views of {views.name}; is it the series that was "
-                "reconstructed?"
-            )
+            raise _beside(volume, views)
         if abs(away[k]) > (volume.pixel_A or 0.0) / 2:
             raise UsageError(
                 f"{volume.name}: its rotation centre is {-away[k]:.3g} Å along {axis} from the middle of "
@@ -217,3 +218,9 @@ def _middle_of_views(
                 "was reconstructed, aligned by tiltalign instead of --axis-offset"
             )
     return np.append(away, 0.0)
+
+
+def _beside(volume: "Stack", views: "Stack") -> UsageError:
+    return UsageError(
+        f"{volume.name}: lies beside the views of {views.name}; is it the series that was reconstructed?"
+    )

@@ -79,11 +79,10 @@ def tell(
     flipped: int,
     drift_per_A: float,
     half_A: "NDArray[Any] | None",
+    species_given: bool,
 ) -> dict[str, Any]:
     """Report what was found and removed; return the numbers."""
     import numpy as np
-
-    from etcli.core.atoms.mixture import fit_mixture
 
     console = settings.console
     console.note(
@@ -97,21 +96,7 @@ def tell(
         console.report(f"{flipped} are of another species than their score says, by what surrounds them")
     if drift_per_A:
         console.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
-    doubted = _of_another_species(found)
-    if doubted > MOST_DOUBTED:
-        console.warn(
-            f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
-            "(see their probability); are there as many species?"
-        )
-    asked, threshold = len(found.mixture.mean), found.mixture.threshold
-    if asked > 1:
-        candidates = found.candidates[found.candidates > threshold]
-        shown = len(fit_mixture(candidates, threshold=threshold).mean)
-        if shown < asked:
-            console.warn(
-                f"the scores show {shown} species, not {asked}: what is too many holds what is no atom, or "
-                "shares atoms of one (see --plot)"
-            )
+    _warn_of_species(settings, found, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
@@ -134,10 +119,21 @@ def tell(
     return numbers
 
 
-def _of_another_species(found: "Trace") -> float:
-    """Return the share of atoms that may be of another species, by their scores."""
-    species = found.mixture.probabilities(found.score)[:, 1:]
-    return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
+def _warn_of_species(settings: Settings, found: "Trace", *, given: bool) -> None:
+    """Tell where scores do not hold the species; as many as they show are not looked for again."""
+    from etcli.core.atoms.classes import doubt_about_species, species_shown
+
+    doubted, asked = doubt_about_species(found), len(found.mixture.mean)
+    if doubted > MOST_DOUBTED:
+        settings.console.warn(
+            f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
+            "(see their probability); are there as many species?"
+        )
+    if given and asked > 1 and (shown := species_shown(found)) < asked:
+        settings.console.warn(
+            f"the scores show {shown} species, not {asked}: what is too many holds what is no atom, or "
+            "shares atoms of one (see --plot)"
+        )
 
 
 def _refinement(settings: Settings, completed: "Completed") -> dict[str, Any]:

@@ -125,7 +125,10 @@ def command(
             found, pixel_A, centre_A, symbols=symbols, error_A=error_A, half_A=half_A, place_A=place_A,
             completed=completed,
         )  # fmt: skip
-        numbers = tell(settings, found, completed, atoms, flipped=flipped, drift_per_A=drift, half_A=half_A)
+        numbers = tell(
+            settings, found, completed, atoms, flipped=flipped, drift_per_A=drift, half_A=half_A,
+            species_given=species is not None,
+        )  # fmt: skip
         if not len(atoms):
             raise DataError(f"{input}: no maximum is an atom by its score; lower --threshold to see them")
         step = Step("trace-atoms", f"{len(atoms)} atoms" + (", refined against views" if completed else ""))

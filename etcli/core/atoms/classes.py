@@ -50,6 +50,37 @@ def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> 
     return replace(trace, kind=kind, probability=certain), flipped, drift
 
 
+def doubt_about_species(trace: Trace) -> float:
+    """Return the share of atoms that may be of another species, by their scores.
+
+    Parameters
+    ----------
+    trace : Trace
+
+    Returns
+    -------
+    float
+        0 where there is one species; whether something is an atom does not count.
+    """
+    species = trace.mixture.probabilities(trace.score)[:, 1:]
+    return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
+
+
+def species_shown(trace: Trace) -> int:
+    """Return how many species the scores of a trace show by themselves, however many were asked for.
+
+    Parameters
+    ----------
+    trace : Trace
+
+    Returns
+    -------
+    int
+    """
+    threshold = trace.mixture.threshold
+    return len(fit_mixture(trace.candidates[trace.candidates > threshold], threshold=threshold).mean)
+
+
 def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     """Return where polynomials of fourth order have their maxima, beside the Gaussians of a trace.
 
