@@ -111,9 +111,9 @@ def refine_trace(
             level=level,
         )
         hold_A = hold.best_A
-    tell("refinement")
+    tell("positions, amplitudes and widths")
     refined = refine(model, views, hold_A=hold_A)
-    tell("missing atoms")
+    tell("atoms that the volume does not show")
     half_A = (np.array(shape[::-1]) - 1) / 2 * pixel_A
     new, amplitude = missing_atoms(
         refined.model,
