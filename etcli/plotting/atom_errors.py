@@ -85,4 +85,5 @@ def _differences(axes: Axes, result: Agreement) -> None:
     axes.set(xlabel="model − reference (pm)", ylabel="atoms", xlim=(-reach, reach))
     axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="upper left", ncols=1)
+    # opaque, as the line at zero runs behind it
+    axes.legend(loc="upper left", frameon=True, framealpha=1, facecolor="white", edgecolor="none")
