@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.gpu import GPU, WIDTHS, gpu_name, why_no_gpu
 from etcli.core.projectors.astra import astra_available, astra_sirt_3d_seconds, cuda_usable
 from etcli.core.projectors.slab_gpu import GpuSlabProjector
@@ -51,7 +51,7 @@ def copy_bandwidth(repeats: int) -> float:
     return 2 * source.nbytes / fastest(copy, repeats)
 
 
-def slabs(geometry: SlabGeometry, n_slices: int, width: int) -> list[tuple[GpuSlabProjector, Any]]:
+def slabs(geometry: SliceGeometry, n_slices: int, width: int) -> list[tuple[GpuSlabProjector, Any]]:
     """Return projectors and views of all slabs, those of a box, on the GPU."""
     projector = GpuSlabProjector(geometry, n_slices=width)
     volume = GPU.zeros(projector.domain_shape)
@@ -82,7 +82,7 @@ def main() -> None:
     if reason:
         raise SystemExit(f"nothing measured: {reason}")
     n, n_views = args.size, args.views
-    geometry = SlabGeometry(np.linspace(-60, 60, n_views), n, n, n)
+    geometry = SliceGeometry(np.linspace(-60, 60, n_views), n, n, n)
     voxels, pixels = n**3, n_views * n**2
     bandwidth = copy_bandwidth(args.repeats)
     floor = 4 * 3 * (voxels + pixels) / bandwidth

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.astra import AstraProjector, astra_available
 from etcli.core.projectors.slab import KERNELS, WIDTHS, SlabProjector, aligned_empty, from_slab, to_slab
 
@@ -43,7 +43,7 @@ def operations(projector: SlabProjector | AstraProjector) -> Iterator[tuple[str,
         yield "interpolation (FBP)", lambda: projector.interpolate(sinogram, out=volume_out)
 
 
-def compare(geometry: SlabGeometry, *, n_slices: int, repeats: int) -> None:
+def compare(geometry: SliceGeometry, *, n_slices: int, repeats: int) -> None:
     """Print a table of speeds in 10⁹ voxel-updates a second."""
     updates = geometry.n_views * geometry.thickness * geometry.width
     print(ROW.format("10⁹ voxel-updates/s, one core", "ours", "ours, CPU", "ASTRA", "ratio"))
@@ -58,7 +58,7 @@ def compare(geometry: SlabGeometry, *, n_slices: int, repeats: int) -> None:
             print(ROW.format(name, f"{wall:.1f}", f"{processor:.1f}", *peer))
 
 
-def reorder(geometry: SlabGeometry, *, n_slices: int, repeats: int) -> None:
+def reorder(geometry: SliceGeometry, *, n_slices: int, repeats: int) -> None:
     """Print the speed of the change between file and slab order, beside numpy's."""
     rows = np.zeros((geometry.n_views, n_slices, geometry.n_detector), np.float32)
     slab = to_slab(rows)
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=WIDTHS[-1], choices=WIDTHS, help="slices in a slab")
     parser.add_argument("--repeats", type=int, default=7, help="runs, of which the fastest counts")
     options = parser.parse_args()
-    geometry = SlabGeometry(np.linspace(-90, 90, options.views), options.size, options.size, options.size)
+    geometry = SliceGeometry(np.linspace(-90, 90, options.views), options.size, options.size, options.size)
     print(f"{options.size} x {options.size} voxels, {options.views} views, {options.slices} slices")
     compare(geometry, n_slices=options.slices, repeats=options.repeats)
     reorder(geometry, n_slices=options.slices, repeats=options.repeats)

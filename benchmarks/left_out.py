@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from processes import ProgramError, measure
 from scipy import ndimage
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, to_slab
 from etcli.core.registration.transforms import Transforms, resample
@@ -129,7 +129,7 @@ def predictions(views: Array, tilt_deg: Float, *, iterations: int, threads: int)
 def predict(views: Array, tilt_deg: Float, wanted_deg: Float, *, iterations: int, threads: int) -> Array:
     """Reconstruct views and project the volume at other angles."""
     _, ny, nx = views.shape
-    given, wanted = (SlabGeometry(angles, nx, nx, nx) for angles in (tilt_deg, wanted_deg))
+    given, wanted = (SliceGeometry(angles, nx, nx, nx) for angles in (tilt_deg, wanted_deg))
     sums = inverse_sums(SlabProjector(given, n_slices=min(WIDTHS)), one_slice=True)
 
     def work(y: int) -> Array:

@@ -20,7 +20,7 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.astra import astra_available, astra_fbp, astra_sirt
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ def solve_slice(views: Array, *, tilt_deg: NDArray[np.float64], method: str, ite
 
         found: Array = iradon(views.T, tilt_deg, circle=True)[::-1]
         return found
-    geometry = SlabGeometry(tilt_deg, n, n, n)
+    geometry = SliceGeometry(tilt_deg, n, n, n)
     if method == "astra-sirt":
         return astra_sirt(views, geometry, iterations=iterations)
     return astra_fbp(views, geometry)

@@ -39,14 +39,16 @@ import star
 from numpy.typing import NDArray
 from processes import measure
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.quality import fourier_shell_correlation, nrmse, resolution_A, ssim
-from etcli.core.recipes import Recipe, tune_iterations, tune_levels, tune_weight
+from etcli.core.reconstruction.cross_validation import leave_out, tuned_iterations, tuned_weight
+from etcli.core.reconstruction.grey_levels import tuned_levels
+from etcli.core.reconstruction.solve import solve
 from etcli.core.solvers.dart import SWEEPS
-from etcli.core.solvers.left_out import leave_out
-from etcli.core.solvers.regularised import Series, as_series
+from etcli.core.solvers.misfit import SlabMisfit, slab_misfit
 
 NOISE = 0.03
 LEVELS = 0.0, 100.0, 255.0
@@ -64,23 +66,23 @@ Views = tuple[Array, NDArray[np.float64]]
 class Method:
     """A method of `recon`, and how to find what is to set itself."""
 
-    recipe: Recipe
-    tune: Callable[[Recipe, Series], Recipe] | None = None
+    recipe: MethodParameters
+    tune: Callable[[MethodParameters, SlabMisfit], MethodParameters] | None = None
 
     def __call__(self, views: Array, tilt_deg: NDArray[np.float64]) -> Array:
         """Reconstruct slices (row, z, x), which are no neighbours: a prior must not couple them."""
         n = views.shape[-1]
-        geometry = SlabGeometry(tilt_deg, n_detector=n, thickness=n, width=n)
+        geometry = SliceGeometry(tilt_deg, n_detector=n, thickness=n, width=n)
         # the phantom was projected by this kernel, and ETSpy has no other
         make_projector = partial(SlabProjector, kernel="strip")
         coupled = self.recipe.whole and self.recipe.prior == "tv"
         parts = [
-            as_series(rows, geometry, make_projector=make_projector)
+            slab_misfit(rows, geometry, make_projector=make_projector)
             for rows in np.split(views, views.shape[1] if coupled else 1, axis=1)
         ]
         brightest = max(parts, key=lambda part: part.size)
         recipe = self.tune(self.recipe, brightest) if self.tune else self.recipe
-        found = [recipe.solve(part)[..., : part.n_rows] for part in parts]
+        found = [solve(recipe, part)[..., : part.n_rows] for part in parts]
         return np.concatenate(found, axis=2).transpose(2, 0, 1)
 
     def of_etspy(self, n_views: int) -> dict[str, Any] | None:
@@ -194,48 +196,48 @@ def print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         print(f"| {' | '.join(line)} |", flush=True)
 
 
-def with_iterations(recipe: Recipe, series: Series) -> Recipe:
+def with_iterations(recipe: MethodParameters, series: SlabMisfit) -> MethodParameters:
     """Find the number of iterations."""
-    return tune_iterations(recipe, leave_out(series))[0]
+    return tuned_iterations(recipe, leave_out(series))[0]
 
 
-def with_weight(recipe: Recipe, series: Series) -> Recipe:
+def with_weight(recipe: MethodParameters, series: SlabMisfit) -> MethodParameters:
     """Find the weight of the prior."""
-    return tune_weight(recipe, leave_out(series))[0]
+    return tuned_weight(recipe, leave_out(series))[0]
 
 
-def with_both(recipe: Recipe, series: Series) -> Recipe:
+def with_both(recipe: MethodParameters, series: SlabMisfit) -> MethodParameters:
     """Find the weight of the prior, then the number of iterations."""
     return with_iterations(with_weight(recipe, series), series)
 
 
-def with_levels(recipe: Recipe, series: Series) -> Recipe:
+def with_levels(recipe: MethodParameters, series: SlabMisfit) -> MethodParameters:
     """Find the densities."""
-    return tune_levels(recipe, series, len(LEVELS) + 1)  # one for voxels on borders
+    return tuned_levels(recipe, series, len(LEVELS) + 1)  # one for voxels on borders
 
 
 METHODS = {
-    "bp": Method(Recipe("bp")),
-    "fbp": Method(Recipe("fbp")),
-    "fbp shepp-logan": Method(Recipe("fbp", window="shepp-logan")),
-    "fbp hann": Method(Recipe("fbp", window="hann")),
-    "sirt 20": Method(Recipe("sirt", iterations=20)),
-    "sirt 20 +": Method(Recipe("sirt", iterations=20, lower=0)),
-    "sirt 100": Method(Recipe("sirt", iterations=100)),
-    "sirt 100 +": Method(Recipe("sirt", iterations=100, lower=0)),
-    "sirt auto +": Method(Recipe("sirt", lower=0), with_iterations),
-    "sart 20": Method(Recipe("sart", iterations=20)),
-    "sart 20 +": Method(Recipe("sart", iterations=20, lower=0)),
-    "sart 20 by sixes +": Method(Recipe("sart", iterations=20, subset_size=6, lower=0)),
-    "cgls 10": Method(Recipe("cgls", iterations=10)),
-    "cgls auto": Method(Recipe("cgls"), with_iterations),
-    "fista tv auto +": Method(Recipe("fista", prior="tv", lower=0), with_weight),
-    "fista l1 auto +": Method(Recipe("fista", prior="l1", lower=0), with_weight),
-    "fista l1 both auto +": Method(Recipe("fista", prior="l1", lower=0), with_both),
-    "fista none auto +": Method(Recipe("fista", prior="none", lower=0), with_iterations),
-    "resire 100 +": Method(Recipe("resire", iterations=100)),
-    "dart": Method(Recipe("dart", iterations=4, levels=LEVELS)),
-    "dart 4 levels found": Method(Recipe("dart"), with_levels),
+    "bp": Method(MethodParameters("bp")),
+    "fbp": Method(MethodParameters("fbp")),
+    "fbp shepp-logan": Method(MethodParameters("fbp", window="shepp-logan")),
+    "fbp hann": Method(MethodParameters("fbp", window="hann")),
+    "sirt 20": Method(MethodParameters("sirt", iterations=20)),
+    "sirt 20 +": Method(MethodParameters("sirt", iterations=20, lower=0)),
+    "sirt 100": Method(MethodParameters("sirt", iterations=100)),
+    "sirt 100 +": Method(MethodParameters("sirt", iterations=100, lower=0)),
+    "sirt auto +": Method(MethodParameters("sirt", lower=0), with_iterations),
+    "sart 20": Method(MethodParameters("sart", iterations=20)),
+    "sart 20 +": Method(MethodParameters("sart", iterations=20, lower=0)),
+    "sart 20 by sixes +": Method(MethodParameters("sart", iterations=20, subset_size=6, lower=0)),
+    "cgls 10": Method(MethodParameters("cgls", iterations=10)),
+    "cgls auto": Method(MethodParameters("cgls"), with_iterations),
+    "fista tv auto +": Method(MethodParameters("fista", prior="tv", lower=0), with_weight),
+    "fista l1 auto +": Method(MethodParameters("fista", prior="l1", lower=0), with_weight),
+    "fista l1 both auto +": Method(MethodParameters("fista", prior="l1", lower=0), with_both),
+    "fista none auto +": Method(MethodParameters("fista", prior="none", lower=0), with_iterations),
+    "resire 100 +": Method(MethodParameters("resire", iterations=100)),
+    "dart": Method(MethodParameters("dart", iterations=4, levels=LEVELS)),
+    "dart 4 levels found": Method(MethodParameters("dart"), with_levels),
 }
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ import numpy as np
 import peers
 from numpy.typing import NDArray
 
-from etcli.core.bands import backproject, plan_backprojection
-from etcli.core.geometry import SlabGeometry
-from etcli.core.plans import plan_projection, plan_reconstruction
-from etcli.core.recipes import Recipe
-from etcli.core.slabs import project, reconstruct
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
+from etcli.core.reconstruction.slab_by_slab import project, reconstruct
+from etcli.core.reconstruction.slab_plan import plan_projection, plan_reconstruction
+from etcli.core.reconstruction.solve import slab_solver
+from etcli.core.reconstruction.streamed_backprojection import backproject, plan_backprojection
 
 MEMORY = 4 << 30
 
@@ -46,7 +47,7 @@ class Row:
     remark: str = ""
 
 
-def phantom_views(geometry: SlabGeometry, n_slices: int, threads: int) -> Array:
+def phantom_views(geometry: SliceGeometry, n_slices: int, threads: int) -> Array:
     """Project balls of random place, size and density, and add a little noise."""
     rng = np.random.default_rng(0)
     nz, nx = geometry.thickness, geometry.width
@@ -72,18 +73,20 @@ def phantom_views(geometry: SlabGeometry, n_slices: int, threads: int) -> Array:
     return views
 
 
-def ours_sirt(series: Array, volume: Array, geometry: SlabGeometry, *, threads: int, iterations: int) -> None:
+def ours_sirt(
+    series: Array, volume: Array, geometry: SliceGeometry, *, threads: int, iterations: int
+) -> None:
     """Reconstruct a series in memory, sums of the geometry included."""
 
     def write(y0: int, block: Array) -> None:
         volume[:, y0 : y0 + block.shape[1]] = block
 
-    method = Recipe("sirt", iterations=iterations).for_slabs(geometry)
+    method = slab_solver(MethodParameters("sirt", iterations=iterations), geometry)
     plan = plan_reconstruction(series.shape[1], geometry, method, threads=threads, memory=MEMORY)
     reconstruct(lambda y0, y1: series[:, y0:y1], write, geometry, method, plan=plan)
 
 
-def ours_fbp(series: Array, volume: Array, geometry: SlabGeometry, *, threads: int) -> None:
+def ours_fbp(series: Array, volume: Array, geometry: SliceGeometry, *, threads: int) -> None:
     """Reconstruct a series in memory."""
 
     def write(y0: int, block: Array, *, z0: int) -> None:
@@ -93,7 +96,7 @@ def ours_fbp(series: Array, volume: Array, geometry: SlabGeometry, *, threads: i
     backproject(lambda y0, y1: series[:, y0:y1], write, geometry, plan=plan)
 
 
-def in_process(args: argparse.Namespace, series: Array, geometry: SlabGeometry) -> list[Row]:
+def in_process(args: argparse.Namespace, series: Array, geometry: SliceGeometry) -> list[Row]:
     """Compare the libraries on arrays."""
     jobs: dict[str, tuple[Callable[..., None], int, tuple[str, ...]]] = {
         "sirt": (partial(ours_sirt, iterations=args.iterations), args.sirt_slices, ("astra-sirt",)),
@@ -150,7 +153,9 @@ def write_mrc(path: Path, series: Array) -> Path:
     return path
 
 
-def whole_process(args: argparse.Namespace, series: Array, geometry: SlabGeometry, folder: Path) -> list[Row]:
+def whole_process(
+    args: argparse.Namespace, series: Array, geometry: SliceGeometry, folder: Path
+) -> list[Row]:
     """Compare the programs on files."""
     tilts, output = folder / "series.tlt", folder / "out.mrc"
     np.savetxt(tilts, geometry.tilt_deg, fmt="%.2f")
@@ -222,7 +227,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.peer_slices <= args.threads:
         parser.error("--peer-slices must be more than --threads")
-    geometry = SlabGeometry(np.linspace(-60, 60, args.views), args.size, args.size, args.size)
+    geometry = SliceGeometry(np.linspace(-60, 60, args.views), args.size, args.size, args.size)
     print(
         f"{args.size} px, {args.views} views, SIRT {args.sirt_slices} slices x {args.iterations} iterations, "
         f"FBP {args.fbp_slices} slices, {args.threads} threads or processes"

@@ -11,10 +11,11 @@ import time
 
 import numpy as np
 
-from etcli.core.geometry import SlabGeometry
-from etcli.core.plans import plan_reconstruction
-from etcli.core.recipes import Recipe
-from etcli.core.slabs import reconstruct
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
+from etcli.core.reconstruction.slab_by_slab import reconstruct
+from etcli.core.reconstruction.slab_plan import plan_reconstruction
+from etcli.core.reconstruction.solve import slab_solver
 
 ITERATIONS, REPEATS = 5, 3
 
@@ -32,8 +33,8 @@ def main() -> None:
 
 def seconds(n_views: int, n_slices: int, size: int) -> float:
     """Return the least time of some runs."""
-    geometry = SlabGeometry(np.linspace(-60, 60, n_views), size, size, size)
-    method = Recipe("sirt", iterations=ITERATIONS).for_slabs(geometry)
+    geometry = SliceGeometry(np.linspace(-60, 60, n_views), size, size, size)
+    method = slab_solver(MethodParameters("sirt", iterations=ITERATIONS), geometry)
     plan = plan_reconstruction(n_slices, geometry, method, threads=1, memory=8 << 30)
     views = np.ones((n_views, n_slices, size), np.float32)
     times = []

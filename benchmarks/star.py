@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector
+from etcli.core.reconstruction.grey_levels import find_levels
 from etcli.core.solvers.dart import dart
-from etcli.core.solvers.grey_levels import find_levels
 from etcli.core.solvers.sirt import sirt
 
 NOISE = 0.03  # of the brightest pixel
@@ -29,7 +29,7 @@ def wrong_voxels() -> Iterator[list[str]]:
     series = []
     for noise in (0, NOISE):
         for tilt_deg in TILT_DEG.values():
-            projector = SlabProjector(SlabGeometry(tilt_deg, *[SIZE] * 3), n_slices=16, kernel="strip")
+            projector = SlabProjector(SliceGeometry(tilt_deg, *[SIZE] * 3), n_slices=16, kernel="strip")
             views = projector.forward(volume)
             views += np.random.default_rng(1).normal(0, noise * views.max(), views.shape).astype(np.float32)
             series.append((projector, views))

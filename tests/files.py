@@ -12,6 +12,7 @@ from unittest.mock import patch
 import mrcfile
 import numpy as np
 import pytest
+import tifffile
 
 from etcli.cli.run import main
 
@@ -147,3 +148,15 @@ def mrc_bytes(
     ):
         struct.pack_into(order + form, raw, at, *values)
     return bytes(raw) + extended + (data if isinstance(data, bytes) else data.tobytes())
+
+
+def earlier_output(path: Path) -> bytes:
+    """Write what etcli may have written before, and may so replace; return its bytes."""
+    if path.suffix == ".mdoc":
+        path.write_text("[T = etcli bin 0.1: mean of 2 x 2]\n")
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, images(1), software="etcli")
+    else:
+        labels = ["SerialEM: acquired", "etcli bin 0.1: mean of 2 x 2"]
+        path.write_bytes(mrc_bytes(images(1).astype("<f4"), (10, 12, 1), 2, labels=labels))
+    return path.read_bytes()

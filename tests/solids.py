@@ -3,7 +3,7 @@
 import numpy as np
 from ase.build import bulk
 
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
 
 LATTICES = {  # bonds of an atom, bond length in edges of the cube, atoms in the cube
     "fcc": (bulk("Au", cubic=True, a=4.078), 12, np.sqrt(0.5), 4),

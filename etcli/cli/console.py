@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import click
 
 
 class Console:
-    """Speaks for one command.
+    """Speaks for one command: the reporter of its session.
 
     Parameters
     ----------
@@ -48,7 +48,12 @@ class Console:
 
     def data(self, values: Mapping[str, Any] | list[Any]) -> None:
         """Print one JSON object (or list) on stdout."""
-        click.echo(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False))
+        self.text(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False))
+
+    def text(self, text: str) -> None:
+        """Print what was asked for on stdout."""
+        with to_stdout():
+            click.echo(text)
 
     @contextmanager
     def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
@@ -83,16 +88,20 @@ class Console:
 
         yield advance
 
-    def track(self, items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-        """Yield the items and count them as they are used up."""
-        with self.progress(total, what) as advance:
-            for item in items:
-                yield item
-                advance(1)
-
     def _say(self, text: str, **style: Any) -> None:
         # click drops the colours by itself where stderr is no terminal; NO_COLOR is ours to respect
         click.secho(text, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
+
+
+@contextmanager
+def to_stdout() -> Iterator[None]:
+    """Name the standard output where it cannot be written, unless nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _bar(what: str) -> Any:

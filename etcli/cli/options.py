@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,42 +14,36 @@ from etcli.cli.types import BACKGROUND, FILE, MEMORY
 from etcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from etcli.io.outputs import Outputs
+    from etcli.pipeline.session import Session
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass
 class Settings:
-    """What holds for a command as a whole."""
+    """What the global options say, wherever they stand."""
 
     console: Console = field(default_factory=Console)
     debug: bool = False
     clobber: bool = True
-    inputs: list[str] = field(default_factory=list)
+    overwrite: bool = False
     device: str = "auto"
-    _threads: int | None = None
-    _memory: int | None = None
+    threads: int | None = None
+    memory: int | None = None
 
-    @property
-    def threads(self) -> int:
-        """Threads to work with."""
-        from etcli.cli.machine import available_threads
+    @cached_property
+    def session(self) -> "Session":
+        """The session of the command, made when it begins."""
+        from etcli.pipeline.session import Session
 
-        return self._threads or available_threads()
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the working set may take."""
-        from etcli.cli.machine import available_bytes
-
-        return self._memory or available_bytes() // 2
-
-    def outputs(self) -> "Outputs":
-        """Open the set of files that the command writes."""
-        from etcli.io.outputs import Outputs
-
-        return Outputs(clobber=self.clobber, inputs=self.inputs)
+        given: dict[str, Any] = {"threads": self.threads, "memory": self.memory}
+        return Session(
+            device=self.device,
+            reporter=self.console,
+            clobber=self.clobber,
+            overwrite=self.overwrite,
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -65,11 +60,11 @@ def _verbose(settings: Settings, value: int) -> None:
 
 
 def _threads(settings: Settings, value: int | None) -> None:
-    settings._threads = value or settings._threads
+    settings.threads = value or settings.threads
 
 
 def _memory(settings: Settings, value: int | None) -> None:
-    settings._memory = value or settings._memory
+    settings.memory = value or settings.memory
 
 
 def _device(settings: Settings, value: str | None) -> None:
@@ -82,6 +77,10 @@ def _debug(settings: Settings, value: bool) -> None:
 
 def _clobber(settings: Settings, value: bool) -> None:
     settings.clobber = settings.clobber and not value
+
+
+def _overwrite(settings: Settings, value: bool) -> None:
+    settings.overwrite = settings.overwrite or value
 
 
 def _global(
@@ -129,6 +128,13 @@ _GLOBAL = (
         help="Where to compute.  [default: auto]",
     ),
     _global(_clobber, "--no-clobber", is_flag=True, envvar="ETCLI_NO_CLOBBER", help="Keep files that exist."),
+    _global(
+        _overwrite,
+        "--overwrite",
+        is_flag=True,
+        envvar="ETCLI_OVERWRITE",
+        help="Replace even images that etcli did not write.",
+    ),
     _global(_debug, "--debug", is_flag=True, envvar="ETCLI_DEBUG", help="Show where an error came from."),
     click.version_option(__version__, prog_name="etcli", message="%(prog)s %(version)s"),
 )
@@ -141,8 +147,8 @@ def global_options(function: Decorated) -> Decorated:
     return function
 
 
-class Command(click.Command):
-    """A subcommand: knows the global options, and ends its help with an example and its references."""
+class Explained(click.Command):
+    """A command that knows the global options, and ends its help with an example and its references."""
 
     def __init__(
         self,
@@ -163,9 +169,10 @@ class Command(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Let messages carry the name of this command from here on."""
+        """Let messages carry the name of this command, or of its group, from here on."""
         settings = parent.ensure_object(Settings) if parent else Settings()
-        settings.console.command = info_name or "etcli"
+        if parent is None or parent.parent is None:
+            settings.console.command = info_name or "etcli"
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -173,12 +180,13 @@ class Command(click.Command):
 
         The environment may say so for all commands.
         """
-        asked = [each.get_parameter_source("device") for each in (ctx, ctx.parent) if each]
-        if (
-            not self.on_gpu
-            and ctx.ensure_object(Settings).device == "gpu"
-            and ParameterSource.COMMANDLINE in asked
-        ):
+        asked = []
+        each: click.Context | None = ctx
+        while each is not None:
+            asked.append(each.get_parameter_source("device"))
+            each = each.parent
+        settings = ctx.ensure_object(Settings)
+        if not self.on_gpu and settings.device == "gpu" and ParameterSource.COMMANDLINE in asked:
             raise click.UsageError("nothing here is for a GPU; leave --device out, or give auto or cpu")
         return super().invoke(ctx)
 
@@ -204,10 +212,12 @@ class Command(click.Command):
                     formatter.write_text(reference)
 
 
-def subcommand(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def subcommand(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Explained]:
     """Declare a subcommand with its example and references."""
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    return click.command(name, cls=Command, context_settings=settings, **kwargs)
+    return click.command(name, cls=Explained, context_settings=CONTEXT, **kwargs)
 
 
 def _no_stream(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -224,6 +234,12 @@ tilts_option = click.option(
     type=FILE,
     metavar="FILE",
     help="Tilt angles, one a line, instead of those found beside the input.",
+)
+defocus_option = click.option(
+    "--defocus",
+    type=FILE,
+    metavar="FILE",
+    help="Defoci in µm, one a line and negative for underfocus, instead of the mdoc's.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the numbers of the run as JSON.")
 plot_option = click.option(
@@ -243,15 +259,6 @@ background_option = click.option(
     default="auto",
     show_default=True,
     help="Level to take off: auto (the rim's, where it is empty), none, or a value.",
-)
-
-
-axis_option = click.option(
-    "--axis",
-    "rough_axis_deg",
-    type=float,
-    metavar="DEGREES",
-    help="Rough angle from +y to the tilt axis, counter-clockwise, where the file is silent or wrong.",
 )
 
 
@@ -281,3 +288,9 @@ def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> Non
             raise click.UsageError(
                 f"{param.opts[0]} is for --method {listed}, not for {method}; leave it out"
             )
+
+
+def option_name(option: Callable[[Any], Any]) -> str:
+    """Return the parameter that an option becomes."""
+    holder = option(lambda: None)
+    return str(holder.__click_params__[0].name)

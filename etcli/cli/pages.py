@@ -14,8 +14,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from etcli import __version__
-from etcli.cli.main import COMMANDS, etcli
-from etcli.cli.options import Command
+from etcli.cli.groups import LazyGroup
+from etcli.cli.main import etcli
+from etcli.cli.options import Explained
 
 FOLDERS = ("man", "completions")
 SHELLS = {"bash": "etcli.bash", "zsh": "_etcli", "fish": "etcli.fish"}
@@ -24,12 +25,7 @@ SHELLS = {"bash": "etcli.bash", "zsh": "_etcli", "fish": "etcli.fish"}
 def pages() -> dict[str, str]:
     """Return the content of every page and completion script by its path."""
     root = etcli.make_context("etcli", [], resilient_parsing=True)
-    files = {"man/etcli.1": _page(root)}
-    for name in COMMANDS:
-        child = etcli.get_command(root, name)
-        if child is not None:
-            ctx = child.make_context(name, [], parent=root, resilient_parsing=True)
-            files[f"man/etcli-{name}.1"] = _page(ctx)
+    files = {f"man/{_name(ctx)}.1": _page(ctx) for ctx in _contexts(root)}
     for shell, file in SHELLS.items():
         kind = get_completion_class(shell)
         if kind is not None:
@@ -37,10 +33,25 @@ def pages() -> dict[str, str]:
     return files
 
 
+def _contexts(ctx: click.Context) -> Iterator[click.Context]:
+    """Yield the context of a command, and those of all below it."""
+    yield ctx
+    if isinstance(ctx.command, LazyGroup):
+        for name in ctx.command.table:
+            child = ctx.command.get_command(ctx, name)
+            if child is not None:
+                yield from _contexts(child.make_context(name, [], parent=ctx, resilient_parsing=True))
+
+
+def _name(ctx: click.Context) -> str:
+    """Return the name of a command's page."""
+    return ctx.command_path.replace(" ", "-")
+
+
 def _page(ctx: click.Context) -> str:
     """Return the manual page of a command in roff."""
     command = ctx.command
-    name = ctx.command_path.replace(" ", "-")
+    name = _name(ctx)
     first, _, rest = (command.help or "").partition("\n\n")
     usage = " ".join(command.collect_usage_pieces(ctx))
     lines = [
@@ -54,12 +65,12 @@ def _page(ctx: click.Context) -> str:
     if rest:
         lines += [".SH DESCRIPTION"]
         lines += ["\n.PP\n".join(_roff(" ".join(part.split())) for part in rest.split("\n\n"))]
-    if isinstance(command, click.Group):
-        lines += [".SH COMMANDS"]
-        for child, text in COMMANDS.items():
-            lines += [".TP", f".BR etcli\\-{child} (1)", _roff(text)]
+    if isinstance(command, LazyGroup):
+        lines += [f".SH {command.noun.upper()}S"]
+        for child, text in command.table.items():
+            lines += [".TP", f".BR {_roff(name)}\\-{child} (1)", _roff(text)]
     lines += list(_options(ctx))
-    if isinstance(command, Command):
+    if isinstance(command, Explained):
         lines += [".SH EXAMPLE", ".nf", _roff(command.example), ".fi"]
         if command.references:
             lines += [".SH REFERENCES"]

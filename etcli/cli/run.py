@@ -9,7 +9,9 @@ from typing import NoReturn
 
 import click
 
-from etcli.cli.main import Disconnected, etcli
+from etcli.cli.console import to_stdout
+from etcli.cli.groups import Disconnected
+from etcli.cli.main import etcli
 from etcli.cli.options import Settings
 from etcli.core.errors import EtcliError, UsageError
 
@@ -35,7 +37,8 @@ def main() -> NoReturn:
     try:
         status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with to_stdout():
+                sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         _die_by(signal.SIGINT)
     except Terminated as ended:

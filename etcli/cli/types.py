@@ -2,39 +2,17 @@
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
+from etcli.pipeline.view_selection import Region
 
-LENGTH_UNITS = {"px": (1.0, "px"), "A": (1.0, "A"), "Å": (1.0, "A"), "nm": (10.0, "A"), "um": (1e4, "A")}
 # of views, rows or columns: no file has more, and a slip of the finger must not fill the memory
 COUNT = r"\d{1,7}"
 MEMORY_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-@dataclass(frozen=True)
-class Length:
-    """A length as typed: a number and its unit, ``"px"`` or ``"A"``."""
-
-    value: float
-    unit: str
-
-    def px(self, pixel_A: float | None) -> float:
-        """Return the length in pixels of ``pixel_A`` Å; a UsageError where that is not known but needed."""
-        return self.value if self.unit == "px" else self.value / _known(pixel_A, "px")
-
-    def angstrom(self, pixel_A: float | None) -> float:
-        """Return the length in Å; a UsageError where the pixel size is not known but needed."""
-        return self.value if self.unit == "A" else self.value * _known(pixel_A, "A")
-
-
-def _known(pixel_A: float | None, unit: str) -> float:
-    if pixel_A is None:
-        raise UsageError(f"the pixel size of the input is not known; give lengths in {unit}")
-    return pixel_A
 
 
 class LengthType(click.ParamType[Length]):
@@ -47,19 +25,10 @@ class LengthType(click.ParamType[Length]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Length:
         """Parse a length."""
-        if isinstance(value, Length):
-            return value
-        match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*(px|A|Å|nm|um)?\s*", str(value))
         try:
-            number = float(match[1]) if match else None
-        except ValueError:
-            number = None
-        if number is None or match is None or not math.isfinite(number):
-            self.fail(
-                f"'{value}' is not a length; write a number, or one with px, A, nm or um: 4nm", param, ctx
-            )
-        scale, unit = LENGTH_UNITS[match[2] or self.bare]
-        return Length(number * scale, unit)
+            return Length.parse(value, self.bare)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class AutoLengthType(LengthType):
@@ -92,24 +61,6 @@ class ViewListType(click.ParamType[tuple[int, ...]]):
             step = 1 if last >= first else -1
             numbers.extend(range(first - 1, last - 1 + step, step))
         return tuple(numbers)
-
-
-def checked_list(numbers: tuple[int, ...], n: int, what: str) -> list[int]:
-    """Return the numbers as a list after checking that each is one of ``n``."""
-    beyond = [number + 1 for number in numbers if number >= n]
-    if beyond:
-        raise UsageError(
-            f"{what} {beyond[0]} asked for, but there are {n}; count from 1 in the order of the file"
-        )
-    return list(numbers)
-
-
-@dataclass(frozen=True)
-class Region:
-    """Columns and rows of an image, counted from 0, the last one not included."""
-
-    columns: slice
-    rows: slice
 
 
 class RegionType(click.ParamType[Region]):

@@ -3,12 +3,13 @@
 import click
 from click.core import ParameterSource
 
+from etcli.cli.comparison_tables import atoms_table, numbers_table
 from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
-from etcli.cli.pictures import check_picture
-from etcli.cli.types import BOX, FILE, LENGTH_A, Length
-from etcli.cli.volume_comparison import METRICS, compare_volumes
+from etcli.cli.types import BOX, FILE, LENGTH_A
 from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
 
+METRICS = ("nrmse", "psnr", "ssim", "fsc")
 FOR_VOLUMES = ("fit_scale",)
 FOR_ATOMS = ("cutoff", "rule", "align", "box", "report")
 
@@ -97,37 +98,28 @@ def command(
     distances in pairs, offset is their mean difference A - B, right are pairs of the same element. chance is
     what a copy of B turned at random finds of B: nothing near it means anything.
     """
+    from etcli.pipeline.compare import are_atoms
+    from etcli.pipeline.compare_atoms import AtomsRequest, compare_atoms_files
+    from etcli.pipeline.compare_volumes import compare_images_files
+    from etcli.pipeline.picture_output import check_picture
+
     check_picture(plot)
-    if _are_atoms(a, b, metrics):
-        from etcli.cli.atoms_comparison import AtomsWish, compare_atoms
-
+    session, console = settings.session, settings.console
+    if are_atoms(a, b, metrics):
         _refuse(FOR_VOLUMES, "volumes and series")
-        compare_atoms(
-            settings,
-            a,
-            b,
-            wish=AtomsWish(cutoff.angstrom(None), rule, align, box, report),
-            as_json=as_json,
-            plot=plot,
-        )
+        request = AtomsRequest(cutoff.angstrom(None), rule, align, box)
+        atoms = compare_atoms_files(session, a, b, request, report=report, plot=plot)
+        if as_json:
+            console.data(atoms.numbers | atoms.by_species())
+        else:
+            console.text("\n".join(atoms_table(atoms)))
+        return
+    _refuse(FOR_ATOMS, "files of atoms")
+    images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, plot=plot)
+    if as_json:
+        console.data(images.numbers | images.curve())
     else:
-        _refuse(FOR_ATOMS, "files of atoms")
-        compare_volumes(settings, a, b, metrics=metrics, fit_scale=fit_scale, as_json=as_json, plot=plot)
-
-
-def _are_atoms(a: str, b: str, metrics: tuple[str, ...]) -> bool:
-    """Tell whether both files are of atoms; refuse one of each kind, and a metric for the other kind."""
-    from etcli.io.atoms import is_atoms_file
-
-    first, second = is_atoms_file(a), is_atoms_file(b)
-    if first != second:
-        atoms, other = (a, b) if first else (b, a)
-        raise UsageError(f"{atoms} is a file of atoms and {other} is not; compare two of a kind")
-    wrong = [name for name in metrics if (name == "atoms") != first]
-    if wrong:
-        kind = "atoms" if first else "images"
-        raise UsageError(f"--metric {wrong[0]} is not for files of {kind}, such as {a}; leave it out")
-    return first
+        console.text("\n".join(numbers_table(images.numbers)))
 
 
 def _refuse(names: tuple[str, ...], kind: str) -> None:

@@ -1,11 +1,9 @@
 """``etcli filter``: denoise, or bring out edges."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from etcli.cli.inputs import open_input, whole
 from etcli.cli.options import (
     Settings,
     check_options,
@@ -15,8 +13,7 @@ from etcli.cli.options import (
     pass_settings,
     subcommand,
 )
-from etcli.cli.types import LENGTH_PX, Length
-from etcli.core.errors import UsageError
+from etcli.cli.types import LENGTH_PX
 
 # the methods that look at an option
 BELONGS_TO = {
@@ -27,18 +24,7 @@ BELONGS_TO = {
     "weight": ("tv", "nlm"),
     "threshold": ("despike",),
 }
-# arrays of the volume's size that the work takes at most, as measured
-VOLUMES = {
-    "median": 2,
-    "gaussian": 2,
-    "sobel": 4,
-    "median-sobel": 5,
-    "bandpass": 3,
-    "tv": 8,
-    "nlm": 9,
-    "despike": 5,
-}
-WHOLE = 0.01  # pixels
+METHODS = ("median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm", "despike")
 
 
 @subcommand(
@@ -54,7 +40,7 @@ WHOLE = 0.01  # pixels
 @output_or_stream_argument
 @click.option(
     "--method",
-    type=click.Choice(list(VOLUMES)),
+    type=click.Choice(METHODS),
     default="median",
     show_default=True,
     help="What to do.",
@@ -85,18 +71,7 @@ WHOLE = 0.01  # pixels
 @mode_option
 @pass_settings
 def command(
-    settings: Settings,
-    input: str,
-    output: str,
-    method: str,
-    size: Length,
-    sigma: Length,
-    low: Length | None,
-    high: Length | None,
-    weight: float | None,
-    threshold: float,
-    dims: str,
-    mode: int,
+    settings: Settings, /, input: str, output: str, method: str, dims: str, mode: int, **options: Any
 ) -> None:
     """Denoise images or a volume, or bring out edges.
 
@@ -104,73 +79,8 @@ def command(
     despike replaces single pixels that stand out of their surroundings, such as X-ray hits. INPUT or
     OUTPUT may be - for a stream.
     """
-    from functools import partial
-
-    from etcli.core.filters import apply_filter
-    from etcli.core.parallel import ordered_map
-    from etcli.io.save import Step, series_writer, volume_writer
+    from etcli.pipeline.filter import FilterRequest, filter_files
 
     check_options(method, BELONGS_TO)
-    stack = open_input(settings, input, stream=True)
-    apply = partial(
-        apply_filter,
-        method=method,
-        size=_kernel(size, stack.pixel_A),
-        sigma_px=sigma.px(stack.pixel_A),
-        low_px=low.px(stack.pixel_A) if low else None,
-        high_px=high.px(stack.pixel_A) if high else None,
-        weight=weight,
-        threshold=threshold,
-    )
-    step = Step("filter", _summary(apply.keywords, dims))
-    with settings.outputs() as outputs:
-        if dims == "2":
-            opened = series_writer(outputs, output, stack, step=step, mode=mode)
-        else:
-            opened = volume_writer(
-                outputs,
-                output,
-                stack.shape,
-                step=step,
-                pixel_A=stack.pixel_A,
-                labels=stack.labels,
-                origin_A=stack.origin_A,
-                mode=mode,
-            )
-        with opened as writer:
-            if dims == "2":
-                views = range(len(stack))
-                images: Iterable[Any] = ordered_map(
-                    lambda k: apply(stack.view(k)), views, threads=settings.threads
-                )
-            else:
-                images = iter(apply(whole(settings, stack, copies=VOLUMES[method])))
-            for k, image in enumerate(settings.console.track(images, len(stack), "filtering")):
-                writer.write_section(k, image)
-
-
-def _kernel(size: Length, pixel_A: float | None) -> int:
-    """Return the width of a kernel in whole pixels."""
-    px = size.px(pixel_A)
-    if abs(px - round(px)) > WHOLE:
-        raise UsageError(f"--size is {px:g} pixels; give a whole and odd number of them, such as 3px")
-    return round(px)
-
-
-def _summary(settings: dict[str, Any], dims: str) -> str:
-    """Say what was done, with the settings that the method knows."""
-    method = settings["method"]
-    words = [f"{method} in {dims}-D"]
-    if method in ("median", "median-sobel", "despike"):
-        words.append(f"size {settings['size']} px")
-    if method == "gaussian":
-        words.append(f"sigma {settings['sigma_px']:.4g} px")
-    if method == "bandpass":
-        words += [
-            f"{name} {settings[f'{name}_px']:.4g} px" for name in ("low", "high") if settings[f"{name}_px"]
-        ]
-    if method == "despike":
-        words.append(f"threshold {settings['threshold']:.4g}")
-    if settings["weight"]:
-        words.append(f"weight {settings['weight']:.4g}")
-    return ", ".join(words)
+    request = FilterRequest(method, **options)
+    filter_files(settings.session, input, output, request, dims=int(dims), mode=mode)

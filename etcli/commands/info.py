@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
-from etcli.cli.inputs import open_input
 from etcli.cli.options import Settings, json_option, pass_settings, subcommand, tilts_option
-from etcli.cli.types import FILE, LENGTH_A, Length
+from etcli.cli.types import FILE, LENGTH_A
+from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
 
 
 @subcommand(
@@ -43,25 +44,20 @@ def command(
     Size, pixels, tilt angles, dose, statistics and history. Lengths are in Å, angles in degrees, defoci
     in µm (negative for underfocus). Minimum, maximum and mean are those of the header.
     """
-    from etcli.core.errors import DataError, UsageError
-    from etcli.io.about import about
+    from etcli.pipeline.info import info_files
 
     if as_json and field:
         raise UsageError("give --json or --field, not both")
     if diameter is not None and diameter.value <= 0:
         raise UsageError(f"--diameter {diameter.value:g}{diameter.unit}: give a positive length")
-    facts = []
-    for name in inputs:
-        stack = open_input(settings, name, tilts=tilts)
-        if field == "tilts" and stack.tilts is None:
-            raise DataError(stack.no_tilts)
-        facts.append(about(stack, diameter_A=diameter.angstrom(stack.pixel_A) if diameter else None))
+    need_tilts = field == "tilts"
+    facts = info_files(settings.session, inputs, tilts=tilts, diameter=diameter, need_tilts=need_tilts)
     if as_json:
         settings.console.data(facts if len(facts) > 1 else facts[0])
     elif field:
-        click.echo("\n".join(_bare(fact, field) for fact in facts))
+        settings.console.text("\n".join(_bare(fact, field) for fact in facts))
     else:
-        click.echo("\n\n".join(_table(fact) for fact in facts))
+        settings.console.text("\n\n".join(_table(fact) for fact in facts))
 
 
 def _bare(fact: dict[str, Any], field: str) -> str:

@@ -1,12 +1,9 @@
 """``etcli project``: reproject a volume."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from etcli.cli.devices import slab_projector, use_gpu
-from etcli.cli.inputs import open_input
 from etcli.cli.options import (
     Settings,
     input_argument,
@@ -16,9 +13,6 @@ from etcli.cli.options import (
     subcommand,
 )
 from etcli.cli.types import FILE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @subcommand(
@@ -35,6 +29,12 @@ if TYPE_CHECKING:
 )
 @click.option("--range", "angles", nargs=3, type=float, metavar="A B STEP", help="Tilt angles from A to B.")
 @click.option(
+    "--euler",
+    type=FILE,
+    metavar="FILE",
+    help="Orientations instead, CSV of phi,theta,psi in degrees (theta is minus the tilt angle).",
+)
+@click.option(
     "--kernel",
     type=click.Choice(["linear", "strip"]),
     default="linear",
@@ -45,72 +45,17 @@ if TYPE_CHECKING:
 @pass_settings
 def command(
     settings: Settings,
+    /,
     input: str,
     output: str,
-    tilts: str | None,
-    angles: tuple[float, float, float] | None,
-    kernel: str,
-    mode: int,
+    **options: Any,
 ) -> None:
     """Project a volume, its sections along z, at tilt angles about y.
 
-    The view at angle θ shows the point (x, y, z) at (x cos θ + z sin θ, y), in density times voxels.
+    The view at angle θ shows the point (x, y, z) at (x cos θ + z sin θ, y), in density times voxels. A volume
+    of recon is projected about its rotation centre, whatever its order of axes, and as it was before
+    --x-tilt. With --euler, views of any orientation go with OUTPUT.euler.csv.
     """
-    import numpy as np
+    from etcli.pipeline.project import project_files
 
-    from etcli.core.errors import UsageError
-    from etcli.core.geometry import SlabGeometry, tilt_range
-    from etcli.core.plans import plan_projection
-    from etcli.core.slabs import project
-    from etcli.io.save import Step, series_writer
-    from etcli.io.stack import Stack
-    from etcli.io.tilts import Tilts
-
-    if (tilts is None) == (angles is None):
-        raise UsageError("give the tilt angles, with either --tilts FILE or --range A B STEP")
-    volume = open_input(settings, input)
-    tilt_deg = tilt_range(*angles) if angles else _tilts_of(Path(str(tilts)))
-    nz, ny, nx = volume.shape
-    geometry = SlabGeometry(tilt_deg, n_detector=nx, thickness=nz, width=nx)
-    like = Stack(
-        output,
-        np.broadcast_to(np.float32(0), (len(tilt_deg), ny, nx)),
-        volume.pixel_A,
-        (*volume.origin_A[:2], 0.0),
-        volume.labels,
-        tilts=Tilts(tilt_deg, "project"),
-        axis_deg=0.0,
-    )
-    rows = np.arange(ny)
-    make = slab_projector(settings, gpu=use_gpu(settings), kernel=kernel)
-    device = make(geometry, n_slices=16).device
-    with (
-        settings.outputs() as outputs,
-        series_writer(
-            outputs, output, like, step=Step("project", f"{len(tilt_deg)} views"), mode=mode
-        ) as writer,
-        settings.console.progress(ny, "projecting") as advance,
-    ):
-        project(
-            lambda y0, y1: volume.rows(rows[y0:y1]),
-            writer.write_rows,
-            geometry,
-            plan=plan_projection(
-                ny, geometry, threads=settings.threads, memory=settings.memory, device=device
-            ),
-            make_projector=make,
-            progress=advance,
-        )
-
-
-def _tilts_of(path: Path) -> "NDArray[Any]":
-    """Return the tilt angles of a text file, of an mdoc or of a series."""
-    from etcli.io.mdoc import read_mdoc
-    from etcli.io.stack import open_stack
-    from etcli.io.tilts import read_tilts
-
-    with path.open("rb") as file:
-        is_text = b"\0" not in file.read(1024)  # the header of any image file has some
-    if not is_text:
-        return open_stack(str(path)).tilt_deg
-    return read_mdoc(path).tilt_deg if path.suffix == ".mdoc" else read_tilts(path)
+    project_files(settings.session, input, output, **options)

@@ -15,3 +15,7 @@ class UsageError(EtcliError):
 
 class ConvergenceError(EtcliError):
     """The work was done but its result must not be trusted."""
+
+
+class EtcliWarning(UserWarning):
+    """Something was understood but may not be what was meant."""

@@ -21,7 +21,7 @@ def centre(n: int) -> float:
 
 
 @dataclass(frozen=True)
-class SlabGeometry:
+class SliceGeometry:
     """The plane geometry that all slices perpendicular to the tilt axis share.
 
     Parameters
@@ -66,7 +66,7 @@ class SlabGeometry:
         object.__setattr__(self, "cos", np.cos(tilt_rad))
         object.__setattr__(self, "sin", np.sin(tilt_rad))
 
-    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SlabGeometry":
+    def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SliceGeometry":
         """Return the geometry of some of the views, counted from 0."""
         chosen = np.asarray(views)
         weight = None if self.view_weight is None else self.view_weight[chosen]

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.core.series import TiltSeries
+from etcli.core.view_table import SAME_DEFOCUS_UM, ViewTable
 from etcli.io.mdoc import Mdoc
-from etcli.io.stack import Stack
-from etcli.io.tilts import Tilts
 
 Frames = Literal["mean", "sum", "keep"]
-SAME_TILT_DEG, SAME_DEFOCUS_UM = 0.01, 1e-4
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class Assembly:
     ``like`` knows everything but the images; ``parts`` names for each view a file and its sections.
     """
 
-    like: Stack
-    parts: tuple[tuple[Stack, tuple[int, ...]], ...]
+    like: TiltSeries
+    parts: tuple[tuple[TiltSeries, tuple[int, ...]], ...]
     frames: Frames
 
     def view(self, k: int) -> NDArray[np.float32]:
@@ -43,12 +42,12 @@ class Assembly:
         return replace(self, like=self.like.select(order), parts=parts)
 
 
-def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = "mean") -> Assembly:
+def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Frames = "mean") -> Assembly:
     """Put files together into one series.
 
     Parameters
     ----------
-    stacks : sequence of Stack
+    stacks : sequence of TiltSeries
         Files whose images are of one size.
     views : sequence of int
         Sections to use, counted from 0 through all files, in this order.
@@ -67,8 +66,8 @@ def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = 
     if not views:
         raise DataError(f"{stacks[0].name}: no view is left; exclude fewer")
     first = stacks[0]
-    parts: list[tuple[Stack, tuple[int, ...]]] = []
-    mdocs, tilt_deg, places = [], [], []
+    parts: list[tuple[TiltSeries, tuple[int, ...]]] = []
+    mdocs, tables, places = [], [], []
     start = 0
     for stack in stacks:
         _check_alike(stack, first)
@@ -76,64 +75,72 @@ def assemble(stacks: Sequence[Stack], views: Sequence[int], *, frames: Frames = 
         sections = [views[place] - start for place in own]
         together = _together(stack, sections) if frames != "keep" else [[k] for k in range(len(sections))]
         groups = [tuple(sections[k] for k in members) for members in together]
-        leading = [group[0] for group in groups]
         parts += [(stack, group) for group in groups]
         places += [own[members[0]] for members in together]
         mdocs.append(_description(stack, groups))
-        if stack.tilts:
-            tilt_deg.append(stack.tilts.tilt_deg[leading])
+        tables.append(_views(stack, groups))
         start += len(stack)
-    sources = dict.fromkeys(stack.tilts.source for stack in stacks if stack.tilts)
+    sources = dict.fromkeys(stack.tilts_source for stack in stacks if stack.tilts_source)
     like = replace(
         first,
         pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
-        order=None,
-        mdoc=Mdoc.concatenate(mdocs) if any(stack.mdoc for stack in stacks) else None,
-        tilts=Tilts(np.concatenate(tilt_deg), ", ".join(sources)) if tilt_deg else None,
+        views=_joined(tables),
+        tilts_source=", ".join(sources),
+        description=Mdoc.concatenate(mdocs) if any(stack.description for stack in stacks) else None,
     )
     return Assembly(like, tuple(parts), frames).arranged(np.argsort(places, kind="stable").tolist())
 
 
-def _together(stack: Stack, sections: Sequence[int]) -> list[list[int]]:
+def _together(stack: TiltSeries, sections: Sequence[int]) -> list[list[int]]:
     """Gather, as places in the list, the sections that were taken at one tilt angle and defocus."""
-    if stack.tilts is None:
+    if not stack.has_tilts:
         return [[k] for k in range(len(sections))]
-    tilt_deg = stack.tilts.tilt_deg[list(sections)]
-    defocus_um = _by_section(stack, "Defocus")[list(sections)]
-    groups: list[list[int]] = []
-    for k in range(len(sections)):
-        for group in groups:
-            same_tilt = abs(tilt_deg[group[0]] - tilt_deg[k]) < SAME_TILT_DEG
-            # an unknown defocus is nan, which differs from nothing
-            other_defocus = abs(defocus_um[group[0]] - defocus_um[k]) > SAME_DEFOCUS_UM
-            if same_tilt and not other_defocus:
-                group.append(k)
+    views = stack.views.select(sections)
+    found: list[list[int]] = []
+    for group in views.groups():
+        found += _by_defocus(group, views.defocus_um)
+    return sorted(found)
+
+
+def _by_defocus(group: list[int], defocus_um: NDArray[np.float64] | None) -> list[list[int]]:
+    """Divide views of one tilt by their defocus; one that is not known differs from none."""
+    if defocus_um is None:
+        return [group]
+    found: list[list[int]] = []
+    for k in group:
+        for members in found:
+            if not abs(defocus_um[members[0]] - defocus_um[k]) > SAME_DEFOCUS_UM:
+                members.append(k)
                 break
         else:
-            groups.append([k])
-    return groups
+            found.append([k])
+    return found
 
 
-def _description(stack: Stack, groups: Sequence[tuple[int, ...]]) -> Mdoc:
-    """Return the description of the first section of each group, with the exposure of all of the group."""
-    mdoc = (stack.mdoc or Mdoc.empty(len(stack))).select([group[0] for group in groups])
-    dose = _by_section(stack, "ExposureDose")
-    summed = [float(f"{dose[list(group)].sum():.7g}") for group in groups]
-    if all(len(group) == 1 for group in groups) or not np.isfinite(summed).all():
-        return mdoc
-    return mdoc.with_view_values("ExposureDose", summed)
+def _views(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTable:
+    """Return the table of the first section of each group, with the exposure of all of the group."""
+    views = stack.views.select([group[0] for group in groups])
+    if stack.views.dose_e_A2 is None or all(len(group) == 1 for group in groups):
+        return views
+    dose = [float(f"{stack.views.dose_e_A2[list(group)].sum():.7g}") for group in groups]
+    return replace(views, dose_e_A2=np.array(dose)) if np.isfinite(dose).all() else views
 
 
-def _by_section(stack: Stack, key: str) -> NDArray[np.float64]:
-    """Return the numbers of a key of the mdoc, one a section, nan where there is none."""
-    values = np.full(len(stack), np.nan)
-    if stack.mdoc:
-        values[list(stack.mdoc.numbers)] = stack.mdoc.numbers_of(key)
-    return values
+def _joined(tables: Sequence[ViewTable]) -> ViewTable:
+    """Put tables together; what a file says of doses before its views holds within it only."""
+    if len(tables) == 1:
+        return replace(tables[0], section=np.arange(len(tables[0])))
+    return replace(ViewTable.joined(tables), prior_dose_e_A2=None)
 
 
-def _check_alike(stack: Stack, first: Stack) -> None:
+def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
+    """Return the description of the first section of each group."""
+    mdoc = stack.description if isinstance(stack.description, Mdoc) else Mdoc.empty(len(stack))
+    return mdoc.select([group[0] for group in groups])
+
+
+def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
     if stack.shape[1:] != first.shape[1:]:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in (stack, first)]
         raise DataError(
@@ -143,6 +150,6 @@ def _check_alike(stack: Stack, first: Stack) -> None:
         raise DataError(
             f"{stack.name}: pixels of {stack.pixel_A:g} Å, but {first.name} has {first.pixel_A:g} Å"
         )
-    if (stack.tilts is None) != (first.tilts is None):
-        without = stack if stack.tilts is None else first
+    if stack.has_tilts != first.has_tilts:
+        without = first if stack.has_tilts else stack
         raise DataError(without.no_tilts or f"{without.name}: no tilt angles, but other files have them")

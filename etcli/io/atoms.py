@@ -15,7 +15,7 @@ and z, in every format.
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
 from etcli.core.errors import DataError, UsageError
 from etcli.io.atoms_file import AtomsFile, Box
 from etcli.io.cif import read_cif, write_cif

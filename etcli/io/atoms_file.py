@@ -8,8 +8,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.atoms.elements import NUMBERS
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
+from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError
 
 MARGIN_A = 1.0

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from etcli.core.slabs import ErrorCurve
-from etcli.core.solvers.left_out import LeftOut
+from etcli.core.reconstruction.cross_validation import LeftOut
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 
 
 def write_error_curve(path: Path, errors: ErrorCurve, left_out: LeftOut | None) -> None:

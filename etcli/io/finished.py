@@ -8,14 +8,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from etcli.core.errors import DataError
-from etcli.core.plans import Slab
-from etcli.core.slabs import Finished
+from etcli.core.reconstruction.slab_by_slab import Finished
+from etcli.core.reconstruction.slab_plan import Slab
 
 KEY = "key.txt"
 
 
 class FinishedSlabs:
-    """A folder of slabs, for `etcli.core.slabs.reconstruct`.
+    """A folder of slabs, for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
 
     A slab appears in it whole or not at all. What was kept under another key is thrown away.
 

@@ -101,6 +101,15 @@ class Mdoc(MdocText):
         return float(found[-1]) if found else None
 
     @property
+    def time_s(self) -> NDArray[np.float64]:
+        """When each view was taken, in seconds from the first, nan where that is not known."""
+        times = [_as_time(section.get("DateTime")) for section in self.sections]
+        first = min((time for time in times if time is not None), default=None)
+        return np.array(
+            [np.nan if time is None or first is None else (time - first).total_seconds() for time in times]
+        )
+
+    @property
     def time_order(self) -> NDArray[np.intp]:
         """Views, as indices into `sections`, in the order of acquisition: by DateTime, else by ZValue."""
         times = [_as_time(section.get("DateTime")) for section in self.sections]

@@ -242,10 +242,13 @@ class MdocText:
         changed[index] = changed[index].with_value(key, value, eol=self._eol)
         return replace(self, blocks=tuple(changed))
 
-    def with_view_values(self, key: str, values: Sequence[Value]) -> Self:
-        """Return an mdoc with a value set in every section, one a view in the order of `sections`."""
+    def with_view_values(self, key: str, values: Sequence[Value | None]) -> Self:
+        """Return an mdoc with a value set in every section, one a view in the order of `sections`.
+
+        A section whose value is None stays as it is.
+        """
         changed = {
-            section.number: section.with_value(key, value)
+            section.number: section if value is None else section.with_value(key, value)
             for section, value in zip(self.sections, values, strict=True)
         }
         blocks = (

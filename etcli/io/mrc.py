@@ -22,7 +22,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.io.frame import FRAME
+from etcli.io.frame_label import FRAME
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 FOUR_BIT = 101

@@ -177,15 +177,25 @@ class MrcStream:
     def __init__(self, file: IO[bytes], layout: MrcLayout) -> None:
         self.layout = layout
         self._file = file
-        file.write(layout.header())
+        self._write(layout.header())
 
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write the next section, an array (ny, nx)."""
-        self._file.write(np.ascontiguousarray(as_stored(section, self.layout)).tobytes())
+        self._write(np.ascontiguousarray(as_stored(section, self.layout)).tobytes())
 
     def close(self) -> None:
         """Hand on what is buffered."""
-        self._file.flush()
+        self._write(b"")
+
+    def _write(self, content: bytes) -> None:
+        """Write and hand on; errors name the stream, or they would be put down to a file."""
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, "standard output") from error
 
     def abandon(self) -> None:
         """Leave the stream as it is: who reads it sees that it ended early."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from etcli.core.errors import DataError, UsageError
+from etcli.io.provenance import is_raw_data
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -28,15 +29,18 @@ class Outputs:
     ----------
     clobber : bool
         Whether files that exist may be replaced.
+    overwrite : bool
+        Whether even images may be that etcli did not write.
     inputs : iterable of path
-        What the command reads. Its main output may take the place of an input, nothing else may.
+        What the command reads, whose place nothing may take.
     """
 
-    def __init__(self, *, clobber: bool = True, inputs: Iterable[str | Path] = ()) -> None:
-        self._clobber = clobber
-        self._inputs = {Path(os.path.realpath(name)) for name in inputs}
+    def __init__(
+        self, *, clobber: bool = True, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+    ) -> None:
+        self._clobber, self._overwrite = clobber, overwrite
+        self._inputs = list(inputs)
         self._parts: dict[Path, Path] = {}
-        self._stale: list[Path] = []
         self._made: list[Path] = []
 
     def __enter__(self) -> "Outputs":
@@ -59,24 +63,27 @@ class Outputs:
                     folder.rmdir()
 
     def expect(self, target: str | Path) -> None:
-        """Refuse a main output that could not be written, before any work is done.
+        """Refuse images, or their mdoc, that could not be written, before any work is done.
 
         Raises
         ------
         UsageError, DataError
             As `path` does.
         """
-        self._checked(target, is_main=True)
+        self._checked(target, images=True)
+        self._checked(f"{target}.mdoc", images=True)
 
-    def path(self, target: str | Path, *, is_main: bool = False) -> Path:
+    def image(self, target: str | Path) -> Path:
+        """Return the hidden name for images, or their mdoc; what is there now must be etcli's own."""
+        return self._announced(target, images=True)
+
+    def path(self, target: str | Path) -> Path:
         """Return the hidden name under which to write what shall become ``target``.
 
         Parameters
         ----------
         target : path
             Where the file shall be; links are followed.
-        is_main : bool
-            Whether it is what the command is for, and not a companion.
 
         Returns
         -------
@@ -86,11 +93,16 @@ class Outputs:
         Raises
         ------
         UsageError
-            When the target is a folder or a stream, exists and must not be replaced, or is named twice.
+            When the target is a folder, a stream or an input, exists and must not be replaced, or is named
+            twice.
         DataError
             When its folder is missing or cannot be written.
         """
-        final = self._checked(target, is_main=is_main)
+        return self._announced(target, images=False)
+
+    def _announced(self, target: str | Path, *, images: bool) -> Path:
+        """Make the file with the hidden name."""
+        final = self._checked(target, images=images)
         try:
             handle, name = tempfile.mkstemp(prefix=f".{final.name[:50]}.", suffix=".part", dir=final.parent)
         except OSError as error:
@@ -99,20 +111,25 @@ class Outputs:
         self._parts[final] = Path(name)
         return self._parts[final]
 
-    def _checked(self, target: str | Path, *, is_main: bool) -> Path:
+    def _checked(self, target: str | Path, *, images: bool) -> Path:
         """Return where a target will lie, or refuse it."""
         if str(target) == "-":
             raise UsageError("cannot write this to a stream; name a file")
         final = Path(os.path.realpath(target))
         if final in self._parts:
             raise UsageError(f"{target}: named as output twice; give every output its own name")
-        if final in self._inputs and not is_main:
+        if any(_same_file(final, name) for name in self._inputs):
             raise UsageError(f"{target}: is an input; give this output a name of its own")
         if final.exists() and not stat.S_ISREG(final.stat().st_mode):
             what = "a folder" if final.is_dir() else "not a regular file"
             raise UsageError(f"{target}: is {what}; name a file to write")
         if final.exists() and not self._clobber:
             raise UsageError(f"{target}: exists; leave out --no-clobber to replace it")
+        if final.exists() and not self._overwrite and is_raw_data(final, expects_images=images):
+            raise UsageError(
+                f"{target}: exists and was not written by etcli; give OUTPUT another name, or --overwrite to "
+                "replace it"
+            )
         if not final.parent.is_dir():
             raise DataError(f"{target}: no folder {Path(target).parent}; make it first")
         return final
@@ -140,10 +157,6 @@ class Outputs:
         self._made.append(final)
         return final
 
-    def without(self, target: str | Path) -> None:
-        """Announce that a file of an earlier output, if there is one, goes when this one comes."""
-        self._stale.append(Path(os.path.realpath(target)))
-
     def part_of(self, target: str | Path) -> Path:
         """Return the hidden name under which a target announced before is being written."""
         return self._parts[Path(os.path.realpath(target))]
@@ -159,9 +172,15 @@ class Outputs:
         # no signal may come between the renames, or an output would lie beside the companions of another
         held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
-            for stale in self._stale:
-                stale.unlink(missing_ok=True)
             for final, part in reversed(self._parts.items()):
                 part.replace(final)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def _same_file(path: Path, other: str | Path) -> bool:
+    """Tell whether two names are of one file, also by links and in another case of letters."""
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them is not there
+        return path == Path(os.path.realpath(other))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from etcli.core.atoms.elements import NUMBERS
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
+from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
 

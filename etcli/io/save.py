@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,14 +13,18 @@ from numpy.typing import NDArray
 
 from etcli import __version__
 from etcli.core.errors import UsageError
+from etcli.core.series import ImageStack, TiltSeries
+from etcli.core.volume_frame import VolumeFrame
 from etcli.io.extended_header import serialem_extended_header
-from etcli.io.frame import without_frame
+from etcli.io.frame_label import with_frame, without_frame
+from etcli.io.image_file import STREAM
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
 from etcli.io.readers import READERS
-from etcli.io.stack import STREAM, Stack
+from etcli.io.view_columns import with_views
+from etcli.io.volume_text import volume_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # names that would promise another format than the MRC that is written by default
@@ -65,7 +70,7 @@ class Step:
 def series_writer(
     outputs: Outputs,
     target: str,
-    like: Stack,
+    like: TiltSeries,
     *,
     step: Step,
     shape: tuple[int, int] | None = None,
@@ -82,7 +87,7 @@ def series_writer(
         Where the files are announced.
     target : str
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
-    like : Stack
+    like : TiltSeries
         The views, by their angles, labels and description; its images are not looked at.
     step : Step
         What was done.
@@ -99,18 +104,18 @@ def series_writer(
     """
     size = (len(like), *(shape or like.shape[1:]))
     pixel_A = pixel_A or like.pixel_A
-    mdoc = described(like, Path(target).name, size, pixel_A, mode, step, axis_deg)
+    mdoc = described(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
     layout = MrcLayout(
         size,
         mode,
         pixel_A=_cube(pixel_A),
         origin_A=origin_A or like.origin_A,
-        labels=add_label(without_frame(like.labels), str(step)),
+        labels=add_label(without_frame(like.history), str(step)),
         **_extended(like, mdoc if target == STREAM else None),
     )
     with _open(outputs, target, layout) as writer:
         if target != STREAM:
-            outputs.path(f"{target}.mdoc", is_main=True).write_bytes(mdoc.dump())
+            outputs.image(f"{target}.mdoc").write_bytes(mdoc.dump())
         yield writer
 
 
@@ -122,16 +127,17 @@ def volume_writer(
     *,
     step: Step,
     pixel_A: float | None,
-    labels: tuple[str, ...] = (),
+    like: ImageStack | None = None,
+    frame: VolumeFrame | None = None,
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     mode: int = 2,
 ) -> Iterator[Any]:
-    """Open a volume for writing.
+    """Open a volume for writing, with its description in the extended header and beside it.
 
     Parameters
     ----------
     outputs : Outputs
-        Where the file is announced.
+        Where the files are announced.
     target : str
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     shape : tuple of int
@@ -140,8 +146,10 @@ def volume_writer(
         What was done.
     pixel_A : float or None
         Voxel size, None where nobody knows.
-    labels : tuple of str
-        History so far.
+    like : TiltSeries or Volume, optional
+        What it is made of, whose history goes on.
+    frame : VolumeFrame, optional
+        Where it lies, where that is known.
     origin_A : tuple of float
         Place of the first voxel in the uncropped volume (x, y, z).
     mode : int
@@ -151,15 +159,35 @@ def volume_writer(
     ------
     MrcWriter, MrcStream or TiffWriter
     """
-    layout = MrcLayout(shape, mode, _cube(pixel_A), origin_A, add_label(labels, str(step)), volume=True)
-    if target != STREAM:
-        outputs.without(f"{target}.mdoc")
+    history = like.history if like else ()
+    labels = with_frame(history, frame) if frame else without_frame(history)
+    describe = partial(
+        volume_text, shape, pixel_A=pixel_A, mode=mode, frame=frame, titles=(*_titles(like), str(step))
+    )
+    layout = MrcLayout(
+        shape,
+        mode,
+        _cube(pixel_A),
+        origin_A,
+        add_label(labels, str(step)),
+        volume=True,
+        **_as_extended(describe()),
+    )
     with _open(outputs, target, layout) as writer:
+        if target != STREAM:
+            outputs.image(f"{target}.mdoc").write_bytes(describe(name=_file_name(target)).dump())
         yield writer
 
 
+def _titles(like: ImageStack | None) -> tuple[str, ...]:
+    """Return the whole history, where a description has it, else as far as labels do."""
+    if like is None:
+        return ()
+    return like.description.titles if isinstance(like.description, Mdoc) else without_frame(like.history)
+
+
 def described(
-    like: Stack,
+    like: TiltSeries,
     name: str,
     shape: tuple[int, int, int],
     pixel_A: float | None,
@@ -168,15 +196,13 @@ def described(
     axis_deg: float | None = None,
 ) -> Mdoc:
     """Return the mdoc of a series made from ``like``: everything known, and what has changed."""
-    mdoc = like.mdoc or Mdoc.empty(len(like), name=name)
+    mdoc = like.description if isinstance(like.description, Mdoc) else Mdoc.empty(len(like), name=name)
     if pixel_A is not None:
         mdoc = mdoc.with_value("PixelSpacing", pixel_A)
         mdoc = mdoc.with_view_values("PixelSpacing", [pixel_A] * len(like))
-    mdoc = mdoc.with_value("ImageFile", name if name != STREAM else "stream.mrc")
+    mdoc = mdoc.with_value("ImageFile", name)
     mdoc = mdoc.with_value("ImageSize", (shape[2], shape[1])).with_value("DataMode", mode)
-    tilts = like.tilts
-    if tilts is not None and not np.allclose(mdoc.tilt_deg, tilts.tilt_deg, rtol=0, atol=5e-7):
-        mdoc = mdoc.with_view_values("TiltAngle", list(tilts.tilt_deg))
+    mdoc = with_views(mdoc, like.views)
     if axis_deg is None and mdoc.tilt_axis is None:
         axis_deg = like.axis_deg
     if axis_deg is not None:
@@ -194,15 +220,25 @@ def _cube(pixel_A: float | None) -> tuple[float, float, float]:
     return (pixel_A or 0.0,) * 3
 
 
-def _extended(like: Stack, mdoc: Mdoc | None) -> dict[str, Any]:
+def _extended(like: TiltSeries, mdoc: Mdoc | None) -> dict[str, Any]:
     """Return the extended header: the whole mdoc for a stream, else the tilt angles as IMOD reads them."""
     if mdoc is not None:
-        text = mdoc.dump()
-        return {"exttyp": b"MDOC", "extended": text.ljust(-(-len(text) // BLOCK) * BLOCK, b"\0")}
-    if like.tilts is None or np.abs(like.tilts.tilt_deg).max() > LARGEST_TILT_DEG:
+        return _as_extended(mdoc)
+    if not like.views.has_tilts or np.abs(like.tilt_deg).max() > LARGEST_TILT_DEG:
         return {}
-    extended, n_bytes, flags = serialem_extended_header(like.tilts.tilt_deg)
+    extended, n_bytes, flags = serialem_extended_header(like.tilt_deg)
     return {"exttyp": b"SERI", "extended": extended, "extended_counts": (n_bytes, flags)}
+
+
+def _as_extended(mdoc: Mdoc) -> dict[str, Any]:
+    """Return a description as an extended header."""
+    text = mdoc.dump()
+    return {"exttyp": b"MDOC", "extended": text.ljust(-(-len(text) // BLOCK) * BLOCK, b"\0")}
+
+
+def _file_name(target: str) -> str:
+    """Return the name that a file gives itself."""
+    return Path(target).name if target != STREAM else "stream.mrc"
 
 
 @contextmanager
@@ -216,11 +252,11 @@ def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
     elif target.lower().endswith(TIFF_SUFFIXES):
         from etcli.io.tiff import TiffWriter
 
-        writer = TiffWriter(outputs.path(target, is_main=True), layout)
+        writer = TiffWriter(outputs.image(target), layout)
     elif target.lower().endswith(OTHER_SUFFIXES):
         raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
     else:
-        writer = MrcWriter(outputs.path(target, is_main=True), layout)
+        writer = MrcWriter(outputs.image(target), layout)
     try:
         yield writer
     except BaseException:

@@ -74,6 +74,15 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     return data[:, ::-1], pixel_A
 
 
+def software_of(path: Path) -> str:
+    """Name of the program that wrote a TIFF, empty where it does not say."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            return str(file.pages[0].tags.valueof("Software", "") or "")
+    except Exception:  # damaged files fail in many ways
+        return ""
+
+
 def _pixel_A(file: tifffile.TiffFile) -> float | None:
     """Return the pixel size by OME's description, else by ImageJ's or the resolution tag."""
     if file.ome_metadata:
@@ -114,7 +123,7 @@ class TiffWriter:
             resolution=(per_cm, per_cm) if per_cm else None,
             resolutionunit="CENTIMETER",
             metadata=None,
-            software=False,
+            software="etcli",
             datetime=False,
         )
         # a hole that cannot be filled when the disk is full would kill the process

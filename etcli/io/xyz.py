@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.elements import SYMBOLS
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
+from etcli.core.elements import SYMBOLS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
 

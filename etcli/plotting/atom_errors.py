@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import Agreement
-from etcli.core.atoms.model import Atoms
 from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH_IN, styled
 
 HEIGHT_IN = 3.6

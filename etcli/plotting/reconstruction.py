@@ -14,10 +14,10 @@ from etcli.plotting.slices import MiddleSlices
 from etcli.plotting.style import GREY, ORANGE, Scale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
-    from etcli.core.bands import WriteBand
     from etcli.core.quality import FSC
-    from etcli.core.slabs import ErrorCurve
-    from etcli.core.solvers.left_out import LeftOut
+    from etcli.core.reconstruction.cross_validation import LeftOut
+    from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+    from etcli.core.reconstruction.streamed_backprojection import WriteBand
 
 Image = NDArray[Any]
 

@@ -73,7 +73,7 @@ def test_a_volume(tmp_path) -> None:
         assert mrc.header.origin.item() == (10, 20, 31)
         labels = [bytes(label).decode().rstrip() for label in mrc.header.label[:2]]
     assert labels == ["first", "etcli bin 0.1: mean of 2 x 2 x 2"]
-    assert not (tmp_path / "w.mrc.mdoc").exists()
+    assert "VolumeSize = 5 4 4\n" in (tmp_path / "w.mrc.mdoc").read_text()
 
 
 @pytest.mark.parametrize(("mode", "kind"), [(0, "i1"), (1, "i2"), (2, "f4"), (6, "u2"), (12, "f2")])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
 from etcli.io.atoms import read_atoms, write_atoms
 from tests.files import etcli, failure, write_stack
 from tests.solids import solid

@@ -82,7 +82,7 @@ def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path / "a.mrc", images(21, 30, 90), np.linspace(-60, 60, 21))
-    monkeypatch.setattr("etcli.cli.cluster.ANSWER_S", 1)
+    monkeypatch.setattr("etcli.pipeline.dask_cluster.ANSWER_S", 1)
     how = ("recon", "-q", "--background", "none", "--dask", "tcp://127.0.0.1:9")
     line = failure(*how, tmp_path / "a.mrc", tmp_path / "v.mrc")
     assert "tcp://127.0.0.1:9: no Dask scheduler answers" in line

@@ -11,8 +11,9 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
+from etcli.cli.groups import LazyGroup
 from etcli.cli.main import COMMANDS, etcli
-from etcli.cli.options import Command
+from etcli.cli.options import Explained
 from etcli.cli.pages import pages
 from tests.files import etcli as run
 
@@ -21,8 +22,19 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = pages()
 
 
-def command(name: str) -> Command:
-    return importlib.import_module(f"etcli.commands.{name.replace('-', '_')}").command
+def everything(group: LazyGroup = etcli, path: str = "") -> dict[str, str]:
+    """The first line of help of every command and of those below it, by what users type."""
+    found = {}
+    for name, text in group.table.items():
+        found[path + name] = text
+        below = command(path + name)
+        if isinstance(below, LazyGroup):
+            found |= everything(below, f"{path}{name} ")
+    return found
+
+
+def command(name: str) -> Explained:
+    return importlib.import_module(f"etcli.commands.{name.replace('-', '_').replace(' ', '.')}").command
 
 
 def parse(line: str) -> None:
@@ -39,9 +51,16 @@ def parse(line: str) -> None:
         name, found, rest = etcli.resolve_command(root, words)
         assert found is not None
         try:
-            found.make_context(name, rest, parent=root)
+            ctx = found.make_context(name, rest, parent=root)
+            if isinstance(found, LazyGroup):
+                words = [*ctx._protected_args, *ctx.args]
+                name, found, rest = found.resolve_command(ctx, words)
+                found.make_context(name, rest, parent=ctx)
         except click.exceptions.Exit as end:  # --help
             assert end.exit_code == 0
+
+
+EVERYTHING = everything()
 
 
 def examples(text: str) -> list[str]:
@@ -52,20 +71,22 @@ def examples(text: str) -> list[str]:
 
 
 def test_the_table_lists_the_modules() -> None:
-    there = {path.stem.replace("_", "-") for path in (ROOT / "etcli" / "commands").glob("[!_]*.py")}
-    assert there == set(COMMANDS)
+    folder = ROOT / "etcli" / "commands"
+    there = {path.relative_to(folder).with_suffix("").parts for path in folder.rglob("[!_]*.py")}
+    there |= {path.parent.relative_to(folder).parts for path in folder.glob("*/__init__.py")}
+    assert {" ".join(parts).replace("_", "-") for parts in there} == set(EVERYTHING)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_a_command_explains_itself(name: str) -> None:
     found = command(name)
-    assert found.name == name
+    assert found.name == name.split()[-1]
     first, _, rest = (found.help or "").partition("\n\n")
-    assert " ".join(first.split()) == COMMANDS[name] and rest
+    assert " ".join(first.split()) == EVERYTHING[name] and rest
     for param in found.params:
         if isinstance(param, click.Option):
             assert param.help and param.help[-1] in ".]", param.name
-    text = run(name, "--help").out
+    text = run(*name.split(), "--help").out
     assert text.startswith(f"Usage: etcli {name} ")
     lines = text.split("\nExample:\n")[1].split("\n\n")[0].splitlines()
     assert any(line.strip().startswith(f"etcli {name} ") for line in lines)
@@ -75,7 +96,7 @@ def test_a_command_explains_itself(name: str) -> None:
         assert re.search(r"\((1[89]|20)\d\d\)", reference), reference
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_the_example_of_a_command_is_valid(name: str) -> None:
     lines = re.sub(r" *\\\n *", " ", command(name).example).splitlines()
     assert lines
@@ -115,13 +136,15 @@ def test_the_sample_pipeline_is_valid(tmp_path: Path) -> None:
             parse(line)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_there_is_a_man_page(name: str) -> None:
-    page = PAGES[f"man/etcli-{name}.1"]
+    *above, last = ("etcli", *name.split())
+    page = PAGES[f"man/{'-'.join([*above, last])}.1"]
     for param in command(name).params:
         for option in param.opts if isinstance(param, click.Option) else ():
             assert option.replace("-", "\\-") in page
-    assert f"etcli\\-{name} (1)" in PAGES["man/etcli.1"]
+    entry = "\\-".join([*above, last]) + " (1)"
+    assert entry in PAGES[f"man/{'-'.join(above)}.1"]
     assert ".SH EXAMPLE" in page
 
 
@@ -162,9 +185,10 @@ def test_shells_complete_names_and_options() -> None:
     shell = ShellComplete(etcli, {}, "etcli", "_ETCLI_COMPLETE")
     assert [item.value for item in shell.get_completions([], "")] == list(COMMANDS)
     assert [item.value for item in shell.get_completions([], "reg")] == ["register"]
-    for name in COMMANDS:
+    assert [item.value for item in shell.get_completions(["simulate"], "p")] == ["phantom", "particle"]
+    for name in EVERYTHING:
         own = {option for param in command(name).params for option in param.opts if option.startswith("--")}
-        assert own <= {item.value for item in shell.get_completions([name], "--")} | {"--help"}
+        assert own <= {item.value for item in shell.get_completions(name.split(), "--")} | {"--help"}
     assert [item.value for item in shell.get_completions(["recon", "--orient"], "")] == ["zyx", "imod"]
     assert [item.type for item in shell.get_completions(["recon"], "s")] == ["file"]
 

@@ -122,8 +122,8 @@ def test_tiff_has_its_top_row_first(volume: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "with either --tilts FILE or --range A B STEP"),
-        (("--tilts", "VOLUME", "--range", 0, 1, 1), "with either --tilts FILE or --range A B STEP"),
+        ((), "with --tilts FILE or --range A B STEP, or orientations with --euler FILE"),
+        (("--tilts", "VOLUME", "--range", 0, 1, 1), "with --tilts FILE or --range A B STEP"),
         (("--range", 0, 10, 0), "no tilt angles from 0 to 10"),
         (("--range", 10, 0, 1), "no tilt angles from 10 to 0"),
         (("--range", 0, 10), "--range"),

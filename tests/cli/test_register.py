@@ -1,6 +1,5 @@
 """``etcli register`` on series whose displacements are known."""
 
-import errno
 import json
 from pathlib import Path
 
@@ -171,17 +170,6 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_search(
     failure("register", *options, displaced, output, status=status)
     assert [path.name for path in tmp_path.iterdir()] == ["there.mrc"]
     assert Path("there.mrc").read_text() == "precious"
-
-
-def test_numbers_that_cannot_be_printed_leave_no_output(
-    displaced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(console: object, values: object) -> None:
-        raise OSError(errno.EIO, "input/output error")
-
-    monkeypatch.setattr("etcli.cli.console.Console.data", full)
-    etcli("register", "-q", "--json", displaced, tmp_path / "out.mrc", status=1)
-    assert not list(tmp_path.iterdir())
 
 
 def test_errors_about_the_views_name_the_file(displaced: Path, tmp_path: Path) -> None:

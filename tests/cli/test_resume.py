@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.files import etcli, failure, images, write_series
+from tests.files import earlier_output, etcli, failure, images, write_series
 
 ETCLI = [sys.executable, "-m", "etcli"]
 HOW = ("-j", "2", "--iterations", "40", "--background", "none")
@@ -92,7 +92,7 @@ def test_a_damaged_slab_is_refused(source: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_is_refused_throws_nothing_away(source: Path, tmp_path: Path) -> None:
     assert killed(tmp_path, 1)
-    (tmp_path / "v.mrc").write_bytes(b"old")
+    earlier_output(tmp_path / "v.mrc")
     kept = sorted((tmp_path / "v.mrc.resume").iterdir())
     options = ("--no-clobber", "--relaxation", "0.5", "--resume")
     line = failure("recon", "-q", *HOW, *options, source.name, "v.mrc", cwd=tmp_path, status=2)

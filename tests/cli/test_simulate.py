@@ -35,12 +35,12 @@ def test_the_seed_decides_every_byte(tmp_path: Path, kind: str) -> None:
         folder.mkdir()
         simulate(folder, kind, "--range", -40, 40, 20, "--dose", 50, *ERRORS, "--seed", seed, "-j", threads)
         found.append(contents(folder))
-    assert set(found[0]) == {"s.mrc", "s.mrc.mdoc", "truth.json", "truth.mrc"}
+    assert set(found[0]) == {"s.mrc", "s.mrc.mdoc", "truth.json", "truth.mrc", "truth.mrc.mdoc"}
     assert found[0] == found[1]
     for name in ("s.mrc", "truth.json"):
         assert found[0][name] != found[2][name]
     labels = [values["truth.mrc"][224:304] for values in (found[0], found[2])]
-    volumes = [values["truth.mrc"][1024:] for values in (found[0], found[2])]
+    volumes = [values["truth.mrc"][-4 * SIZE**3 :] for values in (found[0], found[2])]
     assert labels[0] != labels[1] and (volumes[0] == volumes[1]) == (kind == "phantom")
 
 
@@ -182,7 +182,9 @@ def test_wrong_usage(tmp_path: Path, options: tuple[object, ...], words: str) ->
 
 def test_simulate_writes_no_stream(tmp_path: Path) -> None:
     assert "only bin, filter, xform and stack take -" in failure("simulate", "needle", "-", status=2)
-    assert "'cube' is not one of" in failure("simulate", "cube", tmp_path / "s.mrc", status=2)
+    assert "no such kind 'cube'; use phantom, particle or needle" in failure(
+        "simulate", "cube", tmp_path / "s.mrc", status=2
+    )
     twice = ("--size", SIZE, "--write-truth", tmp_path / "s.mrc")
     assert "named as output twice" in failure("simulate", "needle", *twice, tmp_path / "s.mrc", status=2)
     assert not contents(tmp_path)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import agreement
-from etcli.core.atoms.elements import SYMBOLS
 from etcli.core.atoms.match import RULES, match_atoms
-from etcli.core.atoms.model import Atoms
+from etcli.core.elements import SYMBOLS
 from etcli.io.atoms import Box, read_atoms_file, write_atoms
 
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import KERNELS, SlabProjector
 
 SIZES = st.integers(1, 40)
@@ -15,7 +15,7 @@ ANGLES = st.one_of(
     st.floats(-400, 400),
 )
 GEOMETRIES = st.builds(
-    SlabGeometry,
+    SliceGeometry,
     tilt_deg=st.lists(ANGLES, min_size=1, max_size=7).map(np.array),
     n_detector=SIZES,
     thickness=SIZES,
@@ -62,7 +62,7 @@ def test_projection_is_linear(kernel, geometry, seed, a, b) -> None:
 @given(geometry=GEOMETRIES, seed=SEEDS)
 def test_permuting_views_permutes_the_sinogram(kernel, geometry, seed) -> None:
     order = np.random.default_rng(seed).permutation(geometry.n_views)
-    permuted = SlabGeometry(
+    permuted = SliceGeometry(
         geometry.tilt_deg[order],
         geometry.n_detector,
         geometry.thickness,
@@ -91,8 +91,8 @@ def test_moving_the_volume_is_moving_the_detector_back(kernel, tilt_deg, dx, dz,
     x = np.zeros((thickness, width, 16), np.float32)
     x[5:-5, 5:-5] = noise((*size, 16), seed)
     tilt = np.deg2rad(tilt_deg)
-    still = SlabGeometry(np.array([tilt_deg]), 70, thickness, width)
-    moved = SlabGeometry(
+    still = SliceGeometry(np.array([tilt_deg]), 70, thickness, width)
+    moved = SliceGeometry(
         np.array([tilt_deg]), 70, thickness, width, -dx * float(np.cos(tilt)) - dz * float(np.sin(tilt))
     )
     expected = SlabProjector(still, n_slices=16, kernel=kernel).forward(x)

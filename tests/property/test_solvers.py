@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.filtered_backprojection import FILTERS, filtered_backprojection, view_weights
@@ -18,7 +18,7 @@ ANGLES = st.lists(st.integers(-1200, 1200).map(lambda a: a / 10), min_size=1, ma
     np.array
 )
 GEOMETRIES = st.builds(
-    SlabGeometry,
+    SliceGeometry,
     tilt_deg=ANGLES,
     n_detector=st.integers(4, 30),
     thickness=st.integers(1, 24),
@@ -39,7 +39,7 @@ def noise(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
-def problem(geometry: SlabGeometry, seed: int):
+def problem(geometry: SliceGeometry, seed: int):
     projector = SlabProjector(geometry, n_slices=16)
     return projector, noise(projector.range_shape, seed)
 
@@ -50,7 +50,7 @@ def problem(geometry: SlabGeometry, seed: int):
 def test_permuting_views_leaves_the_reconstruction(name, geometry, seed) -> None:
     order = np.random.default_rng(seed).permutation(geometry.n_views)
     g = geometry
-    permuted = SlabGeometry(g.tilt_deg[order], g.n_detector, g.thickness, g.width, g.axis_offset_px)
+    permuted = SliceGeometry(g.tilt_deg[order], g.n_detector, g.thickness, g.width, g.axis_offset_px)
     projector, y = problem(g, seed)
     expected = SOLVERS[name](projector, y)
     found = SOLVERS[name](SlabProjector(permuted, n_slices=16), y[order])
@@ -74,7 +74,7 @@ def test_reconstruction_is_linear(name, geometry, seed, factor) -> None:
 @given(geometry=GEOMETRIES, seed=SEEDS)
 def test_half_a_turn_mirrors_the_views(name, geometry, seed) -> None:
     g = geometry
-    turned = SlabGeometry(g.tilt_deg + 180, g.n_detector, g.thickness, g.width, -g.axis_offset_px)
+    turned = SliceGeometry(g.tilt_deg + 180, g.n_detector, g.thickness, g.width, -g.axis_offset_px)
     projector, y = problem(g, seed)
     sums = inverse_sums(projector, one_slice=True)
     assume(max(sums.rows.max(), sums.columns.max()) < 50)  # or rounding of a grazing ray's weight shows
@@ -141,7 +141,7 @@ def test_weights_of_views_do_not_depend_on_their_order_or_the_zero_of_the_angle(
 def test_a_larger_slice_holds_the_smaller_one(window, geometry, seed) -> None:
     g = geometry
     projector, y = problem(g, seed)
-    larger = SlabGeometry(g.tilt_deg, g.n_detector, g.thickness + 8, g.width + 6, g.axis_offset_px)
+    larger = SliceGeometry(g.tilt_deg, g.n_detector, g.thickness + 8, g.width + 6, g.axis_offset_px)
     inner = filtered_backprojection(projector, y, window=window)
     outer = filtered_backprojection(SlabProjector(larger, n_slices=16), y, window=window)
     np.testing.assert_allclose(outer[4:-4, 3:-3], inner, atol=2e-5 * max(np.abs(inner).max(), 1e-3))

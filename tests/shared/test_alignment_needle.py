@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from etcli.core.geometry import centre
-from etcli.core.registration.center_of_mass import fit_motion, profile_centers, steadiness
 from etcli.core.registration.correlation import correlate_views
+from etcli.core.registration.row_moments import fit_motion, profile_centers, steadiness
 from etcli.core.registration.tilt_axis import alignment_matrix, com_axis, maximage_axis
 from etcli.core.registration.transforms import Transforms, compose, resample_stack
 

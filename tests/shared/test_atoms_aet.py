@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import agreement, better_frame, chance_percent
-from etcli.core.atoms.model import Atoms
 from etcli.core.atoms.structure import structure
 from etcli.io.atoms import read_atoms, read_atoms_file
 from tests.files import etcli

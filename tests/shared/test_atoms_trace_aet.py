@@ -11,10 +11,10 @@ import mrcfile
 import numpy as np
 import pytest
 
-from etcli.core.atoms.against_views import positions, refine_trace
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import agreement
-from etcli.core.atoms.model import Atoms
 from etcli.core.atoms.polynomial import polynomial_positions
+from etcli.core.atoms.refine_trace import positions, refine_trace
 from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.atoms.views import Views
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
@@ -90,7 +90,7 @@ def test_silicon_refined_against_the_views(shared_data, folder, dose, found, ext
     # a background of one count a pixel, averaged over pixels
     done = refine_trace(result, views, pixel_A=pixel_A, centre_A=CENTRE, level=1.0, min_distance_A=1.6)
     truth_A = read_atoms(source / "truth.xyz").position_A
-    name = f"{dose}, refined, held to {done.hold_A:g} Å"
+    name = f"{dose}, refined, held to {done.restraint_A:g} Å"
     percent, n_extra, rmsd_pm = judged(name, done.refined.model.position_A, truth_A, 0.9)
     assert percent >= found and n_extra <= extra and rmsd_pm <= pm
     assert done.refined.chi2 == pytest.approx(1, abs=0.05)

@@ -7,11 +7,12 @@ from functools import partial
 
 import pytest
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.quality import nrmse
-from etcli.core.recipes import Recipe
-from etcli.core.solvers.regularised import as_series
+from etcli.core.reconstruction.solve import solve
+from etcli.core.solvers.misfit import slab_misfit
 from tests.catalyst import N, catalyst_slices, noisy
 
 WORSE = 1.03
@@ -20,10 +21,10 @@ WORSE = 1.03
 @pytest.mark.parametrize(
     ("recipe", "today"),
     [
-        (Recipe("fbp"), 0.0702),
-        (Recipe("sirt", iterations=20), 0.1782),
-        (Recipe("sart", iterations=20), 0.0556),
-        (Recipe("cgls", iterations=10), 0.0535),
+        (MethodParameters("fbp"), 0.0702),
+        (MethodParameters("sirt", iterations=20), 0.1782),
+        (MethodParameters("sart", iterations=20), 0.0556),
+        (MethodParameters("cgls", iterations=10), 0.0535),
     ],
     ids=lambda value: getattr(value, "method", ""),
 )
@@ -35,9 +36,9 @@ def test_all_views_clean(shared_data, recipe, today):
 @pytest.mark.parametrize(
     ("recipe", "today"),
     [
-        (Recipe("fbp", window="hann"), 0.2587),
-        (Recipe("sirt", iterations=20), 0.2073),
-        (Recipe("sart", iterations=20, lower=0), 0.3861),
+        (MethodParameters("fbp", window="hann"), 0.2587),
+        (MethodParameters("sirt", iterations=20), 0.2073),
+        (MethodParameters("sart", iterations=20, lower=0), 0.3861),
     ],
     ids=lambda value: getattr(value, "method", ""),
 )
@@ -47,9 +48,9 @@ def test_every_second_view_with_noise(shared_data, recipe, today):
 
 
 def error_of(recipe, views, tilt, truth):
-    geometry = SlabGeometry(tilt, n_detector=N, thickness=N, width=N)
-    series = as_series(views, geometry, make_projector=partial(SlabProjector, kernel="strip"))
-    volume = recipe.solve(series)[..., : views.shape[1]].transpose(2, 0, 1)
+    geometry = SliceGeometry(tilt, n_detector=N, thickness=N, width=N)
+    series = slab_misfit(views, geometry, make_projector=partial(SlabProjector, kernel="strip"))
+    volume = solve(recipe, series)[..., : views.shape[1]].transpose(2, 0, 1)
     error = nrmse(volume, truth)
     print(f"\n{error:.4f}")
     return error

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from etcli.core.binning import bin_image
 from etcli.core.orientation import rotation_matrices
 from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.registration.orientation import align_orientations
+from etcli.core.registration.orientation_refinement import align_orientations
 from etcli.io.euler import read_euler
 
 

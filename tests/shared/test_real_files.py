@@ -8,8 +8,8 @@ import mrcfile
 import numpy as np
 import pytest
 
+from etcli.io.image_file import open_images
 from etcli.io.mdoc import read_mdoc
-from etcli.io.stack import open_stack
 from tests.files import etcli
 
 MULTIFRAME_DEG = [-0.000488, 5.00054, -5.00151]
@@ -28,7 +28,7 @@ def test_every_file_holds_what_mrcfile_finds(shared_data: Path) -> None:
     paths = sorted(shared_data.rglob("*.mrc"))
     assert len(paths) > 10
     for path in paths:
-        stack = open_stack(str(path))
+        stack = open_images(str(path)).series()
         with (
             pytest.warns() if "fei" in path.name else mrcfile.mmap(path),
             mrcfile.mmap(path, permissive=True) as mrc,
@@ -96,7 +96,8 @@ def test_an_old_fei_file_without_anything_beside_it(shared_data, tmp_path) -> No
 def test_the_turned_copy_is_the_old_fei_file(shared_data) -> None:
     """out[k, Y, X] = original[k, y = X, x = n - 1 - Y]: rows and columns run as they should."""
     original, turned = (
-        open_stack(str(shared_data / f"etspy/{name}.mrc")) for name in ("HAADF_fei_original", "needle_raw")
+        open_images(str(shared_data / f"etspy/{name}.mrc")).series()
+        for name in ("HAADF_fei_original", "needle_raw")
     )
     for k in (0, 40, 76):
         np.testing.assert_array_equal(turned.view(k), original.view(k).T[::-1])
@@ -109,7 +110,7 @@ def test_a_gatan_tilt_stack(shared_data) -> None:
     assert facts["tilt_deg"] == list(range(-90, 91, 2))
     assert (facts["size"], facts["pixel_A"], facts["source"]) == ([64, 64, 91], 179.9492, str(path))
     (signal,) = reader.file_reader(path)
-    np.testing.assert_array_equal(open_stack(str(path)).view(30), signal["data"][30, ::-1])
+    np.testing.assert_array_equal(open_images(str(path)).series().view(30), signal["data"][30, ::-1])
 
 
 def test_gatan_images_of_one_tilt_become_a_series(shared_data, tmp_path) -> None:

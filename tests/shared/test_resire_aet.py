@@ -7,8 +7,9 @@ from scipy import ndimage
 
 from etcli.core.orientation import rotation_matrices
 from etcli.core.projectors.oriented import OrientedProjector
+from etcli.core.solvers.fista import fista
+from etcli.core.solvers.misfit import OrientedMisfit
 from etcli.core.solvers.priors import make_prior
-from etcli.core.solvers.regularised import WholeSeries, regularised
 from etcli.core.solvers.resire import extended_shape, middle, resire
 from etcli.io.euler import read_euler
 
@@ -42,8 +43,8 @@ def test_volume_of_a_film_is_that_which_was_published(shared_data):
     found = match(rotation, larger, 30)
     alone = match(rotation, shape, 30)
     wrong = match(rotation.transpose(0, 2, 1), larger, 5)
-    whole = WholeSeries(OrientedProjector(rotation, larger, views.shape[1:], threads=2), views)
-    fast = middle(regularised(whole, make_prior("none", larger, lower=0.0), iterations=20), shape)
+    whole = OrientedMisfit(OrientedProjector(rotation, larger, views.shape[1:], threads=2), views)
+    fast = middle(fista(whole, make_prior("none", larger, lower=0.0), iterations=20), shape)
     values = [correlation(volume, published) for volume in (found, alone, wrong, fast)]
     print(
         "\nextended {:.4f}, as wide as the views {:.4f}, turned {:.4f}, with momentum {:.4f}".format(*values)

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import DataError
+from etcli.core.series import TiltSeries
 from etcli.io.assemble import assemble
+from etcli.io.image_file import ImageFile
 from etcli.io.mdoc import Mdoc
-from etcli.io.stack import Stack
 from etcli.io.tilts import Tilts
 from tests.files import images, mdoc_text
 
 
-def stack(name: str, tilt_deg, *, first: float = 0, **more) -> Stack:
+def stack(name: str, tilt_deg, *, first: float = 0, **more) -> TiltSeries:
     """Return a stack whose view k is full of first + k."""
     n = len(tilt_deg)
     data = np.broadcast_to(first + np.arange(n, dtype=np.float32)[:, None, None], (n, 3, 4))
     mdoc = Mdoc.parse(mdoc_text(tilt_deg), name=f"{name}.mdoc")
-    return replace(Stack(name, data, 2.5, mdoc=mdoc, tilts=Tilts(np.array(tilt_deg), f"{name}.mdoc")), **more)
+    file = ImageFile(name, data, 2.5, mdoc=mdoc, tilts=Tilts(np.array(tilt_deg), f"{name}.mdoc"))
+    return replace(file, **more).series()
 
 
 def levels(series) -> list[float]:
@@ -29,7 +31,7 @@ def levels(series) -> list[float]:
 
 
 def marks(series) -> list[str]:
-    return [section.get("Mark") for section in series.like.mdoc.sections]
+    return [section.get("Mark") for section in series.like.description.sections]
 
 
 def test_files_follow_each_other() -> None:
@@ -37,8 +39,8 @@ def test_files_follow_each_other() -> None:
     assert levels(series) == [0, 1, 10, 11]
     assert series.like.tilt_deg.tolist() == [0, 3, -3, -6]
     assert marks(series) == ["m0", "m1", "m0", "m1"]
-    assert series.like.mdoc.numbers == (0, 1, 2, 3)
-    assert series.like.tilts.source == "a.mdoc, b.mdoc"
+    assert series.like.description.numbers == (0, 1, 2, 3)
+    assert series.like.tilts_source == "a.mdoc, b.mdoc"
     assert series.like.shape == (4, 3, 4)
 
 
@@ -61,18 +63,18 @@ def test_arranging_takes_everything_along() -> None:
 )
 def test_sections_at_one_tilt_are_frames(frames, expected) -> None:
     """Sections 0 and 2 are one view, 1 and 3 another; 4 is left out."""
-    same = stack("a", [0.0, 5.0, 0.004, 5.006, 7.0, -5.0]).mdoc.with_view_values("Defocus", [-1.0] * 6)
+    same = stack("a", [0.0, 5.0, 0.004, 5.006, 7.0, -5.0]).description.with_view_values("Defocus", [-1.0] * 6)
     series = assemble(
         [stack("a", [0.0, 5.0, 0.004, 5.006, 7.0, -5.0], mdoc=same)], [0, 1, 2, 3, 5], frames=frames
     )
     assert levels(series) == expected
     if frames == "keep":
         assert marks(series) == ["m0", "m1", "m2", "m3", "m5"]
-        np.testing.assert_allclose(series.like.mdoc.dose_e_A2, [1, 1.1, 1.2, 1.3, 1.5])
+        np.testing.assert_allclose(series.like.views.dose_e_A2, [1, 1.1, 1.2, 1.3, 1.5])
     else:
         assert marks(series) == ["m0", "m1", "m5"]
         assert series.like.tilt_deg.tolist() == [0, 5, -5]
-        np.testing.assert_allclose(series.like.mdoc.dose_e_A2, [2.2, 2.4, 1.5])
+        np.testing.assert_allclose(series.like.views.dose_e_A2, [2.2, 2.4, 1.5])
 
 
 def test_a_focal_series_is_not_summed() -> None:
@@ -89,7 +91,7 @@ def test_frames_are_gathered_within_a_file_only() -> None:
 def test_sums_do_not_lose_digits() -> None:
     data = np.full((3, 2, 2), 2**24, np.float32)
     data[1:] = 1
-    bright = Stack("a", data, tilts=Tilts(np.zeros(3), "test"))
+    bright = ImageFile("a", data, tilts=Tilts(np.zeros(3), "test")).series()
     assert assemble([bright], range(3), frames="sum").view(0)[0, 0] == 2**24 + 2
 
 
@@ -97,19 +99,19 @@ def test_sections_without_images_of_their_own_do_not_shift_the_others() -> None:
     """The mdoc lacks section 1, which is left out: dose and defocus of the others stay theirs."""
     tilts = [0.0, 3.0, 6.0, 6.0]
     whole = stack("a", tilts)
-    blocks = [block for block in whole.mdoc.blocks if block.number != 1]
-    holed = replace(whole, mdoc=replace(whole.mdoc, blocks=tuple(blocks)))
+    blocks = [block for block in whole.description.blocks if block.number != 1]
+    holed = replace(whole, description=replace(whole.description, blocks=tuple(blocks)))
     series = assemble([holed], [0, 2, 3])
     assert marks(series) == ["m0", "m2", "m3"]
-    assert series.like.mdoc.defocus_um.tolist() == [-1, -1.02, -1.03]
-    np.testing.assert_allclose(series.like.mdoc.dose_e_A2, [1, 1.2, 1.3])
+    assert series.like.description.defocus_um.tolist() == [-1, -1.02, -1.03]
+    np.testing.assert_allclose(series.like.views.dose_e_A2, [1, 1.2, 1.3])
 
 
 def test_a_file_without_a_description_does_not_take_that_of_the_others_away() -> None:
     series = assemble([stack("a", [0.0]), stack("b", [3.0], mdoc=None), stack("c", [6.0])], range(3))
     assert marks(series) == ["m0", None, "m0"]
     assert series.like.tilt_deg.tolist() == [0, 3, 6]
-    assert assemble([stack("b", [3.0], mdoc=None)], [0]).like.mdoc is None
+    assert assemble([stack("b", [3.0], mdoc=None)], [0]).like.description is None
 
 
 def test_a_view_may_be_asked_for_twice() -> None:

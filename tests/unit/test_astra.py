@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.astra import AstraProjector, astra_available, astra_fbp, astra_sirt
 from etcli.core.projectors.slab import KERNELS, SlabProjector
 
@@ -22,7 +22,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 )
 def test_both_backends_agree(kernel, offset, tilt_deg) -> None:
     assert astra_available()
-    geometry = SlabGeometry(tilt_deg, 47, 30, 41, offset, 2 * offset)
+    geometry = SliceGeometry(tilt_deg, 47, 30, 41, offset, 2 * offset)
     ours = SlabProjector(geometry, n_slices=16, kernel=kernel)
     theirs = AstraProjector(geometry, n_slices=16, kernel=kernel)
     assert (ours.domain_shape, ours.range_shape) == (theirs.domain_shape, theirs.range_shape)
@@ -37,7 +37,7 @@ def test_both_backends_agree(kernel, offset, tilt_deg) -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 3.0])
 def test_astra_sirt_puts_an_object_where_it_was(offset) -> None:
-    geometry = SlabGeometry(np.linspace(-90, 85, 36), 40, 24, 30, offset)
+    geometry = SliceGeometry(np.linspace(-90, 85, 36), 40, 24, 30, offset)
     truth = np.zeros((24, 30, 16), np.float32)
     truth[3:12, 15:26, 0] = 1
     sinogram = SlabProjector(geometry, n_slices=16).forward(truth)[..., 0]
@@ -47,7 +47,7 @@ def test_astra_sirt_puts_an_object_where_it_was(offset) -> None:
 
 
 def test_astra_fbp_puts_an_object_where_it_was() -> None:
-    geometry = SlabGeometry(np.linspace(-90, 88, 90), 48, 32, 40)
+    geometry = SliceGeometry(np.linspace(-90, 88, 90), 48, 32, 40)
     truth = np.zeros((32, 40, 16), np.float32)
     truth[4:9, 24:33, 0] = 1
     sinogram = SlabProjector(geometry, n_slices=16).forward(truth)[..., 0]
@@ -64,7 +64,7 @@ def test_nothing_stays_allocated(capfd) -> None:
     held = astra.data2d.create("-vol", astra.create_vol_geom(4, 4), 0)
     assert listing() != before
     astra.data2d.delete(held)
-    geometry = SlabGeometry(np.array([0.0, 30.0]), 8, 5, 6)
+    geometry = SliceGeometry(np.array([0.0, 30.0]), 8, 5, 6)
     AstraProjector(geometry, n_slices=2).forward(np.ones((5, 6, 2), np.float32))
     with pytest.raises(ValueError, match="dimensions"):
         astra_sirt(np.ones((3, 8), np.float32), geometry, iterations=1)
@@ -73,4 +73,4 @@ def test_nothing_stays_allocated(capfd) -> None:
 
 def test_unknown_kernel_is_refused() -> None:
     with pytest.raises(UsageError, match="'cubic'"):
-        AstraProjector(SlabGeometry(np.array([0.0]), 4, 4, 4), n_slices=1, kernel="cubic")
+        AstraProjector(SliceGeometry(np.array([0.0]), 4, 4, 4), n_slices=1, kernel="cubic")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from etcli.core.atoms.elements import NUMBERS, SYMBOLS
-from etcli.core.atoms.model import Atoms
+from etcli.core.atomic_model import Atoms
+from etcli.core.elements import NUMBERS, SYMBOLS
 from etcli.core.errors import DataError, UsageError
 from etcli.io.atoms import Box, atoms_format, is_atoms_file, read_atoms, read_atoms_file, write_atoms
 

@@ -8,10 +8,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import match
 from etcli.core.atoms.agreement import agreement, better_frame, chance_percent
 from etcli.core.atoms.match import align_rigid, fit_rigid, match_atoms
-from etcli.core.atoms.model import Atoms
 from etcli.core.errors import DataError, UsageError
 from tests.solids import solid
 

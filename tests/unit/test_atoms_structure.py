@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import histograms
 from etcli.core.atoms.body import find_body
-from etcli.core.atoms.model import Atoms
 from etcli.core.atoms.structure import STEP_A, first_minimum_A, pair_distribution, structure
 from etcli.core.errors import DataError
 from tests.solids import LATTICES, lattice

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcli.cli.types import BACKGROUND, BOX, LENGTH_A, LENGTH_PX, MEMORY, REGION, VIEWS, Length, checked_list
+from etcli.cli.types import BACKGROUND, BOX, LENGTH_A, LENGTH_PX, MEMORY, REGION, VIEWS
 from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
+from etcli.pipeline.view_selection import checked_list
 
 
 def refused(kind: click.ParamType, text: str) -> str:

@@ -7,12 +7,13 @@ import pytest
 from scipy import ndimage
 
 from etcli.core.errors import DataError, UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector, to_slab
+from etcli.core.reconstruction.grey_levels import find_levels, fitted_levels, levels_from_histogram
 from etcli.core.solvers.dart import dart
-from etcli.core.solvers.grey_levels import find_levels, fitted_levels, levels_from_histogram
+from etcli.core.solvers.fista import fista
+from etcli.core.solvers.misfit import slab_misfit
 from etcli.core.solvers.priors import make_prior
-from etcli.core.solvers.regularised import as_series, regularised
 from etcli.core.solvers.sirt import sirt
 from etcli.core.solvers.slice_tv import noise_deviation, slice_tv
 
@@ -71,7 +72,7 @@ def shapes():
 
 
 def as_views(classes, tilt_deg):
-    projector = SlabProjector(SlabGeometry(tilt_deg, N, N, N), n_slices=16, kernel="strip")
+    projector = SlabProjector(SliceGeometry(tilt_deg, N, N, N), n_slices=16, kernel="strip")
     volume = to_slab(np.ascontiguousarray(LEVELS[np.stack(classes, axis=1)]))
     return projector, projector.forward(volume)
 
@@ -89,7 +90,7 @@ def wrong(volume, classes):
 )
 @pytest.mark.parametrize("kernel", ["linear", "strip"])
 def test_discs_come_back_but_for_voxels_that_an_edge_crosses(tilt_deg, offset, kernel):
-    projector = SlabProjector(SlabGeometry(tilt_deg, N, N, N, offset), n_slices=16, kernel=kernel)
+    projector = SlabProjector(SliceGeometry(tilt_deg, N, N, N, offset), n_slices=16, kernel=kernel)
     found = dart(projector, slab_of(disc_views(tilt_deg, offset)), levels=LEVELS)
     expected, crossed = disc_classes()
     wrong = np.rint(2 * found[..., 0]) != expected
@@ -174,13 +175,13 @@ def test_slices_have_the_total_variation_that_the_prior_of_volumes_finds():
     projector, views = as_views(shapes()[:1], HALF_TURN)
     views += np.random.default_rng(1).normal(0, 0.5, views.shape).astype(np.float32)
     weight = noise_deviation(views)[0] * sqrt(len(HALF_TURN))
-    series = as_series(
+    series = slab_misfit(
         np.ascontiguousarray(views[..., :1].transpose(0, 2, 1)),
         projector.geometry,
         make_projector=lambda geometry, n_slices: SlabProjector(geometry, n_slices=n_slices, kernel="strip"),
     )
     prior = make_prior("tv", series.shape, lower=0.0)
-    expected = regularised(series, prior, weight=weight, iterations=80)[..., 0]
+    expected = fista(series, prior, weight=weight, iterations=80)[..., 0]
     found = slice_tv(projector, views, iterations=200, lower=0)[..., 0]
 
     def cost(image):

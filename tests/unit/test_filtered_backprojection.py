@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from skimage.transform import iradon, radon
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector, to_slab
 from etcli.core.simulate.phantoms import SHEPP_LOGAN
 from etcli.core.solvers.filtered_backprojection import (
@@ -65,7 +65,7 @@ def views_of_the_head(size: int, tilt_deg: NDArray[np.float64]) -> NDArray[np.fl
     return sinogram
 
 
-def disc_views(geometry: SlabGeometry, radius: float, x0: float = 0, z0: float = 0) -> NDArray[np.float32]:
+def disc_views(geometry: SliceGeometry, radius: float, x0: float = 0, z0: float = 0) -> NDArray[np.float32]:
     """Chords of a disc of density 1, as means over the pixels, in a slab."""
     views = np.zeros((geometry.n_views, geometry.n_detector))
     for dp in fine(8):
@@ -79,7 +79,7 @@ def in_slab(views: NDArray[np.float64]) -> NDArray[np.float32]:
     return to_slab(views.astype(np.float32)[:, None, :])
 
 
-def reconstruct(geometry: SlabGeometry, slab: NDArray[np.float32], window="ram-lak") -> NDArray[np.float32]:
+def reconstruct(geometry: SliceGeometry, slab: NDArray[np.float32], window="ram-lak") -> NDArray[np.float32]:
     return filtered_backprojection(SlabProjector(geometry, n_slices=16), slab, window=window)[..., 0]
 
 
@@ -99,7 +99,7 @@ def exact():
 @pytest.mark.parametrize("window", FILTERS)
 def test_not_behind_scikit_image_on_exact_views(window, exact) -> None:
     truth, views = exact
-    found = reconstruct(SlabGeometry(EVERY_DEGREE, 257, 257, 257), in_slab(views), window)
+    found = reconstruct(SliceGeometry(EVERY_DEGREE, 257, 257, 257), in_slab(views), window)
     peer = iradon(views.T, EVERY_DEGREE, filter_name=IRADON[window])[::-1]
     assert error(found, truth, 128.0) <= (1 + 1e-5) * error(peer, truth, 128.0)
     assert error(found, truth, 128.0) < 0.16
@@ -110,7 +110,7 @@ def test_not_behind_scikit_image_on_its_own_views(window) -> None:
     # scikit-image's axis is at 128 of 256 pixels: half a pixel beside ours, and its first row is the top one
     top_down = head(257, 128.0)[:0:-1, :-1]
     views = radon(top_down, EVERY_DEGREE, circle=True)
-    geometry = SlabGeometry(EVERY_DEGREE, 256, 257, 257, 0.5)
+    geometry = SliceGeometry(EVERY_DEGREE, 256, 257, 257, 0.5)
     found = reconstruct(geometry, in_slab(views.T), window)[:0:-1, :-1]
     peer = iradon(views, EVERY_DEGREE, filter_name=IRADON[window])
     assert error(found, top_down, 128.0) <= (1 + 1e-5) * error(peer, top_down, 128.0)
@@ -120,7 +120,7 @@ def test_not_behind_scikit_image_on_its_own_views(window) -> None:
 @pytest.mark.parametrize("window", FILTERS)
 @pytest.mark.parametrize("n_detector", [128, 129])
 def test_a_disc_keeps_its_density(window, n_detector) -> None:
-    geometry = SlabGeometry(np.arange(0.0, 180, 2), n_detector, 100, 110, 1.7)
+    geometry = SliceGeometry(np.arange(0.0, 180, 2), n_detector, 100, 110, 1.7)
     found = reconstruct(geometry, disc_views(geometry, 30, x0=9, z0=-6), window)
     z, x = np.ogrid[:100, :110]
     distance = np.hypot(x - 54.5 - 9, z - 49.5 + 6)
@@ -130,7 +130,7 @@ def test_a_disc_keeps_its_density(window, n_detector) -> None:
 
 
 def test_centre_of_a_disc_is_within_a_hundredth() -> None:
-    geometry = SlabGeometry(EVERY_DEGREE, 129, 129, 129)
+    geometry = SliceGeometry(EVERY_DEGREE, 129, 129, 129)
     assert reconstruct(geometry, disc_views(geometry, 40))[64, 64] == pytest.approx(1, abs=0.01)
 
 
@@ -138,7 +138,7 @@ def test_centre_of_a_disc_is_within_a_hundredth() -> None:
 def test_a_missing_wedge_is_not_made_up_for(limit, step) -> None:
     # all views of a disc are equal, so that the middle is the fraction of half a turn that was seen
     tilt_deg = np.arange(-limit, limit + 0.1, step)
-    geometry = SlabGeometry(tilt_deg, 129, 31, 129)
+    geometry = SliceGeometry(tilt_deg, 129, 31, 129)
     seen = reconstruct(geometry, disc_views(geometry, 40))[15, 64]
     assert seen == pytest.approx((2 * limit + step) / 180, abs=0.01)
 
@@ -146,7 +146,7 @@ def test_a_missing_wedge_is_not_made_up_for(limit, step) -> None:
 def test_uneven_angles_need_their_weights() -> None:
     rng = np.random.default_rng(0)
     tilt_deg = rng.permutation(np.concatenate([np.arange(-90, 0, 4.0), np.arange(0, 90, 1.0)]))
-    geometry = SlabGeometry(tilt_deg, 128, 100, 100)
+    geometry = SliceGeometry(tilt_deg, 128, 100, 100)
     slab = disc_views(geometry, 20, x0=9, z0=-6)
     z, x = np.ogrid[:100, :100]
     truth = (np.hypot(x - 49.5 - 9, z - 49.5 + 6) < 20).astype(float)
@@ -227,7 +227,7 @@ def test_imod_windows() -> None:
 
 
 def test_a_window_of_ones_own() -> None:
-    geometry = SlabGeometry(np.arange(0.0, 180, 10), 40, 30, 30)
+    geometry = SliceGeometry(np.arange(0.0, 180, 10), 40, 30, 30)
     slab = disc_views(geometry, 9)
     np.testing.assert_array_equal(
         reconstruct(geometry, slab, FILTERS["hann"]), reconstruct(geometry, slab, "hann")
@@ -235,7 +235,7 @@ def test_a_window_of_ones_own() -> None:
 
 
 def test_wrong_requests_are_refused() -> None:
-    geometry = SlabGeometry(np.array([0.0, 90.0]), 8, 5, 6)
+    geometry = SliceGeometry(np.array([0.0, 90.0]), 8, 5, 6)
     with pytest.raises(UsageError, match="'butter'; use one of ram-lak, shepp-logan"):
         reconstruct(geometry, disc_views(geometry, 2), "butter")
     for window in (lambda: radial(0, 0.1), lambda: radial(0.3, -1), lambda: hamming_like(0.5)):

@@ -11,7 +11,7 @@ import pytest
 
 import etcli
 from etcli.core import gpu as gpu_module
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.gpu import GPU, why_no_gpu
 from etcli.core.projectors.astra import AstraCudaProjector, astra_available, cuda_usable
 from etcli.core.projectors.slab import SlabProjector
@@ -109,7 +109,7 @@ class TestStandIn:
 def test_astra_sees_the_same_geometry_on_a_gpu() -> None:
     if not astra_available() or not cuda_usable():
         pytest.skip("ASTRA finds no GPU")
-    geometry = SlabGeometry(np.array([0.0, 30.0, -47.0, 90.0, 61.0, -12.0]), 47, 30, 41, -2.7, 3.1)
+    geometry = SliceGeometry(np.array([0.0, 30.0, -47.0, 90.0, 61.0, -12.0]), 47, 30, 41, -2.7, 3.1)
     ours, theirs = SlabProjector(geometry, n_slices=16), AstraCudaProjector(geometry, n_slices=16)
     z, x, k = np.ogrid[:30, :41, :16]
     volume = np.exp(-((z - 11.0) ** 2 + (x - 24.0 - k / 4) ** 2) / 20).astype(np.float32)
@@ -123,7 +123,7 @@ def test_astra_is_told_the_geometry_of_its_slices() -> None:
     pytest.importorskip("astra")
     from etcli.core.projectors.astra import _views, _views_3d
 
-    geometry = SlabGeometry(np.array([0.0, 30.0, -47.0]), 47, 30, 41, -2.7, 3.1)
+    geometry = SliceGeometry(np.array([0.0, 30.0, -47.0]), 47, 30, 41, -2.7, 3.1)
     flat, deep = _views(geometry)["Vectors"], _views_3d(geometry, 16)["Vectors"]
     np.testing.assert_array_equal(deep[:, [0, 1, 3, 4, 6, 7]], flat)
     np.testing.assert_array_equal(deep[:, [2, 5, 8, 9, 10, 11]], [[0, 0, 0, 0, 0, 1]] * 3)

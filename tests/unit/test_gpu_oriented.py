@@ -8,12 +8,12 @@ from scipy.spatial.transform import Rotation
 
 from etcli.core.errors import UsageError
 from etcli.core.gpu import GPU
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.oriented_gpu import GpuOrientedProjector
 from etcli.core.projectors.slab import HOST
-from etcli.core.recipes import Recipe
-from etcli.core.solvers.regularised import WholeSeries
-from etcli.core.whole import reconstruct_whole
+from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.misfit import OrientedMisfit
 from tests.gpu import inner, relative
 
 SIZES = st.tuples(*[st.integers(1, 20)] * 3)
@@ -58,8 +58,8 @@ def test_methods_give_what_they_give_on_the_cpu(gpu, name) -> None:
     for make, device in zip(PROJECTORS, (HOST, GPU), strict=True):
         projector = make(rotation, truth.shape, (16, 18))
         views = OrientedProjector(rotation, truth.shape, (16, 18)).forward(truth)
-        series = WholeSeries(projector, device.put(views))
-        recipe = Recipe(name, iterations=6, weight=0.05, lower=0.0)
+        series = OrientedMisfit(projector, device.put(views))
+        recipe = MethodParameters(name, iterations=6, weight=0.05, lower=0.0)
         found.append(reconstruct_whole(series, recipe, zeros=device.zeros))
     assert relative(found[1][0], found[0][0]) < 2e-5
     np.testing.assert_allclose(found[1][1].residual, found[0][1].residual, rtol=1e-4)

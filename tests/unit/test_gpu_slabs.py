@@ -9,18 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.gpu import GPU
-from etcli.core.plans import plan_projection, plan_reconstruction
+from etcli.core.methods import METHODS, MethodParameters
 from etcli.core.projectors.slab import HOST, KERNELS, SlabProjector
 from etcli.core.projectors.slab_gpu import GpuSlabProjector
 from etcli.core.projectors.weighted import WeightedProjector
-from etcli.core.recipes import ITERATIONS, Recipe, tune_levels, tune_weight
-from etcli.core.slabs import project, reconstruct
-from etcli.core.solvers.fista import fista
-from etcli.core.solvers.left_out import leave_out
-from etcli.core.solvers.regularised import as_series
-from etcli.core.whole import reconstruct_whole
+from etcli.core.reconstruction.cross_validation import leave_out, tuned_weight
+from etcli.core.reconstruction.grey_levels import tuned_levels
+from etcli.core.reconstruction.slab_by_slab import project, reconstruct
+from etcli.core.reconstruction.slab_plan import plan_projection, plan_reconstruction
+from etcli.core.reconstruction.solve import slab_solver
+from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.accelerated_sirt import accelerated_sirt
+from etcli.core.solvers.misfit import slab_misfit
 from tests.gpu import inner, relative
 
 ANGLES = st.one_of(
@@ -28,7 +30,7 @@ ANGLES = st.one_of(
 )
 SIZES = st.integers(1, 40)
 GEOMETRIES = st.builds(
-    SlabGeometry,
+    SliceGeometry,
     tilt_deg=st.lists(ANGLES, min_size=1, max_size=7).map(np.array),
     n_detector=SIZES,
     thickness=SIZES,
@@ -36,7 +38,7 @@ GEOMETRIES = st.builds(
     axis_offset_px=st.floats(-6, 6),
     z_offset_px=st.floats(-6, 6),
 )
-GEOMETRY = SlabGeometry(
+GEOMETRY = SliceGeometry(
     np.array([3.0, -61.0, -48.5, 47.0, 58.0, -20.0, 31.5, -5.0, 90.0, 12.0, -33.0, 71.0]),
     45,
     27,
@@ -126,15 +128,15 @@ def test_a_correction_is_a_back_projection_and_a_step(gpu, kernel) -> None:
 
 
 RECIPES = {
-    "sirt": Recipe("sirt", iterations=12),
-    "sirt within bounds": Recipe("sirt", iterations=12, relaxation=1.4, lower=0.0, upper=1.2),
-    "sart": Recipe("sart", iterations=3, relaxation=0.5, lower=0.0),
-    "ordered subsets": Recipe("sart", iterations=3, subset_size=5),
-    "cgls": Recipe("cgls", iterations=4),
-    "resire": Recipe("resire", iterations=10),
-    "dart": Recipe("dart", iterations=6, levels=(0.0, 0.8, 1.5)),
-    "fbp": Recipe("fbp", window="hann"),
-    "bp": Recipe("bp"),
+    "sirt": MethodParameters("sirt", iterations=12),
+    "sirt within bounds": MethodParameters("sirt", iterations=12, relaxation=1.4, lower=0.0, upper=1.2),
+    "sart": MethodParameters("sart", iterations=3, relaxation=0.5, lower=0.0),
+    "ordered subsets": MethodParameters("sart", iterations=3, subset_size=5),
+    "cgls": MethodParameters("cgls", iterations=4),
+    "resire": MethodParameters("resire", iterations=10),
+    "dart": MethodParameters("dart", iterations=6, levels=(0.0, 0.8, 1.5)),
+    "fbp": MethodParameters("fbp", window="hann"),
+    "bp": MethodParameters("bp"),
 }
 
 
@@ -147,7 +149,7 @@ def slabs(recipe, make, *, views=None, geometry=GEOMETRY, memory=1 << 30, masked
     def write(y0, block):
         volume[:, y0 : y0 + block.shape[1]] = block
 
-    method = recipe.for_slabs(geometry, masked=masked)
+    method = slab_solver(recipe, geometry, masked=masked)
     device = make(geometry, n_slices=16).device
     plan = plan_reconstruction(rows.shape[1], geometry, method, threads=2, memory=memory, device=device)
     curve = reconstruct(
@@ -174,7 +176,7 @@ def test_a_slice_knows_nothing_of_its_slab(gpu) -> None:
         * np.linspace(1, 2, 150, dtype=np.float32)[:20, None]
     )
     geometry = GEOMETRY
-    method = RECIPES["cgls"].for_slabs(geometry)
+    method = slab_solver(RECIPES["cgls"], geometry)
     alone = method.solve(GpuSlabProjector(geometry, n_slices=32), GPU.to_slab(np.ascontiguousarray(rows)))
     np.testing.assert_array_equal(GPU.from_slab(alone, 20), wide[:, :20])
 
@@ -191,7 +193,7 @@ def test_mask_and_initial_volume(gpu) -> None:
 @pytest.mark.parametrize("method", ["sirt", "sart", "fbp", "cgls"])
 def test_weights_of_views(gpu, method) -> None:
     geometry = replace(GEOMETRY, view_weight=np.linspace(0.5, 2, 12, dtype=np.float32))
-    recipe = Recipe(method, iterations=0 if method == "fbp" else 3)
+    recipe = MethodParameters(method, iterations=0 if method == "fbp" else 3)
     makes = [partial(WeightedProjector, make=make) for make in PROJECTORS]
     expected, found = (slabs(recipe, make, geometry=geometry)[0] for make in makes)
     assert relative(found, expected) < 2e-5
@@ -210,9 +212,11 @@ def test_priors_give_what_they_give_on_the_cpu(gpu, prior, subsets) -> None:
     geometry = GEOMETRY
     if not subsets:
         rows, geometry = rows[:9], geometry.of_views(np.arange(9))
-    recipe = Recipe("fista", iterations=8, prior=prior, weight=0.0 if prior == "none" else 3.0, lower=0.0)
+    recipe = MethodParameters(
+        "fista", iterations=8, prior=prior, weight=0.0 if prior == "none" else 3.0, lower=0.0
+    )
     (expected, curve), (found, other) = (
-        reconstruct_whole(as_series(rows, geometry, make_projector=make), recipe, zeros=zeros)
+        reconstruct_whole(slab_misfit(rows, geometry, make_projector=make), recipe, zeros=zeros)
         for make, zeros in zip(PROJECTORS, (HOST.zeros, GPU.zeros), strict=True)
     )
     assert relative(found[..., :13], expected[..., :13]) < 2e-5
@@ -223,17 +227,19 @@ def test_parameters_find_themselves(gpu) -> None:
     rows = np.ascontiguousarray(views_of(balls(n_slices=16)).swapaxes(1, 2))
     found = []
     for make, zeros in zip(PROJECTORS, (HOST.zeros, GPU.zeros), strict=True):
-        series = as_series(rows, GEOMETRY, make_projector=make)
-        recipe, _ = tune_weight(Recipe("fista", iterations=5), leave_out(series), zeros=zeros)
-        levels = tune_levels(Recipe("dart", levels=(0.0, 1.0)), series, 3).levels
+        series = slab_misfit(rows, GEOMETRY, make_projector=make)
+        recipe, _ = tuned_weight(MethodParameters("fista", iterations=5), leave_out(series), zeros=zeros)
+        levels = tuned_levels(MethodParameters("dart", levels=(0.0, 1.0)), series, 3).levels
         found.append([recipe.weight, *levels[1:]])
     np.testing.assert_allclose(found[1], found[0], rtol=2e-2)
 
 
 def test_sirt_with_momentum(gpu) -> None:
     views = views_of(balls())
-    expected = fista(SlabProjector(GEOMETRY, n_slices=16), views, iterations=12, lower=0.0)
-    found = fista(GpuSlabProjector(GEOMETRY, n_slices=16), GPU.put(views), iterations=12, lower=0.0)
+    expected = accelerated_sirt(SlabProjector(GEOMETRY, n_slices=16), views, iterations=12, lower=0.0)
+    found = accelerated_sirt(
+        GpuSlabProjector(GEOMETRY, n_slices=16), GPU.put(views), iterations=12, lower=0.0
+    )
     assert relative(found, expected) < 2e-5
 
 
@@ -254,7 +260,7 @@ def test_reprojection(gpu) -> None:
 
 
 def test_slabs_are_as_wide_as_both_memories_allow(gpu, monkeypatch) -> None:
-    method = Recipe("sirt").for_slabs(GEOMETRY)
+    method = slab_solver(MethodParameters("sirt"), GEOMETRY)
     slice_bytes = 4 * GEOMETRY.thickness * GEOMETRY.width
     plan = partial(plan_reconstruction, 512, GEOMETRY, method, threads=8, device=GPU)
     assert plan(memory=1 << 30).slabs[0] == (0, 128)
@@ -273,7 +279,7 @@ def test_slabs_are_as_wide_as_both_memories_allow(gpu, monkeypatch) -> None:
 def test_a_slab_takes_the_memory_that_was_planned(stand_in, name) -> None:
     import cupy
 
-    method = RECIPES[name].for_slabs(GEOMETRY)
+    method = slab_solver(RECIPES[name], GEOMETRY)
     plan = plan_reconstruction(32, GEOMETRY, method, threads=1, memory=1 << 30, device=GPU)
     before = cupy.Memory.used
     cupy.Memory.peak = before
@@ -283,4 +289,5 @@ def test_a_slab_takes_the_memory_that_was_planned(stand_in, name) -> None:
         views=np.ascontiguousarray(views_of(balls(n_slices=32)).swapaxes(1, 2)),
     )
     assert cupy.Memory.peak - before <= 1.1 * plan.working_bytes + (1 << 16)
-    assert set(ITERATIONS) - {"fista"} <= {recipe.method for recipe in RECIPES.values()}
+    by_slab = {name for name, method in METHODS.items() if not method.whole_volume}
+    assert by_slab <= {recipe.method for recipe in RECIPES.values()}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from etcli.cli import machine
+from etcli.pipeline import machine_limits as machine
 
 GIB = 1 << 30
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.projectors import _oriented
 from etcli.core.projectors.oriented import OrientedProjector
@@ -103,7 +103,7 @@ def test_a_single_axis_is_the_slab_projector() -> None:
     tilt = np.array([0.0, 17, 45, -45, 90, -90, -63.5, 44.999999, 134.9, 180, -123])
     nz, ny, nx, n_u = 21, 16, 33, 40
     volume = noise((nz, ny, nx), 3)
-    slab = SlabProjector(SlabGeometry(tilt, n_u, nz, nx, 0.3), n_slices=ny)
+    slab = SlabProjector(SliceGeometry(tilt, n_u, nz, nx, 0.3), n_slices=ny)
     expected = slab.forward(np.ascontiguousarray(volume.transpose(0, 2, 1))).transpose(0, 2, 1)
     projector = OrientedProjector(
         rotation_matrices(tilts_as_euler(tilt)), (nz, ny, nx), (ny, n_u), centre_px=[(0.3, 0)] * len(tilt)

@@ -124,17 +124,3 @@ def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(FileNotFoundError), Outputs() as outputs:
         outputs.path("a.mrc")
         Path("none").read_text()
-
-
-def test_what_belonged_to_an_earlier_output_goes_with_it(tmp_path) -> None:
-    target, beside = tmp_path / "a.mrc", tmp_path / "a.mrc.mdoc"
-    beside.write_text("of a series")
-    with pytest.raises(RuntimeError), Outputs() as outputs:
-        outputs.path(target)
-        outputs.without(beside)
-        raise RuntimeError
-    assert beside.exists()
-    with Outputs() as outputs:
-        outputs.path(target).write_text("a volume")
-        outputs.without(beside)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]

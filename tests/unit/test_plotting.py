@@ -14,8 +14,8 @@ from PIL import Image
 
 from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.errors import UsageError
-from etcli.core.slabs import ErrorCurve
-from etcli.core.solvers.left_out import LeftOut
+from etcli.core.reconstruction.cross_validation import LeftOut
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.sart import access_order, sart, subset_sums, subsets
 from etcli.core.solvers.sirt import sirt
 
-GEOMETRY = SlabGeometry(np.array([-68.0, -33.5, -9.0, 0.0, 14.0, 52.0, 90.0, 127.0]), 17, 9, 14, -0.6)
+GEOMETRY = SliceGeometry(np.array([-68.0, -33.5, -9.0, 0.0, 14.0, 52.0, 90.0, 127.0]), 17, 9, 14, -0.6)
 SLAB = SlabProjector(GEOMETRY, n_slices=16)
 SHAPE = SLAB.domain_shape
 N_VIEWS = len(GEOMETRY.tilt_deg)

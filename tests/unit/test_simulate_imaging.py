@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.simulate.imaging import dose_symmetric, project, tilt_series
 from etcli.core.simulate.particles import particle
@@ -77,7 +77,7 @@ def test_every_view_shows_what_the_truth_says() -> None:
     seen = np.array([centroid(view) for view in series.data])
     np.testing.assert_allclose(seen, np.stack([expected_x, expected_y], axis=1), atol=5e-3)
     np.testing.assert_array_equal(series.tilt_deg, tilt_deg)
-    assert (series.pixel_A, series.axis_deg, series.dose_e_A2) == (4.2, -3.3, None)
+    assert (series.pixel_A, series.axis_deg, series.views.dose_e_A2) == (4.2, -3.3, None)
     assert series.data.dtype == np.float32
 
 
@@ -107,7 +107,7 @@ def test_views_agree_with_the_projector_of_the_voxels() -> None:
     specimen = particle(64, rng(1))
     voxels = specimen.volume((64, 16, 60)).data.transpose(0, 2, 1)
     projector = SlabProjector(
-        SlabGeometry(tilt_deg, 66, 64, 60, axis_offset_px=2.0), n_slices=16, kernel="linear"
+        SliceGeometry(tilt_deg, 66, 64, 60, axis_offset_px=2.0), n_slices=16, kernel="linear"
     )
     projected = projector.forward(np.ascontiguousarray(voxels)).transpose(0, 2, 1)
     exact = [project(specimen, angle, shape=(16, 66), axis_offset_px=2.0) for angle in tilt_deg]
@@ -127,7 +127,7 @@ def test_counts_are_poisson_and_a_tenth_of_the_dose_at_the_brightest() -> None:
         layer(8.0), [0.0, 60.0], shape=(120, 120), rng=rng(), dose_e_A2=50.0, pixel_A=2.0, background=4.0
     )
     assert truth.electrons_per_unit == pytest.approx(0.1 * 50 * 4 / 8, rel=1e-6)
-    assert series.dose_e_A2 == 50.0
+    assert series.views.dose_e_A2.tolist() == [50.0, 50.0]
     for view, expected in zip(series.data.astype(np.float64), (8 + 4, 16 + 4), strict=True):
         error = np.sqrt(expected / truth.electrons_per_unit)
         assert view.mean() == pytest.approx(expected, abs=4 * error / 120)

@@ -5,16 +5,16 @@ import pytest
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.astra import astra_available, astra_sirt
 from etcli.core.projectors.slab import HOST, SlabProjector
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.sirt import sirt
 
-GEOMETRY = SlabGeometry(np.array([-72.0, -31.5, 0.0, 8.0, 45.0, 90.0, 131.0]), 19, 11, 16, 0.7)
+GEOMETRY = SliceGeometry(np.array([-72.0, -31.5, 0.0, 8.0, 45.0, 90.0, 131.0]), 19, 11, 16, 0.7)
 
 
-def joseph_matrix(geometry: SlabGeometry) -> NDArray[np.float64]:
+def joseph_matrix(geometry: SliceGeometry) -> NDArray[np.float64]:
     """Follow every ray through rows of voxels, or columns where it is steep, and interpolate linearly."""
     nz, nx, n_detector = geometry.thickness, geometry.width, geometry.n_detector
     z, x = np.arange(nz) - (nz - 1) / 2, np.arange(nx) - (nx - 1) / 2
@@ -38,7 +38,7 @@ class MatrixProjector:
 
     device = HOST
 
-    def __init__(self, geometry: SlabGeometry, n_slices: int = 16) -> None:
+    def __init__(self, geometry: SliceGeometry, n_slices: int = 16) -> None:
         self.matrix = joseph_matrix(geometry)
         self.domain_shape = (geometry.thickness, geometry.width, n_slices)
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
@@ -193,7 +193,7 @@ def test_backprojection_is_the_first_iteration_and_keeps_densities() -> None:
 
 
 def test_what_no_ray_meets_stays_zero() -> None:
-    geometry = SlabGeometry(np.array([0.0]), 8, 3, 20)
+    geometry = SliceGeometry(np.array([0.0]), 8, 3, 20)
     projector = SlabProjector(geometry, n_slices=16)
     y = np.ones(projector.range_shape, np.float32)
     for found in (backprojection(projector, y), sirt(projector, y, iterations=2)):
@@ -206,9 +206,9 @@ def test_what_no_ray_meets_stays_zero() -> None:
 @pytest.mark.parametrize(
     "geometry",
     [
-        SlabGeometry(np.linspace(-90, 87, 60), 64, 64, 64),
-        SlabGeometry(np.linspace(-70, 70, 36), 80, 30, 90),
-        SlabGeometry(np.linspace(-60, 66, 30), 71, 41, 50, 2.3),
+        SliceGeometry(np.linspace(-90, 87, 60), 64, 64, 64),
+        SliceGeometry(np.linspace(-70, 70, 36), 80, 30, 90),
+        SliceGeometry(np.linspace(-60, 66, 30), 71, 41, 50, 2.3),
     ],
     ids=["full", "limited", "offset"],
 )
@@ -239,7 +239,7 @@ def test_wrong_requests_are_refused() -> None:
         sirt(SLAB, y[:, :18], iterations=1)
     with pytest.raises(UsageError, match=r"mask .*\(11, 16\);"):
         sirt(SLAB, y, iterations=1, mask=disc())
-    other = inverse_sums(SlabProjector(SlabGeometry(np.zeros(7), 19, 16, 11), n_slices=16), one_slice=True)
+    other = inverse_sums(SlabProjector(SliceGeometry(np.zeros(7), 19, 16, 11), n_slices=16), one_slice=True)
     with pytest.raises(UsageError, match=r"column sums .*\(16, 11, 1\); \(11, 16, 16\)"):
         sirt(SLAB, y, iterations=1, sums=other)
     with pytest.raises(UsageError, match=r"volume .*\(11, 16, 8\)"):

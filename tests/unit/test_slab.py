@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.jit import cache_folder, jit, kernels_cached
 from etcli.core.projectors.slab import (
     KERNELS,
@@ -27,7 +27,7 @@ from etcli.core.projectors.slab import (
 TILTS = np.array([0.0, 17.0, 45.0, -45.0, 90.0, -90.0, -63.5, 44.999999, 134.9, 180.0, -123.0])
 
 
-def positions(geometry: SlabGeometry) -> NDArray[np.float64]:
+def positions(geometry: SliceGeometry) -> NDArray[np.float64]:
     """Detector position of every voxel, (n_views, thickness, width), written out from the convention."""
     z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2 + geometry.z_offset_px
     x = np.arange(geometry.width) - (geometry.width - 1) / 2
@@ -84,7 +84,7 @@ def columns(apply, n_in: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     [(5, 7, 9, 0.0), (7, 4, 5, 0.37), (1, 1, 3, -0.5), (6, 19, 23, 1.0), (18, 3, 6, -2.25), (3, 2, 40, 0.1)],
 )
 def test_every_weight_equals_the_formula(kernel, thickness, width, n_detector, offset) -> None:
-    geometry = SlabGeometry(TILTS, n_detector, thickness, width, offset, 1.5 * offset)
+    geometry = SliceGeometry(TILTS, n_detector, thickness, width, offset, 1.5 * offset)
     projector = SlabProjector(geometry, n_slices=16, kernel=kernel)
     t = positions(geometry).reshape(TILTS.size, -1)
     expected = np.array(
@@ -100,7 +100,7 @@ def test_every_weight_equals_the_formula(kernel, thickness, width, n_detector, o
     np.testing.assert_allclose(transpose, expected.T, atol=3e-7)
 
 
-def gaussian(geometry: SlabGeometry, *, x0: float, z0: float, sigma: float) -> NDArray[np.float32]:
+def gaussian(geometry: SliceGeometry, *, x0: float, z0: float, sigma: float) -> NDArray[np.float32]:
     """Gaussian of height 1 at (x0, z0) from the centre."""
     z = np.arange(geometry.thickness) - (geometry.thickness - 1) / 2 + geometry.z_offset_px
     x = np.arange(geometry.width) - (geometry.width - 1) / 2
@@ -120,7 +120,7 @@ def in_lane(image: NDArray[np.float32], lane: int, n_slices: int = 16) -> NDArra
 def test_projection_of_a_gaussian(kernel, offset, n_detector) -> None:
     # where rows of voxels fall on rows of pixels, the blur below depends on how they fall
     tilt_deg = np.array([a for a in np.arange(-178.0, 180, 4) if min(a % 45, -a % 45) > 3])
-    geometry = SlabGeometry(tilt_deg, n_detector, 81, 90, offset)
+    geometry = SliceGeometry(tilt_deg, n_detector, 81, 90, offset)
     x0, z0, sigma = 14.0, -9.0, 4.0
     slab = in_lane(gaussian(geometry, x0=x0, z0=z0, sigma=sigma), 5)
     sinogram = SlabProjector(geometry, n_slices=16, kernel=kernel).forward(slab)[..., 5]
@@ -138,7 +138,7 @@ def test_projection_of_a_gaussian(kernel, offset, n_detector) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_projection_of_a_disc(kernel) -> None:
-    geometry = SlabGeometry(np.linspace(-90, 85, 36), 128, 120, 110)
+    geometry = SliceGeometry(np.linspace(-90, 85, 36), 128, 120, 110)
     z, x = np.ogrid[:120, :110]
     radius, fine = 40.0, (np.arange(8) - 3.5) / 8
     inside = [(x - 54.5 + dx - 6) ** 2 + (z - 59.5 + dz - 4) ** 2 < radius**2 for dx in fine for dz in fine]
@@ -151,7 +151,7 @@ def test_projection_of_a_disc(kernel) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_view_holds_the_whole_mass(kernel) -> None:
-    geometry = SlabGeometry(np.linspace(-90, 90, 31), 70, 50, 60, -1.3)
+    geometry = SliceGeometry(np.linspace(-90, 90, 31), 70, 50, 60, -1.3)
     image = gaussian(geometry, x0=4, z0=-3, sigma=4)
     sinogram = SlabProjector(geometry, n_slices=16, kernel=kernel).forward(in_lane(image, 2))[..., 2]
     np.testing.assert_allclose(
@@ -161,7 +161,7 @@ def test_every_view_holds_the_whole_mass(kernel) -> None:
 
 def test_interpolate_is_linear_between_pixels_and_zero_outside() -> None:
     rng = np.random.default_rng(0)
-    geometry = SlabGeometry(TILTS[:7], 17, 9, 21, 0.8)
+    geometry = SliceGeometry(TILTS[:7], 17, 9, 21, 0.8)
     sinogram = rng.standard_normal((7, 17, 16)).astype(np.float32)
     weight = rng.standard_normal(7)
     weight[2] = 0
@@ -180,7 +180,7 @@ def test_interpolate_is_linear_between_pixels_and_zero_outside() -> None:
 
 def test_interpolate_makes_some_sections_as_it_makes_all() -> None:
     sinogram = np.random.default_rng(0).standard_normal((7, 17, 16)).astype(np.float32)
-    projector = SlabProjector(SlabGeometry(TILTS[:7], 17, 30, 21, 0.8), n_slices=16)
+    projector = SlabProjector(SliceGeometry(TILTS[:7], 17, 30, 21, 0.8), n_slices=16)
     volume = projector.interpolate(sinogram)
     for z0, z1 in ((0, 30), (8, 23), (28, 30)):
         np.testing.assert_array_equal(projector.interpolate(sinogram, sections=(z0, z1)), volume[z0:z1])
@@ -196,7 +196,7 @@ def test_interpolate_makes_some_sections_as_it_makes_all() -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_slices_do_not_mix(kernel, width) -> None:
-    geometry = SlabGeometry(np.array([-70.0, 10.0, 45.0]), 30, 14, 33)
+    geometry = SliceGeometry(np.array([-70.0, 10.0, 45.0]), 30, 14, 33)
     projector = SlabProjector(geometry, n_slices=width, kernel=kernel)
     rng = np.random.default_rng(width)
     one = rng.standard_normal((14, 33), np.float32)
@@ -214,7 +214,7 @@ def test_slices_do_not_mix(kernel, width) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_threads_and_out_give_the_same_bytes(kernel) -> None:
-    geometry = SlabGeometry(np.linspace(-80, 80, 9), 40, 30, 35)
+    geometry = SliceGeometry(np.linspace(-80, 80, 9), 40, 30, 35)
     projector = SlabProjector(geometry, n_slices=16, kernel=kernel)
     rng = np.random.default_rng(1)
     volumes = [rng.random(projector.domain_shape, dtype=np.float32) for _ in range(4)]
@@ -264,7 +264,7 @@ def test_slab_width_is_the_narrowest_that_fits() -> None:
 
 
 def test_wrong_requests_are_refused() -> None:
-    geometry = SlabGeometry(np.array([0.0, 10.0]), 8, 5, 6)
+    geometry = SliceGeometry(np.array([0.0, 10.0]), 8, 5, 6)
     with pytest.raises(UsageError, match="16, 32, 64 slices, not 10"):
         SlabProjector(geometry, n_slices=10)
     with pytest.raises(UsageError, match="'cubic'"):
@@ -289,10 +289,10 @@ def test_wrong_requests_are_refused() -> None:
 
 ONE_ADJOINT = """
 import numpy as np
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors import _kernels
 from etcli.core.projectors.slab import SlabProjector
-projector = SlabProjector(SlabGeometry(np.zeros(1), 3, 1, 3), n_slices=16)
+projector = SlabProjector(SliceGeometry(np.zeros(1), 3, 1, 3), n_slices=16)
 found = projector.adjoint(np.ones(projector.range_shape, np.float32))
 stats = _kernels.backprojection(0, 16).stats
 print(found.sum(), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))

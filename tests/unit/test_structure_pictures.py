@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import agreement
-from etcli.core.atoms.model import Atoms
 from etcli.core.atoms.structure import structure
 from etcli.core.errors import UsageError
 from etcli.io.outputs import Outputs

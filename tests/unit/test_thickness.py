@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import DataError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector, from_slab
-from etcli.core.thickness import find_thickness
+from etcli.core.reconstruction.thickness import find_thickness
 
 TILT = np.arange(-66.0, 67, 3)
 
@@ -16,7 +16,7 @@ TILT = np.arange(-66.0, 67, 3)
 def views_of(volume, tilt=TILT, noise=0.02):
     """Return views of a volume (z, x) that is the same in all slices, with an extent across of its width."""
     nz, nx = volume.shape
-    geometry = SlabGeometry(tilt, n_detector=nx, thickness=nz, width=nx)
+    geometry = SliceGeometry(tilt, n_detector=nx, thickness=nz, width=nx)
     slab = np.repeat(np.float32(volume)[..., np.newaxis], 16, axis=-1)
     views = from_slab(SlabProjector(geometry, n_slices=16, kernel="strip").forward(slab), 16)
     rng = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from etcli.core.atoms.elements import NUMBERS
+from etcli.core.atomic_model import UNKNOWN, Atoms
 from etcli.core.atoms.match import CUTOFF_A, Pairs, Positions, match_atoms
-from etcli.core.atoms.model import UNKNOWN, Atoms
+from etcli.core.elements import NUMBERS
 
 CHANCE_ATOMS = 20_000  # copies are made until so many atoms were tried
 SAMPLE = 1000
@@ -212,6 +212,22 @@ def chance_percent(
         found += int((within & ~pairs.missing).sum())
         tried += int(within.sum())
     return 100 * found / max(tried, 1)
+
+
+def right_by_chance_percent(result: Agreement) -> float:
+    """Share of pairs of the same element if elements were dealt out to the pairs at random.
+
+    Parameters
+    ----------
+    result : Agreement
+
+    Returns
+    -------
+    float
+        Percent: Σ over elements of their share in the model times that in the reference.
+    """
+    share = result.confusion / max(int(result.confusion.sum()), 1)
+    return 100 * float(share.sum(axis=0) @ share.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.against_views import Completed, positions
+from etcli.core.atomic_model import UNKNOWN, Atoms
 from etcli.core.atoms.gaussian_fit import axes, integrals, places, positions_A, sigmas
 from etcli.core.atoms.mixture import fit_mixture
-from etcli.core.atoms.model import UNKNOWN, Atoms
 from etcli.core.atoms.polynomial import polynomial_positions
+from etcli.core.atoms.refine_trace import Completed, positions
 from etcli.core.atoms.species import reclassify, without_drift
 from etcli.core.atoms.tracing import Trace
 

@@ -19,7 +19,7 @@ ROUNDS, ITERATIONS = 3, 60
 FLAT = 1e-9
 TINY = 1e-12
 UNSEEN_A = 10.0
-HOLD_A = 0.1
+RESTRAINT_A = 0.1
 """Standard deviation expected of a move from where an atom was found, when nobody says."""
 
 
@@ -37,7 +37,7 @@ class _Problem:
         Of amplitudes, in the mean of their species.
     home_A : ndarray of shape (n_atoms, 3), float64
         Where the atoms were found.
-    hold_A : float
+    restraint_A : float
         Standard deviation expected of a move from there.
     """
 
@@ -46,7 +46,7 @@ class _Problem:
     weight: Doubles
     spread: float
     home_A: Doubles
-    hold_A: float
+    restraint_A: float
     blocks: Doubles = field(init=False, repr=False)
     lower: Doubles = field(init=False, repr=False)
     scale_sigma: Doubles = field(init=False, repr=False)
@@ -55,7 +55,7 @@ class _Problem:
     def __post_init__(self) -> None:
         blocks, of_width = self.information()
         blocks[:, 0, 0] += 1 / (self.spread * self.start.means()[self.start.kind]) ** 2
-        blocks[:, range(1, 4), range(1, 4)] += 1 / self.hold_A**2
+        blocks[:, range(1, 4), range(1, 4)] += 1 / self.restraint_A**2
         object.__setattr__(self, "blocks", blocks)
         object.__setattr__(self, "lower", np.linalg.cholesky(blocks + TINY * np.eye(4)))
         per_species = np.bincount(self.start.kind, of_width, len(self.start.sigma_A))
@@ -120,10 +120,10 @@ class _Problem:
             of_width += slopes[:, 3]
         mean = self.start.means()[self.start.kind]
         away = (model.amplitude - mean) / (self.spread * mean)
-        moved = (model.position_A - self.home_A) / self.hold_A
+        moved = (model.position_A - self.home_A) / self.restraint_A
         misfit = 0.5 * (squares.sum() + (away**2).sum() + (moved**2).sum())
         gradient[:, 0] += away / (self.spread * mean)
-        gradient[:, 1:] += moved / self.hold_A
+        gradient[:, 1:] += moved / self.restraint_A
         scaled_gradient = np.linalg.solve(self.lower, gradient[..., np.newaxis])[..., 0]
         per_species = np.bincount(model.kind, of_width, len(model.sigma_A)) * self.scale_sigma
         return float(misfit), np.concatenate(
@@ -157,7 +157,7 @@ def refine(
     model: Model,
     views: Views,
     *,
-    hold_A: float = HOLD_A,
+    restraint_A: float = RESTRAINT_A,
     home_A: Doubles | None = None,
     spread: float = AMPLITUDE_SPREAD,
     rounds: int = ROUNDS,
@@ -170,8 +170,8 @@ def refine(
     model : Model
         Where to start.
     views : Views
-    hold_A : float
-        Standard deviation expected of a move from home; see `etcli.core.atoms.hold.find_hold`.
+    restraint_A : float
+        Standard deviation expected of a move from home; see `etcli.core.atoms.restraint.find_restraint`.
     home_A : ndarray of shape (n_atoms, 3), float64, optional
         Where the atoms were found; by default where they are.
     spread : float
@@ -191,9 +191,9 @@ def refine(
     In view k the pixel (u, v) shows ``λ = bₖ + Σ Aₙ G(u - uₙₖ) G(v - vₙₖ)``. What is minimised is
     ``½ Σ (y - λ)² / (a + c λ)``, with the variance from the residuals of the last round (so that counts of
     any gain get the weights of Poisson noise), plus half the squares of how far amplitudes are from the mean
-    of their species, in ``spread``, and of how far atoms are from where they were found, in ``hold_A``: what
-    is wrong with the views (angles, shifts, what is no atom) is not white noise, and would move them. The
-    variables are scaled by the Cholesky factor of the Fisher information of each atom.
+    of their species, in ``spread``, and of how far atoms are from where they were found, in ``restraint_A``:
+    what is wrong with the views (angles, shifts, what is no atom) is not white noise, and would move them.
+    The variables are scaled by the Cholesky factor of the Fisher information of each atom.
 
     References
     ----------
@@ -204,7 +204,7 @@ def refine(
     for _ in range(rounds):
         views = with_diffuse(views, model)
         weight = inverse_variance(views, project_model(model, views))
-        problem = _Problem(model, views, weight, spread, home_A, hold_A)
+        problem = _Problem(model, views, weight, spread, home_A, restraint_A)
         found = minimize(
             problem,
             np.zeros(4 * len(model) + len(model.sigma_A) + len(model.level)),

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.body import Body, find_body
-from etcli.core.atoms.elements import NUMBERS
 from etcli.core.atoms.match import Positions
-from etcli.core.atoms.model import Atoms
+from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError
 
 STEP_A = 0.05

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry, centre
+from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.projectors.slab import HOST, OfSlabs
 
 """Joseph's projector and the area-weighted one."""
@@ -43,7 +43,7 @@ class AstraProjector(OfSlabs):
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the slab.
@@ -103,7 +103,7 @@ class AstraCudaProjector(OfSlabs):
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the slab.
@@ -118,7 +118,7 @@ class AstraCudaProjector(OfSlabs):
 
     device = HOST
 
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+    def __init__(self, geometry: SliceGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if kernel != "linear":
             raise UsageError(f"ASTRA has no kernel {kernel!r} on a GPU; use linear")
         super().__init__(geometry, n_slices=n_slices, kernel=kernel)
@@ -164,14 +164,14 @@ class AstraCudaProjector(OfSlabs):
         return out
 
 
-def astra_sirt(sinogram: Array, geometry: SlabGeometry, *, iterations: int, kernel: str = "linear") -> Array:
+def astra_sirt(sinogram: Array, geometry: SliceGeometry, *, iterations: int, kernel: str = "linear") -> Array:
     """Reconstruct one slice with ASTRA's own SIRT.
 
     Parameters
     ----------
     sinogram : ndarray of shape (n_views, n_detector), float32
         The same row of all views.
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     iterations : int
         Sweeps over all views, from zero.
@@ -186,12 +186,12 @@ def astra_sirt(sinogram: Array, geometry: SlabGeometry, *, iterations: int, kern
     return _run("SIRT", sinogram, geometry, kernel, iterations=iterations)
 
 
-def astra_sirt_3d_seconds(geometry: SlabGeometry, n_slices: int, iterations: int) -> float:
+def astra_sirt_3d_seconds(geometry: SliceGeometry, n_slices: int, iterations: int) -> float:
     """Return the time of ASTRA's own SIRT of a whole volume on a GPU, the way there and back included.
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the volume.
@@ -227,14 +227,14 @@ def astra_sirt_3d_seconds(geometry: SlabGeometry, n_slices: int, iterations: int
             kind.delete(identifier)
 
 
-def astra_fbp(sinogram: Array, geometry: SlabGeometry, *, kernel: str = "linear") -> Array:
+def astra_fbp(sinogram: Array, geometry: SliceGeometry, *, kernel: str = "linear") -> Array:
     """Reconstruct one slice with ASTRA's own filtered back-projection (Ram-Lak filter).
 
     Parameters
     ----------
     sinogram : ndarray of shape (n_views, n_detector), float32
         The same row of all views.
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice, without an axis offset.
     kernel : {"linear", "strip"}
         Weight of a voxel in a detector pixel.
@@ -247,7 +247,7 @@ def astra_fbp(sinogram: Array, geometry: SlabGeometry, *, kernel: str = "linear"
     return _run("FBP", sinogram, geometry, kernel)
 
 
-def _run(algorithm: str, data: Array, geometry: SlabGeometry, kernel: str, *, iterations: int = 1) -> Array:
+def _run(algorithm: str, data: Array, geometry: SliceGeometry, kernel: str, *, iterations: int = 1) -> Array:
     """Project one slice ("FP") or make one from its projections (any other algorithm).
 
     ASTRA's slices begin with the row of the highest coordinate, ours with the lowest. What it allocates lives
@@ -282,7 +282,7 @@ def _run(algorithm: str, data: Array, geometry: SlabGeometry, kernel: str, *, it
             kind.delete(identifier)
 
 
-def _views(geometry: SlabGeometry) -> dict[str, object]:
+def _views(geometry: SliceGeometry) -> dict[str, object]:
     """Return the projection geometry as ASTRA describes it."""
     import astra
 
@@ -299,7 +299,7 @@ def _views(geometry: SlabGeometry) -> dict[str, object]:
     return views
 
 
-def _views_3d(geometry: SlabGeometry, n_slices: int) -> dict[str, object]:
+def _views_3d(geometry: SliceGeometry, n_slices: int) -> dict[str, object]:
     """Return the projection geometry of a slab, whose slices are the rows of a detector."""
     import astra
 

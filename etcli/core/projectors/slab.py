@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry, centre
+from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.projectors import _kernels
 from etcli.core.projectors._footprints import AREA, HAT, SHARES, area_parameters, hat_parameters
 from etcli.core.projectors._kernels import aligned_empty as aligned_empty
@@ -72,7 +72,7 @@ class OfSlabs:
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the slab.
@@ -85,7 +85,7 @@ class OfSlabs:
         If there is no such kernel.
     """
 
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+    def __init__(self, geometry: SliceGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if kernel not in KERNELS:
             raise UsageError(f"no projection kernel named {kernel!r}; use one of {', '.join(KERNELS)}")
         self.geometry = geometry
@@ -117,7 +117,7 @@ class SlabProjector(OfSlabs):
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the slab, one of ``WIDTHS``.
@@ -147,7 +147,7 @@ class SlabProjector(OfSlabs):
 
     device = HOST
 
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+    def __init__(self, geometry: SliceGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if n_slices not in WIDTHS:
             raise UsageError(f"a slab has {', '.join(map(str, WIDTHS))} slices, not {n_slices}")
         super().__init__(geometry, n_slices=n_slices, kernel=kernel)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry, centre
+from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.gpu import GPU, blocks, checked, fixed_point, run
 from etcli.core.projectors._footprints import area_parameters, hat_parameters
 from etcli.core.projectors.slab import OfSlabs
@@ -31,7 +31,7 @@ class GpuSlabProjector(OfSlabs):
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views and slice.
     n_slices : int
         Slices of the slab, a multiple of 4; the more, the better the GPU is used.
@@ -50,7 +50,7 @@ class GpuSlabProjector(OfSlabs):
 
     device = GPU
 
-    def __init__(self, geometry: SlabGeometry, *, n_slices: int, kernel: str = "linear") -> None:
+    def __init__(self, geometry: SliceGeometry, *, n_slices: int, kernel: str = "linear") -> None:
         if n_slices < FOUR or n_slices % FOUR:
             raise UsageError(f"a slab on a GPU has a multiple of {FOUR} slices, not {n_slices}")
         super().__init__(geometry, n_slices=n_slices, kernel=kernel)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector
 
 Array = NDArray[np.float32]
@@ -20,7 +20,7 @@ class WeightedProjector:
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views with their weights, and slice.
     n_slices : int
         Slices of the slab.
@@ -32,7 +32,7 @@ class WeightedProjector:
 
     def __init__(
         self,
-        geometry: SlabGeometry,
+        geometry: SliceGeometry,
         *,
         n_slices: int,
         kernel: str = "linear",

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.scales import NEAR_PX, Alignment, Scale, Series, Verdict
-from etcli.core.registration.settling import Progress, Rounds, unheard
+from etcli.core.registration.matching_rounds import Progress, Rounds, unheard
+from etcli.core.registration.matching_scale import NEAR_PX, Alignment, Scale, Series, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x

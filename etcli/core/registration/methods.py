@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
-from etcli.core.registration.com import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching import Matched, judge_shifts, match_views
-from etcli.core.registration.orientation import Orientations, align_orientations
+from etcli.core.registration.matching_scale import Series
+from etcli.core.registration.orientation_refinement import Orientations, align_orientations
 from etcli.core.registration.pairing import Region
-from etcli.core.registration.scales import Series
 from etcli.core.registration.sharpness import sum_axis
 from etcli.core.registration.shifts import Shifts
+from etcli.core.registration.slab_centroids import com_views
 from etcli.core.registration.stackreg import stackreg_views
 from etcli.core.registration.tilt_axis import (
     FEWEST_TILTS,

@@ -8,12 +8,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_width, to_slab
 from etcli.core.registration.spectra import fade, frequencies, multiplicity, power
+from etcli.core.solvers.accelerated_sirt import accelerated_sirt
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
-from etcli.core.solvers.fista import fista
 
 Float = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -66,8 +66,8 @@ def reproject(
     n_views, ny, nx = images.shape
     predicted = np.zeros((len(turns_deg), n_views, ny, nx), np.float32)
 
-    def geometry(angles: Float) -> SlabGeometry:
-        return SlabGeometry(angles, n_detector=nx, thickness=nx, width=nx)
+    def geometry(angles: Float) -> SliceGeometry:
+        return SliceGeometry(angles, n_detector=nx, thickness=nx, width=nx)
 
     narrow = (SlabProjector(geometry(tilt_deg[used]), n_slices=WIDTHS[0]) for used, _ in groups)
     sums = [inverse_sums(projector, one_slice=True) for projector in narrow]
@@ -76,7 +76,7 @@ def reproject(
         y0, (used, wanted), inverse = part
         rows = slice(y0, min(y0 + SLICES, ny))
         width = slab_width(rows.stop - y0)
-        volume = fista(
+        volume = accelerated_sirt(
             SlabProjector(geometry(tilt_deg[used]), n_slices=width),
             to_slab(images[used, rows]),
             iterations=iterations,

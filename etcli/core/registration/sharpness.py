@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, DataError, UsageError
-from etcli.core.geometry import SlabGeometry, centre
+from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, to_slab
 from etcli.core.registration.shifts import checked_tilts
@@ -262,7 +262,7 @@ class _Slices:
         wave = 2j * np.pi * scipy.fft.rfftfreq(size)
         still = _without_translation(self.tilt_deg)
         weight, disc = view_weights(self.tilt_deg), _disc(nx)
-        geometry = SlabGeometry(self.tilt_deg, n_detector=nx, thickness=nx, width=nx)
+        geometry = SliceGeometry(self.tilt_deg, n_detector=nx, thickness=nx, width=nx)
 
         def measure(job: tuple[float, NDArray[np.complex64]]) -> Image:
             offset, spectrum = job

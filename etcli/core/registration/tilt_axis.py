@@ -18,14 +18,14 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
-from etcli.core.registration.center_of_mass import (
+from etcli.core.registration.lines import Edges
+from etcli.core.registration.row_moments import (
     Consistency,
     RowMoments,
     consistency,
     steadiness,
     turned_moments,
 )
-from etcli.core.registration.lines import Edges
 from etcli.core.registration.shifts import checked_tilts
 from etcli.core.registration.transforms import (
     Transforms,

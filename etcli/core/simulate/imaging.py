@@ -1,72 +1,20 @@
-"""The tilt series that a microscope would record of a specimen, and what was done to it."""
+"""The dark-field tilt series that a microscope would record of a specimen made of solids."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
-from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries
+from etcli.core.simulate.acquisition import AcquisitionErrors, CountingNoise, Truth, record
 from etcli.core.simulate.solids import Solid, Specimen
 
 Array = NDArray[np.float64]
 
 SCATTERED = 0.1  # part of the incident electrons that the brightest untilted pixel sends to the detector
 RAYS_AT_ONCE = 1 << 15  # so that what is computed for them stays in the cache
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a simulated tilt series has suffered.
-
-    Parameters
-    ----------
-    tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles at which the views were taken; the series holds the nominal ones.
-    shift_px : ndarray of shape (n_views, 2), float64
-        How far (x, y) the content of each view is displaced, in pixels.
-    axis_deg : float
-        Angle R from +y to the tilt axis, counter-clockwise.
-    axis_offset_px : float
-        Distance of the tilt axis from the image's centre, along +x once the axis is vertical.
-    background : float
-        Added to every pixel, in density · pixels.
-    electrons_per_unit : float or None
-        Electrons a pixel per density · pixel; None without noise.
-
-    Notes
-    -----
-    With c the centre of the image, the point (x, y, z) of the specimen is seen at
-
-        c + (p cos R − y sin R, p sin R + y cos R) + shift,  p = x cos θ + z sin θ + offset.
-    """
-
-    tilt_deg: Array
-    shift_px: Array
-    axis_deg: float = 0.0
-    axis_offset_px: float = 0.0
-    background: float = 0.0
-    electrons_per_unit: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain numbers and lists, as JSON has them.
-
-        Returns
-        -------
-        dict
-            One entry a field, of the same name.
-        """
-        return {
-            "tilt_deg": self.tilt_deg.tolist(),
-            "shift_px": self.shift_px.tolist(),
-            "axis_deg": self.axis_deg,
-            "axis_offset_px": self.axis_offset_px,
-            "background": self.background,
-            "electrons_per_unit": self.electrons_per_unit,
-        }
 
 
 def tilt_series(
@@ -135,37 +83,30 @@ def tilt_series(
     electrons.
     """
     nominal = np.atleast_1d(np.asarray(tilt_deg, np.float64))
-    _check(nominal, shape, pixel_A=pixel_A, drift_px=drift_px, tilt_error_deg=tilt_error_deg)
-    if not np.isfinite([axis_deg, axis_offset_px, background]).all():
-        raise UsageError("tilt axis and background must be finite numbers")
-    generators = rng.spawn(len(nominal))
-    shift = np.array([drift_px * own.uniform(-1, 1, 2) for own in generators])
-    error = np.array([tilt_error_deg * own.standard_normal() for own in generators])
+    _check(nominal, shape, pixel_A=pixel_A)
+    errors = AcquisitionErrors(drift_px, axis_deg, axis_offset_px, tilt_error_deg)
+    errors.check()
     electrons = None
     if dose_e_A2 is not None:
         electrons = _electrons_per_unit(specimen, shape, dose_e_A2 * pixel_A**2, oversampling)
-    truth = Truth(nominal + error, shift, axis_deg, axis_offset_px, background, electrons)
 
-    def view(index: int) -> NDArray[np.float32]:
-        clean = project(
+    def signal(k: int, truth: Truth) -> NDArray[np.float32]:
+        return project(
             specimen,
-            float(truth.tilt_deg[index]),
+            float(truth.tilt_deg[k]),
             shape=shape,
-            shift_px=(float(shift[index, 0]), float(shift[index, 1])),
+            shift_px=(float(truth.shift_px[k, 0]), float(truth.shift_px[k, 1])),
             axis_deg=axis_deg,
             axis_offset_px=axis_offset_px,
             oversampling=oversampling,
         )
-        clean += background
-        if electrons is None:
-            return clean
-        expected = np.maximum(clean, 0) * electrons
-        return (generators[index].poisson(expected) / electrons).astype(np.float32)
 
-    data = np.empty((len(nominal), *shape), np.float32)
-    for target, image in zip(data, ordered_map(view, range(len(nominal)), threads=threads), strict=True):
-        target[:] = image
-    return TiltSeries(data, nominal, pixel_A, axis_deg, dose_e_A2), truth
+    noise = CountingNoise(electrons, background)
+    data, truth = record(signal, nominal, shape=shape, errors=errors, noise=noise, rng=rng, threads=threads)
+    series = TiltSeries.of(data, nominal, name="simulation", pixel_A=pixel_A, axis_deg=axis_deg)
+    if dose_e_A2 is not None:
+        series = replace(series, views=replace(series.views, dose_e_A2=np.full(len(nominal), dose_e_A2)))
+    return series, truth
 
 
 def project(
@@ -258,9 +199,7 @@ def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:
     return np.concatenate(order)
 
 
-def _check(
-    nominal: Array, shape: tuple[int, int], *, pixel_A: float, drift_px: float, tilt_error_deg: float
-) -> None:
+def _check(nominal: Array, shape: tuple[int, int], *, pixel_A: float) -> None:
     """Refuse what cannot be recorded."""
     if nominal.ndim != 1 or nominal.size == 0 or not np.isfinite(nominal).all():
         raise UsageError("tilt angles must be a list of finite numbers, one a view")
@@ -268,10 +207,6 @@ def _check(
         raise UsageError(f"views of {shape[1]} × {shape[0]} px are empty; use positive sizes")
     if not 0 < pixel_A < np.inf:
         raise UsageError(f"a pixel of {pixel_A} Å has no area; use a positive size")
-    if not (0 <= drift_px < np.inf and 0 <= tilt_error_deg < np.inf):
-        raise UsageError(
-            f"drift {drift_px} px and tilt error {tilt_error_deg}° are sizes; use zero or positive numbers"
-        )
 
 
 def _electrons_per_unit(

@@ -352,7 +352,7 @@ class Specimen:
         data = np.empty(shape, np.float32)
         for target, section in zip(data, self.sections(shape, oversampling=oversampling), strict=True):
             target[:] = section
-        return Volume(data, pixel_A)
+        return Volume(data, pixel_A=pixel_A)
 
 
 def _offsets(n: int) -> Array:

@@ -1,12 +1,16 @@
 """Normalised back-projection, and the sums of the projection matrix that it shares with SIRT."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_shape
+from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import on_host
 
 SMALLEST_SUM = 1e-6
@@ -119,3 +123,8 @@ def _inverse(sums: Array) -> Array:
     """Return the reciprocal, contiguous, with zero for zero."""
     inverse = np.zeros(sums.shape, np.float32)
     return np.divide(1, sums, out=inverse, where=sums > SMALLEST_SUM)
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs."""
+    return SlabSolver(backprojection, sums=partial(inverse_sums, one_slice=True))

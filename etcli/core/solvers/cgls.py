@@ -1,13 +1,17 @@
 """CGLS: conjugate gradients on the normal equations of least squares."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import step, summing_step
 
 Array = NDArray[np.float32]
@@ -112,3 +116,9 @@ def _turn(values: Any, factor: Any, others: Any) -> None:
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             values[i, j] = others[i, j] + factor[j] * values[i, j]
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs."""
+    solve = partial(cgls, iterations=parameters.iterations)
+    return SlabSolver(solve, iterative=True, sinograms=3, volumes=3)

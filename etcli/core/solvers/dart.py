@@ -1,6 +1,7 @@
 """DART: reconstruction of specimens that are made of few materials, each of one known density."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -8,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_request
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.slice_tv import SliceDescent, noise_deviation
+from etcli.core.solvers.spectral_norm import squared_norm
 from etcli.core.solvers.steps import step
 
 Array = NDArray[np.float32]
@@ -50,7 +55,7 @@ def dart(
         Line integrals, in voxels.
     levels : sequence of float
         Densities, rising; that of the vacuum is one of them. See
-        `etcli.core.solvers.grey_levels.find_levels`.
+        `etcli.core.reconstruction.grey_levels.find_levels`.
     thresholds : sequence of float, optional
         What separates neighbouring levels; halfway by default.
     iterations : int
@@ -215,3 +220,15 @@ def set_free(classes: Any, chosen: Any, free: Any) -> None:
                 for j in range(max(x - 1, 0), min(x + 2, n_x)):
                     for k in range(n):
                         free[z, x, k] |= classes[z, x, k] != classes[i, j, k]
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs."""
+    names = ("levels", "thresholds", "iterations")
+    solve = partial(_with_norm, **{name: getattr(parameters, name) for name in names})
+    return SlabSolver(solve, iterative=True, sinograms=SINOGRAMS, volumes=VOLUMES, sums=squared_norm)
+
+
+def _with_norm(projector: Projector, sinogram: Array, *, sums: float, **how: Any) -> Array:
+    """Reconstruct by DART; what slabs of one geometry share is the norm of the projection."""
+    return dart(projector, sinogram, norm=sums, **how)

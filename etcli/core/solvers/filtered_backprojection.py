@@ -1,6 +1,7 @@
 """Filtered back-projection."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import SlabGeometry
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters, is_filter
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import HOST
+from etcli.core.solvers.slab_solver import SlabSolver
 
 Array = NDArray[np.float32]
 Window = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -42,7 +45,7 @@ class Interpolator(Protocol):
         """Where the views are."""
 
     @property
-    def geometry(self) -> SlabGeometry:
+    def geometry(self) -> SliceGeometry:
         """Views and slice."""
 
     def interpolate(self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None) -> Array:
@@ -152,9 +155,7 @@ def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
     The ramp is sampled in real space, 1/4 at 0 and -1/(π m)² at odd m, which keeps the mean of what is
     padded with zeros; |f| itself would not (Kak & Slaney, equation 61 of section 3.3).
     """
-    if not callable(window) and window not in FILTERS:
-        raise UsageError(f"no filter named {window!r}; use one of {', '.join(FILTERS)}")
-    shape = window if callable(window) else FILTERS[window]
+    shape = window if callable(window) else window_of(window)
     lag = np.minimum(np.arange(size), size - np.arange(size))
     odd = lag % 2 == 1
     kernel = np.zeros(size)
@@ -164,12 +165,38 @@ def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
     return response
 
 
-def angles_of(geometry: SlabGeometry) -> NDArray[np.float64]:
+def window_of(name: str) -> Window:
+    """Find a filter by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `FILTERS`, ``sirt-like:N`` or ``hamming-like:F``.
+
+    Returns
+    -------
+    callable
+        What the ramp is multiplied with.
+
+    Raises
+    ------
+    UsageError
+        When no filter has that name, or its number is out of range.
+    """
+    kind, _, number = name.partition(":")
+    if not is_filter(name):
+        raise UsageError(f"no filter named {name!r}; use one of {', '.join(FILTERS)}")
+    if kind == "sirt-like":
+        return sirt_like(int(number))
+    return hamming_like(float(number)) if kind == "hamming-like" else FILTERS[name]
+
+
+def angles_of(geometry: SliceGeometry) -> NDArray[np.float64]:
     """Return the angle that each view stands for, where views may have been multiplied by weights.
 
     Parameters
     ----------
-    geometry : SlabGeometry
+    geometry : SliceGeometry
         Views, with their weights if there are some.
 
     Returns
@@ -309,3 +336,8 @@ def sirt_like(iterations: int) -> Window:
         return 1 - low
 
     return window
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs."""
+    return SlabSolver(partial(filtered_backprojection, window=parameters.window), sinograms=3)

@@ -1,113 +1,140 @@
-"""SIRT with Nesterov's momentum: as many steps as the square root of what SIRT needs."""
+"""FISTA: least squares with a prior on the whole volume, by proximal gradient steps with momentum."""
+
+from collections.abc import Callable
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.projectors import Projector
-from etcli.core.solvers.backprojection import InverseSums, inverse_sums
-from etcli.core.solvers.checks import check_request, check_shape
-from etcli.core.solvers.steps import step, summing_step
+from etcli.core.errors import UsageError
+from etcli.core.methods import MethodParameters
+from etcli.core.solvers.checks import check_iterations
+from etcli.core.solvers.misfit import Misfit
+from etcli.core.solvers.momentum import Momentum, RestartRule
+from etcli.core.solvers.priors import HELD, Prior, prior_of
+from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.sweeps import StepRule, WeightRule, all_at_once, fixed_weight, ordered_subsets
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 
 
 def fista(
-    projector: Projector,
-    sinogram: Array,
+    misfit: Misfit,
+    prior: Prior,
     *,
+    weight: float | WeightRule = 0.0,
     iterations: int,
-    lower: float = -np.inf,
-    upper: float = np.inf,
-    sums: InverseSums | None = None,
+    initial: Array | None = None,
+    steps: StepRule | None = None,
+    restart: RestartRule | None = None,
+    between: Callable[[int, Array], bool] | None = None,
+    zeros: Zeros = in_memory,
+    callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct by accelerated proximal gradient steps in the metric of SIRT.
+    """Reconstruct the volume x that minimises ``misfit(x) + weight prior(x)``.
 
     Parameters
     ----------
-    projector : Projector
-        The geometry of the views.
-    sinogram : ndarray of shape ``projector.range_shape``, float32
-        Line integrals, in voxels.
+    misfit : Misfit
+        Of the views, such as ``½ ‖A x - y‖²``: a `SlabMisfit`, or an `OrientedMisfit`.
+    prior : Prior
+        Such as `etcli.core.solvers.priors.make_prior` returns.
+    weight : float or WeightRule
+        Of the prior, in the units of a view times those of its back-projection; or what decides after the
+        gradient steps how much the prior may smooth.
     iterations : int
         Sweeps over all views.
-    lower, upper : float
-        Bounds of the density.
-    sums : InverseSums, optional
-        ``inverse_sums(projector)``, where one geometry serves many slabs.
+    initial : ndarray of shape ``misfit.shape``, optional
+        Where to start; at zero when not given.
+    steps : StepRule, optional
+        Which steps make a sweep. By default those of `ordered_subsets` where there is a weight, else one step
+        with all views.
+    restart : RestartRule, optional
+        What starts the momentum again; by default a step that turns against it.
+    between : callable, optional
+        ``between(k, x)`` after sweep k and before the next. It may refine what the misfit takes for known,
+        such as shifts of the views, and tells whether the momentum is to be forgotten for that.
+    zeros : callable
+        ``zeros(shape)`` makes the three arrays of the size of the volume that it holds.
+    callback : callable, optional
+        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ at the points v that the views
+        were last looked at from, and the volume, not to be changed.
 
     Returns
     -------
-    ndarray of shape ``projector.domain_shape``, float32
+    ndarray of shape ``misfit.shape``, float32
         Density per voxel.
 
     Raises
     ------
     UsageError
-        When there are no iterations, the bounds exclude all densities or an array has the wrong shape.
+        When there are no iterations or the weight is negative.
 
     Notes
     -----
-    x ← P(v + C Aᵀ R (y - A v)) and v ← x + β Δx with β = (t - 1) / t', t' = (1 + √(1 + 4 t²)) / 2, where R
-    and C are the inverse row and column sums of the projection A and P clips to the bounds. t starts again
-    from 1 in a slice whose step turns against the momentum. No slice depends on its neighbours in the slab.
+    x ← prox(v - c ∇ₖ(v)/L) and v ← x + β Δx: proximal gradient steps with `Momentum`. Where there is a
+    weight, three quarters of the sweeps are made in subsets of the views, a step for each: c is the number
+    of all views over that of the subset k, and so many times as many steps are made. They end in a cycle
+    about the minimum, some per cent wide where views are noisy, so the other sweeps take all views at once.
+    L is the largest eigenvalue of c AₖᵀAₖ of any subset, and a bound of that of AᵀA.
 
     References
     ----------
     A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), doi:10.1137/080716542.
-    B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), doi:10.1007/s10208-013-9150-3: the restart.
+    D. Kim, S. Ramani, J. A. Fessler, IEEE Trans. Med. Imaging 34, 167 (2015), doi:10.1109/TMI.2014.2350962:
+    subsets with momentum.
     """
-    check_request("FISTA", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
-    sums = sums or inverse_sums(projector)
-    check_shape("array of row sums", sums.rows.shape, projector.range_shape)
-    check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
-    n_slices = projector.domain_shape[-1]
-    rows, gain = (each[..., :1].ravel() for each in (sums.rows, sums.columns))  # one geometry for all slices
-    residual = projector.device.empty(projector.range_shape)
-    volume, ahead, new = (projector.device.empty(projector.domain_shape) for _ in range(3))
-    volume[...] = np.clip(0, lower, upper)
-    ahead[...] = volume
-    measured, flat = sinogram.reshape(-1, n_slices), residual.reshape(-1, n_slices)
-    volumes = [each.reshape(-1, n_slices) for each in (volume, ahead, new)]
-    time = np.ones(n_slices)
-    for _ in range(iterations):
-        projector.forward(ahead, out=residual)
-        _weigh(measured, flat, rows)
-        projector.adjoint(residual, out=new)
-        against = _step(*volumes, gain, np.float32(lower), np.float32(upper))
-        time[against > 0] = 1
-        longer = (1 + np.sqrt(1 + 4 * time**2)) / 2
-        _extrapolate(*volumes, ((time - 1) / longer).astype(np.float32))
-        time = longer
+    check_iterations("FISTA", iterations)
+    if not callable(weight) and not weight >= 0:
+        raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")
+    if steps is None:
+        steps = all_at_once(misfit) if weight == 0 else ordered_subsets(misfit, iterations)
+    weigh = weight if callable(weight) else fixed_weight(weight)
+    volume, new, ahead = (zeros(misfit.shape) for _ in range(3))
+    if initial is not None:
+        volume[...] = ahead[...] = initial
+    momentum = Momentum(len(volume), restart=restart, threads=misfit.threads)
+    for k in range(1, iterations + 1):
+        sweep = steps(k)
+        if sweep.fresh:
+            momentum.restart()
+        square = 0.0
+        for update in sweep.updates:
+            new[...] = ahead
+            cost = sum(
+                part.descend(new, step) ** 2 for part, step in zip(update.parts, update.steps, strict=True)
+            )
+            prior.minimise(new, weigh(k, update, ahead, new), iterations=update.inner_steps)
+            momentum.look_ahead(volume, new, ahead, cost=sqrt(cost))
+            volume, new = new, volume
+            square += cost
+        if callback:
+            callback(k, sqrt(square), volume)
+        if between and k < iterations and between(k, volume):
+            momentum.restart()
     return volume
 
 
-@step("weigh")
-def _weigh(measured, projected, weight):  # type: ignore[no-untyped-def]
-    """Replace A v by R (y - A v)."""
-    n, width = projected.shape
-    for i in range(n):
-        for j in range(width):
-            projected[i, j] = weight[i] * (measured[i, j] - projected[i, j])
+def solve_volume(
+    parameters: MethodParameters,
+    misfit: Misfit,
+    callback: Callback | None = None,
+    *,
+    zeros: Zeros = in_memory,
+) -> Array:
+    """Reconstruct the whole volume."""
+    prior = prior_of(parameters, misfit.shape, threads=misfit.threads, zeros=zeros)
+    return fista(
+        misfit,
+        prior,
+        weight=parameters.weight,
+        iterations=parameters.iterations,
+        zeros=zeros,
+        callback=callback,
+    )
 
 
-@summing_step("step_by_slice", by_slice=True)
-def _step(volume, ahead, step, gain, lower, upper):  # type: ignore[no-untyped-def]
-    """Replace the correction by the next volume; tell in which slices it turns against the momentum."""
-    n, width = volume.shape
-    against = np.zeros(width)
-    for i in range(n):
-        for j in range(width):
-            new = min(max(ahead[i, j] + gain[i] * step[i, j], lower), upper)
-            against[j] += (ahead[i, j] - new) * (new - volume[i, j])
-            step[i, j] = new
-    return against
-
-
-@step("extrapolate_by_slice")
-def _extrapolate(volume, ahead, new, momentum):  # type: ignore[no-untyped-def]
-    """Accept the next volume and look ahead from it."""
-    n, width = volume.shape
-    for i in range(n):
-        for j in range(width):
-            ahead[i, j] = new[i, j] + momentum[j] * (new[i, j] - volume[i, j])
-            volume[i, j] = new[i, j]
+def volumes_held(parameters: MethodParameters) -> int:
+    """Count the arrays of the size of the volume that it holds."""
+    return HELD[parameters.prior]

@@ -1,4 +1,4 @@
-"""What a volume may be expected to be like: priors of `etcli.core.solvers.regularised`."""
+"""What a volume may be expected to be like: priors of `etcli.core.solvers.fista`."""
 
 from typing import Protocol
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.methods import MethodParameters
 from etcli.core.solvers.total_variation import TotalVariation, Zeros, in_memory
 
 Array = NDArray[np.float32]
@@ -82,3 +83,15 @@ def make_prior(
     if name not in HELD:
         raise UsageError(f"no prior named {name!r}; use one of {', '.join(HELD)}")
     return (Sparsity if name == "l1" else Bounds)(lower, upper)
+
+
+def prior_of(
+    parameters: MethodParameters,
+    shape: tuple[int, int, int],
+    *,
+    threads: int = 1,
+    zeros: Zeros = in_memory,
+) -> Prior:
+    """Prior of a method's parameters, bounds included, for volumes of a shape; see `make_prior`."""
+    bounds = {"lower": parameters.lower, "upper": parameters.upper}
+    return make_prior(parameters.prior, shape, **bounds, threads=threads, zeros=zeros)

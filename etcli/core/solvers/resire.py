@@ -1,14 +1,21 @@
 """RESIRE: gradient descent for views of any orientation, as atomic tomography uses it."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.backprojection import InverseSums
 from etcli.core.solvers.checks import check_request, check_shape
-from etcli.core.solvers.sirt import Callback, sirt
+from etcli.core.solvers.misfit import OrientedMisfit
+from etcli.core.solvers.sirt import Callback, sirt, steps_and_bounds
+from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.spectral_norm import squared_norm
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 Three = tuple[int, int, int]
@@ -185,3 +192,19 @@ def middle(volume: Array, shape: tuple[int, ...]) -> Array:
     if (excess < 0).any() or (excess % 2).any():
         raise UsageError(f"a volume of shape {volume.shape} has nothing of shape {shape} in its middle")
     return volume[tuple(slice(more // 2, more // 2 + n) for more, n in zip(excess, shape, strict=True))]
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs: SIRT with the same weight for all rays and all voxels."""
+    return SlabSolver(partial(sirt, **steps_and_bounds(parameters)), iterative=True, sums=uniform_sums)
+
+
+def solve_volume(
+    parameters: MethodParameters,
+    misfit: OrientedMisfit,
+    callback: Callback | None = None,
+    *,
+    zeros: Zeros = in_memory,
+) -> Array:
+    """Reconstruct the whole volume from views of any orientation."""
+    return resire(misfit.projector, misfit.views, **steps_and_bounds(parameters), callback=callback)

@@ -1,15 +1,19 @@
 """SART and ordered subsets: SIRT's correction by one view, or some views, at a time."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request
-from etcli.core.solvers.sirt import Callback, by_row, improver, weigh_residual
+from etcli.core.solvers.sirt import Callback, by_row, improver, steps_and_bounds, weigh_residual
+from etcli.core.solvers.slab_solver import SlabSolver
 
 Array = NDArray[np.float32]
 
@@ -159,3 +163,15 @@ def access_order(tilt_deg: NDArray[np.float64]) -> NDArray[np.intp]:
     """
     place = np.argsort(np.argsort(np.arange(len(tilt_deg)) * GOLDEN % 1))
     return np.argsort(tilt_deg, kind="stable")[place]
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs, with sums for every subset of the views."""
+    size = parameters.subset_size
+    return SlabSolver(
+        partial(sart, subset_size=size, **steps_and_bounds(parameters)),
+        iterative=True,
+        sinograms=3,
+        sums=partial(subset_sums, subset_size=size),
+        n_subsets=-(-geometry.n_views // size),
+    )

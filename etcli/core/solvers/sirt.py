@@ -1,15 +1,22 @@
 """Simultaneous iterative reconstruction."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request, check_shape
+from etcli.core.solvers.misfit import OrientedMisfit
+from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import step, summing_step
+from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 Callback = Callable[[int, float, Array], None]
@@ -186,3 +193,28 @@ def _check(
         check_shape("mask", mask.shape, projector.domain_shape)
     if initial is not None and initial.shape != projector.domain_shape:
         raise UsageError(f"the volume has the shape {initial.shape}; {projector.domain_shape} is needed")
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs; a mask of its own for every slab leaves no sums to share."""
+    solve = partial(sirt, **steps_and_bounds(parameters))
+    if masked:
+        return SlabSolver(solve, iterative=True, sinograms=4, volumes=5)
+    return SlabSolver(solve, iterative=True, sums=partial(inverse_sums, one_slice=True))
+
+
+def solve_volume(
+    parameters: MethodParameters,
+    misfit: OrientedMisfit,
+    callback: Callback | None = None,
+    *,
+    zeros: Zeros = in_memory,
+) -> Array:
+    """Reconstruct the whole volume from views of any orientation."""
+    return sirt(misfit.projector, misfit.views, **steps_and_bounds(parameters), callback=callback)
+
+
+def steps_and_bounds(parameters: MethodParameters) -> dict[str, Any]:
+    """Return the arguments that SIRT and its kin share."""
+    names = ("iterations", "relaxation", "lower", "upper")
+    return {name: getattr(parameters, name) for name in names}

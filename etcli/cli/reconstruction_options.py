@@ -1,0 +1,215 @@
+"""The options that choose a method of reconstruction and its parameters, read from the registry."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import groupby
+from typing import Any
+
+import click
+
+from etcli.cli.options import Decorated, check_options, option_name
+from etcli.cli.types import ITERATIONS, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, WEIGHT
+from etcli.core.methods import FILTERS, METHODS, OWNERS, PRIORS, is_filter, methods_for_any_orientation
+from etcli.core.methods import methods_with as owners
+
+AUTO = "auto"
+USUAL = next(iter(METHODS))
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Write names as in a sentence."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _usual_iterations() -> str:
+    """Write how many iterations the methods make when nobody says."""
+    iterative = sorted((m for m in METHODS.values() if m.is_iterative), key=lambda m: m.iterations)
+    groups = groupby(iterative, key=lambda m: m.iterations)
+    return ", ".join(f"{listed(tuple(m.name for m in group))} {n}" for n, group in groups)
+
+
+def _checked_filter(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """Refuse a filter that fbp does not know."""
+    if is_filter(name):
+        return name
+    raise click.UsageError(
+        f"--filter '{name}' is not one of {', '.join(FILTERS)}, sirt-like:30 or hamming-like:0.3"
+    )
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """Parse numbers separated by commas."""
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(word) for word in value.split(","))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise click.UsageError(f"{param.opts[0]} '{value}' is not numbers separated by commas")
+    return numbers
+
+
+METHOD_OPTIONS = (
+    click.option(
+        "--method",
+        type=click.Choice(tuple(METHODS)),
+        default=USUAL,
+        show_default=True,
+        help=". ".join(f"{method.name}: {method.help}" for method in METHODS.values()) + ".",
+    ),
+    click.option(
+        "--iterations",
+        type=ITERATIONS,
+        help="Sweeps over all views; auto: as many as predict best some views left out.  "
+        f"[default: {_usual_iterations()}]",
+    ),
+    click.option(
+        "--relaxation",
+        type=click.FloatRange(0, 2, min_open=True, max_open=True),
+        default=1.0,
+        help=f"Step of {listed(owners('relaxation'))}; 0.3 suits sart of noisy views.",
+    ),
+    click.option(
+        "--subset-size",
+        type=click.IntRange(1),
+        default=1,
+        help=f"Views that {listed(owners('subset_size'))} corrects by at a time (ordered subsets).",
+    ),
+    click.option(
+        "--prior",
+        type=click.Choice(PRIORS),
+        default=PRIORS[0],
+        show_default=True,
+        help=f"{listed(owners('prior'))}: of the volume. tv: total variation in 3-D, for specimens of even "
+        "density. l1: most voxels are empty. none: nothing but --nonnegative.",
+    ),
+    click.option(
+        "--weight",
+        type=WEIGHT,
+        default=AUTO,
+        show_default=True,
+        help=f"{listed(owners('weight'))}: of the prior. auto: the one that predicts best some views left "
+        "out.",
+    ),
+    click.option(
+        "--nonnegative",
+        is_flag=True,
+        help=f"Let {listed(owners('nonnegative'), 'or')} keep densities from going below zero.",
+    ),
+    click.option(
+        "--levels",
+        metavar="N|LIST",
+        callback=_numbers,
+        help=f"{listed(owners('levels'))}: densities of the specimen, that of the vacuum included, as in "
+        "0,0.8,2.1; or how many there are, which are then found.",
+    ),
+    click.option(
+        "--thresholds",
+        metavar="LIST",
+        callback=_numbers,
+        help=f"{listed(owners('thresholds'))}: what separates the --levels.  [default: halfway]",
+    ),
+    click.option(
+        "--upper",
+        type=float,
+        metavar="DENSITY",
+        help=f"Let {listed(owners('upper'), 'or')} not exceed this density.",
+    ),
+    click.option(
+        "--filter",
+        "window",
+        metavar="NAME",
+        callback=_checked_filter,
+        default=FILTERS[0],
+        show_default=True,
+        help=f"Filter of {listed(owners('window'))}: {', '.join(FILTERS)}, or IMOD's sirt-like:N (resembles "
+        "N iterations) or hamming-like:F (falls off from F cycles per pixel).",
+    ),
+)
+VOLUME_OPTIONS = (
+    click.option(
+        "--kernel",
+        type=click.Choice(["linear", "strip"]),
+        default="linear",
+        show_default=True,
+        help="Projector.",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["slab", "astra"]),
+        default="slab",
+        show_default=True,
+        help="Whose projectors: ours, or those of the ASTRA toolbox, to compare with.",
+    ),
+    click.option(
+        "--thickness",
+        type=THICKNESS,
+        help="Extent along z, such as 80nm or 256px; auto: that of the specimen.  [default: as wide as a "
+        "view]",
+    ),
+    click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]"),
+    click.option(
+        "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
+    ),
+    click.option(
+        "--z-offset", type=LENGTH_PX, default="0", help="Height of the volume's centre above the tilt axis."
+    ),
+    click.option(
+        "--x-tilt",
+        "x_tilt_deg",
+        type=float,
+        default=0.0,
+        metavar="DEGREES",
+        help="Turn the volume about x, from y to z, so that a layer lies flat; with "
+        f"{listed(methods_for_any_orientation())}.",
+    ),
+    click.option(
+        "--extend",
+        is_flag=True,
+        help="With --euler: make room for what the views of a film show beyond the volume.",
+    ),
+    click.option(
+        "--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200."
+    ),
+    click.option(
+        "--contrast",
+        type=click.Choice(["linear", "log"]),
+        default="linear",
+        show_default=True,
+        help="log: bright field, the logarithm of the --background given over the value is reconstructed.",
+    ),
+    click.option(
+        "--half-sets",
+        is_flag=True,
+        help="Also reconstruct every second view, as STEM_odd and STEM_even, and tell to which resolution "
+        "they agree.",
+    ),
+    click.option(
+        "--orient",
+        type=click.Choice(["zyx", "imod"]),
+        default="zyx",
+        show_default=True,
+        help="Sections along z, or along y with z downwards as IMOD's tilt writes them.",
+    ),
+)
+
+
+def reconstruction_options(function: Decorated) -> Decorated:
+    """Add the options of a reconstruction, which the function is given as a `ReconstructionRequest`."""
+    options = (*METHOD_OPTIONS, *VOLUME_OPTIONS)
+
+    @wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        from etcli.pipeline.reconstruction_request import request_of
+
+        check_options(given["method"], OWNERS)
+        mine = {name: given.pop(name) for name in map(option_name, options)}
+        mine["background"] = given.pop("background")
+        return function(*args, request=request_of(**mine), **given)
+
+    decorated: Callable[..., Any] = command
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated  # type: ignore[return-value]

@@ -1,0 +1,29 @@
+"""``etcli simulate``: specimens and the series a microscope would record, a module a kind."""
+
+from etcli.cli.groups import family
+
+KINDS = {
+    "phantom": "Simulate Shepp and Logan's head phantom, as ellipsoids.",
+    "particle": "Simulate a catalyst: a support with small metal particles.",
+    "needle": "Simulate a tapered needle of many layers along the tilt axis.",
+}
+"""First line of the help of every kind."""
+
+
+@family(
+    "simulate",
+    package="etcli.commands.simulate",
+    table=KINDS,
+    noun="kind",
+    example="etcli simulate needle --size 128 --range -76 76 2 --dose 500 --drift 4px --axis 3 --seed 1 \\\n"
+    "    --write-truth truth.json --write-truth truth.mrc needle.mrc",
+    references=(
+        "Shepp & Logan, IEEE Trans. Nucl. Sci. 21, 21 (1974): the phantom.",
+        "Hagen, Wan & Briggs, J. Struct. Biol. 197, 191 (2017): the dose-symmetric order.",
+    ),
+)
+def command() -> None:
+    """Make a tilt series of a specimen whose every number is known.
+
+    Each kind has options of its own: etcli simulate needle --help. The same seed gives the same bytes.
+    """

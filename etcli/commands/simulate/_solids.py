@@ -1,0 +1,40 @@
+"""Kinds of simulation whose specimen is made of solids, seen in dark field."""
+
+from typing import TYPE_CHECKING
+
+from etcli.cli.options import Explained, Settings, output_argument, pass_settings, subcommand
+from etcli.cli.simulation_options import (
+    ERRORS,
+    NOISE,
+    TILTS,
+    pixel_option,
+    simulation_options,
+    size_option,
+)
+from etcli.commands.simulate import KINDS
+from etcli.core.lengths import Length
+
+if TYPE_CHECKING:
+    from etcli.pipeline.simulate import SeriesRequest
+
+DETAILS = """
+Views are exact line integrals in density times pixels, with --dose the electrons counted divided by those of
+one unit; an integer --mode writes the counts themselves. The same seed gives the same bytes.
+"""
+
+
+def solids(kind: str, *, example: str, references: tuple[str, ...] = ()) -> Explained:
+    """Declare a kind by its name in `etcli.pipeline.simulate.SPECIMENS`."""
+
+    @subcommand(kind, example=example, references=references, help=f"{KINDS[kind]}\n\n{DETAILS.strip()}")
+    @output_argument
+    @size_option
+    @pixel_option
+    @simulation_options(TILTS, NOISE, ERRORS)
+    @pass_settings
+    def command(settings: Settings, output: str, size: int, pixel: Length, request: "SeriesRequest") -> None:
+        from etcli.pipeline.simulate import simulate_files
+
+        simulate_files(settings.session, kind, output, request, size=size, pixel=pixel)
+
+    return command

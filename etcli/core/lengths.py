@@ -1,0 +1,63 @@
+"""Lengths with their unit, which need the pixel size of an image to be compared."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from etcli.core.errors import UsageError
+
+UNITS = {"px": (1.0, "px"), "A": (1.0, "A"), "Å": (1.0, "A"), "nm": (10.0, "A"), "um": (1e4, "A")}
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length: a number and its unit, ``"px"`` or ``"A"``."""
+
+    value: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: object, bare: str) -> "Length":
+        """Read a length.
+
+        Parameters
+        ----------
+        text : Length, number or str
+            A number, or one with px, A, nm or um behind it.
+        bare : {"px", "A"}
+            The unit of a bare number.
+
+        Returns
+        -------
+        Length
+
+        Raises
+        ------
+        UsageError
+            When it is none.
+        """
+        if isinstance(text, Length):
+            return text
+        match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*(px|A|Å|nm|um)?\s*", str(text))
+        try:
+            number = float(match[1]) if match else math.nan
+        except ValueError:
+            number = math.nan
+        if match is None or not math.isfinite(number):
+            raise UsageError(f"'{text}' is not a length; write a number, or one with px, A, nm or um: 4nm")
+        scale, unit = UNITS[match[2] or bare]
+        return cls(number * scale, unit)
+
+    def px(self, pixel_A: float | None) -> float:
+        """Length in pixels of ``pixel_A`` Å; a UsageError where that is not known but needed."""
+        return self.value if self.unit == "px" else self.value / _known(pixel_A, "px")
+
+    def angstrom(self, pixel_A: float | None) -> float:
+        """Length in Å; a UsageError where the pixel size is not known but needed."""
+        return self.value if self.unit == "A" else self.value * _known(pixel_A, "A")
+
+
+def _known(pixel_A: float | None, unit: str) -> float:
+    if pixel_A is None:
+        raise UsageError(f"the pixel size of the input is not known; give lengths in {unit}")
+    return pixel_A

@@ -1,0 +1,94 @@
+"""The solver of a method, as its parameters ask for it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters, methods_for_any_orientation
+from etcli.core.projectors import Projector
+from etcli.core.solvers.misfit import Misfit, OrientedMisfit, SlabMisfit
+from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.slab_solver import SlabSolver
+from etcli.core.solvers.total_variation import Zeros, in_memory
+
+Array = NDArray[np.float32]
+
+
+def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
+    """Build the solver of slabs.
+
+    Parameters
+    ----------
+    parameters : MethodParameters
+        Of a method that works slab by slab.
+    geometry : SliceGeometry
+        Views and slice.
+    masked : bool
+        Whether it is to be given a mask of its own for every slab.
+
+    Returns
+    -------
+    SlabSolver
+
+    Raises
+    ------
+    UsageError
+        When the method works on the whole volume.
+    """
+    if parameters.traits.whole_volume:
+        raise UsageError(f"{parameters.method} works on the whole volume, not slab by slab")
+    found: SlabSolver = parameters.traits.load("slab_solver")(parameters, geometry, masked=masked)
+    return found
+
+
+def solve(
+    parameters: MethodParameters,
+    misfit: Misfit,
+    callback: Callback | None = None,
+    *,
+    zeros: Zeros = in_memory,
+) -> Array:
+    """Reconstruct a series at once.
+
+    Parameters
+    ----------
+    parameters : MethodParameters
+        What to do.
+    misfit : SlabMisfit or OrientedMisfit
+        Of a few rows, unless the method works on the whole volume; or of views of any orientation.
+    callback : callable, optional
+        As for the solvers.
+    zeros : callable
+        ``zeros(shape)`` makes the arrays of the size of the volume, for methods that work on all of it.
+
+    Returns
+    -------
+    ndarray of shape ``misfit.shape``, float32
+        The last axis may be longer.
+
+    Raises
+    ------
+    UsageError
+        When the method is not for such views.
+    """
+    method = parameters.traits
+    if isinstance(misfit, SlabMisfit) and not method.whole_volume:
+        projector, slab = only_slab(misfit)
+        solver = slab_solver(parameters, misfit.geometry)
+        shared = {"sums": solver.sums(projector)} if solver.sums else {}
+        return solver.solve(projector, slab, **shared, **({"callback": callback} if callback else {}))
+    if isinstance(misfit, OrientedMisfit) and not method.any_orientation:
+        raise UsageError(
+            f"{method.name} needs views tilted about one axis; use one of "
+            f"{', '.join(methods_for_any_orientation())}"
+        )
+    volume: Array = method.load("solve_volume")(parameters, misfit, callback, zeros=zeros)
+    return volume
+
+
+def only_slab(misfit: Misfit) -> tuple[Projector, Array]:
+    """Return the projector and the sinogram of a misfit of a single slab."""
+    assert isinstance(misfit, SlabMisfit)
+    (slab,) = misfit.slabs
+    return misfit.make_projector(misfit.geometry, n_slices=slab.shape[-1]), slab

@@ -1,0 +1,57 @@
+"""Reconstruction of a whole volume at once: where a prior or the orientations couple all of its slices."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.methods import MethodParameters
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.reconstruction.solve import solve
+from etcli.core.solvers.misfit import Misfit
+from etcli.core.solvers.steps import on_host
+from etcli.core.solvers.total_variation import Zeros, in_memory
+
+Array = NDArray[np.float32]
+
+
+def reconstruct_whole(
+    misfit: Misfit,
+    parameters: MethodParameters,
+    *,
+    zeros: Zeros = in_memory,
+    progress: Callable[[int], None] | None = None,
+    watch: Callable[[int, Array], None] | None = None,
+) -> tuple[Array, ErrorCurve]:
+    """Reconstruct a volume.
+
+    Parameters
+    ----------
+    misfit : SlabMisfit or OrientedMisfit
+        The views.
+    parameters : MethodParameters
+        What to do.
+    zeros : callable
+        As for `etcli.core.reconstruction.solve.solve`.
+    progress : callable, optional
+        Called with 1 after every iteration.
+    watch : callable, optional
+        ``watch(k, volume)`` after k iterations, with the volume, not to be changed.
+
+    Returns
+    -------
+    (ndarray of shape ``misfit.shape``, ErrorCurve)
+    """
+    iterations: list[int] = []
+    norms: list[float] = []
+
+    def note(k: int, norm: float, volume: Array) -> None:
+        iterations.append(k)
+        norms.append(norm)
+        if progress:
+            progress(1)
+        if watch:
+            watch(k, on_host(volume))
+
+    volume = solve(parameters, misfit, note, zeros=zeros)
+    return on_host(volume), ErrorCurve(np.array(iterations), np.array(norms) / (misfit.size or 1))

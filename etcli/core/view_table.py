@@ -1,0 +1,193 @@
+"""What is known of each view of a series, in one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.orientation import rotation_matrices, tilts_as_euler
+
+Float = NDArray[np.float64]
+
+SAME_TILT_DEG = 0.01
+"""Views closer than this were taken at one tilt."""
+SAME_DEFOCUS_UM = 1e-4
+"""Defoci closer than this are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTable:
+    """The views of a series, a row each.
+
+    A column is None where nothing of it is known, and NaN where a value is not.
+
+    Parameters
+    ----------
+    section : ndarray of shape (n_views,), intp
+        Image of the file, counted from 0.
+    tilt_deg : ndarray of shape (n_views,), float64, optional
+        Tilt angle in degrees.
+    euler_deg : ndarray of shape (n_views, 3), float64, optional
+        Orientation φ, θ, ψ in degrees, where views are not tilted about one axis only; see
+        `etcli.core.orientation`.
+    defocus_um : ndarray of shape (n_views,), float64, optional
+        Defocus in µm, negative for underfocus.
+    dose_e_A2, prior_dose_e_A2 : ndarray of shape (n_views,), float64, optional
+        Electrons per Å² in the view, and what the specimen had received before it.
+    time_s : ndarray of shape (n_views,), float64, optional
+        When it was taken, in seconds from the first.
+    weight : ndarray of shape (n_views,), float64, optional
+        How much it counts; all the same where None.
+    channel : ndarray of shape (n_views,), str, optional
+        Detector, element or component that it shows.
+
+    Raises
+    ------
+    DataError
+        When columns are not as long as the table, or a weight is not positive.
+    """
+
+    section: NDArray[np.intp]
+    tilt_deg: Float | None = None
+    euler_deg: Float | None = None
+    defocus_um: Float | None = None
+    dose_e_A2: Float | None = None
+    prior_dose_e_A2: Float | None = None
+    time_s: Float | None = None
+    weight: Float | None = None
+    channel: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "section", np.asarray(self.section, np.intp))
+        for name, column in self._columns().items():
+            column = np.asarray(column, str if name == "channel" else np.float64)
+            if column.shape != ((len(self), 3) if name == "euler_deg" else (len(self),)):
+                raise DataError(f"{name} of {len(self)} views cannot have the shape {column.shape}")
+            object.__setattr__(self, name, column)
+        if self.weight is not None and not (self.weight > 0).all():
+            raise DataError(f"a view has the weight {self.weight.min():g}; weights are above 0")
+
+    @classmethod
+    def tilted(cls, tilt_deg: ArrayLike) -> "ViewTable":
+        """Table of views of which the tilt angles are known, in the order of the images."""
+        angles = np.atleast_1d(np.asarray(tilt_deg, np.float64))
+        return cls(np.arange(len(angles)), angles)
+
+    @classmethod
+    def oriented(cls, euler_deg: ArrayLike) -> "ViewTable":
+        """Table of views of which the Euler angles are known, in the order of the images."""
+        angles = np.asarray(euler_deg, np.float64)
+        return cls.tilted(np.zeros(len(angles))).with_orientations(angles)
+
+    @classmethod
+    def joined(cls, tables: "Sequence[ViewTable]") -> "ViewTable":
+        """Table of the views of several series one after the other; sections are counted anew."""
+        columns: dict[str, Any] = {}
+        for name in [field.name for field in fields(cls) if field.name != "section"]:
+            parts = [getattr(table, name) for table in tables]
+            known = next((part for part in parts if part is not None), None)
+            if known is None or name == "weight":
+                continue
+            unknown = "" if name == "channel" else np.nan
+            columns[name] = np.concatenate(
+                [
+                    np.full((len(table), *known.shape[1:]), unknown, known.dtype) if part is None else part
+                    for table, part in zip(tables, parts, strict=True)
+                ]
+            )
+        return cls(np.arange(sum(map(len, tables))), **columns)
+
+    def __len__(self) -> int:
+        return len(self.section)
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns that are known, but for the sections."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "section"}
+        return {name: column for name, column in named.items() if column is not None}
+
+    def select(self, views: Sequence[int] | NDArray[np.intp]) -> "ViewTable":
+        """Return the table of some views, counted from 0, in the order given."""
+        chosen = np.asarray(views, np.intp)
+        columns = {name: column[chosen] for name, column in self._columns().items()}
+        return replace(self, section=self.section[chosen], **columns)
+
+    def with_tilts(self, tilt_deg: ArrayLike) -> "ViewTable":
+        """Return the table with other tilt angles, which orientations of before do not fit."""
+        return replace(self, tilt_deg=np.asarray(tilt_deg, np.float64), euler_deg=None)
+
+    def with_orientations(self, euler_deg: ArrayLike) -> "ViewTable":
+        """Return the table with other orientations; θ gives the tilt angles as well."""
+        angles = np.asarray(euler_deg, np.float64)
+        return replace(self, euler_deg=angles, tilt_deg=-angles[:, 1])
+
+    @property
+    def has_tilts(self) -> bool:
+        """Whether all tilt angles are known."""
+        return self.tilt_deg is not None and bool(np.isfinite(self.tilt_deg).all())
+
+    def rotations(self, x_tilt_deg: float = 0.0) -> Float | None:
+        """Matrix of every view; see `etcli.core.orientation`.
+
+        Parameters
+        ----------
+        x_tilt_deg : float
+            What the volume is turned by about x, from y to z.
+
+        Returns
+        -------
+        ndarray of shape (n_views, 3, 3), float64, or None
+            None where all views are tilted about the vertical axis only.
+        """
+        if self.euler_deg is None and x_tilt_deg == 0:
+            return None
+        assert self.tilt_deg is not None
+        euler_deg = tilts_as_euler(self.tilt_deg) if self.euler_deg is None else self.euler_deg
+        turned: Float = rotation_matrices(euler_deg) @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
+        return turned
+
+    def groups(self) -> list[list[int]]:
+        """Views that were taken at one tilt, each group in the order of the table, by its first view."""
+        groups: list[list[int]] = []
+        if self.tilt_deg is None:
+            return [[k] for k in range(len(self))]
+        for k, angle in enumerate(self.tilt_deg):
+            for group in groups:
+                if abs(self.tilt_deg[group[0]] - angle) < SAME_TILT_DEG:
+                    group.append(k)
+                    break
+            else:
+                groups.append([k])
+        return groups
+
+    def focal_groups(self) -> list[list[int]]:
+        """Groups of views at one tilt whose defoci differ."""
+        if self.defocus_um is None:
+            return []
+        defocus = self.defocus_um
+        return [group for group in self.groups() if np.nan_to_num(np.ptp(defocus[group])) > SAME_DEFOCUS_UM]
+
+    @property
+    def is_focal_series(self) -> bool:
+        """Whether all views are of one tilt, at two or more defoci."""
+        return len(self.groups()) == 1 and len(self.focal_groups()) == 1
+
+    def check_one_focus(self, name: str) -> None:
+        """Refuse views of one tilt at several defoci, for work that takes views for projections.
+
+        Raises
+        ------
+        UsageError
+            It names the first tilt and its views.
+        """
+        several = self.focal_groups()
+        if several and self.tilt_deg is not None and self.defocus_um is not None:
+            first = several[0]
+            listed = ", ".join(f"{k + 1} ({self.defocus_um[k]:g} µm)" for k in first[:6])
+            raise UsageError(
+                f"{name}: {len(several)} tilt{'s' * (len(several) > 1)} at several defoci, as at "
+                f"{self.tilt_deg[first[0]]:g}° views {listed}; a linear reconstruction takes one view a "
+                "tilt, so choose with --views"
+            )

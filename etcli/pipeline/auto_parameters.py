@@ -1,0 +1,83 @@
+"""Parameters of a reconstruction that set themselves."""
+
+from dataclasses import dataclass
+
+from etcli.core.methods import MethodParameters
+from etcli.core.reconstruction.cross_validation import (
+    MOST_ITERATIONS,
+    MOST_WEIGHTS,
+    LeftOut,
+    leave_out,
+    tuned_iterations,
+    tuned_weight,
+)
+from etcli.core.reconstruction.grey_levels import tuned_levels
+from etcli.core.view_subsets import FEWEST_VIEWS
+from etcli.pipeline.reconstruction_request import ReconstructionRequest
+from etcli.pipeline.reconstruction_task import Task
+from etcli.pipeline.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """Parameters without anything left to be found.
+
+    Parameters
+    ----------
+    parameters : MethodParameters
+        What is done.
+    weights, iterations : LeftOut or None
+        How well views left out are predicted with weights that were tried, and after iterations.
+    """
+
+    parameters: MethodParameters
+    weights: LeftOut | None = None
+    iterations: LeftOut | None = None
+
+
+def tuned(session: Session, request: ReconstructionRequest, task: Task, *, follow: bool) -> Tuned:
+    """Find what sets itself, and tell it.
+
+    Parameters
+    ----------
+    session : Session
+    request : ReconstructionRequest
+    task : Task
+        What is reconstructed.
+    follow : bool
+        Whether to follow the prediction of left-out views in any case where that can be.
+
+    Returns
+    -------
+    Tuned
+    """
+    parameters, reporter = request.parameters, session.reporter
+    if request.n_levels:
+        parameters = tuned_levels(parameters, task.sample(session), request.n_levels)
+        listed = ", ".join(f"{level:.4g}" for level in parameters.levels)
+        reporter.report(f"densities {listed} fit best")
+    needed = request.auto_weight or request.auto_iterations
+    # the first entry of the curve of SIRT is after its second iteration
+    follow = follow and parameters.looks_at("auto_iterations") and parameters.iterations > 1
+    if not (follow or needed):
+        return Tuned(parameters)
+    series = task.sample(session)
+    if not needed and (len(series.tilt_deg) < FEWEST_VIEWS or not series.size):
+        return Tuned(parameters)
+    split = leave_out(series)
+    zeros = task.zeros(session, parameters)
+    weights = iterations = None
+    if request.auto_weight:
+        with reporter.progress(MOST_WEIGHTS, "looking for the weight") as advance:
+            parameters, weights = tuned_weight(parameters, split, zeros=zeros, progress=advance)
+        reporter.report(f"weight {parameters.weight:.3g} predicts views left out best")
+    if follow or request.auto_iterations:
+        most = MOST_ITERATIONS if request.auto_iterations else parameters.iterations
+        with reporter.progress(most, "leaving views out") as advance:
+            found, iterations = tuned_iterations(parameters, split, most=most, zeros=zeros, progress=advance)
+        if request.auto_iterations:
+            parameters = found
+            reporter.report(
+                f"{parameters.iterations} iterations predict views left out as well as any, within 2 %"
+            )
+    return Tuned(parameters, weights, iterations)

@@ -1,0 +1,142 @@
+"""Binning: images or a volume reduced, in memory or from file to file."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from etcli.core.binning import bin_image, binned_sections, binned_size
+from etcli.core.parallel import ordered_map
+from etcli.core.series import TiltSeries, Volume
+from etcli.io.save import Step, Writer, series_writer, volume_writer
+from etcli.pipeline.inputs import read_series, read_volume
+from etcli.pipeline.session import Session
+
+
+@dataclass(frozen=True)
+class BinRequest:
+    """By how much, and how, in the words of ``etcli bin``."""
+
+    factor: float = 2.0
+    method: str = "mean"
+
+    def step(self, dims: int) -> Step:
+        """What is done, for the history."""
+        return Step("bin", f"{self.method} of " + " x ".join([f"{self.factor:g}"] * dims))
+
+
+def bin(
+    images: TiltSeries | Volume,
+    factor: float = 2.0,
+    *,
+    method: str = "mean",
+    session: Session | None = None,
+) -> TiltSeries | Volume:
+    """Reduce the views of a series, or a volume.
+
+    Parameters
+    ----------
+    images : TiltSeries or Volume
+        Views are reduced one by one, a volume along all axes.
+    factor : float
+        How many pixels become one, along each axis.
+    method : {"mean", "sum", "fourier"}
+        Mean or sum of the area, or a crop of the Fourier transform.
+    session : Session, optional
+        Threads; by default all of this process's.
+
+    Returns
+    -------
+    TiltSeries or Volume
+
+    Raises
+    ------
+    UsageError
+        When the factor or the method makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> series = etcli.TiltSeries.of(np.ones((3, 8, 8), np.float32), [-60, 0, 60], pixel_A=2.0)
+    >>> small = etcli.bin(series, 2)
+    >>> small.shape, small.pixel_A
+    ((3, 4, 4), 4.0)
+    """
+    session, request = session or Session(), BinRequest(factor, method)
+    sections, shape, origin_A = _reduced(session, images, request)
+    data = np.empty(shape, np.float32)
+    for target, section in zip(data, sections, strict=True):
+        target[:] = section
+    pixel_A = images.pixel_A * factor if images.pixel_A else None
+    history = (*images.history, str(request.step(2 if isinstance(images, TiltSeries) else 3)))
+    done = replace(images, data=data, pixel_A=pixel_A, origin_A=origin_A, history=history)
+    if isinstance(done, TiltSeries):
+        return replace(done, views=replace(done.views, section=np.arange(len(data))))
+    frame = replace(done.frame, voxel_A=pixel_A) if done.frame and pixel_A else None
+    return replace(done, voxel_A=None, frame=frame)
+
+
+def bin_files(
+    session: Session, input: str, output: str, request: BinRequest, *, dims: int, mode: int
+) -> None:
+    """Reduce images, or for three `dims` a volume, from file to file."""
+    images: TiltSeries | Volume = (
+        read_series(session, input, stream=True) if dims == 2 else read_volume(session, input, stream=True)
+    )
+    with session.outputs() as outputs:
+        sections, shape, origin_A = _reduced(session, images, request)
+        pixel_A = images.pixel_A * request.factor if images.pixel_A else None
+        opened: AbstractContextManager[Writer]
+        if isinstance(images, TiltSeries):
+            opened = series_writer(
+                outputs,
+                output,
+                images,
+                step=request.step(2),
+                shape=shape[1:],
+                pixel_A=pixel_A,
+                origin_A=origin_A,
+                mode=mode,
+            )
+        else:
+            frame = replace(images.frame, voxel_A=pixel_A) if images.frame and pixel_A else None
+            opened = volume_writer(
+                outputs,
+                output,
+                shape,
+                step=request.step(3),
+                like=images,
+                pixel_A=pixel_A,
+                frame=frame,
+                origin_A=origin_A,
+                mode=mode,
+            )
+        with opened as writer:
+            for k, image in enumerate(session.track(sections, shape[0], "binning")):
+                writer.write_section(k, image)
+
+
+def _reduced(
+    session: Session, images: TiltSeries | Volume, request: BinRequest
+) -> tuple[Iterable[Any], tuple[int, int, int], tuple[float, float, float]]:
+    """Return the sections as they come, their number and size, and the place of the first pixel."""
+    factor, method, is_volume = request.factor, request.method, isinstance(images, Volume)
+    nz, ny, nx = images.shape
+    n = binned_size(nz, factor) if is_volume else nz
+    size = n, binned_size(ny, factor), binned_size(nx, factor)
+    # what does not make a whole pixel is left out evenly on both sides
+    left_out = [(n - m * factor) / 2 for n, m in ((nx, size[2]), (ny, size[1]))]
+    left_out.append((nz - size[0] * factor) / 2 if is_volume else 0.0)
+    x, y, z = (at + (images.pixel_A or 0.0) * n for at, n in zip(images.origin_A, left_out, strict=True))
+    if is_volume:
+        sections = binned_sections(images.view, images.shape, factor, method=method, threads=session.threads)
+        return sections, size, (x, y, z)
+    reduce = partial(bin_image, factor=factor, method=method)
+    return (
+        ordered_map(lambda k: reduce(images.view(k)), range(len(images)), threads=session.threads),
+        size,
+        (x, y, z),
+    )

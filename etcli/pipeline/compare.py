@@ -1,0 +1,96 @@
+"""Comparison of two things of a kind: atoms, volumes or series."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from etcli.core.atomic_model import Atoms
+from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
+from etcli.core.series import ImageStack
+from etcli.io.atoms import is_atoms_file
+from etcli.pipeline.compare_atoms import AtomsRequest, compare_atoms
+from etcli.pipeline.compare_volumes import compare_images
+from etcli.pipeline.session import Session
+
+
+def compare(
+    a: Atoms | ImageStack,
+    b: Atoms | ImageStack,
+    *,
+    metrics: Sequence[str] = (),
+    fit_scale: bool = False,
+    cutoff: Length | float | str = 0.75,
+    rule: str = "one-to-one",
+    align: bool = False,
+    box_A: tuple[float, float, float] | None = None,
+    session: Session | None = None,
+) -> dict[str, Any]:
+    """Compare A with the reference B.
+
+    Parameters
+    ----------
+    a, b : Atoms, TiltSeries or Volume
+        Two of a kind.
+    metrics : sequence of {"nrmse", "psnr", "ssim", "fsc"}
+        Of images; all that can be computed by default.
+    fit_scale : bool
+        Bring images of A to the scale and level of B first.
+    cutoff : length
+        Largest distance of atoms that are a pair, in Å or with a unit.
+    rule : {"one-to-one", "nearest"}
+        How atoms are paired.
+    align : bool
+        Turn and shift atoms of A onto B first.
+    box_A : (float, float, float), optional
+        Full widths of the box about the centre that atoms are looked at in.
+    session : Session, optional
+        Memory, and who is told; by default all of this process's, and nobody.
+
+    Returns
+    -------
+    dict
+        What ``etcli compare --json`` prints.
+
+    Raises
+    ------
+    DataError
+        When they cannot be compared.
+    UsageError
+        When they are not two of a kind, or do not fit into the memory.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> truth = etcli.Volume(np.eye(8, dtype=np.float32)[np.newaxis].repeat(8, axis=0))
+    >>> found = etcli.Volume(1.1 * truth.images())
+    >>> round(etcli.compare(found, truth, metrics=["nrmse"])["nrmse"], 3)
+    0.1
+    """
+    session = session or Session()
+    if isinstance(a, Atoms) and isinstance(b, Atoms):
+        request = AtomsRequest(Length.parse(cutoff, "A").angstrom(None), rule, align, box_A)
+        atoms = compare_atoms(session, a, b, request)
+        return atoms.numbers | atoms.by_species()
+    if isinstance(a, Atoms) or isinstance(b, Atoms):
+        raise UsageError("atoms and images cannot be compared; give two of a kind")
+    images = compare_images(session, a, b, metrics=metrics, fit_scale=fit_scale)
+    return images.numbers | images.curve()
+
+
+def are_atoms(a: str, b: str, metrics: Sequence[str]) -> bool:
+    """Tell whether both files are of atoms.
+
+    Raises
+    ------
+    UsageError
+        When they are not two of a kind, or a metric is for the other kind.
+    """
+    first, second = is_atoms_file(a), is_atoms_file(b)
+    if first != second:
+        atoms, other = (a, b) if first else (b, a)
+        raise UsageError(f"{atoms} is a file of atoms and {other} is not; compare two of a kind")
+    wrong = [name for name in metrics if (name == "atoms") != first]
+    if wrong:
+        kind = "atoms" if first else "images"
+        raise UsageError(f"--metric {wrong[0]} is not for files of {kind}, such as {a}; leave it out")
+    return first

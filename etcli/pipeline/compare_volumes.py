@@ -1,0 +1,216 @@
+"""Volumes and series held against each other, in numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core import quality
+from etcli.core.errors import DataError
+from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.pipeline.fsc_numbers import curve, resolutions
+from etcli.pipeline.inputs import read_images, whole
+from etcli.pipeline.picture_output import announce_picture
+from etcli.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = ("nrmse", "psnr", "ssim", "fsc")
+PIXEL_TOLERANCE = 0.01
+SAME_TILT_DEG = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class ImagesCompared:
+    """Images against a reference.
+
+    Parameters
+    ----------
+    image, reference : ndarray of shape (n, ny, nx), float32
+        As they were compared.
+    numbers : dict
+        By metric.
+    fsc : FSC or None
+        Where it was computed.
+    pixel_A : float or None
+    """
+
+    image: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    numbers: dict[str, Any]
+    fsc: quality.FSC | None
+    pixel_A: float | None
+
+    def curve(self) -> dict[str, list[float]]:
+        """The Fourier shell correlation for a script, empty where there is none."""
+        return curve(self.fsc) if self.fsc else {}
+
+
+def compare_images(
+    session: Session,
+    first: ImageStack,
+    second: ImageStack,
+    *,
+    metrics: Sequence[str] = (),
+    fit_scale: bool = False,
+) -> ImagesCompared:
+    """Compare images with a reference of the same size.
+
+    Parameters
+    ----------
+    session : Session
+        Warned where pixels differ.
+    first, second : TiltSeries or Volume
+        A and its reference B. A volume with its sections along another axis than B's is turned.
+    metrics : sequence of str
+        Those of `METRICS` asked for; none for all that there are.
+    fit_scale : bool
+        Bring A to the scale and level of B first.
+
+    Returns
+    -------
+    ImagesCompared
+
+    Raises
+    ------
+    DataError
+        When sizes differ, or a metric that was asked for cannot be computed.
+    UsageError
+        When they do not fit into the memory.
+    """
+    first, second = _alike(session, first, second)
+    if first.shape != second.shape:
+        sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
+        raise DataError(
+            f"{first.name}: {sizes[0]} cannot be compared with the {sizes[1]} of {second.name}; bin or crop "
+            "one"
+        )
+    pixel_A = _common_pixel_A(session, first, second)
+    is_series = isinstance(second, TiltSeries)
+    chosen = tuple(metrics) or (METRICS[:-1] if is_series else METRICS)
+    copies = 5 if "fsc" in chosen else 2  # their transforms, and room to make one
+    reference, image = (whole(session, stack, copies=copies) for stack in (second, first))
+    numbers: dict[str, Any] = {}
+    if fit_scale:
+        scale, level = quality.fit_scale(image, reference)
+        image *= np.float32(scale)
+        image += np.float32(level)
+        numbers |= {"scale": scale, "level": level}
+    found, shells = _compared(session, image, reference, chosen, pixel_A, strict=bool(metrics))
+    return ImagesCompared(image, reference, numbers | found, shells, pixel_A)
+
+
+def compare_images_files(
+    session: Session,
+    a: str,
+    b: str,
+    *,
+    metrics: Sequence[str] = (),
+    fit_scale: bool = False,
+    plot: str | None = None,
+) -> ImagesCompared:
+    """Compare two files of images.
+
+    Parameters
+    ----------
+    session : Session
+    a, b : str
+        A file and its reference.
+    metrics, fit_scale
+        As for `compare_images`.
+    plot : str, optional
+        Picture to draw.
+
+    Returns
+    -------
+    ImagesCompared
+    """
+    first, second = (read_images(session, name).images() for name in (a, b))
+    with session.outputs() as outputs:
+        write_picture = announce_picture(outputs, plot) if plot else None
+        done = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale)
+        if write_picture:
+            only = tuple(metrics) == ("fsc",)
+            write_picture(_picture(done, (PurePath(a).name, PurePath(b).name), only_fsc=only))
+    return done
+
+
+def _alike(session: Session, first: ImageStack, second: ImageStack) -> tuple[ImageStack, ImageStack]:
+    """Turn a volume to the order of axes of its reference; warn where they lie in different frames."""
+    if not isinstance(first, Volume) or not isinstance(second, Volume):
+        return first, second
+    if not first.frame or not second.frame:
+        return first, second
+    if first.frame.along_y != second.frame.along_y:
+        first, second = first.upright(), second.upright()
+    a, b = first.frame, second.frame
+    if a and b and abs(a.x_tilt_deg - b.x_tilt_deg) > SAME_TILT_DEG:
+        session.reporter.warn(
+            f"{first.name} is turned by {a.x_tilt_deg:g}° about x and {second.name} by {b.x_tilt_deg:g}°; "
+            "voxels are compared one by one"
+        )
+    return first, second
+
+
+def _compared(
+    session: Session,
+    image: NDArray[Any],
+    reference: NDArray[Any],
+    chosen: Sequence[str],
+    pixel_A: float | None,
+    *,
+    strict: bool,
+) -> tuple[dict[str, Any], quality.FSC | None]:
+    """Compute the metrics; where not strict, leave out those that cannot be computed, but for nrmse."""
+    simple: dict[str, Callable[[Any, Any], float]] = {
+        "nrmse": quality.nrmse,
+        "psnr": quality.psnr,
+        "ssim": quality.ssim,
+    }
+    found: dict[str, Any] = {}
+    shells = None
+    for name in sorted(chosen, key=METRICS.index):
+        try:
+            if name in simple:
+                found[name] = simple[name](image, reference)
+            else:
+                at = slice(None) if len(image) > 1 else 0  # one image has rings
+                shells = quality.fourier_shell_correlation(image[at], reference[at], pixel_A=pixel_A or 1.0)
+                found |= resolutions(shells, pixel_A or 1.0)
+        except DataError as error:
+            if strict or name == "nrmse":
+                raise
+            session.reporter.report(f"no {name}: {error}")
+    return found, shells
+
+
+def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> float | None:
+    """Return the pixel size of the reference, or of the other where nobody says."""
+    a, b = first.pixel_A or second.pixel_A, second.pixel_A or first.pixel_A
+    if a and b and abs(a - b) > PIXEL_TOLERANCE * b:
+        session.reporter.warn(f"pixels of {a:g} Å are compared with pixels of {b:g} Å one by one")
+    return b
+
+
+def _picture(done: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
+    """Draw the Fourier shell correlation where it was asked for alone, else the middle sections."""
+    from etcli.plotting.curves import fsc_curve
+    from etcli.plotting.slices import side_by_side
+
+    if only_fsc and done.fsc:
+        cycles = done.fsc.frequency_per_A * (done.pixel_A or 1.0)
+        label = f"{names[0]} against {names[1]}"
+        return fsc_curve(cycles, {label: done.fsc.correlation}, pixel_A=done.pixel_A)
+    middle = len(done.reference) // 2
+    return side_by_side(
+        done.image[middle],
+        done.reference[middle],
+        titles=names,
+        title=f"section {middle + 1} of {len(done.reference)}",
+        pixel_A=done.pixel_A,
+        difference=True,
+    )

@@ -1,0 +1,138 @@
+"""Working on the machines of a Dask cluster."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.geometry import SliceGeometry
+from etcli.core.projectors import Device
+from etcli.core.reconstruction.slab_plan import SlabPlan, plan_reconstruction
+from etcli.core.solvers.slab_solver import SlabSolver
+from etcli.pipeline.session import Session
+
+ANSWER_S = 10
+RETRIES = 3  # of a slab whose worker was lost or failed
+SHARE = 0.7  # of a worker's memory that arrays may take
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where slabs can be worked on.
+
+    Parameters
+    ----------
+    pool : Executor or None
+        None for threads of this process.
+    threads : int
+        How many at once.
+    memory : int
+        Bytes for all of them.
+    waiting : int
+        Bytes here for finished slabs, which wait for the writer.
+    device : Device
+        What they work on.
+    device_memory : int or None
+        Bytes of it for all of them, where it has memory of its own; None for what it says itself.
+    """
+
+    pool: Executor | None
+    threads: int
+    memory: int
+    waiting: int
+    device: Device
+    device_memory: int | None = None
+
+    def plan(self, n_rows: int, geometry: SliceGeometry, solver: SlabSolver) -> SlabPlan:
+        """Share slices out."""
+        plan = plan_reconstruction(
+            n_rows,
+            geometry,
+            solver,
+            threads=self.threads,
+            memory=self.memory,
+            device=self.device,
+            device_memory=self.device_memory,
+        )
+        if self.pool is None:
+            return plan
+        y0, y1 = plan.slabs[0]
+        finished = 4 * geometry.thickness * geometry.width * (y1 - y0)
+        return replace(plan, threads=max(1, min(plan.threads, self.waiting // finished - 1)))
+
+
+@contextmanager
+def workers(session: Session, address: str | None, device: Device) -> Iterator[Workers]:
+    """Connect to a cluster by its scheduler's address, or scheduler file; None is this machine."""
+    if address is None:
+        yield Workers(None, session.threads, session.memory, session.memory, device)
+        return
+    try:
+        import distributed
+    except ImportError as error:
+        raise UsageError("--dask needs the package distributed: pip install 'etcli[distributed]'") from error
+    import logging
+    from concurrent.futures import CancelledError
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in one line
+    client = _connected(address)
+    try:
+        found = client.scheduler_info(n_workers=-1)["workers"].values()
+        if not found:
+            raise DataError(f"{address}: this Dask cluster has no workers yet; start some")
+        threads = sum(worker["nthreads"] for worker in found)
+        pool = client.get_executor(retries=RETRIES)
+        on_gpu = device.name == "GPU"
+        of_gpus = _gpu_memory(client, address, {w["id"]: w["nthreads"] for w in found}) if on_gpu else None
+        yield Workers(pool, threads, _memory(session, found), session.memory, device, of_gpus)
+    except (CancelledError, distributed.KilledWorker, distributed.comm.CommClosedError) as error:
+        raise DataError(f"{address}: the Dask cluster was lost; start again, with --resume") from error
+    finally:
+        client.close(timeout=ANSWER_S)
+
+
+def _connected(address: str) -> Any:
+    """Return a client of the scheduler, after a look whether there is one."""
+    import asyncio
+    import json
+
+    from distributed import Client
+    from distributed.comm import connect
+
+    async def answers(where: str) -> None:
+        await (await connect(where, timeout=ANSWER_S)).close()
+
+    try:
+        file = Path(address)
+        where = json.loads(file.read_text())["address"] if file.is_file() else address
+        asyncio.run(answers(where))  # a client that finds none goes on trying, aloud
+        return Client(where, timeout=ANSWER_S, set_as_default=False)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
+        raise DataError(f"{address}: no Dask scheduler answers; is it running, and there?") from error
+
+
+def _memory(session: Session, found: Any) -> int:
+    """Return the memory of all workers together if each thread had as little as the poorest."""
+    threads = sum(worker["nthreads"] for worker in found)
+    limits = [worker["memory_limit"] / worker["nthreads"] for worker in found if worker["memory_limit"]]
+    return int(SHARE * min(limits) * threads) if limits else session.memory
+
+
+def _gpu_memory(client: Any, address: str, threads: Mapping[Any, int]) -> int:
+    """Return the memory of all GPUs together if each thread had as little as the poorest.
+
+    Every worker has the GPU that its CUDA_VISIBLE_DEVICES names first.
+    """
+    from etcli.core.gpu import GPU, why_no_gpu
+
+    for worker, reason in client.run(why_no_gpu).items():
+        if reason is not None:
+            raise DataError(f"{address}: no GPU for --device gpu at worker {worker}: {reason}")
+    free = client.run(GPU.free_bytes)
+    share = min(free[worker] / threads.get(worker, 1) for worker in free)
+    return int(share * sum(threads.values()))

@@ -1,0 +1,94 @@
+"""Two volumes from every second view each, and how far they agree."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import ceil, isfinite
+
+import numpy as np
+
+from etcli.core.errors import UsageError
+from etcli.core.methods import MethodParameters
+from etcli.core.quality import FSC, fourier_shell_correlation, resolution_A
+from etcli.core.reconstruction.slab_by_slab import Store
+from etcli.core.registration.spectra import fade
+from etcli.core.view_subsets import halves
+from etcli.io.save import Step
+from etcli.pipeline.reconstruction_task import Task
+from etcli.pipeline.session import Session
+from etcli.pipeline.volume_output import EVEN, ODD, Destination, Layout
+
+TAPER = 0.1  # share of a side
+COPIES = 5  # two volumes, their transforms, and room to make one
+
+
+def check_half_sets(session: Session, n_views: int, n_voxels: int) -> None:
+    """Refuse halves that could not be made, or compared, in the end."""
+    if n_views < 4:
+        raise UsageError(f"{n_views} views cannot be halved; leave --half-sets out")
+    if 4 * COPIES * n_voxels > session.memory:
+        raise UsageError(
+            f"to compare the half-sets takes {ceil(4 * COPIES * n_voxels / (1 << 20))}M of memory, but only "
+            f"{session.memory >> 20}M are allowed; allow more, or make the volume thinner"
+        )
+
+
+def half_sets(
+    session: Session,
+    task: Task,
+    parameters: MethodParameters,
+    layout: Layout,
+    destination: Destination,
+    *,
+    stores: Mapping[str, Store | None],
+    dask: str | None,
+    step: Callable[[MethodParameters, int], Step],
+) -> FSC:
+    """Reconstruct the odd and the even views in the order of tilt, and correlate the two volumes.
+
+    Parameters
+    ----------
+    session : Session
+    task : Task
+        What is to be done with all views.
+    parameters : MethodParameters
+        As for all views; the weight of a prior is halved with the number of views.
+    layout : Layout
+        Of the volumes.
+    destination : Destination
+        Where they go.
+    stores : mapping of str to Store or None
+        Where finished slabs of the two are kept.
+    dask : str or None
+        As for `etcli.pipeline.dask_cluster.workers`.
+    step : callable
+        Says what is done with a number of views, for the history.
+
+    Returns
+    -------
+    FSC
+        Without the missing wedge, where all views are tilted about the vertical axis only.
+    """
+    tilt_deg = layout.series.tilt_deg
+    volumes = []
+    parameters = replace(parameters, weight=parameters.weight / 2)
+    for half, chosen in zip((ODD, EVEN), halves(tilt_deg), strict=True):
+        with destination.open(half, step(parameters, len(chosen)), len(chosen)) as write:
+            task.of_views(chosen).run(session, parameters, write, store=stores.get(half), dask=dask)
+        volumes.append(destination.read(half))
+    windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]
+    for volume in volumes:
+        for axis, window in enumerate(windows):  # or the edges would correlate
+            volume *= np.expand_dims(window, [other for other in range(3) if other != axis])
+    pixel_A, unit = (layout.series.pixel_A, "Å") if layout.series.pixel_A else (1.0, "px")
+    upright = layout.series.views.rotations(layout.x_tilt_deg) is None
+    shells = fourier_shell_correlation(*volumes, pixel_A=pixel_A, tilt_deg=tilt_deg if upright else None)
+    half, least = (_length(resolution_A(shells, threshold=level), pixel_A, unit) for level in (0.5, 0.143))
+    session.reporter.report(f"half-sets agree to {half} (Fourier shell correlation 0.5), {least} (0.143)")
+    return shells
+
+
+def _length(found: float | None, pixel_A: float, unit: str) -> str:
+    """Say to what length two volumes agree."""
+    if found is None:
+        return f"better than {2 * pixel_A:.4g} {unit}"
+    return f"{found:.4g} {unit}" if isfinite(found) else "nothing"

@@ -1,0 +1,45 @@
+"""What files hold, as plain facts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from etcli.core.errors import DataError
+from etcli.core.lengths import Length
+from etcli.io.about import about
+from etcli.pipeline.inputs import read_images
+from etcli.pipeline.session import Session
+
+
+def info_files(
+    session: Session,
+    names: Sequence[str],
+    *,
+    tilts: str | None = None,
+    diameter: Length | None = None,
+    need_tilts: bool = False,
+) -> list[dict[str, Any]]:
+    """Collect what is known of files; see `etcli.io.about.about`.
+
+    Parameters
+    ----------
+    session : Session
+    names : sequence of str
+    tilts : str, optional
+        File of tilt angles that takes the place of all others.
+    diameter : Length, optional
+        Of the specimen, for Crowther's resolution.
+    need_tilts : bool
+        Whether a file without tilt angles is an error.
+
+    Returns
+    -------
+    list of dict
+        One a file.
+    """
+    facts = []
+    for name in names:
+        file = read_images(session, name, tilts=tilts)
+        if need_tilts and file.tilts is None:
+            raise DataError(file.no_tilts)
+        facts.append(about(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
+    return facts

@@ -1,0 +1,185 @@
+"""Opening the inputs of some work, with what its user should know of them."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.transforms import Transforms
+from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.io.euler import read_euler
+from etcli.io.image_file import ImageFile, open_images
+from etcli.io.tilts import read_number_rows
+from etcli.io.transforms import read_xf
+from etcli.pipeline.session import Session
+
+
+def read_images(
+    session: Session,
+    name: str,
+    *,
+    tilts: str | None = None,
+    stream: bool = False,
+    without: Collection[int] = (),
+) -> ImageFile:
+    """Open a file of images, pass its warnings on, and tell where the tilt angles come from.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+        The file, or ``-`` where it may be a stream.
+    tilts : str, optional
+        File of tilt angles that takes the place of all others.
+    stream : bool
+        Whether the work passes a series on as it comes, so that ``-`` may be given and angles may be missing.
+    without : collection of int
+        Images that will not be used, counted from 0: what they lack does not matter.
+
+    Returns
+    -------
+    ImageFile
+    """
+    file = open_images(name, tilts_file=tilts, stream=stream, without=without)
+    session.reads(name, tilts, *(beside for beside in _beside(Path(name)) if beside.is_file()))
+    for text in file.warnings:
+        session.reporter.warn(text)
+    if stream and file.misfit:
+        session.reporter.warn(f"{file.misfit}; left aside")
+    if file.tilts is not None:
+        session.reporter.note(f"{name}: {len(file)} views, tilt angles from {file.tilts.source}")
+    return file
+
+
+def read_series(
+    session: Session,
+    name: str,
+    *,
+    tilts: str | None = None,
+    defocus: str | None = None,
+    euler: str | None = None,
+    weights: str | None = None,
+    axis_deg: float | None = None,
+    stream: bool = False,
+    without: Collection[int] = (),
+) -> TiltSeries:
+    """Open a series, with what other files say of its views.
+
+    Parameters
+    ----------
+    session, name, tilts, stream, without
+        As for `read_images`.
+    defocus : str, optional
+        File of defoci in µm, one a line.
+    euler : str, optional
+        File of Euler angles, which give the tilt angles as well.
+    weights : str, optional
+        File of weights, a positive number a line.
+    axis_deg : float, optional
+        Angle from +y to the tilt axis that takes the place of the file's.
+
+    Returns
+    -------
+    TiltSeries
+    """
+    series = read_images(session, name, tilts=tilts, stream=stream, without=without).series()
+    if axis_deg is not None:
+        series = series.with_axis(axis_deg)
+    if weights:
+        column = _column(session, weights, "weight")
+        if len(column) != len(series) or not (column > 0).all():
+            raise DataError(
+                f"{weights}: {len(column)} weights for {len(series)} views, the least {column.min():g}; one "
+                "positive number a view is needed, and --exclude leaves views out"
+            )
+        series = replace(series, views=replace(series.views, weight=column))
+    if defocus:
+        column = _column(session, defocus, "defocus in µm")
+        if len(column) != len(series):
+            raise DataError(
+                f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; one a line is needed"
+            )
+        series = replace(series, views=replace(series.views, defocus_um=column))
+    return oriented_by(session, series, euler) if euler else series
+
+
+def oriented_by(session: Session, series: TiltSeries, euler: str) -> TiltSeries:
+    """Read the Euler angles of a series, which give its tilt angles as well."""
+    euler_deg = read_euler(Path(euler), n_views=len(series))
+    session.reads(euler)
+    return series.with_orientations(euler_deg, euler)
+
+
+def read_volume(session: Session, name: str, *, stream: bool = False) -> Volume:
+    """Open a volume."""
+    return read_images(session, name, stream=stream).volume()
+
+
+def read_transforms(session: Session, name: str, series: TiltSeries) -> Transforms:
+    """Read the transforms of a series, one for each of its views."""
+    transforms = read_xf(Path(name))
+    if transforms.n_views != len(series):
+        raise DataError(
+            f"{name}: {transforms.n_views} transforms for the {len(series)} views of {series.name}"
+        )
+    session.reads(name)
+    return transforms
+
+
+@contextmanager
+def naming(stack: ImageStack) -> Iterator[None]:
+    """Name the file in errors of the core, which knows arrays only."""
+    try:
+        yield
+    except (DataError, ConvergenceError) as error:
+        if str(error).startswith(f"{stack.name}: "):
+            raise
+        raise type(error)(f"{stack.name}: {error}") from error
+
+
+def whole(session: Session, stack: ImageStack, *, copies: int) -> NDArray[np.float32]:
+    """Read all images at once, where that many arrays of their size fit into the memory allowed.
+
+    Parameters
+    ----------
+    session : Session
+    stack : TiltSeries or Volume
+    copies : int
+        Arrays of this size that the work takes, this one included.
+
+    Returns
+    -------
+    ndarray of shape (n, ny, nx), float32
+
+    Raises
+    ------
+    UsageError
+        When they do not fit.
+    """
+    need = 4 * copies * stack.shape[0] * stack.shape[1] * stack.shape[2]
+    if need > session.memory:
+        raise UsageError(
+            f"{stack.name}: the work takes {-(-need >> 20)}M of memory, "
+            f"but only {session.memory >> 20}M are allowed; give a larger --memory, or bin or crop it"
+        )
+    images = np.empty(stack.shape, np.float32)
+    for k in range(len(stack)):
+        images[k] = stack.view(k)
+    return images
+
+
+def _beside(path: Path) -> list[Path]:
+    """Return the files that may describe a series: no output may take their place."""
+    return [Path(f"{path}.mdoc"), *(path.with_suffix(end) for end in (".mdoc", ".tlt", ".rawtlt"))]
+
+
+def _column(session: Session, file: str, what: str) -> NDArray[Any]:
+    """Read a number a line."""
+    column: NDArray[Any] = read_number_rows(Path(file), 1, what)[:, 0]
+    session.reads(file)
+    return column

@@ -1,0 +1,16 @@
+"""The tilt axis angle that the description of a series gives."""
+
+from etcli.core.series import TiltSeries
+from etcli.pipeline.session import Session
+
+
+def known_axis_deg(session: Session, series: TiltSeries) -> float:
+    """Return the angle from +y to the tilt axis that the file gives, 0 where it gives none."""
+    axis_deg = series.axis_deg or 0.0
+    if axis_deg and series.axis_source == "RotationAngle":
+        session.reporter.warn(
+            f"{series.name}: tilt axis at {axis_deg:g}° by RotationAngle - 90, as is usual but not universal"
+        )
+    elif axis_deg and series.axis_source == "title":
+        session.reporter.note(f"{series.name}: tilt axis at {axis_deg:g}° by the mdoc")
+    return axis_deg

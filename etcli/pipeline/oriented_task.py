@@ -1,0 +1,101 @@
+"""Reconstruction of views of any orientation, which takes the whole volume at once."""
+
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.methods import MethodParameters, methods_for_any_orientation
+from etcli.core.projectors.oriented import OrientedProjector
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Store, Watch
+from etcli.core.reconstruction.streamed_backprojection import WriteBand
+from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.misfit import Misfit, OrientedMisfit
+from etcli.core.solvers.resire import middle
+from etcli.core.solvers.total_variation import Zeros
+from etcli.pipeline.memory_budget import MemoryBudget
+from etcli.pipeline.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedTask:
+    """Views of any orientation, and the volume they are to become.
+
+    Parameters
+    ----------
+    integrals : LineIntegrals
+        The views.
+    projector : OrientedProjector
+        Of a volume that may reach beyond the field of view.
+    shape : (int, int, int)
+        Voxels of its middle that are written.
+    scratch : Path
+        Folder for arrays that are larger than the memory.
+    """
+
+    integrals: LineIntegrals
+    projector: OrientedProjector
+    shape: tuple[int, int, int]
+    scratch: Path
+
+    def of_views(self, views: NDArray[np.intp]) -> "OrientedTask":
+        """Return the same with some of the views, counted from 0."""
+        return replace(self, integrals=self.integrals.select(views), projector=self.projector.of_views(views))
+
+    def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
+        """Refuse work that does not fit into the memory, before any is done."""
+        if not parameters.traits.any_orientation:
+            raise UsageError(
+                f"--method {parameters.method} needs views tilted about one axis; with others use "
+                f"{', '.join(methods_for_any_orientation())}"
+            )
+        self._arrays(parameters).check(session)
+
+    def sample(self, session: Session) -> Misfit:
+        """Return the whole series: its rows do not know one another's places."""
+        views = self.projector.device.put(self.integrals(0, self.integrals.n_rows))
+        return OrientedMisfit(self.projector, views)
+
+    def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
+        """Return what makes arrays of the size of the volume."""
+        return self._arrays(parameters).zeros(session)
+
+    def run(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: WriteBand,
+        *,
+        watch: Watch | None = None,
+        store: Store | None = None,
+        dask: str | None = None,
+    ) -> ErrorCurve:
+        """Reconstruct."""
+
+        def look(k: int, volume: NDArray[np.float32]) -> None:
+            if watch:
+                watch((0, self.shape[1]), k, middle(volume, self.shape).swapaxes(1, 2))
+
+        with session.reporter.progress(parameters.iterations, "reconstructing") as advance:
+            volume, errors = reconstruct_whole(
+                self.sample(session),
+                parameters,
+                zeros=self.zeros(session, parameters),
+                progress=advance,
+                watch=look,
+            )
+        write(0, middle(volume, self.shape))
+        return errors
+
+    def _arrays(self, parameters: MethodParameters) -> MemoryBudget:
+        """Memory of the work."""
+        volume, series = prod(self.projector.domain_shape), prod(self.projector.range_shape)
+        device = self.projector.device
+        if parameters.traits.whole_volume:
+            held = parameters.traits.load("volumes_held")(parameters)
+            return MemoryBudget(held * volume, volume + 4 * series, self.scratch, device)
+        return MemoryBudget(0, 5 * volume + 3 * series, self.scratch, device)

@@ -1,0 +1,221 @@
+"""Projection: the views of a volume at tilt angles or in any orientation, in memory or from file to file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import SliceGeometry, tilt_range
+from etcli.core.orientation import rotation_matrices, tilts_as_euler
+from etcli.core.reconstruction.slab_by_slab import project as project_slabs
+from etcli.core.reconstruction.slab_plan import plan_projection
+from etcli.core.series import TiltSeries, Volume
+from etcli.core.solvers.steps import on_host
+from etcli.core.view_table import ViewTable
+from etcli.io.euler import read_euler, write_euler
+from etcli.io.image_file import open_images
+from etcli.io.mdoc import read_mdoc
+from etcli.io.save import Step, series_writer
+from etcli.io.tilts import read_tilts
+from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
+from etcli.pipeline.inputs import read_volume, whole
+from etcli.pipeline.session import Session
+
+NARROW = 16
+"""Slices of a slab that every device can have."""
+COPIES = 3
+"""Arrays of the size of the volume that views of any orientation take."""
+WriteRows = Callable[[int, NDArray[np.float32]], None]
+
+
+def project(
+    volume: Volume,
+    tilt_deg: ArrayLike | None = None,
+    *,
+    euler_deg: ArrayLike | None = None,
+    kernel: str = "linear",
+    session: Session | None = None,
+) -> TiltSeries:
+    """Project a volume.
+
+    Where the volume tells its frame, views are those that it was reconstructed from: it is projected about
+    its rotation centre, and as it was before it was turned about x.
+
+    Parameters
+    ----------
+    volume : Volume
+    tilt_deg : array_like of shape (n_views,), optional
+        Tilt angles about y, in degrees.
+    euler_deg : array_like of shape (n_views, 3), optional
+        Orientations instead; see `etcli.core.orientation`.
+    kernel : {"linear", "strip"}
+        Linear interpolation in each row of voxels, or overlap of areas; for tilt angles about y.
+    session : Session, optional
+        Threads, memory, device; by default all of this process's.
+
+    Returns
+    -------
+    TiltSeries
+        In density times voxels.
+
+    Raises
+    ------
+    UsageError
+        When both or none of angles and orientations are given.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> volume = etcli.Volume(np.ones((4, 8, 6), np.float32))
+    >>> series = etcli.project(volume, [0, 90])
+    >>> series.shape, float(series.view(0)[4, 3])
+    ((2, 8, 6), 4.0)
+    """
+    if (tilt_deg is None) == (euler_deg is None):
+        raise UsageError("give either tilt angles or Euler angles to project at")
+    views = ViewTable.tilted(tilt_deg) if euler_deg is None else ViewTable.oriented(euler_deg)  # type: ignore[arg-type]
+    session, volume = session or Session(), volume.upright()
+    like = _like(volume, views, "projections")
+    data = np.empty(like.shape, np.float32)
+
+    def write(y0: int, block: NDArray[np.float32]) -> None:
+        data[:, y0 : y0 + block.shape[1]] = block
+
+    _project(session, volume, like, write, kernel=kernel)
+    return replace(like, data=data, history=(*like.history, str(_step(views))))
+
+
+def project_files(
+    session: Session,
+    input: str,
+    output: str,
+    *,
+    tilts: str | None = None,
+    angles: tuple[float, float, float] | None = None,
+    euler: str | None = None,
+    kernel: str = "linear",
+    mode: int = 2,
+) -> None:
+    """Project a volume from file to file.
+
+    Parameters
+    ----------
+    session : Session
+    input, output : str
+    tilts : str, optional
+        File of tilt angles, or a series that has them.
+    angles : (float, float, float), optional
+        First and last tilt angle and the step.
+    euler : str, optional
+        File of Euler angles; the output's go beside it.
+    kernel : {"linear", "strip"}
+    mode : int
+        MRC mode.
+    """
+    if sum(given is not None for given in (tilts, angles, euler)) != 1:
+        raise UsageError(
+            "give the tilt angles, with --tilts FILE or --range A B STEP, or orientations with --euler FILE"
+        )
+    volume = read_volume(session, input).upright()
+    if euler:
+        views = ViewTable.oriented(read_euler(Path(euler)))
+    else:
+        views = ViewTable.tilted(tilt_range(*angles) if angles else _tilts_of(Path(str(tilts))))
+    session.reads(tilts, euler)
+    like = _like(volume, views, output)
+    with session.outputs() as outputs:
+        if views.euler_deg is not None:
+            write_euler(outputs.path(f"{output}.euler.csv"), views.euler_deg)
+        with series_writer(outputs, output, like, step=_step(views), mode=mode) as writer:
+            _project(session, volume, like, writer.write_rows, kernel=kernel)
+
+
+def _step(views: ViewTable) -> Step:
+    return Step("project", f"{len(views)} views")
+
+
+def _like(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
+    """Return the series that is to be made, without its images."""
+    _, ny, nx = volume.shape
+    return TiltSeries(
+        np.broadcast_to(np.float32(0), (len(views), ny, nx)),
+        name=name,
+        pixel_A=volume.pixel_A,
+        origin_A=(*volume.origin_A[:2], 0.0),
+        history=volume.history,
+        views=views,
+        tilts_source="project",
+        axis_deg=0.0,
+        axis_source="given",
+    )
+
+
+def _project(session: Session, volume: Volume, like: TiltSeries, write: WriteRows, *, kernel: str) -> None:
+    """Project rows of the volume, or all of it where views are not tilted about its middle axis only."""
+    x, y, z = _middle_px(volume)
+    rotation = like.views.rotations(volume.frame.x_tilt_deg if volume.frame else 0.0)
+    if rotation is None and x:  # the axis is beside the middle
+        rotation = rotation_matrices(tilts_as_euler(like.tilt_deg))
+    if rotation is not None and kernel != "linear":
+        raise UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
+    gpu = use_gpu(session)
+    if rotation is not None:
+        # the field of view is that of the volume at no tilt
+        centre_px = rotation[:, :2] @ (x, y, z) - (x, y)
+        _project_whole(session, volume, rotation, centre_px, write, gpu=gpu)
+        return
+    nz, ny, nx = volume.shape
+    geometry = SliceGeometry(like.tilt_deg, n_detector=nx, thickness=nz, width=nx, z_offset_px=float(z))
+    make = slab_projector(session, gpu=gpu, kernel=kernel)
+    device = make(geometry, n_slices=NARROW).device
+    plan = plan_projection(ny, geometry, threads=session.threads, memory=session.memory, device=device)
+    rows = np.arange(ny)
+    with session.reporter.progress(ny, "projecting") as advance:
+        project_slabs(
+            lambda y0, y1: volume.rows(rows[y0:y1]),
+            write,
+            geometry,
+            plan=plan,
+            make_projector=make,
+            progress=advance,
+        )
+
+
+def _project_whole(
+    session: Session,
+    volume: Volume,
+    rotation: NDArray[np.float64],
+    centre_px: NDArray[np.float64],
+    write: WriteRows,
+    *,
+    gpu: bool,
+) -> None:
+    """Project the volume at once."""
+    projector = oriented_projector(gpu)(
+        rotation, volume.shape, volume.shape[1:], centre_px=centre_px, threads=session.threads
+    )
+    with session.reporter.progress(1, "projecting") as advance:
+        views = projector.forward(projector.device.put(whole(session, volume, copies=COPIES)))
+        write(0, on_host(views))
+        advance(1)
+
+
+def _middle_px(volume: Volume) -> tuple[float, float, float]:
+    """Return x, y and z of the middle of a volume from its rotation centre, in voxels."""
+    if volume.frame is None or not volume.pixel_A:
+        return 0.0, 0.0, 0.0
+    middle = volume.frame.middle_A(volume.shape, volume.origin_A, volume.pixel_A) / volume.pixel_A
+    return float(middle[0]), float(middle[1]), float(middle[2])
+
+
+def _tilts_of(path: Path) -> NDArray[Any]:
+    """Return the tilt angles of a text file, of an mdoc or of a series."""
+    with path.open("rb") as file:
+        is_text = b"\0" not in file.read(1024)  # the header of any image file has some
+    if not is_text:
+        return open_images(str(path)).series().tilt_deg
+    return read_mdoc(path).tilt_deg if path.suffix == ".mdoc" else read_tilts(path)

@@ -1,0 +1,164 @@
+"""Views and the volume they are to become: what is common to work slab by slab and on the whole volume."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.methods import MethodParameters
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Store, Watch
+from etcli.core.reconstruction.streamed_backprojection import WriteBand
+from etcli.core.series import Volume
+from etcli.core.solvers.misfit import Misfit
+from etcli.core.solvers.resire import extended_shape
+from etcli.core.solvers.total_variation import Zeros
+from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
+from etcli.pipeline.oriented_task import OrientedTask
+from etcli.pipeline.reconstruction_request import ReconstructionRequest
+from etcli.pipeline.session import Session
+from etcli.pipeline.single_axis_task import SingleAxisTask
+from etcli.pipeline.volume_geometry import check_place
+from etcli.pipeline.volume_output import Layout
+
+
+class Task(Protocol):
+    """Views and the volume they are to become."""
+
+    def of_views(self, views: NDArray[np.intp]) -> "Task":
+        """Return the same with some of the views, counted from 0."""
+
+    def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
+        """Refuse work that does not fit into the memory, before any is done."""
+
+    def sample(self, session: Session) -> Misfit:
+        """Return what is reconstructed when parameters are looked for."""
+
+    def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
+        """Return what makes arrays of the size of the sample."""
+
+    def run(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: WriteBand,
+        *,
+        watch: Watch | None = None,
+        store: Store | None = None,
+        dask: str | None = None,
+    ) -> ErrorCurve:
+        """Reconstruct."""
+
+
+def make_task(
+    session: Session,
+    request: ReconstructionRequest,
+    integrals: LineIntegrals,
+    layout: Layout,
+    *,
+    volumes: Mapping[str, Volume],
+    scratch: Path,
+    dask: bool = False,
+) -> Task:
+    """Make the task that suits views and request.
+
+    ``--device auto`` takes the CPU where the request finds too little room on the GPU.
+
+    Parameters
+    ----------
+    session : Session
+    request : ReconstructionRequest
+    integrals : LineIntegrals
+        The views.
+    layout : Layout
+        The volume.
+    volumes : mapping of str to Volume
+        Mask and initial volume, where given.
+    scratch : Path
+        Folder for arrays that are larger than the memory.
+    dask : bool
+        Whether the work is done on a cluster.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    UsageError, DataError
+        When the request does not suit the views, or a volume has another size or lies elsewhere.
+    """
+    readers = {name: _volume_rows(volume, layout, name) for name, volume in volumes.items()}
+    gpu = use_gpu(session, elsewhere=dask)
+    task = _task(session, request, integrals, layout, readers, scratch, gpu=gpu)
+    if not gpu or session.device == "gpu":
+        return task
+    try:
+        task.check_memory(session.muted(), request.parameters)
+    except UsageError:
+        session.reporter.note("too little memory is free on the GPU; computing on the CPU")
+        return _task(session, request, integrals, layout, readers, scratch, gpu=False)
+    return task
+
+
+def _task(
+    session: Session,
+    request: ReconstructionRequest,
+    integrals: LineIntegrals,
+    layout: Layout,
+    readers: Mapping[str, Read],
+    scratch: Path,
+    *,
+    gpu: bool,
+) -> Task:
+    """Make the task for a device."""
+    geometry, rotation = layout.geometry, layout.series.views.rotations(request.x_tilt_deg)
+    if rotation is None:
+        if request.extend:
+            raise UsageError("--extend is for views of any orientation; give --euler as well")
+        weighted = geometry.view_weight is not None
+        make = slab_projector(
+            session, gpu=gpu, kernel=request.kernel, backend=request.backend, weighted=weighted
+        )
+        return SingleAxisTask(integrals, geometry, make, readers, scratch)
+    if integrals.n_rows != layout.series.shape[1]:
+        raise UsageError("--slices are of views tilted about one axis; leave it out with --euler")
+    for given, option in (
+        (request.backend != "slab", f"--backend {request.backend}"),
+        (request.kernel != "linear", f"--kernel {request.kernel}"),
+        (geometry.view_weight is not None, "--view-weights"),
+        *((True, f"--{name}") for name in readers),
+    ):
+        if given:
+            raise UsageError(f"{option} is for views tilted about one axis; leave it out")
+    detector, shape = (integrals.n_rows, geometry.n_detector), layout.shape
+    projector = oriented_projector(gpu)(
+        rotation,
+        extended_shape(rotation, shape, detector) if request.extend else shape,
+        detector,
+        centre_px=(geometry.axis_offset_px, 0.0) + geometry.z_offset_px * rotation[:, :2, 2],
+        threads=session.threads,
+    )
+    return OrientedTask(integrals, projector, shape, scratch)
+
+
+def _volume_rows(volume: Volume, layout: Layout, name: str) -> Read:
+    """Return what reads rows of a volume, which must be where the one to be made is."""
+    volume = volume.upright()
+    if volume.shape != layout.shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (volume.shape, layout.shape)]
+        raise DataError(
+            f"{volume.name}: {sizes[0]} voxels (x, y, z), but the volume has {sizes[1]}; make the {name} of "
+            "its size"
+        )
+    check_place(volume, layout.placement, x_tilt_deg=layout.x_tilt_deg, role=name)
+    return partial(_rows_of, volume)
+
+
+def _rows_of(volume: Volume, y0: int, y1: int) -> NDArray[np.float32]:
+    """Return rows of all sections."""
+    return volume.rows(np.arange(y0, y1))

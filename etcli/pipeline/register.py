@@ -1,0 +1,388 @@
+"""Registration: the views of a series shifted onto each other, in memory or from file to file."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
+from etcli.core.registration.matching import Matched
+from etcli.core.registration.methods import (
+    ORIENTING_ROUNDS,
+    n_steps,
+    orient_views,
+    register_views,
+)
+from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
+from etcli.core.series import TiltSeries
+from etcli.io.euler import write_euler
+from etcli.io.save import Step, series_writer
+from etcli.io.transforms import write_xf
+from etcli.pipeline.background_level import background_level
+from etcli.pipeline.inputs import naming, oriented_by, read_series
+from etcli.pipeline.known_axis import known_axis_deg
+from etcli.pipeline.picture_output import check_picture, save_picture
+from etcli.pipeline.preflight import check_series_output
+from etcli.pipeline.resample import resampled, write_resampled
+from etcli.pipeline.residual import check_residual
+from etcli.pipeline.session import Session
+from etcli.pipeline.view_selection import Region
+
+ITERATIONS = 12
+"""Rounds of matching at each of its scales, at most."""
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RegisterRequest:
+    """A registration as asked for, in the words of ``etcli register``.
+
+    Parameters
+    ----------
+    method : str
+        ``auto``, ``match``, ``pc``, ``stackreg``, ``com`` or ``com-cl``.
+    reference : int or None
+        View that stays where it is, counted from 0; by default the one nearest 0°.
+    max_shift : Length or None
+        Largest displacement between neighbours.
+    region : Region or None
+        What is compared of the views.
+    iterations : int
+        Rounds of matching at each scale, at most.
+    background : float or {"auto", "none"}
+        Level to take off for the comparison.
+    max_residual : Length
+        Residual above which there is a warning, or an error where `strict`.
+    strict : bool
+    """
+
+    method: str = "auto"
+    reference: int | None = None
+    max_shift: Length | None = None
+    region: Region | None = None
+    iterations: int = ITERATIONS
+    background: float | str = "auto"
+    max_residual: Length = Length(1.0, "px")
+    strict: bool = False
+
+    @property
+    def chosen(self) -> str:
+        """The method, where nobody says by what else is given."""
+        if self.method != "auto":
+            return self.method
+        return "pc" if self.region or self.max_shift else "match"
+
+
+@dataclass(frozen=True)
+class RegisterFiles:
+    """The files of a registration, by the names of ``etcli register``'s options."""
+
+    input: str
+    output: str
+    tilts: str | None = None
+    euler: str | None = None
+    axis_deg: float | None = None
+    write_xf: str | None = None
+    plot: str | None = None
+    mode: int = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A registered series, and how far to trust it.
+
+    Parameters
+    ----------
+    source : TiltSeries
+        The views as they were, with what was refined of their table.
+    transforms : Transforms
+        The shifts that put them onto each other.
+    found : Matched
+        Shifts, residual, doubtful views and a first idea of the tilt axis.
+    method : str
+        The one that was used.
+    background : float or None
+        Level of the views, by which gaps at their borders are filled.
+    session : Session
+    """
+
+    source: TiltSeries
+    transforms: Transforms
+    found: Matched
+    method: str
+    background: float | None
+    session: Session
+
+    @property
+    def residual_px(self) -> float:
+        """How far views are from what the others predict, root mean square; NaN where that is not known."""
+        return self.found.shifts.residual_px
+
+    @property
+    def doubtful(self) -> NDArray[np.bool_]:
+        """Views that are unlike what others predict, or far from it."""
+        return self.found.shifts.doubtful
+
+    @property
+    def step(self) -> Step:
+        """What was done, for the history."""
+        return Step("register", f"{self.method}, residual {self.residual_px:.2f} px")
+
+    @cached_property
+    def series(self) -> TiltSeries:
+        """The views shifted, by one cubic spline interpolation each."""
+        moved = resampled(self.session, self.source, self.transforms, what="shifting", fill=self.background)
+        return replace(moved, history=(*moved.history, str(self.step)))
+
+
+def register(
+    series: TiltSeries,
+    *,
+    method: str = "auto",
+    reference: int | None = None,
+    max_shift: Length | float | str | None = None,
+    region: Region | None = None,
+    iterations: int = ITERATIONS,
+    background: float | str = "auto",
+    strict: bool = False,
+    max_residual: Length | float | str = "1px",
+    session: Session | None = None,
+) -> Registered:
+    """Shift the views of a tilt series onto each other; shifts only.
+
+    Orientations in the table of views are refined with the shifts.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    method : {"auto", "match", "pc", "stackreg", "com", "com-cl"}
+        ``auto`` is match, or pc with a region or a largest shift.
+    reference : int, optional
+        View that stays where it is, counted from 0; by default the one nearest 0°.
+    max_shift : length, optional
+        Largest displacement between neighbours, in pixels or with a unit.
+    region : Region, optional
+        What is compared of the views.
+    iterations : int
+        Rounds of matching at each scale, at most.
+    background : float or {"auto", "none"}
+        Level to take off for the comparison.
+    strict : bool
+        Whether a residual above `max_residual` is an error instead of a warning.
+    max_residual : length
+        In pixels or with a unit.
+    session : Session, optional
+        Threads, memory, and who is told; by default all of this process's, and nobody.
+
+    Returns
+    -------
+    Registered
+
+    Raises
+    ------
+    DataError
+        When there are no tilt angles, or too few views can be used.
+    ConvergenceError
+        When no registration is found, or it is not good enough where `strict`.
+    UsageError
+        When the request does not suit the series.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> rng = np.random.default_rng(0)
+    >>> ball = np.hypot(*(np.mgrid[:48, :48] - 23.5)) < 9
+    >>> shifts = rng.integers(-3, 4, (25, 2))
+    >>> views = np.stack([np.roll(ball, tuple(s), (0, 1)) for s in shifts]).astype(np.float32)
+    >>> series = etcli.TiltSeries.of(views, np.linspace(-72, 72, 25))
+    >>> registered = etcli.register(series, method="com")
+    >>> registered.series.shape
+    (25, 48, 48)
+    """
+    request = RegisterRequest(
+        method,
+        reference,
+        None if max_shift is None else Length.parse(max_shift, "px"),
+        region,
+        iterations,
+        background,
+        Length.parse(max_residual, "px"),
+        strict,
+    )
+    return registered(session or Session(), series, request)
+
+
+def registered(session: Session, series: TiltSeries, request: RegisterRequest) -> Registered:
+    """Register a series as asked for; see `register`."""
+    if request.reference is not None and request.reference >= len(series):
+        raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
+    limit_px = request.max_residual.px(series.pixel_A)
+    level = background_level(session, series, request.background)
+    found = _found(session, series, request, level)
+    _report(session, series, found)
+    check_residual(session, found, series.pixel_A, limit_px=limit_px, strict=request.strict)
+    shift_px = found.shifts.shift_px
+    if series.views.euler_deg is not None and request.chosen == "match":
+        shift_px, euler_deg = _oriented(session, series, found, level)
+        series = series.with_orientations(euler_deg, "refinement")
+    return Registered(series, Transforms.shifts(shift_px), found, request.chosen, level, session)
+
+
+def register_files(files: RegisterFiles, request: RegisterRequest, session: Session) -> dict[str, Any]:
+    """Register from file to file.
+
+    Parameters
+    ----------
+    files : RegisterFiles
+    request : RegisterRequest
+    session : Session
+
+    Returns
+    -------
+    dict
+        The numbers of the run, for a script.
+
+    Raises
+    ------
+    DataError, ConvergenceError, UsageError
+        As for `register`; no output is left then.
+    """
+    if files.euler and request.chosen != "match":
+        raise UsageError("--euler needs --method match, without --region and --max-shift")
+    check_picture(files.plot)
+    series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    if files.euler:
+        if files.tilts or known_axis_deg(session, series):
+            raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
+        series = oriented_by(session, series, files.euler)
+    euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
+    check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
+    done = registered(session, series, request)
+    with session.outputs() as outputs:
+        with series_writer(outputs, files.output, done.source, step=done.step, mode=files.mode) as writer:
+            write_resampled(
+                session, writer, done.source, done.transforms, what="shifting", fill=done.background
+            )
+        if euler_csv and done.source.views.euler_deg is not None:
+            write_euler(outputs.path(euler_csv), done.source.views.euler_deg)
+        if files.write_xf:
+            write_xf(outputs.path(files.write_xf), done.transforms)
+        if files.plot:
+            from etcli.plotting.alignment import registration
+
+            shifts = done.found.shifts
+            figure = registration(
+                done.source.tilt_deg,
+                done.transforms.shift_px,
+                quality=shifts.quality,
+                doubtful=shifts.doubtful,
+            )
+            save_picture(outputs, files.plot, figure)
+    return _numbers(done)
+
+
+def _found(session: Session, series: TiltSeries, request: RegisterRequest, level: float | None) -> Matched:
+    """Find shifts and axis with the rough axis upright, and turn them back."""
+    method, region = request.chosen, request.region
+    _, ny, nx = series.shape
+    if region and (region.columns.stop > nx or region.rows.stop > ny):
+        raise UsageError(f"--region reaches beyond the views of {nx} x {ny} pixels; count from 1")
+    axis_deg = known_axis_deg(session, series)
+    turn = Transforms.rotation(axis_deg, len(series))
+    shape = turned_shape((ny, nx), axis_deg)
+    views: Any = series.images()
+    if axis_deg:
+        views = TransformedViews(series.view, turn, shape, fill=level)
+    total = n_steps(method, n_views=len(series), iterations=request.iterations)
+    with naming(series), session.reporter.progress(total, "comparing") as advance:
+        found = register_views(
+            views,
+            series.tilt_deg,
+            method=method,
+            reference=request.reference,
+            background=level,
+            max_shift_px=request.max_shift.px(series.pixel_A) if request.max_shift else None,
+            iterations=request.iterations,
+            region=_turned(region, turn.matrix[0], (ny, nx), shape) if region else None,
+            threads=session.threads,
+            progress=advance,
+        )
+    back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shifts.shift_px)
+    axis = replace(found.axis, angle_deg=found.axis.angle_deg + axis_deg)
+    return replace(found, shifts=replace(found.shifts, shift_px=back), axis=axis)
+
+
+def _oriented(
+    session: Session, series: TiltSeries, start: Matched, level: float | None
+) -> tuple[Float, Float]:
+    """Refine orientations and shifts; return shifts and Euler angles."""
+    assert series.views.euler_deg is not None
+    with naming(series), session.reporter.progress(ORIENTING_ROUNDS, "orienting") as advance:
+        found = orient_views(
+            series.images(),
+            series.views.euler_deg,
+            start,
+            background=level,
+            threads=session.threads,
+            progress=advance,
+        )
+    session.reporter.report(f"orientations changed by {found.change_deg:.2f}° in the last round")
+    return found.shift_px, found.euler_deg
+
+
+def _turned(
+    region: Region, matrix: Float, shape: tuple[int, int], turned: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of turned views that hold a region of the views."""
+    # borders of pixels from the centre, (x, y)
+    spans = (region.columns.start, region.columns.stop), (region.rows.start, region.rows.stop)
+    corners = np.array([(x, y) for x in spans[0] for y in spans[1]]) - np.array(shape[::-1]) / 2
+    found = (corners @ matrix.T + np.array(turned[::-1]) / 2).round().astype(int)
+    low, high = (np.clip(ends, 0, turned[::-1]) for ends in (found.min(axis=0), found.max(axis=0)))
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def _report(session: Session, series: TiltSeries, found: Matched) -> None:
+    """Tell how well the views fit, and which to look at."""
+    reporter, shifts = session.reporter, found.shifts
+    reporter.note("view   tilt (°)   x (px)   y (px)  correlation")
+    rows = zip(series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True)
+    for number, (tilt_deg, (x, y), quality, doubtful) in enumerate(rows, start=1):
+        mark = "  doubtful" if doubtful else ""
+        reporter.note(f"{number:4} {tilt_deg:10.2f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
+    axis = found.axis
+    place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
+    reporter.report(
+        f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
+    )
+    if shifts.doubtful.any():
+        numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
+        plural = "s" if shifts.doubtful.sum() > 1 else ""
+        reporter.warn(f"look at view{plural} {numbers}: unlike what other views predict, or far from it")
+
+
+def _numbers(done: Registered) -> dict[str, Any]:
+    """Return what a script may want to know."""
+    shifts, pixel_A = done.found.shifts, done.source.pixel_A
+    numbers = {
+        "method": done.method,
+        "shift_px": shifts.shift_px.round(4),
+        "quality": shifts.quality.round(4),
+        "doubtful": [k + 1 for k, doubt in enumerate(shifts.doubtful) if doubt],
+        "residual_px": shifts.residual_px,
+        "residual_A": shifts.residual_px * pixel_A if pixel_A else None,
+        "angle_deg": done.found.axis.angle_deg,
+        "offset_px": done.found.axis.offset_px,
+        "background": done.background,
+    }
+    if done.source.views.euler_deg is not None:
+        numbers |= {
+            "shift_px": done.transforms.shift_px.round(4),
+            "euler_deg": done.source.views.euler_deg,
+            "angle_deg": 0.0,
+            "offset_px": 0.0,
+        }
+    return numbers

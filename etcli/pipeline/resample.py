@@ -1,0 +1,58 @@
+"""Series with their views transformed, by one interpolation each."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from etcli.core.registration.transforms import Transforms, resample_stack
+from etcli.core.series import TiltSeries
+from etcli.io.save import Writer
+from etcli.pipeline.session import Session
+
+
+def write_resampled(
+    session: Session, writer: Writer, series: TiltSeries, transforms: Transforms, *, what: str, **how: Any
+) -> None:
+    """Resample the views, ``how`` as for `resample_stack`, and write them as they come."""
+    views = (series.view(k) for k in range(len(series)))
+    moved = resample_stack(views, transforms, threads=session.threads, **how)
+    for k, view in enumerate(session.track(moved, len(series), what)):
+        writer.write_section(k, view)
+
+
+def resampled(
+    session: Session, series: TiltSeries, transforms: Transforms, *, what: str, **how: Any
+) -> TiltSeries:
+    """Return the series with its views transformed, in memory; ``how`` as for `resample_stack`."""
+    ny, nx = how.get("shape") or series.shape[1:]
+    collected = _Collected(np.empty((len(series), ny, nx), np.float32))
+    write_resampled(session, collected, series, transforms, what=what, **how)
+    views = replace(series.views, section=np.arange(len(series)))
+    return replace(series, data=collected.data, views=views)
+
+
+class _Collected:
+    """A `Writer` into memory."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def write_section(self, z: int, section: Any) -> None:
+        """Keep section ``z``."""
+        self.data[z] = section
+
+    def write_rows(self, y0: int, block: Any, *, z0: int = 0) -> None:
+        """Keep rows from ``y0`` on of the sections from ``z0`` on."""
+        self.data[z0 : z0 + block.shape[0], y0 : y0 + block.shape[1]] = block
+
+
+def without_orientations(session: Session, series: TiltSeries, transforms: Transforms) -> TiltSeries:
+    """Return a series without Euler angles where views are turned, which they do not follow; warns of it."""
+    if series.views.euler_deg is None or np.allclose(transforms.matrix, np.eye(2), rtol=0, atol=1e-6):
+        return series
+    session.reporter.warn(
+        f"{series.name}: its Euler angles do not follow the turn of its views and are left out; only the "
+        "tilt angles stay"
+    )
+    return series.with_tilts(series.tilt_deg, series.tilts_source)

@@ -1,0 +1,53 @@
+"""Going on with what an interrupted command had finished."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etcli import __version__
+from etcli.core.geometry import SliceGeometry
+from etcli.io.finished import FinishedSlabs
+from etcli.pipeline.session import Session
+
+
+@contextmanager
+def finished_slabs(session: Session, targets: list[str], key: str) -> Iterator[list[FinishedSlabs]]:
+    """Open the slabs that were finished for each target; they go when all is well."""
+    stores = [
+        FinishedSlabs(Path(f"{target}.resume"), f"{key}part {part}\n") for part, target in enumerate(targets)
+    ]
+    n_found = sum(map(len, stores))
+    if n_found:
+        session.reporter.report(f"going on from {n_found} finished slabs")
+    yield stores
+    for store in stores:
+        store.remove()
+
+
+def resume_key(files: Mapping[str, str | None], geometry: SliceGeometry, used: Mapping[str, Any]) -> str:
+    """Return everything that slabs depend on, but for how they are cut.
+
+    Parameters
+    ----------
+    files : mapping of str to str or None
+        What is read, by its role.
+    geometry : SliceGeometry
+        Views and slice.
+    used : mapping of str to object
+        Other values, as they are used and not as they were typed.
+    """
+    weight = geometry.view_weight
+    lines = [
+        f"etcli {__version__}",
+        f"tilt angles {geometry.tilt_deg.tolist()}",
+        f"weights {None if weight is None else weight.tolist()}",
+        f"slice {geometry.n_detector, geometry.thickness, geometry.width}",
+        f"offsets {geometry.axis_offset_px, geometry.z_offset_px}",
+        *(f"{name} {value!r}" for name, value in used.items()),
+    ]
+    for role, name in files.items():
+        if name:
+            about = Path(name).stat()
+            lines.append(f"{role} {Path(name).resolve()}: {about.st_size} bytes of {about.st_mtime_ns}")
+    return "\n".join(lines) + "\n"

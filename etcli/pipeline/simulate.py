@@ -1,0 +1,183 @@
+"""Simulation: a specimen of which every number is known, and the series a microscope would record of it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import tilt_range
+from etcli.core.lengths import Length
+from etcli.core.series import TiltSeries
+from etcli.core.simulate.acquisition import AcquisitionErrors
+from etcli.core.simulate.imaging import dose_symmetric, tilt_series
+from etcli.core.simulate.particles import needle, particle
+from etcli.core.simulate.phantoms import shepp_logan
+from etcli.core.simulate.solids import Specimen
+from etcli.core.view_table import ViewTable
+from etcli.io.mdoc import Mdoc
+from etcli.io.outputs import Outputs
+from etcli.io.save import Step, series_writer, volume_writer
+from etcli.pipeline.session import Session
+
+COUNTS = (0, 1, 6)
+"""MRC modes of whole numbers, which hold counted electrons."""
+SPECIMENS: dict[str, Callable[[int, np.random.Generator], Specimen]] = {
+    "phantom": lambda size, rng: shepp_logan(size),
+    "particle": particle,
+    "needle": needle,
+}
+
+
+@dataclass(frozen=True)
+class SeriesRequest:
+    """How a simulated series is acquired, in the words of ``etcli simulate``.
+
+    Parameters
+    ----------
+    angles : (float, float, float)
+        First and last tilt angle, and the step.
+    order : {"rising", "dose-symmetric"}
+        In which views are taken.
+    dose_e_A2 : float or None
+        Electrons per Å² and view; no noise where None.
+    level : float
+        Background added to every pixel.
+    drift, offset : Length
+        Largest displacement of a view, and distance of the tilt axis from the centre.
+    axis_deg : float
+        Angle from +y to the tilt axis.
+    tilt_error_deg : float
+        Standard deviation of the angles.
+    seed : int
+        Of all that is random.
+    write_truth : sequence of str
+        Files for what is true: ``.json`` the errors, ``.mrc`` the volume.
+    mode : int
+        MRC mode.
+    """
+
+    angles: tuple[float, float, float] = (-70.0, 70.0, 2.0)
+    order: str = "rising"
+    dose_e_A2: float | None = None
+    level: float = 0.0
+    drift: Length = Length(0.0, "px")
+    offset: Length = Length(0.0, "px")
+    axis_deg: float = 0.0
+    tilt_error_deg: float = 0.0
+    seed: int = 0
+    write_truth: Sequence[str] = ()
+    mode: int = 2
+
+    def check(self) -> None:
+        """Refuse what contradicts itself; a UsageError."""
+        unknown = [name for name in self.write_truth if not name.lower().endswith((".json", ".mrc"))]
+        if unknown:
+            raise UsageError(f"--write-truth {unknown[0]}: writes .json (the errors) or .mrc (the volume)")
+        if self.mode in COUNTS and self.dose_e_A2 is None:
+            raise UsageError(f"--mode {self.mode} writes counted electrons; give their number with --dose")
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Nominal tilt angles in the order of the views."""
+        tilt_deg = tilt_range(*self.angles)
+        return tilt_deg[dose_symmetric(tilt_deg)] if self.order == "dose-symmetric" else tilt_deg
+
+    def errors(self, pixel_A: float) -> AcquisitionErrors:
+        """Errors of the acquisition, in pixels of a size."""
+        return AcquisitionErrors(
+            self.drift.px(pixel_A), self.axis_deg, self.offset.px(pixel_A), self.tilt_error_deg
+        )
+
+    def description(self, output: str, size: tuple[int, int], pixel_A: float) -> TiltSeries:
+        """What the operator knows of the series: how far off it is stands in the truth."""
+        tilt_deg = self.tilt_deg
+        n = len(tilt_deg)
+        mdoc = Mdoc.empty(n).with_value("Voltage", 300).with_view_values("TiltAngle", list(tilt_deg))
+        views = ViewTable.tilted(tilt_deg)
+        if self.dose_e_A2:
+            mdoc = mdoc.with_view_values("ExposureDose", [self.dose_e_A2] * n)
+            views = replace(views, dose_e_A2=np.full(n, self.dose_e_A2))
+        return TiltSeries(
+            np.broadcast_to(np.float32(0), (n, *size)),
+            name=output,
+            pixel_A=pixel_A,
+            views=views,
+            tilts_source="simulation",
+            axis_deg=0.0,
+            axis_source="given",
+            description=mdoc,
+        )
+
+
+def simulate_files(
+    session: Session, kind: str, output: str, request: SeriesRequest, *, size: int, pixel: Length
+) -> None:
+    """Simulate the dark-field series of a specimen made of solids.
+
+    Parameters
+    ----------
+    session : Session
+    kind : str
+        A name in `SPECIMENS`.
+    output : str
+    request : SeriesRequest
+    size : int
+        Pixels along each side.
+    pixel : Length
+        Their size.
+
+    Raises
+    ------
+    UsageError
+        When the request contradicts itself.
+    """
+    request.check()
+    if pixel.unit == "px":
+        raise UsageError("--pixel is the length of a pixel; give it in Å or nm, as in 1nm")
+    pixel_A, rng = pixel.value, np.random.default_rng(request.seed)
+    step = Step("simulate", f"{kind} {size}, seed {request.seed}")
+    like = request.description(output, (size, size), pixel_A)
+    with (
+        session.outputs() as outputs,
+        series_writer(outputs, output, like, step=step, mode=request.mode) as writer,
+    ):
+        specimen = SPECIMENS[kind](size, rng)
+        reports = [outputs.path(name) for name in request.write_truth if name.lower().endswith(".json")]
+        for name in request.write_truth:
+            if name.lower().endswith(".mrc"):
+                _write_volume(outputs, name, specimen, size, pixel_A, step)
+        errors = request.errors(pixel_A)
+        series, truth = tilt_series(
+            specimen,
+            like.tilt_deg,
+            shape=(size, size),
+            rng=rng,
+            dose_e_A2=request.dose_e_A2,
+            pixel_A=pixel_A,
+            drift_px=errors.drift_px,
+            axis_deg=errors.axis_deg,
+            axis_offset_px=errors.axis_offset_px,
+            tilt_error_deg=errors.tilt_error_deg,
+            background=request.level,
+            threads=session.threads,
+        )
+        unit = np.float32(truth.electrons_per_unit if request.mode in COUNTS else 1)
+        views: Any = series.data
+        for k, view in enumerate(views):
+            writer.write_section(k, unit * view)
+        for path in reports:
+            path.write_text(f"{json.dumps(truth.as_dict(), indent=1)}\n", encoding="utf-8")
+
+
+def _write_volume(
+    outputs: Outputs, name: str, specimen: Specimen, size: int, pixel_A: float, step: Step
+) -> None:
+    """Write the specimen."""
+    shape = (size, size, size)
+    with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A) as writer:
+        for z, section in enumerate(specimen.sections(shape)):
+            writer.write_section(z, section)

@@ -1,0 +1,180 @@
+"""Reconstruction of views tilted about one axis: slab by slab where the method allows it, else at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.geometry import SliceGeometry
+from etcli.core.methods import MethodParameters
+from etcli.core.projectors import Device
+from etcli.core.projectors.slab import WIDTHS
+from etcli.core.reconstruction.cross_validation import brightest_rows
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Store, Watch, reconstruct
+from etcli.core.reconstruction.slab_plan import MakeProjector, plan_reconstruction
+from etcli.core.reconstruction.solve import slab_solver
+from etcli.core.reconstruction.streamed_backprojection import WriteBand, backproject, plan_backprojection
+from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.misfit import Misfit, slab_misfit
+from etcli.core.solvers.slab_solver import SlabSolver
+from etcli.core.solvers.total_variation import Zeros
+from etcli.pipeline.dask_cluster import workers
+from etcli.pipeline.memory_budget import MemoryBudget
+from etcli.pipeline.session import Session
+
+NARROW = 16
+"""Slices of a slab that every device can have."""
+
+
+@dataclass(frozen=True, eq=False)
+class SingleAxisTask:
+    """Views tilted about the vertical axis, and the volume they are to become.
+
+    Parameters
+    ----------
+    integrals : LineIntegrals
+        The views.
+    geometry : SliceGeometry
+        The slices.
+    make_projector : callable
+        As for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
+    volumes : mapping of str to callable
+        Mask and initial volume, as for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
+    scratch : Path
+        Folder for arrays that are larger than the memory.
+    """
+
+    integrals: LineIntegrals
+    geometry: SliceGeometry
+    make_projector: MakeProjector
+    volumes: Mapping[str, Read]
+    scratch: Path
+
+    @property
+    def device(self) -> Device:
+        """Where the work is done."""
+        return self.make_projector(self.geometry, n_slices=NARROW).device
+
+    def of_views(self, views: NDArray[np.intp]) -> "SingleAxisTask":
+        """Return the same with some of the views, counted from 0."""
+        return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
+
+    def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
+        """Refuse work that does not fit into the memory; ``banded``: where fbp may go by bands."""
+        n_rows, geometry = self.integrals.n_rows, self.geometry
+        if parameters.traits.whole_volume:
+            self._arrays(session, parameters).check(session)
+            return
+        if self._by_bands(parameters) and banded:
+            plan_backprojection(n_rows, geometry, threads=session.threads, memory=session.memory)
+            return
+        solver = self._solver(parameters)
+        plan = plan_reconstruction(
+            n_rows, geometry, solver, threads=session.threads, memory=session.memory, device=self.device
+        )
+        session.reporter.note(
+            f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
+            f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
+        )
+
+    def sample(self, session: Session) -> Misfit:
+        """Return the brightest rows."""
+        rows = brightest_rows(self.integrals.sample())
+        return self._misfit(session, rows.start, rows.stop)
+
+    def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
+        """Return what makes arrays of a few rows."""
+        return self.device.zeros
+
+    def run(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: WriteBand,
+        *,
+        watch: Watch | None = None,
+        store: Store | None = None,
+        dask: str | None = None,
+    ) -> ErrorCurve:
+        """Reconstruct."""
+        if parameters.traits.whole_volume:
+            return self._run_whole(session, parameters, write, watch)
+        if self._by_bands(parameters) and store is None and dask is None:
+            return self._run_bands(session, parameters, write)
+        n_rows, solver = self.integrals.n_rows, self._solver(parameters)
+        with (
+            workers(session, dask, self.device) as found,
+            session.reporter.progress(n_rows, "reconstructing") as advance,
+        ):
+            return reconstruct(
+                self.integrals,
+                write,
+                self.geometry,
+                solver,
+                plan=found.plan(n_rows, self.geometry, solver),
+                make_projector=self.make_projector,
+                progress=advance,
+                watch=watch,
+                store=store,
+                volumes=self.volumes,
+                pool=found.pool,
+            )
+
+    def _by_bands(self, parameters: MethodParameters) -> bool:
+        """Whether no slab of the volume need be held; a GPU gathers whole slabs at once."""
+        return parameters.traits.in_bands and self.device.free_bytes() is None
+
+    def _run_bands(self, session: Session, parameters: MethodParameters, write: WriteBand) -> ErrorCurve:
+        """Back-project a few sections at a time, for which no slab of the volume need be held."""
+        n_rows = self.integrals.n_rows
+        plan = plan_backprojection(n_rows, self.geometry, threads=session.threads, memory=session.memory)
+        with session.reporter.progress(n_rows, "reconstructing") as advance:
+            return backproject(
+                self.integrals, write, self.geometry, plan=plan, window=parameters.window, progress=advance
+            )
+
+    def _run_whole(
+        self, session: Session, parameters: MethodParameters, write: WriteBand, watch: Watch | None
+    ) -> ErrorCurve:
+        """Reconstruct the volume at once, then write it."""
+        n_rows = self.integrals.n_rows
+
+        def look(k: int, volume: NDArray[np.float32]) -> None:
+            if watch:
+                watch((0, n_rows), k, volume)
+
+        with session.reporter.progress(parameters.iterations, "reconstructing") as advance:
+            volume, errors = reconstruct_whole(
+                self._misfit(session, 0, n_rows),
+                parameters,
+                zeros=self._arrays(session, parameters).zeros(session),
+                progress=advance,
+                watch=look,
+            )
+        for y0 in range(0, n_rows, WIDTHS[-1]):
+            write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
+        return errors
+
+    def _arrays(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
+        """Memory of work on the whole volume; a slab on every thread is among them."""
+        geometry, n_rows = self.geometry, self.integrals.n_rows
+        n_voxels = geometry.thickness * geometry.width
+        slabs = 2 * min(n_rows, max(session.threads * WIDTHS[-1], *self.device.widths))
+        series = geometry.n_views * geometry.n_detector * n_rows
+        volumes = parameters.traits.load("volumes_held")(parameters) * n_voxels * n_rows
+        if self.device.free_bytes() is not None:
+            volumes += n_voxels * n_rows  # what threads share out by parts here is one array there
+        return MemoryBudget(volumes, slabs * n_voxels + 3 * series, self.scratch, self.device)
+
+    def _solver(self, parameters: MethodParameters) -> SlabSolver:
+        """Return the solver of slabs, with room for the volumes that it is given."""
+        solver = slab_solver(parameters, self.geometry, masked="mask" in self.volumes)
+        return replace(solver, volumes=solver.volumes + len(self.volumes))
+
+    def _misfit(self, session: Session, y0: int, y1: int) -> Misfit:
+        """Return some rows, laid out for the projectors."""
+        views = self.integrals(y0, y1)
+        return slab_misfit(views, self.geometry, make_projector=self.make_projector, threads=session.threads)

@@ -1,0 +1,141 @@
+"""Assembly: one series made of files, with views selected, reordered and cropped."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from etcli.core.errors import UsageError
+from etcli.core.geometry import centre
+from etcli.core.parallel import ordered_map
+from etcli.core.series import TiltSeries
+from etcli.io.assemble import Frames, assemble
+from etcli.io.save import Step, series_writer
+from etcli.pipeline.inputs import read_series
+from etcli.pipeline.session import Session
+from etcli.pipeline.view_selection import Region, checked_list
+
+
+@dataclass(frozen=True)
+class StackRequest:
+    """What becomes of the views, in the words of ``etcli stack``; views are counted from 0.
+
+    Parameters
+    ----------
+    views, exclude : tuple of int or None
+        Views to keep, in this order, or to leave out.
+    sort : bool
+        Whether they are ordered by tilt angle.
+    crop : Region or None
+        Columns and rows to keep.
+    frames : {"mean", "sum", "keep"}
+        What becomes of sections of one file at one tilt and defocus.
+    """
+
+    views: tuple[int, ...] | None = None
+    exclude: tuple[int, ...] | None = None
+    sort: bool = False
+    crop: Region | None = None
+    frames: Frames = "mean"
+
+
+def stack_files(
+    session: Session,
+    inputs: Sequence[str],
+    output: str,
+    request: StackRequest,
+    *,
+    tilts: str | None = None,
+    defocus: str | None = None,
+    mode: int = 2,
+) -> None:
+    """Make one series of files.
+
+    Parameters
+    ----------
+    session : Session
+    inputs : sequence of str
+        The files, in the order of their views.
+    output : str
+    request : StackRequest
+    tilts, defocus : str, optional
+        Files of tilt angles and of defoci, for one input.
+    mode : int
+        MRC mode.
+
+    Raises
+    ------
+    DataError
+        When the files do not go together.
+    UsageError
+        When the request contradicts itself or the files.
+    """
+    if request.views and request.exclude:
+        raise UsageError("--views and --exclude cannot go together; name the views to keep or those to drop")
+    for given, option in ((tilts, "--tilts"), (defocus, "--defocus")):
+        if given and len(inputs) > 1:
+            raise UsageError(f"{option} goes with one INPUT only; put the files together first")
+    stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
+    n = sum(map(len, stacks))
+    dropped = set(checked_list(request.exclude or (), n, "view"))
+    wanted = checked_list(request.views or range(n), n, "view")
+    kept = [view for view in wanted if view not in dropped]
+    series = assemble(stacks, kept, frames=request.frames)
+    if len(series.parts) < len(kept):
+        session.reporter.report(
+            f"{len(kept)} sections give {len(series.parts)} views: {request.frames} of frames"
+        )
+    if request.sort:
+        series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
+    area, like = _cropped(session, series.like, request.crop)
+    step = Step("stack", _summary(len(inputs), len(series.parts), request))
+    shape = area.rows.stop - area.rows.start, area.columns.stop - area.columns.start
+    with (
+        session.outputs() as outputs,
+        series_writer(
+            outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode
+        ) as writer,
+    ):
+        images = ordered_map(series.view, range(len(series.parts)), threads=session.threads)
+        for k, image in enumerate(session.track(images, len(series.parts), "stacking")):
+            writer.write_section(k, image[area.rows, area.columns])
+
+
+def _read_all(
+    session: Session,
+    inputs: Sequence[str],
+    tilts: str | None,
+    defocus: str | None,
+    exclude: Collection[int],
+) -> list[TiltSeries]:
+    """Open the files; sections that are left out may lack a description."""
+    stacks: list[TiltSeries] = []
+    for name in inputs:
+        start = sum(map(len, stacks))
+        without = [view - start for view in exclude if view >= start]
+        stacks.append(read_series(session, name, tilts=tilts, defocus=defocus, stream=True, without=without))
+    return stacks
+
+
+def _cropped(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
+    """Return the area that is kept and the series with its place; warns where the middle moves."""
+    shape = like.shape[1:]
+    area = crop or Region(slice(0, shape[1]), slice(0, shape[0]))
+    if area.columns.stop > shape[1] or area.rows.stop > shape[0]:
+        raise UsageError(f"--crop reaches beyond the image of {shape[1]} x {shape[0]}; count from 1")
+    aside = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
+    if aside:
+        session.reporter.warn(
+            f"the middle of the views moves: an axis that was central is now {aside:+g} px beside it, "
+            "which recon takes as --axis-offset"
+        )
+    (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
+    return area, replace(like, origin_A=(x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z))
+
+
+def _summary(n_files: int, n_views: int, request: StackRequest) -> str:
+    """Say in a few words what was done."""
+    words = [f"{n_views} views of {n_files} file" + "s" * (n_files > 1)]
+    words += ["sorted by tilt"] if request.sort else []
+    if request.crop:
+        columns, rows = request.crop.columns, request.crop.rows
+        words.append(f"cropped to {columns.start + 1}-{columns.stop},{rows.start + 1}-{rows.stop}")
+    return ", ".join(words)

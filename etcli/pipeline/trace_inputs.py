@@ -1,0 +1,255 @@
+"""What tracing reads: the volume, half volumes, and the views to refine against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.atoms.refine_trace import DIFFUSE_A
+from etcli.core.atoms.views import Views
+from etcli.core.errors import DataError, UsageError
+from etcli.core.orientation import rotation_matrices, tilts_as_euler
+from etcli.core.series import TiltSeries, Volume
+from etcli.core.volume_frame import VolumeFrame
+from etcli.pipeline.background_level import background_level
+from etcli.pipeline.inputs import oriented_by, read_images, read_series, whole
+from etcli.pipeline.session import Session
+
+COPIES = 4
+"""Arrays of the size of the volume that tracing takes."""
+VIEW_COPIES = 24
+"""Arrays of the size of the series, in single precision, that refining takes."""
+CUBE = 0.01
+"""Relative difference of the sides of voxels that is taken for rounding."""
+SAME = 1e-3
+"""Relative difference of voxels that is none: a label has four digits."""
+NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
+
+
+@dataclass(frozen=True, eq=False)
+class RefinementSeries:
+    """Views to refine against.
+
+    Parameters
+    ----------
+    series : TiltSeries
+        Where they come from.
+    views : Views
+    level : float
+        Level below the specimen, 0 where the views have no empty rim.
+    middle_A : ndarray of shape (3,), float64
+        x, y and z of their middle from the rotation centre.
+    """
+
+    series: TiltSeries
+    views: Views
+    level: float
+    middle_A: NDArray[np.float64]
+
+
+def read_traceable_volume(session: Session, name: str) -> Volume:
+    """Open a volume, and refuse a series."""
+    file = read_images(session, name)
+    if file.tilts is not None and not file.is_volume:
+        raise DataError(f"{name}: {NOT_A_SERIES}")
+    return file.volume()
+
+
+def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32], float]:
+    """Read a volume of cubic voxels of known size; return it and the size in Å.
+
+    Raises
+    ------
+    DataError
+        When voxels are of unknown size, or no cubes, or too few to hold an atom.
+    """
+    if volume.pixel_A is None:
+        raise DataError(
+            f"{volume.name}: does not say how large its voxels are; reconstruct it from a series that does"
+        )
+    voxel_A = volume.voxel_A or (volume.pixel_A,) * 3
+    if max(voxel_A) > (1 + CUBE) * min(voxel_A):
+        sides = " x ".join(f"{side:g}" for side in voxel_A)
+        raise DataError(
+            f"{volume.name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it"
+        )
+    if min(volume.shape) < 3:
+        nz, ny, nx = volume.shape
+        raise DataError(
+            f"{volume.name}: {nx} x {ny} x {nz} voxels are too flat to hold atoms; is it a volume?"
+        )
+    return whole(session, volume, copies=COPIES), volume.pixel_A
+
+
+def half_volumes(
+    session: Session, halves: Sequence[Volume], like: Volume
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read the two volumes of half of the views each.
+
+    Raises
+    ------
+    DataError
+        When they are not like the volume of all views, or the same.
+    """
+    found = []
+    for half in halves:
+        if half.shape != like.shape:
+            sizes = [" x ".join(map(str, one.shape[::-1])) for one in (half, like)]
+            raise DataError(
+                f"{half.name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike"
+            )
+        if half.pixel_A and like.pixel_A and abs(half.pixel_A / like.pixel_A - 1) > CUBE:
+            raise DataError(
+                f"{half.name}: voxels of {half.pixel_A:g} Å, but {like.name} has {like.pixel_A:g} Å; "
+                "reconstruct both alike"
+            )
+        found.append(whole(session, half, copies=COPIES + 2))
+    first, second = found
+    if np.array_equal(first, second):
+        raise DataError(
+            f"{halves[1].name}: is the same as {halves[0].name}; give the halves that recon --half-sets makes"
+        )
+    return first, second
+
+
+def known_frame(session: Session, volume: Volume) -> VolumeFrame | None:
+    """Frame of a volume, None where that is not known; a user whom that concerns is told."""
+    frame, voxel_A = volume.frame, volume.pixel_A or 0.0
+    made = any(step.startswith("etcli recon") for step in volume.history)
+    from_middle = "positions are counted from its middle"
+    if made and frame is None:
+        session.reporter.warn(
+            f"{volume.name}: was cut or changed since it was reconstructed, so its rotation centre is not "
+            f"known; {from_middle}"
+        )
+    elif frame and abs(voxel_A / frame.voxel_A - 1) > SAME:
+        session.reporter.warn(
+            f"{volume.name}: has voxels of {voxel_A:g} Å, but was reconstructed with {frame.voxel_A:g} Å; "
+            f"{from_middle}"
+        )
+        frame = None
+    return frame
+
+
+def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
+    """Open the series that a volume was made of, with its orientations.
+
+    Raises
+    ------
+    DataError
+        When its pixel size or its tilt angles are not known.
+    """
+    series = read_series(session, name)
+    if series.pixel_A is None:
+        raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
+    if euler:
+        return oriented_by(session, series, euler)
+    if not series.has_tilts:
+        beside = f"{PurePath(name).stem}.tlt"
+        raise DataError(f"{name}: no tilt angles beside it or in it; put them into {beside}, or give --euler")
+    return series
+
+
+def refinement_series(
+    session: Session, series: TiltSeries, volume: Volume, frame: VolumeFrame | None
+) -> RefinementSeries:
+    """Lay out the views that a volume was made of, oriented as it is.
+
+    Parameters
+    ----------
+    session : Session
+    series : TiltSeries
+        With tilt angles, and pixels of known size.
+    volume : Volume
+    frame : VolumeFrame or None
+        Where it lies.
+
+    Returns
+    -------
+    RefinementSeries
+
+    Raises
+    ------
+    UsageError
+        When the volume does not lie in the views as it has to.
+    """
+    if frame and frame.along_y:
+        raise UsageError(
+            f"{volume.name}: has its sections along y, which --refine does not know; leave --orient imod out "
+            "of recon"
+        )
+    used, pixel_A = frame.n_views if frame else None, series.pixel_A or 1.0
+    if used is not None and used != len(series):
+        session.reporter.warn(
+            f"{volume.name} was made of {used} views, {series.name} has {len(series)}, and atoms are refined "
+            "against all of them; etcli stack --exclude leaves bad ones out"
+        )
+    data = whole(session, series, copies=VIEW_COPIES)
+    level = background_level(session, series, "auto")
+    rotation = series.views.rotations(frame.x_tilt_deg if frame else 0.0)
+    inclined = rotation is not None
+    if frame and not inclined:
+        rows = _rows_of_volume(series, volume)  # what the others show, no atom of the volume is to explain
+        data = data[:, rows]
+        if not data.size:
+            raise _beside(volume, series)
+        x, y, z = series.origin_A
+        views = replace(series.views, section=np.arange(len(series)))
+        series = replace(series, data=data, views=views, origin_A=(x, y + rows.start * pixel_A, z))
+    if rotation is None:
+        rotation = rotation_matrices(tilts_as_euler(series.tilt_deg))
+    middle_A = _middle_of_views(series, volume, frame, inclined=inclined) if frame else np.zeros(3)
+    return RefinementSeries(
+        series,
+        Views(
+            np.array(data, np.float64, order="C"),
+            rotation,
+            pixel_A,
+            diffuse_A=DIFFUSE_A if level is None else 0.0,
+            threads=session.threads,
+        ),
+        level or 0.0,
+        middle_A,
+    )
+
+
+def middle_of_volume_A(volume: Volume, frame: VolumeFrame | None) -> NDArray[np.float64]:
+    """Place of the middle of a volume from the rotation centre; 0 where nobody knows where that is."""
+    if frame is None:
+        return np.zeros(3)
+    return frame.middle_A(volume.shape, volume.origin_A, volume.pixel_A or 0.0)
+
+
+def _rows_of_volume(series: TiltSeries, volume: Volume) -> slice:
+    """Return the rows of views that are tilted about y in which the volume lies."""
+    pixel_A = series.pixel_A or 1.0
+    first = (volume.origin_A[1] - series.origin_A[1]) / pixel_A
+    last = first + volume.shape[1] * (volume.pixel_A or 0.0) / pixel_A
+    return slice(max(round(first), 0), max(round(last), 0))
+
+
+def _middle_of_views(
+    series: TiltSeries, volume: Volume, frame: VolumeFrame, *, inclined: bool
+) -> NDArray[np.float64]:
+    """Return x, y and z of the middle of the views from the rotation centre, which has to be there."""
+    size_A = np.array(series.shape[:0:-1]) * (series.pixel_A or 0.0)
+    away = np.array(series.origin_A[:2]) + size_A / 2 - frame.centre_A[:2]
+    # along y it may be anywhere, unless views are turned in their plane as well
+    for k, axis in enumerate("xy"[: 2 if inclined else 1]):
+        if abs(away[k]) > size_A[k] / 2:
+            raise _beside(volume, series)
+        if abs(away[k]) > (volume.pixel_A or 0.0) / 2:
+            raise UsageError(
+                f"{volume.name}: its rotation centre is {-away[k]:.3g} Å along {axis} from the middle of "
+                f"the views of {series.name}, where it has to be; refine against the whole series that "
+                "was reconstructed, aligned by tiltalign instead of --axis-offset"
+            )
+    return np.append(away, 0.0)
+
+
+def _beside(volume: Volume, series: TiltSeries) -> UsageError:
+    return UsageError(
+        f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
+    )

@@ -1,0 +1,108 @@
+"""What is told of a trace, and its numbers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.atomic_model import Atoms
+from etcli.core.atoms.classes import doubt_about_species, species_shown
+from etcli.core.atoms.refine_trace import Completed
+from etcli.core.atoms.tracing import Trace
+from etcli.pipeline.session import Session
+
+MOST_DOUBTED = 0.1
+"""Share of atoms that may be of another species before the user is warned."""
+
+
+def classes_named(n_species: int) -> tuple[str, ...]:
+    """Names of species whose elements are not known, as the column ``class`` numbers them."""
+    return ("atoms",) if n_species == 1 else tuple(f"class {k + 1}" for k in range(n_species))
+
+
+def report_trace(
+    session: Session,
+    found: Trace,
+    completed: Completed | None,
+    atoms: Atoms,
+    *,
+    flipped: int,
+    drift_per_A: float,
+    half_A: NDArray[Any] | None,
+    species_given: bool,
+) -> dict[str, Any]:
+    """Report what was found and removed; return the numbers."""
+    reporter = session.reporter
+    reporter.note(
+        f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as "
+        f"the noise; smoothed by {found.smoothing_A:.3g} Å"
+    )
+    removed = [*found.removed, *(completed.removed if completed else [])]
+    for one in removed:
+        (reporter.report if one.count else reporter.note)(f"{one.count} removed: {one.rule}")
+    if flipped:
+        reporter.report(f"{flipped} are of another species than their score says, by what surrounds them")
+    if drift_per_A:
+        reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
+    _warn_of_species(session, found, given=species_given)
+    numbers: dict[str, Any] = {
+        "n_atoms": len(atoms),
+        "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
+        "removed": [{"rule": one.rule, "count": one.count} for one in removed],
+        "n_maxima": len(found.candidates),
+        "cut": found.cut,
+        "class_scores": found.mixture.mean,
+        "sigma_A": found.sigma_A,
+        "smoothing_A": found.smoothing_A,
+        "snr": found.snr,
+    }
+    if half_A is not None and len(half_A):
+        numbers["half_set_rms_A"] = np.sqrt(np.mean(half_A**2, axis=0))
+        x, y, z = 100 * numbers["half_set_rms_A"]
+        reporter.report(
+            f"by the half-sets, positions are uncertain by {x:.3g}, {y:.3g}, {z:.3g} pm (x, y, z)"
+        )
+    if completed:
+        numbers |= _refinement(session, completed)
+    counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
+    reporter.report(f"{len(atoms)} atoms ({counts})")
+    return numbers
+
+
+def _warn_of_species(session: Session, found: Trace, *, given: bool) -> None:
+    """Tell where scores do not hold the species; as many as they show are not looked for again."""
+    doubted, asked = doubt_about_species(found), len(found.mixture.mean)
+    if doubted > MOST_DOUBTED:
+        session.reporter.warn(
+            f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
+            "(see their probability); are there as many species?"
+        )
+    if given and asked > 1 and (shown := species_shown(found)) < asked:
+        session.reporter.warn(
+            f"the scores show {shown} species, not {asked}: what is too many holds what is no atom, or "
+            "shares atoms of one (see --plot)"
+        )
+
+
+def _refinement(session: Session, completed: Completed) -> dict[str, Any]:
+    """Report how well the views are explained."""
+    model, added = completed.refined.model, int((completed.from_trace < 0).sum())
+    if added:
+        session.reporter.report(f"{added} added that the views show")
+    heights = ", ".join(f"{height:.4g}" for height in model.means())
+    b_factors = ", ".join(f"{b:.3g}" for b in model.b_factors_A2())
+    session.reporter.report(
+        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}, B = {b_factors} Å² by species; held by "
+        f"{completed.restraint_A:g} Å"
+    )
+    restraint = completed.restraint
+    return {
+        "r_factor": completed.refined.r_factor,
+        "chi2": completed.refined.chi2,
+        "amplitude": model.means(),
+        "b_factor_A2": model.b_factors_A2(),
+        "hold_A": completed.restraint_A,
+        "hold_tried_A": restraint.tried_A if restraint else None,
+        "hold_misfit": restraint.misfit if restraint else None,
+        "added": added,
+    }

@@ -1,0 +1,55 @@
+"""Which views, rows and pixels of a series count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etcli.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Region:
+    """Columns and rows of an image, counted from 0, the last one not included."""
+
+    columns: slice
+    rows: slice
+
+
+def checked_list(numbers: Sequence[int], n: int, what: str) -> list[int]:
+    """Return numbers, counted from 0, as a list after checking that each is one of ``n``."""
+    beyond = [number + 1 for number in numbers if number >= n]
+    if beyond:
+        raise UsageError(
+            f"{what} {beyond[0]} asked for, but there are {n}; count from 1 in the order of the file"
+        )
+    return list(numbers)
+
+
+def used_views(views: Sequence[int] | None, exclude: Sequence[int] | None, n_views: int) -> list[int]:
+    """Return the views that are used, counted from 0.
+
+    Raises
+    ------
+    UsageError
+        When one of them does not exist, or none is left.
+    """
+    without = set(checked_list(exclude or (), n_views, "view"))
+    used = [k for k in checked_list(views or range(n_views), n_views, "view") if k not in without]
+    if not used:
+        raise UsageError("--exclude leaves no views; name fewer")
+    return used
+
+
+def used_rows(slices: Sequence[int] | None, ny: int) -> tuple[int, int]:
+    """Return the first row to reconstruct, counted from 0, and how many.
+
+    Raises
+    ------
+    UsageError
+        When rows do not exist, or do not follow one another.
+    """
+    if not slices:
+        return 0, ny
+    rows = checked_list(slices, ny, "slice")
+    if rows != list(range(rows[0], rows[0] + len(rows))):
+        raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
+    return rows[0], len(rows)

@@ -1,0 +1,95 @@
+"""Transforms found elsewhere applied to a series, in memory or from file to file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from etcli.core.errors import UsageError
+from etcli.core.lengths import Length
+from etcli.core.registration.transforms import Transforms
+from etcli.core.series import TiltSeries
+from etcli.io.save import Step, series_writer
+from etcli.pipeline.inputs import read_series, read_transforms
+from etcli.pipeline.resample import resampled, without_orientations, write_resampled
+from etcli.pipeline.session import Session
+
+
+def xform(
+    series: TiltSeries,
+    transforms: Transforms,
+    *,
+    xf_pixel: Length | float | str | None = None,
+    session: Session | None = None,
+) -> TiltSeries:
+    """Apply transforms found elsewhere to a series.
+
+    Parameters
+    ----------
+    series : TiltSeries
+    transforms : Transforms
+        One a view, such as those of `etcli.register` for another detector's series.
+    xf_pixel : length, optional
+        Pixel size of the images on which they were found.
+    session : Session, optional
+        Threads; by default all of this process's.
+
+    Returns
+    -------
+    TiltSeries
+        What lies beyond a view is filled with the median of its rim.
+
+    Raises
+    ------
+    UsageError
+        When `xf_pixel` is given and the pixel size of the series is not known.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> views = np.zeros((3, 8, 8), np.float32)
+    >>> views[:, 4, 4] = 1
+    >>> series = etcli.TiltSeries.of(views, [-60, 0, 60])
+    >>> moved = etcli.xform(series, etcli.Transforms.shifts([[1, 0]] * 3))
+    >>> float(moved.view(0)[4, 5].round(6))
+    1.0
+    """
+    session = session or Session()
+    transforms = _scaled(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
+    series = without_orientations(session, series, transforms)
+    moved = resampled(session, series, transforms, what="transforming")
+    axis_deg = _turned_axis(series, transforms)
+    moved = moved if axis_deg is None else moved.with_axis(axis_deg)
+    return replace(moved, history=(*moved.history, str(Step("xform", "transforms"))))
+
+
+def xform_files(
+    session: Session, input: str, output: str, *, xf: str, xf_pixel: Length | None, mode: int
+) -> None:
+    """Apply the transforms of a file from file to file."""
+    series = read_series(session, input, stream=True)
+    transforms = _scaled(series, read_transforms(session, xf, series), xf_pixel)
+    series = without_orientations(session, series, transforms)
+    with session.outputs() as outputs:
+        step, axis_deg = Step("xform", Path(xf).name), _turned_axis(series, transforms)
+        with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:
+            write_resampled(session, writer, series, transforms, what="transforming")
+
+
+def _scaled(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:
+    """Return the transforms for the pixels of a series."""
+    if xf_pixel is None:
+        return transforms
+    if series.pixel_A is None:
+        raise UsageError(f"{series.name}: pixel size unknown, so --xf-pixel cannot be used")
+    return transforms.scaled(xf_pixel.angstrom(1.0) / series.pixel_A)
+
+
+def _turned_axis(series: TiltSeries, transforms: Transforms) -> float | None:
+    """Return the angle of the tilt axis after the transforms, None where it is unknown or not turned."""
+    axis_deg = series.axis_deg
+    matrix = transforms.matrix.mean(axis=0)
+    if axis_deg is None or np.allclose(matrix, np.eye(2), rtol=0, atol=1e-6):
+        return None
+    x, y = matrix @ (-np.sin(np.deg2rad(axis_deg)), np.cos(np.deg2rad(axis_deg)))
+    return float(np.rad2deg(np.arctan2(-x, y)))
