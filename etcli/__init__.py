@@ -1,3 +1,79 @@
-"""Electron tomography of materials on the command line."""
+"""Electron tomography of materials.
+
+The functions do what the commands of the same name do, with arrays in memory instead of files:
+
+    series = etcli.read("series.mrc")
+    registered = etcli.register(series)
+    aligned = etcli.tiltalign(series, before=registered.transforms)
+    result = etcli.reconstruct(aligned.series, method="sirt", iterations=30, nonnegative=True)
+    etcli.write(result.volume, "volume.mrc")
+
+Names are loaded when they are used, so that ``import etcli`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from etcli.core.atomic_model import Atoms as Atoms
+    from etcli.core.errors import ConvergenceError as ConvergenceError
+    from etcli.core.errors import DataError as DataError
+    from etcli.core.errors import EtcliError as EtcliError
+    from etcli.core.errors import EtcliWarning as EtcliWarning
+    from etcli.core.errors import UsageError as UsageError
+    from etcli.core.registration.transforms import Transforms as Transforms
+    from etcli.core.series import TiltSeries as TiltSeries
+    from etcli.core.series import Volume as Volume
+    from etcli.core.view_table import ViewTable as ViewTable
+    from etcli.pipeline.bin import bin as bin
+    from etcli.pipeline.compare import compare as compare
+    from etcli.pipeline.files import read as read
+    from etcli.pipeline.files import write as write
+    from etcli.pipeline.filter import filter as filter
+    from etcli.pipeline.project import project as project
+    from etcli.pipeline.reconstruct import reconstruct as reconstruct
+    from etcli.pipeline.register import register as register
+    from etcli.pipeline.session import Session as Session
+    from etcli.pipeline.tiltalign import tiltalign as tiltalign
+    from etcli.pipeline.trace import trace_atoms as trace_atoms
+    from etcli.pipeline.view_selection import Region as Region
+    from etcli.pipeline.xform import xform as xform
+
+_HOMES = {
+    "etcli.core.atomic_model": ("Atoms",),
+    "etcli.core.errors": ("ConvergenceError", "DataError", "EtcliError", "EtcliWarning", "UsageError"),
+    "etcli.core.registration.transforms": ("Transforms",),
+    "etcli.core.series": ("TiltSeries", "Volume"),
+    "etcli.core.view_table": ("ViewTable",),
+    "etcli.pipeline.bin": ("bin",),
+    "etcli.pipeline.compare": ("compare",),
+    "etcli.pipeline.files": ("read", "write"),
+    "etcli.pipeline.filter": ("filter",),
+    "etcli.pipeline.project": ("project",),
+    "etcli.pipeline.reconstruct": ("reconstruct",),
+    "etcli.pipeline.register": ("register",),
+    "etcli.pipeline.session": ("Session",),
+    "etcli.pipeline.tiltalign": ("tiltalign",),
+    "etcli.pipeline.trace": ("trace_atoms",),
+    "etcli.pipeline.view_selection": ("Region",),
+    "etcli.pipeline.xform": ("xform",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - they are all strings
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name from the module that it is in."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'etcli' has no attribute {name!r}")
+    found = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List all names, loaded or not."""
+    return __all__

@@ -1,7 +1,7 @@
 """Writing series and volumes: what was known of the input goes on, and the step taken is added."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.extended_header import serialem_extended_header
-from etcli.io.frame_label import with_frame, without_frame
+from etcli.io.frame_label import OURS, with_frame, without_frame
 from etcli.io.image_file import STREAM
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
@@ -72,7 +72,7 @@ def series_writer(
     target: str,
     like: TiltSeries,
     *,
-    step: Step,
+    step: Step | None = None,
     shape: tuple[int, int] | None = None,
     pixel_A: float | None = None,
     origin_A: tuple[float, float, float] | None = None,
@@ -89,8 +89,8 @@ def series_writer(
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     like : TiltSeries
         The views, by their angles, labels and description; its images are not looked at.
-    step : Step
-        What was done.
+    step : Step, optional
+        What was done; by default that is in the history of ``like`` already.
     shape : (ny, nx), optional
         Size of a view where it differs from that of ``like``.
     pixel_A, origin_A, axis_deg : optional
@@ -110,7 +110,7 @@ def series_writer(
         mode,
         pixel_A=_cube(pixel_A),
         origin_A=origin_A or like.origin_A,
-        labels=add_label(without_frame(like.history), str(step)),
+        labels=_labels(without_frame(like.history), step),
         **_extended(like, mdoc if target == STREAM else None),
     )
     with _open(outputs, target, layout) as writer:
@@ -125,8 +125,8 @@ def volume_writer(
     target: str,
     shape: tuple[int, int, int],
     *,
-    step: Step,
     pixel_A: float | None,
+    step: Step | None = None,
     like: ImageStack | None = None,
     frame: VolumeFrame | None = None,
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -142,10 +142,10 @@ def volume_writer(
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     shape : tuple of int
         Numbers of sections, rows and columns.
-    step : Step
-        What was done.
     pixel_A : float or None
         Voxel size, None where nobody knows.
+    step : Step, optional
+        What was done; by default that is in the history of ``like`` already.
     like : TiltSeries or Volume, optional
         What it is made of, whose history goes on.
     frame : VolumeFrame, optional
@@ -160,16 +160,19 @@ def volume_writer(
     MrcWriter, MrcStream or TiffWriter
     """
     history = like.history if like else ()
-    labels = with_frame(history, frame) if frame else without_frame(history)
-    describe = partial(
-        volume_text, shape, pixel_A=pixel_A, mode=mode, frame=frame, titles=(*_titles(like), str(step))
-    )
+    if step is None and history:
+        *before, last = history
+        labels = (*(with_frame(before, frame) if frame else without_frame(before)), last)
+    else:
+        labels = with_frame(history, frame) if frame else without_frame(history)
+    titles = (*_titles(like), *([str(step)] if step else []))
+    describe = partial(volume_text, shape, pixel_A=pixel_A, mode=mode, frame=frame, titles=titles)
     layout = MrcLayout(
         shape,
         mode,
         _cube(pixel_A),
         origin_A,
-        add_label(labels, str(step)),
+        _labels(labels, step),
         volume=True,
         **_as_extended(describe()),
     )
@@ -183,7 +186,20 @@ def _titles(like: ImageStack | None) -> tuple[str, ...]:
     """Return the whole history, where a description has it, else as far as labels do."""
     if like is None:
         return ()
-    return like.description.titles if isinstance(like.description, Mdoc) else without_frame(like.history)
+    own = without_frame(like.history)
+    if not isinstance(like.description, Mdoc):
+        return own
+    titles = like.description.titles
+    # steps that were taken since the description was read
+    return (*titles, *(step for step in own if step.startswith(OURS) and step not in titles))
+
+
+def _labels(history: Sequence[str], step: Step | None) -> tuple[str, ...]:
+    """Return the labels of a history and a step, as many as a header takes."""
+    labels: tuple[str, ...] = ()
+    for label in (*history, *([str(step)] if step else [])):
+        labels = add_label(labels, label)
+    return labels
 
 
 def described(
@@ -192,7 +208,7 @@ def described(
     shape: tuple[int, int, int],
     pixel_A: float | None,
     mode: int,
-    step: Step,
+    step: Step | None,
     axis_deg: float | None = None,
 ) -> Mdoc:
     """Return the mdoc of a series made from ``like``: everything known, and what has changed."""
@@ -210,6 +226,10 @@ def described(
         if np.isfinite(mdoc.numbers_of("RotationAngle")).all():
             # programs that know no titles find the axis here
             mdoc = mdoc.with_view_values("RotationAngle", [float(f"{axis_deg + 90:.6g}")] * len(like))
+    if step is None:
+        for title in _titles(like):
+            mdoc = mdoc if title in mdoc.titles else mdoc.with_title(title)
+        return mdoc.without_view_key("MinMaxMean")
     if step.command != "stack":
         mdoc = mdoc.without_view_key("MinMaxMean")  # of pixels that are no more
     return mdoc.with_title(str(step))

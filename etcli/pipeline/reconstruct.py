@@ -29,7 +29,7 @@ from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest, request_of
 from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.resume import finished_slabs, resume_key
-from etcli.pipeline.session import Session
+from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.view_selection import used_rows, used_views
 from etcli.pipeline.volume_geometry import as_thick_as_needed, slice_geometry
 from etcli.pipeline.volume_output import (
@@ -165,7 +165,7 @@ def reconstruct(
     >>> result = etcli.reconstruct(series, method="sirt", iterations=50, background="none")
     >>> result.volume.shape
     (32, 16, 32)
-    >>> float(result.volume.images()[12:20, 8, 12:20].mean().round(2))
+    >>> round(float(result.volume.images()[12:20, 8, 12:20].mean()), 1)
     1.0
     """
     session = session or Session()
@@ -301,6 +301,7 @@ class _Work:
         words = parameters.summary(), f"{n_views} views", *level_words(self.level, self.request.contrast)
         return Step("recon", ", ".join(words))
 
+    @with_one_blas_thread
     def run(
         self,
         session: Session,

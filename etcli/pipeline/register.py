@@ -28,7 +28,7 @@ from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
-from etcli.pipeline.session import Session
+from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.view_selection import Region
 
 ITERATIONS = 12
@@ -215,6 +215,7 @@ def register(
     return registered(session or Session(), series, request)
 
 
+@with_one_blas_thread
 def registered(session: Session, series: TiltSeries, request: RegisterRequest) -> Registered:
     """Register a series as asked for; see `register`."""
     if request.reference is not None and request.reference >= len(series):

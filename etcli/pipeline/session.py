@@ -4,14 +4,34 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from etcli.core.errors import EtcliWarning
 from etcli.pipeline.machine_limits import available_bytes, available_threads
 
 if TYPE_CHECKING:
     from etcli.io.outputs import Outputs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_one_blas_thread(work: Callable[P, R]) -> Callable[P, R]:
+    """Decorate work whose threads are ours: those of BLAS wait for each other on matrices as small as a view.
+
+    The program says so to BLAS when it starts; in somebody else's process it is said for as long as it lasts.
+    """
+
+    @wraps(work)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1, user_api="blas"):
+            return work(*args, **kwargs)
+
+    return limited
 
 
 class Reporter(Protocol):
@@ -95,6 +115,10 @@ class Session:
     def reads(self, *names: str | Path | None) -> None:
         """Remember files as inputs."""
         self.inputs.extend(str(name) for name in names if name is not None)
+
+    def overwriting(self) -> "Session":
+        """Session whose outputs may replace even images that etcli did not write."""
+        return replace(self, overwrite=True)
 
     def muted(self) -> "Session":
         """Session whose work nobody is told of."""

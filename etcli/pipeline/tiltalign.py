@@ -29,7 +29,7 @@ from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.residual import check_residual
-from etcli.pipeline.session import Session
+from etcli.pipeline.session import Session, with_one_blas_thread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,6 +226,7 @@ def tiltalign(
     return aligned(session or Session(), series, request, before)
 
 
+@with_one_blas_thread
 def aligned(
     session: Session,
     series: TiltSeries,

@@ -1,7 +1,7 @@
 """Atom tracing: from a volume to atoms, in memory or from file to file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -15,6 +15,7 @@ from etcli.core.atoms.position_errors import half_differences_A, position_errors
 from etcli.core.atoms.refine_trace import Completed, refine_trace
 from etcli.core.atoms.tracing import Trace, TraceRules
 from etcli.core.atoms.tracing import trace as find_atoms
+from etcli.core.elements import by_brightness
 from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
 from etcli.core.series import TiltSeries, Volume
@@ -22,7 +23,7 @@ from etcli.io.atoms import Box, atoms_format, write_atoms
 from etcli.io.save import Step
 from etcli.pipeline.inputs import naming, read_volume
 from etcli.pipeline.picture_output import announce_picture, check_picture
-from etcli.pipeline.session import Session
+from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.structure_report import write_report
 from etcli.pipeline.trace_inputs import (
     RefinementSeries,
@@ -187,18 +188,24 @@ class Traced:
         The middle of the volume in the same coordinates.
     numbers : dict
         For a script.
+    box : Box
+        Of the volume.
+    history : tuple of str
+        What was done, a step each.
     """
 
     atoms: Atoms
     trace: Trace
     centre_A: NDArray[np.float64]
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, Any]
+    box: Box
+    history: tuple[str, ...]
 
 
 def trace_atoms(
     volume: Volume,
     *,
-    species: Species = None,
+    species: str | Species = None,
     refine: TiltSeries | None = None,
     halves: tuple[Volume, Volume] | None = None,
     session: Session | None = None,
@@ -210,9 +217,9 @@ def trace_atoms(
     ----------
     volume : Volume
         Of cubic voxels of known size; 0.3 to 0.5 Å are best.
-    species : sequence of str, or int, optional
-        Elements to tell apart, the heavier the brighter; or how many; by default as many as the intensities
-        show.
+    species : str, sequence of str, or int, optional
+        Elements to tell apart, as in ``"Si,O"``, the heavier the brighter; or how many; by default as many as
+        the intensities show.
     refine : TiltSeries, optional
         The views that the volume was reconstructed from, to refine against.
     halves : (Volume, Volume), optional
@@ -250,13 +257,14 @@ def trace_atoms(
         for name, value in options.items()
         if name in ("min_distance", "sigma", "merge_distance", "smooth", "hold")
     }
-    if isinstance(species, str):
-        species = [word.strip() for word in species.split(",")]
+    if species is not None and not isinstance(species, int):
+        species = by_brightness(species.split(",") if isinstance(species, str) else species)
     request = TraceRequest(species, **(options | lengths))
     request.check(refined=refine is not None)
     return traced(session or Session(), volume, request, refine=refine, halves=halves)
 
 
+@with_one_blas_thread
 def traced(
     session: Session,
     volume: Volume,
@@ -308,7 +316,9 @@ def traced(
     )
     if not len(atoms):
         raise DataError(f"{volume.name}: no maximum is an atom by its score; lower --threshold to see them")
-    return Traced(atoms, found, centre_A, numbers)
+    step = Step("trace-atoms", f"{len(atoms)} atoms" + ", refined against views" * bool(refine))
+    box = Box.of_volume(volume.shape, pixel_A, centre_A=centre_A)
+    return Traced(atoms, found, centre_A, numbers, box, (*volume.history, str(step)))
 
 
 def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> dict[str, Any]:
@@ -342,16 +352,14 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
             outputs.folder(files.report)  # found out now, not when all is done
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         done = traced(session, volume, request, refine=refine, halves=halves)
-        pixel_A = volume.pixel_A or 1.0
-        step = Step("trace-atoms", f"{len(done.atoms)} atoms" + ", refined against views" * bool(refine))
-        box = Box.of_volume(volume.shape, pixel_A, centre_A=done.centre_A)
-        write_atoms(target, done.atoms, form=form, box=box, history=(*volume.history, str(step)))
+        write_atoms(target, done.atoms, form=form, box=done.box, history=done.history)
         if files.report:
             write_report(session, outputs, files.report, done.atoms, name=PurePath(files.output).stem)
         if write_picture:
             from etcli.plotting.atoms import traced as picture_of
 
             names = request.symbols or classes_named(len(done.trace.mixture.mean))
+            pixel_A = volume.pixel_A or 1.0
             write_picture(picture_of(done.trace, pixel_A=pixel_A, names=names, centre_A=done.centre_A))
     return done.numbers
 

@@ -1,0 +1,145 @@
+"""Reading and writing series, volumes and atoms by the name of their file."""
+
+from pathlib import Path
+
+from etcli.core.atomic_model import Atoms
+from etcli.core.errors import UsageError
+from etcli.core.series import TiltSeries, Volume
+from etcli.io.atoms import atoms_format, is_atoms_file, read_atoms, write_atoms
+from etcli.io.frame_label import OURS
+from etcli.io.save import Step, series_writer, volume_writer
+from etcli.pipeline.inputs import read_images, read_series
+from etcli.pipeline.session import Session
+from etcli.pipeline.trace import Traced
+
+
+def read(
+    name: str | Path,
+    *,
+    kind: str = "auto",
+    tilts: str | Path | None = None,
+    defocus: str | Path | None = None,
+    euler: str | Path | None = None,
+    session: Session | None = None,
+) -> TiltSeries | Volume | Atoms:
+    """Read a file with all that is said of it, also beside it; images are read when they are used.
+
+    Parameters
+    ----------
+    name : str or Path
+        An image file (MRC, TIFF, and those of the optional readers) or a file of atoms.
+    kind : {"auto", "series", "volume"}
+        What images are; by default a series where tilt angles are found, else a volume.
+    tilts : str or Path, optional
+        File of tilt angles that takes the place of all others.
+    defocus : str or Path, optional
+        File of defoci in µm, one a line.
+    euler : str or Path, optional
+        File of Euler angles, for views of any orientation.
+    session : Session, optional
+        Who is warned; by default Python's warnings.
+
+    Returns
+    -------
+    TiltSeries, Volume or Atoms
+
+    Raises
+    ------
+    DataError
+        When the file, or a description beside it, is damaged or does not fit.
+    OSError
+        When it is not there.
+
+    Examples
+    --------
+    >>> import etcli
+    >>> series = etcli.read("sample_data/particle.mrc")
+    >>> series.shape, series.pixel_A, len(series.tilt_deg)
+    ((71, 96, 96), 10.0, 71)
+    """
+    session, text = session or Session(), str(name)
+    if kind not in ("auto", "series", "volume"):
+        raise UsageError(f"no kind of images named {kind!r}; use auto, series or volume")
+    if is_atoms_file(text):
+        return read_atoms(Path(text))
+    if kind == "series" or defocus or euler:
+        tilts_file, defocus_file, euler_file = (
+            str(file) if file else None for file in (tilts, defocus, euler)
+        )
+        return read_series(session, text, tilts=tilts_file, defocus=defocus_file, euler=euler_file)
+    file = read_images(session, text, tilts=str(tilts) if tilts else None)
+    return file.volume() if kind == "volume" else file.images()
+
+
+def write(
+    what: TiltSeries | Volume | Atoms | Traced,
+    name: str | Path,
+    *,
+    mode: int = 2,
+    overwrite: bool = False,
+    session: Session | None = None,
+) -> None:
+    """Write a series, a volume or atoms; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    what : TiltSeries, Volume, Atoms or Traced
+        A series is written with its mdoc, a volume with its frame; atoms as `etcli.trace_atoms` found them
+        also with the box of their volume and its history.
+    name : str or Path
+        MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``.
+    mode : int
+        MRC mode.
+    overwrite : bool
+        Whether to replace even images that etcli did not write.
+    session : Session, optional
+
+    Raises
+    ------
+    DataError
+        When it cannot be written there.
+    UsageError
+        When the name tells no format, or something is there that must not be replaced.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, etcli
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     etcli.write(etcli.Volume(np.ones((4, 4, 4), np.float32), pixel_A=2.0), f"{folder}/v.mrc")
+    ...     etcli.read(f"{folder}/v.mrc").pixel_A
+    2.0
+    """
+    session, target = session or Session(), str(name)
+    with (session.overwriting() if overwrite else session).outputs() as outputs:
+        if isinstance(what, TiltSeries):
+            axis_deg = what.axis_deg if what.axis_source == "given" else None
+            with series_writer(
+                outputs, target, what, step=_step(what), axis_deg=axis_deg, mode=mode
+            ) as series:
+                for k in range(len(what)):
+                    series.write_section(k, what.view(k))
+        elif isinstance(what, Volume):
+            with volume_writer(
+                outputs,
+                target,
+                what.shape,
+                step=_step(what),
+                like=what,
+                pixel_A=what.pixel_A,
+                frame=what.frame,
+                origin_A=what.origin_A,
+                mode=mode,
+            ) as volume:
+                for k in range(len(what)):
+                    volume.write_section(k, what.view(k))
+        elif isinstance(what, Traced):
+            form = atoms_format(target)
+            write_atoms(outputs.path(target), what.atoms, form=form, box=what.box, history=what.history)
+        else:
+            write_atoms(outputs.path(target), what, form=atoms_format(target))
+
+
+def _step(what: TiltSeries | Volume) -> Step | None:
+    """Return what to add to the history where etcli has no part in it yet."""
+    done = what.history and what.history[-1].startswith(OURS)
+    return None if done else Step("write", "from Python")

@@ -1,0 +1,187 @@
+"""The Python interface: what the commands do, in memory, with the same results and the same errors."""
+
+import doctest
+import inspect
+import re
+import runpy
+import shutil
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import etcli
+from etcli.core.methods import METHODS
+from etcli.pipeline.session import Session
+from tests.files import etcli as run
+from tests.files import images, mdoc_text, write_series, write_stack
+
+ROOT = Path(etcli.__file__).parents[1]
+FUNCTIONS = [name for name in etcli.__all__ if inspect.isfunction(getattr(etcli, name))]
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Views of a ball between the sides, its axis central."""
+    z = np.hypot(*(np.mgrid[:24, :32] - np.array([11.5, 15.5])[:, None, None]))
+    ball = np.sqrt(np.maximum(81 - z**2, 0)).astype(np.float32)
+    data = np.stack([ball] * 25)
+    path = write_stack(tmp_path_factory.mktemp("api") / "a.mrc", data)
+    Path(f"{path}.mdoc").write_text(mdoc_text(np.linspace(-72, 72, 25).tolist(), axis_deg=0))
+    return path
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_of_a_function_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    function = getattr(etcli, name)
+    (found,) = doctest.DocTestFinder(recurse=False).find(
+        function, name, module=import_module(function.__module__)
+    )
+    assert found.examples
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(found).failed == 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_says_what_it_takes_gives_and_raises(name: str) -> None:
+    function = getattr(etcli, name)
+    text = inspect.getdoc(function) or ""
+    for heading in ("Parameters", "Raises", "Examples"):
+        assert f"\n{heading}\n{'-' * len(heading)}\n" in text
+    assert ("Returns" in text) == (inspect.signature(function).return_annotation not in (None, "None"))
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^[\w, *]*\b{parameter}\b[\w, ]* ?(:|$)", text, re.MULTILINE), parameter
+    assert all(
+        hint.annotation is not inspect.Parameter.empty
+        for hint in inspect.signature(function).parameters.values()
+    )
+
+
+def test_all_names_are_listed_and_nothing_else_is_there() -> None:
+    assert set(etcli.__all__) <= set(dir(etcli))
+    for name in etcli.__all__:
+        assert getattr(etcli, name) is not None
+    with pytest.raises(AttributeError, match="module 'etcli' has no attribute 'recon'"):
+        _ = etcli.recon
+
+
+def test_the_sample_script_goes_from_a_series_to_atoms(tmp_path: Path, monkeypatch, capsys) -> None:
+    for name in ("particle.mrc", "particle.mrc.mdoc"):
+        shutil.copy(ROOT / "sample_data" / name, tmp_path)
+    script = ROOT / "sample_data" / "particle.py"
+    steps = [
+        line
+        for line in script.read_text().splitlines()
+        if line.startswith(("etcli.", *"abcdefghijklmnopqrstuvwxyz"))
+    ]
+    assert len([line for line in steps if "etcli" in line]) <= 15
+    monkeypatch.chdir(tmp_path)
+    made = runpy.run_path(str(script))
+    assert made["registered"].residual_px < 0.1
+    assert made["aligned"].axis.angle_deg == pytest.approx(-1.5, abs=0.1)
+    assert made["result"].errors.residual[-1] < 0.1
+    assert 5 <= len(made["found"].atoms) <= 40
+    again = etcli.read("particle.xyz")
+    np.testing.assert_allclose(again.position_A, made["found"].atoms.position_A, atol=1e-4)
+    volume = etcli.read("particle_volume.mrc")
+    np.testing.assert_array_equal(volume.images(), made["result"].volume.images())
+    assert volume.frame == made["result"].volume.frame
+    assert "particles, the first at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_volume_is_the_command_s_to_the_last_byte(aligned: Path, tmp_path: Path, method: str) -> None:
+    levels = {"levels": (0.0, 1.0)} if method == "dart" else {}
+    options = ("--levels", "0,1") if method == "dart" else ()
+    iterations = {"iterations": 3} if METHODS[method].is_iterative else {}
+    options += ("--iterations", 3) if METHODS[method].is_iterative else ()
+    run("recon", "-q", "--method", method, *options, "--thickness", "20px", aligned, tmp_path / "v.mrc")
+    result = etcli.reconstruct(etcli.read(aligned), method=method, thickness="20px", **levels, **iterations)
+    (tmp_path / "api").mkdir()
+    etcli.write(result.volume, tmp_path / "api" / "v.mrc")
+    for name in ("v.mrc", "v.mrc.mdoc"):
+        assert (tmp_path / "api" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_an_alignment_is_the_command_s_to_the_last_byte(aligned: Path, tmp_path: Path) -> None:
+    run("register", "-q", "--method", "com", aligned, tmp_path / "r.mrc")
+    run("tiltalign", "-q", "--method", "com", tmp_path / "r.mrc", tmp_path / "t.mrc")
+    run("bin", "--factor", 1.5, tmp_path / "t.mrc", tmp_path / "b.mrc")
+    run("filter", "--method", "gaussian", tmp_path / "b.mrc", tmp_path / "f.mrc")
+    quiet = Session().muted()  # a ball has nothing fine to be matched by, and is doubted
+    registered = etcli.register(etcli.read(aligned), method="com", session=quiet).series
+    turned = etcli.tiltalign(registered, method="com", session=quiet).series
+    binned = etcli.bin(turned, 1.5)
+    (tmp_path / "api").mkdir()
+    for name, series in (
+        ("r", registered),
+        ("t", turned),
+        ("b", binned),
+        ("f", etcli.filter(binned, "gaussian")),
+    ):
+        etcli.write(series, tmp_path / "api" / f"{name}.mrc")
+        for file in (f"{name}.mrc", f"{name}.mrc.mdoc"):
+            assert (tmp_path / "api" / file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+def test_half_sets_come_with_the_volume(aligned: Path, tmp_path: Path) -> None:
+    run("recon", "-q", "--method", "bp", "--half-sets", aligned, tmp_path / "v.mrc")
+    result = etcli.reconstruct(etcli.read(aligned), method="bp", half_sets=True)
+    for half, name in zip(result.halves, ("odd", "even"), strict=True):
+        np.testing.assert_array_equal(half.images(), etcli.read(tmp_path / f"v_{name}.mrc").images())
+    assert result.fsc is not None and result.fsc.correlation[1] > 0.9
+
+
+def test_errors_are_those_of_the_commands(aligned: Path, tmp_path: Path) -> None:
+    series = etcli.read(aligned)
+    with pytest.raises(etcli.UsageError, match=r"no method named 'sirtt'; use sirt, sart"):
+        etcli.reconstruct(series, method="sirtt")
+    with pytest.raises(etcli.UsageError, match="dart needs to know the densities"):
+        etcli.reconstruct(series, method="dart")
+    with pytest.raises(etcli.UsageError, match=r"--thickness auto needs views tilted about one axis"):
+        etcli.reconstruct(series, thickness="auto", x_tilt_deg=2.0)
+    with pytest.raises(etcli.UsageError, match="'wide' is not a length"):
+        etcli.reconstruct(series, thickness="wide")
+    with pytest.raises(etcli.UsageError, match="'Xy' is no element"):
+        etcli.trace_atoms(etcli.Volume(np.zeros((9, 9, 9), np.float32)), species="Xy")
+    with pytest.raises(etcli.DataError, match=r"x\.mrc: no tilt angles"):
+        etcli.register(etcli.read(write_stack(tmp_path / "x.mrc", images()), kind="series"))
+
+
+def test_a_series_of_an_array_is_checked() -> None:
+    with pytest.raises(etcli.DataError, match="one tilt angle a view, not 2 angles"):
+        etcli.TiltSeries.of(np.zeros((3, 4, 4), np.float32), [0, 1])
+    with pytest.raises(etcli.DataError, match="need the shape"):
+        etcli.Volume(np.zeros((4, 4), np.float32))
+
+
+def test_raw_data_are_not_replaced(tmp_path: Path) -> None:
+    raw = write_series(tmp_path / "raw.mrc")
+    before = raw.read_bytes()
+    series = etcli.read(raw)
+    with pytest.raises(etcli.UsageError, match="was not written by etcli"):
+        etcli.write(series, raw)
+    assert raw.read_bytes() == before
+    etcli.write(series, tmp_path / "copy.mrc")
+    etcli.write(series, tmp_path / "copy.mrc")
+    etcli.write(series, raw, overwrite=True)
+    np.testing.assert_array_equal(etcli.read(raw).images(), images())
+
+
+def test_warnings_are_python_s(aligned: Path) -> None:
+    leaning = etcli.read(aligned).with_axis(20.0)
+    with pytest.warns(etcli.EtcliWarning, match="the tilt axis is at 20°"):
+        etcli.reconstruct(leaning, method="bp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        etcli.reconstruct(leaning, method="bp", session=Session().muted())
+
+
+def test_memory_and_threads_are_the_session_s(aligned: Path) -> None:
+    series = etcli.read(aligned)
+    with pytest.raises(etcli.UsageError, match="allowed"):
+        etcli.reconstruct(series, session=Session(memory=1 << 16))
+    one, two = (etcli.reconstruct(series, iterations=3, session=Session(threads=n)).volume for n in (1, 2))
+    np.testing.assert_array_equal(one.images(), two.images())
