@@ -3,6 +3,8 @@
 import errno
 import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -288,6 +290,37 @@ def test_numbers_that_cannot_be_printed_leave_the_volume(
     line = failure("recon", "-q", "--json", "--method", "bp", blobs, tmp_path / "rec.mrc")
     assert line == "ERROR: recon - standard output: no space left on device"
     assert (tmp_path / "rec.mrc").exists()
+
+
+def test_a_script_that_stops_reading_loses_no_volume(blobs: Path, tmp_path: Path) -> None:
+    line = f"{sys.executable} -m etcli recon -q --json --method bp {blobs} rec.mrc | head -c0"
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert mrcfile.read(tmp_path / "rec.mrc").any()
+
+
+def test_the_machine_is_looked_at_once(blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is free changes while the work goes on, and must not refuse it in the end."""
+    asked = []
+
+    def free() -> int:
+        asked.append(1)
+        return (4 << 30) if len(asked) == 1 else 1
+
+    monkeypatch.setattr("etcli.pipeline.machine_limits.available_bytes", free)
+    monkeypatch.setattr("etcli.pipeline.session.available_bytes", free)
+    run = (
+        "recon",
+        "-q",
+        "--half-sets",
+        "--thickness",
+        "auto",
+        "--plot",
+        tmp_path / "v.png",
+        "--iterations",
+        "auto",
+    )
+    etcli(*run, blobs, tmp_path / "v.mrc")
+    assert len(asked) == 1
 
 
 def test_bright_field_is_a_logarithm(blobs: Path, tmp_path: Path) -> None:

@@ -194,3 +194,24 @@ def test_counts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     options = ("--dose", 1e6, "--range", 0, 0, 1, "--mode", 1)
     line = failure("simulate", "needle", *options, tmp_path / "s.mrc", status=1)
     assert "do not fit mode 1" in line and not contents(tmp_path)
+
+
+def test_options_may_stand_before_the_kind(tmp_path: Path) -> None:
+    after, before = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    etcli("simulate", "phantom", "--size", SIZE, "--range", 0, 10, 5, after)
+    etcli("simulate", "--size", SIZE, "-q", "--range", 0, 10, 5, "phantom", before)
+    assert after.read_bytes() == before.read_bytes()
+
+
+def test_a_kind_has_a_help_of_its_own() -> None:
+    text = etcli("simulate", "--help").out
+    assert text.startswith("Usage: etcli simulate KIND [OPTIONS] OUTPUT")
+    assert "\nKinds:\n  phantom " in text and "--drift" not in text.split("\nExample:")[0]
+    text = etcli("simulate", "needle", "--help").out
+    assert text.startswith("Usage: etcli simulate needle [OPTIONS] OUTPUT") and "--drift" in text
+    assert failure("simulate", "nedle", "x.mrc", status=2).endswith(
+        "no such kind 'nedle'; did you mean needle?"
+    )
+    assert failure("simulate", "needle", "--sise", 3, "x.mrc", status=2).startswith(
+        "ERROR: simulate - No such"
+    )

@@ -15,6 +15,8 @@ KINDS = {
     package="etcli.commands.simulate",
     table=KINDS,
     noun="kind",
+    options_metavar="",
+    subcommand_metavar="KIND [OPTIONS] OUTPUT",
     example="etcli simulate needle --size 128 --range -76 76 2 --dose 500 --drift 4px --axis 3 --seed 1 \\\n"
     "    --write-truth truth.json --write-truth truth.mrc needle.mrc",
     references=(
