@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.gaussian_fit import residual_of, start_atoms
-from etcli.core.atoms.refine import _Problem
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, inverse_variance, project_model
+from etcli.core.atoms.refine_model import _Problem
 from etcli.core.atoms.tracing import TraceRules, trace
-from etcli.core.atoms.views import Model, Views, inverse_variance, project_model
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
 PIXEL_A, SIGMA_A = 0.4, 0.5
@@ -79,11 +79,11 @@ def refinement_step(n_atoms: int, n_views: int) -> float:
     size = int(np.ceil(n_atoms ** (1 / 3) * 2.6 / PIXEL_A)) + 16
     place_A = (crystal(n_atoms, size, 0.05) - (size - 1) / 2) * PIXEL_A
     rotation = rotation_matrices(tilts_as_euler(np.linspace(-90, 90, n_views, endpoint=False)))
-    empty = Views(np.zeros((n_views, size, size)), rotation, PIXEL_A)
+    empty = AtomViews(np.zeros((n_views, size, size)), rotation, PIXEL_A)
     kind = np.zeros(n_atoms, int)
-    model = Model(place_A, np.full(n_atoms, 100.0), kind, np.array([SIGMA_A]), np.ones(n_views))
+    model = GaussianModel(place_A, np.full(n_atoms, 100.0), kind, np.array([SIGMA_A]), np.ones(n_views))
     shown = project_model(model, empty)
-    views = Views(np.random.default_rng(2).poisson(shown).astype(float), rotation, PIXEL_A)
+    views = AtomViews(np.random.default_rng(2).poisson(shown).astype(float), rotation, PIXEL_A)
     problem = _Problem(model, views, inverse_variance(views, shown), 0.35, place_A, 0.1)
     at = np.zeros(4 * n_atoms + 1 + n_views)
     seconds = []

@@ -40,7 +40,6 @@ from numpy.typing import NDArray
 from processes import measure
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.quality import fourier_shell_correlation, nrmse, resolution_A, ssim
@@ -48,6 +47,7 @@ from etcli.core.reconstruction.cross_validation import leave_out, tuned_iteratio
 from etcli.core.reconstruction.grey_levels import tuned_levels
 from etcli.core.reconstruction.solve import solve
 from etcli.core.solvers.dart import SWEEPS
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import SlabMisfit, slab_misfit
 
 NOISE = 0.03

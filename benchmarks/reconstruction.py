@@ -25,11 +25,11 @@ import peers
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.reconstruction.slab_by_slab import project, reconstruct
 from etcli.core.reconstruction.slab_plan import plan_projection, plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.streamed_backprojection import backproject, plan_backprojection
+from etcli.core.solvers.methods import MethodParameters
 
 MEMORY = 4 << 30
 

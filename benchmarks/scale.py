@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.reconstruction.slab_by_slab import reconstruct
 from etcli.core.reconstruction.slab_plan import plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
+from etcli.core.solvers.methods import MethodParameters
 
 ITERATIONS, REPEATS = 5, 3
 

@@ -10,8 +10,15 @@ import click
 
 from etcli.cli.options import Decorated, check_options, option_name
 from etcli.cli.types import ITERATIONS, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, WEIGHT
-from etcli.core.methods import FILTERS, METHODS, OWNERS, PRIORS, is_filter, methods_for_any_orientation
-from etcli.core.methods import methods_with as owners
+from etcli.core.solvers.methods import (
+    FILTERS,
+    METHODS,
+    OWNERS,
+    PRIORS,
+    is_filter,
+    methods_for_any_orientation,
+)
+from etcli.core.solvers.methods import methods_with as owners
 
 AUTO = "auto"
 USUAL = next(iter(METHODS))

@@ -15,7 +15,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.reconstruction_options import listed, reconstruction_options
 from etcli.cli.types import FILE, VIEWS
-from etcli.core.methods import OWNERS, methods_for_any_orientation
+from etcli.core.solvers.methods import OWNERS, methods_for_any_orientation
 
 if TYPE_CHECKING:
     from etcli.pipeline.reconstruction_request import ReconstructionRequest

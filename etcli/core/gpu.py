@@ -19,7 +19,7 @@ from etcli.core.errors import UsageError
 
 Array = Any
 """An array on the GPU, where NumPy's functions work, too."""
-Host = NDArray[Any]
+HostDevice = NDArray[Any]
 
 KEPT_FREE = 0.15
 """Share of the free memory left for what libraries and the compiler take."""
@@ -65,7 +65,7 @@ def gpu_name() -> str:
     return str(name.decode() if isinstance(name, bytes) else name)
 
 
-class Gpu:
+class GpuDevice:
     """The memory of the GPU in use, as an `etcli.core.projectors.Device`."""
 
     name = "GPU"
@@ -83,20 +83,20 @@ class Gpu:
 
         return cupy.zeros(shape, np.float32)
 
-    def put(self, array: Host) -> Array:
+    def put(self, array: HostDevice) -> Array:
         """Copy an array to the GPU."""
         import cupy
 
         return cupy.asarray(array)
 
-    def get(self, array: Array) -> Host:
+    def get(self, array: Array) -> HostDevice:
         """Copy an array from the GPU."""
         import cupy
 
-        host: Host = cupy.asnumpy(array)
+        host: HostDevice = cupy.asnumpy(array)
         return host
 
-    def to_slab(self, rows: Host) -> Array:
+    def to_slab(self, rows: HostDevice) -> Array:
         """Bring slices to the GPU and into the order of slabs, as `etcli.core.projectors.slab.to_slab`."""
         n, n_slices, nx = rows.shape
         width = next((width for width in self.widths if width >= n_slices), max(self.widths))
@@ -132,7 +132,7 @@ class Gpu:
         _mine.stream.synchronize()
 
 
-GPU = Gpu()
+GPU = GpuDevice()
 
 
 def run(source: Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:

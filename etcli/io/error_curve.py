@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from etcli.core.reconstruction.cross_validation import LeftOut
+from etcli.core.reconstruction.cross_validation import ValidationCurve
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 
 
-def write_error_curve(path: Path, errors: ErrorCurve, left_out: LeftOut | None) -> None:
+def write_error_curve(path: Path, errors: ErrorCurve, left_out: ValidationCurve | None) -> None:
     """Write the residuals after so many iterations, as far as they are known.
 
     Parameters
@@ -15,7 +15,7 @@ def write_error_curve(path: Path, errors: ErrorCurve, left_out: LeftOut | None) 
         A CSV file with the columns ``iteration``, ``residual`` and ``left_out``.
     errors : ErrorCurve
         Of all views.
-    left_out : LeftOut or None
+    left_out : ValidationCurve or None
         Of the views left out.
     """
     rows: dict[int, list[str]] = {}

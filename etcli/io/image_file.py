@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError, UsageError
 from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.extended_header import tilts_from_extended_header
+from etcli.io.foreign import READERS, read_foreign
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
-from etcli.io.readers import READERS, read_foreign
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of
@@ -129,8 +129,8 @@ class MappedImages:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Return what changes with a file."""
-    about = path.stat()
-    return about.st_size, about.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(4)

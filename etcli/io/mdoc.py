@@ -27,7 +27,7 @@ _NUMERIC_KEYS = (
 
 
 @dataclass(frozen=True)
-class TiltAxis:
+class AxisAngle:
     """Angle from +y to the tilt axis, counter-clockwise, and where it was found."""
 
     deg: float
@@ -85,14 +85,14 @@ class Mdoc(MdocText):
         return self._first_number("Voltage")
 
     @property
-    def tilt_axis(self) -> TiltAxis | None:
+    def tilt_axis(self) -> AxisAngle | None:
         """Tilt axis angle: the last title that has one, else a guess from the camera's rotation."""
         found = [axis for line in self._head_lines if (axis := axis_in_title(line)) is not None]
         if found:
-            return TiltAxis(found[-1], "title")
+            return AxisAngle(found[-1], "title")
         rotation = self._first_number("RotationAngle")
         # SerialEM's own rule, though other programs write other angles here.
-        return None if rotation is None else TiltAxis((rotation + 90) % 360 - 180, "RotationAngle")
+        return None if rotation is None else AxisAngle((rotation + 90) % 360 - 180, "RotationAngle")
 
     @property
     def bidir_deg(self) -> float | None:

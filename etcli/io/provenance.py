@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from etcli.core.errors import DataError
+from etcli.io.foreign import READERS
 from etcli.io.frame_label import OURS
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import open_mrc
-from etcli.io.readers import READERS
 from etcli.io.tiff import MAGIC as TIFF_MAGIC
 from etcli.io.tiff import software_of
 

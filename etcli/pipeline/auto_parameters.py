@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from etcli.core.methods import MethodParameters
 from etcli.core.reconstruction.cross_validation import (
     MOST_ITERATIONS,
     MOST_WEIGHTS,
-    LeftOut,
+    ValidationCurve,
     leave_out,
     tuned_iterations,
     tuned_weight,
 )
 from etcli.core.reconstruction.grey_levels import tuned_levels
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.view_subsets import FEWEST_VIEWS
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task
@@ -26,16 +26,16 @@ class Tuned:
     ----------
     parameters : MethodParameters
         What is done.
-    weights, iterations : LeftOut or None
+    weights, iterations : ValidationCurve or None
         How well views left out are predicted with weights that were tried, and after iterations.
     """
 
     parameters: MethodParameters
-    weights: LeftOut | None = None
-    iterations: LeftOut | None = None
+    weights: ValidationCurve | None = None
+    iterations: ValidationCurve | None = None
 
 
-def tuned(session: Session, request: ReconstructionRequest, task: Task, *, follow: bool) -> Tuned:
+def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow: bool) -> Tuned:
     """Find what sets itself, and tell it.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 from etcli.core.binning import bin_image, binned_sections, binned_size
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
-from etcli.io.save import Step, Writer, series_writer, volume_writer
+from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
 from etcli.pipeline.inputs import read_series, read_volume
 from etcli.pipeline.session import Session
 
@@ -23,9 +23,9 @@ class BinRequest:
     factor: float = 2.0
     method: str = "mean"
 
-    def step(self, dims: int) -> Step:
+    def step(self, dims: int) -> ProcessingStep:
         """What is done, for the history."""
-        return Step("bin", f"{self.method} of " + " x ".join([f"{self.factor:g}"] * dims))
+        return ProcessingStep("bin", f"{self.method} of " + " x ".join([f"{self.factor:g}"] * dims))
 
 
 def bin(

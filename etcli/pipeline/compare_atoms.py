@@ -9,11 +9,11 @@ import numpy as np
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import (
     Agreement,
-    Errors,
-    Group,
-    agreement,
-    better_frame,
+    PositionErrors,
+    SpeciesAgreement,
+    better_axis_mapping,
     chance_percent,
+    measure_agreement,
     right_by_chance_percent,
 )
 from etcli.core.atoms.match import RigidMotion, align_rigid
@@ -119,7 +119,7 @@ def compare_atoms(
         model, reference = (
             _within(atoms, request.box_A, name) for atoms, name in zip((model, reference), names, strict=True)
         )
-    result = agreement(model, reference, cutoff_A=cutoff_A, rule=rule)
+    result = measure_agreement(model, reference, cutoff_A=cutoff_A, rule=rule)
     rng = np.random.default_rng(SEED)
     chance = chance_percent(reference.position_A, rng, cutoff_A=cutoff_A, rule=rule)
     numbers = {"atoms": len(model), "reference_atoms": len(reference), **_numbers(result.total), **motion}
@@ -200,7 +200,7 @@ def _within(atoms: Atoms, box_A: tuple[float, float, float], name: str) -> Atoms
     return atoms.select(chosen)
 
 
-def _numbers(group: Group) -> dict[str, Any]:
+def _numbers(group: SpeciesAgreement) -> dict[str, Any]:
     """Return what was found of a group of atoms."""
     counts = {"found": group.n_found, "false": group.n_extra, "missing": group.n_reference - group.n_found}
     percent = {
@@ -212,7 +212,7 @@ def _numbers(group: Group) -> dict[str, Any]:
     return {**counts, **percent, **_errors(group.errors)}
 
 
-def _errors(errors: Errors) -> dict[str, float]:
+def _errors(errors: PositionErrors) -> dict[str, float]:
     """Return errors in pm."""
     lengths = {"rmsd": errors.rmsd_A, "mean_error": errors.mean_A}
     for name, values in (
@@ -251,7 +251,7 @@ def _warn_of_chance(
         return
     text = f"{found:.3g} % found is little more than the {chance:.3g} % of chance"
     places = model.position_A, reference.position_A
-    frame = better_frame(*places, np.random.default_rng(SEED), cutoff_A=cutoff_A)
+    frame = better_axis_mapping(*places, np.random.default_rng(SEED), cutoff_A=cutoff_A)
     if frame is None:
         session.reporter.warn(f"{text}; give a smaller --cutoff, or look whether both are of one specimen")
         return

@@ -65,7 +65,7 @@ class Workers:
 
 
 @contextmanager
-def workers(session: Session, address: str | None, device: Device) -> Iterator[Workers]:
+def connected_workers(session: Session, address: str | None, device: Device) -> Iterator[Workers]:
     """Connect to a cluster by its scheduler's address, or scheduler file; None is this machine."""
     if address is None:
         yield Workers(None, session.threads, session.memory, session.memory, device)

@@ -6,7 +6,7 @@ from typing import Any
 from etcli.core.errors import UsageError
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.slab import SlabProjector
-from etcli.core.reconstruction.slab_plan import MakeProjector
+from etcli.core.reconstruction.slab_plan import ProjectorFactory
 from etcli.pipeline.session import Session
 
 
@@ -43,7 +43,7 @@ def use_gpu(session: Session, *, elsewhere: bool = False) -> bool:
 
 def slab_projector(
     session: Session, *, gpu: bool, kernel: str, backend: str = "slab", weighted: bool = False
-) -> MakeProjector:
+) -> ProjectorFactory:
     """Projector factory for slabs.
 
     Parameters

@@ -7,10 +7,10 @@ from etcli.core.errors import UsageError
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.atoms import atoms_format, is_atoms_file, read_atoms, write_atoms
 from etcli.io.frame_label import OURS
-from etcli.io.save import Step, series_writer, volume_writer
+from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.inputs import read_images, read_series
 from etcli.pipeline.session import Session
-from etcli.pipeline.trace import Traced
+from etcli.pipeline.trace import TracedAtoms
 
 
 def read(
@@ -72,7 +72,7 @@ def read(
 
 
 def write(
-    what: TiltSeries | Volume | Atoms | Traced,
+    what: TiltSeries | Volume | Atoms | TracedAtoms,
     name: str | Path,
     *,
     mode: int = 2,
@@ -83,7 +83,7 @@ def write(
 
     Parameters
     ----------
-    what : TiltSeries, Volume, Atoms or Traced
+    what : TiltSeries, Volume, Atoms or TracedAtoms
         A series is written with its mdoc, a volume with its frame; atoms as `etcli.trace_atoms` found them
         also with the box of their volume and its history.
     name : str or Path
@@ -132,14 +132,14 @@ def write(
             ) as volume:
                 for k in range(len(what)):
                     volume.write_section(k, what.view(k))
-        elif isinstance(what, Traced):
+        elif isinstance(what, TracedAtoms):
             form = atoms_format(target)
             write_atoms(outputs.path(target), what.atoms, form=form, box=what.box, history=what.history)
         else:
             write_atoms(outputs.path(target), what, form=atoms_format(target))
 
 
-def _step(what: TiltSeries | Volume) -> Step | None:
+def _step(what: TiltSeries | Volume) -> ProcessingStep | None:
     """Return what to add to the history where etcli has no part in it yet."""
     done = what.history and what.history[-1].startswith(OURS)
-    return None if done else Step("write", "from Python")
+    return None if done else ProcessingStep("write", "from Python")

@@ -12,7 +12,7 @@ from etcli.core.filters import apply_filter
 from etcli.core.lengths import Length
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
-from etcli.io.save import Step, Writer, series_writer, volume_writer
+from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
 from etcli.pipeline.inputs import read_series, read_volume, whole
 from etcli.pipeline.session import Session
 
@@ -110,7 +110,7 @@ def filter(
     for target, section in zip(data, _filtered(session, images, settings), strict=True):
         target[:] = section
     dims = 2 if isinstance(images, TiltSeries) else 3
-    history = (*images.history, str(Step("filter", _summary(settings, dims))))
+    history = (*images.history, str(ProcessingStep("filter", _summary(settings, dims))))
     done = replace(images, data=data, history=history)
     if isinstance(done, TiltSeries):
         return replace(done, views=replace(done.views, section=np.arange(len(data))))
@@ -125,7 +125,7 @@ def filter_files(
         read_series(session, input, stream=True) if dims == 2 else read_volume(session, input, stream=True)
     )
     settings = request.settings(images.pixel_A)
-    step = Step("filter", _summary(settings, dims))
+    step = ProcessingStep("filter", _summary(settings, dims))
     opened: AbstractContextManager[Writer]
     with session.outputs() as outputs:
         if isinstance(images, TiltSeries):

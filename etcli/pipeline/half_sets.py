@@ -7,15 +7,15 @@ from math import ceil, isfinite
 import numpy as np
 
 from etcli.core.errors import UsageError
-from etcli.core.methods import MethodParameters
 from etcli.core.quality import FSC, fourier_shell_correlation, resolution_A
-from etcli.core.reconstruction.slab_by_slab import Store
+from etcli.core.reconstruction.slab_by_slab import SlabStore
 from etcli.core.registration.spectra import fade
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.view_subsets import halves
-from etcli.io.save import Step
+from etcli.io.writers import ProcessingStep
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
-from etcli.pipeline.volume_output import EVEN, ODD, Destination, Layout
+from etcli.pipeline.volume_output import EVEN, ODD, Destination, VolumeLayout
 
 TAPER = 0.1  # share of a side
 COPIES = 5  # two volumes, their transforms, and room to make one
@@ -36,12 +36,12 @@ def half_sets(
     session: Session,
     task: Task,
     parameters: MethodParameters,
-    layout: Layout,
+    layout: VolumeLayout,
     destination: Destination,
     *,
-    stores: Mapping[str, Store | None],
+    stores: Mapping[str, SlabStore | None],
     dask: str | None,
-    step: Callable[[MethodParameters, int], Step],
+    step: Callable[[MethodParameters, int], ProcessingStep],
 ) -> FSC:
     """Reconstruct the odd and the even views in the order of tilt, and correlate the two volumes.
 
@@ -52,14 +52,14 @@ def half_sets(
         What is to be done with all views.
     parameters : MethodParameters
         As for all views; the weight of a prior is halved with the number of views.
-    layout : Layout
+    layout : VolumeLayout
         Of the volumes.
     destination : Destination
         Where they go.
     stores : mapping of str to Store or None
         Where finished slabs of the two are kept.
     dask : str or None
-        As for `etcli.pipeline.dask_cluster.workers`.
+        As for `etcli.pipeline.dask_cluster.connected_workers`.
     step : callable
         Says what is done with a number of views, for the history.
 

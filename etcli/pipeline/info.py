@@ -5,7 +5,7 @@ from typing import Any
 
 from etcli.core.errors import DataError
 from etcli.core.lengths import Length
-from etcli.io.about import about
+from etcli.io.facts import facts_of
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Session
 
@@ -18,7 +18,7 @@ def info_files(
     diameter: Length | None = None,
     need_tilts: bool = False,
 ) -> list[dict[str, Any]]:
-    """Collect what is known of files; see `etcli.io.about.about`.
+    """Collect what is known of files; see `etcli.io.facts.facts_of`.
 
     Parameters
     ----------
@@ -41,5 +41,5 @@ def info_files(
         file = read_images(session, name, tilts=tilts)
         if need_tilts and file.tilts is None:
             raise DataError(file.no_tilts)
-        facts.append(about(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
+        facts.append(facts_of(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
     return facts

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Store, Watch
-from etcli.core.reconstruction.streamed_backprojection import WriteBand
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, SlabStore, Watch
+from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.solvers.misfit import Misfit, OrientedMisfit
 from etcli.core.solvers.resire import middle
 from etcli.core.solvers.total_variation import Zeros
@@ -68,10 +68,10 @@ class OrientedTask:
         self,
         session: Session,
         parameters: MethodParameters,
-        write: WriteBand,
+        write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: Store | None = None,
+        store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct."""

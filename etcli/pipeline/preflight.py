@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from etcli.core.series import TiltSeries
-from etcli.io.save import Step, series_writer
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.session import Session
 
 
@@ -22,7 +22,7 @@ def check_series_output(
     with (
         suppress(_EnoughError),
         session.outputs() as outputs,
-        series_writer(outputs, output, like, step=Step("", "")),
+        series_writer(outputs, output, like, step=ProcessingStep("", "")),
     ):
         for side in sides:
             if side is not None:

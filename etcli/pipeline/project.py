@@ -19,8 +19,8 @@ from etcli.core.view_table import ViewTable
 from etcli.io.euler import read_euler, write_euler
 from etcli.io.image_file import open_images
 from etcli.io.mdoc import read_mdoc
-from etcli.io.save import Step, series_writer
 from etcli.io.tilts import read_tilts
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
 from etcli.pipeline.inputs import read_volume, whole
 from etcli.pipeline.session import Session
@@ -134,8 +134,8 @@ def project_files(
             _project(session, volume, like, writer.write_rows, kernel=kernel)
 
 
-def _step(views: ViewTable) -> Step:
-    return Step("project", f"{len(views)} views")
+def _step(views: ViewTable) -> ProcessingStep:
+    return ProcessingStep("project", f"{len(views)} views")
 
 
 def _like(volume: Volume, views: ViewTable, name: str) -> TiltSeries:

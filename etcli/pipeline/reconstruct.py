@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 
 from etcli.core.jit import kernels_cached
 from etcli.core.lengths import Length
-from etcli.core.methods import MethodParameters
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Store, Watch
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, SlabStore, Watch
 from etcli.core.series import TiltSeries, Volume
+from etcli.core.solvers.methods import MethodParameters
 from etcli.io.error_curve import write_error_curve
-from etcli.io.save import Step
-from etcli.pipeline.auto_parameters import Tuned, tuned
+from etcli.io.writers import ProcessingStep
+from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.half_sets import COPIES, check_half_sets, half_sets
@@ -37,10 +37,10 @@ from etcli.pipeline.volume_output import (
     ODD,
     WHOLE,
     Destination,
-    Files,
-    Layout,
-    Memory,
-    Watched,
+    VolumeFiles,
+    VolumeLayout,
+    VolumesInMemory,
+    WatchedDestination,
     name_of,
 )
 
@@ -122,7 +122,7 @@ def reconstruct(
         Its tilt axis vertical and central, as `etcli.tiltalign` leaves it. Orientations and weights of its
         table of views are heeded.
     method : str
-        A name in `etcli.core.methods.METHODS`.
+        A name in `etcli.core.solvers.methods.METHODS`.
     thickness, width : length, optional
         Extent along z and x in Å, or with a unit as in ``"80px"``; as wide as a view by default. The
         thickness may be ``"auto"``.
@@ -194,7 +194,7 @@ def reconstruct(
         volumes,
         scratch=Path(gettempdir()),
     )
-    destination = Memory(work.layout)
+    destination = VolumesInMemory(work.layout)
     done = work.run(session, destination)
     halves = tuple(destination.volumes[half] for half in (ODD, EVEN) if half in destination.volumes)
     return Reconstruction(
@@ -261,10 +261,10 @@ def reconstruct_files(
         curve_file = outputs.path(files.error_curve) if files.error_curve else None
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         picture = Progress(work.layout.shape) if files.plot else None
-        destination = Files(session, outputs, files.output, work.layout, files.mode, COPIES)
+        destination = VolumeFiles(session, outputs, files.output, work.layout, files.mode, COPIES)
         done = work.run(
             session,
-            Watched(destination, picture.also) if picture else destination,
+            WatchedDestination(destination, picture.also) if picture else destination,
             watch=picture.watch if picture else None,
             follow=bool(files.error_curve or files.plot) and not (files.mask or files.initial),
             stores=dict(zip(targets, stores, strict=True)),
@@ -292,14 +292,14 @@ class _Work:
     """A reconstruction that is ready to be made."""
 
     request: ReconstructionRequest
-    layout: Layout
+    layout: VolumeLayout
     level: float | None
     task: Task
 
-    def step(self, parameters: MethodParameters, n_views: int) -> Step:
+    def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
         """Say what is done, for the history of the volume."""
         words = parameters.summary(), f"{n_views} views", *level_words(self.level, self.request.contrast)
-        return Step("recon", ", ".join(words))
+        return ProcessingStep("recon", ", ".join(words))
 
     @with_one_blas_thread
     def run(
@@ -309,12 +309,12 @@ class _Work:
         *,
         watch: Watch | None = None,
         follow: bool = False,
-        stores: Mapping[str, Store | None] | None = None,
+        stores: Mapping[str, SlabStore | None] | None = None,
         dask: str | None = None,
     ) -> _Done:
         """Find what is to be found, and reconstruct."""
         stores = stores or {}
-        found = tuned(session, self.request, self.task, follow=follow)
+        found = tune(session, self.request, self.task, follow=follow)
         n_views = len(self.layout.series)
         with destination.open(WHOLE, self.step(found.parameters, n_views), n_views) as write:
             errors = self.task.run(
@@ -362,7 +362,7 @@ def _prepared(
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
         geometry = as_thick_as_needed(session, integrals, geometry)
-    layout = Layout(series, geometry, rows, request.x_tilt_deg, request.orient)
+    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
     task = make_task(
         session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
     )

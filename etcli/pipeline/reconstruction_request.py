@@ -5,7 +5,7 @@ from typing import Any
 
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
-from etcli.core.methods import MethodParameters
+from etcli.core.solvers.methods import MethodParameters
 
 AUTO = "auto"
 NO_LENGTH = Length(0.0, "px")
@@ -136,7 +136,7 @@ def request_of(
     Parameters
     ----------
     method : str
-        A name in `etcli.core.methods.METHODS`.
+        A name in `etcli.core.solvers.methods.METHODS`.
     iterations : int, "auto" or None
         Sweeps; the method's usual number where None.
     weight : float or "auto"
@@ -148,7 +148,7 @@ def request_of(
     levels : sequence of float, or int
         Densities that are known; or how many there are, which are then found.
     prior, relaxation, subset_size, window, thresholds
-        As for `etcli.core.methods.MethodParameters`.
+        As for `etcli.core.solvers.methods.MethodParameters`.
     **others
         As for `ReconstructionRequest`.
 

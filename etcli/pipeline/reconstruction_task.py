@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
-from etcli.core.methods import MethodParameters
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Store, Watch
-from etcli.core.reconstruction.streamed_backprojection import WriteBand
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, SlabStore, Watch
+from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import Volume
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.resire import extended_shape
 from etcli.core.solvers.total_variation import Zeros
@@ -23,7 +23,7 @@ from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.single_axis_task import SingleAxisTask
 from etcli.pipeline.volume_geometry import check_place
-from etcli.pipeline.volume_output import Layout
+from etcli.pipeline.volume_output import VolumeLayout
 
 
 class Task(Protocol):
@@ -45,10 +45,10 @@ class Task(Protocol):
         self,
         session: Session,
         parameters: MethodParameters,
-        write: WriteBand,
+        write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: Store | None = None,
+        store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct."""
@@ -58,7 +58,7 @@ def make_task(
     session: Session,
     request: ReconstructionRequest,
     integrals: LineIntegrals,
-    layout: Layout,
+    layout: VolumeLayout,
     *,
     volumes: Mapping[str, Volume],
     scratch: Path,
@@ -74,7 +74,7 @@ def make_task(
     request : ReconstructionRequest
     integrals : LineIntegrals
         The views.
-    layout : Layout
+    layout : VolumeLayout
         The volume.
     volumes : mapping of str to Volume
         Mask and initial volume, where given.
@@ -109,7 +109,7 @@ def _task(
     session: Session,
     request: ReconstructionRequest,
     integrals: LineIntegrals,
-    layout: Layout,
+    layout: VolumeLayout,
     readers: Mapping[str, Read],
     scratch: Path,
     *,
@@ -146,7 +146,7 @@ def _task(
     return OrientedTask(integrals, projector, shape, scratch)
 
 
-def _volume_rows(volume: Volume, layout: Layout, name: str) -> Read:
+def _volume_rows(volume: Volume, layout: VolumeLayout, name: str) -> Read:
     """Return what reads rows of a volume, which must be where the one to be made is."""
     volume = volume.upright()
     if volume.shape != layout.shape:

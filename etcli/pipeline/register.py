@@ -19,8 +19,8 @@ from etcli.core.registration.methods import (
 from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
 from etcli.core.series import TiltSeries
 from etcli.io.euler import write_euler
-from etcli.io.save import Step, series_writer
 from etcli.io.transforms import write_xf
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import naming, oriented_by, read_series
 from etcli.pipeline.known_axis import known_axis_deg
@@ -91,7 +91,7 @@ class RegisterFiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Registered:
+class Registration:
     """A registered series, and how far to trust it.
 
     Parameters
@@ -127,9 +127,9 @@ class Registered:
         return self.found.shifts.doubtful
 
     @property
-    def step(self) -> Step:
+    def step(self) -> ProcessingStep:
         """What was done, for the history."""
-        return Step("register", f"{self.method}, residual {self.residual_px:.2f} px")
+        return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px")
 
     @cached_property
     def series(self) -> TiltSeries:
@@ -150,7 +150,7 @@ def register(
     strict: bool = False,
     max_residual: Length | float | str = "1px",
     session: Session | None = None,
-) -> Registered:
+) -> Registration:
     """Shift the views of a tilt series onto each other; shifts only.
 
     Orientations in the table of views are refined with the shifts.
@@ -212,11 +212,11 @@ def register(
         Length.parse(max_residual, "px"),
         strict,
     )
-    return registered(session or Session(), series, request)
+    return register_series(session or Session(), series, request)
 
 
 @with_one_blas_thread
-def registered(session: Session, series: TiltSeries, request: RegisterRequest) -> Registered:
+def register_series(session: Session, series: TiltSeries, request: RegisterRequest) -> Registration:
     """Register a series as asked for; see `register`."""
     if request.reference is not None and request.reference >= len(series):
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
@@ -229,7 +229,7 @@ def registered(session: Session, series: TiltSeries, request: RegisterRequest) -
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _oriented(session, series, found, level)
         series = series.with_orientations(euler_deg, "refinement")
-    return Registered(series, Transforms.shifts(shift_px), found, request.chosen, level, session)
+    return Registration(series, Transforms.shifts(shift_px), found, request.chosen, level, session)
 
 
 def register_files(files: RegisterFiles, request: RegisterRequest, session: Session) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         series = oriented_by(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
     check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
-    done = registered(session, series, request)
+    done = register_series(session, series, request)
     with session.outputs() as outputs:
         with series_writer(outputs, files.output, done.source, step=done.step, mode=files.mode) as writer:
             write_resampled(
@@ -365,7 +365,7 @@ def _report(session: Session, series: TiltSeries, found: Matched) -> None:
         reporter.warn(f"look at view{plural} {numbers}: unlike what other views predict, or far from it")
 
 
-def _numbers(done: Registered) -> dict[str, Any]:
+def _numbers(done: Registration) -> dict[str, Any]:
     """Return what a script may want to know."""
     shifts, pixel_A = done.found.shifts, done.source.pixel_A
     numbers = {

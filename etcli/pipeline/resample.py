@@ -7,7 +7,7 @@ import numpy as np
 
 from etcli.core.registration.transforms import Transforms, resample_stack
 from etcli.core.series import TiltSeries
-from etcli.io.save import Writer
+from etcli.io.writers import Writer
 from etcli.pipeline.session import Session
 
 

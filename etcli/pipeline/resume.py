@@ -7,7 +7,7 @@ from typing import Any
 
 from etcli import __version__
 from etcli.core.geometry import SliceGeometry
-from etcli.io.finished import FinishedSlabs
+from etcli.io.finished_slabs import FinishedSlabs
 from etcli.pipeline.session import Session
 
 

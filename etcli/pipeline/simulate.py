@@ -20,7 +20,7 @@ from etcli.core.simulate.solids import Specimen
 from etcli.core.view_table import ViewTable
 from etcli.io.mdoc import Mdoc
 from etcli.io.outputs import Outputs
-from etcli.io.save import Step, series_writer, volume_writer
+from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.session import Session
 
 COUNTS = (0, 1, 6)
@@ -139,7 +139,7 @@ def simulate_files(
     if pixel.unit == "px":
         raise UsageError("--pixel is the length of a pixel; give it in Å or nm, as in 1nm")
     pixel_A, rng = pixel.value, np.random.default_rng(request.seed)
-    step = Step("simulate", f"{kind} {size}, seed {request.seed}")
+    step = ProcessingStep("simulate", f"{kind} {size}, seed {request.seed}")
     like = request.description(output, (size, size), pixel_A)
     with (
         session.outputs() as outputs,
@@ -174,7 +174,7 @@ def simulate_files(
 
 
 def _write_volume(
-    outputs: Outputs, name: str, specimen: Specimen, size: int, pixel_A: float, step: Step
+    outputs: Outputs, name: str, specimen: Specimen, size: int, pixel_A: float, step: ProcessingStep
 ) -> None:
     """Write the specimen."""
     shape = (size, size, size)

@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS
 from etcli.core.reconstruction.cross_validation import brightest_rows
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Store, Watch, reconstruct
-from etcli.core.reconstruction.slab_plan import MakeProjector, plan_reconstruction
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, SlabStore, Watch, reconstruct
+from etcli.core.reconstruction.slab_plan import ProjectorFactory, plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
-from etcli.core.reconstruction.streamed_backprojection import WriteBand, backproject, plan_backprojection
+from etcli.core.reconstruction.streamed_backprojection import BandWriter, backproject, plan_backprojection
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit, slab_misfit
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.total_variation import Zeros
-from etcli.pipeline.dask_cluster import workers
+from etcli.pipeline.dask_cluster import connected_workers
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.session import Session
 
@@ -49,7 +49,7 @@ class SingleAxisTask:
 
     integrals: LineIntegrals
     geometry: SliceGeometry
-    make_projector: MakeProjector
+    make_projector: ProjectorFactory
     volumes: Mapping[str, Read]
     scratch: Path
 
@@ -93,10 +93,10 @@ class SingleAxisTask:
         self,
         session: Session,
         parameters: MethodParameters,
-        write: WriteBand,
+        write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: Store | None = None,
+        store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct."""
@@ -106,7 +106,7 @@ class SingleAxisTask:
             return self._run_bands(session, parameters, write)
         n_rows, solver = self.integrals.n_rows, self._solver(parameters)
         with (
-            workers(session, dask, self.device) as found,
+            connected_workers(session, dask, self.device) as found,
             session.reporter.progress(n_rows, "reconstructing") as advance,
         ):
             return reconstruct(
@@ -127,7 +127,7 @@ class SingleAxisTask:
         """Whether no slab of the volume need be held; a GPU gathers whole slabs at once."""
         return parameters.traits.in_bands and self.device.free_bytes() is None
 
-    def _run_bands(self, session: Session, parameters: MethodParameters, write: WriteBand) -> ErrorCurve:
+    def _run_bands(self, session: Session, parameters: MethodParameters, write: BandWriter) -> ErrorCurve:
         """Back-project a few sections at a time, for which no slab of the volume need be held."""
         n_rows = self.integrals.n_rows
         plan = plan_backprojection(n_rows, self.geometry, threads=session.threads, memory=session.memory)
@@ -137,7 +137,7 @@ class SingleAxisTask:
             )
 
     def _run_whole(
-        self, session: Session, parameters: MethodParameters, write: WriteBand, watch: Watch | None
+        self, session: Session, parameters: MethodParameters, write: BandWriter, watch: Watch | None
     ) -> ErrorCurve:
         """Reconstruct the volume at once, then write it."""
         n_rows = self.integrals.n_rows

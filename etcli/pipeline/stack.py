@@ -8,7 +8,7 @@ from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries
 from etcli.io.assemble import Frames, assemble
-from etcli.io.save import Step, series_writer
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import Region, checked_list
@@ -86,7 +86,7 @@ def stack_files(
     if request.sort:
         series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
     area, like = _cropped(session, series.like, request.crop)
-    step = Step("stack", _summary(len(inputs), len(series.parts), request))
+    step = ProcessingStep("stack", _summary(len(inputs), len(series.parts), request))
     shape = area.rows.stop - area.rows.start, area.columns.stop - area.columns.start
     with (
         session.outputs() as outputs,

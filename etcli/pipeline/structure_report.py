@@ -6,7 +6,7 @@ import numpy as np
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import histograms
-from etcli.core.atoms.structure import Structure, structure
+from etcli.core.atoms.structure import Structure, measure_structure
 from etcli.core.errors import DataError
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
@@ -78,7 +78,7 @@ def write_report(
 
 def _looked_at(name: str, atoms: Atoms, cutoff_A: float | None) -> Structure:
     try:
-        return structure(atoms, cutoff_A=cutoff_A)
+        return measure_structure(atoms, cutoff_A=cutoff_A)
     except DataError as error:
         raise DataError(f"{name}: {error}; leave --report out") from error
 

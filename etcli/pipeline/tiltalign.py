@@ -19,9 +19,9 @@ from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
 from etcli.core.registration.transforms import Transforms, compose, turned_shape
 from etcli.core.series import TiltSeries
 from etcli.io.image_file import open_images
-from etcli.io.save import Step, series_writer
 from etcli.io.tilts import write_tilts
 from etcli.io.transforms import write_xf
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import naming, read_series, read_transforms
 from etcli.pipeline.known_axis import known_axis_deg
@@ -89,7 +89,7 @@ class TiltAlignFiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
+class TiltAlignment:
     """An aligned series: its tilt axis vertical and central.
 
     Parameters
@@ -134,11 +134,11 @@ class Aligned:
         return f"tilt axis at {self.axis.angle_deg:.2f}°, {place}"
 
     @property
-    def step(self) -> Step:
+    def step(self) -> ProcessingStep:
         """What was done, for the history."""
         done = [f"axis {self.axis.angle_deg:.2f} deg"]
         done += [f"offset {self.axis.offset_px:.2f} px"] if self.is_placed else []
-        return Step("tiltalign", ", ".join(done + ([f"after {self.after}"] if self.after else [])))
+        return ProcessingStep("tiltalign", ", ".join(done + ([f"after {self.after}"] if self.after else [])))
 
     @cached_property
     def series(self) -> TiltSeries:
@@ -166,7 +166,7 @@ def tiltalign(
     strict: bool = False,
     max_residual: Length | float | str = "1px",
     session: Session | None = None,
-) -> Aligned:
+) -> TiltAlignment:
     """Find the tilt axis of a registered series and turn it vertical and central.
 
     Parameters
@@ -223,18 +223,18 @@ def tiltalign(
         Length.parse(max_residual, "px"),
         strict,
     )
-    return aligned(session or Session(), series, request, before)
+    return align_series(session or Session(), series, request, before)
 
 
 @with_one_blas_thread
-def aligned(
+def align_series(
     session: Session,
     series: TiltSeries,
     request: TiltAlignRequest,
     before: Transforms | None = None,
     *,
     after: str = "",
-) -> Aligned:
+) -> TiltAlignment:
     """Align a series as asked for; see `tiltalign`.
 
     Parameters
@@ -272,7 +272,7 @@ def aligned(
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
     series = without_orientations(session, series, transforms)
     shape = turned_shape((series.shape[1], series.shape[2]), turned_deg + axis.angle_deg)
-    done = Aligned(series, transforms, axis, method, level, shape, after, session)
+    done = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(done.summary)
     return done
 
@@ -301,7 +301,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     after = Path(files.prexf).name if files.prexf else ""
-    done = aligned(session, series, request, before, after=after)
+    done = align_series(session, series, request, before, after=after)
     with session.outputs() as outputs:
         with series_writer(
             outputs,
@@ -359,7 +359,7 @@ def _found(
         return chosen, find_axis(series.images(), series.tilt_deg, method=chosen, **how)
 
 
-def _numbers(done: Aligned) -> dict[str, Any]:
+def _numbers(done: TiltAlignment) -> dict[str, Any]:
     """Return what a script may want to know."""
     axis, pixel_A = done.axis, done.source.pixel_A
     return {
@@ -374,7 +374,7 @@ def _numbers(done: Aligned) -> dict[str, Any]:
     }
 
 
-def _picture(done: Aligned, path: Path) -> "Figure":
+def _picture(done: TiltAlignment, path: Path) -> "Figure":
     """Draw three slices of the aligned series to judge it by, and how well other axes would do."""
     from etcli.plotting.alignment import tilt_axis
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.classes import atoms_of, by_polynomials, classified
-from etcli.core.atoms.cleaning import Cleaning
+from etcli.core.atoms.cleaning import AtomCriteria
 from etcli.core.atoms.position_errors import half_differences_A, position_errors_A
-from etcli.core.atoms.refine_trace import Completed, refine_trace
+from etcli.core.atoms.refine_trace import RefinedTrace, refine_trace
+from etcli.core.atoms.traced_species import atoms_of, by_polynomials, classified
 from etcli.core.atoms.tracing import Trace, TraceRules
 from etcli.core.atoms.tracing import trace as find_atoms
 from etcli.core.elements import by_brightness
@@ -20,7 +20,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.atoms import Box, atoms_format, write_atoms
-from etcli.io.save import Step
+from etcli.io.writers import ProcessingStep
 from etcli.pipeline.inputs import naming, read_volume
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
@@ -146,7 +146,7 @@ class TraceRequest:
             n_species=len(self.symbols) if self.symbols else self.species,  # type: ignore[arg-type]
             threshold=self.threshold,
             expected=self.expected,
-            cleaning=Cleaning(
+            cleaning=AtomCriteria(
                 min_distance_A=least,
                 merge_distance_A=min(merge, least),
                 least_intensity=self.min_intensity,
@@ -175,7 +175,7 @@ class TraceFiles:
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class TracedAtoms:
     """Atoms, and how they were found.
 
     Parameters
@@ -210,7 +210,7 @@ def trace_atoms(
     halves: tuple[Volume, Volume] | None = None,
     session: Session | None = None,
     **options: Any,
-) -> Traced:
+) -> TracedAtoms:
     """Find, fit and classify the atoms of a volume at atomic resolution.
 
     Parameters
@@ -261,18 +261,18 @@ def trace_atoms(
         species = by_brightness(species.split(",") if isinstance(species, str) else species)
     request = TraceRequest(species, **(options | lengths))
     request.check(refined=refine is not None)
-    return traced(session or Session(), volume, request, refine=refine, halves=halves)
+    return trace_volume(session or Session(), volume, request, refine=refine, halves=halves)
 
 
 @with_one_blas_thread
-def traced(
+def trace_volume(
     session: Session,
     volume: Volume,
     request: TraceRequest,
     *,
     refine: TiltSeries | None = None,
     halves: Sequence[Volume] | None = None,
-) -> Traced:
+) -> TracedAtoms:
     """Trace the atoms of a volume as asked for; see `trace_atoms`."""
     data, pixel_A = cubic_voxels(session, volume)
     rules, restraint_A = request.rules(pixel_A), request.restraint_A(pixel_A)
@@ -316,9 +316,9 @@ def traced(
     )
     if not len(atoms):
         raise DataError(f"{volume.name}: no maximum is an atom by its score; lower --threshold to see them")
-    step = Step("trace-atoms", f"{len(atoms)} atoms" + ", refined against views" * bool(refine))
+    step = ProcessingStep("trace-atoms", f"{len(atoms)} atoms" + ", refined against views" * bool(refine))
     box = Box.of_volume(volume.shape, pixel_A, centre_A=centre_A)
-    return Traced(atoms, found, centre_A, numbers, box, (*volume.history, str(step)))
+    return TracedAtoms(atoms, found, centre_A, numbers, box, (*volume.history, str(step)))
 
 
 def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> dict[str, Any]:
@@ -351,7 +351,7 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
         if files.report:
             outputs.folder(files.report)  # found out now, not when all is done
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
-        done = traced(session, volume, request, refine=refine, halves=halves)
+        done = trace_volume(session, volume, request, refine=refine, halves=halves)
         write_atoms(target, done.atoms, form=form, box=done.box, history=done.history)
         if files.report:
             write_report(session, outputs, files.report, done.atoms, name=PurePath(files.output).stem)
@@ -372,7 +372,7 @@ def _refined(
     centre_A: NDArray[np.float64],
     restraint_A: float | None,
     rules: TraceRules,
-) -> Completed:
+) -> RefinedTrace:
     """Refine a trace against the views, which have to show what the volume does.
 
     Raises

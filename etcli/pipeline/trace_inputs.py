@@ -7,8 +7,8 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.atoms.gaussian_model import AtomViews
 from etcli.core.atoms.refine_trace import DIFFUSE_A
-from etcli.core.atoms.views import Views
 from etcli.core.errors import DataError, UsageError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.series import TiltSeries, Volume
@@ -36,7 +36,7 @@ class RefinementSeries:
     ----------
     series : TiltSeries
         Where they come from.
-    views : Views
+    views : AtomViews
     level : float
         Level below the specimen, 0 where the views have no empty rim.
     middle_A : ndarray of shape (3,), float64
@@ -44,7 +44,7 @@ class RefinementSeries:
     """
 
     series: TiltSeries
-    views: Views
+    views: AtomViews
     level: float
     middle_A: NDArray[np.float64]
 
@@ -203,7 +203,7 @@ def refinement_series(
     middle_A = _middle_of_views(series, volume, frame, inclined=inclined) if frame else np.zeros(3)
     return RefinementSeries(
         series,
-        Views(
+        AtomViews(
             np.array(data, np.float64, order="C"),
             rotation,
             pixel_A,

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.classes import doubt_about_species, species_shown
-from etcli.core.atoms.refine_trace import Completed
+from etcli.core.atoms.refine_trace import RefinedTrace
+from etcli.core.atoms.traced_species import doubt_about_species, species_shown
 from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
 
@@ -23,7 +23,7 @@ def classes_named(n_species: int) -> tuple[str, ...]:
 def report_trace(
     session: Session,
     found: Trace,
-    completed: Completed | None,
+    completed: RefinedTrace | None,
     atoms: Atoms,
     *,
     flipped: int,
@@ -84,7 +84,7 @@ def _warn_of_species(session: Session, found: Trace, *, given: bool) -> None:
         )
 
 
-def _refinement(session: Session, completed: Completed) -> dict[str, Any]:
+def _refinement(session: Session, completed: RefinedTrace) -> dict[str, Any]:
     """Report how well the views are explained."""
     model, added = completed.refined.model, int((completed.from_trace < 0).sum())
     if added:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.reconstruction.streamed_backprojection import WriteBand
+from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import Placement, VolumeFrame
 from etcli.io.image_file import open_images
 from etcli.io.outputs import Outputs
-from etcli.io.save import Step, volume_writer
+from etcli.io.writers import ProcessingStep, volume_writer
 from etcli.pipeline.inputs import whole
 from etcli.pipeline.session import Session
 
@@ -25,7 +25,7 @@ WHOLE, ODD, EVEN = "", "odd", "even"
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class VolumeLayout:
     """What is said of a volume before it is made.
 
     Parameters
@@ -90,7 +90,7 @@ class Layout:
 class Destination(Protocol):
     """Where the volumes of a reconstruction go."""
 
-    def open(self, which: str, step: Step, n_views: int) -> AbstractContextManager[WriteBand]:
+    def open(self, which: str, step: ProcessingStep, n_views: int) -> AbstractContextManager[BandWriter]:
         """Begin one of them; what the context gives takes its slices, sections along z, from a row on."""
 
     def read(self, which: str) -> Array:
@@ -98,7 +98,7 @@ class Destination(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Files:
+class VolumeFiles:
     """Volumes in files.
 
     Parameters
@@ -108,7 +108,7 @@ class Files:
         Where the files are announced.
     target : str
         The file of the volume of all views.
-    layout : Layout
+    layout : VolumeLayout
     mode : int
         MRC mode.
     copies : int
@@ -118,12 +118,12 @@ class Files:
     session: Session
     outputs: Outputs
     target: str
-    layout: Layout
+    layout: VolumeLayout
     mode: int = 2
     copies: int = 1
 
     @contextmanager
-    def open(self, which: str, step: Step, n_views: int) -> Iterator[WriteBand]:
+    def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
         """Begin a file."""
         nz, ny, nx = self.layout.shape
         with volume_writer(
@@ -151,22 +151,22 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class VolumesInMemory:
     """Volumes in memory.
 
     Parameters
     ----------
-    layout : Layout
+    layout : VolumeLayout
         With sections along z.
     volumes : dict of str to Volume
         Those that are begun.
     """
 
-    layout: Layout
+    layout: VolumeLayout
     volumes: dict[str, Volume] = field(default_factory=dict)
 
     @contextmanager
-    def open(self, which: str, step: Step, n_views: int) -> Iterator[WriteBand]:
+    def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
         """Begin an array."""
         data = np.zeros(self.layout.shape, np.float32)
         series = self.layout.series
@@ -191,7 +191,7 @@ class Memory:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
+class WatchedDestination:
     """A destination whose first volume is looked at on its way.
 
     Parameters
@@ -202,10 +202,10 @@ class Watched:
     """
 
     destination: Destination
-    also: Callable[[WriteBand], WriteBand]
+    also: Callable[[BandWriter], BandWriter]
 
     @contextmanager
-    def open(self, which: str, step: Step, n_views: int) -> Iterator[WriteBand]:
+    def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
         """Begin one of the volumes."""
         with self.destination.open(which, step, n_views) as write:
             yield write if which else self.also(write)

@@ -9,7 +9,7 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import TiltSeries
-from etcli.io.save import Step, series_writer
+from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
@@ -60,7 +60,7 @@ def xform(
     moved = resampled(session, series, transforms, what="transforming")
     axis_deg = _turned_axis(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
-    return replace(moved, history=(*moved.history, str(Step("xform", "transforms"))))
+    return replace(moved, history=(*moved.history, str(ProcessingStep("xform", "transforms"))))
 
 
 def xform_files(
@@ -71,7 +71,7 @@ def xform_files(
     transforms = _scaled(series, read_transforms(session, xf, series), xf_pixel)
     series = without_orientations(session, series, transforms)
     with session.outputs() as outputs:
-        step, axis_deg = Step("xform", Path(xf).name), _turned_axis(series, transforms)
+        step, axis_deg = ProcessingStep("xform", Path(xf).name), _turned_axis(series, transforms)
         with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:
             write_resampled(session, writer, series, transforms, what="transforming")
 

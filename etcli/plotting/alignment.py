@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.registration.matching import AxisResidual
-from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, Scale, contrast, show, styled
+from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, PixelScale, contrast, show, styled
 
 NAMED = 12  # doubtful views named in the legend
 
@@ -146,7 +146,7 @@ def _draw_residual(panels: NDArray[Any], residual: AxisResidual) -> None:
 
 def _draw_slices(panels: NDArray[Any], slices: NDArray[Any], rows: ArrayLike, pixel_A: float | None) -> None:
     """Draw X–Z slices under one contrast."""
-    scale = Scale.of(slices.shape[2], pixel_A)
+    scale = PixelScale.of(slices.shape[2], pixel_A)
     limits = contrast(slices)
     axes: Axes
     for axes, image, row in zip(panels, slices, np.asarray(rows), strict=True):

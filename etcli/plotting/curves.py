@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.plotting.style import GREY, WIDTH_IN, Scale, styled
+from etcli.plotting.style import GREY, WIDTH_IN, PixelScale, styled
 
 HEIGHT_IN = 4.5
 
@@ -38,7 +38,7 @@ def fsc_curve(
         One panel.
     """
     cycles = np.asarray(frequency, np.float64)
-    scale = Scale.of(10, pixel_A)
+    scale = PixelScale.of(10, pixel_A)
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     axes = figure.add_subplot()
     for index, (name, correlation) in enumerate(curves.items()):

@@ -11,13 +11,13 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from etcli.plotting.slices import MiddleSlices
-from etcli.plotting.style import GREY, ORANGE, Scale, contrast, outlined, show, styled
+from etcli.plotting.style import GREY, ORANGE, PixelScale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
     from etcli.core.quality import FSC
-    from etcli.core.reconstruction.cross_validation import LeftOut
+    from etcli.core.reconstruction.cross_validation import ValidationCurve
     from etcli.core.reconstruction.slab_by_slab import ErrorCurve
-    from etcli.core.reconstruction.streamed_backprojection import WriteBand
+    from etcli.core.reconstruction.streamed_backprojection import BandWriter
 
 Image = NDArray[Any]
 
@@ -40,7 +40,7 @@ class Progress:
         self._middle = shape[1] // 2
         self._stages: dict[int, Image] = {}
 
-    def also(self, write: "WriteBand") -> "WriteBand":
+    def also(self, write: "BandWriter") -> "BandWriter":
         """Return what writes blocks of rows and looks at them."""
 
         def both(y0: int, block: Image, *, z0: int = 0) -> None:
@@ -58,8 +58,8 @@ class Progress:
     def draw(
         self,
         errors: "ErrorCurve",
-        iterations: "LeftOut | None",
-        weights: "LeftOut | None",
+        iterations: "ValidationCurve | None",
+        weights: "ValidationCurve | None",
         shells: "FSC | None" = None,
         *,
         pixel_A: float | None = None,
@@ -70,7 +70,7 @@ class Progress:
         ----------
         errors : ErrorCurve
             The residual of the reconstruction.
-        iterations, weights : LeftOut or None
+        iterations, weights : ValidationCurve or None
             The error of views left out.
         shells : FSC, optional
             Of two volumes from every second view each.
@@ -111,7 +111,7 @@ class Progress:
         limits = contrast(self._slices.slices[2])
         for place, (k, image) in enumerate(self._stages.items()):
             axes = _axes(figure, LEFT_IN + place * (panel + GAP_IN), bottom, panel, tall)
-            show(axes, image, Scale.of(image.shape[1], None), limits=limits)
+            show(axes, image, PixelScale.of(image.shape[1], None), limits=limits)
             axes.text(
                 0.04, 0.96, str(k), transform=axes.transAxes, color="white", va="top", path_effects=outlined()
             )
@@ -135,7 +135,7 @@ def _make_room(figure: Figure, inches: float) -> None:
         axes.set_position((left, 1 - (1 - bottom) * share, across, up * share))
 
 
-def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "LeftOut | None") -> None:
+def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "ValidationCurve | None") -> None:
     """Draw how the views are approached, and those that were left out."""
     done = errors.iteration > 0
     axes.loglog(errors.iteration[done], errors.residual[done], marker="o" if done.sum() < 5 else "")
@@ -148,7 +148,7 @@ def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "LeftOut | No
     axes.set(xlabel="iterations", ylabel="residual")
 
 
-def _draw_weights(axes: Axes, *, left_out: "LeftOut") -> None:
+def _draw_weights(axes: Axes, *, left_out: "ValidationCurve") -> None:
     """Draw how well views left out are predicted."""
     axes.loglog(left_out.tried, left_out.error, "o-", color=ORANGE)
     axes.axvline(left_out.best, color=GREY, linewidth=0.8)
@@ -172,7 +172,7 @@ def _plain_numbers(axis: Axis) -> None:
 
 def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
     """Draw how far two half-sets agree."""
-    scale = Scale.of(10, pixel_A)
+    scale = PixelScale.of(10, pixel_A)
     axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
     for level in (0.5, 0.143):
         axes.axhline(level, color=GREY, linewidth=0.8)

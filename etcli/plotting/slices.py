@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import UsageError
-from etcli.plotting.style import ORANGE, WIDTH_IN, Scale, contrast, outlined, scale_bar, show, styled
+from etcli.plotting.style import ORANGE, WIDTH_IN, PixelScale, contrast, outlined, scale_bar, show, styled
 
 Image = NDArray[Any]
 Box = tuple[float, float, float, float]
@@ -106,7 +106,7 @@ def _draw_joined(
 ) -> Figure:
     """Draw X–Y with Z–Y on its right and X–Z below, under one contrast."""
     (nz, ny, nx), (z, y, x) = shape, at
-    scale = Scale.of(nx, pixel_A)
+    scale = PixelScale.of(nx, pixel_A)
     limits = contrast(np.concatenate([image.ravel() for image in slices]))
     figure, boxes, corner = _joined(nx, ny, nz)
     titles = (f"X–Y, z {z + 1} of {nz}", f"Z–Y, x {x + 1} of {nx}", f"X–Z, y {y + 1} of {ny}")
@@ -190,7 +190,7 @@ def montage(
     ny, nx = stack.shape[1:]
     n_columns = min(len(indices), max(1, round(np.sqrt(len(indices) * 1.4 * ny / nx))))
     n_rows = -(-len(indices) // n_columns)
-    scale = Scale.of(nx, pixel_A)
+    scale = PixelScale.of(nx, pixel_A)
     step = max(1, len(indices) * ny * nx // 1_000_000)
     limits = contrast([stack[index].reshape(-1)[::step] for index in indices])
     figure = _figure(n_columns * nx, n_rows * ny, margins_in=(0, 0), pad_in=0.015)
@@ -233,7 +233,7 @@ def maximum_projection(
         One image.
     """
     ny, nx = stack.shape[1:]
-    scale = Scale.of(nx, pixel_A)
+    scale = PixelScale.of(nx, pixel_A)
     image = np.max(stack, axis=0)
     figure = _figure(nx, ny, margins_in=(1.5, 0.65))
     axes = figure.add_subplot()
@@ -286,7 +286,7 @@ def sinogram(
     edges = np.concatenate(
         [[angles[0] - steps[0] / 2], (angles[1:] + angles[:-1]) / 2, [angles[-1] + steps[-1] / 2]]
     )
-    scale = Scale.of(row.shape[1], pixel_A)
+    scale = PixelScale.of(row.shape[1], pixel_A)
     black, white = contrast(row)
     figure = Figure(figsize=(WIDTH_IN, 4.8), layout="constrained")
     axes = figure.add_subplot()
@@ -346,7 +346,7 @@ def side_by_side(
     if first.shape != second.shape:
         raise UsageError(f"images of shapes {first.shape} and {second.shape} cannot be compared side by side")
     ny, nx = first.shape
-    scale = Scale.of(nx, pixel_A)
+    scale = PixelScale.of(nx, pixel_A)
     limits = contrast([first, second])
     n_panels = 3 if difference else 2
     figure = _figure(n_panels * nx, ny, margins_in=(0.8, 1.45 if title else 1.3))

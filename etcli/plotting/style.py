@@ -71,14 +71,14 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
     return inner
 
 
-class Scale(NamedTuple):
+class PixelScale(NamedTuple):
     """Length of a pixel in the unit that suits a picture."""
 
     step: float
     unit: str
 
     @classmethod
-    def of(cls, n_px: int, pixel_A: float | None) -> "Scale":
+    def of(cls, n_px: int, pixel_A: float | None) -> "PixelScale":
         """Choose the unit for a picture ``n_px`` wide: px when the pixel is unknown, else Å, nm or µm."""
         if pixel_A is None:
             return cls(1.0, "px")
@@ -126,7 +126,7 @@ def contrast(images: ArrayLike) -> tuple[float, float]:
 def show(
     axes: Axes,
     image: NDArray[Any],
-    scale: Scale,
+    scale: PixelScale,
     *,
     limits: tuple[float, float],
     labels: tuple[str, str] | None = None,
@@ -140,7 +140,7 @@ def show(
         Where to draw.
     image : ndarray of shape (ny, nx)
         Grey levels.
-    scale : Scale
+    scale : PixelScale
         Length of a pixel.
     limits : tuple of float
         Black and white level.
@@ -171,7 +171,7 @@ def show(
     return drawn
 
 
-def scale_bar(axes: Axes, nx: int, scale: Scale) -> None:
+def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
     """Draw a bar of 1, 2 or 5 units, a fifth of the image or a little less, at the lower right.
 
     Parameters
@@ -180,7 +180,7 @@ def scale_bar(axes: Axes, nx: int, scale: Scale) -> None:
         Holds an image drawn by `show`.
     nx : int
         Its width in pixels.
-    scale : Scale
+    scale : PixelScale
         Length of a pixel; nothing is drawn when its unit is the pixel.
     """
     if scale.unit == "px":

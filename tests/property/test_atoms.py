@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.agreement import agreement
+from etcli.core.atoms.agreement import measure_agreement
 from etcli.core.atoms.match import RULES, match_atoms
 from etcli.core.elements import SYMBOLS
 from etcli.io.atoms import Box, read_atoms_file, write_atoms
@@ -33,8 +33,10 @@ def two(seed: int, n: int, m: int) -> tuple[np.random.Generator, Atoms, Atoms]:
 def test_the_order_of_the_atoms_does_not_matter(seed: int, n: int, m: int, cutoff: float, rule: str) -> None:
     rng, model, reference = two(seed, n, m)
     orders = rng.permutation(n), rng.permutation(m)
-    one = agreement(model, reference, cutoff_A=cutoff, rule=rule)
-    other = agreement(model.select(orders[0]), reference.select(orders[1]), cutoff_A=cutoff, rule=rule)
+    one = measure_agreement(model, reference, cutoff_A=cutoff, rule=rule)
+    other = measure_agreement(
+        model.select(orders[0]), reference.select(orders[1]), cutoff_A=cutoff, rule=rule
+    )
     np.testing.assert_array_equal(one.difference_A, other.difference_A)
     np.testing.assert_array_equal(one.confusion, other.confusion)
     np.testing.assert_array_equal(one.pairs.found, orders[0][other.pairs.found])

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from etcli.core.atoms.cleaning import merge_close, without_close
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, residual_of, start_atoms
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, project_model
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.peaks import find_peaks, smoothed, spaced
-from etcli.core.atoms.views import Model, Views, project_model
 from etcli.core.orientation import rotation_matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -92,9 +92,9 @@ def test_turning_atoms_is_turning_views_and_they_add_up(seed, n_views):
     kind, level = np.zeros(6, int), rng.normal(size=n_views)
 
     def shown(position_A, rotation, chosen=slice(None), level=level):
-        views = Views(np.zeros((n_views, 30, 31)), rotation, 0.4)
+        views = AtomViews(np.zeros((n_views, 30, 31)), rotation, 0.4)
         parts = position_A[chosen], amplitude[chosen], kind[chosen]
-        return project_model(Model(*parts, np.array([0.5]), level), views)
+        return project_model(GaussianModel(*parts, np.array([0.5]), level), views)
 
     whole = shown(position_A, rotation)
     np.testing.assert_allclose(shown(position_A @ turn[0].T, rotation @ turn[0].T), whole, atol=2e-4)

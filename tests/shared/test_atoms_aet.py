@@ -8,8 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.agreement import agreement, better_frame, chance_percent
-from etcli.core.atoms.structure import structure
+from etcli.core.atoms.agreement import better_axis_mapping, chance_percent, measure_agreement
+from etcli.core.atoms.structure import measure_structure
 from etcli.io.atoms import read_atoms, read_atoms_file
 from tests.files import etcli
 
@@ -53,7 +53,7 @@ def test_chance_is_as_known_for_dense_solids(
 def test_errors_put_in_are_found(models: Path) -> None:
     truth = read_atoms(models / SILICON / "truth.xyz")
     error = np.random.default_rng(2).normal(size=(208, 3)) * 0.1
-    found = agreement(Atoms(truth.position_A + error, truth.species), truth, cutoff_A=0.9).total
+    found = measure_agreement(Atoms(truth.position_A + error, truth.species), truth, cutoff_A=0.9).total
     assert (found.n_found, found.n_extra) == (208, 0)
     assert found.errors.rmsd_A == pytest.approx(np.sqrt((error**2).sum(axis=1).mean()))
 
@@ -62,17 +62,17 @@ def test_a_mirrored_model_is_recognised(models: Path) -> None:
     place = read_atoms(models / SILICON / "truth.xyz").position_A
     rng = np.random.default_rng(3)
     noisy = place + rng.normal(size=place.shape) * 0.15
-    frame = better_frame(noisy[:, [0, 2, 1]], place, rng)
+    frame = better_axis_mapping(noisy[:, [0, 2, 1]], place, rng)
     assert frame is not None and frame.axes == "x,z,y" and frame.is_mirrored
-    assert better_frame(Rotation.from_euler("y", 33, degrees=True).apply(noisy), place, rng) is None
+    assert better_axis_mapping(Rotation.from_euler("y", 33, degrees=True).apply(noisy), place, rng) is None
 
 
 def test_amorphous_silicon_is_fourfold_and_tantalum_is_dense(models: Path) -> None:
-    silicon = structure(read_atoms(models / SILICON / "truth.xyz"))
+    silicon = measure_structure(read_atoms(models / SILICON / "truth.xyz"))
     # a-Si: 2.35 Å, 4 neighbours, 49 atoms/nm³ (Custer et al., Appl. Phys. Lett. 64, 437 (1994))
     assert silicon.length_A.mean() == pytest.approx(2.38, abs=0.06)
     assert silicon.coordination[silicon.inside].mean() == pytest.approx(4.2, abs=0.4)
     assert silicon.distribution.density_A3 == pytest.approx(0.049, rel=0.06)
-    tantalum = structure(read_atoms(models / TANTALUM / "truth.xyz"))
+    tantalum = measure_structure(read_atoms(models / TANTALUM / "truth.xyz"))
     assert tantalum.coordination[tantalum.inside].mean() == pytest.approx(12.5, abs=1)
     assert tantalum.distribution.g[150:].mean() == pytest.approx(1, abs=0.08)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.agreement import agreement
+from etcli.core.atoms.agreement import measure_agreement
+from etcli.core.atoms.gaussian_model import AtomViews
 from etcli.core.atoms.polynomial import polynomial_positions
 from etcli.core.atoms.refine_trace import positions, refine_trace
 from etcli.core.atoms.tracing import TraceRules, trace
-from etcli.core.atoms.views import Views
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.io.atoms import read_atoms
 from tests.files import etcli
@@ -38,7 +38,7 @@ def traced(path):
 def judged(name, position_A, truth_A, cutoff_A):
     """Per cent found, how many are extra, and the error in pm."""
     models = [Atoms(place, np.full(len(place), "X")) for place in (position_A, truth_A)]
-    total = agreement(*models, cutoff_A=cutoff_A).total
+    total = measure_agreement(*models, cutoff_A=cutoff_A).total
     rmsd_pm = 100 * total.errors.rmsd_A
     print(f"\n{name}: {total.found_percent:.1f} % found, {total.n_extra} extra, {rmsd_pm:.2f} pm")
     return total.found_percent, total.n_extra, rmsd_pm
@@ -86,7 +86,7 @@ def test_silicon_refined_against_the_views(shared_data, folder, dose, found, ext
     result, pixel_A = traced(path)
     tilt_deg = np.loadtxt(source / "projections.rawtlt")
     data = mrcfile.read(binned).astype(np.float64)
-    views = Views(data, rotation_matrices(tilts_as_euler(tilt_deg)), pixel_A, threads=2)
+    views = AtomViews(data, rotation_matrices(tilts_as_euler(tilt_deg)), pixel_A, threads=2)
     # a background of one count a pixel, averaged over pixels
     done = refine_trace(result, views, pixel_A=pixel_A, centre_A=CENTRE, level=1.0, min_distance_A=1.6)
     truth_A = read_atoms(source / "truth.xyz").position_A

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import METHODS
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.reconstruction.cross_validation import best_weight, leave_out
 from etcli.core.solvers.fista import fista
+from etcli.core.solvers.methods import METHODS
 from etcli.core.solvers.misfit import slab_misfit
 from etcli.core.solvers.priors import make_prior
 from tests.catalyst import N, catalyst_slices, noisy

@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.quality import nrmse
 from etcli.core.reconstruction.solve import solve
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import slab_misfit
 from tests.catalyst import N, catalyst_slices, noisy
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import ConvergenceError
+from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.slab_centroids import com_views
 from tests.series import left_over
 from tests.shared.test_alignment_catalyst import displaced, draw, series
 

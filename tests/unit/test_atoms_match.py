@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import match
-from etcli.core.atoms.agreement import agreement, better_frame, chance_percent
+from etcli.core.atoms.agreement import better_axis_mapping, chance_percent, measure_agreement
 from etcli.core.atoms.match import align_rigid, fit_rigid, match_atoms
 from etcli.core.errors import DataError, UsageError
 from tests.solids import solid
@@ -100,7 +100,7 @@ def test_errors_are_those_put_in() -> None:
         np.concatenate([(reference.position_A + error)[kept], [[50.0, 0, 0], [60, 0, 0]]]),
         np.concatenate([species[kept], ["O", "X"]]),
     )
-    found = agreement(model, reference)
+    found = measure_agreement(model, reference)
     total = found.total
     assert (total.n_reference, total.n_found, total.n_extra) == (512, 502, 2)
     assert total.found_percent == pytest.approx(100 * 502 / 512)
@@ -177,10 +177,10 @@ def test_the_frame_that_was_meant_is_found(
 ) -> None:
     reference = solid(9)
     model = reference[:, axes] * signs + shift + np.random.default_rng(3).normal(size=reference.shape) * 0.1
-    frame = better_frame(model, reference, np.random.default_rng(1))
+    frame = better_axis_mapping(model, reference, np.random.default_rng(1))
     assert frame is not None
     assert (frame.axes, frame.is_mirrored) == (words, mirrored)
     np.testing.assert_allclose(model @ frame.matrix.T + frame.shift_A, reference, atol=0.6)
     assert frame.found_percent > 99
     turned = Rotation.from_euler("xyz", [30, 40, 50], degrees=True).apply(reference)
-    assert better_frame(turned, reference, np.random.default_rng(1)) is None
+    assert better_axis_mapping(turned, reference, np.random.default_rng(1)) is None

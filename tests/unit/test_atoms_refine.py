@@ -7,12 +7,9 @@ import pytest
 
 from etcli.core.atoms import _views
 from etcli.core.atoms.gaussian_fit import FitRules, start_atoms
-from etcli.core.atoms.missing import missing_atoms
-from etcli.core.atoms.refine import _Problem, refine
-from etcli.core.atoms.restraint import _first_good, find_restraint
-from etcli.core.atoms.views import (
-    Model,
-    Views,
+from etcli.core.atoms.gaussian_model import (
+    AtomViews,
+    GaussianModel,
     inverse_variance,
     left_out_misfit,
     project_model,
@@ -20,6 +17,9 @@ from etcli.core.atoms.views import (
     start_model,
     with_diffuse,
 )
+from etcli.core.atoms.missing import missing_atoms
+from etcli.core.atoms.refine_model import _Problem, refine_model
+from etcli.core.atoms.restraint import _first_good, find_restraint
 from etcli.core.errors import DataError, UsageError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
@@ -36,7 +36,9 @@ def model_of(position_A, *, amplitude=100.0, kind=None, n_views=40, level=2.0):
     n = len(position_A)
     kind = np.zeros(n, int) if kind is None else kind
     sigma_A = np.full(kind.max() + 1, SIGMA_A)
-    return Model(position_A, np.full(n, amplitude) * (1 + kind), kind, sigma_A, np.full(n_views, level))
+    return GaussianModel(
+        position_A, np.full(n, amplitude) * (1 + kind), kind, sigma_A, np.full(n_views, level)
+    )
 
 
 def rotations(n_views, seed=None):
@@ -47,7 +49,7 @@ def rotations(n_views, seed=None):
 
 def seen(model, rotation, *, shape=(40, 42), counts=None, threads=1):
     """Views of a model, with Poisson noise where a generator of it is given."""
-    empty = Views(np.zeros((len(rotation), *shape)), rotation, PIXEL_A, threads=threads)
+    empty = AtomViews(np.zeros((len(rotation), *shape)), rotation, PIXEL_A, threads=threads)
     shown = project_model(model, empty)
     return replace(empty, data=shown if counts is None else counts.poisson(shown).astype(float))
 
@@ -158,7 +160,7 @@ def test_without_noise_the_truth_is_found(seed):
     true = model_of(cluster(3), kind=np.arange(27) % 2)
     views = seen(true, rotations(40, seed))
     start = replace(moved(true, 0.08), amplitude=true.amplitude * 0.8, sigma_A=true.sigma_A * 1.1)
-    found = refine(start, views, restraint_A=10, spread=10).model
+    found = refine_model(start, views, restraint_A=10, spread=10).model
     assert rms(found.position_A, true.position_A) < 2e-3
     np.testing.assert_allclose(found.amplitude, true.amplitude, rtol=0.02)
     np.testing.assert_allclose(found.sigma_A, SIGMA_A, rtol=0.01)
@@ -170,7 +172,7 @@ def counted():
     true = model_of(cluster(4, step=3.2), amplitude=60.0, level=0.5)
     views = seen(true, rotations(40), counts=np.random.default_rng(9), shape=(48, 48))
     start = moved(true, 0.05)
-    return true, views, start, refine(start, views, restraint_A=1)
+    return true, views, start, refine_model(start, views, restraint_A=1)
 
 
 def test_errors_are_as_told_and_near_the_bound(counted):
@@ -188,7 +190,7 @@ def test_errors_are_as_told_and_near_the_bound(counted):
 def test_the_gain_of_the_views_changes_nothing(counted, gain):
     _, views, start, plain = counted
     scaled = replace(start, amplitude=gain * start.amplitude, level=gain * start.level)
-    found = refine(scaled, replace(views, data=gain * views.data), restraint_A=1)
+    found = refine_model(scaled, replace(views, data=gain * views.data), restraint_A=1)
     assert rms(found.model.position_A, plain.model.position_A) < 2e-3
     np.testing.assert_allclose(found.model.amplitude, gain * plain.model.amplitude, rtol=0.02)
     np.testing.assert_allclose(found.error_A, plain.error_A, rtol=0.02)
@@ -196,10 +198,10 @@ def test_the_gain_of_the_views_changes_nothing(counted, gain):
 
 def test_a_tight_hold_keeps_atoms_at_home(counted):
     _, views, start, _ = counted
-    still = refine(start, views, restraint_A=1e-4, rounds=1, iterations=15).model
+    still = refine_model(start, views, restraint_A=1e-4, rounds=1, iterations=15).model
     assert rms(still.position_A, start.position_A) < 1e-3
     home = start.position_A + 0.2
-    drawn = refine(start, views, restraint_A=1e-3, home_A=home, rounds=1, iterations=30).model
+    drawn = refine_model(start, views, restraint_A=1e-3, home_A=home, rounds=1, iterations=30).model
     assert rms(drawn.position_A, home) < 0.02
 
 
@@ -211,7 +213,7 @@ def test_order_of_atoms_does_not_matter(counted):
         position_A=start.position_A[order],
         amplitude=start.amplitude[order],
     )
-    found = refine(shuffled, views, restraint_A=1)
+    found = refine_model(shuffled, views, restraint_A=1)
     assert rms(found.model.position_A, plain.model.position_A[order]) < 2e-3
 
 
@@ -223,7 +225,7 @@ def test_atoms_no_view_shows_are_uncertain_and_no_trouble(counted):
         amplitude=np.append(start.amplitude, 60.0),
         kind=np.append(start.kind, 0),
     )
-    found = refine(more, views, restraint_A=1, rounds=1, iterations=5)
+    found = refine_model(more, views, restraint_A=1, rounds=1, iterations=5)
     assert np.isfinite(found.error_A).all() and found.error_A[-1].min() > 1
 
 
@@ -232,7 +234,7 @@ def test_missing_atoms_are_found_where_they_were_removed(counted):
     stay = np.ones(len(true), bool)
     gone = [5, 21, 42]
     stay[gone] = False
-    lacking = refine(true.select(stay), views, restraint_A=0.1, rounds=1, iterations=20).model
+    lacking = refine_model(true.select(stay), views, restraint_A=0.1, rounds=1, iterations=20).model
     box_A = np.full(3, 8.0)
     place, amplitude = missing_atoms(lacking, views, low_A=-box_A, high_A=box_A, clearance_A=1.6)
     distance = np.linalg.norm(place[:3, None] - true.position_A[gone], axis=2)
@@ -258,7 +260,7 @@ def test_intensities_of_the_volume_are_brought_to_the_unit_of_views(counted):
 def test_the_variance_is_a_line_in_what_is_seen(gain):
     rng = np.random.default_rng(3)
     shown = rng.uniform(1, 100, (6, 60, 60))
-    views = Views(gain * rng.poisson(shown).astype(float), rotations(6), PIXEL_A)
+    views = AtomViews(gain * rng.poisson(shown).astype(float), rotations(6), PIXEL_A)
     variance = 1 / inverse_variance(views, gain * shown)
     np.testing.assert_allclose(variance[shown > 10], gain**2 * shown[shown > 10], rtol=0.1)
     flat = replace(views, data=shown + rng.normal(0, 3, shown.shape))
@@ -282,8 +284,8 @@ def test_matter_beside_the_volume_of_a_film_does_not_move_its_atoms():
     true, views = film()
     start = moved(true, 0.1)
     inner = (abs(true.position_A[:, :2]) < 3.5).all(axis=1)
-    found = refine(start, views, restraint_A=0.1)
-    plain = refine(start, replace(views, diffuse_A=0.0), restraint_A=0.1)
+    found = refine_model(start, views, restraint_A=0.1)
+    plain = refine_model(start, replace(views, diffuse_A=0.0), restraint_A=0.1)
     error, careless, before = (
         rms(model.position_A[inner], true.position_A[inner]) for model in (found.model, plain.model, start)
     )
@@ -342,4 +344,4 @@ def test_views_that_show_nothing_of_atoms_are_refused(counted):
 
 def test_views_need_as_many_rotations():
     with pytest.raises(DataError, match="need as many rotations"):
-        Views(np.zeros((3, 5, 5)), rotations(2), PIXEL_A)
+        AtomViews(np.zeros((3, 5, 5)), rotations(2), PIXEL_A)

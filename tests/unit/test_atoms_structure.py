@@ -7,7 +7,7 @@ from ase.build import bulk
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import histograms
 from etcli.core.atoms.body import find_body
-from etcli.core.atoms.structure import STEP_A, first_minimum_A, pair_distribution, structure
+from etcli.core.atoms.structure import STEP_A, first_minimum_A, measure_structure, pair_distribution
 from etcli.core.errors import DataError
 from tests.solids import LATTICES, lattice
 
@@ -21,7 +21,7 @@ def density(name: str) -> float:
 @pytest.mark.parametrize("jitter_A", [0.0, 0.06])
 def test_coordination_and_bond_lengths_of_lattices(name: str, jitter_A: float) -> None:
     cell, bonds, length, _ = LATTICES[name]
-    found = structure(lattice(name, jitter_A=jitter_A))
+    found = measure_structure(lattice(name, jitter_A=jitter_A))
     if name == "bcc" and jitter_A:  # the second shell is near, so that the minimum is where chance has it
         assert 7.5 < found.coordination[found.inside].mean() < 14.5
         return
@@ -39,12 +39,12 @@ def test_coordination_and_bond_lengths_of_lattices(name: str, jitter_A: float) -
 
 def test_bond_angles_of_lattices() -> None:
     tetrahedral = np.rad2deg(np.arccos(-1 / 3))
-    found = structure(lattice("diamond"))
+    found = measure_structure(lattice("diamond"))
     np.testing.assert_allclose(found.angle_deg, tetrahedral, atol=1e-6)
     n = found.coordination
     assert len(found.angle_deg) == (n * (n - 1) // 2).sum()
     np.testing.assert_array_equal(np.bincount(found.centre, minlength=len(n)), n * (n - 1) // 2)
-    close = structure(lattice("fcc"))
+    close = measure_structure(lattice("fcc"))
     inner = close.angle_deg[close.inside[close.centre]]
     angles, counts = np.unique(np.round(inner), return_counts=True)
     # of the 66 angles of an atom of fcc: 24 of 60°, 12 of 90°, 24 of 120°, 6 of 180°
@@ -93,7 +93,7 @@ def test_partial_distributions_add_up() -> None:
     shortest = {pair: distribution.distance_A[np.argmax(g > 0)] for pair, g in parts.items()}
     assert shortest["Na", "Cl"] == pytest.approx(2.82, abs=STEP_A)
     assert shortest["Na", "Na"] == shortest["Cl", "Cl"] == pytest.approx(5.64 / np.sqrt(2), abs=STEP_A)
-    found = structure(atoms)
+    found = measure_structure(atoms)
     assert set(found.neighbours("Cl")[found.inside & (species == "Na")]) == {6}
     assert set(found.neighbours("Na")[found.inside & (species == "Na")]) == {0}
     curves = histograms.bond_lengths(found, np.linspace(0, 4, 41))
@@ -109,7 +109,7 @@ def test_partial_distributions_add_up() -> None:
 def test_the_order_of_the_atoms_plays_no_part() -> None:
     atoms = lattice("diamond", jitter_A=0.05)
     order = np.random.default_rng(1).permutation(len(atoms))
-    one, other = structure(atoms), structure(atoms.select(order))
+    one, other = measure_structure(atoms), measure_structure(atoms.select(order))
     np.testing.assert_array_equal(one.distribution.g, other.distribution.g)
     assert one.cutoff_A == other.cutoff_A
     np.testing.assert_array_equal(one.coordination[order], other.coordination)
@@ -117,21 +117,23 @@ def test_the_order_of_the_atoms_plays_no_part() -> None:
 
 def test_the_cutoff_may_be_given_and_has_a_limit() -> None:
     atoms = lattice("fcc")
-    assert set(structure(atoms, cutoff_A=4.2).coordination[structure(atoms, cutoff_A=4.2).inside]) == {18}
+    assert set(
+        measure_structure(atoms, cutoff_A=4.2).coordination[measure_structure(atoms, cutoff_A=4.2).inside]
+    ) == {18}
     rng = np.random.default_rng(2)
     gas = Atoms(rng.uniform(-10, 10, (500, 3)), np.full(500, "X"))
-    assert structure(gas).cutoff_A <= 2 * np.median(structure(gas).nearest_A)
+    assert measure_structure(gas).cutoff_A <= 2 * np.median(measure_structure(gas).nearest_A)
 
 
 def test_few_atoms_have_a_structure_two_at_least() -> None:
     pair = Atoms(np.array([[0.0, 0, 0], [2.4, 0, 0]]), np.array(["Si", "Si"]))
-    found = structure(pair)
+    found = measure_structure(pair)
     assert found.coordination.tolist() == [1, 1] and len(found.angle_deg) == 0
     assert found.length_A.tolist() == pytest.approx([2.4])
     with pytest.raises(DataError, match="two at least"):
-        structure(pair.select(np.array([0])))
+        measure_structure(pair.select(np.array([0])))
     with pytest.raises(DataError, match="no two atoms are near"):
-        structure(Atoms(np.array([[0.0, 0, 0], [99, 0, 0]]), np.array(["Si", "Si"])))
+        measure_structure(Atoms(np.array([[0.0, 0, 0], [99, 0, 0]]), np.array(["Si", "Si"])))
 
 
 def test_the_body_of_a_sphere() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import ConvergenceError
+from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
-from etcli.core.registration.slab_centroids import com_views
 from tests.series import Particles, left_over, particle_views, scattered
 
 TILT = np.arange(-60, 61, 4.0)

@@ -8,11 +8,11 @@ from scipy.spatial.transform import Rotation
 
 from etcli.core.errors import UsageError
 from etcli.core.gpu import GPU
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.oriented_gpu import GpuOrientedProjector
 from etcli.core.projectors.slab import HOST
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import OrientedMisfit
 from tests.gpu import inner, relative
 

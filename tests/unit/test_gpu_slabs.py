@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
 from etcli.core.gpu import GPU
-from etcli.core.methods import METHODS, MethodParameters
 from etcli.core.projectors.slab import HOST, KERNELS, SlabProjector
 from etcli.core.projectors.slab_gpu import GpuSlabProjector
 from etcli.core.projectors.weighted import WeightedProjector
@@ -22,6 +21,7 @@ from etcli.core.reconstruction.slab_plan import plan_projection, plan_reconstruc
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
 from etcli.core.solvers.accelerated_sirt import accelerated_sirt
+from etcli.core.solvers.methods import METHODS, MethodParameters
 from etcli.core.solvers.misfit import slab_misfit
 from tests.gpu import inner, relative
 

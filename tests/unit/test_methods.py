@@ -10,10 +10,18 @@ import pytest
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import FILTERS, METHODS, OWNERS, PRIORS, MethodParameters, is_filter, methods_with
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.solvers.filtered_backprojection import FILTERS as WINDOWS
 from etcli.core.solvers.filtered_backprojection import window_of
+from etcli.core.solvers.methods import (
+    FILTERS,
+    METHODS,
+    OWNERS,
+    PRIORS,
+    MethodParameters,
+    is_filter,
+    methods_with,
+)
 from etcli.core.solvers.priors import HELD
 from etcli.core.solvers.slab_solver import SlabSolver
 
@@ -57,7 +65,7 @@ def test_the_names_are_those_that_the_solvers_know() -> None:
 
 
 def test_the_registry_needs_nothing_heavy() -> None:
-    program = "import sys, etcli.core.methods; print('numpy' in sys.modules)"
+    program = "import sys, etcli.core.solvers.methods; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.errors import UsageError
-from etcli.core.reconstruction.cross_validation import LeftOut
+from etcli.core.reconstruction.cross_validation import ValidationCurve
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
@@ -233,7 +233,7 @@ def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None
         picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the middle
         picture.watch((7, 14), k, k * volume[:, 7:].swapaxes(1, 2))
     errors = ErrorCurve(np.arange(7), np.linspace(1, 0.1, 7))
-    left_out = LeftOut(np.array([1.0, 10.0, 100.0]), np.array([0.3, 0.1, 0.2]), 20.0)
+    left_out = ValidationCurve(np.array([1.0, 10.0, 100.0]), np.array([0.3, 0.1, 0.2]), 20.0)
     figure = picture.draw(errors, None, left_out)
     slices, (*stages, curve, weights) = figure.axes[:3], figure.axes[-5:]
     lone = MiddleSlices(volume.shape)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import etcli
-from etcli.core.methods import METHODS
+from etcli.core.solvers.methods import METHODS
 from etcli.pipeline.session import Session
 from tests.files import etcli as run
 from tests.files import images, mdoc_text, write_series, write_stack

@@ -8,8 +8,8 @@ from etcli.core.registration.row_moments import (
     SMOOTH_PX,
     RowMoments,
     axis_along_itself,
-    consistency,
     fit_motion,
+    measure_consistency,
     profile_centers,
     steadiness,
     turned_moments,
@@ -113,11 +113,11 @@ def moments_of(specimen, tilt_deg=TILT, **motion):
 def test_consistency_of_a_turning_specimen():
     specimen = scattered(12, 0, (18, 18, 18))
     weight = np.ones(SHAPE[0])
-    right = consistency(moments_of(specimen, offset_px=4.0), TILT, weight=weight)
+    right = measure_consistency(moments_of(specimen, offset_px=4.0), TILT, weight=weight)
     assert right.offset_px == pytest.approx(4, abs=1e-3)
     assert right.residual_px < 1e-3
     for wrong in (-1.0, 1.0):
-        tilted = consistency(moments_of(specimen, offset_px=4.0, axis_deg=wrong), TILT, weight=weight)
+        tilted = measure_consistency(moments_of(specimen, offset_px=4.0, axis_deg=wrong), TILT, weight=weight)
         assert tilted.cost > right.cost + 5
         assert tilted.residual_px > 0.02
 
@@ -127,7 +127,7 @@ def test_consistency_forgives_what_registration_leaves():
     weight = np.ones(SHAPE[0])
     moved = np.random.default_rng(0).normal(0, 0.05, (len(TILT), 2))
     exact, jittered, tilted = (
-        consistency(moments_of(specimen, **motion), TILT, weight=weight)
+        measure_consistency(moments_of(specimen, **motion), TILT, weight=weight)
         for motion in ({}, {"moved_px": moved}, {"axis_deg": 2.0})
     )
     assert exact.cost < jittered.cost < tilted.cost - 5

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors.astra import AstraProjector, astra_available
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.reconstruction.slab_by_slab import project, reconstruct
@@ -24,6 +23,7 @@ from etcli.core.reconstruction.slab_plan import SlabPlan, plan_projection, plan_
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.filtered_backprojection import filtered_backprojection
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.sirt import sirt
 from etcli.core.solvers.slab_solver import SlabSolver
 from tests.threads import wait_until_idle

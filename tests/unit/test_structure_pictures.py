@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.atoms.agreement import agreement
-from etcli.core.atoms.structure import structure
+from etcli.core.atoms.agreement import measure_agreement
+from etcli.core.atoms.structure import measure_structure
 from etcli.core.errors import UsageError
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
@@ -24,7 +24,7 @@ def alloy() -> Atoms:
 def test_errors_are_counted_in_the_picture() -> None:
     reference = alloy()
     error = np.random.default_rng(2).normal(size=reference.position_A.shape) * 0.1
-    result = agreement(Atoms(reference.position_A + error, reference.species), reference)
+    result = measure_agreement(Atoms(reference.position_A + error, reference.species), reference)
     figure = position_errors(result, reference, cutoff_A=0.75, title="a against b")
     lengths, axes = figure.axes
     heights = sum(patch.get_height() for patch in lengths.patches)
@@ -39,23 +39,23 @@ def test_errors_are_counted_in_the_picture() -> None:
 
 def test_nothing_found_can_be_drawn() -> None:
     reference = alloy()
-    result = agreement(Atoms(reference.position_A + 50, reference.species), reference)
+    result = measure_agreement(Atoms(reference.position_A + 50, reference.species), reference)
     assert position_errors(result, reference, cutoff_A=0.75, title="a").axes
 
 
 def test_a_panel_for_all_and_one_for_each_pair() -> None:
-    found = structure(alloy())
+    found = measure_structure(alloy())
     figure = pair_distributions({"a": found})
     assert [axes.get_title(loc="right") for axes in figure.axes] == ["", "Co–Co", "Co–Pt", "Pt–Pt"]
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), found.distribution.g)
     np.testing.assert_array_equal(figure.axes[2].lines[0].get_ydata(), found.distribution.partial["Co", "Pt"])
-    both = pair_distributions({"a": found, "b": structure(lattice("fcc"))})
+    both = pair_distributions({"a": found, "b": measure_structure(lattice("fcc"))})
     assert len(both.axes) == 4 and len(both.axes[0].get_legend().get_texts()) == 2
-    assert len(pair_distributions({"b": structure(lattice("fcc"))}).axes) == 1
+    assert len(pair_distributions({"b": measure_structure(lattice("fcc"))}).axes) == 1
 
 
 def test_bonds_of_one_model_are_told_apart_by_element() -> None:
-    found = structure(alloy())
+    found = measure_structure(alloy())
     lengths, angles, numbers, _ = bonds({"a": found}).axes
     assert [text.get_text() for text in lengths.get_legend().get_texts()] == [
         "all",
@@ -66,12 +66,12 @@ def test_bonds_of_one_model_are_told_apart_by_element() -> None:
     assert [text.get_text() for text in angles.get_legend().get_texts()] == ["all", "Co", "Pt"]
     shares = [patch.get_height() for patch in numbers.patches]
     assert sum(shares) == pytest.approx(200)
-    two = bonds({"a": found, "b": structure(lattice("fcc"))}).axes
+    two = bonds({"a": found, "b": measure_structure(lattice("fcc"))}).axes
     assert [text.get_text() for text in two[0].get_legend().get_texts()] == ["a", "b"]
 
 
 def test_atoms_without_angles_can_be_drawn() -> None:
-    pair = structure(Atoms(np.array([[0.0, 0, 0], [2.4, 0, 0]]), np.array(["Si", "Si"])))
+    pair = measure_structure(Atoms(np.array([[0.0, 0, 0], [2.4, 0, 0]]), np.array(["Si", "Si"])))
     assert bonds({"a": pair}).axes and pair_distributions({"a": pair}).axes
 
 

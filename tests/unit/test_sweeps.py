@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from etcli.core.solvers.fista import fista
-from etcli.core.solvers.momentum import Momentum, RisingCost
+from etcli.core.solvers.momentum import FunctionRestart, Momentum
 from etcli.core.solvers.priors import Bounds, Sparsity
 from etcli.core.solvers.sweeps import Sweep, Update, all_at_once, ordered_subsets
 
@@ -70,7 +70,7 @@ def test_a_nonlinear_misfit_is_followed_view_by_view() -> None:
         iterations=60,
         initial=np.ones(SHAPE, np.float32),
         steps=shuffled(parts, 0.01),
-        restart=RisingCost(),
+        restart=FunctionRestart(),
     )
     np.testing.assert_allclose(found, truth, atol=0.01)
     sweeps = np.reshape(order, (60, N_VIEWS))
@@ -135,7 +135,7 @@ def test_a_hook_refines_what_the_misfit_takes_for_known() -> None:
 
 
 def test_a_rising_cost_starts_the_momentum_again() -> None:
-    momentum = Momentum(1, restart=RisingCost())
+    momentum = Momentum(1, restart=FunctionRestart())
     volume, ahead = np.zeros((1, 1, 4), np.float32), np.zeros((1, 1, 4), np.float32)
     for cost, looks_ahead in ((5.0, False), (4.0, True), (4.5, False), (4.4, True)):
         new = ahead + np.float32(1)

@@ -19,7 +19,7 @@ SURE, LEAST_PERCENT = 3.0, 25.0  # times what the other frames find
 
 
 @dataclass(frozen=True, eq=False)
-class Errors:
+class PositionErrors:
     """Distances between the atoms of pairs, model minus reference; NaN where there are none.
 
     Parameters
@@ -39,7 +39,7 @@ class Errors:
     offset_A: NDArray[np.float64]
 
     @classmethod
-    def of(cls, difference_A: Positions) -> "Errors":
+    def of(cls, difference_A: Positions) -> "PositionErrors":
         """Sum up differences (n, 3)."""
         if not len(difference_A):
             nothing = np.full(3, np.nan)
@@ -55,7 +55,7 @@ class Errors:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class SpeciesAgreement:
     """The atoms of the reference that are of one species, or all.
 
     Parameters
@@ -64,7 +64,7 @@ class Group:
         Atoms of the reference, those of them that have a partner, and atoms of the model without one.
     n_right, n_named : int
         Pairs whose species agree, among those of which both are known.
-    errors : Errors
+    errors : PositionErrors
     """
 
     n_reference: int
@@ -72,7 +72,7 @@ class Group:
     n_extra: int
     n_right: int
     n_named: int
-    errors: Errors
+    errors: PositionErrors
 
     @property
     def found_percent(self) -> float:
@@ -104,7 +104,7 @@ class Agreement:
     pairs : Pairs
     difference_A : ndarray of shape (n_pairs, 3), float64
         Model minus reference, pair by pair.
-    total : Group
+    total : SpeciesAgreement
         All atoms.
     species : dict of str to Group
         By the species of the reference; atoms of the model without a partner count for their own.
@@ -114,12 +114,12 @@ class Agreement:
 
     pairs: Pairs
     difference_A: Positions
-    total: Group
-    species: dict[str, Group]
+    total: SpeciesAgreement
+    species: dict[str, SpeciesAgreement]
     confusion: NDArray[np.int64]
 
 
-def agreement(
+def measure_agreement(
     model: Atoms, reference: Atoms, *, cutoff_A: float = CUTOFF_A, rule: str = "one-to-one"
 ) -> Agreement:
     """Compare a model with a reference.
@@ -154,15 +154,15 @@ def agreement(
         {*reference.species.tolist(), *model.species.tolist()}, key=lambda name: NUMBERS.get(name, 0)
     )
 
-    def group(of: NDArray[np.bool_], chosen: NDArray[np.bool_], extra: NDArray[np.bool_]) -> Group:
+    def group(of: NDArray[np.bool_], chosen: NDArray[np.bool_], extra: NDArray[np.bool_]) -> SpeciesAgreement:
         named = chosen & known
-        return Group(
+        return SpeciesAgreement(
             int(of.sum()),
             int(chosen.sum()),
             int(extra.sum()),
             int((named & (theirs == ours)).sum()),
             int(named.sum()),
-            Errors.of(difference_A[chosen]),
+            PositionErrors.of(difference_A[chosen]),
         )
 
     everything = np.ones(len(reference), bool), np.ones(len(pairs), bool), pairs.extra
@@ -231,7 +231,7 @@ def right_by_chance_percent(result: Agreement) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class AxisMapping:
     """Another way to read the coordinates of a model.
 
     Parameters
@@ -263,9 +263,9 @@ class Frame:
         return bool(np.linalg.det(self.matrix) < 0)
 
 
-def better_frame(
+def better_axis_mapping(
     model_A: Positions, reference_A: Positions, rng: np.random.Generator, *, cutoff_A: float = CUTOFF_A
-) -> Frame | None:
+) -> AxisMapping | None:
     """Look for the frame that a model of few hits was meant in.
 
     Parameters
@@ -294,7 +294,7 @@ def better_frame(
         matrix[range(3), axes] = signs
         for shift_A in (np.zeros(3), _settled(tree, sample_A, matrix, aim_A - matrix @ middle_A)):
             near = tree.query((sample_A - shift_A) @ matrix, distance_upper_bound=cutoff_A)[0]
-            frames.append(Frame(matrix, shift_A, 100 * float(np.isfinite(near).mean())))
+            frames.append(AxisMapping(matrix, shift_A, 100 * float(np.isfinite(near).mean())))
     best = max(frames, key=lambda frame: frame.found_percent)
     usual = float(np.median([frame.found_percent for frame in frames]))
     # frames that a crystal has in common fit nearly as well

@@ -16,7 +16,7 @@ LOCAL_A = 10.0
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class AtomCriteria:
     """What an atom has to fulfil.
 
     Parameters
@@ -49,7 +49,7 @@ class Cleaning:
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemovedCounts:
     """How many maxima a rule took away."""
 
     rule: str

@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from etcli.core.atoms import _views
-from etcli.core.atoms.views import Model, Views, inverse_variance, project_model
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, inverse_variance, project_model
 
 Doubles = NDArray[np.float64]
 
@@ -16,15 +16,15 @@ BATCH = 1 << 16
 
 
 def missing_atoms(
-    model: Model, views: Views, *, low_A: Doubles, high_A: Doubles, clearance_A: float
+    model: GaussianModel, views: AtomViews, *, low_A: Doubles, high_A: Doubles, clearance_A: float
 ) -> tuple[Doubles, Doubles]:
     """Look for atoms that would explain what is left of the views.
 
     Parameters
     ----------
-    model : Model
+    model : GaussianModel
         Refined.
-    views : Views
+    views : AtomViews
         With what is seen beside the atoms.
     low_A, high_A : ndarray of shape (3,), float64
         Corners of the box to search, from the rotation centre.
@@ -85,7 +85,7 @@ def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
     return highest
 
 
-def _grid(model: Model, low_A: Doubles, high_A: Doubles, clearance_A: float) -> Doubles:
+def _grid(model: GaussianModel, low_A: Doubles, high_A: Doubles, clearance_A: float) -> Doubles:
     """Return the places to look at: between and about the atoms, but not at one."""
     low = np.maximum(low_A, model.position_A.min(axis=0) - 2 * clearance_A)
     high = np.minimum(high_A, model.position_A.max(axis=0) + 2 * clearance_A)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.cleaning import Removed, without_close
+from etcli.core.atoms.cleaning import RemovedCounts, without_close
 from etcli.core.atoms.gaussian_fit import places, positions_A
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, check_hand, start_model, with_diffuse
 from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.mixture import fit_mixture
-from etcli.core.atoms.refine import Refined, refine
+from etcli.core.atoms.refine_model import RefinedModel, refine_model
 from etcli.core.atoms.restraint import Restraint, find_restraint
 from etcli.core.atoms.tracing import NEARER, Trace
-from etcli.core.atoms.views import Model, Views, check_hand, start_model, with_diffuse
 
 Doubles = NDArray[np.float64]
 
@@ -22,27 +22,27 @@ DIFFUSE_A = 2.5
 
 
 @dataclass(frozen=True, eq=False)
-class Completed:
+class RefinedTrace:
     """A trace refined against the views.
 
     Parameters
     ----------
-    refined : Refined
+    refined : RefinedModel
     restraint : Restraint or None
         How its freedom was found; None where it was given.
     restraint_A : float
     from_trace : ndarray of shape (n_atoms,), int
         Number of each atom in the trace, -1 for those that were added.
-    removed : list of Removed
+    removed : list of RemovedCounts
     """
 
-    refined: Refined
+    refined: RefinedModel
     restraint: Restraint | None
     restraint_A: float
     from_trace: NDArray[np.intp]
-    removed: list[Removed]
+    removed: list[RemovedCounts]
 
-    def moved(self, by_A: Doubles) -> "Completed":
+    def moved(self, by_A: Doubles) -> "RefinedTrace":
         """Return the same with all atoms moved by x, y and z."""
         model = replace(self.refined.model, position_A=self.refined.model.position_A + by_A)
         return replace(self, refined=replace(self.refined, model=model))
@@ -50,7 +50,7 @@ class Completed:
 
 def refine_trace(
     trace: Trace,
-    views: Views,
+    views: AtomViews,
     *,
     pixel_A: float,
     centre_A: Doubles,
@@ -58,13 +58,13 @@ def refine_trace(
     restraint_A: float | None = None,
     min_distance_A: float,
     progress: Callable[[str], None] | None = None,
-) -> Completed:
+) -> RefinedTrace:
     """Refine what was found in a volume against the views that it was made of.
 
     Parameters
     ----------
     trace : Trace
-    views : Views
+    views : AtomViews
     pixel_A : float
         Size of the voxels in Å.
     centre_A : ndarray of shape (3,), float64
@@ -72,7 +72,7 @@ def refine_trace(
     level : float
         Level below the specimen in the views, where it is known.
     restraint_A : float, optional
-        As for `etcli.core.atoms.refine.refine`; found by default.
+        As for `etcli.core.atoms.refine_model.refine_model`; found by default.
     min_distance_A : float
         Between atoms.
     progress : callable, optional
@@ -112,7 +112,7 @@ def refine_trace(
         )
         restraint_A = restraint.best_A
     tell("positions, amplitudes and widths")
-    refined = refine(model, views, restraint_A=restraint_A)
+    refined = refine_model(model, views, restraint_A=restraint_A)
     tell("atoms that the volume does not show")
     half_A = (np.array(shape[::-1]) - 1) / 2 * pixel_A
     new, amplitude = missing_atoms(
@@ -128,11 +128,13 @@ def refine_trace(
         whole = _with_more(refined.model, new, amplitude)
         number = np.concatenate([number, np.full(len(new), -1)])
         home_A = np.concatenate([home_A, new])
-        whole = refine(whole, views, restraint_A=restraint_A, home_A=home_A).model
+        whole = refine_model(whole, views, restraint_A=restraint_A, home_A=home_A).model
     stay, removed = _good(whole, min_distance_A)
     if len(new) or not stay.all():
-        refined = refine(whole.select(stay), views, restraint_A=restraint_A, home_A=home_A[stay], rounds=1)
-    return Completed(refined, restraint, restraint_A, number[stay], removed)
+        refined = refine_model(
+            whole.select(stay), views, restraint_A=restraint_A, home_A=home_A[stay], rounds=1
+        )
+    return RefinedTrace(refined, restraint, restraint_A, number[stay], removed)
 
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
@@ -140,7 +142,7 @@ def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     return positions_A(places(trace.fitted), trace.volume.shape, pixel_A, centre_A)
 
 
-def _with_more(model: Model, position_A: Doubles, amplitude: Doubles) -> Model:
+def _with_more(model: GaussianModel, position_A: Doubles, amplitude: Doubles) -> GaussianModel:
     """Return a model with more atoms, each of the species that it is nearest to."""
     means = model.means()
     usual = np.where(means > 0, means, np.nan)
@@ -153,7 +155,7 @@ def _with_more(model: Model, position_A: Doubles, amplitude: Doubles) -> Model:
     )
 
 
-def _good(model: Model, min_distance_A: float) -> tuple[NDArray[np.bool_], list[Removed]]:
+def _good(model: GaussianModel, min_distance_A: float) -> tuple[NDArray[np.bool_], list[RemovedCounts]]:
     """Tell which atoms are strong enough in the views, and not too close to a stronger one."""
     amplitude = model.amplitude
     least = 0.1 * float(np.percentile(amplitude, 90))
@@ -163,6 +165,8 @@ def _good(model: Model, min_distance_A: float) -> tuple[NDArray[np.bool_], list[
     strong = mixture.probabilities(amplitude)[:, 0] < 0.5
     apart = without_close(model.position_A, amplitude, NEARER * min_distance_A)
     return strong & apart, [
-        Removed("no atoms by what the views show of them", int((~strong).sum())),
-        Removed(f"moved closer than {min_distance_A:g} Å to a stronger one", int((strong & ~apart).sum())),
+        RemovedCounts("no atoms by what the views show of them", int((~strong).sum())),
+        RemovedCounts(
+            f"moved closer than {min_distance_A:g} Å to a stronger one", int((strong & ~apart).sum())
+        ),
     ]

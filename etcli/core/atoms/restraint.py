@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
+from etcli.core.atoms.gaussian_model import AtomViews, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
-from etcli.core.atoms.refine import refine
-from etcli.core.atoms.views import Views, left_out_misfit, start_model
+from etcli.core.atoms.refine_model import refine_model
 from etcli.core.binning import bin_axis
 from etcli.core.errors import UsageError
 from etcli.core.projectors.oriented import OrientedProjector
@@ -43,7 +43,7 @@ class Restraint:
     tried_A : ndarray of shape (n,), float64
         Standard deviations expected of a move.
     misfit : ndarray of shape (n,), float64
-        As `etcli.core.atoms.views.left_out_misfit` has it.
+        As `etcli.core.atoms.gaussian_model.left_out_misfit` has it.
     best_A : float
     """
 
@@ -53,7 +53,7 @@ class Restraint:
 
 
 def find_restraint(
-    views: Views,
+    views: AtomViews,
     fitted: Doubles,
     rules: FitRules,
     *,
@@ -70,7 +70,7 @@ def find_restraint(
 
     Parameters
     ----------
-    views : Views
+    views : AtomViews
         All of them.
     fitted : ndarray of shape (n_atoms, 10), float64
         Gaussians in the volume.
@@ -122,7 +122,7 @@ def find_restraint(
     misfits: list[Doubles] = []
     weight = None
     for restraint_A in TRIED_A:
-        found = refine(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
+        found = refine_model(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
         misfit, weight = left_out_misfit(found.model, unseen, weight)
         misfits.append(misfit)
         means = [float(each.mean()) for each in misfits]
@@ -141,7 +141,7 @@ def _first_good(misfits: Doubles) -> int:
 
 
 def _volume(
-    views: Views, shape: tuple[int, int, int], voxel_A: float, centre_A: Doubles, level: float
+    views: AtomViews, shape: tuple[int, int, int], voxel_A: float, centre_A: Doubles, level: float
 ) -> Array:
     """Reconstruct a volume from some of the views, with voxels of the size asked for."""
     factor = voxel_A / views.pixel_A
@@ -154,7 +154,7 @@ def _volume(
     if factor > 1 + 1e-6:
         binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)
     images: Array = np.ascontiguousarray(binned, np.float32)
-    whole = _room(views, shape, images.shape[1:])
+    whole = _shape_with_margin(views, shape, images.shape[1:])
     projector = OrientedProjector(
         views.rotation,
         whole,
@@ -167,7 +167,9 @@ def _volume(
     return np.ascontiguousarray(middle(volume, shape))
 
 
-def _room(views: Views, shape: tuple[int, int, int], detector: tuple[int, ...]) -> tuple[int, int, int]:
+def _shape_with_margin(
+    views: AtomViews, shape: tuple[int, int, int], detector: tuple[int, ...]
+) -> tuple[int, int, int]:
     """Return the shape of a volume with room for what views of a film show beyond."""
     if not views.diffuse_A:
         return shape

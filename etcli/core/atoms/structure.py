@@ -193,7 +193,7 @@ def _first_peak(values: NDArray[np.float64], enough: float) -> int | None:
     return None
 
 
-def structure(atoms: Atoms, *, cutoff_A: float | None = None, reach_A: float = 10.0) -> Structure:
+def measure_structure(atoms: Atoms, *, cutoff_A: float | None = None, reach_A: float = 10.0) -> Structure:
     """Look at the arrangement of atoms.
 
     Parameters

@@ -16,8 +16,8 @@ from etcli.core.atoms.candidates import (
     usual_width,
 )
 from etcli.core.atoms.cleaning import (
-    Cleaning,
-    Removed,
+    AtomCriteria,
+    RemovedCounts,
     merge_close,
     strong_locally,
     with_neighbours,
@@ -84,7 +84,7 @@ class TraceRules:
         Least score of an atom, in the units of the volume; by default from the mixture.
     expected : int, optional
         Number of atoms: those of the highest scores.
-    cleaning : Cleaning
+    cleaning : AtomCriteria
     """
 
     sigma_A: float = SIGMA_A
@@ -94,7 +94,7 @@ class TraceRules:
     n_species: int | None = 1
     threshold: float | None = None
     expected: int | None = None
-    cleaning: Cleaning = field(default_factory=Cleaning)
+    cleaning: AtomCriteria = field(default_factory=AtomCriteria)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Trace:
         Number of the species, the lightest 0.
     probability : ndarray of shape (n_atoms,), float64
         That it is an atom and of that species.
-    removed : list of Removed
+    removed : list of RemovedCounts
         What every rule took away.
     candidates : ndarray of shape (n,), float64
         Scores of all maxima that were classified.
@@ -131,7 +131,7 @@ class Trace:
     score: Doubles
     kind: NDArray[np.intp]
     probability: Doubles
-    removed: list[Removed]
+    removed: list[RemovedCounts]
     candidates: Doubles
     mixture: Mixture
     cut: float
@@ -237,7 +237,7 @@ class _Search:
     fit : FitRules
     floor : float
         What maxima exceed.
-    removed : list of Removed
+    removed : list of RemovedCounts
     """
 
     volume: Array
@@ -245,7 +245,7 @@ class _Search:
     rules: TraceRules
     fit: FitRules
     floor: float
-    removed: list[Removed] = field(default_factory=list)
+    removed: list[RemovedCounts] = field(default_factory=list)
 
     def cycles(self, atoms: Doubles, tell: Callable[[str], None]) -> tuple[Doubles, Array]:
         """Fit, remove and add until hardly anything changes; return atoms and the residual."""
@@ -351,7 +351,7 @@ class _Search:
 
     def _note(self, rule: str, count: np.integer[Any]) -> None:
         """Keep what a rule took away."""
-        self.removed.append(Removed(rule, int(count)))
+        self.removed.append(RemovedCounts(rule, int(count)))
 
     def _some(self, atoms: Doubles) -> Doubles:
         """Return the atoms, of which there must be one."""

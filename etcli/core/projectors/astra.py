@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry, centre
-from etcli.core.projectors.slab import HOST, OfSlabs
+from etcli.core.projectors.slab import HOST, SlabProjectorBase
 
 """Joseph's projector and the area-weighted one."""
 
@@ -35,7 +35,7 @@ def cuda_usable() -> bool:
     return bool(astra.use_cuda())
 
 
-class AstraProjector(OfSlabs):
+class AstraProjector(SlabProjectorBase):
     """Project slabs slice by slice with ASTRA's CPU code.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices), as for
@@ -98,7 +98,7 @@ class AstraProjector(OfSlabs):
         return out
 
 
-class AstraCudaProjector(OfSlabs):
+class AstraCudaProjector(SlabProjectorBase):
     """Project slabs on a GPU with ASTRA's code for three dimensions; arrays stay on the host.
 
     Parameters

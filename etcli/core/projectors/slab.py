@@ -29,7 +29,7 @@ WIDTHS = tuple(COST)
 Array = NDArray[np.float32]
 
 
-class Host:
+class HostDevice:
     """The memory of this machine, as an `etcli.core.projectors.Device`."""
 
     name = "CPU"
@@ -64,10 +64,10 @@ class Host:
         return nullcontext()
 
 
-HOST = Host()
+HOST = HostDevice()
 
 
-class OfSlabs:
+class SlabProjectorBase:
     """What all projectors of slabs are made of.
 
     Parameters
@@ -109,7 +109,7 @@ class OfSlabs:
         return type(self)(self.geometry.of_views(views), n_slices=self.n_slices, kernel=self.kernel)
 
 
-class SlabProjector(OfSlabs):
+class SlabProjector(SlabProjectorBase):
     """Project slabs and apply the exact transpose.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices); both are

@@ -11,7 +11,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.gpu import GPU, blocks, checked, fixed_point, run
 from etcli.core.projectors._footprints import area_parameters, hat_parameters
-from etcli.core.projectors.slab import OfSlabs
+from etcli.core.projectors.slab import SlabProjectorBase
 
 SOURCE = Path(__file__).with_name("slab.cu")
 RUN = 8
@@ -26,7 +26,7 @@ Array = Any
 Doubles = NDArray[np.float64]
 
 
-class GpuSlabProjector(OfSlabs):
+class GpuSlabProjector(SlabProjectorBase):
     """Project slabs and apply the exact transpose, on arrays of the GPU.
 
     Parameters

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.core.methods import MethodParameters
 from etcli.core.parabola import lowest
 from etcli.core.reconstruction.solve import solve
 from etcli.core.solvers.fista import fista
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.priors import Prior, prior_of
 from etcli.core.solvers.sirt import Callback
@@ -34,7 +34,7 @@ ALIKE = 1.02  # errors as good as the smallest: the earlier, the smoother
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class ValidationCurve:
     """How well views that were left out are predicted.
 
     Parameters
@@ -53,7 +53,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class ValidationSplit:
     """A series without every sixth view in the order of tilt, and those views.
 
     Parameters
@@ -71,7 +71,7 @@ class Split:
         return 1 + len(self.left.tilt_deg) / len(self.used.tilt_deg)
 
 
-def leave_out(series: Misfit) -> Split:
+def leave_out(series: Misfit) -> ValidationSplit:
     """Leave every sixth view out.
 
     Parameters
@@ -93,24 +93,24 @@ def leave_out(series: Misfit) -> Split:
         raise DataError(f"{n_views} views are too few to leave some out; give weight and iterations")
     left = every_sixth(series.tilt_deg)
     used = np.setdiff1d(np.arange(n_views), left)
-    split = Split(series.of_views(used), series.of_views(left))
+    split = ValidationSplit(series.of_views(used), series.of_views(left))
     if split.left.size == 0:
         raise DataError("there is nothing in these views; give weight and iterations as numbers")
     return split
 
 
 def best_weight(
-    split: Split,
+    split: ValidationSplit,
     make_prior: Callable[[tuple[int, int, int]], Prior],
     *,
     zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
-) -> LeftOut:
+) -> ValidationCurve:
     """Find the weight of a prior that predicts left-out views best.
 
     Parameters
     ----------
-    split : Split
+    split : ValidationSplit
         From `leave_out`.
     make_prior : callable
         ``make_prior(shape)`` returns the prior for volumes of a shape.
@@ -121,7 +121,7 @@ def best_weight(
 
     Returns
     -------
-    LeftOut
+    ValidationCurve
 
     Raises
     ------
@@ -153,21 +153,21 @@ def best_weight(
         if len(errors) - 1 - best >= RISES:
             break
     found = _vertex(np.log(weights), np.array(errors))
-    return LeftOut(np.array(weights), np.array(errors), float(np.exp(found)) * split.scaling)
+    return ValidationCurve(np.array(weights), np.array(errors), float(np.exp(found)) * split.scaling)
 
 
 def best_iterations(
-    split: Split,
+    split: ValidationSplit,
     solve: Callable[[Misfit, int, Callback], object],
     *,
     most: int = MOST_ITERATIONS,
     progress: Callable[[int], None] | None = None,
-) -> LeftOut:
+) -> ValidationCurve:
     """Find the number of iterations that predicts left-out views best.
 
     Parameters
     ----------
-    split : Split
+    split : ValidationSplit
         From `leave_out`.
     solve : callable
         ``solve(series, iterations, callback)`` reconstructs a series.
@@ -178,7 +178,7 @@ def best_iterations(
 
     Returns
     -------
-    LeftOut
+    ValidationCurve
         Its best is the first that is as good as the smallest error within 2 %.
 
     Notes
@@ -201,23 +201,25 @@ def best_iterations(
     with suppress(_EnoughError):
         solve(split.used, most, look)
     error = np.array(errors)
-    return LeftOut(np.array(numbers, float), error, numbers[int(np.argmax(error <= ALIKE * error.min()))])
+    return ValidationCurve(
+        np.array(numbers, float), error, numbers[int(np.argmax(error <= ALIKE * error.min()))]
+    )
 
 
 def tuned_weight(
     parameters: MethodParameters,
-    split: Split,
+    split: ValidationSplit,
     *,
     zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
-) -> tuple[MethodParameters, LeftOut]:
+) -> tuple[MethodParameters, ValidationCurve]:
     """Set the weight of the prior to the one that predicts left-out views best.
 
     Parameters
     ----------
     parameters : MethodParameters
         What is to be done.
-    split : Split
+    split : ValidationSplit
         From `leave_out`.
     zeros : callable
         As for `etcli.core.reconstruction.solve.solve`.
@@ -226,7 +228,7 @@ def tuned_weight(
 
     Returns
     -------
-    (MethodParameters, LeftOut)
+    (MethodParameters, ValidationCurve)
         The parameters with that weight, and how it was found.
     """
     found = best_weight(
@@ -240,19 +242,19 @@ def tuned_weight(
 
 def tuned_iterations(
     parameters: MethodParameters,
-    split: Split,
+    split: ValidationSplit,
     *,
     most: int = MOST_ITERATIONS,
     zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
-) -> tuple[MethodParameters, LeftOut]:
+) -> tuple[MethodParameters, ValidationCurve]:
     """Set the number of iterations to the one that predicts left-out views best.
 
     Parameters
     ----------
     parameters : MethodParameters
         What is to be done.
-    split : Split
+    split : ValidationSplit
         From `leave_out`.
     most : int
         Iterations to try.
@@ -263,7 +265,7 @@ def tuned_iterations(
 
     Returns
     -------
-    (MethodParameters, LeftOut)
+    (MethodParameters, ValidationCurve)
         The parameters with that number, and how it was found.
     """
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.reconstruction.solve import only_slab
 from etcli.core.solvers.dart import START, as_levels, dart, set_free
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.slice_tv import slice_tv
 from etcli.core.solvers.spectral_norm import squared_norm

@@ -19,7 +19,7 @@ from etcli.core.geometry import SliceGeometry
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS, SlabProjector
-from etcli.core.reconstruction.slab_plan import MakeProjector, Slab, SlabPlan
+from etcli.core.reconstruction.slab_plan import ProjectorFactory, Slab, SlabPlan
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import on_host, square
 
@@ -29,7 +29,7 @@ Write = Callable[[int, Array], None]
 Watch = Callable[[Slab, int, Array], None]
 
 
-class Finished(NamedTuple):
+class FinishedSlab(NamedTuple):
     """A slab that is done.
 
     Parameters
@@ -44,16 +44,16 @@ class Finished(NamedTuple):
     norms: list[tuple[int, float]]
 
 
-class Store(Protocol):
+class SlabStore(Protocol):
     """Where finished slabs are kept until all are done, to go on with after an interruption."""
 
     def holds(self, slab: Slab) -> bool:
         """Tell whether a slab was finished before."""
 
-    def load(self, slab: Slab) -> Finished:
+    def load(self, slab: Slab) -> FinishedSlab:
         """Return a slab that was finished before."""
 
-    def keep(self, slab: Slab, finished: Finished) -> None:
+    def keep(self, slab: Slab, finished: FinishedSlab) -> None:
         """Keep a slab."""
 
 
@@ -80,10 +80,10 @@ def reconstruct(
     solver: SlabSolver,
     *,
     plan: SlabPlan,
-    make_projector: MakeProjector = SlabProjector,
+    make_projector: ProjectorFactory = SlabProjector,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
-    store: Store | None = None,
+    store: SlabStore | None = None,
     volumes: Mapping[str, Read] | None = None,
     pool: Executor | None = None,
 ) -> ErrorCurve:
@@ -110,7 +110,7 @@ def reconstruct(
     watch : callable, optional
         ``watch((y0, y1), k, slab)`` on the thread of the work, with a slab of shape (thickness, width,
         n_slices), not to be changed, after k iterations. Not with a `pool`.
-    store : Store, optional
+    store : SlabStore, optional
         Slabs finished before are taken from it, others put there.
     volumes : mapping of str to callable, optional
         What the solver is given of other volumes, such as ``{"initial": read}``: ``read(y0, y1)`` returns an
@@ -155,7 +155,7 @@ def reconstruct(
                 else:
                     block, norms = next(results)
                     if store is not None:
-                        store.keep(slab, Finished(block, norms))
+                        store.keep(slab, FinishedSlab(block, norms))
                 write_rows(slab[0], block)
                 del block  # or it would stay while the next slab is waited for
                 numbers, values = zip(*norms, strict=True)
@@ -174,7 +174,7 @@ class _Work:
     read_rows: Read
     geometry: SliceGeometry
     solver: SlabSolver
-    make_projector: MakeProjector
+    make_projector: ProjectorFactory
     volumes: Mapping[str, Read]
     sums: Any = None
     note: Watch | None = None
@@ -185,14 +185,14 @@ class _Work:
         with narrow.device.session():
             return self.solver.sums(narrow) if self.solver.sums else None
 
-    def __call__(self, slab: Slab) -> Finished:
+    def __call__(self, slab: Slab) -> FinishedSlab:
         """Read, solve."""
         device = self.make_projector(self.geometry, n_slices=WIDTHS[0]).device
         views = _rows(self.read_rows, slab, (self.geometry.n_views, self.geometry.n_detector), "views")
         with device.session():
             return self._solve(slab, device.to_slab(views), device)
 
-    def _solve(self, slab: Slab, sinogram: Array, device: Device) -> Finished:
+    def _solve(self, slab: Slab, sinogram: Array, device: Device) -> FinishedSlab:
         """Reconstruct the views of a slab."""
         projector = self.make_projector(self.geometry, n_slices=sinogram.shape[-1])
         norms = [(0, _norm(sinogram))]
@@ -210,7 +210,7 @@ class _Work:
             part = device.to_slab(rows)
             how[name] = part != 0 if name == "mask" else part
         volume = self.solver.solve(projector, sinogram, **how)
-        return Finished(device.from_slab(volume, slab[1] - slab[0]), norms)
+        return FinishedSlab(device.from_slab(volume, slab[1] - slab[0]), norms)
 
 
 def project(
@@ -219,7 +219,7 @@ def project(
     geometry: SliceGeometry,
     *,
     plan: SlabPlan,
-    make_projector: MakeProjector = SlabProjector,
+    make_projector: ProjectorFactory = SlabProjector,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Project a volume slab by slab.

@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 Slab = tuple[int, int]
 
 
-class MakeProjector(Protocol):
+class ProjectorFactory(Protocol):
     """What makes a projector of slabs, such as `SlabProjector` itself."""
 
     def __call__(self, geometry: SliceGeometry, *, n_slices: int) -> Projector:
@@ -147,9 +147,9 @@ def plan_reconstruction(
         When the memory does not suffice for one narrow slab; it tells how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
-    room = _Room(threads, memory, device.widths)
+    room = _Resources(threads, memory, device.widths)
     if device_memory is not None or device.free_bytes() is not None:
-        room = _room_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
+        room = _resources_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
     work = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
     shared = sinogram + solver.n_subsets * volume if solver.sums else 0
     return plan_slabs(
@@ -191,13 +191,13 @@ def plan_projection(
     """
     sinogram, volume = _slice_bytes(geometry)
     work = 2 * sinogram + 2 * volume
-    room = _Room(threads, memory, device.widths)
+    room = _Resources(threads, memory, device.widths)
     if device.free_bytes() is not None:
-        room = _room_on(device, None, threads, memory, into=volume, out_of=sinogram)
+        room = _resources_on(device, None, threads, memory, into=volume, out_of=sinogram)
     return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, **room._asdict())
 
 
-class _Room(NamedTuple):
+class _Resources(NamedTuple):
     """What slabs are shared out by."""
 
     threads: int
@@ -205,9 +205,9 @@ class _Room(NamedTuple):
     widths: Mapping[int, float]
 
 
-def _room_on(
+def _resources_on(
     device: Device, device_memory: int | None, threads: int, memory: int, *, into: int, out_of: int
-) -> _Room:
+) -> _Resources:
     """Return the room on a device with its own memory for slabs whose way there and back fits into the host.
 
     ``into`` and ``out_of`` are the bytes of a slice that are brought there and taken from there.
@@ -223,7 +223,7 @@ def _room_on(
             f"slabs of {narrowest} slices on their way to the GPU and back take {least}M of memory, but only "
             f"{memory >> 20}M are allowed; allow {least}M, or make the volume thinner or narrower"
         )
-    return _Room(at_once, free or 0, widths)
+    return _Resources(at_once, free or 0, widths)
 
 
 def _fitting(widths: Mapping[int, float], n_slices: int) -> int:

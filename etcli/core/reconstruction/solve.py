@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.projectors import Projector
+from etcli.core.solvers.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.solvers.misfit import Misfit, OrientedMisfit, SlabMisfit
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.slab_solver import SlabSolver

@@ -27,7 +27,7 @@ SECTIONS, VIEWS = 32, 8
 Array = NDArray[np.float32]
 
 
-class WriteBand(Protocol):
+class BandWriter(Protocol):
     """What takes a band of the volume, such as ``MrcWriter.write_rows``."""
 
     def __call__(self, y0: int, block: Array, *, z0: int = 0) -> None:
@@ -67,7 +67,7 @@ def plan_backprojection(n_slices: int, geometry: SliceGeometry, *, threads: int,
 
 def backproject(
     read_rows: Read,
-    write_band: WriteBand,
+    write_band: BandWriter,
     geometry: SliceGeometry,
     *,
     plan: SlabPlan,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.methods import MethodParameters
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.core.reconstruction.solve import solve
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros, in_memory

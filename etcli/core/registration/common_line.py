@@ -1,7 +1,7 @@
 """Registration of a tilt series by the line that all its views have in common.
 
 Summed across the axis, every view of a specimen shows the same profile along the axis, at a height that tells
-the shift of the view. Across the axis, the centre of mass tells it: `etcli.core.registration.slab_centroids`.
+the shift of the view. Across the axis, the centre of mass tells it: `etcli.core.registration.centre_of_mass`.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from etcli.core.registration.centre_of_mass import Region, mass_shifts, robust_weight
 from etcli.core.registration.shifts import Shifts
-from etcli.core.registration.slab_centroids import Region, mass_shifts, robust_weight
 from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
@@ -43,7 +43,7 @@ def common_line_views(
     Parameters
     ----------
     views, tilt_deg, reference, background, region, threads, progress
-        As for `etcli.core.registration.slab_centroids.com_views`; the specimen may go on above and below the
+        As for `etcli.core.registration.centre_of_mass.com_views`; the specimen may go on above and below the
         views.
 
     Returns

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
-from etcli.core.registration.pairing import Link, Pair, Region, pairing, survey
+from etcli.core.registration.pair_comparison import Pair, PairLink, Region, make_comparison, survey
 from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, like_neighbours, outlying
 from etcli.core.registration.transforms import TransformedViews, Transforms, Views
 
@@ -112,8 +112,8 @@ def correlate_views(
 
     def compared(
         views: Views, reach_px: float | None, stretch: bool | None, size_px: int
-    ) -> tuple[list[Link], NDArray[np.intp], Float, bool]:
-        comparison = pairing(
+    ) -> tuple[list[PairLink], NDArray[np.intp], Float, bool]:
+        comparison = make_comparison(
             views,
             tilt,
             background=background,
@@ -125,7 +125,7 @@ def correlate_views(
         band = comparison.band(low_px, high_px)
         weight, stretched = survey(comparison, order, stretched=stretch, band=band)
 
-        def compare(pair: Pair) -> Link:
+        def compare(pair: Pair) -> PairLink:
             return comparison.link(pair, weight, stretched)
 
         return *_linked(compare, order, neighbours, threads, progress), stretched
@@ -164,14 +164,14 @@ def _everywhere(solved: Float, tilt_deg: Float, usable: NDArray[np.intp]) -> Flo
 
 
 def _linked(
-    compare: Callable[[Pair], Link],
+    compare: Callable[[Pair], PairLink],
     order: NDArray[np.intp],
     neighbours: int,
     threads: int,
     progress: Callable[[int], None] | None,
-) -> tuple[list[Link], NDArray[np.intp], Float]:
+) -> tuple[list[PairLink], NDArray[np.intp], Float]:
     """Link each view with the next ones, passing over failures; return links, good views, qualities."""
-    known: dict[Pair, Link] = {}
+    known: dict[Pair, PairLink] = {}
     quality = np.zeros(len(order))
     usable = order
     while True:
@@ -196,7 +196,7 @@ def _linked(
         usable = usable[good]
 
 
-def _solved(links: Sequence[Link], usable: NDArray[np.intp], reference: int) -> tuple[Float, Float]:
+def _solved(links: Sequence[PairLink], usable: NDArray[np.intp], reference: int) -> tuple[Float, Float]:
     """Return the shifts (x, y) of the usable views that fit the links best, and the misfit of each link."""
     rows = np.arange(len(links))
     place = {int(view): i for i, view in enumerate(usable)}
@@ -223,7 +223,7 @@ def _solved(links: Sequence[Link], usable: NDArray[np.intp], reference: int) -> 
     return shift, misfit
 
 
-def _contradicted(misfit: Float, links: Sequence[Link], usable: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _contradicted(misfit: Float, links: Sequence[PairLink], usable: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Tell which views most of their links do not agree on."""
     ends = np.array([(link.near, link.far) for link in links])
     typical = [np.median(misfit[(ends == view).any(axis=1)]) for view in usable]

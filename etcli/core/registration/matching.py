@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.matching_rounds import Progress, Rounds, unheard
-from etcli.core.registration.matching_scale import NEAR_PX, Alignment, Scale, Series, Verdict
+from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
+from etcli.core.registration.matching_scale import NEAR_PX, Alignment, MatchingScale, SeriesPyramid, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
@@ -144,8 +144,8 @@ def match_views(
         stays = int(np.argmin(np.abs(tilt))) if reference is None else reference
         return _unjudged(replace(start, shift_px=start.shift_px - start.shift_px[stays]), tilt)
     lying = before is not None and lies_along_x(before.turned_deg)
-    series = Series(views, background, threads, lying)
-    rounds = Rounds(iterations, free_shifts, free_tilts, progress or unheard, converged=not free_shifts)
+    series = SeriesPyramid(views, background, threads, lying)
+    rounds = Rounds(iterations, free_shifts, free_tilts, progress or no_progress, converged=not free_shifts)
     alignment, verdict, known = _followed(series, tilt, start, axis, rounds, before)
     if reference is None:
         sure = verdict.alike & ~verdict.doubtful
@@ -199,7 +199,7 @@ def judge_shifts(
     _check_shifts(shifts, len(tilt))
     if len(np.unique(tilt)) < FEWEST_TILTS:
         return _unjudged(shifts, tilt)
-    series = Series(views, background, threads)
+    series = SeriesPyramid(views, background, threads)
     judge = series.level(series.factor(QUICK_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
     known = axis is not None
@@ -256,7 +256,7 @@ def axis_residual(
         If counts differ or a view holds NaN.
     """
     tilt = checked_tilts(views, tilt_deg)
-    series = Series(views, background, threads)
+    series = SeriesPyramid(views, background, threads)
     scale = series.level(series.factor(QUICK_PX))
     straight = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
     angle_deg = np.linspace(-3, 3, 7)
@@ -272,7 +272,7 @@ def axis_residual(
 
 
 def _followed(
-    series: Series,
+    series: SeriesPyramid,
     tilt: Float,
     start: Shifts,
     axis: TiltAxis | None,
@@ -302,7 +302,7 @@ def _followed(
                 alignment = scale.turned(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
                 known = True
     rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
-    rounds = replace(rounds, progress=unheard)
+    rounds = replace(rounds, progress=no_progress)
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
     def finished(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
@@ -366,7 +366,7 @@ def starting_shifts(
     return correlate_views(views, tilt_deg, background=background, threads=threads)
 
 
-def _starting_axis(scale: Scale, tilt_deg: Float, start: Shifts) -> TiltAxis:
+def _starting_axis(scale: MatchingScale, tilt_deg: Float, start: Shifts) -> TiltAxis:
     """Find the axis of the shifted views from the centre of mass, or take it to be upright and central."""
     upright = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
     if not scale.positive:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.registration.matching_scale import Alignment, Scale, alike, convincing, unexplained
-from etcli.core.registration.reprojection import ITERATIONS, Misfit, reproject
+from etcli.core.registration.matching_scale import Alignment, MatchingScale, alike, convincing, unexplained
+from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation, reproject
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -22,7 +22,7 @@ HALF_DEG = 0.5
 LARGEST_TURN_DEG = 1.0  # of a tilt angle in one round
 
 
-def unheard(_: int) -> None:
+def no_progress(_: int) -> None:
     """Tell nobody how far the work is."""
 
 
@@ -45,11 +45,11 @@ class Rounds:
     iterations: int
     free_shifts: bool = True
     free_tilts: bool = False
-    progress: Progress = unheard
+    progress: Progress = no_progress
     converged: bool = False
 
     def settle(
-        self, scale: Scale, alignment: Alignment, trusted: Bool, reach_px: int
+        self, scale: MatchingScale, alignment: Alignment, trusted: Bool, reach_px: int
     ) -> tuple[Alignment, Bool]:
         """Return the alignment at which views and predictions agree, and which views are like theirs."""
         predicted: Image | None = None
@@ -103,7 +103,7 @@ def _accelerated(places: list[Float], steps: list[Float], *, most: float) -> Flo
     return np.clip(plain - (moved + change) @ share, -most, most)
 
 
-def _turns(misfits: list[Misfit], trusted: Bool) -> Float:
+def _turns(misfits: list[ViewDeviation], trusted: Bool) -> Float:
     """Return by how much more each view seems to be tilted than the mean of all."""
     turn = np.where(trusted, [misfit.turn_deg for misfit in misfits], 0)
     turn = np.clip(turn, -LARGEST_TURN_DEG, LARGEST_TURN_DEG)

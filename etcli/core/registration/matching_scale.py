@@ -20,7 +20,7 @@ from etcli.core.registration.reprojection import (
     ITERATIONS,
     Comparison,
     Group,
-    Misfit,
+    ViewDeviation,
     reproject,
 )
 from etcli.core.registration.shifts import jumps, like_neighbours, outlying, usual
@@ -87,7 +87,7 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Series:
+class SeriesPyramid:
     """The series at any scale; its axis lies along x where ``lying``."""
 
     views: Views
@@ -100,7 +100,7 @@ class Series:
         ny, nx = int(self.views.shape[1]), int(self.views.shape[2])
         return min(ceil(max(ny, nx) / size_px), max(min(ny, nx) // SMALLEST_SIDE_PX, 1))
 
-    def level(self, factor: int) -> "Scale":
+    def level(self, factor: int) -> "MatchingScale":
         """Bin the views and take off what is not the specimen."""
         shrink = partial(bin_image, factor=factor)
         images = np.array(
@@ -123,7 +123,7 @@ class Series:
             for image in images:
                 image -= ndimage.gaussian_filter(image, DETAIL_PX, mode="nearest")
         shape = mean.shape[0], mean.shape[1]
-        return Scale(images, shape, factor, inside, self.threads)
+        return MatchingScale(images, shape, factor, inside, self.threads)
 
     def _surroundings(self, images: Image) -> list[tuple[float, int]]:
         """Return possible levels of the empty surroundings; -1 where the specimen is darker than these."""
@@ -161,7 +161,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class MatchingScale:
     """The series at one scale: binned views without background, and their shape once the axis is upright.
 
     The density is kept ``positive`` unless the specimen reaches the sides of the views.
@@ -186,10 +186,10 @@ class Scale:
         np.copyto(views, 0 if predicted is None else predicted, where=~shown)
         return views, shown.astype(np.float32)
 
-    def compared(self, views: Image, shown: Image, predicted: Image, reach_px: int) -> list[Misfit]:
+    def compared(self, views: Image, shown: Image, predicted: Image, reach_px: int) -> list[ViewDeviation]:
         """Compare each view with its prediction, and where there are three, its tilt."""
 
-        def compare(k: int) -> Misfit:
+        def compare(k: int) -> ViewDeviation:
             turned = predicted[1:, k] if len(predicted) > 1 else None
             return self._comparison.misfit(
                 views[k], predicted[0, k], shown=shown[k], reach_px=reach_px, turned=turned
@@ -245,7 +245,7 @@ class Scale:
         sure = like & convincing(quality, alignment.tilt_deg)
         agreed = trusted & sure if (trusted & sure).any() else sure
 
-        def steps(misfits: list[Misfit]) -> Float:
+        def steps(misfits: list[ViewDeviation]) -> Float:
             measured = -self.factor * np.array([misfit.displacement_px for misfit in misfits])
             step, offset_px = unexplained(measured, alignment.tilt_deg, agreed)
             return step if free_offset else step - [offset_px, 0.0]

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching import Matched, judge_shifts, match_views
-from etcli.core.registration.matching_scale import Series
+from etcli.core.registration.matching_scale import SeriesPyramid
 from etcli.core.registration.orientation_refinement import Orientations, align_orientations
-from etcli.core.registration.pairing import Region
+from etcli.core.registration.pair_comparison import Region
 from etcli.core.registration.sharpness import sum_axis
 from etcli.core.registration.shifts import Shifts
-from etcli.core.registration.slab_centroids import com_views
 from etcli.core.registration.stackreg import stackreg_views
 from etcli.core.registration.tilt_axis import (
     FEWEST_TILTS,
@@ -278,7 +278,7 @@ def orient_views(
         )
     if not np.isfinite(start.axis.angle_deg):
         raise DataError("the views do not show where their tilt axis is; orientations cannot be refined")
-    series = Series(views, background, threads)
+    series = SeriesPyramid(views, background, threads)
     scale = series.level(series.factor(ORIENTED_PX))
     turn = Transforms.rotation(start.axis.angle_deg, 1).matrix[0]
     centred_px = start.shifts.shift_px - start.axis.offset_px * turn[0]

@@ -98,7 +98,7 @@ def reproject(
 
 
 @dataclass(frozen=True)
-class Misfit:
+class ViewDeviation:
     """How far a view is from what was predicted for it.
 
     Parameters
@@ -179,7 +179,7 @@ class Comparison:
 
     def misfit(
         self, view: Image, predicted: Image, *, shown: Image, reach_px: int, turned: Image | None = None
-    ) -> Misfit:
+    ) -> ViewDeviation:
         """Compare a view with its prediction.
 
         Parameters
@@ -208,7 +208,7 @@ class Comparison:
         seen, expected = (self._smooth * scipy.fft.rfft2(image * window) for image in (view, predicted))
         energy = float(np.sum(self._multiplicity * power(seen)))
         if energy == 0 or not expected.any():
-            return Misfit((0.0, 0.0), 0.0, 1.0)
+            return ViewDeviation((0.0, 0.0), 0.0, 1.0)
         residual = np.sqrt(np.sum(self._multiplicity * power(seen - expected)) / energy)
         x, y = self._highest(seen * expected.conj(), reach_px)
         x, y = self._least_different(view, predicted, window, (x, y))
@@ -218,7 +218,7 @@ class Comparison:
         both = np.sum(self._detail * power(seen)) * np.sum(self._detail * power(expected))
         quality = float(common / np.sqrt(both)) if both > 0 else 0.0
         if turned is None:
-            return Misfit((x, y), quality, float(residual))
+            return ViewDeviation((x, y), quality, float(residual))
         low, high = (self._smooth * scipy.fft.rfft2(image * window) for image in turned)
         # The change by a degree, beside those by brightness and by displacement, which it partly looks like.
         slopes = [1j * frequency * expected for frequency in self._frequency]
@@ -226,7 +226,7 @@ class Comparison:
         gram = np.array([[self._inner(one, other) for other in changes] for one in changes])
         seen_of = np.array([self._inner(one, seen - expected) for one in changes])
         turn = np.linalg.lstsq(gram, seen_of, rcond=1e-9)[0][0]
-        return Misfit((x, y), quality, float(residual), float(turn))
+        return ViewDeviation((x, y), quality, float(residual), float(turn))
 
     def _inner(self, first: NDArray[np.complexfloating], second: NDArray[np.complexfloating]) -> float:
         """Return the scalar product of two images, given their half spectra."""

@@ -280,7 +280,7 @@ class Consistency:
         return float(np.sum(np.log(self.left + np.finfo(np.float64).eps)))
 
 
-def consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consistency:
+def measure_consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consistency:
     """Compare the rows of a series with those of one specimen that turns about an upright axis.
 
     Parameters

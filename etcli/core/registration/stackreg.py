@@ -40,7 +40,7 @@ FAILED = 0.5  # of the neighbours' quality: in a chain a wrong link costs more t
 
 
 @dataclass(frozen=True, eq=False)
-class RigidMotion:
+class RigidAlignment:
     """How to turn and shift each view of a series, and how far to trust that.
 
     Parameters
@@ -134,7 +134,7 @@ def rigid_views(
     stretch: bool | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> RigidMotion:
+) -> RigidAlignment:
     """Find the turns and shifts that make each view of a tilt series most like its neighbour in angle.
 
     Parameters
@@ -162,7 +162,7 @@ def rigid_views(
 
 
 @dataclass(frozen=True, eq=False)
-class _Series:
+class _BinnedRegion:
     """A region of the views, binned, and how pairs of them are registered.
 
     ``middle_px`` (x, y) is the middle of the region from that of the views in their pixels; ``reach_px`` the
@@ -213,7 +213,7 @@ def _chained(
     stretch: bool | None,
     threads: int,
     progress: Callable[[int], None] | None,
-) -> RigidMotion:
+) -> RigidAlignment:
     """Register each view to its neighbour and sum up from the reference outwards."""
     tilt = checked_tilts(views, tilt_deg)
     if reference is not None and not 0 <= reference < len(tilt):
@@ -236,7 +236,7 @@ def _chained(
     rank = np.argsort(order)
     angle_rad, right, up = (np.interp(rank, rank[usable], column) for column in placed.T)
     matrix = np.array([rotation(angle) for angle in angle_rad])
-    return RigidMotion(Transforms(matrix, np.stack([right, up], axis=1)), quality, doubtful)
+    return RigidAlignment(Transforms(matrix, np.stack([right, up], axis=1)), quality, doubtful)
 
 
 def _read(
@@ -247,7 +247,7 @@ def _read(
     region: Region | None,
     threads: int,
     report: Callable[[int], None],
-) -> _Series:
+) -> _BinnedRegion:
     """Read the region of all views, binned."""
     inside = region or (slice(None), slice(None))
     rows, columns = (range(n)[part] for n, part in zip(views.shape[1:], inside, strict=True))
@@ -272,7 +272,7 @@ def _read(
     ]
     reach_px = max(farthest_px(max_shift_px, (len(rows), len(columns))) / factor, 1)
     cosine = np.maximum(np.abs(np.cos(np.deg2rad(tilt_deg))), np.cos(np.deg2rad(STEEPEST_DEG)))
-    return _Series(images, factor, np.array(middle), reach_px, cosine, motion, threads)
+    return _BinnedRegion(images, factor, np.array(middle), reach_px, cosine, motion, threads)
 
 
 def _neighbours(views: Indices) -> list[Pair]:
@@ -305,7 +305,7 @@ def _variances(image: Image, n_steps: float) -> Float:
     return np.asarray(noise * (2 * signal[1:] + n_steps * of_noise[1:]) / signal[:-1] ** 2)
 
 
-def _alike_stretched(series: _Series, order: Indices) -> bool:
+def _alike_stretched(series: _BinnedRegion, order: Indices) -> bool:
     """Tell whether views some way apart are more alike when one of them is stretched."""
     if np.ptp(series.cosine) == 0:
         return False
@@ -319,7 +319,7 @@ def _alike_stretched(series: _Series, order: Indices) -> bool:
 
 
 def _linked(
-    series: _Series, order: Indices, report: Callable[[int], None]
+    series: _BinnedRegion, order: Indices, report: Callable[[int], None]
 ) -> tuple[Indices, list[PairFit], Float]:
     """Register neighbours, passing over failed views; return the good views, their fits, all qualities."""
     known: dict[Pair, PairFit] = {}

@@ -22,7 +22,7 @@ from etcli.core.registration.lines import Edges
 from etcli.core.registration.row_moments import (
     Consistency,
     RowMoments,
-    consistency,
+    measure_consistency,
     steadiness,
     turned_moments,
 )
@@ -142,10 +142,11 @@ def com_axis(
 
     Notes
     -----
-    The axis is the one about which the rows are most consistent (`consistency`): with the axis upright, the
-    centre of mass at every height moves as offset + b cos θ + c sin θ, with one offset for all heights, and
-    its mass stays. For a needle this is the straight line through the a(y) of its rows; for particles that
-    move from row to row when the axis is tilted the conditions hold as well, and are exact at the axis.
+    The axis is the one about which the rows are most consistent (`measure_consistency`): with the axis
+    upright, the centre of mass at every height moves as offset + b cos θ + c sin θ, with one offset for all
+    heights, and its mass stays. For a needle this is the straight line through the a(y) of its rows; for
+    particles that move from row to row when the axis is tilted the conditions hold as well, and are exact at
+    the axis.
 
     References
     ----------
@@ -166,7 +167,7 @@ def com_axis(
     moments = [coarse.moments(angle, 0.0) for angle in angles]
     rows = coarse.inside(start_deg + limit_deg).astype(np.float64)
     whole = _whole_views(moments[steps].mass @ rows)
-    fits = [consistency(each.select(whole), tilt[whole], weight=rows) for each in moments]
+    fits = [measure_consistency(each.select(whole), tilt[whole], weight=rows) for each in moments]
     best = int(np.argmin([fit.cost for fit in fits]))
     if best in (0, len(angles) - 1):
         raise ConvergenceError(
@@ -344,7 +345,7 @@ def _lowest(
     around: list[RowMoments], step: float, tilt_deg: Float, *, weight: Float
 ) -> tuple[float, Consistency]:
     """Return by how much to turn for the best fit, given moments at three angles, and the middle fit."""
-    fits = [consistency(moments, tilt_deg, weight=weight) for moments in around]
+    fits = [measure_consistency(moments, tilt_deg, weight=weight) for moments in around]
     left = np.array([fit.left for fit in fits])
     # Near the best fit this is the change of the cost, and a parabola where the cost itself has a cusp.
     return step * lowest(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]

@@ -15,7 +15,7 @@ Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """What a simulated tilt series has suffered.
 
     Parameters
@@ -74,7 +74,7 @@ class AcquisitionErrors:
     drift_px : float
         Views are displaced in x and y by up to this, uniformly and independently.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `Truth`.
+        Where the tilt axis lies; see `GroundTruth`.
     tilt_error_deg : float
         Standard deviation of the normal error of each tilt angle.
     """
@@ -120,7 +120,7 @@ class CountingNoise:
 
 
 def record(
-    signal: Callable[[int, Truth], Image],
+    signal: Callable[[int, GroundTruth], Image],
     tilt_deg: Array,
     *,
     shape: tuple[int, int],
@@ -128,7 +128,7 @@ def record(
     noise: CountingNoise,
     rng: np.random.Generator,
     threads: int = 1,
-) -> tuple[NDArray[np.float32], Truth]:
+) -> tuple[NDArray[np.float32], GroundTruth]:
     """Record a series.
 
     Parameters
@@ -151,7 +151,7 @@ def record(
     -------
     data : ndarray of shape (n_views, ny, nx), float32
         With noise, counted electrons divided by the electrons that one unit gives.
-    truth : Truth
+    truth : GroundTruth
         What was applied.
 
     Raises
@@ -166,7 +166,7 @@ def record(
     generators = rng.spawn(n_views)
     shift = np.array([errors.drift_px * own.uniform(-1, 1, 2) for own in generators])
     error = np.array([errors.tilt_error_deg * own.standard_normal() for own in generators])
-    truth = Truth(
+    truth = GroundTruth(
         tilt_deg + error,
         shift,
         errors.axis_deg,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
 from etcli.core.series import TiltSeries
-from etcli.core.simulate.acquisition import AcquisitionErrors, CountingNoise, Truth, record
+from etcli.core.simulate.acquisition import AcquisitionErrors, CountingNoise, GroundTruth, record
 from etcli.core.simulate.solids import Solid, Specimen
 
 Array = NDArray[np.float64]
@@ -32,7 +32,7 @@ def tilt_series(
     background: float = 0.0,
     oversampling: int = 3,
     threads: int = 1,
-) -> tuple[TiltSeries, Truth]:
+) -> tuple[TiltSeries, GroundTruth]:
     """Record a tilt series of a specimen by dark-field STEM.
 
     Parameters
@@ -53,7 +53,7 @@ def tilt_series(
     drift_px : float
         Views are displaced in x and y by up to this, uniformly and independently.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `Truth`.
+        Where the tilt axis lies; see `GroundTruth`.
     tilt_error_deg : float
         Standard deviation of the normal error of each tilt angle.
     background : float
@@ -68,7 +68,7 @@ def tilt_series(
     series : TiltSeries
         Views in density · pixels with nominal angles; with noise, counted electrons divided by the
         electrons that one unit gives.
-    truth : Truth
+    truth : GroundTruth
         What was applied.
 
     Raises
@@ -90,7 +90,7 @@ def tilt_series(
     if dose_e_A2 is not None:
         electrons = _electrons_per_unit(specimen, shape, dose_e_A2 * pixel_A**2, oversampling)
 
-    def signal(k: int, truth: Truth) -> NDArray[np.float32]:
+    def signal(k: int, truth: GroundTruth) -> NDArray[np.float32]:
         return project(
             specimen,
             float(truth.tilt_deg[k]),
@@ -132,7 +132,7 @@ def project(
     shift_px : tuple of float
         Displacement (x, y) of the content.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `Truth`.
+        Where the tilt axis lies; see `GroundTruth`.
     oversampling : int
         Rays a pixel in each direction.
 

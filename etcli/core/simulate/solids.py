@@ -19,7 +19,7 @@ from etcli.core.series import Volume
 Array = NDArray[np.float64]
 
 
-class Slab(NamedTuple):
+class Plate(NamedTuple):
     """The space between two planes: ``low <= normal · (x, y, z) <= high``; the bounds may be infinite."""
 
     normal: Array
@@ -38,7 +38,7 @@ class Solid:
     quadrics : tuple of ndarray of shape (4, 4), float64
         Symmetric matrices; inside is ``v Q v <= 0`` with ``v = (x, y, z, 1)``. Each must be an ellipse,
         not a hyperbola, in planes of constant y, as ellipsoids and the cones along the tilt axis are.
-    slabs : tuple of Slab
+    slabs : tuple of Plate
         Pairs of planes.
     low, high : ndarray of shape (3,), float64
         Corners (x, y, z) of a box around the rest, which need not be tight.
@@ -46,7 +46,7 @@ class Solid:
 
     density: float
     quadrics: tuple[Array, ...]
-    slabs: tuple[Slab, ...]
+    slabs: tuple[Plate, ...]
     low: Array
     high: Array
 
@@ -70,7 +70,7 @@ class Solid:
         Solid
             Of the same density.
         """
-        slab = Slab(np.asarray(normal, np.float64), low, high)
+        slab = Plate(np.asarray(normal, np.float64), low, high)
         corners = np.sort(slab.normal[:, None] * np.stack([self.low, self.high], axis=1), axis=1)
         others = corners.sum(axis=0) - corners
         bounds = np.stack([low - others[:, 1], high - others[:, 0]], axis=1)

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import step, summing_step

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.slice_tv import SliceDescent, noise_deviation

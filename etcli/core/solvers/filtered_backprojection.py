@@ -11,9 +11,9 @@ from scipy import fft
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters, is_filter
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import HOST
+from etcli.core.solvers.methods import MethodParameters, is_filter
 from etcli.core.solvers.slab_solver import SlabSolver
 
 Array = NDArray[np.float32]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.methods import MethodParameters
 from etcli.core.solvers.checks import check_iterations
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.momentum import Momentum, RestartRule
 from etcli.core.solvers.priors import HELD, Prior, prior_of

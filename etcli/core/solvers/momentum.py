@@ -28,7 +28,7 @@ class RestartRule(Protocol):
         """
 
 
-class Turning:
+class GradientRestart:
     """Restart rule of steps that turn against the momentum: (v - x⁺)·(x⁺ - x) > 0.
 
     Parameters
@@ -56,7 +56,7 @@ class Turning:
         return sum(ordered_map(work, self._parts, threads=len(self._parts))) > 0
 
 
-class RisingCost:
+class FunctionRestart:
     """Restart rule of sweeps whose cost is higher than that of the sweep before; the sweep itself is kept."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Momentum:
 
     def __init__(self, n_sections: int, *, restart: RestartRule | None = None, threads: int = 1) -> None:
         self._parts = _divided(n_sections, threads)
-        self._rule = restart or Turning(n_sections, threads=threads)
+        self._rule = restart or GradientRestart(n_sections, threads=threads)
         self._pace = 1.0
 
     def restart(self) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.methods import MethodParameters
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.total_variation import TotalVariation, Zeros, in_memory
 
 Array = NDArray[np.float32]

@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors import Projector
 from etcli.core.solvers.backprojection import InverseSums
 from etcli.core.solvers.checks import check_request, check_shape
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import OrientedMisfit
 from etcli.core.solvers.sirt import Callback, sirt, steps_and_bounds
 from etcli.core.solvers.slab_solver import SlabSolver

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.methods import MethodParameters
 from etcli.core.projectors.slab import SlabProjector
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
 from etcli.core.solvers.checks import check_request
+from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.sirt import Callback, by_row, improver, steps_and_bounds, weigh_residual
 from etcli.core.solvers.slab_solver import SlabSolver
 

@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from etcli.core.atoms import _views
-from etcli.core.atoms.views import Model, Views, inverse_variance, project_model, view_of, with_diffuse
+from etcli.core.atoms.gaussian_model import (
+    AtomViews,
+    GaussianModel,
+    inverse_variance,
+    project_model,
+    view_of,
+    with_diffuse,
+)
 from etcli.core.parallel import ordered_map
 
 Doubles = NDArray[np.float64]
@@ -29,8 +36,8 @@ class _Problem:
 
     Parameters
     ----------
-    start : Model
-    views : Views
+    start : GaussianModel
+    views : AtomViews
     weight : ndarray of shape (n_views, n_v, n_u), float64
         Inverse variances.
     spread : float
@@ -41,8 +48,8 @@ class _Problem:
         Standard deviation expected of a move from there.
     """
 
-    start: Model
-    views: Views
+    start: GaussianModel
+    views: AtomViews
     weight: Doubles
     spread: float
     home_A: Doubles
@@ -84,7 +91,7 @@ class _Problem:
             of_width += found[:, 6]
         return blocks.reshape(-1, 4, 4), of_width
 
-    def model(self, scaled: Doubles) -> Model:
+    def model(self, scaled: Doubles) -> GaussianModel:
         """Return the model of scaled variables."""
         n, n_species = len(self.start), len(self.start.sigma_A)
         parts = np.split(scaled, [4 * n, 4 * n + n_species])
@@ -132,12 +139,12 @@ class _Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Refined:
+class RefinedModel:
     """A refined model.
 
     Parameters
     ----------
-    model : Model
+    model : GaussianModel
     error_A : ndarray of shape (n_atoms, 3), float64
         Standard deviations of x, y and z from the Fisher information of each atom; how neighbours share what
         is seen is left out, so they are optimistic.
@@ -147,29 +154,29 @@ class Refined:
         Mean square of the residual over its variance.
     """
 
-    model: Model
+    model: GaussianModel
     error_A: Doubles
     r_factor: float
     chi2: float
 
 
-def refine(
-    model: Model,
-    views: Views,
+def refine_model(
+    model: GaussianModel,
+    views: AtomViews,
     *,
     restraint_A: float = RESTRAINT_A,
     home_A: Doubles | None = None,
     spread: float = AMPLITUDE_SPREAD,
     rounds: int = ROUNDS,
     iterations: int = ITERATIONS,
-) -> Refined:
+) -> RefinedModel:
     """Refine positions, amplitudes, widths and levels of a model so that it shows what the views show.
 
     Parameters
     ----------
-    model : Model
+    model : GaussianModel
         Where to start.
-    views : Views
+    views : AtomViews
     restraint_A : float
         Standard deviation expected of a move from home; see `etcli.core.atoms.restraint.find_restraint`.
     home_A : ndarray of shape (n_atoms, 3), float64, optional
@@ -216,7 +223,7 @@ def refine(
     return _judged(model, with_diffuse(views, model), spread)
 
 
-def _judged(model: Model, views: Views, spread: float) -> Refined:
+def _judged(model: GaussianModel, views: AtomViews, spread: float) -> RefinedModel:
     """Return a model with what is left and how certain it is."""
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
@@ -226,7 +233,7 @@ def _judged(model: Model, views: Views, spread: float) -> Refined:
     residual = views.data - shown
     plain = replace(model, amplitude=np.zeros(len(model)))
     above = np.abs((views.data - project_model(plain, views))[weight > 0]).sum()
-    return Refined(
+    return RefinedModel(
         model,
         np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2)[:, 1:]),
         float(np.abs(residual[weight > 0]).sum() / max(above, 1e-300)),

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.centre_of_mass import com_views, robust_weight
 from etcli.core.registration.common_line import common_line_views
-from etcli.core.registration.slab_centroids import com_views, robust_weight
 from tests.series import Particles, left_over, particle_views, scattered
 
 TILT = np.arange(-60, 61, 4.0)

@@ -9,7 +9,7 @@ from etcli.core.atomic_model import UNKNOWN, Atoms
 from etcli.core.atoms.gaussian_fit import axes, integrals, places, positions_A, sigmas
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.polynomial import polynomial_positions
-from etcli.core.atoms.refine_trace import Completed, positions
+from etcli.core.atoms.refine_trace import RefinedTrace, positions
 from etcli.core.atoms.species import reclassify, without_drift
 from etcli.core.atoms.tracing import Trace
 
@@ -110,7 +110,7 @@ def atoms_of(
     error_A: Doubles | None = None,
     half_A: Doubles | None = None,
     place_A: Doubles | None = None,
-    completed: Completed | None = None,
+    completed: RefinedTrace | None = None,
 ) -> Atoms:
     """Put together what is known of the atoms.
 
@@ -129,7 +129,7 @@ def atoms_of(
         Half of the differences between two half-sets.
     place_A : ndarray of shape (n_atoms, 3), float64, optional
         Positions from another fit.
-    completed : Completed, optional
+    completed : RefinedTrace, optional
         What became of them in a refinement.
 
     Returns

@@ -35,7 +35,7 @@ TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
-class Link:
+class PairLink:
     """What two views say about each other.
 
     Parameters
@@ -60,8 +60,8 @@ class Link:
 
 
 @dataclass(frozen=True, eq=False)
-class Pairing:
-    """How the views of a series are made comparable; `pairing` derives it from a request.
+class PairComparison:
+    """How the views of a series are made comparable; `make_comparison` derives it from a request.
 
     Parameters
     ----------
@@ -178,21 +178,21 @@ class Pairing:
         right, up = _vertex(height, int(row), int(column))
         return x[column] + right * FINE_STEP_PX, y[row] + up * FINE_STEP_PX, float(height.max())
 
-    def link(self, pair: Pair, weight: Image, stretched: bool) -> Link:
+    def link(self, pair: Pair, weight: Image, stretched: bool) -> PairLink:
         """Compare two views with given weights of the spatial frequencies."""
         stretches = self.stretches(pair, stretched)
         first, second = (self.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
         whole = weight * self.multiplicity
         energy = np.prod([np.sum(whole * power(each), dtype=np.float64) for each in (first, second)])
         if energy == 0:
-            return Link(*pair, *stretches, (0.0, 0.0), 0.0)
+            return PairLink(*pair, *stretches, (0.0, 0.0), 0.0)
         x, y, height = self.peak(weight * second * first.conj())
         # The views were stretched about the middle of the region.
         x_px = self.factor * x + self.middle_px * (stretches[0] - stretches[1])
-        return Link(*pair, *stretches, (x_px, self.factor * y), height / float(np.sqrt(energy)))
+        return PairLink(*pair, *stretches, (x_px, self.factor * y), height / float(np.sqrt(energy)))
 
 
-def pairing(
+def make_comparison(
     views: Views,
     tilt_deg: Float,
     *,
@@ -201,7 +201,7 @@ def pairing(
     max_shift_px: float | None = None,
     region: Region | None = None,
     size_px: int,
-) -> Pairing:
+) -> PairComparison:
     """Derive from a request how views are to be compared.
 
     Parameters
@@ -244,7 +244,7 @@ def pairing(
     if np.mean([_reaches_beyond(_binned(views[k], inside, factor), body_px) for k in some]) <= 0.5:
         body_px = 0
     reach = min(ny, nx) // 2 if max_shift_px is None else min(ceil(max_shift_px / factor), min(ny, nx) - 1)
-    return Pairing(
+    return PairComparison(
         views=views,
         cosine=np.maximum(np.abs(np.cos(np.deg2rad(tilt_deg))), np.cos(np.deg2rad(STEEPEST_DEG))),
         region=inside,
@@ -258,7 +258,7 @@ def pairing(
 
 
 def survey(
-    pairing: Pairing,
+    comparison: PairComparison,
     order: NDArray[np.intp],
     *,
     stretched: bool | None,
@@ -268,7 +268,7 @@ def survey(
 
     Parameters
     ----------
-    pairing : Pairing
+    pairing : PairComparison
         How views are compared.
     order : ndarray of shape (n_views,), int
         The views in the order of their angles.
@@ -294,35 +294,37 @@ def survey(
         for step in sorted({min(step, len(order) - 1) for step in SURVEYED_STEPS})
         for i in np.unique(np.linspace(0, len(order) - 1 - step, SURVEYED).astype(int))
     ]
-    undecided = stretched is None and np.ptp(pairing.cosine) > 0
+    undecided = stretched is None and np.ptp(comparison.cosine) > 0
     choices = [False, True] if undecided else [bool(stretched)]
-    spectra = [_common_power(pairing, pairs, choice, band) for choice in choices]
+    spectra = [_common_power(comparison, pairs, choice, band) for choice in choices]
     alike = [_mean_coherence(*each) for each in spectra]
     best = int(np.argmax(alike))
     common, power = spectra[best]
     coherence = np.clip(common / np.maximum(power, TINY), 0, COHERENCE_LIMIT)
-    density = power / np.maximum(pairing.ring_sum(np.ones(pairing.rings.shape)), 1)
+    density = power / np.maximum(comparison.ring_sum(np.ones(comparison.rings.shape)), 1)
     gain = np.sqrt(coherence / (1 - coherence**2) / np.maximum(density, TINY))
     if not gain.any():
         raise DataError("neighbouring views have nothing in common; are they blank, or the angles wrong?")
-    return np.asarray(band * (gain / gain.max())[pairing.rings], np.float32), choices[best]
+    return np.asarray(band * (gain / gain.max())[comparison.rings], np.float32), choices[best]
 
 
-def _common_power(pairing: Pairing, pairs: list[Pair], stretched: bool, band: Image) -> tuple[Float, Float]:
+def _common_power(
+    comparison: PairComparison, pairs: list[Pair], stretched: bool, band: Image
+) -> tuple[Float, Float]:
     """Return the power that pairs of views have in common, and all their power, in each ring."""
-    common = np.zeros(int(pairing.rings.max()) + 1)
+    common = np.zeros(int(comparison.rings.max()) + 1)
     whole = np.zeros_like(common)
-    frequency_x, frequency_y = pairing.frequency
+    frequency_x, frequency_y = comparison.frequency
     for pair in pairs:
-        stretches = pairing.stretches(pair, stretched)
-        first, second = (pairing.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
+        stretches = comparison.stretches(pair, stretched)
+        first, second = (comparison.spectrum(view, by) for view, by in zip(pair, stretches, strict=True))
         cross = second * first.conj()
-        x, y, _ = pairing.peak(band * cross)
+        x, y, _ = comparison.peak(band * cross)
         cross *= np.exp(2j * np.pi * x * frequency_x)
         cross *= np.exp(2j * np.pi * y * frequency_y)
-        both = np.sqrt(pairing.ring_sum(power(first)) * pairing.ring_sum(power(second)))
+        both = np.sqrt(comparison.ring_sum(power(first)) * comparison.ring_sum(power(second)))
         total = max(both.sum(), TINY)  # each pair counts the same, however bright
-        common += pairing.ring_sum(cross.real) / total
+        common += comparison.ring_sum(cross.real) / total
         whole += both / total
     return common, whole
 

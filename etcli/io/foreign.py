@@ -29,7 +29,7 @@ logging.getLogger("rsciio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignImages:
     """Images of another format: ``data`` (n, ny, nx), row 0 at the bottom."""
 
     data: NDArray[Any]
@@ -37,7 +37,7 @@ class Foreign:
     tilt_deg: NDArray[np.float64] | None
 
 
-def read_foreign(path: Path) -> Foreign:
+def read_foreign(path: Path) -> ForeignImages:
     """Read a file with the reader that its suffix asks for.
 
     Parameters
@@ -69,7 +69,7 @@ def read_foreign(path: Path) -> Foreign:
         data = data[np.newaxis]
     if data.ndim != 3 or data.dtype.kind not in "uif":
         raise DataError(f"{path}: data of shape {data.shape} is no stack of images; export a tilt series")
-    return Foreign(data[:, ::-1], _pixel_A(signal), _tilts(signal, len(data)))
+    return ForeignImages(data[:, ::-1], _pixel_A(signal), _tilts(signal, len(data)))
 
 
 def _pixel_A(signal: dict[str, Any]) -> float | None:

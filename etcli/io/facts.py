@@ -10,7 +10,7 @@ from etcli.io.image_file import ImageFile
 from etcli.io.mrc_writer import Statistics
 
 
-def about(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, Any]:
+def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, Any]:
     """Collect what is known of a file of images.
 
     Parameters

@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from etcli.core.errors import DataError
-from etcli.core.reconstruction.slab_by_slab import Finished
+from etcli.core.reconstruction.slab_by_slab import FinishedSlab
 from etcli.core.reconstruction.slab_plan import Slab
 
 KEY = "key.txt"
@@ -46,16 +46,16 @@ class FinishedSlabs:
         """Tell whether a slab was finished before."""
         return not self._others and self._path(slab).is_file()
 
-    def load(self, slab: Slab) -> Finished:
+    def load(self, slab: Slab) -> FinishedSlab:
         """Return a slab that was finished before; a DataError where its file is damaged."""
         try:
             with self._path(slab).open("rb") as file, np.load(file) as kept:
                 norms = zip(kept["iterations"].tolist(), kept["norms"].tolist(), strict=True)
-                return Finished(kept["block"], list(norms))
+                return FinishedSlab(kept["block"], list(norms))
         except (BadZipFile, ValueError, KeyError, EOFError) as error:
             raise DataError(f"{self._path(slab)}: is damaged; remove it") from error
 
-    def keep(self, slab: Slab, finished: Finished) -> None:
+    def keep(self, slab: Slab, finished: FinishedSlab) -> None:
         """Keep a slab."""
         if self._others:
             self.remove()

@@ -16,13 +16,13 @@ from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.extended_header import serialem_extended_header
+from etcli.io.foreign import READERS
 from etcli.io.frame_label import OURS, with_frame, without_frame
 from etcli.io.image_file import STREAM
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
-from etcli.io.readers import READERS
 from etcli.io.view_columns import with_views
 from etcli.io.volume_text import volume_text
 
@@ -55,7 +55,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
+class ProcessingStep:
     """What a command did, for the history of its output."""
 
     command: str
@@ -72,7 +72,7 @@ def series_writer(
     target: str,
     like: TiltSeries,
     *,
-    step: Step | None = None,
+    step: ProcessingStep | None = None,
     shape: tuple[int, int] | None = None,
     pixel_A: float | None = None,
     origin_A: tuple[float, float, float] | None = None,
@@ -89,7 +89,7 @@ def series_writer(
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     like : TiltSeries
         The views, by their angles, labels and description; its images are not looked at.
-    step : Step, optional
+    step : ProcessingStep, optional
         What was done; by default that is in the history of ``like`` already.
     shape : (ny, nx), optional
         Size of a view where it differs from that of ``like``.
@@ -126,7 +126,7 @@ def volume_writer(
     shape: tuple[int, int, int],
     *,
     pixel_A: float | None,
-    step: Step | None = None,
+    step: ProcessingStep | None = None,
     like: ImageStack | None = None,
     frame: VolumeFrame | None = None,
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -144,7 +144,7 @@ def volume_writer(
         Numbers of sections, rows and columns.
     pixel_A : float or None
         Voxel size, None where nobody knows.
-    step : Step, optional
+    step : ProcessingStep, optional
         What was done; by default that is in the history of ``like`` already.
     like : TiltSeries or Volume, optional
         What it is made of, whose history goes on.
@@ -194,7 +194,7 @@ def _titles(like: ImageStack | None) -> tuple[str, ...]:
     return (*titles, *(step for step in own if step.startswith(OURS) and step not in titles))
 
 
-def _labels(history: Sequence[str], step: Step | None) -> tuple[str, ...]:
+def _labels(history: Sequence[str], step: ProcessingStep | None) -> tuple[str, ...]:
     """Return the labels of a history and a step, as many as a header takes."""
     labels: tuple[str, ...] = ()
     for label in (*history, *([str(step)] if step else [])):
@@ -208,7 +208,7 @@ def described(
     shape: tuple[int, int, int],
     pixel_A: float | None,
     mode: int,
-    step: Step | None,
+    step: ProcessingStep | None,
     axis_deg: float | None = None,
 ) -> Mdoc:
     """Return the mdoc of a series made from ``like``: everything known, and what has changed."""

@@ -179,7 +179,7 @@ def mass_shifts(
     tilt = checked_tilts(views, tilt_deg)
     if reference is not None and not 0 <= reference < len(tilt):
         raise UsageError(f"reference view {reference + 1} asked for, but there are {len(tilt)}")
-    series = _Series.of(views, background=background, region=region, threads=threads, progress=progress)
+    series = _BinnedViews.of(views, background=background, region=region, threads=threads, progress=progress)
     usable, height, slabs = _settled(series, tilt, along)
     if reference is None:
         reference = int(usable[np.argmin(np.abs(tilt[usable]))])
@@ -200,7 +200,7 @@ def mass_shifts(
 
 
 @dataclass(frozen=True, eq=False)
-class _Frame:
+class _Canvas:
     """Views of a common shape over each other, each moved back by its offset (x, y) in whole pixels."""
 
     shape: tuple[int, ...]
@@ -223,7 +223,7 @@ class _Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Series:
+class _BinnedViews:
     """Binned views less their background, or less the level of their sides where it is not known."""
 
     images: Image
@@ -240,7 +240,7 @@ class _Series:
         region: Region | None,
         threads: int,
         progress: Callable[[int], None] | None,
-    ) -> "_Series":
+    ) -> "_BinnedViews":
         """Read the views once, binned."""
         inside = region or (slice(None), slice(None))
         rows, columns = (range(n)[part] for n, part in zip(views.shape[1:], inside, strict=True))
@@ -266,7 +266,7 @@ class _Series:
         np.subtract(images, level, out=images, casting="same_kind")
         return cls(images, factor, background is not None, threads)
 
-    def window(self, chosen: Indices, frame: _Frame) -> Image:
+    def window(self, chosen: Indices, frame: _Canvas) -> Image:
         """Return a mask over the frame: where there is specimen, with a margin."""
         body, total, count = np.zeros((3, *np.array(frame.shape) + 2 * frame.pad[::-1]), np.float32)
         for block in np.array_split(chosen, min(BLOCKS, len(chosen))):
@@ -297,7 +297,7 @@ class _Series:
         window: Image = np.clip(2 - distance / MARGIN_PX, 0, 1).astype(np.float32)
         return window
 
-    def moments(self, window: Image, frame: _Frame) -> RowMoments:
+    def moments(self, window: Image, frame: _Canvas) -> RowMoments:
         """Measure the rows of all views within a window."""
 
         def specimen(view: int) -> Image:
@@ -325,7 +325,7 @@ def _sides(image: Image) -> Image:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slabs:
+class _Segments:
     """Slabs of about equal mass, cut across the axis, in each view.
 
     Parameters
@@ -347,7 +347,7 @@ class _Slabs:
     quality: Float
 
     @classmethod
-    def of(cls, rows: RowMoments, height: Float, window: Image) -> "_Slabs":
+    def of(cls, rows: RowMoments, height: Float, window: Image) -> "_Segments":
         """Cut the rows of views of some heights that were measured in a window."""
         ny, nx = window.shape
         borders = np.arange(ny + 1) - 0.5
@@ -380,13 +380,13 @@ def _between(edges: Float, rows: Float, height: Float) -> Float:
     return np.diff(sums, axis=1)
 
 
-def _settled(series: _Series, tilt_deg: Float, along: Along) -> tuple[Indices, Float, _Slabs]:
+def _settled(series: _BinnedViews, tilt_deg: Float, along: Along) -> tuple[Indices, Float, _Segments]:
     """Return the views that can be used, in the order of their angles, their heights and their slabs."""
     usable = np.argsort(tilt_deg, kind="stable")
     place = np.zeros((len(tilt_deg), 2))
     known: Float | None = None
     for _ in range(ROUNDS):
-        frame = _Frame(series.images.shape[1:], np.rint(place).astype(np.intp))
+        frame = _Canvas(series.images.shape[1:], np.rint(place).astype(np.intp))
         window = series.window(usable, frame)
         moments = series.moments(window, frame)
         window = window[frame.middle]
@@ -404,11 +404,11 @@ def _settled(series: _Series, tilt_deg: Float, along: Along) -> tuple[Indices, F
         )
         place[usable] -= np.median(place[usable], axis=0)
         known = place[:, 1]
-        good = _Slabs.of(moments.select(usable), known[usable], window).quality >= FAILED
+        good = _Segments.of(moments.select(usable), known[usable], window).quality >= FAILED
         if good.all() and np.abs(place - before)[usable].max() < SETTLED_PX:
             break
         usable = usable[good]
-    slabs = _Slabs.of(moments.select(usable), place[usable, 1], window)
+    slabs = _Segments.of(moments.select(usable), place[usable, 1], window)
     _check_whole(int(np.count_nonzero(slabs.quality >= 1 - MASS_CHANGE)), len(mass))
     return usable, place[usable, 1], slabs
 
@@ -422,7 +422,7 @@ def _check_whole(n_whole: int, n_views: int) -> None:
         )
 
 
-def _off_their_paths(slabs: _Slabs, tilt_deg: Float) -> tuple[Float, Float]:
+def _off_their_paths(slabs: _Segments, tilt_deg: Float) -> tuple[Float, Float]:
     """Return by how much each view is off the paths of its slabs, and how far the slabs disagree."""
     weight = slabs.trust / slabs.sigma**2
     told = np.count_nonzero(weight, axis=0) >= FEWEST_VIEWS

@@ -26,7 +26,7 @@ FOREIGN = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class AtomViews:
     """Views and how they were taken.
 
     Parameters
@@ -64,11 +64,11 @@ class Views:
         at = self.rotation[:, :2] @ position_A.T / self.pixel_A
         return at[:, 0] + centre(n_u), at[:, 1] + centre(n_v)
 
-    def look_at(self, model: "Model") -> "Seen":
+    def look_at(self, model: "GaussianModel") -> "SeenAtoms":
         """Return where and how wide the atoms of a model are seen."""
-        return Seen(*self.seen(model.position_A), model.sigma_A[model.kind] / self.pixel_A)
+        return SeenAtoms(*self.seen(model.position_A), model.sigma_A[model.kind] / self.pixel_A)
 
-    def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Views":
+    def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "AtomViews":
         """Return some of the views, without what was found to be beside the atoms."""
         return replace(self, data=self.data[chosen], rotation=self.rotation[chosen], fixed=None, trusted=None)
 
@@ -77,7 +77,7 @@ class Views:
         return list(ordered_map(work, range(len(self.data)), threads=self.threads))
 
 
-class Seen(NamedTuple):
+class SeenAtoms(NamedTuple):
     """Atoms in views: places (n_views, n_atoms) as indices, and widths (n_atoms,), in pixels."""
 
     u: Doubles
@@ -86,7 +86,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class GaussianModel:
     """Atoms as views show them.
 
     Parameters
@@ -113,7 +113,7 @@ class Model:
         """Return the number of atoms."""
         return len(self.amplitude)
 
-    def select(self, chosen: NDArray[np.bool_]) -> "Model":
+    def select(self, chosen: NDArray[np.bool_]) -> "GaussianModel":
         """Return the model of some of the atoms."""
         return replace(
             self,
@@ -132,13 +132,13 @@ class Model:
         return np.asarray(8 * np.pi**2 * self.sigma_A**2)
 
 
-def project_model(model: Model, views: Views) -> Doubles:
+def project_model(model: GaussianModel, views: AtomViews) -> Doubles:
     """Return what the views should show.
 
     Parameters
     ----------
-    model : Model
-    views : Views
+    model : GaussianModel
+    views : AtomViews
 
     Returns
     -------
@@ -148,7 +148,7 @@ def project_model(model: Model, views: Views) -> Doubles:
     return np.stack(views.each(lambda k: view_of(model, views, seen, k)))
 
 
-def view_of(model: Model, views: Views, seen: "Seen", k: int) -> Doubles:
+def view_of(model: GaussianModel, views: AtomViews, seen: "SeenAtoms", k: int) -> Doubles:
     """Return what view k should show, of shape (n_v, n_u), given where the atoms are seen."""
     image = np.full(views.data.shape[1:], model.level[k])
     if views.fixed is not None:
@@ -158,8 +158,8 @@ def view_of(model: Model, views: Views, seen: "Seen", k: int) -> Doubles:
 
 
 def start_model(
-    position_A: Doubles, intensity: Doubles, kind: Kinds, sigma_A: Doubles, views: Views
-) -> Model:
+    position_A: Doubles, intensity: Doubles, kind: Kinds, sigma_A: Doubles, views: AtomViews
+) -> GaussianModel:
     """Bring the intensities of atoms in a volume to the unit of the views, by least squares.
 
     Parameters
@@ -169,7 +169,7 @@ def start_model(
         Relative.
     kind : ndarray of shape (n_atoms,), int
     sigma_A : ndarray of shape (n_species,), float64
-    views : Views
+    views : AtomViews
 
     Returns
     -------
@@ -180,7 +180,7 @@ def start_model(
     DataError
         When the views do not show the atoms.
     """
-    model = Model(position_A, intensity, kind, sigma_A, np.zeros(len(views.data)))
+    model = GaussianModel(position_A, intensity, kind, sigma_A, np.zeros(len(views.data)))
     shown = project_model(model, replace(views, fixed=None))
     a, b = (_contrast(each, views) for each in (shown, views.data))
     scale = float((a * b).sum() / max(float((a * a).sum()), 1e-300))
@@ -193,21 +193,21 @@ def start_model(
     return replace(model, amplitude=scale * intensity, level=level)
 
 
-def _contrast(images: Doubles, views: Views) -> Doubles:
+def _contrast(images: Doubles, views: AtomViews) -> Doubles:
     """Return what of images may be of atoms."""
     if views.diffuse_A:
         return np.asarray(images - smooth_part(images, views.diffuse_A / views.pixel_A))
     return np.asarray(images - images.mean(axis=(1, 2), keepdims=True))
 
 
-def check_hand(model: Model, views: Views) -> None:
+def check_hand(model: GaussianModel, views: AtomViews) -> None:
     """Refuse views that show the mirror image of a model.
 
     Parameters
     ----------
-    model : Model
+    model : GaussianModel
         From `start_model`.
-    views : Views
+    views : AtomViews
 
     Raises
     ------
@@ -227,14 +227,16 @@ def check_hand(model: Model, views: Views) -> None:
         )
 
 
-def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -> tuple[Doubles, Doubles]:
+def left_out_misfit(
+    model: GaussianModel, views: AtomViews, weight: Doubles | None = None
+) -> tuple[Doubles, Doubles]:
     """Return how badly a model predicts views that it was not refined against.
 
     Parameters
     ----------
-    model : Model
+    model : GaussianModel
         Its levels are not looked at.
-    views : Views
+    views : AtomViews
     weight : ndarray of shape (n_views, n_v, n_u), float64, optional
         Inverse variances of pixels; from the residuals by default.
 
@@ -257,13 +259,13 @@ def left_out_misfit(model: Model, views: Views, weight: Doubles | None = None) -
     return np.asarray((weight * residual**2).sum(axis=(1, 2)) / count), weight
 
 
-def with_diffuse(views: Views, model: Model) -> Views:
+def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
     """Put down to other than atoms what varies slowly over the views and the model does not show.
 
     Parameters
     ----------
-    views : Views
-    model : Model
+    views : AtomViews
+    model : GaussianModel
 
     Returns
     -------
@@ -283,12 +285,12 @@ def smooth_part(images: Doubles, sigma_px: float) -> Doubles:
     return np.stack([ndimage.gaussian_filter(image, sigma_px, mode="nearest") for image in images])
 
 
-def inverse_variance(views: Views, shown: Doubles) -> Doubles:
+def inverse_variance(views: AtomViews, shown: Doubles) -> Doubles:
     """Return the weight of every pixel: the inverse of its variance, a line in what should be seen there.
 
     Parameters
     ----------
-    views : Views
+    views : AtomViews
     shown : ndarray of shape (n_views, n_v, n_u), float64
         From `project_model`.
 
