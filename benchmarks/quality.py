@@ -75,7 +75,7 @@ class Method:
         geometry = SliceGeometry(tilt_deg, n_detector=n, thickness=n, width=n)
         # the phantom was projected by this kernel, and ETSpy has no other
         make_projector = partial(SlabProjector, kernel="strip")
-        coupled = self.recipe.whole and self.recipe.prior == "tv"
+        coupled = self.recipe.traits.whole_volume and self.recipe.prior == "tv"
         parts = [
             slab_misfit(rows, geometry, make_projector=make_projector)
             for rows in np.split(views, views.shape[1] if coupled else 1, axis=1)
