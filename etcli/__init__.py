@@ -8,7 +8,7 @@ The functions do what the commands of the same name do, with arrays in memory in
     result = etcli.reconstruct(aligned.series, method="sirt", iterations=30, nonnegative=True)
     etcli.write(result.volume, "volume.mrc")
 
-Names are loaded when they are used, so that ``import etcli`` costs nothing.
+Modules are imported on first use of a name, so that ``import etcli`` itself takes no time.
 """
 
 from importlib import import_module
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.view_selection import Region as Region
     from etcli.pipeline.xform import xform as xform
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "etcli.core.atomic_model": ("Atoms",),
     "etcli.core.errors": ("ConvergenceError", "DataError", "EtcliError", "EtcliWarning", "UsageError"),
     "etcli.core.registration.transforms": ("Transforms",),
@@ -60,20 +60,20 @@ _HOMES = {
     "etcli.pipeline.view_selection": ("Region",),
     "etcli.pipeline.xform": ("xform",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - they are all strings
+__all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604 - they are all strings
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name from the module that it is in."""
-    if name not in _HOME_OF:
+    """Import a public name from its module on first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'etcli' has no attribute {name!r}")
-    found = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    """List all names, loaded or not."""
+    """List all public names, imported or not."""
     return __all__

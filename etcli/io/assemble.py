@@ -1,4 +1,4 @@
-"""One series out of several files, whose sections may be frames of one view."""
+"""Assembly of one tilt series from several files, whose sections may be frames of one view."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ Frames = Literal["mean", "sum", "keep"]
 
 @dataclass(frozen=True)
 class Assembly:
-    """A series that is put together when its views are asked for.
+    """Series assembled from sections of several files; each view is computed when it is requested.
 
-    ``like`` knows everything but the images; ``parts`` names for each view a file and its sections.
+    ``like`` has all metadata but no images; ``parts`` lists for each view a file and the sections in it.
     """
 
     like: TiltSeries
@@ -43,7 +43,7 @@ class Assembly:
 
 
 def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Frames = "mean") -> Assembly:
-    """Put files together into one series.
+    """Combine files into one series.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
     views : sequence of int
         Sections to use, counted from 0 through all files, in this order.
     frames : {"mean", "sum", "keep"}
-        What becomes of sections of one file at one tilt angle (to 0.01°) and one defocus.
+        How sections of one file at the same tilt angle (to 0.01°) and defocus are combined.
 
     Returns
     -------
@@ -67,59 +67,59 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         raise DataError(f"{stacks[0].name}: no view is left; exclude fewer")
     first = stacks[0]
     parts: list[tuple[TiltSeries, tuple[int, ...]]] = []
-    mdocs, tables, places = [], [], []
+    mdocs, tables, positions = [], [], []
     start = 0
     for stack in stacks:
         _check_alike(stack, first)
-        own = [place for place, view in enumerate(views) if start <= view < start + len(stack)]
-        sections = [views[place] - start for place in own]
-        together = _together(stack, sections) if frames != "keep" else [[k] for k in range(len(sections))]
-        groups = [tuple(sections[k] for k in members) for members in together]
+        of_stack = [position for position, view in enumerate(views) if start <= view < start + len(stack)]
+        sections = [views[position] - start for position in of_stack]
+        members = _group_frames(stack, sections) if frames != "keep" else [[k] for k in range(len(sections))]
+        groups = [tuple(sections[k] for k in member) for member in members]
         parts += [(stack, group) for group in groups]
-        places += [own[members[0]] for members in together]
+        positions += [of_stack[member[0]] for member in members]
         mdocs.append(_description(stack, groups))
-        tables.append(_views(stack, groups))
+        tables.append(_view_table(stack, groups))
         start += len(stack)
     sources = dict.fromkeys(stack.tilts_source for stack in stacks if stack.tilts_source)
     like = replace(
         first,
         pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
-        views=_joined(tables),
+        views=_join_tables(tables),
         tilts_source=", ".join(sources),
         description=Mdoc.concatenate(mdocs) if any(stack.description for stack in stacks) else None,
     )
-    return Assembly(like, tuple(parts), frames).arranged(np.argsort(places, kind="stable").tolist())
+    return Assembly(like, tuple(parts), frames).arranged(np.argsort(positions, kind="stable").tolist())
 
 
-def _together(stack: TiltSeries, sections: Sequence[int]) -> list[list[int]]:
-    """Gather, as places in the list, the sections that were taken at one tilt angle and defocus."""
+def _group_frames(stack: TiltSeries, sections: Sequence[int]) -> list[list[int]]:
+    """Group the sections taken at the same tilt angle and defocus; return their positions in the list."""
     if not stack.has_tilts:
         return [[k] for k in range(len(sections))]
     views = stack.views.select(sections)
-    found: list[list[int]] = []
-    for group in views.groups():
-        found += _by_defocus(group, views.defocus_um)
-    return sorted(found)
+    groups: list[list[int]] = []
+    for same_tilt in views.groups():
+        groups += _split_by_defocus(same_tilt, views.defocus_um)
+    return sorted(groups)
 
 
-def _by_defocus(group: list[int], defocus_um: NDArray[np.float64] | None) -> list[list[int]]:
-    """Divide views of one tilt by their defocus; one that is not known differs from none."""
+def _split_by_defocus(same_tilt: list[int], defocus_um: NDArray[np.float64] | None) -> list[list[int]]:
+    """Split views of one tilt angle by defocus; an unknown defocus counts as equal to any other."""
     if defocus_um is None:
-        return [group]
-    found: list[list[int]] = []
-    for k in group:
-        for members in found:
+        return [same_tilt]
+    groups: list[list[int]] = []
+    for k in same_tilt:
+        for members in groups:
             if not abs(defocus_um[members[0]] - defocus_um[k]) > SAME_DEFOCUS_UM:
                 members.append(k)
                 break
         else:
-            found.append([k])
-    return found
+            groups.append([k])
+    return groups
 
 
-def _views(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTable:
-    """Return the table of the first section of each group, with the exposure of all of the group."""
+def _view_table(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTable:
+    """Return the view table of the first section of each group, with the dose summed over the group."""
     views = stack.views.select([group[0] for group in groups])
     if stack.views.dose_e_A2 is None or all(len(group) == 1 for group in groups):
         return views
@@ -127,15 +127,15 @@ def _views(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTable:
     return replace(views, dose_e_A2=np.array(dose)) if np.isfinite(dose).all() else views
 
 
-def _joined(tables: Sequence[ViewTable]) -> ViewTable:
-    """Put tables together; what a file says of doses before its views holds within it only."""
+def _join_tables(tables: Sequence[ViewTable]) -> ViewTable:
+    """Concatenate view tables; prior doses of several files are dropped, as each file counts its own."""
     if len(tables) == 1:
         return replace(tables[0], section=np.arange(len(tables[0])))
     return replace(ViewTable.joined(tables), prior_dose_e_A2=None)
 
 
 def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
-    """Return the description of the first section of each group."""
+    """Return the mdoc of the first section of each group."""
     mdoc = stack.description if isinstance(stack.description, Mdoc) else Mdoc.empty(len(stack))
     return mdoc.select([group[0] for group in groups])
 

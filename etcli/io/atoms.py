@@ -1,15 +1,15 @@
-"""Files of atoms, in the format that their name tells.
+"""Reading and writing of files of atoms, in the format given by the file name.
 
 Positions are in Å from the rotation centre, the pixel-centre point (n - 1) / 2 of the volume, along its x, y
 and z, in every format.
 
 - Extended XYZ (``.xyz``, ``.extxyz``) holds everything: the columns, the box of the volume, the history. Its
   first four columns are those of plain XYZ, so that readers of that format open it as well.
-- Plain XYZ (``.plain.xyz``): element and position, for programs that refuse more.
+- Plain XYZ (``.plain.xyz``): element and position, for programs that read nothing else.
 - PDB (``.pdb``): element and position; the box as CRYST1, its corner in the shift of SCALE1 to SCALE3.
 - CIF (``.cif``): element and position as a fraction of the box, which is made larger where an atom lies
-  outside it; its corner as ``_atom_sites_Cartn_tran_vector``. A crystal, without that item, is read as the
-  one cell that its symmetry makes, from the corner.
+  outside it; its corner as ``_atom_sites_Cartn_tran_vector``. The CIF of a crystal, which lacks that item, is
+  read as one unit cell with all symmetry copies, its corner at the rotation centre.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,17 +38,17 @@ ENDINGS = (*FORMATS, PLAIN)
 
 
 def is_atoms_file(name: str) -> bool:
-    """Tell whether a file's name promises atoms."""
+    """Check whether the ending of a file name is that of a file of atoms."""
     return PurePath(name).suffix.lower() in FORMATS
 
 
 def atoms_format(name: str) -> str:
-    """Return the format that a file's name tells.
+    """Return the format that the ending of a file name stands for.
 
     Parameters
     ----------
     name : str
-        Of a file to be read or written.
+        Name of a file to be read or written.
 
     Returns
     -------
@@ -73,12 +73,12 @@ def read_atoms(path: Path) -> Atoms:
 
 
 def read_atoms_file(path: Path) -> AtomsFile:
-    """Read atoms and what the file says of them.
+    """Read atoms with the metadata of their file.
 
     Parameters
     ----------
     path : Path
-        A file whose name tells its format.
+        A file whose ending gives its format.
 
     Returns
     -------
@@ -89,17 +89,17 @@ def read_atoms_file(path: Path) -> AtomsFile:
     UsageError
         When the ending is none of those known.
     DataError
-        When the file is damaged, holds no atoms, an element that there is not, or a position that is not
-        finite; the line is named.
+        When the file is damaged, or holds no atoms, an unknown element, or a position that is not finite;
+        the message names the line.
     """
     form = atoms_format(path.name)
     if form == "cif":
         return read_cif(path)
     lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-    found = read_pdb(path, lines) if form == "pdb" else read_xyz(path, lines)
-    if not len(found.atoms):
+    file = read_pdb(path, lines) if form == "pdb" else read_xyz(path, lines)
+    if not len(file.atoms):
         raise DataError(f"{path}: no atoms; look at how it was made")
-    return found
+    return file
 
 
 def write_atoms(
@@ -120,18 +120,18 @@ def write_atoms(
     atoms : Atoms
         Positions are written to 1e-5 Å (PDB: 1e-3 Å), other columns to 7 digits.
     form : {"extxyz", "xyz", "cif", "pdb"}, optional
-        By default what the path tells; a file that is written under another name needs it.
+        By default that of the path; needed where the file is written under a temporary name.
     box : Box, optional
-        Of the volume that the atoms were found in. CIF needs one and makes its own where there is none.
+        Box of the volume that the atoms were found in. CIF needs one and makes its own where none is given.
     history : sequence of str
-        What was done, a step each, the oldest first.
+        Processing steps, the oldest first.
     notes : mapping of str to str, optional
-        More to say, by a name of letters, digits and underscores; kept by extended XYZ.
+        Other values by name (letters, digits and underscores); written to extended XYZ only.
 
     Raises
     ------
     DataError
-        When there are no atoms, or one lies where the format cannot say.
+        When there are no atoms, or a position is out of the range of the format.
     """
     form = form or atoms_format(path.name)
     if not len(atoms):

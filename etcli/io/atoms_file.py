@@ -1,4 +1,4 @@
-"""What a file of atoms holds, whatever its format."""
+"""Content of a file of atoms, independent of its format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ MARGIN_A = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """The cell that a volume fills.
+    """Box that a volume fills, as its three edges and a corner.
 
     Parameters
     ----------
     lattice_A : ndarray of shape (3, 3), float64
-        The edges, a row each, in x, y and z.
+        The edges as vectors (x, y, z), one per row.
     origin_A : ndarray of shape (3,), float64
         The corner at which they begin, from the rotation centre.
     """
@@ -34,21 +34,21 @@ class Box:
     def of_volume(
         cls, shape: tuple[int, int, int], pixel_A: float, *, centre_A: ArrayLike = (0, 0, 0)
     ) -> "Box":
-        """Return the box of a volume, whole voxels included.
+        """Return the box of a volume, up to the outer faces of its voxels.
 
         Parameters
         ----------
         shape : (nz, ny, nx)
         pixel_A : float
         centre_A : array_like of shape (3,)
-            x, y and z of its middle from the rotation centre, where it was cropped.
+            Middle of the volume (x, y, z) from the rotation centre; not zero where it was cropped.
         """
         size_A = np.array(shape[::-1], np.float64) * pixel_A
         return cls(np.diag(size_A), np.asarray(centre_A, np.float64) - size_A / 2)
 
     @classmethod
     def around(cls, position_A: NDArray[np.float64]) -> "Box":
-        """Return a box along the axes that holds all atoms and `MARGIN_A` more on each side."""
+        """Return the axis-parallel box around all atoms, with `MARGIN_A` more on each side."""
         low, high = position_A.min(axis=0) - MARGIN_A, position_A.max(axis=0) + MARGIN_A
         return cls(np.diag(high - low), low)
 
@@ -60,17 +60,17 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class AtomsFile:
-    """Atoms with what their file says of them.
+    """Atoms with the metadata of their file.
 
     Parameters
     ----------
     atoms : Atoms
     box : Box or None
-        Of the volume.
+        Box of the volume.
     history : tuple of str
-        Steps, the oldest first.
+        Processing steps, the oldest first.
     notes : mapping of str to str
-        Whatever else is there, by name.
+        Other values of the file, by name.
     """
 
     atoms: Atoms
@@ -80,7 +80,7 @@ class AtomsFile:
 
 
 def element(word: str, path: Path, number: int) -> str:
-    """Return the symbol of an element, whatever its case, or refuse the line."""
+    """Return the symbol of an element with its usual capital; raise DataError for an unknown one."""
     symbol = word.capitalize()
     if symbol not in NUMBERS:
         raise DataError(

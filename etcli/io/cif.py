@@ -1,4 +1,4 @@
-"""CIF: read with ASE, which knows symmetry; written as a cell without any.
+"""CIF files: read with ASE, which applies the symmetry; written as one cell without symmetry.
 
 Fractions f of the cell are positions M f + t, with M from the cell's lengths and angles and the translation t
 of ``_atom_sites_Cartn_tran_vector``, the corner of the box.
@@ -35,7 +35,7 @@ def read_cif(path: Path) -> AtomsFile:
     Returns
     -------
     AtomsFile
-        Without columns.
+        Element and position only.
 
     Raises
     ------
@@ -51,23 +51,23 @@ def read_cif(path: Path) -> AtomsFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             blocks = [block for block in parse_cif(io.BytesIO(content)) if block.has_structure()]
-            found = _structure(blocks[0]) if blocks else None
+            structure = _structure(blocks[0]) if blocks else None
             corner = _corner(blocks[0]) if blocks else None
-    except Exception as error:  # ASE raises whatever its parser stumbles over
+    except Exception as error:  # the parser of ASE raises exceptions of many kinds
         text = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(f"{path}: not a CIF that ASE can read ({text}); is it cut off?") from error
-    if found is None or corner is None or not len(found):
+    if structure is None or corner is None or not len(structure):
         raise DataError(f"{path}: no atom sites with a cell; is it the CIF of a structure?")
-    position_A = np.asarray(found.positions, np.float64) + corner
+    position_A = np.asarray(structure.positions, np.float64) + corner
     bad = np.flatnonzero(~np.isfinite(position_A).all(axis=1))
     if bad.size:
         raise DataError(f"{path}: the position of atom {bad[0] + 1} is not a finite number; remove the atom")
-    species = np.array(found.get_chemical_symbols(), np.str_)
-    return AtomsFile(Atoms(position_A, species), Box(np.array(found.cell, np.float64), corner))
+    species = np.array(structure.get_chemical_symbols(), np.str_)
+    return AtomsFile(Atoms(position_A, species), Box(np.array(structure.cell, np.float64), corner))
 
 
 def write_cif(file: AtomsFile) -> str:
-    """Return a CIF of one cell that all atoms are in; the columns are left out.
+    """Return the text of a CIF with one cell that holds all atoms; other columns are not written.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def write_cif(file: AtomsFile) -> str:
     str
     """
     atoms = file.atoms
-    box = _around(atoms.position_A, file.box)
+    box = _enclosing_box(atoms.position_A, file.box)
     size_A = np.diag(box.lattice_A)
     lines = [f"# {step}" for step in file.history]
     lines += [
@@ -98,10 +98,10 @@ def write_cif(file: AtomsFile) -> str:
     return "\n".join([*lines, *rows, ""])
 
 
-def _around(position_A: NDArray[np.float64], box: Box | None) -> Box:
-    """Return a box along the axes that holds the atoms and, where it is along them as well, the one given.
+def _enclosing_box(position_A: NDArray[np.float64], box: Box | None) -> Box:
+    """Return an axis-parallel box that holds the atoms and, if it is axis-parallel too, the given box.
 
-    Corner and lengths are whole multiples of 1e-5 Å, so that what is written is what is meant.
+    Corner and lengths are whole multiples of 1e-5 Å, so that the written numbers are exact.
     """
     least = Box.around(position_A)
     low, high = least.origin_A, least.origin_A + np.diag(least.lattice_A)
@@ -115,7 +115,7 @@ def _around(position_A: NDArray[np.float64], box: Box | None) -> Box:
 
 
 def _structure(block: Any) -> Any:
-    """Return the atoms that the symmetry makes; without the search where there is none."""
+    """Return the atoms with their symmetry copies; skip the search for copies where there is no symmetry."""
     operations = block._get_sitesym()
     plain = not operations or len(operations) == 1
     if plain and block.get_spacegroup(True).no == 1:

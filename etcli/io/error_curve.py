@@ -1,4 +1,4 @@
-"""The course of a reconstruction as a table."""
+"""Error curve of a reconstruction as a CSV table."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 
 
 def write_error_curve(path: Path, errors: ErrorCurve, left_out: ValidationCurve | None) -> None:
-    """Write the residuals after so many iterations, as far as they are known.
+    """Write the residual after each iteration, as far as it is known.
 
     Parameters
     ----------
     path : Path
         A CSV file with the columns ``iteration``, ``residual`` and ``left_out``.
     errors : ErrorCurve
-        Of all views.
+        Residual of all views.
     left_out : ValidationCurve or None
-        Of the views left out.
+        Error of the left-out views.
     """
     rows: dict[int, list[str]] = {}
     for k, residual in zip(errors.iteration.tolist(), errors.residual.tolist(), strict=True):

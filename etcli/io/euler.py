@@ -1,4 +1,4 @@
-"""Files of Euler angles: what tilt files are to views of any orientation."""
+"""Files of Euler angles, which describe views that are not tilted about one axis."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]
     Parameters
     ----------
     path : Path
-        Text with the header ``phi,theta,psi`` and a row a view, in degrees; see `etcli.core.orientation`.
+        Text with the header ``phi,theta,psi`` and one row per view, in degrees; see `etcli.core.orientation`.
         Empty lines are skipped.
     n_views : int, optional
-        How many views there are; not checked when not given.
+        Number of views; not checked when not given.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]
     Raises
     ------
     DataError
-        If the header is another, a row does not hold three angles within ±360°, or the count differs.
+        If the header differs, a row does not hold three angles within ±360°, or the number of rows differs.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
@@ -39,7 +39,7 @@ def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]
         raise DataError(
             f"{path}: line {number}: expected the header {','.join(HEADER)}, not {header.strip()[:40]!r}"
         )
-    angles = [_row(path, number, line) for number, line in lines[1:]]
+    angles = [_parse_row(path, number, line) for number, line in lines[1:]]
     if not angles:
         raise DataError(f"{path}: no Euler angles below the header; a row a view is needed")
     if n_views is not None and len(angles) != n_views:
@@ -64,13 +64,13 @@ def write_euler(path: Path, euler_deg: ArrayLike) -> None:
     path.write_text("\n".join([",".join(HEADER), *rows, ""]), encoding="ascii", newline="\n")
 
 
-def _row(path: Path, number: int, line: str) -> list[float]:
-    """Return the angles of a line."""
+def _parse_row(path: Path, number: int, line: str) -> list[float]:
+    """Parse the three angles of a line."""
     try:
         angles = [float(word) for word in line.split(",")]
     except ValueError:
         angles = []
-    # NaN is not within
+    # the comparison is false for NaN, too
     if len(angles) != len(HEADER) or not all(abs(angle) <= LARGEST_DEG for angle in angles):
         raise DataError(
             f"{path}: line {number}: expected {', '.join(HEADER)} in degrees, not {line.strip()[:40]!r}"

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
 
-# Bytes of the items that the flags in `nreal` announce, from the lowest bit: tilt, piece, stage,
+# Bytes of the items whose presence the flags in `nreal` tell, from the lowest bit: tilt, piece, stage,
 # magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
 _FLAG_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
 _TILT_FLAG = 1
 _AXIS_WORD, _PIXEL_WORD = 10, 11
-# Bits of FEI's first bit mask that say which values are there.
+# Bits of FEI's first bit mask, which tell what values are present.
 _FEI_TILT_BIT, _FEI_AXIS_BIT, _FEI_PIXEL_BIT = 7, 12, 14
 # This version wrote angles multiplied by 180/π (IMOD, libcfshr/extraheader.c).
 _FEI_VERSION_WITH_WRONG_ANGLES = b"4.4.0.4981"
@@ -24,7 +24,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class ExtendedMetadata:
-    """What an extended header tells; None where it does not.
+    """Values read from an extended header; None for those that it does not hold.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def tilts_from_extended_header(
     byte_order: str = "<",
     first_label: bytes = b"",
 ) -> ExtendedMetadata:
-    """Read an extended header of SerialEM, Agard or FEI, marked as such or not.
+    """Read an extended header of SerialEM, Agard or FEI, with or without the type of the header.
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ def tilts_from_extended_header(
     Returns
     -------
     ExtendedMetadata
-        Empty when the header is of another kind, too short, or zero throughout.
+        Empty when the header is of another type, too short, or zero throughout.
 
     Notes
     -----
     SerialEM: `nint` bytes a section, `nreal` flags; tilt × 100 as int16. Agard and old FEI: `nint` int32 and
     `nreal` float32 a section; float 0 tilt in degrees, 10 axis in degrees, 11 pixel in m (in Å from UCSF).
-    An axis of exactly 0 counts as not set. What bytes and which signs, as in IMOD's ``header`` and
+    An axis of exactly 0 counts as not set. Bytes and signs are interpreted as by IMOD's ``header`` and
     ``extracttilts``.
     """
     kind = exttyp.strip(b"\0 ")
@@ -120,9 +120,9 @@ def serialem_extended_header(tilt_deg: ArrayLike) -> tuple[bytes, int, int]:
 
 
 def _are_flags(nint: int, nreal: int) -> bool:
-    """Tell whether ``nint`` is the number of bytes that the flags ``nreal`` announce."""
-    announced = sum(size for bit, size in enumerate(_FLAG_BYTES) if nreal >> bit & 1)
-    return 0 < nreal < 1 << len(_FLAG_BYTES) and announced == nint
+    """Check whether ``nint`` is the number of bytes of the items that the flags ``nreal`` stand for."""
+    n_bytes = sum(size for bit, size in enumerate(_FLAG_BYTES) if nreal >> bit & 1)
+    return 0 < nreal < 1 << len(_FLAG_BYTES) and n_bytes == nint
 
 
 def _read_shorts(
@@ -155,7 +155,7 @@ def _read_words(
 
 
 def _read_fei(kind: bytes, extended: bytes, n_sections: int, byte_order: str) -> ExtendedMetadata:
-    """Read the form of Thermo Fisher's programs, one record a section, each as long as the first says."""
+    """Read the form of Thermo Fisher's programs: one record per section, as long as the first one says."""
     dtype = get_ext_header_dtype(kind, byte_order)
     if len(extended) < dtype.itemsize:
         return ExtendedMetadata()
@@ -180,11 +180,11 @@ def _read_fei(kind: bytes, extended: bytes, n_sections: int, byte_order: str) ->
 def _metadata(
     tilt_deg: NDArray[np.floating[Any]], axis_deg: float = 0.0, pixel_A: float = 0.0
 ) -> ExtendedMetadata:
-    """Keep what makes sense, axis angles within ±180°."""
-    tilts_make_sense = bool((abs(tilt_deg) <= 360).all())
-    axis_makes_sense = axis_deg != 0 and abs(axis_deg) <= 360
+    """Discard impossible values, and wrap the axis angle to ±180°."""
+    tilts_are_valid = bool((abs(tilt_deg) <= 360).all())
+    axis_is_valid = axis_deg != 0 and abs(axis_deg) <= 360
     return ExtendedMetadata(
-        tilt_deg.astype(np.float64) if tilts_make_sense else None,
-        (axis_deg + 180) % 360 - 180 if axis_makes_sense else None,
+        tilt_deg.astype(np.float64) if tilts_are_valid else None,
+        (axis_deg + 180) % 360 - 180 if axis_is_valid else None,
         pixel_A if 0 < pixel_A < math.inf else None,
     )

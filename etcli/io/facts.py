@@ -1,4 +1,4 @@
-"""What a file holds, as plain facts for a table or JSON."""
+"""Summary of an image file (size, pixel size, angles, statistics, history) as plain values for JSON."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from etcli.io.mrc_writer import Statistics
 
 
 def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, Any]:
-    """Collect what is known of a file of images.
+    """Summarise an image file.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
         ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history``, ``source`` of
-        the angles and Crowther's ``resolution_A``; None where nobody says.
+        the angles and Crowther's ``resolution_A``; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     lowest, highest, mean = _statistics(file)
@@ -41,8 +41,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "origin_A": [float(f"{length:.7g}") for length in file.origin_A],
         "tilt_deg": None if views.tilt_deg is None else [round(float(a), 6) for a in views.tilt_deg],
         "axis_deg": series.axis_deg,
-        "dose_e_A2": _known(views.dose_e_A2),
-        "defocus_um": _known(views.defocus_um),
+        "dose_e_A2": _nan_as_none(views.dose_e_A2),
+        "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
         "labels": list(file.labels),
         "history": [title.strip() for title in titles if title.strip().startswith("etcli ")],
@@ -51,28 +51,28 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     }
 
 
-def _known(values: NDArray[np.float64] | None) -> list[float | None] | None:
-    """Return the numbers, None for each that is absent, or None where all are."""
+def _nan_as_none(values: NDArray[np.float64] | None) -> list[float | None] | None:
+    """Return the numbers as a list with None in place of NaN; None where there are no numbers at all."""
     if values is None:
         return None
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _statistics(file: ImageFile) -> tuple[float, float, float]:
-    """Return minimum, maximum and mean by the header, or from the data where it does not know."""
+    """Return minimum, maximum and mean from the header, or from the data where the header lacks them."""
     lowest, highest, mean = file.statistics[:3] if file.statistics else (0.0, -1.0, -2.0)
     if lowest < highest and lowest <= mean <= highest:
-        numbers = lowest, highest, mean
+        values = lowest, highest, mean
     else:
         statistics, images = Statistics(), file.series()
         for k in range(len(file)):
             statistics.add(images.view(k))
-        numbers = statistics.result()[:3]
-    return tuple(float(f"{number:.7g}") for number in numbers)  # type: ignore[return-value]
+        values = statistics.result()[:3]
+    return tuple(float(f"{value:.7g}") for value in values)  # type: ignore[return-value]
 
 
 def _resolution(file: ImageFile, diameter_A: float | None) -> float | None:
-    """Return Crowther's resolution where there are pixels of known size and several tilt angles."""
+    """Return Crowther's resolution, None without a pixel size or several tilt angles."""
     steps = np.diff(np.unique(np.round(file.tilts.tilt_deg, 2))) if file.tilts else np.empty(0)
     diameter_A = diameter_A or (file.data.shape[2] * file.pixel_A if file.pixel_A else None)
     if not steps.size or not diameter_A:

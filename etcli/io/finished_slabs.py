@@ -1,4 +1,4 @@
-"""Slabs that are finished, kept in a folder beside the output until all are."""
+"""Store of finished slabs in a folder beside the output, from which an interrupted run is resumed."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ KEY = "key.txt"
 
 
 class FinishedSlabs:
-    """A folder of slabs, for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
+    """Folder of finished slabs, a store for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
 
-    A slab appears in it whole or not at all. What was kept under another key is thrown away.
+    A slab appears in it complete or not at all. Slabs that were stored under another key are deleted.
 
     Parameters
     ----------
     folder : path
-        It is made when the first slab comes.
+        Created with the first slab.
     key : str
-        Everything the slabs depend on.
+        Text of everything that the slabs depend on.
 
     Raises
     ------
@@ -35,19 +35,19 @@ class FinishedSlabs:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder, self._key = folder, key
         if folder.exists() and not (folder / KEY).is_file():
-            raise DataError(f"{folder}: is in the way; slabs would be kept there, so move it elsewhere")
-        # others go when the first of ours comes, and not before: until then the command may be refused
-        self._others = folder.exists() and (folder / KEY).read_text(encoding="utf-8") != key
+            raise DataError(f"{folder}: is no folder of slabs, which would be kept there; move it elsewhere")
+        # outdated slabs are deleted with the first new one, not earlier: the command may still be rejected
+        self._is_outdated = folder.exists() and (folder / KEY).read_text(encoding="utf-8") != key
 
     def __len__(self) -> int:
-        return 0 if self._others else len(list(self._folder.glob("*.npz")))
+        return 0 if self._is_outdated else len(list(self._folder.glob("*.npz")))
 
     def holds(self, slab: Slab) -> bool:
-        """Tell whether a slab was finished before."""
-        return not self._others and self._path(slab).is_file()
+        """Check whether a finished slab is stored."""
+        return not self._is_outdated and self._path(slab).is_file()
 
     def load(self, slab: Slab) -> FinishedSlab:
-        """Return a slab that was finished before; a DataError where its file is damaged."""
+        """Return a stored slab; raise DataError if its file is damaged."""
         try:
             with self._path(slab).open("rb") as file, np.load(file) as kept:
                 norms = zip(kept["iterations"].tolist(), kept["norms"].tolist(), strict=True)
@@ -56,10 +56,10 @@ class FinishedSlabs:
             raise DataError(f"{self._path(slab)}: is damaged; remove it") from error
 
     def keep(self, slab: Slab, finished: FinishedSlab) -> None:
-        """Keep a slab."""
-        if self._others:
+        """Store a finished slab."""
+        if self._is_outdated:
             self.remove()
-            self._others = False
+            self._is_outdated = False
         if not self._folder.exists():
             fresh = self._folder.with_name(f".{self._folder.name}.{os.getpid()}")
             fresh.mkdir()
@@ -74,7 +74,7 @@ class FinishedSlabs:
         part.replace(self._path(slab))
 
     def remove(self) -> None:
-        """Throw all of it away."""
+        """Delete the folder with all its slabs."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, slab: Slab) -> Path:

@@ -1,4 +1,4 @@
-"""Formats of microscope makers, through the optional package rosettasciio."""
+"""Reading of the formats of microscope manufacturers, through the optional package rosettasciio."""
 
 import importlib
 import logging
@@ -24,13 +24,13 @@ READERS = {
 }
 UNIT_A = {"nm": 10.0, "µm": 1e4, "um": 1e4, "Å": 1.0, "A": 1.0, "m": 1e10, "mm": 1e7}
 
-# what is wrong with a file is told once, by an error of ours
+# a problem with a file is reported once, by an error of etcli
 logging.getLogger("rsciio").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
 class ForeignImages:
-    """Images of another format: ``data`` (n, ny, nx), row 0 at the bottom."""
+    """Images of a manufacturer's format: ``data`` (n, ny, nx), row 0 at the bottom."""
 
     data: NDArray[Any]
     pixel_A: float | None
@@ -38,7 +38,7 @@ class ForeignImages:
 
 
 def read_foreign(path: Path) -> ForeignImages:
-    """Read a file with the reader that its suffix asks for.
+    """Read a file with the reader for its suffix.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def read_foreign(path: Path) -> ForeignImages:
 
     Returns
     -------
-    Foreign
+    ForeignImages
 
     Raises
     ------
@@ -61,7 +61,7 @@ def read_foreign(path: Path) -> ForeignImages:
         raise DataError(f"{path}: needs the optional readers; pip install 'etcli[readers]'") from error
     try:
         signals = module.file_reader(str(path))
-    except Exception as error:  # every reader has errors of its own
+    except Exception as error:  # each reader raises exceptions of its own
         raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
     signal = max(signals, key=lambda one: np.ndim(one["data"]))
     data = np.asarray(signal["data"])
@@ -79,7 +79,7 @@ def _pixel_A(signal: dict[str, Any]) -> float | None:
 
 
 def _tilts(signal: dict[str, Any], n: int) -> NDArray[np.float64] | None:
-    """Look for the angles on the axis of the views, then in the microscope's notes."""
+    """Return the tilt angles from the axis of the views, else from the microscope's metadata."""
     axis = signal["axes"][0]
     if len(signal["axes"]) == 3 and str(axis.get("units")).lower() in {"°", "deg", "degree", "degrees"}:
         return np.asarray(axis["offset"] + axis["scale"] * np.arange(n), np.float64)

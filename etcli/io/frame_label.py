@@ -1,4 +1,4 @@
-"""The frame of a volume as a label of its MRC header, for people to read and for files without better text.
+"""Frame of a volume as a label of its MRC header, for readers and for files without the full description.
 
 A label has 80 characters and keeps a thousandth of an Å; the whole frame is in the extended header
 (`etcli.io.volume_text`).
@@ -15,7 +15,7 @@ N_VIEWS = re.compile(r"etcli recon .*\b(\d+) views")
 
 
 def frame_label(frame: VolumeFrame) -> str:
-    """Label that `frame_in` understands."""
+    """Label of a frame, in the form that `frame_in` reads."""
     words = FRAME + ",".join(f"{round(length, 3) + 0.0:.7g}" for length in frame.centre_A) + " A"
     words += f", voxel {frame.voxel_A:.4g}"
     x_tilt_deg = round(frame.x_tilt_deg, 3)
@@ -24,32 +24,32 @@ def frame_label(frame: VolumeFrame) -> str:
 
 
 def frame_in(labels: Sequence[str]) -> VolumeFrame | None:
-    """Frame that labels tell, None where another program has changed the volume since."""
+    """Frame given by the labels, None where another program has changed the volume since."""
     for label in reversed(labels):
-        if found := LABEL.fullmatch(label):
-            x, y, z, voxel_A, x_tilt_deg, along_y = found.groups()
-            place = float(x), float(y), float(z)
-            turned = float(x_tilt_deg or 0)
-            return VolumeFrame(place, float(voxel_A), turned, along_y is not None, views_used(labels))
+        if match := LABEL.fullmatch(label):
+            x, y, z, voxel_A, x_tilt, along_y = match.groups()
+            centre_A = float(x), float(y), float(z)
+            x_tilt_deg = float(x_tilt or 0)
+            return VolumeFrame(centre_A, float(voxel_A), x_tilt_deg, along_y is not None, views_used(labels))
         if not label.startswith(OURS):
             break
     return None
 
 
 def without_frame(labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels of something that is no longer the volume."""
+    """Labels without that of the frame, for data that is no longer the same volume."""
     return tuple(label for label in labels if not label.startswith(FRAME))
 
 
 def with_frame(labels: Sequence[str], frame: VolumeFrame) -> tuple[str, ...]:
-    """Labels with a frame at the place of the one before, if there is one."""
+    """Labels with a new frame, which takes the place of the earlier one if there is one."""
     if any(label.startswith(FRAME) for label in labels):
         return tuple(frame_label(frame) if label.startswith(FRAME) else label for label in labels)
     return (*labels, frame_label(frame))
 
 
 def views_used(labels: Sequence[str]) -> int | None:
-    """Number of views that a volume with these labels was made of, None where they don't tell."""
-    made = next((label for label in reversed(labels) if label.startswith("etcli recon")), "")
-    found = N_VIEWS.match(made)
-    return int(found[1]) if found else None
+    """Number of views that a volume with these labels was reconstructed from, None where it is unknown."""
+    recon_label = next((label for label in reversed(labels) if label.startswith("etcli recon")), "")
+    match = N_VIEWS.match(recon_label)
+    return int(match[1]) if match else None

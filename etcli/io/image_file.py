@@ -1,4 +1,4 @@
-"""Reading a file of images with all that is known of it, whatever its format."""
+"""Reading of image files of any format, with the metadata of the file and of the files beside it."""
 
 import shutil
 import sys
@@ -23,17 +23,17 @@ from etcli.io.view_columns import view_table
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of
 
 STREAM = "-"
-SQUARE = 1e-3
+SQUARE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Images as a file holds them, with all that it and the files beside it say.
+    """Images of a file, with the metadata of the file itself and of the files beside it.
 
     ``data`` is (n, ny, nx), often a memory map, in the type stored; row 0 is the bottom. ``pixel_A`` is None
-    where nobody says; ``voxel_A`` is what an MRC header says along x, y and z. ``tilts`` is None where no
-    angles were found, and ``no_tilts`` then tells what was looked for; ``misfit`` is why angles beside the
-    file were not taken. ``mdoc`` is the description of a series, ``frame`` that of a reconstructed volume.
+    where it is unknown; ``voxel_A`` is the size in an MRC header along x, y and z. ``tilts`` is None where no
+    angles were found, and ``no_tilts`` then says where they were looked for; ``misfit`` is the reason why
+    angles beside the file were not used. ``mdoc`` is the description of a series or of a volume.
     """
 
     name: str
@@ -95,7 +95,7 @@ class ImageFile:
 
 @dataclass(frozen=True, eq=False)
 class MappedImages:
-    """Images of a file, which travels to other processes as its name and is opened there once.
+    """Memory-mapped images of a file, pickled as its name; another process opens the file once.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class MappedImages:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.resolve()
-        return _opened_there, (path, _stamp(path))
+        return _open_in_process, (path, _size_and_time(path))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -123,22 +123,22 @@ class MappedImages:
         return self.array.dtype
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
-        found: NDArray[Any] = self.array[index]
-        return found
+        selected: NDArray[Any] = self.array[index]
+        return selected
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes with a file."""
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return size and modification time of a file, by which a change of it is noticed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(4)
-def _opened_there(path: Path, stamp: tuple[int, int]) -> ImageData:
-    """Return the images of a file, which a process opens once as long as it stays the same."""
-    if _stamp(path) != stamp:
+def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
+    """Open the images of a file, once per process as long as the file is unchanged."""
+    if _size_and_time(path) != stamp:
         raise DataError(f"{path}: is not the same file here as where the work began")
-    return _bare(path, str(path))[0].data
+    return _open_without_sidecars(path, str(path))[0].data
 
 
 def open_images(
@@ -151,11 +151,11 @@ def open_images(
     name : str
         An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
     tilts_file : str, optional
-        File of tilt angles that takes the place of all others.
+        File of tilt angles that replaces all other sources.
     stream : bool
         Whether ``-`` may be given.
     without : collection of int
-        Sections that will not be used, counted from 0: what they lack does not matter.
+        Sections that will not be used, counted from 0; metadata may be missing for them.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def open_images(
     DataError
         When the file, or a description beside it, is damaged or does not fit.
     UsageError
-        When ``-`` is given where it may not be.
+        When ``-`` is given without `stream`.
     """
     if name == STREAM:
         if not stream:
@@ -180,19 +180,15 @@ def open_images(
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
-    stack, tilt_deg = _bare(path, name)
-    described = _described(stack, path, tilts_file, tilt_deg, without)
-    if (
-        described.tilts is not None
-        and described.tilts.tilt_deg is tilt_deg
-        and path.suffix.lower() in READERS
-    ):
-        return replace(described, tilts=replace(described.tilts, source=name))
-    return described
+    stack, tilt_deg = _open_without_sidecars(path, name)
+    complete = _add_sidecars(stack, path, tilts_file, tilt_deg, without)
+    if complete.tilts is not None and complete.tilts.tilt_deg is tilt_deg and path.suffix.lower() in READERS:
+        return replace(complete, tilts=replace(complete.tilts, source=name))
+    return complete
 
 
-def _bare(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
-    """Return the images of a file with what it says itself, and its tilt angles."""
+def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
+    """Open a file without looking at the files beside it; return it and its own tilt angles."""
     with path.open("rb") as file:
         magic = file.read(4)
     if path.suffix.lower() in READERS:
@@ -208,16 +204,16 @@ def _bare(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]
 
 
 def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> ImageFile:
-    """Read an MRC file from a pipe by way of an unnamed file."""
-    with tempfile.TemporaryFile() as spooled:  # the memory map outlives it
+    """Read an MRC file from a pipe, through an unnamed temporary file."""
+    with tempfile.TemporaryFile() as spooled:  # the memory map stays valid after it is closed
         shutil.copyfileobj(pipe, spooled, 1 << 20)
         spooled.seek(0)
         stack, header_tilts = _from_mrc(name, *open_mrc(spooled, name))
-    return _described(stack, None, tilts_file, header_tilts, without)
+    return _add_sidecars(stack, None, tilts_file, header_tilts, without)
 
 
 def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile, NDArray[np.float64] | None]:
-    """Make a stack of an MRC file; in a stream its mdoc travels in the extended header."""
+    """Create the `ImageFile` of an MRC file; in a stream the extended header holds the mdoc."""
     mdoc = None
     if header.exttyp == b"MDOC":
         mdoc = Mdoc.parse(header.extended.rstrip(b"\0"), name=name)
@@ -230,10 +226,10 @@ def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile,
         first_label=header.labels[0].encode("latin-1") if header.labels else b"",
     )
     stated = header.pixel_A[0] if header.pixel_A else None
-    doubts = list(header.warnings)
-    if header.pixel_A and abs(header.pixel_A[1] / header.pixel_A[0] - 1) > SQUARE:
-        doubts.append("pixels of {:g} x {:g} Å are not square; the first counts".format(*header.pixel_A))
-    # a header that says 1 Å says nothing where the extended header knows better
+    warnings = list(header.warnings)
+    if header.pixel_A and abs(header.pixel_A[1] / header.pixel_A[0] - 1) > SQUARE_TOLERANCE:
+        warnings.append("pixels of {:g} x {:g} Å are not square; the first counts".format(*header.pixel_A))
+    # 1 Å in the header is a placeholder where the extended header has a pixel size
     better = extended.pixel_A if stated in (None, 1.0) else None
     pixel_A = float(f"{better:.7g}") if better else stated
     stack = ImageFile(
@@ -248,29 +244,29 @@ def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile,
         axis_deg=_axis_in_labels(header.labels) if extended.axis_deg is None else extended.axis_deg,
         voxel_A=header.pixel_A,
         is_volume=header.ispg == 1 and any(label.startswith("etcli ") for label in header.labels),
-        warnings=tuple(f"{name}: {text}" for text in doubts),
+        warnings=tuple(f"{name}: {text}" for text in warnings),
     )
     return stack, extended.tilt_deg
 
 
 def _axis_in_labels(labels: Sequence[str]) -> float | None:
-    """Return the tilt axis angle in SerialEM's label, unless the axis has been turned since."""
+    """Return the tilt axis angle in SerialEM's label, None where tiltalign has rotated the views since."""
     if any(label.startswith("etcli tiltalign") for label in labels):
         return None
     return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
-def _described(
+def _add_sidecars(
     stack: ImageFile,
     path: Path | None,
     tilts_file: str | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> ImageFile:
-    """Add what files beside the stack say of it.
+    """Add the metadata of the files beside the stack.
 
-    Files that only share its stem may belong to another stage of the work, as the angles of a series lie
-    beside its volume: they may not fit, and that matters only to those who ask for the angles.
+    Files that only share its stem may belong to another processing stage, as the angles of a series beside
+    its volume. They may not fit, which is an error only where the angles are used.
     """
     warnings, mdoc, misfit = list(stack.warnings), stack.mdoc, ""
     beside = find_mdoc(path) if path else None
@@ -279,7 +275,7 @@ def _described(
     if mdoc and describes_volume(mdoc):
         fits = fits_volume(mdoc, stack.data.shape)
         mdoc = mdoc if fits else None
-        # formats that say nothing else of volumes
+        # formats that have no other mark of a volume
         stack = replace(stack, is_volume=stack.is_volume or (fits and stack.mode is None))
     if stack.is_volume and not tilts_file:
         mdoc = mdoc if mdoc and describes_volume(mdoc) else None
@@ -294,7 +290,7 @@ def _described(
             if not tilts_file and beside == Path(f"{path}.mdoc"):
                 raise
             if tilts_file:
-                warnings.append(f"{error}; left aside")
+                warnings.append(f"{error}; ignored")
             mdoc, misfit = None, str(error)
     tilts, no_tilts = None, ""
     try:
@@ -313,7 +309,7 @@ def _described(
         if tilts_file:
             raise
         misfit = str(error)
-    # a header that says 1 Å says nothing where the mdoc knows better
+    # 1 Å in the header is a placeholder where the mdoc has a pixel size
     better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
     return replace(
         stack,

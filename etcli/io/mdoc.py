@@ -1,4 +1,4 @@
-"""What SerialEM's ``.mdoc`` files say of a stack: angles, doses, defoci, times."""
+"""Typed values of SerialEM's ``.mdoc`` files: tilt angles, doses, defoci, times."""
 
 import math
 import re
@@ -28,7 +28,7 @@ _NUMERIC_KEYS = (
 
 @dataclass(frozen=True)
 class AxisAngle:
-    """Angle from +y to the tilt axis, counter-clockwise, and where it was found."""
+    """Angle from +y to the tilt axis, counter-clockwise in degrees, and the entry that it comes from."""
 
     deg: float
     source: Literal["title", "RotationAngle"]
@@ -36,9 +36,9 @@ class AxisAngle:
 
 @dataclass(frozen=True)
 class Mdoc(MdocText):
-    """What SerialEM knows of a stack: the text, and its typed values.
+    """SerialEM's description of a stack: the text, and its typed values.
 
-    Numbers that are absent or not numbers are nan or None; `warnings` lists the latter.
+    Values that are absent or are no numbers become nan or None; `warnings` lists the latter.
     """
 
     def with_axis(self, axis_deg: float) -> Self:
@@ -56,7 +56,7 @@ class Mdoc(MdocText):
         )
 
     def numbers_of(self, key: str) -> NDArray[np.float64]:
-        """Return the numbers of a key, one a view in the order of `sections`, nan where there is none."""
+        """Return the numbers of a key, one per view in the order of `sections`, nan where there is none."""
         return np.array([_as_number(section.get(key)) for section in self.sections], np.float64)
 
     @property
@@ -87,18 +87,18 @@ class Mdoc(MdocText):
     @property
     def tilt_axis(self) -> AxisAngle | None:
         """Tilt axis angle: the last title that has one, else a guess from the camera's rotation."""
-        found = [axis for line in self._head_lines if (axis := axis_in_title(line)) is not None]
-        if found:
-            return AxisAngle(found[-1], "title")
+        angles = [axis for line in self._head_lines if (axis := axis_in_title(line)) is not None]
+        if angles:
+            return AxisAngle(angles[-1], "title")
         rotation = self._first_number("RotationAngle")
-        # SerialEM's own rule, though other programs write other angles here.
+        # SerialEM's own rule; other programs write other angles here.
         return None if rotation is None else AxisAngle((rotation + 90) % 360 - 180, "RotationAngle")
 
     @property
     def bidir_deg(self) -> float | None:
         """Angle at which a bidirectional series began."""
-        found = [match[1] for line in self._head_lines if (match := _BIDIR.search(line))]
-        return float(found[-1]) if found else None
+        angles = [match[1] for line in self._head_lines if (match := _BIDIR.search(line))]
+        return float(angles[-1]) if angles else None
 
     @property
     def time_s(self) -> NDArray[np.float64]:
@@ -137,29 +137,29 @@ class Mdoc(MdocText):
 
     @property
     def warnings(self) -> list[str]:
-        """What cannot be understood: repeated sections, numbers and dates in a wrong form."""
-        found = [
+        """Messages about entries that cannot be understood: repeated sections, wrong numbers and dates."""
+        messages = [
             f"{self.name}: several sections [ZValue = {number}]; the last one is used"
             for number in self.repeated
         ]
-        places = [("", key, self.globals.get(key)) for key in _NUMERIC_KEYS]
+        entries = [("", key, self.globals.get(key)) for key in _NUMERIC_KEYS]
         for section in self.sections:
             where = f"[ZValue = {section.number}] "
-            places += [(where, key, section.get(key)) for key in _NUMERIC_KEYS]
+            entries += [(where, key, section.get(key)) for key in _NUMERIC_KEYS]
             date = section.get("DateTime")
             if date and _as_time(date) is None:
-                found.append(f"{self.name}: {where}DateTime = {date} is not a date")
-        found += [
+                messages.append(f"{self.name}: {where}DateTime = {date} is not a date")
+        messages += [
             f"{self.name}: {where}{key} = {text} is not a number"
-            for where, key, text in places
+            for where, key, text in entries
             if text and math.isnan(_as_number(text))
         ]
-        return found
+        return messages
 
     def check_sections(
         self, n_sections: int, *, stack: str = "stack", views: Collection[int] | None = None
     ) -> None:
-        """Refuse an mdoc that does not belong to a stack.
+        """Check that the mdoc belongs to a stack; raise DataError if it does not.
 
         Parameters
         ----------
@@ -177,14 +177,16 @@ class Mdoc(MdocText):
             are missing.
         """
         stack_numbers, own_numbers = set(range(n_sections)), set(self.numbers)
-        # A section repeated may be one numbered wrongly: then all must be there.
+        # A repeated section may be a wrongly numbered one: then all views must be present.
         needed = stack_numbers if views is None or self.repeated else set(views)
         absent, surplus = sorted(needed - own_numbers), sorted(own_numbers - stack_numbers)
         if not absent and not surplus:
             return
         findings = {"repeated": self.repeated, "absent": absent, "without an image": surplus}
-        what = ", ".join(f"ZValue {_some(found)} {word}" for word, found in findings.items() if found)
-        exclude = "" if surplus else f" or --exclude {_some([number + 1 for number in absent])}"
+        what = ", ".join(
+            f"ZValue {_shortened(numbers)} {word}" for word, numbers in findings.items() if numbers
+        )
+        exclude = "" if surplus else f" or --exclude {_shortened([number + 1 for number in absent])}"
         n_listed = sum(block.is_view for block in self.blocks)
         raise DataError(
             f"{stack}: {n_sections} sections but {self.name} lists {n_listed} ({what}); use --tilts{exclude}"
@@ -229,13 +231,13 @@ def _with_axis(block: Section, angle: str) -> Section:
 
 
 def _as_number(text: str | None) -> float:
-    """Read one finite number, nan for anything else."""
+    """Parse a finite number, nan for anything else."""
     number = float(text) if text and re.fullmatch(_NUMBER, text) else math.nan
     return number if math.isfinite(number) else math.nan
 
 
 def _as_time(text: str | None) -> datetime | None:
-    """Read a date such as ``30-Nov-15  15:21:38``, in any locale."""
+    """Parse a date such as ``30-Nov-15  15:21:38``, in any locale."""
     match = _DATE.fullmatch(text or "")
     if not match or match[2].lower() not in _MONTHS:
         return None
@@ -247,6 +249,6 @@ def _as_time(text: str | None) -> datetime | None:
         return None
 
 
-def _some(numbers: Sequence[int]) -> str:
-    """List numbers, not more than a line can take."""
+def _shortened(numbers: Sequence[int]) -> str:
+    """Write the first eight numbers of a list, with dots where there are more."""
     return ",".join(map(str, numbers[:8])) + (",..." if len(numbers) > 8 else "")

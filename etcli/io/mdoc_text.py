@@ -1,8 +1,8 @@
-"""The text of SerialEM's ``.mdoc`` files, read, edited and written without losing a byte.
+"""Text of SerialEM's ``.mdoc`` files: read, edited and written without losing a byte.
 
-The lines are kept as they are, in blocks: what stands before the first section, and one block a section,
-with the blank lines above its header. Values are looked up in those lines and edits replace single lines,
-so unknown keys, odd spacing and line ends survive. Objects never change; edits return new ones.
+The lines are kept as they are, in blocks: those before the first section, and one block per section, with
+the blank lines above its header. Values are looked up in those lines and edits replace single lines, so that
+unknown keys, odd spacing and line ends are preserved. Objects are immutable; edits return new ones.
 
 References
 ----------
@@ -21,7 +21,7 @@ from etcli.core.errors import DataError
 
 Value = str | float | Sequence[float]
 
-# `[Kind = name]`; a title cut to the length of a label has lost its bracket.
+# `[Kind = name]`; a title that was cut to the length of a label lacks its closing bracket.
 _HEADER = re.compile(r"\ufeff?[ \t]*\[[ \t]*(\w+)[ \t]*=[ \t]?(.*?)[ \t]*\]?\s*\Z", re.DOTALL)
 _PAIR = re.compile(r"(\ufeff?[ \t]*([^=\[\]#\s][^=]*?)[ \t]*=[ \t]*)(.*?)(\s*)\Z", re.DOTALL)
 _DATE = re.compile(r"\d{1,2}-[A-Za-z]{3}-\d{2,4}\s+\d\d:\d\d:\d\d")
@@ -30,7 +30,7 @@ _VIEW_KINDS = ("ZValue", "FrameSet")
 
 @dataclass(frozen=True)
 class Section:
-    """A run of lines: a section with its header, or what stands before and between sections.
+    """Block of lines: a section with its header, or the lines before and between sections.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Section:
 
     @property
     def is_global(self) -> bool:
-        """Whether the values hold for all images; those below a title do."""
+        """Whether the values apply to all images, as those below a title do."""
         return self.kind in ("", "T")
 
     @cached_property
@@ -140,7 +140,7 @@ class MdocText:
 
     @classmethod
     def empty(cls, n_views: int, *, name: str = "mdoc") -> Self:
-        """Return an mdoc with a section a view and nothing in it."""
+        """Return an mdoc with one empty section per view."""
         views = (Section(("\n", f"[ZValue = {k}]\n"), "ZValue", k) for k in range(n_views))
         return cls((Section(()), *views), name)
 
@@ -148,24 +148,24 @@ class MdocText:
     def concatenate(cls, mdocs: Sequence[Self]) -> Self:
         """Join the mdocs of files that become one stack, in that order.
 
-        Sections are renumbered; globals are those of the first; a title that an earlier file has too,
-        but for its date, is kept once.
+        Sections are renumbered; globals are those of the first; titles that differ only in their date are
+        kept once.
         """
         joined = replace(mdocs[0], blocks=mdocs[0]._head)
         for mdoc in mdocs[1:]:
-            known = {_DATE.sub("", title).strip() for title in joined.titles}
+            known_titles = {_DATE.sub("", title).strip() for title in joined.titles}
             for title in mdoc.titles:
-                if _DATE.sub("", title).strip() not in known:
+                if _DATE.sub("", title).strip() not in known_titles:
                     joined = joined.with_title(title)
         sections = [section for mdoc in mdocs for section in mdoc.sections]
         views = (section.renumbered(k) for k, section in enumerate(sections))
         return replace(joined, blocks=(*joined.blocks, *views))
 
     def dump(self) -> bytes:
-        """Return the text, byte for byte what was read where nothing was changed."""
+        """Return the text as bytes; unchanged parts are byte for byte as they were read."""
         lines = [line for block in self.blocks for line in block.lines]
         eol = _line_end(lines)
-        # The last line of a file may lack its end; moved up it needs one.
+        # The last line of a file may lack its line end, which it needs once other lines follow.
         text = "".join(line if line.endswith("\n") else line + eol for line in lines[:-1])
         text += lines[-1] if lines else ""
         try:
@@ -181,7 +181,7 @@ class MdocText:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """The titles, with the blanks they begin with."""
+        """The titles, with their leading blanks."""
         titles = []
         for line in self._head_lines:
             match = _HEADER.match(line)
@@ -194,13 +194,13 @@ class MdocText:
 
     @property
     def repeated(self) -> tuple[int, ...]:
-        """The numbers that more than one section has."""
+        """The numbers that occur in more than one section."""
         listed = [block.number for block in self.blocks if block.is_view]
         return tuple(number for number in self.numbers if listed.count(number) > 1)
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """The sections of the views in the order of their numbers; of repeated ones the later."""
+        """The sections of the views in the order of their numbers; the last one of repeated sections."""
         return tuple(self._views[number] for number in sorted(self._views))
 
     @property
@@ -209,12 +209,12 @@ class MdocText:
         return tuple(sorted(self._views))
 
     def section(self, number: int) -> Section:
-        """Return the section of view ``number``, from 0, wherever it stands in the file.
+        """Return the section of view ``number``, counted from 0, at whatever place of the file.
 
         Raises
         ------
         DataError
-            If there is none.
+            If there is no such section.
         """
         try:
             return self._views[number]
@@ -243,7 +243,7 @@ class MdocText:
         return replace(self, blocks=tuple(changed))
 
     def with_view_values(self, key: str, values: Sequence[Value | None]) -> Self:
-        """Return an mdoc with a value set in every section, one a view in the order of `sections`.
+        """Return an mdoc with a value set in every section, one per view in the order of `sections`.
 
         A section whose value is None stays as it is.
         """
@@ -258,13 +258,13 @@ class MdocText:
         return replace(self, blocks=tuple(blocks))
 
     def without_view_key(self, key: str) -> Self:
-        """Return an mdoc whose sections of views do not have a key."""
+        """Return an mdoc with a key removed from the sections of all views."""
         return replace(
             self, blocks=tuple(block.without(key) if block.is_view else block for block in self.blocks)
         )
 
     def with_title(self, title: str) -> Self:
-        """Return an mdoc with one title more, after the others."""
+        """Return an mdoc with one more title, after the others."""
         eol = self._eol
         block = Section((eol, f"[T = {_one_line(title)}]{eol}"), "T")
         end = max(i + 1 for i, other in enumerate(self.blocks) if i == 0 or other.kind == "T")
@@ -292,7 +292,7 @@ class MdocText:
 
 
 def _split_blocks(text: str, name: str) -> list[Section]:
-    """Cut a text before the blank lines above each header."""
+    """Split a text into blocks, each beginning with the blank lines above its header."""
     blocks, lines, kind, number = list[Section](), list[str](), "", -1
     # Not str.splitlines: it also splits at characters that Latin-1 titles may hold.
     for line_number, line in enumerate(re.findall(r".*\n|.+", text), start=1):
@@ -310,7 +310,7 @@ def _split_blocks(text: str, name: str) -> list[Section]:
 
 
 def _end_of_text(lines: Sequence[str]) -> int:
-    """Return the number of lines without the blank ones at the end."""
+    """Return the number of lines, not counting blank ones at the end."""
     return max((i + 1 for i, line in enumerate(lines) if line.strip("\ufeff \t\r\n")), default=0)
 
 
@@ -341,5 +341,5 @@ def _section_number(text: str, where: str) -> int:
 
 
 def _montage_error(name: str) -> DataError:
-    """Explain that montages are not for us."""
+    """Return the error for montages, which are not supported."""
     return DataError(f"{name}: montages are not supported; blend the pieces first, with IMOD's blendmont")

@@ -1,4 +1,4 @@
-"""MRC2014 images: what microscopes and IMOD write is read, what the standard says is written.
+"""Reading of MRC image files: MRC2014, and its variants as written by microscopes and IMOD.
 
 References
 ----------
@@ -26,8 +26,8 @@ from etcli.io.frame_label import FRAME
 
 MODES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 FOUR_BIT = 101
-REFUSED = {3: "complex integers", 16: "colours"}
-# IMOD's stamp announces flags: bytes are signed, the origin has the sign of the standard and not IMOD's own
+UNSUPPORTED = {3: "complex integers", 16: "colours"}
+# IMOD's stamp means that flags follow: bytes are signed; the origin has the sign of the standard, not IMOD's
 IMOD_STAMP = 1146047817
 SIGNED_BYTES, STANDARD_ORIGIN = 1, 4
 HEADER_BYTES = 1024
@@ -36,12 +36,12 @@ LABELS, LABEL_LENGTH = 10, 80
 
 @dataclass(frozen=True)
 class MrcHeader:
-    """What the header of an MRC file says.
+    """Values of the header of an MRC file.
 
-    ``size`` is (nx, ny, nz); ``axes`` tells which of x, y, z (from 1) columns, rows and sections run along.
+    ``size`` is (nx, ny, nz); ``axes`` tells along which of x, y, z (from 1) columns, rows and sections run.
     ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the header gives none. ``dtype`` is
     the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``) that of all numbers. ``warnings``
-    tells in plain words what is not by the standard and was understood all the same.
+    lists deviations from the standard that could be interpreted.
     """
 
     size: tuple[int, int, int]
@@ -74,7 +74,7 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
         A path, or a seekable file. gzip and bzip2 are recognised by their first bytes and unpacked to
         an unnamed temporary file.
     name : str
-        How to call the file in messages; the path by default.
+        Name of the file in messages; the path by default.
 
     Returns
     -------
@@ -85,14 +85,14 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
     Raises
     ------
     DataError
-        When it is no MRC file, is truncated, or has a mode that is not read.
+        When it is no MRC file, is truncated, or has a mode that is not supported.
     """
     if isinstance(source, str | Path):
         with Path(source).open("rb") as opened:
             return open_mrc(opened, name or str(source))
-    with _unpacked(source, name or "input") as file:
+    with _uncompressed(source, name or "input") as file:
         header = _read_header(file, name)
-        data = _map(file, header, name)
+        data = _map_data(file, header, name)
     # columns, rows and sections may run along any axes, as in crystallographers' maps
     place = [header.axes.index(axis) for axis in (1, 2, 3)]
     data = data.transpose([2 - place[2], 2 - place[1], 2 - place[0]])
@@ -100,20 +100,20 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
 
 
 @contextmanager
-def _unpacked(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
-    """Give the file itself, or what it holds compressed in an unnamed temporary file."""
+def _uncompressed(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """Yield the file itself, or its decompressed content in an unnamed temporary file."""
     magic = file.read(3)
     file.seek(0)
     if magic[:2] != b"\x1f\x8b" and magic != b"BZh":
         yield file
         return
-    with tempfile.TemporaryFile() as plain:  # a memory map outlives the file it is of
+    with tempfile.TemporaryFile() as plain:  # the memory map stays valid after it is closed
         try:
             with gzip.open(file) if magic[:2] == b"\x1f\x8b" else bz2.open(file) as packed:
                 shutil.copyfileobj(packed, plain, 1 << 20)
         except (EOFError, OSError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # a disk that is full, not data that is damaged
+                raise  # a full disk, not damaged data
             raise DataError(f"{name}: compressed data is damaged ({error}); copy the file again") from error
         plain.seek(0)
         yield plain
@@ -123,13 +123,15 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     raw = file.read(HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
         raise DataError(f"{name}: {len(raw)} bytes are too few for an MRC header; is the file complete?")
-    record, order = _in_byte_order(raw, name)
+    record, order = _detect_byte_order(raw, name)
     size = tuple(int(record[key]) for key in ("nx", "ny", "nz"))
     if min(size) < 1:
         raise DataError(f"{name}: empty image of {size[0]} x {size[1]} x {size[2]}; nothing to work on")
     mode = int(record["mode"])
-    if mode in REFUSED:
-        raise DataError(f"{name}: mode {mode} ({REFUSED[mode]}) is not read; convert it to mode 1 or 2 first")
+    if mode in UNSUPPORTED:
+        raise DataError(
+            f"{name}: mode {mode} ({UNSUPPORTED[mode]}) is not read; convert it to mode 1 or 2 first"
+        )
     n_extended = int(record["nsymbt"])
     if n_extended < 0:
         raise DataError(f"{name}: extended header of {n_extended} bytes; the header is damaged")
@@ -142,8 +144,8 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     if mode == FOUR_BIT:
         dtype = np.dtype("u1")
     elif mode == 0:
-        dtype, doubt = _byte_type(int(stamp), int(flags), lowest, highest)
-        warnings += [doubt] if doubt else []
+        dtype, warning = _byte_type(int(stamp), int(flags), lowest, highest)
+        warnings += [warning] if warning else []
     else:
         dtype = np.dtype(order + MODES[mode])
     axes = (int(record["mapc"]), int(record["mapr"]), int(record["maps"]))
@@ -153,7 +155,7 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
         size=size,  # type: ignore[arg-type]
         mode=mode,
         dtype=dtype,
-        pixel_A=_pixel(record),
+        pixel_A=_pixel_size(record),
         # + 0.0: no minus zero
         origin_A=tuple(sign * float(record["origin"][axis]) + 0.0 for axis in "xyz"),  # type: ignore[arg-type]
         statistics=(lowest, highest, float(record["dmean"]), float(record["rms"])),
@@ -168,10 +170,10 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     )
 
 
-def _in_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
-    """Return the header in the byte order in which its mode and size make sense, whatever the stamp says."""
+def _detect_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
+    """Return the header and its byte order, that in which mode and size are valid; the stamp is ignored."""
     records = [(np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0], order) for order in "<>"]
-    known = {*MODES, *REFUSED, FOUR_BIT}
+    known = {*MODES, *UNSUPPORTED, FOUR_BIT}
     likely = [
         (record, order)
         for record, order in records
@@ -181,8 +183,8 @@ def _in_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
         raise DataError(
             f"{name}: not an MRC file, or one of an unknown mode; give an MRC, TIFF or other image file"
         )
-    # mode 0 is 0 in either order, but a size read in the wrong one has six digits
-    return min(likely, key=lambda found: int(found[0]["nx"]))
+    # mode 0 is 0 in either order, but a size read in the wrong order has six digits
+    return min(likely, key=lambda candidate: int(candidate[0]["nx"]))
 
 
 def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[np.dtype[Any], str]:
@@ -196,7 +198,7 @@ def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[n
     return np.dtype("u1" if unsigned else "i1"), f"does not say whether its bytes are signed; read as {kind}"
 
 
-def _pixel(record: np.void) -> tuple[float, float, float] | None:
+def _pixel_size(record: np.void) -> tuple[float, float, float] | None:
     cells = [int(record[key]) for key in ("mx", "my", "mz")]
     lengths = [float(record["cella"][axis]) for axis in "xyz"]
     if cells[0] < 1 or not np.isfinite(lengths).all() or lengths[0] <= 0:
@@ -208,7 +210,7 @@ def _pixel(record: np.void) -> tuple[float, float, float] | None:
     return tuple(float(f"{step or steps[0]:.7g}") for step in steps)  # type: ignore[return-value]
 
 
-def _map(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:
+def _map_data(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:
     nx, ny, nz = header.size
     row_bytes = (nx + 1) // 2 if header.mode == FOUR_BIT else nx * header.dtype.itemsize
     needed = header.offset + row_bytes * ny * nz
@@ -225,9 +227,9 @@ def _map(file: IO[bytes], header: MrcHeader, name: str) -> NDArray[Any]:
 
 
 def add_label(labels: Sequence[str], label: str) -> tuple[str, ...]:
-    """Append a label; when ten are there the second oldest goes, the first tells where the data came from.
+    """Append a label; drop the second oldest where there are ten, as the first names the source of the data.
 
-    A volume's frame stays, too.
+    The label of a volume's frame is never dropped.
     """
     kept = list(labels)
     while len(kept) >= LABELS:

@@ -1,4 +1,4 @@
-"""Writing MRC2014 files: sections in any order, statistics on the way, nothing unknown in the header."""
+"""Writing of MRC2014 files: sections in any order, with the statistics of the data in the header."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError
 from etcli.io.mrc import HEADER_BYTES, IMOD_STAMP, LABEL_LENGTH, MODES, SIGNED_BYTES, STANDARD_ORIGIN
 
-UNKNOWN = (0.0, -1.0, -2.0, -1.0)
+UNKNOWN_STATISTICS = (0.0, -1.0, -2.0, -1.0)
 CHUNK = 1 << 15
 
 
 @dataclass(frozen=True)
 class MrcLayout:
-    """What to say of an MRC file before its data is known.
+    """Shape, type and header entries of an MRC file to be written.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class MrcLayout:
     mode : int
         0 (written signed), 1, 2, 4, 6 or 12.
     pixel_A, origin_A : sequence of three floats
-        Along x, y, z; the origin is where the first voxel lies, as the standard has it.
+        Along x, y, z; the origin is the position of the first voxel, as in the standard.
     labels : sequence of str
         At most ten of 80 characters.
     volume : bool
-        A volume, not a series of images.
+        Whether the file is a volume, not a series of images.
     exttyp, extended, extended_counts
         The extended header, its type, and the two numbers that describe its sections.
     """
@@ -58,8 +58,8 @@ class MrcLayout:
         """Byte at which the data begins."""
         return HEADER_BYTES + len(self.extended)
 
-    def header(self, statistics: tuple[float, float, float, float] = UNKNOWN) -> bytes:
-        """Return header and extended header; unknown statistics are marked so, as MRC2014 has it."""
+    def header(self, statistics: tuple[float, float, float, float] = UNKNOWN_STATISTICS) -> bytes:
+        """Return header and extended header; unknown statistics are marked as MRC2014 defines it."""
         nz, ny, nx = self.shape
         cells = (nx, ny, nz if self.volume else 1)
         record = np.zeros(1, HEADER_DTYPE.newbyteorder("<"))[0]
@@ -84,7 +84,7 @@ class MrcLayout:
 
 
 class Statistics:
-    """Minimum, maximum, mean and standard deviation of data that comes in pieces."""
+    """Minimum, maximum, mean and standard deviation of data that is added in pieces."""
 
     def __init__(self) -> None:
         self._lowest, self._highest = np.inf, -np.inf
@@ -92,7 +92,7 @@ class Statistics:
         self._shift = self._sum = self._squares = 0.0
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in a piece of any shape."""
+        """Add a piece of any shape."""
         real = np.abs(values) if np.iscomplexobj(values) else values
         if self._n == 0:
             self._shift = float(real.mean(dtype=np.float64))
@@ -101,7 +101,7 @@ class Statistics:
         flat = real.reshape(-1)
         scratch = np.empty(min(CHUNK, flat.size))
         for start in range(0, flat.size, CHUNK):
-            # about a common level, as a large offset would cost digits; in pieces that stay in the cache
+            # from a common level, as a large offset would cost precision; in pieces that fit into the cache
             piece = flat[start : start + CHUNK]
             centred = scratch[: piece.size]
             centred[:] = piece
@@ -113,16 +113,16 @@ class Statistics:
     def result(self) -> tuple[float, float, float, float]:
         """Return (minimum, maximum, mean, standard deviation)."""
         if self._n == 0:
-            return UNKNOWN
+            return UNKNOWN_STATISTICS
         mean = self._sum / self._n
         variance = max(0.0, self._squares / self._n - mean * mean)
         return self._lowest, self._highest, self._shift + mean, variance**0.5
 
 
 class MrcWriter:
-    """Writes an MRC file piece by piece; ``close`` completes its header.
+    """Writer of an MRC file in pieces; ``close`` completes its header.
 
-    Room for the whole file is taken at once, so a full disk is met before the work is done.
+    Disk space for the whole file is reserved at the start, so that a full disk is noticed before the work.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ class MrcWriter:
         self._statistics.add(stored)
         row_bytes = nx * stored.itemsize
         for z, rows in enumerate(stored, z0):
-            at = self.layout.offset + (z * ny + y0) * row_bytes
+            position = self.layout.offset + (z * ny + y0) * row_bytes
             data = memoryview(np.ascontiguousarray(rows).data).cast("B")
             while data:
-                written = os.pwrite(self._file.fileno(), data, at)
-                data, at = data[written:], at + written
+                written = os.pwrite(self._file.fileno(), data, position)
+                data, position = data[written:], position + written
 
     def close(self) -> None:
         """Write the header with the statistics of what was written."""
@@ -167,12 +167,12 @@ class MrcWriter:
         self._file.close()
 
     def abandon(self) -> None:
-        """Close the file as it is."""
+        """Close the file without completing it."""
         self._file.close()
 
 
 class MrcStream:
-    """Writes the sections of an MRC file in order to a pipe; the statistics stay unknown."""
+    """Writer of the sections of an MRC file, in order, to a pipe; the statistics stay unknown."""
 
     def __init__(self, file: IO[bytes], layout: MrcLayout) -> None:
         self.layout = layout
@@ -184,11 +184,11 @@ class MrcStream:
         self._write(np.ascontiguousarray(as_stored(section, self.layout)).tobytes())
 
     def close(self) -> None:
-        """Hand on what is buffered."""
+        """Flush the stream."""
         self._write(b"")
 
     def _write(self, content: bytes) -> None:
-        """Write and hand on; errors name the stream, or they would be put down to a file."""
+        """Write and flush; errors name the standard output, so as not to be taken for those of a file."""
         try:
             self._file.write(content)
             self._file.flush()
@@ -198,11 +198,11 @@ class MrcStream:
             raise OSError(error.errno, error.strerror, "standard output") from error
 
     def abandon(self) -> None:
-        """Leave the stream as it is: who reads it sees that it ended early."""
+        """Leave the stream incomplete, so that its reader notices the early end."""
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Take room for a file at once where the system can, so that a full disk is met before the work."""
+    """Reserve disk space for a file, if the system can, so that a full disk is noticed before the work."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except AttributeError:  # macOS
@@ -213,12 +213,12 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 def as_stored(values: NDArray[Any], layout: MrcLayout) -> NDArray[Any]:
-    """Convert to the type on disk: integers by rounding, never by wrapping round.
+    """Convert to the data type on disk; floats become integers by rounding, and nothing overflows.
 
     Raises
     ------
     DataError
-        When a value is not finite or does not fit.
+        When a value is not finite, or out of the range of the type.
     """
     if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
         raise DataError("the result holds NaN or infinite values; look for them in the input")

@@ -1,4 +1,4 @@
-"""Output files that appear whole and together, or not at all."""
+"""Output files that appear complete and together, or not at all."""
 
 import errno
 import os
@@ -13,26 +13,26 @@ from types import TracebackType
 from etcli.core.errors import DataError, UsageError
 from etcli.io.provenance import is_raw_data
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TERMINATING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Outputs:
-    """The files one command writes.
+    """Output files of one command, as a context manager.
 
-    Each is written under a hidden name in the folder of its target. When the block ends well, all of
-    them are renamed, the first one last, so that a reader who sees it finds its companions. When it
-    ends in an exception (also of a signal) they are removed and the targets are as they were.
+    Each file is written under a hidden temporary name in the folder of its target. When the block ends
+    normally, all of them are renamed, the first one last, so that a reader who sees it finds the others.
+    When it ends in an exception (also that of a signal), they are deleted and the targets stay unchanged.
 
     Parameters
     ----------
     clobber : bool
-        Whether files that exist may be replaced.
+        Whether existing files may be replaced.
     overwrite : bool
-        Whether even images may be that etcli did not write.
+        Whether even images that etcli did not write may be replaced.
     inputs : iterable of path
-        What the command reads, whose place nothing may take.
+        Files that the command reads, which no output may replace.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Outputs:
         self._clobber, self._overwrite = clobber, overwrite
         self._inputs = list(inputs)
         self._parts: dict[Path, Path] = {}
-        self._made: list[Path] = []
+        self._created_folders: list[Path] = []
 
     def __enter__(self) -> "Outputs":
         return self
@@ -52,38 +52,38 @@ class Outputs:
         try:
             if error is None:
                 self._commit()
-            elif isinstance(error, OSError) and error.errno in NO_ROOM and self._parts:
+            elif isinstance(error, OSError) and error.errno in DISK_FULL and self._parts:
                 first = next(iter(self._parts))
                 raise DataError(f"{first}: {os.strerror(error.errno).lower()}; write elsewhere") from error
         finally:
             for part in self._parts.values():
                 part.unlink(missing_ok=True)
-            for folder in self._made:
+            for folder in self._created_folders:
                 with suppress(OSError):  # has files, as it should
                     folder.rmdir()
 
     def expect(self, target: str | Path) -> None:
-        """Refuse images, or their mdoc, that could not be written, before any work is done.
+        """Check, before any computation, that images and their mdoc can be written.
 
         Raises
         ------
         UsageError, DataError
             As `path` does.
         """
-        self._checked(target, images=True)
-        self._checked(f"{target}.mdoc", images=True)
+        self._check_target(target, images=True)
+        self._check_target(f"{target}.mdoc", images=True)
 
     def image(self, target: str | Path) -> Path:
-        """Return the hidden name for images, or their mdoc; what is there now must be etcli's own."""
-        return self._announced(target, images=True)
+        """Return the temporary name for images or their mdoc; an existing file must be etcli's own."""
+        return self._create_part(target, images=True)
 
     def path(self, target: str | Path) -> Path:
-        """Return the hidden name under which to write what shall become ``target``.
+        """Return the temporary name under which to write ``target``.
 
         Parameters
         ----------
         target : path
-            Where the file shall be; links are followed.
+            Final path of the file; links are followed.
 
         Returns
         -------
@@ -98,11 +98,11 @@ class Outputs:
         DataError
             When its folder is missing or cannot be written.
         """
-        return self._announced(target, images=False)
+        return self._create_part(target, images=False)
 
-    def _announced(self, target: str | Path, *, images: bool) -> Path:
-        """Make the file with the hidden name."""
-        final = self._checked(target, images=images)
+    def _create_part(self, target: str | Path, *, images: bool) -> Path:
+        """Create the temporary file of a target."""
+        final = self._check_target(target, images=images)
         try:
             handle, name = tempfile.mkstemp(prefix=f".{final.name[:50]}.", suffix=".part", dir=final.parent)
         except OSError as error:
@@ -111,8 +111,8 @@ class Outputs:
         self._parts[final] = Path(name)
         return self._parts[final]
 
-    def _checked(self, target: str | Path, *, images: bool) -> Path:
-        """Return where a target will lie, or refuse it."""
+    def _check_target(self, target: str | Path, *, images: bool) -> Path:
+        """Return the final path of a target; raise an error if it must not or cannot be written."""
         if str(target) == "-":
             raise UsageError("cannot write this to a stream; name a file")
         final = Path(os.path.realpath(target))
@@ -135,7 +135,7 @@ class Outputs:
         return final
 
     def folder(self, target: str | Path) -> Path:
-        """Return a folder for outputs, made where it is missing; an empty one goes when the block fails.
+        """Return a folder for outputs, created if missing, and removed again if nothing is written into it.
 
         Raises
         ------
@@ -154,11 +154,11 @@ class Outputs:
         except OSError as error:
             why = (error.strerror or "").lower()
             raise DataError(f"{target}: cannot make this folder ({why}); make it first") from error
-        self._made.append(final)
+        self._created_folders.append(final)
         return final
 
     def part_of(self, target: str | Path) -> Path:
-        """Return the hidden name under which a target announced before is being written."""
+        """Return the temporary name of a target that was passed to `path` or `image` before."""
         return self._parts[Path(os.path.realpath(target))]
 
     def _commit(self) -> None:
@@ -169,17 +169,17 @@ class Outputs:
             part.chmod(mode)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
-        # no signal may come between the renames, or an output would lie beside the companions of another
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        # a signal between the renames would leave a new output beside the companion files of an old one
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATING_SIGNALS)
         try:
             for final, part in reversed(self._parts.items()):
                 part.replace(final)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def _same_file(path: Path, other: str | Path) -> bool:
-    """Tell whether two names are of one file, also by links and in another case of letters."""
+    """Check whether two paths are the same file, also through links or upper and lower case letters."""
     try:
         return path.samefile(other)
     except OSError:  # one of them is not there

@@ -1,4 +1,4 @@
-"""PDB: fixed columns of text.
+"""PDB files: reading and writing of atoms in fixed columns of text.
 
 The positions of ATOM and HETATM records are from the rotation centre, as everywhere. CRYST1 gives the box,
 where it is along the axes. The shift U of the records SCALE1 to SCALE3, which map a position r to the
@@ -22,29 +22,29 @@ from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
 
 RECORDS, ENDS = ("ATOM", "HETATM"), ("END", "ENDMDL")
-LOW_A, HIGH_A = -999.999, 9999.999  # what eight columns hold
+LOW_A, HIGH_A = -999.999, 9999.999  # range of eight columns
 SERIALS = 99_999
 
 
 def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
-    """Read PDB; of several models the first one.
+    """Read a PDB file; of several models the first one.
 
     Parameters
     ----------
     path : Path
-        Named in errors.
+        The file, for error messages.
     lines : sequence of str
-        The file.
+        Its lines.
 
     Returns
     -------
     AtomsFile
-        Without columns: occupancies and B factors are not looked at.
+        Element and position only: occupancies and B factors are ignored.
 
     Raises
     ------
     DataError
-        When a record is not of this form; the line is named.
+        When a record is malformed; the message names the line.
     """
     position_A: list[list[float]] = []
     species: list[str] = []
@@ -57,8 +57,8 @@ def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
         if record in RECORDS:
             words = line[30:38], line[38:46], line[46:54]
             position_A.append([_number(path, number, word) for word in words])
-            # the name of an atom may stand in for the element that old files lack
-            species.append(element(line[76:78].strip() or _leading(line[12:16]), path, number))
+            # old files lack the element, which is then read from the name of the atom
+            species.append(element(line[76:78].strip() or _element_in_name(line[12:16]), path, number))
         elif re.fullmatch("SCALE[123]", record):
             shift[int(record[5]) - 1] = _number(path, number, line[45:55])
         elif record == "CRYST1":
@@ -70,13 +70,13 @@ def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
                 f"{path}: line {len(lines)}: no END; the file is cut off, write it again or add END"
             )
     atoms = Atoms(np.array(position_A).reshape(-1, 3), np.array(species, np.str_))
-    if cell[3:] != [90, 90, 90] or min(cell[:3]) <= 1:  # a cell of 1 Å stands for none
+    if cell[3:] != [90, 90, 90] or min(cell[:3]) <= 1:  # a cell of 1 Å means that there is none
         return AtomsFile(atoms)
     return AtomsFile(atoms, Box(np.diag(cell[:3]), -np.array(cell[:3]) * shift))
 
 
 def write_pdb(file: AtomsFile) -> str:
-    """Return PDB; the columns are left out.
+    """Return the text of a PDB file with element and position; other columns are not written.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def write_pdb(file: AtomsFile) -> str:
     Raises
     ------
     DataError
-        When an atom lies beyond what the columns hold.
+        When a position is out of the range of the columns.
     """
     position_A = np.round(file.atoms.position_A, 3) + 0.0
     if position_A.min() < LOW_A or position_A.max() > HIGH_A:
@@ -106,7 +106,7 @@ def write_pdb(file: AtomsFile) -> str:
 
 
 def _cell_records(box: Box) -> list[str]:
-    """Return CRYST1 and SCALE1 to SCALE3."""
+    """Return the records CRYST1 and SCALE1 to SCALE3 of a box."""
     size_A = np.diag(box.lattice_A)
     records = ["CRYST1{:9.3f}{:9.3f}{:9.3f}  90.00  90.00  90.00 P 1           1".format(*size_A)]
     for k, row in enumerate(np.diag(1 / size_A)):
@@ -115,8 +115,8 @@ def _cell_records(box: Box) -> list[str]:
     return records
 
 
-def _leading(name: str) -> str:
-    """Return the element in an atom's name: letters, right-justified in two columns."""
+def _element_in_name(name: str) -> str:
+    """Return the element at the beginning of an atom's name: letters, right-justified in two columns."""
     letters = re.sub(r"[^A-Za-z]", "", name[:2]) or re.sub(r"[^A-Za-z]", "", name)[:1]
     return letters if letters.capitalize() in NUMBERS else letters[:1]
 

@@ -1,4 +1,4 @@
-"""Whose a file is: what etcli wrote may be replaced, what others wrote is raw data."""
+"""Provenance of files: which files etcli wrote itself and may replace, and which are raw data."""
 
 from pathlib import Path
 
@@ -15,31 +15,31 @@ MDOC = ".mdoc"
 
 
 def is_raw_data(path: Path, *, expects_images: bool = False) -> bool:
-    """Tell whether a file holds images, or describes some, that etcli did not write.
+    """Check whether a file holds or describes images that etcli did not write.
 
     Parameters
     ----------
     path : Path
-        A file that exists.
+        An existing file.
     expects_images : bool
-        Whether images are to take its place: then a file that cannot be told is taken for raw data, too, as
-        an image that is damaged or in another format.
+        Whether images are to replace it. A file of unknown type then counts as raw data, too: it may be a
+        damaged image, or one in another format.
 
     Returns
     -------
     bool
-        False for an empty file, which holds nothing to lose.
+        False for an empty file, which has nothing to lose.
 
     Notes
     -----
-    An MRC file is etcli's where its newest label is, a TIFF where its software tag says so, an mdoc where one
-    of its titles does. A copy that another program has written over is that program's.
+    An MRC file is etcli's if its newest label is, a TIFF if its software tag says so, an mdoc if one of its
+    titles does. A file that another program has rewritten belongs to that program.
     """
     if path.stat().st_size == 0:
         return False
     suffix = path.suffix.lower()
     if suffix == MDOC:
-        return not _mdoc_is_ours(path)
+        return not _is_own_mdoc(path)
     with path.open("rb") as file:
         magic = file.read(4)
     if suffix in READERS:
@@ -53,8 +53,8 @@ def is_raw_data(path: Path, *, expects_images: bool = False) -> bool:
     return not (header.labels and header.labels[-1].startswith(OURS))
 
 
-def _mdoc_is_ours(path: Path) -> bool:
-    """Tell whether a title of an mdoc is etcli's."""
+def _is_own_mdoc(path: Path) -> bool:
+    """Check whether an mdoc has a title written by etcli."""
     try:
         mdoc = Mdoc.parse(path.read_bytes(), name=str(path))
     except DataError:

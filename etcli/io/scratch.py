@@ -1,4 +1,4 @@
-"""Arrays on disk, for work that is larger than the memory."""
+"""Arrays on disk, for computations beyond the memory budget."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,12 +18,12 @@ def zeros_on_disk(folder: Path) -> Callable[[tuple[int, ...]], Array]:
     Parameters
     ----------
     folder : path
-        Where there is room; a full disk is met when an array is made, not later.
+        Folder with enough space; a full disk raises an error when an array is created, not later.
 
     Returns
     -------
     callable
-        ``zeros(shape)``. The files are gone when the arrays, or the process, are.
+        ``zeros(shape)``. The files vanish with the arrays, or with the process.
     """
 
     def zeros(shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""TIFF stacks. They store the top row first, so rows are turned round on the way in and out."""
+"""Reading and writing of TIFF stacks, whose rows are flipped because TIFF stores the top row first."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,7 @@ from etcli.core.errors import DataError
 from etcli.io.mrc_writer import MrcLayout, as_stored, reserve
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Å in one unit of the resolution tag: centimetres; inches are screen resolution, not pixel sizes
+# Å per unit of the resolution tag: centimetres only, as inches mean screen resolution, not pixel size
 RESOLUTION_UNIT_A = {3: 1e8}
 UNIT_A = {
     "pm": 0.01,
@@ -27,7 +27,7 @@ UNIT_A = {
     "\\u00C5": 1.0,
 }
 
-# what is wrong with a file is told once, by an error of ours
+# a problem with a file is reported once, by an error of etcli
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
@@ -43,7 +43,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     data : ndarray of shape (n, ny, nx)
         Row 0 is the bottom.
     pixel_A : float or None
-        Pixel size in Å, where the file tells it.
+        Pixel size in Å, if the file has one.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            if len(file.series) > 1:  # as programs write that save page by page
+            if len(file.series) > 1:  # written page by page
                 data = np.concatenate([one.asarray().reshape(-1, *one.shape[-2:]) for one in file.series])
             elif series.dataoffset is not None:
                 data = tifffile.memmap(path, mode="r")
@@ -75,7 +75,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
 
 
 def software_of(path: Path) -> str:
-    """Name of the program that wrote a TIFF, empty where it does not say."""
+    """Name of the program that wrote a TIFF, empty if unknown."""
     try:
         with tifffile.TiffFile(path) as file:
             return str(file.pages[0].tags.valueof("Software", "") or "")
@@ -84,7 +84,7 @@ def software_of(path: Path) -> str:
 
 
 def _pixel_A(file: tifffile.TiffFile) -> float | None:
-    """Return the pixel size by OME's description, else by ImageJ's or the resolution tag."""
+    """Return the pixel size in the OME metadata, else in that of ImageJ or in the resolution tag."""
     if file.ome_metadata:
         pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels[@PhysicalSizeX]")
         if pixels is None:
@@ -101,7 +101,7 @@ def _pixel_A(file: tifffile.TiffFile) -> float | None:
 
 
 class TiffWriter:
-    """Writes a TIFF stack piece by piece, with the same calls as an MRC file.
+    """Writer of a TIFF stack in pieces, with the same methods as `etcli.io.mrc_writer.MrcWriter`.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class TiffWriter:
             software="etcli",
             datetime=False,
         )
-        # a hole that cannot be filled when the disk is full would kill the process
+        # without reserved space, a full disk would kill the process when it writes into the memory map
         with path.open("r+b") as file:
             reserve(file, path.stat().st_size)
 
@@ -146,5 +146,5 @@ class TiffWriter:
         del self._data
 
     def abandon(self) -> None:
-        """Leave the file as it is."""
+        """Close the file without completing it."""
         del self._data

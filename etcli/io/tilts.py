@@ -1,4 +1,4 @@
-"""Tilt angles: the files that hold them, and which of several sources counts."""
+"""Tilt angles: reading and writing of their files, and the choice among several sources."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -16,21 +16,21 @@ Source = Path | Mdoc | NDArray[np.float64]
 
 
 class NoTiltsError(DataError):
-    """Nobody says at which angles the views were taken."""
+    """Error raised where no source gives the tilt angles of the views."""
 
 
 @dataclass(frozen=True)
 class Tilts:
-    """Tilt angles and where they come from.
+    """Tilt angles and their source.
 
     Parameters
     ----------
     tilt_deg : ndarray of shape (n_sections,), float64
         Degrees, in the order of the sections; nan where a view that is not needed has none.
     source : str
-        The file.
+        Name of the file, or "the extended header".
     warnings : list of str
-        Other sources that disagree.
+        Messages about other sources that disagree.
     """
 
     tilt_deg: NDArray[np.float64]
@@ -44,7 +44,7 @@ def read_tilts(path: Path) -> NDArray[np.float64]:
     Parameters
     ----------
     path : Path
-        One angle in degrees a line; empty lines and text after ``#`` are skipped.
+        One angle in degrees per line; empty lines and text after ``#`` are skipped.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def find_tilts(
     tilts_file : Path, optional
         A file the user named.
     mdoc : Mdoc, optional
-        What `find_mdoc` found; its angles go by ZValue, wherever the sections stand.
+        The mdoc from `find_mdoc`; its angles are assigned by ZValue, whatever the order of its sections.
     header_tilts : ndarray of shape (n_views,), optional
         Degrees from the extended header.
     views : collection of int, optional
@@ -120,7 +120,7 @@ def find_tilts(
     NoTiltsError
         If there are no angles.
     DataError
-        If the first source does not have one a section.
+        If the first source does not have one angle per section.
     """
     name = str(path) if path else "-"
     needed = np.arange(n_sections) if views is None else np.array(sorted(views), np.intp)
@@ -154,16 +154,16 @@ def find_tilts(
 
 
 def read_number_rows(path: Path, n_columns: int, what: str) -> NDArray[np.float64]:
-    """Read a text file of numbers in free format.
+    """Read a text file of numbers in free format, a fixed count per line.
 
     Parameters
     ----------
     path : Path
         Numbers separated by blanks or commas; empty lines and text after ``#`` are skipped.
     n_columns : int
-        Numbers a line.
+        Numbers per line.
     what : str
-        What they are, for the message.
+        Name of the numbers, for messages.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def read_number_rows(path: Path, n_columns: int, what: str) -> NDArray[np.float6
     Raises
     ------
     DataError
-        If a line has another form, or there is no line.
+        If a line is malformed, or there is none.
     """
     rows = []
     text = path.read_text(encoding="utf-8-sig", errors="replace")
@@ -193,7 +193,7 @@ def read_number_rows(path: Path, n_columns: int, what: str) -> NDArray[np.float6
 
 
 def _beside(path: Path | None, suffix: str) -> list[Path]:
-    """Return the names beside an image file that differ in their ending; ``.mrc.gz`` has two stems."""
+    """Return the paths beside an image file with another suffix; ``.mrc.gz`` has two stems."""
     if path is None:
         return []
     stems = [path.stem]
@@ -203,21 +203,21 @@ def _beside(path: Path | None, suffix: str) -> list[Path]:
 
 
 def _mdocs_of(path: Path | None) -> list[Path]:
-    """Return the names that the mdoc of an image file may have."""
+    """Return the paths that the mdoc of an image file may have."""
     return [path.with_name(f"{path.name}.mdoc"), *_beside(path, ".mdoc")] if path else []
 
 
 def _sources(
     path: Path | None, tilts_file: Path | None, mdoc: Mdoc | None, header_tilts: NDArray[np.float64] | None
 ) -> list[tuple[Source, str]]:
-    """List what may hold angles, first choice first, with its name."""
-    before = [file for file in _beside(path, ".tlt") if file.is_file()]
-    after = [file for file in _beside(path, ".rawtlt") if file.is_file()]
+    """List the possible sources of angles with their names, in the order of precedence."""
+    tlt_files = [file for file in _beside(path, ".tlt") if file.is_file()]
+    rawtlt_files = [file for file in _beside(path, ".rawtlt") if file.is_file()]
     sources: list[tuple[Source, str]] = [(tilts_file, str(tilts_file))] if tilts_file else []
-    sources += [(file, str(file)) for file in before]
+    sources += [(file, str(file)) for file in tlt_files]
     if mdoc is not None and np.isfinite(mdoc.tilt_deg).any():
         sources.append((mdoc, mdoc.name))
-    sources += [(file, str(file)) for file in after]
+    sources += [(file, str(file)) for file in rawtlt_files]
     if header_tilts is not None:
         sources.append((header_tilts, "the extended header"))
     return sources
@@ -226,7 +226,7 @@ def _sources(
 def _angles(
     source: Source, origin: str, n_sections: int, needed: NDArray[np.intp], name: str
 ) -> NDArray[np.float64]:
-    """Read the angles of a source, one a section."""
+    """Read the angles of a source, one per section."""
     if isinstance(source, Mdoc):
         source.check_sections(n_sections, stack=name, views=needed.tolist())
         tilt_deg = np.full(n_sections, np.nan)

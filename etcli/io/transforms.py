@@ -1,4 +1,4 @@
-"""Transforms as IMOD's ``.xf`` files: one line a view, ``A11 A12 A21 A22 DX DY``."""
+"""Transforms in IMOD's ``.xf`` files: one line per view, ``A11 A12 A21 A22 DX DY``."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ def read_xf(path: Path) -> Transforms:
     Parameters
     ----------
     path : Path
-        Six numbers a line, separated by blanks or commas; empty lines and text after ``#`` are skipped.
+        Six numbers per line, separated by blanks or commas; empty lines and text after ``#`` are skipped.
 
     Returns
     -------
     Transforms
-        One transform a line.
+        One transform per line.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def write_xf(path: Path, transforms: Transforms) -> None:
     path : Path
         File to write or replace.
     transforms : Transforms
-        One a line.
+        One per line.
     """
     rows = np.hstack([transforms.matrix.reshape(-1, 4), transforms.shift_px])
     # + 0.0 turns the -0 of a rounded number into 0.

@@ -1,4 +1,4 @@
-"""The table of views, from the sections of an mdoc and into them."""
+"""Conversion between the table of views and the sections of an mdoc."""
 
 from collections.abc import Sequence
 from operator import attrgetter, methodcaller
@@ -13,22 +13,22 @@ from etcli.io.tilts import Tilts
 Float = NDArray[np.float64]
 
 EULER, WEIGHT, CHANNEL = "EulerAngles", "ViewWeight", "Channel"
-"""Keys that SerialEM does not have."""
-SAME_DEG, SAME = 5e-7, 1e-6
-"""Differences that come from writing numbers as text: of angles, and of others relative to their size."""
+"""Keys of etcli that SerialEM does not have."""
+ANGLE_TOLERANCE_DEG, RELATIVE_TOLERANCE = 5e-7, 1e-6
+"""Largest differences that come from writing numbers as text: of angles, and relative ones of others."""
 
 
 def view_table(n_views: int, mdoc: Mdoc | None, tilts: Tilts | None) -> ViewTable:
-    """Table of the views of a file.
+    """Create the table of the views of a file.
 
     Parameters
     ----------
     n_views : int
         Images of the file.
     mdoc : Mdoc or None
-        What describes them; a section may be missing for a view that is not needed.
+        Their description; a section may be missing for a view that is not needed.
     tilts : Tilts or None
-        Their tilt angles. Orientations of the mdoc count only where the angles are the mdoc's, too.
+        Their tilt angles. Orientations of the mdoc are used only if the tilt angles are the mdoc's, too.
 
     Returns
     -------
@@ -37,14 +37,14 @@ def view_table(n_views: int, mdoc: Mdoc | None, tilts: Tilts | None) -> ViewTabl
     section, tilt_deg = np.arange(n_views), tilts.tilt_deg if tilts else None
     if mdoc is None:
         return ViewTable(section, tilt_deg)
-    place = [number for number in mdoc.numbers if number < n_views]
+    described = [number for number in mdoc.numbers if number < n_views]
 
     def column(values: Float | None) -> Float | None:
         if values is None or not np.isfinite(values).any():
             return None
-        found = np.full((n_views, *values.shape[1:]), np.nan)
-        found[place] = values[: len(place)]
-        return found
+        of_views = np.full((n_views, *values.shape[1:]), np.nan)
+        of_views[described] = values[: len(described)]
+        return of_views
 
     euler_deg = column(_vectors(mdoc, EULER, 3))
     if tilts is None or tilts.source != mdoc.name or (euler_deg is not None and np.isnan(euler_deg).any()):
@@ -52,7 +52,7 @@ def view_table(n_views: int, mdoc: Mdoc | None, tilts: Tilts | None) -> ViewTabl
     weight = column(mdoc.numbers_of(WEIGHT))
     channels = [section.get(CHANNEL) or "" for section in mdoc.sections]
     names = np.full(n_views, "", dtype=object)
-    names[place] = channels[: len(place)]
+    names[described] = channels[: len(described)]
     return ViewTable(
         section,
         tilt_deg,
@@ -67,54 +67,54 @@ def view_table(n_views: int, mdoc: Mdoc | None, tilts: Tilts | None) -> ViewTabl
 
 
 def with_views(mdoc: Mdoc, views: ViewTable) -> Mdoc:
-    """Write a table into the sections of an mdoc, as far as these do not say the same already.
+    """Write a view table into the sections of an mdoc; entries that agree already are left as they are.
 
     Parameters
     ----------
     mdoc : Mdoc
         With a section for every view, in the order of the table.
     views : ViewTable
-        Values that are not known leave what is there.
+        Unknown values leave the entries of the mdoc unchanged.
 
     Returns
     -------
     Mdoc
     """
-    for key, values, told in (
+    for key, values, read_from in (
         ("TiltAngle", views.tilt_deg, attrgetter("tilt_deg")),
         ("Defocus", views.defocus_um, attrgetter("defocus_um")),
         ("ExposureDose", views.dose_e_A2, attrgetter("dose_e_A2")),
         ("PriorRecordDose", views.prior_dose_e_A2, attrgetter("prior_dose_e_A2")),  # follows from the doses
         (WEIGHT, views.weight, methodcaller("numbers_of", WEIGHT)),
     ):
-        if values is not None and not _same(values, told(mdoc), is_angle=key == "TiltAngle"):
-            mdoc = mdoc.with_view_values(key, _words(values))
-    there = _vectors(mdoc, EULER, 3)
-    if views.euler_deg is not None and not _same(views.euler_deg, there, is_angle=True):
+        if values is not None and not _agree(values, read_from(mdoc), is_angle=key == "TiltAngle"):
+            mdoc = mdoc.with_view_values(key, _nan_as_none(values))
+    in_mdoc = _vectors(mdoc, EULER, 3)
+    if views.euler_deg is not None and not _agree(views.euler_deg, in_mdoc, is_angle=True):
         mdoc = mdoc.with_view_values(EULER, [list(row) for row in views.euler_deg])
-    elif views.euler_deg is None and there is not None:
-        mdoc = mdoc.without_view_key(EULER)  # of a table that has turned since
+    elif views.euler_deg is None and in_mdoc is not None:
+        mdoc = mdoc.without_view_key(EULER)  # outdated: the views were rotated since
     if views.channel is not None:
         mdoc = mdoc.with_view_values(CHANNEL, [str(name) or None for name in views.channel])
     return mdoc
 
 
-def _same(values: Float, there: Float | None, *, is_angle: bool) -> bool:
-    """Tell whether all known values stand there."""
-    if there is None or there.shape != values.shape:
+def _agree(values: Float, in_mdoc: Float | None, *, is_angle: bool) -> bool:
+    """Check whether all known values agree with those in an mdoc."""
+    if in_mdoc is None or in_mdoc.shape != values.shape:
         return False
     known = np.isfinite(values)
-    rtol, atol = (0.0, SAME_DEG) if is_angle else (SAME, 1e-9)
-    return bool(np.allclose(values[known], there[known], rtol=rtol, atol=atol))
+    rtol, atol = (0.0, ANGLE_TOLERANCE_DEG) if is_angle else (RELATIVE_TOLERANCE, 1e-9)
+    return bool(np.allclose(values[known], in_mdoc[known], rtol=rtol, atol=atol))
 
 
-def _words(values: Float) -> Sequence[float | None]:
-    """Return numbers, None for those that are not known."""
+def _nan_as_none(values: Float) -> Sequence[float | None]:
+    """Return the numbers as a list with None in place of NaN."""
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _vectors(mdoc: Mdoc, key: str, n: int) -> Float | None:
-    """Return several numbers of every section, NaN where they are missing; None where all are."""
+    """Return ``n`` numbers of every section, NaN where they are missing; None if no section has them."""
     rows = np.full((len(mdoc.sections), n), np.nan)
     for row, section in zip(rows, mdoc.sections, strict=True):
         words = (section.get(key) or "").split()

@@ -1,6 +1,6 @@
-"""The description of a volume: structured text in the extended header, and in ``VOLUME.mdoc`` beside it.
+"""Description of a volume: structured text in the extended header, and in ``VOLUME.mdoc`` beside it.
 
-It has the form of SerialEM's mdoc without sections, so that readers of that form skip what they do not know:
+It has the form of SerialEM's mdoc without sections; readers of that form skip the keys that they do not know:
 
     PixelSpacing = 8.4
     ImageFile = volume.mrc
@@ -13,8 +13,8 @@ It has the form of SerialEM's mdoc without sections, so that readers of that for
 
     [T = etcli recon 1.0: SIRT 30, 61 views]
 
-Lengths are in Å along x, y and z of the file, whose first voxel lies at the header's origin; numbers have all
-their digits.
+Lengths are in Å along x, y and z of the file, whose first voxel lies at the header's origin; numbers are
+written with full precision.
 """
 
 from collections.abc import Sequence
@@ -35,40 +35,40 @@ def volume_text(
     frame: VolumeFrame | None = None,
     titles: Sequence[str] = (),
 ) -> Mdoc:
-    """Describe a volume.
+    """Create the description of a volume.
 
     Parameters
     ----------
     shape : (int, int, int)
         Numbers of sections, rows and columns.
     name : str
-        Of the file; the same volume has the same extended header whatever its name.
+        Name of the file; the extended header is made without it, so as not to depend on the name.
     pixel_A : float or None
         Size of a voxel.
     mode : int
         MRC mode.
     frame : VolumeFrame, optional
-        Where it lies, where that is known.
+        Position of the volume, if values.
     titles : sequence of str
-        What was done, the oldest first.
+        Processing steps, the oldest first.
 
     Returns
     -------
     Mdoc
     """
-    known: dict[str, str] = {} if pixel_A is None else {"PixelSpacing": f"{pixel_A:.9g}"}
-    known |= {"ImageFile": name} if name else {}
-    known |= {"ImageSize": f"{shape[2]} {shape[1]}", "DataMode": str(mode)}
-    known[SIZE] = " ".join(map(str, shape[::-1]))
+    values: dict[str, str] = {} if pixel_A is None else {"PixelSpacing": f"{pixel_A:.9g}"}
+    values |= {"ImageFile": name} if name else {}
+    values |= {"ImageSize": f"{shape[2]} {shape[1]}", "DataMode": str(mode)}
+    values[SIZE] = " ".join(map(str, shape[::-1]))
     if frame:
-        known["RotationCentre"] = " ".join(repr(float(length)) for length in frame.centre_A)
-        known["FrameVoxel"] = repr(float(frame.voxel_A))
-        known["XTilt"] = repr(float(frame.x_tilt_deg))
-        known["SectionsAlong"] = "y" if frame.along_y else "z"
+        values["RotationCentre"] = " ".join(repr(float(length)) for length in frame.centre_A)
+        values["FrameVoxel"] = repr(float(frame.voxel_A))
+        values["XTilt"] = repr(float(frame.x_tilt_deg))
+        values["SectionsAlong"] = "y" if frame.along_y else "z"
         if frame.n_views is not None:
-            known["NumberOfViews"] = str(frame.n_views)
+            values["NumberOfViews"] = str(frame.n_views)
     text = Mdoc.empty(0, name=name or "volume")
-    for key, value in known.items():
+    for key, value in values.items():
         text = text.with_value(key, value)
     for title in titles:
         text = text.with_title(title)
@@ -76,44 +76,44 @@ def volume_text(
 
 
 def describes_volume(text: Mdoc) -> bool:
-    """Tell whether a description is of a volume, and not of a series."""
+    """Check whether a description is that of a volume, and not of a series."""
     return SIZE in text.globals
 
 
 def fits_volume(text: Mdoc, shape: Sequence[int]) -> bool:
-    """Tell whether a description is of a volume of that shape (nz, ny, nx)."""
+    """Check whether a description is that of a volume of the given shape (nz, ny, nx)."""
     return text.globals.get(SIZE, "").split() == [str(n) for n in shape[::-1]]
 
 
 def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = True) -> VolumeFrame | None:
-    """Frame of a volume, by its text or else by a label.
+    """Frame of a volume, read from its description or else from a label.
 
     Parameters
     ----------
     labels : sequence of str
-        Of the file, the oldest first.
+        Labels of the file, the oldest first.
     text : Mdoc or None
-        From `volume_text`.
+        Description, as made by `volume_text`.
     has_labels : bool
-        Whether the format has labels. Where the newest is another program's, that has changed the volume
-        since, and no frame is believed.
+        Whether the format has labels. If the newest one is another program's, that program has changed the
+        volume, and its frame is no longer known.
 
     Returns
     -------
     VolumeFrame or None
-        None where nobody knows.
+        None where it is unknown.
     """
     if has_labels and not (labels and labels[-1].startswith(OURS)):
         return None
-    known = text.globals if text else {}
+    values = text.globals if text else {}
     try:
-        x, y, z = (float(word) for word in known["RotationCentre"].split())
+        x, y, z = (float(word) for word in values["RotationCentre"].split())
         return VolumeFrame(
             (x, y, z),
-            float(known["FrameVoxel"]),
-            float(known["XTilt"]),
-            known["SectionsAlong"] == "y",
-            int(known["NumberOfViews"]) if "NumberOfViews" in known else None,
+            float(values["FrameVoxel"]),
+            float(values["XTilt"]),
+            values["SectionsAlong"] == "y",
+            int(values["NumberOfViews"]) if "NumberOfViews" in values else None,
         )
     except (KeyError, ValueError):
         return frame_in(labels)

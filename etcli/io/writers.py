@@ -1,4 +1,4 @@
-"""Writing series and volumes: what was known of the input goes on, and the step taken is added."""
+"""Writing of series and volumes with the metadata of their input, and a new step in their history."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from etcli.io.view_columns import with_views
 from etcli.io.volume_text import volume_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-# names that would promise another format than the MRC that is written by default
+# suffixes of other formats, under which MRC, the default, must not be written
 OTHER_SUFFIXES = (
     *(".mdoc", ".tlt", ".rawtlt", ".xf", ".csv", ".json"),
     ".gz",
@@ -38,25 +38,25 @@ OTHER_SUFFIXES = (
     ".gif",
     *READERS,
 )
-# what an int16 of hundredths of a degree holds
+# range of an int16 of hundredths of a degree
 LARGEST_TILT_DEG = 327.0
 # extended headers of whole blocks keep the images aligned
 BLOCK = 1024
 
 
 class Writer(Protocol):
-    """Takes the images of a file one after the other."""
+    """Interface of the writers, which receive the images of a file one after the other."""
 
     def write_section(self, z: int, section: NDArray[Any]) -> None:
         """Write section ``z``, an array (ny, nx)."""
 
     def write_rows(self, y0: int, block: NDArray[Any], *, z0: int = 0) -> None:
-        """Write rows from ``y0`` on of all sections; not to a stream."""
+        """Write rows from ``y0`` on of all sections; not supported by streams."""
 
 
 @dataclass(frozen=True)
 class ProcessingStep:
-    """What a command did, for the history of its output."""
+    """One processing step, as recorded in the history of an output file."""
 
     command: str
     summary: str
@@ -84,13 +84,13 @@ def series_writer(
     Parameters
     ----------
     outputs : Outputs
-        Where the files are announced.
+        Output files of the command.
     target : str
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     like : TiltSeries
-        The views, by their angles, labels and description; its images are not looked at.
+        Metadata of the views (angles, labels, description); its images are not used.
     step : ProcessingStep, optional
-        What was done; by default that is in the history of ``like`` already.
+        Step to add to the history; by default the history of ``like`` includes it already.
     shape : (ny, nx), optional
         Size of a view where it differs from that of ``like``.
     pixel_A, origin_A, axis_deg : optional
@@ -104,7 +104,7 @@ def series_writer(
     """
     size = (len(like), *(shape or like.shape[1:]))
     pixel_A = pixel_A or like.pixel_A
-    mdoc = described(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
+    mdoc = _series_mdoc(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
     layout = MrcLayout(
         size,
         mode,
@@ -137,21 +137,21 @@ def volume_writer(
     Parameters
     ----------
     outputs : Outputs
-        Where the files are announced.
+        Output files of the command.
     target : str
         An MRC or TIFF file, or ``-`` for MRC on the standard output.
     shape : tuple of int
         Numbers of sections, rows and columns.
     pixel_A : float or None
-        Voxel size, None where nobody knows.
+        Voxel size, None where it is unknown.
     step : ProcessingStep, optional
-        What was done; by default that is in the history of ``like`` already.
+        Step to add to the history; by default the history of ``like`` includes it already.
     like : TiltSeries or Volume, optional
-        What it is made of, whose history goes on.
+        Data that the volume is made of, whose history is continued.
     frame : VolumeFrame, optional
-        Where it lies, where that is known.
+        Position of the volume, if known.
     origin_A : tuple of float
-        Place of the first voxel in the uncropped volume (x, y, z).
+        Position of the first voxel in the uncropped volume (x, y, z).
     mode : int
         MRC mode.
 
@@ -183,26 +183,26 @@ def volume_writer(
 
 
 def _titles(like: ImageStack | None) -> tuple[str, ...]:
-    """Return the whole history, where a description has it, else as far as labels do."""
+    """Return the history: the complete one of a description, else as much as the labels hold."""
     if like is None:
         return ()
     own = without_frame(like.history)
     if not isinstance(like.description, Mdoc):
         return own
     titles = like.description.titles
-    # steps that were taken since the description was read
+    # with the steps taken since the description was read
     return (*titles, *(step for step in own if step.startswith(OURS) and step not in titles))
 
 
 def _labels(history: Sequence[str], step: ProcessingStep | None) -> tuple[str, ...]:
-    """Return the labels of a history and a step, as many as a header takes."""
+    """Return the labels of a history and a step, no more than a header can hold."""
     labels: tuple[str, ...] = ()
     for label in (*history, *([str(step)] if step else [])):
         labels = add_label(labels, label)
     return labels
 
 
-def described(
+def _series_mdoc(
     like: TiltSeries,
     name: str,
     shape: tuple[int, int, int],
@@ -211,7 +211,7 @@ def described(
     step: ProcessingStep | None,
     axis_deg: float | None = None,
 ) -> Mdoc:
-    """Return the mdoc of a series made from ``like``: everything known, and what has changed."""
+    """Return the mdoc of a series made from ``like``: the metadata of that, updated by the arguments."""
     mdoc = like.description if isinstance(like.description, Mdoc) else Mdoc.empty(len(like), name=name)
     if pixel_A is not None:
         mdoc = mdoc.with_value("PixelSpacing", pixel_A)
@@ -224,19 +224,19 @@ def described(
     if axis_deg is not None:
         mdoc = mdoc.with_axis(axis_deg)
         if np.isfinite(mdoc.numbers_of("RotationAngle")).all():
-            # programs that know no titles find the axis here
+            # for programs that look for the axis here, not in the titles
             mdoc = mdoc.with_view_values("RotationAngle", [float(f"{axis_deg + 90:.6g}")] * len(like))
     if step is None:
         for title in _titles(like):
             mdoc = mdoc if title in mdoc.titles else mdoc.with_title(title)
         return mdoc.without_view_key("MinMaxMean")
     if step.command != "stack":
-        mdoc = mdoc.without_view_key("MinMaxMean")  # of pixels that are no more
+        mdoc = mdoc.without_view_key("MinMaxMean")  # outdated: the pixels have changed
     return mdoc.with_title(str(step))
 
 
 def _cube(pixel_A: float | None) -> tuple[float, float, float]:
-    """Return the pixel size along x, y, z; 0 says that it is unknown."""
+    """Return the pixel size along x, y, z; 0 means unknown."""
     return (pixel_A or 0.0,) * 3
 
 
@@ -257,13 +257,13 @@ def _as_extended(mdoc: Mdoc) -> dict[str, Any]:
 
 
 def _file_name(target: str) -> str:
-    """Return the name that a file gives itself."""
+    """Return the file name that the description of a file records."""
     return Path(target).name if target != STREAM else "stream.mrc"
 
 
 @contextmanager
 def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
-    """Open what writes the target, and complete it when all went well."""
+    """Yield the writer of a target; close it after success, abandon it after an exception."""
     writer: MrcStream | MrcWriter | Any
     if target == STREAM:
         if sys.stdout.isatty():

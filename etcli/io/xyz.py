@@ -1,6 +1,6 @@
-"""XYZ, plain and extended.
+"""XYZ files, plain and extended: reading and writing of atoms.
 
-Number of atoms; a comment; a line an atom. The comment of the extended form is a list of KEY=VALUE, of which
+Number of atoms; a comment; one line per atom. The comment of the extended form is a list of KEY=VALUE pairs:
 ``Properties=NAME:TYPE:WIDTH:...`` names the columns, ``Lattice`` gives the box and ``Origin`` its corner.
 
 References
@@ -30,7 +30,7 @@ OWN_KEYS = ("lattice", "origin", "properties", "pbc")
 
 
 class Column(NamedTuple):
-    """Words of a line: a name, R, I, S or L for what they are, the first one and their number."""
+    """Column of an extended XYZ file: name, type (R, I, S or L), first word in a line, number of words."""
 
     name: str
     kind: str
@@ -39,25 +39,25 @@ class Column(NamedTuple):
 
 
 def read_xyz(path: Path, lines: Sequence[str]) -> AtomsFile:
-    """Read XYZ of either form.
+    """Read an XYZ file, plain or extended.
 
     Parameters
     ----------
     path : Path
-        Named in errors.
+        The file, for error messages.
     lines : sequence of str
-        The file.
+        Its lines.
 
     Returns
     -------
     AtomsFile
-        Columns of text other than the element are left aside; of several numbers ``NAME`` becomes ``NAME_1``,
-        ``NAME_2`` and so on.
+        Columns of text other than the element are ignored; a column ``NAME`` of several numbers becomes
+        ``NAME_1``, ``NAME_2`` and so on.
 
     Raises
     ------
     DataError
-        When the file is not of this form; the line is named.
+        When the file is malformed; the message names the line.
     """
     rows = _rows(path, lines)
     comment = lines[1]
@@ -76,13 +76,13 @@ def read_xyz(path: Path, lines: Sequence[str]) -> AtomsFile:
     bad = np.flatnonzero(~np.isfinite(position_A).all(axis=1))
     if bad.size:
         raise DataError(
-            f"{path}: line {bad[0] + 3}: the position {' '.join(table[bad[0], _words(named['pos'])])} is not "
+            f"{path}: line {bad[0] + 3}: the position {' '.join(table[bad[0], _span(named['pos'])])} is not "
             "finite; remove the atom"
         )
-    others = [column for column in columns if column.name not in ("species", "pos") and column.kind != "S"]
+    numeric = [column for column in columns if column.name not in ("species", "pos") and column.kind != "S"]
     extra = {
         name: values
-        for column in others
+        for column in numeric
         for name, values in _spread(column.name, _numbers(path, table, column)).items()
     }
     species = _species(path, table, named)
@@ -92,13 +92,13 @@ def read_xyz(path: Path, lines: Sequence[str]) -> AtomsFile:
 
 
 def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
-    """Return XYZ of the extended form, or the plain one.
+    """Return the text of an extended or plain XYZ file.
 
     Parameters
     ----------
     file : AtomsFile
     plain : bool
-        Write element and position, with the history as a comment.
+        Whether to write element and position only, with the history as a comment.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
     Raises
     ------
     DataError
-        When the name of a column or a note cannot be written.
+        When the name of a column or a note is not allowed.
     """
     atoms = file.atoms
     columns = {} if plain else atoms.columns
@@ -120,7 +120,7 @@ def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
 
 
 def _rows(path: Path, lines: Sequence[str]) -> list[list[str]]:
-    """Return the words of every atom's line, as many as the first line says."""
+    """Return the words of every atom's line; raise DataError unless there are as many as line 1 says."""
     first = lines[0].strip()
     if not re.fullmatch(r"\d{1,9}", first):
         what = f"not {first[:40]!r}" if first else "but it is empty"
@@ -142,7 +142,7 @@ def _rows(path: Path, lines: Sequence[str]) -> list[list[str]]:
 
 
 def _columns(path: Path, text: str) -> list[Column]:
-    """Parse what names the columns."""
+    """Parse ``Properties``, which names the columns."""
     words = text.split(":")
     columns, first = [], 0
     for name, kind, width in zip(words[::3], words[1::3], words[2::3], strict=False):
@@ -152,21 +152,21 @@ def _columns(path: Path, text: str) -> list[Column]:
         columns.append(Column(name, kind, first, int(width)))
         first += int(width)
     widths = {column.name: (column.kind, column.width) for column in columns}
-    well = 3 * len(columns) == len(words) and len(widths) == len(columns) and widths.get("pos") == ("R", 3)
-    if not well or (widths.get("species") != ("S", 1) and widths.get("Z") != ("I", 1)):
+    valid = 3 * len(columns) == len(words) and len(widths) == len(columns) and widths.get("pos") == ("R", 3)
+    if not valid or (widths.get("species") != ("S", 1) and widths.get("Z") != ("I", 1)):
         raise DataError(
             f"{path}: line 2: cannot use Properties={text[:80]}; species:S:1:pos:R:3 must be among them"
         )
     return columns
 
 
-def _words(column: Column) -> slice:
+def _span(column: Column) -> slice:
     return slice(column.first, column.first + column.width)
 
 
 def _numbers(path: Path, table: NDArray[np.str_], column: Column) -> NDArray[np.float64]:
     """Return the numbers (n, width) of a column."""
-    words = table[:, _words(column)]
+    words = table[:, _span(column)]
     if column.kind == "L":
         return np.isin(words, ("T", "True", "true", "TRUE")).astype(np.float64)
     try:
@@ -185,7 +185,7 @@ def _numbers(path: Path, table: NDArray[np.str_], column: Column) -> NDArray[np.
 
 
 def _spread(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return a column by its name, or several."""
+    """Return a column of one number under its name, or one of several as ``NAME_1``, ``NAME_2``, ..."""
     if values.shape[1] == 1:
         return {name: values[:, 0]}
     return {f"{name}_{k}": part for k, part in enumerate(values.T, start=1)}
@@ -208,7 +208,7 @@ def _species(path: Path, table: NDArray[np.str_], named: Mapping[str, Column]) -
 
 
 def _box(path: Path, keys: Mapping[str, tuple[str, str]]) -> Box | None:
-    """Return the box, where there is one."""
+    """Return the box, None if the file has none."""
     if "lattice" not in keys:
         return None
     numbers = {}

@@ -139,7 +139,7 @@ def test_a_description_that_does_not_fit_is_an_error_unless_angles_are_given(ser
     stack = open_images(str(series), tilts_file=str(tmp_path / "given"))
     assert stack.series().tilt_deg.tolist() == [1, 2, 3, 4]
     assert stack.mdoc is None
-    assert stack.warnings[0].endswith("; left aside")
+    assert stack.warnings[0].endswith("; ignored")
 
 
 def test_a_stream_is_refused_where_it_cannot_be_used() -> None:
