@@ -1,1 +1,1 @@
-"""What each command does, without a terminal: files and core joined. The Python interface is made of it."""
+"""Work of each command, without a terminal: joins files and core. The Python interface consists of it."""

@@ -5,7 +5,7 @@ from typing import Any
 from etcli.core.background import empty_rim_background
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries
-from etcli.pipeline.inputs import naming
+from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 
@@ -29,7 +29,7 @@ def background_level(session: Session, series: TiltSeries, asked: float | str) -
     if isinstance(asked, int | float):
         return float(asked)
     images: Any = series.images()
-    with naming(series):
+    with file_named_in_errors(series):
         found = empty_rim_background(
             images.swapaxes(1, 2) if lies_along_x(series.axis_deg or 0.0) else images
         )

@@ -1,4 +1,4 @@
-"""Binning: images or a volume reduced, in memory or from file to file."""
+"""Binning of images or of a volume, in memory or from file to file."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -18,13 +18,13 @@ from etcli.pipeline.session import Session
 
 @dataclass(frozen=True)
 class BinRequest:
-    """By how much, and how, in the words of ``etcli bin``."""
+    """Options of a binning, named as those of ``etcli bin``."""
 
     factor: float = 2.0
     method: str = "mean"
 
     def step(self, dims: int) -> ProcessingStep:
-        """What is done, for the history."""
+        """Processing step for the history."""
         return ProcessingStep("bin", f"{self.method} of " + " x ".join([f"{self.factor:g}"] * dims))
 
 
@@ -35,18 +35,18 @@ def bin(
     method: str = "mean",
     session: Session | None = None,
 ) -> TiltSeries | Volume:
-    """Reduce the views of a series, or a volume.
+    """Bin the views of a series, or a volume.
 
     Parameters
     ----------
     images : TiltSeries or Volume
-        Views are reduced one by one, a volume along all axes.
+        Views are binned one by one, a volume along all axes.
     factor : float
         How many pixels become one, along each axis.
     method : {"mean", "sum", "fourier"}
         Mean or sum of the area, or a crop of the Fourier transform.
     session : Session, optional
-        Threads; by default all of this process's.
+        Threads to use; `Session()` by default.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def bin(
     Raises
     ------
     UsageError
-        When the factor or the method makes no sense.
+        When the factor or the method is not valid.
 
     Examples
     --------
@@ -66,28 +66,28 @@ def bin(
     ((3, 4, 4), 4.0)
     """
     session, request = session or Session(), BinRequest(factor, method)
-    sections, shape, origin_A = _reduced(session, images, request)
+    sections, shape, origin_A = _binned_images(session, images, request)
     data = np.empty(shape, np.float32)
     for target, section in zip(data, sections, strict=True):
         target[:] = section
     pixel_A = images.pixel_A * factor if images.pixel_A else None
     history = (*images.history, str(request.step(2 if isinstance(images, TiltSeries) else 3)))
-    done = replace(images, data=data, pixel_A=pixel_A, origin_A=origin_A, history=history)
-    if isinstance(done, TiltSeries):
-        return replace(done, views=replace(done.views, section=np.arange(len(data))))
-    frame = replace(done.frame, voxel_A=pixel_A) if done.frame and pixel_A else None
-    return replace(done, voxel_A=None, frame=frame)
+    binned = replace(images, data=data, pixel_A=pixel_A, origin_A=origin_A, history=history)
+    if isinstance(binned, TiltSeries):
+        return replace(binned, views=replace(binned.views, section=np.arange(len(data))))
+    frame = replace(binned.frame, voxel_A=pixel_A) if binned.frame and pixel_A else None
+    return replace(binned, voxel_A=None, frame=frame)
 
 
 def bin_files(
     session: Session, input: str, output: str, request: BinRequest, *, dims: int, mode: int
 ) -> None:
-    """Reduce images, or for three `dims` a volume, from file to file."""
+    """Bin images (two `dims`) or a volume (three) from file to file."""
     images: TiltSeries | Volume = (
         read_series(session, input, stream=True) if dims == 2 else read_volume(session, input, stream=True)
     )
     with session.outputs() as outputs:
-        sections, shape, origin_A = _reduced(session, images, request)
+        sections, shape, origin_A = _binned_images(session, images, request)
         pixel_A = images.pixel_A * request.factor if images.pixel_A else None
         opened: AbstractContextManager[Writer]
         if isinstance(images, TiltSeries):
@@ -119,18 +119,18 @@ def bin_files(
                 writer.write_section(k, image)
 
 
-def _reduced(
+def _binned_images(
     session: Session, images: TiltSeries | Volume, request: BinRequest
 ) -> tuple[Iterable[Any], tuple[int, int, int], tuple[float, float, float]]:
-    """Return the sections as they come, their number and size, and the place of the first pixel."""
+    """Return an iterator over the binned sections, their shape, and the position of the first pixel."""
     factor, method, is_volume = request.factor, request.method, isinstance(images, Volume)
     nz, ny, nx = images.shape
     n = binned_size(nz, factor) if is_volume else nz
     size = n, binned_size(ny, factor), binned_size(nx, factor)
-    # what does not make a whole pixel is left out evenly on both sides
-    left_out = [(n - m * factor) / 2 for n, m in ((nx, size[2]), (ny, size[1]))]
-    left_out.append((nz - size[0] * factor) / 2 if is_volume else 0.0)
-    x, y, z = (at + (images.pixel_A or 0.0) * n for at, n in zip(images.origin_A, left_out, strict=True))
+    # pixels that do not fill a whole new one are cropped evenly on both sides
+    cropped_px = [(n - m * factor) / 2 for n, m in ((nx, size[2]), (ny, size[1]))]
+    cropped_px.append((nz - size[0] * factor) / 2 if is_volume else 0.0)
+    x, y, z = (at + (images.pixel_A or 0.0) * n for at, n in zip(images.origin_A, cropped_px, strict=True))
     if is_volume:
         sections = binned_sections(images.view, images.shape, factor, method=method, threads=session.threads)
         return sections, size, (x, y, z)

@@ -1,4 +1,4 @@
-"""Comparison of two things of a kind: atoms, volumes or series."""
+"""Comparison of two data sets of the same kind: atoms, volumes or series."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,33 +30,33 @@ def compare(
     Parameters
     ----------
     a, b : Atoms, TiltSeries or Volume
-        Two of a kind.
+        Two of the same kind.
     metrics : sequence of {"nrmse", "psnr", "ssim", "fsc"}
-        Of images; all that can be computed by default.
+        Metrics of images; by default all that can be computed.
     fit_scale : bool
-        Bring images of A to the scale and level of B first.
+        Fit scale and level of the images of A to those of B first.
     cutoff : length
-        Largest distance of atoms that are a pair, in Å or with a unit.
+        Largest distance of two atoms that form a pair, in Å or with a unit.
     rule : {"one-to-one", "nearest"}
         How atoms are paired.
     align : bool
-        Turn and shift atoms of A onto B first.
+        Rotate and shift the atoms of A onto B first.
     box_A : (float, float, float), optional
-        Full widths of the box about the centre that atoms are looked at in.
+        Full widths of a box about the centre; atoms outside are ignored.
     session : Session, optional
-        Memory, and who is told; by default all of this process's, and nobody.
+        Memory and reporter; `Session()` by default.
 
     Returns
     -------
     dict
-        What ``etcli compare --json`` prints.
+        The numbers that ``etcli compare --json`` prints.
 
     Raises
     ------
     DataError
         When they cannot be compared.
     UsageError
-        When they are not two of a kind, or do not fit into the memory.
+        When they are not of the same kind, or do not fit into the memory.
 
     Examples
     --------
@@ -78,12 +78,12 @@ def compare(
 
 
 def are_atoms(a: str, b: str, metrics: Sequence[str]) -> bool:
-    """Tell whether both files are of atoms.
+    """Check whether both files are files of atoms.
 
     Raises
     ------
     UsageError
-        When they are not two of a kind, or a metric is for the other kind.
+        When only one of them is, or a metric does not apply to them.
     """
     first, second = is_atoms_file(a), is_atoms_file(b)
     if first != second:

@@ -1,4 +1,4 @@
-"""Atoms held against a reference, in numbers."""
+"""Comparison of atoms with a reference: pairs, errors of positions, confusion of elements."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -24,25 +24,27 @@ from etcli.pipeline.session import Session
 from etcli.pipeline.structure_report import write_report
 
 SEED = 1
-PM = 100.0  # in an Å
-SUSPICIOUS, LOW = 2.0, 5.0  # times what chance gives; percent
-FEW, MARGIN = 20, 5.0  # pairs; percent
+PM = 100.0  # per Å
+CHANCE_FACTOR, LOW_PERCENT = 2.0, 5.0
+"""Atoms found, as a multiple of those found by chance and in percent, below which there is a warning."""
+FEWEST_PAIRS, MARGIN_PERCENT = 20, 5.0
+"""Pairs from which elements are judged, and how far their agreement must exceed that by chance."""
 
 
 @dataclass(frozen=True)
 class AtomsRequest:
-    """How atoms are to be compared.
+    """Options of a comparison of atoms.
 
     Parameters
     ----------
     cutoff_A : float
-        Largest distance of a pair.
+        Largest distance of two atoms that form a pair.
     rule : {"one-to-one", "nearest"}
-        How pairs are made.
+        How atoms are paired.
     align : bool
-        Turn and shift A onto B first.
+        Rotate and shift A onto B first.
     box_A : tuple of float or None
-        Full widths of the box that both are cut to.
+        Full widths of a box about the centre; atoms outside are ignored.
     """
 
     cutoff_A: float = 0.75
@@ -53,15 +55,15 @@ class AtomsRequest:
 
 @dataclass(frozen=True, eq=False)
 class AtomsCompared:
-    """A model against a reference.
+    """Result of the comparison of a model with a reference.
 
     Parameters
     ----------
     model, reference : Atoms
-        As they were compared, after alignment and within the box.
+        The atoms as compared, after alignment and within the box.
     agreement : Agreement
     numbers : dict
-        For a table, the main ones first.
+        Values for a table, the main ones first.
     """
 
     model: Atoms
@@ -70,7 +72,7 @@ class AtomsCompared:
     numbers: dict[str, Any]
 
     def by_species(self) -> dict[str, Any]:
-        """What was found of each element, and which were taken for which."""
+        """Numbers of each element, and the confusion matrix of the elements."""
         result = self.agreement
         names = list(result.species)
         rows = zip(names, result.confusion.tolist(), strict=True)
@@ -96,11 +98,11 @@ def compare_atoms(
     Parameters
     ----------
     session : Session
-        Warned where chance explains what agrees.
+        Gets a warning where the agreement may be by chance.
     model, reference : Atoms
     request : AtomsRequest
     names : (str, str)
-        What to call both in errors.
+        Names of both for error messages.
 
     Returns
     -------
@@ -109,15 +111,16 @@ def compare_atoms(
     Raises
     ------
     DataError
-        When nothing is in the box, or nothing to align by.
+        When no atoms are in the box, or the alignment fails.
     """
     cutoff_A, rule = request.cutoff_A, request.rule
     motion: dict[str, float] = {}
     if request.align:
-        model, motion = _aligned(model, reference, cutoff_A, names[0])
+        model, motion = _align(model, reference, cutoff_A, names[0])
     if request.box_A:
         model, reference = (
-            _within(atoms, request.box_A, name) for atoms, name in zip((model, reference), names, strict=True)
+            _atoms_in_box(atoms, request.box_A, name)
+            for atoms, name in zip((model, reference), names, strict=True)
         )
     result = measure_agreement(model, reference, cutoff_A=cutoff_A, rule=rule)
     rng = np.random.default_rng(SEED)
@@ -158,17 +161,19 @@ def compare_atoms_files(
     names = PurePath(a).name, PurePath(b).name
     with session.outputs() as outputs:
         write_picture = announce_picture(outputs, plot) if plot else None
-        done = compare_atoms(session, model, reference, request, names=(a, b))
+        comparison = compare_atoms(session, model, reference, request, names=(a, b))
         if write_picture:
             from etcli.plotting.atom_errors import position_errors
 
             title = " against ".join(names)
-            figure = position_errors(done.agreement, done.reference, cutoff_A=request.cutoff_A, title=title)
+            figure = position_errors(
+                comparison.agreement, comparison.reference, cutoff_A=request.cutoff_A, title=title
+            )
             write_picture(figure)
         if report:
-            other = names[1], done.reference
-            write_report(session, outputs, report, done.model, name=names[0], reference=other)
-    return done
+            other = names[1], comparison.reference
+            write_report(session, outputs, report, comparison.model, name=names[0], reference=other)
+    return comparison
 
 
 def _read(session: Session, name: str) -> Atoms:
@@ -178,21 +183,21 @@ def _read(session: Session, name: str) -> Atoms:
     return atoms
 
 
-def _aligned(model: Atoms, reference: Atoms, cutoff_A: float, name: str) -> tuple[Atoms, dict[str, float]]:
-    """Return the model on the reference, and what it took."""
+def _align(model: Atoms, reference: Atoms, cutoff_A: float, name: str) -> tuple[Atoms, dict[str, float]]:
+    """Return the model aligned to the reference, and the rotation and shift applied."""
     try:
         motion = align_rigid(model.position_A, reference.position_A, cutoff_A=cutoff_A)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    return replace(model, position_A=motion(model.position_A)), _motion(motion)
+    return replace(model, position_A=motion(model.position_A)), _motion_numbers(motion)
 
 
-def _motion(motion: RigidMotion) -> dict[str, float]:
-    shift = {f"shift_{axis}_pm": _pm(d) for axis, d in zip("xyz", motion.shift_A, strict=True)}
+def _motion_numbers(motion: RigidMotion) -> dict[str, float]:
+    shift = {f"shift_{axis}_pm": _in_pm(d) for axis, d in zip("xyz", motion.shift_A, strict=True)}
     return {"rotation_deg": round(motion.angle_deg, 9), **shift}
 
 
-def _within(atoms: Atoms, box_A: tuple[float, float, float], name: str) -> Atoms:
+def _atoms_in_box(atoms: Atoms, box_A: tuple[float, float, float], name: str) -> Atoms:
     """Return the atoms in a box about the centre."""
     chosen = np.all(np.abs(atoms.position_A) < np.array(box_A) / 2, axis=1)
     if not chosen.any():
@@ -201,7 +206,7 @@ def _within(atoms: Atoms, box_A: tuple[float, float, float], name: str) -> Atoms
 
 
 def _numbers(group: SpeciesAgreement) -> dict[str, Any]:
-    """Return what was found of a group of atoms."""
+    """Return counts, percentages and errors of a group of atoms."""
     counts = {"found": group.n_found, "false": group.n_extra, "missing": group.n_reference - group.n_found}
     percent = {
         "found_percent": group.found_percent,
@@ -213,7 +218,7 @@ def _numbers(group: SpeciesAgreement) -> dict[str, Any]:
 
 
 def _errors(errors: PositionErrors) -> dict[str, float]:
-    """Return errors in pm."""
+    """Return the errors of positions in pm."""
     lengths = {"rmsd": errors.rmsd_A, "mean_error": errors.mean_A}
     for name, values in (
         ("rmsd", errors.rmsd_axis_A),
@@ -221,10 +226,10 @@ def _errors(errors: PositionErrors) -> dict[str, float]:
         ("offset", errors.offset_A),
     ):
         lengths |= {f"{name}_{axis}": value for axis, value in zip("xyz", values.tolist(), strict=True)}
-    return {f"{name}_pm": _pm(value) for name, value in lengths.items()}
+    return {f"{name}_pm": _in_pm(value) for name, value in lengths.items()}
 
 
-def _pm(length_A: float) -> float:
+def _in_pm(length_A: float) -> float:
     return round(PM * float(length_A), 6) + 0.0
 
 
@@ -237,17 +242,17 @@ def _warn_of_chance(
     cutoff_A: float,
     chance: float,
 ) -> None:
-    """Say so where a model finds hardly more than chance does, and how it may have been meant."""
+    """Warn where a model agrees hardly better than by chance, and suggest other axes that would fit."""
     found, right = result.total.found_percent, result.total.right_percent
     by_chance = right_by_chance_percent(result)
-    if len(result.pairs) >= FEW and len(result.confusion) > 1 and right < by_chance + MARGIN:
+    if len(result.pairs) >= FEWEST_PAIRS and len(result.confusion) > 1 and right < by_chance + MARGIN_PERCENT:
         session.reporter.warn(
             f"elements agree in {right:.3g} % of the pairs, hardly more than by chance ({by_chance:.3g} %); "
             "in a crystal a mirrored or shifted model fits as well"
         )
-    # a model of a part finds little of the whole, but much of it is found
+    # a model of a part finds few atoms of the whole, but most atoms of the model have a partner
     of_model = 100 * result.total.n_found / max(len(model), 1)
-    if max(found, of_model) > max(SUSPICIOUS * chance, LOW):
+    if max(found, of_model) > max(CHANCE_FACTOR * chance, LOW_PERCENT):
         return
     text = f"{found:.3g} % found is little more than the {chance:.3g} % of chance"
     places = model.position_A, reference.position_A

@@ -1,4 +1,4 @@
-"""Volumes and series held against each other, in numbers."""
+"""Comparison of volumes and series with a reference, as metrics."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from etcli.core import quality
 from etcli.core.errors import DataError
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.pipeline.fsc_numbers import curve, resolutions
-from etcli.pipeline.inputs import read_images, whole
+from etcli.pipeline.inputs import load_images, read_images
 from etcli.pipeline.picture_output import announce_picture
 from etcli.pipeline.session import Session
 
@@ -26,16 +26,16 @@ SAME_TILT_DEG = 0.01
 
 @dataclass(frozen=True, eq=False)
 class ImagesCompared:
-    """Images against a reference.
+    """Result of the comparison of images with a reference.
 
     Parameters
     ----------
     image, reference : ndarray of shape (n, ny, nx), float32
-        As they were compared.
+        The data as compared.
     numbers : dict
-        By metric.
+        Values by the name of the metric.
     fsc : FSC or None
-        Where it was computed.
+        Fourier shell correlation, if computed.
     pixel_A : float or None
     """
 
@@ -46,7 +46,7 @@ class ImagesCompared:
     pixel_A: float | None
 
     def curve(self) -> dict[str, list[float]]:
-        """The Fourier shell correlation for a script, empty where there is none."""
+        """Fourier shell correlation as lists for JSON, empty if it was not computed."""
         return curve(self.fsc) if self.fsc else {}
 
 
@@ -63,13 +63,13 @@ def compare_images(
     Parameters
     ----------
     session : Session
-        Warned where pixels differ.
+        Gets a warning where pixel sizes differ.
     first, second : TiltSeries or Volume
-        A and its reference B. A volume with its sections along another axis than B's is turned.
+        A and its reference B. A volume whose sections are along another axis than those of B is transposed.
     metrics : sequence of str
-        Those of `METRICS` asked for; none for all that there are.
+        Names in `METRICS`; none for all.
     fit_scale : bool
-        Bring A to the scale and level of B first.
+        Fit scale and level of A to those of B first.
 
     Returns
     -------
@@ -78,11 +78,11 @@ def compare_images(
     Raises
     ------
     DataError
-        When sizes differ, or a metric that was asked for cannot be computed.
+        When sizes differ, or a requested metric cannot be computed.
     UsageError
         When they do not fit into the memory.
     """
-    first, second = _alike(session, first, second)
+    first, second = _match_axes(session, first, second)
     if first.shape != second.shape:
         sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
         raise DataError(
@@ -92,16 +92,16 @@ def compare_images(
     pixel_A = _common_pixel_A(session, first, second)
     is_series = isinstance(second, TiltSeries)
     chosen = tuple(metrics) or (METRICS[:-1] if is_series else METRICS)
-    copies = 5 if "fsc" in chosen else 2  # their transforms, and room to make one
-    reference, image = (whole(session, stack, copies=copies) for stack in (second, first))
+    copies = 5 if "fsc" in chosen else 2  # with both transforms, and the memory to compute one
+    reference, image = (load_images(session, stack, copies=copies) for stack in (second, first))
     numbers: dict[str, Any] = {}
     if fit_scale:
         scale, level = quality.fit_scale(image, reference)
         image *= np.float32(scale)
         image += np.float32(level)
         numbers |= {"scale": scale, "level": level}
-    found, shells = _compared(session, image, reference, chosen, pixel_A, strict=bool(metrics))
-    return ImagesCompared(image, reference, numbers | found, shells, pixel_A)
+    values, shells = _compute_metrics(session, image, reference, chosen, pixel_A, strict=bool(metrics))
+    return ImagesCompared(image, reference, numbers | values, shells, pixel_A)
 
 
 def compare_images_files(
@@ -132,15 +132,15 @@ def compare_images_files(
     first, second = (read_images(session, name).images() for name in (a, b))
     with session.outputs() as outputs:
         write_picture = announce_picture(outputs, plot) if plot else None
-        done = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale)
+        comparison = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale)
         if write_picture:
             only = tuple(metrics) == ("fsc",)
-            write_picture(_picture(done, (PurePath(a).name, PurePath(b).name), only_fsc=only))
-    return done
+            write_picture(_picture(comparison, (PurePath(a).name, PurePath(b).name), only_fsc=only))
+    return comparison
 
 
-def _alike(session: Session, first: ImageStack, second: ImageStack) -> tuple[ImageStack, ImageStack]:
-    """Turn a volume to the order of axes of its reference; warn where they lie in different frames."""
+def _match_axes(session: Session, first: ImageStack, second: ImageStack) -> tuple[ImageStack, ImageStack]:
+    """Bring two volumes to the same order of axes; warn where their rotations about x differ."""
     if not isinstance(first, Volume) or not isinstance(second, Volume):
         return first, second
     if not first.frame or not second.frame:
@@ -156,7 +156,7 @@ def _alike(session: Session, first: ImageStack, second: ImageStack) -> tuple[Ima
     return first, second
 
 
-def _compared(
+def _compute_metrics(
     session: Session,
     image: NDArray[Any],
     reference: NDArray[Any],
@@ -165,52 +165,54 @@ def _compared(
     *,
     strict: bool,
 ) -> tuple[dict[str, Any], quality.FSC | None]:
-    """Compute the metrics; where not strict, leave out those that cannot be computed, but for nrmse."""
+    """Compute the metrics; if not `strict`, skip those (except nrmse) that cannot be computed."""
     simple: dict[str, Callable[[Any, Any], float]] = {
         "nrmse": quality.nrmse,
         "psnr": quality.psnr,
         "ssim": quality.ssim,
     }
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     shells = None
     for name in sorted(chosen, key=METRICS.index):
         try:
             if name in simple:
-                found[name] = simple[name](image, reference)
+                values[name] = simple[name](image, reference)
             else:
-                at = slice(None) if len(image) > 1 else 0  # one image has rings
-                shells = quality.fourier_shell_correlation(image[at], reference[at], pixel_A=pixel_A or 1.0)
-                found |= resolutions(shells, pixel_A or 1.0)
+                part = slice(None) if len(image) > 1 else 0  # a single image has rings instead of shells
+                shells = quality.fourier_shell_correlation(
+                    image[part], reference[part], pixel_A=pixel_A or 1.0
+                )
+                values |= resolutions(shells, pixel_A or 1.0)
         except DataError as error:
             if strict or name == "nrmse":
                 raise
             session.reporter.report(f"no {name}: {error}")
-    return found, shells
+    return values, shells
 
 
 def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> float | None:
-    """Return the pixel size of the reference, or of the other where nobody says."""
+    """Return the pixel size of the reference, else that of the other; warn where they differ."""
     a, b = first.pixel_A or second.pixel_A, second.pixel_A or first.pixel_A
     if a and b and abs(a - b) > PIXEL_TOLERANCE * b:
         session.reporter.warn(f"pixels of {a:g} Å are compared with pixels of {b:g} Å one by one")
     return b
 
 
-def _picture(done: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
-    """Draw the Fourier shell correlation where it was asked for alone, else the middle sections."""
+def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
+    """Draw the Fourier shell correlation if only that was requested, else the middle sections."""
     from etcli.plotting.curves import fsc_curve
     from etcli.plotting.slices import side_by_side
 
-    if only_fsc and done.fsc:
-        cycles = done.fsc.frequency_per_A * (done.pixel_A or 1.0)
+    if only_fsc and comparison.fsc:
+        cycles = comparison.fsc.frequency_per_A * (comparison.pixel_A or 1.0)
         label = f"{names[0]} against {names[1]}"
-        return fsc_curve(cycles, {label: done.fsc.correlation}, pixel_A=done.pixel_A)
-    middle = len(done.reference) // 2
+        return fsc_curve(cycles, {label: comparison.fsc.correlation}, pixel_A=comparison.pixel_A)
+    middle = len(comparison.reference) // 2
     return side_by_side(
-        done.image[middle],
-        done.reference[middle],
+        comparison.image[middle],
+        comparison.reference[middle],
         titles=names,
-        title=f"section {middle + 1} of {len(done.reference)}",
-        pixel_A=done.pixel_A,
+        title=f"section {middle + 1} of {len(comparison.reference)}",
+        pixel_A=comparison.pixel_A,
         difference=True,
     )

@@ -1,4 +1,4 @@
-"""Working on the machines of a Dask cluster."""
+"""Computation on the workers of a Dask cluster."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -16,27 +16,28 @@ from etcli.pipeline.session import Session
 
 ANSWER_S = 10
 RETRIES = 3  # of a slab whose worker was lost or failed
-SHARE = 0.7  # of a worker's memory that arrays may take
+MEMORY_SHARE = 0.7  # of a worker's memory that arrays may take
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Where slabs can be worked on.
+    """Workers that reconstruct slabs: threads of this process, or those of a Dask cluster.
 
     Parameters
     ----------
     pool : Executor or None
         None for threads of this process.
     threads : int
-        How many at once.
+        Number of slabs in work at the same time.
     memory : int
-        Bytes for all of them.
+        Bytes for all workers together.
     waiting : int
-        Bytes here for finished slabs, which wait for the writer.
+        Bytes of this process for finished slabs that wait to be written.
     device : Device
-        What they work on.
+        Device that the workers compute on.
     device_memory : int or None
-        Bytes of it for all of them, where it has memory of its own; None for what it says itself.
+        Bytes on the devices of all workers together, if these have memory of their own; None to ask the
+        device.
     """
 
     pool: Executor | None
@@ -47,7 +48,7 @@ class Workers:
     device_memory: int | None = None
 
     def plan(self, n_rows: int, geometry: SliceGeometry, solver: SlabSolver) -> SlabPlan:
-        """Share slices out."""
+        """Plan the slabs: how the slices are distributed over the workers."""
         plan = plan_reconstruction(
             n_rows,
             geometry,
@@ -66,7 +67,7 @@ class Workers:
 
 @contextmanager
 def connected_workers(session: Session, address: str | None, device: Device) -> Iterator[Workers]:
-    """Connect to a cluster by its scheduler's address, or scheduler file; None is this machine."""
+    """Connect to a cluster by the address or the file of its scheduler; None means this process."""
     if address is None:
         yield Workers(None, session.threads, session.memory, session.memory, device)
         return
@@ -79,54 +80,54 @@ def connected_workers(session: Session, address: str | None, device: Device) -> 
 
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("distributed"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is told in one line
-    client = _connected(address)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported in one line instead
+    client = _connect(address)
     try:
-        found = client.scheduler_info(n_workers=-1)["workers"].values()
-        if not found:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
             raise DataError(f"{address}: this Dask cluster has no workers yet; start some")
-        threads = sum(worker["nthreads"] for worker in found)
+        threads = sum(worker["nthreads"] for worker in workers)
         pool = client.get_executor(retries=RETRIES)
         on_gpu = device.name == "GPU"
-        of_gpus = _gpu_memory(client, address, {w["id"]: w["nthreads"] for w in found}) if on_gpu else None
-        yield Workers(pool, threads, _memory(session, found), session.memory, device, of_gpus)
+        of_gpus = _gpu_memory(client, address, {w["id"]: w["nthreads"] for w in workers}) if on_gpu else None
+        yield Workers(pool, threads, _worker_memory(session, workers), session.memory, device, of_gpus)
     except (CancelledError, distributed.KilledWorker, distributed.comm.CommClosedError) as error:
         raise DataError(f"{address}: the Dask cluster was lost; start again, with --resume") from error
     finally:
         client.close(timeout=ANSWER_S)
 
 
-def _connected(address: str) -> Any:
-    """Return a client of the scheduler, after a look whether there is one."""
+def _connect(address: str) -> Any:
+    """Return a client of the scheduler, after checking that it answers."""
     import asyncio
     import json
 
     from distributed import Client
     from distributed.comm import connect
 
-    async def answers(where: str) -> None:
-        await (await connect(where, timeout=ANSWER_S)).close()
+    async def check_connection(scheduler: str) -> None:
+        await (await connect(scheduler, timeout=ANSWER_S)).close()
 
     try:
         file = Path(address)
-        where = json.loads(file.read_text())["address"] if file.is_file() else address
-        asyncio.run(answers(where))  # a client that finds none goes on trying, aloud
-        return Client(where, timeout=ANSWER_S, set_as_default=False)
+        scheduler = json.loads(file.read_text())["address"] if file.is_file() else address
+        asyncio.run(check_connection(scheduler))  # a client without a scheduler keeps trying, with messages
+        return Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
         raise DataError(f"{address}: no Dask scheduler answers; is it running, and there?") from error
 
 
-def _memory(session: Session, found: Any) -> int:
-    """Return the memory of all workers together if each thread had as little as the poorest."""
-    threads = sum(worker["nthreads"] for worker in found)
-    limits = [worker["memory_limit"] / worker["nthreads"] for worker in found if worker["memory_limit"]]
-    return int(SHARE * min(limits) * threads) if limits else session.memory
+def _worker_memory(session: Session, workers: Any) -> int:
+    """Return the memory of all workers, from the least memory per thread times the number of threads."""
+    threads = sum(worker["nthreads"] for worker in workers)
+    limits = [worker["memory_limit"] / worker["nthreads"] for worker in workers if worker["memory_limit"]]
+    return int(MEMORY_SHARE * min(limits) * threads) if limits else session.memory
 
 
 def _gpu_memory(client: Any, address: str, threads: Mapping[Any, int]) -> int:
-    """Return the memory of all GPUs together if each thread had as little as the poorest.
+    """Return the memory of all GPUs, from the least memory per thread times the number of threads.
 
-    Every worker has the GPU that its CUDA_VISIBLE_DEVICES names first.
+    Every worker uses the GPU that its CUDA_VISIBLE_DEVICES names first.
     """
     from etcli.core.gpu import GPU, why_no_gpu
 

@@ -1,4 +1,4 @@
-"""Where to compute: the CPU or a GPU, and whose projectors do it."""
+"""Choice of the device (CPU or GPU) and of the projectors for it."""
 
 from functools import partial
 from typing import Any
@@ -10,24 +10,24 @@ from etcli.core.reconstruction.slab_plan import ProjectorFactory
 from etcli.pipeline.session import Session
 
 
-def use_gpu(session: Session, *, elsewhere: bool = False) -> bool:
-    """Decide for work that a GPU can do whether one does it, and say so to those who ask.
+def use_gpu(session: Session, *, remote: bool = False) -> bool:
+    """Decide whether to compute on a GPU, and report it to the session.
 
     Parameters
     ----------
     session : Session
-        Its device: ``gpu`` is a usage error where there is none.
-    elsewhere : bool
-        Whether the work is done on other machines, which know better; ``auto`` is the CPU then.
+        Its device: ``gpu`` raises a UsageError where there is none.
+    remote : bool
+        Whether the computation runs on other machines; ``auto`` is the CPU then.
 
     Returns
     -------
     bool
     """
-    wanted = session.device
-    if wanted == "cpu" or (wanted == "auto" and elsewhere):
+    device = session.device
+    if device == "cpu" or (device == "auto" and remote):
         return False
-    if elsewhere:
+    if remote:
         return True
     from etcli.core.gpu import gpu_name, why_no_gpu
 
@@ -35,7 +35,7 @@ def use_gpu(session: Session, *, elsewhere: bool = False) -> bool:
     if reason is None:
         session.reporter.note(f"computing on the GPU: {gpu_name()}")
         return True
-    if wanted == "gpu":
+    if device == "gpu":
         raise UsageError(f"--device gpu: {reason}, or use --device cpu")
     session.reporter.note(f"computing on the CPU: {reason}")
     return False
@@ -49,35 +49,35 @@ def slab_projector(
     Parameters
     ----------
     session : Session
-        Whether a GPU was asked for.
+        Tells whether a GPU was requested explicitly.
     gpu : bool
-        From `use_gpu`.
+        Result of `use_gpu`.
     kernel : {"linear", "strip"}
         Weight of a voxel in a detector pixel.
     backend : {"slab", "astra"}
-        Whose projectors.
+        Projectors of etcli, or of the ASTRA toolbox.
     weighted : bool
-        Whether views count differently.
+        Whether views have weights.
 
     Returns
     -------
     callable
         As for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
     """
-    make: Any = SlabProjector
+    projector: Any = SlabProjector
     if backend == "astra":
-        make = _astra(gpu, session.device == "gpu", kernel)
+        projector = _astra_projector(gpu, session.device == "gpu", kernel)
     elif gpu:
-        from etcli.core.projectors.slab_gpu import GpuSlabProjector as make
+        from etcli.core.projectors.slab_gpu import GpuSlabProjector as projector
     if not weighted:
-        return partial(make, kernel=kernel)
+        return partial(projector, kernel=kernel)
     from etcli.core.projectors.weighted import WeightedProjector
 
-    return partial(WeightedProjector, kernel=kernel, make=make)
+    return partial(WeightedProjector, kernel=kernel, make=projector)
 
 
-def _astra(gpu: bool, asked: bool, kernel: str) -> Any:
-    """Return one of ASTRA's projectors; its own code for a GPU knows the linear kernel only."""
+def _astra_projector(gpu: bool, gpu_requested: bool, kernel: str) -> Any:
+    """Return the ASTRA projector for the device; that for a GPU supports the linear kernel only."""
     from etcli.core.projectors.astra import AstraCudaProjector, AstraProjector, astra_available, cuda_usable
 
     if not astra_available():
@@ -88,7 +88,7 @@ def _astra(gpu: bool, asked: bool, kernel: str) -> Any:
         return AstraProjector
     if kernel == "linear" and cuda_usable():
         return AstraCudaProjector
-    if asked:
+    if gpu_requested:
         reason = "knows --kernel linear only" if kernel != "linear" else "finds no CUDA of its own"
         raise UsageError(f"--backend astra {reason} on a GPU; use --backend slab or --device cpu")
     return AstraProjector

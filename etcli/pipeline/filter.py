@@ -1,4 +1,4 @@
-"""Filtering: images or a volume denoised, or their edges brought out, in memory or from file to file."""
+"""Filtering of images or of a volume (denoising, edge detection), in memory or from file to file."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -13,10 +13,10 @@ from etcli.core.lengths import Length
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
-from etcli.pipeline.inputs import read_series, read_volume, whole
+from etcli.pipeline.inputs import load_images, read_series, read_volume
 from etcli.pipeline.session import Session
 
-VOLUMES = {
+ARRAYS_NEEDED = {
     "median": 2,
     "gaussian": 2,
     "sobel": 4,
@@ -26,13 +26,13 @@ VOLUMES = {
     "nlm": 9,
     "despike": 5,
 }
-"""Arrays of the volume's size that the work takes at most, as measured, by method."""
-WHOLE = 0.01  # pixels
+"""Arrays of the size of the volume that each method needs at most, as measured."""
+WHOLE_TOLERANCE_PX = 0.01
 
 
 @dataclass(frozen=True)
 class FilterRequest:
-    """What is done, in the words of ``etcli filter``."""
+    """Options of a filter, named as those of ``etcli filter``."""
 
     method: str = "median"
     size: Length = Length(3.0, "px")
@@ -43,10 +43,10 @@ class FilterRequest:
     threshold: float = 8.0
 
     def settings(self, pixel_A: float | None) -> dict[str, Any]:
-        """Arguments of `etcli.core.filters.apply_filter` for pixels of a size."""
+        """Arguments of `etcli.core.filters.apply_filter` for a given pixel size."""
         return {
             "method": self.method,
-            "size": self._kernel(pixel_A),
+            "size": self._kernel_px(pixel_A),
             "sigma_px": self.sigma.px(pixel_A),
             "low_px": self.low.px(pixel_A) if self.low else None,
             "high_px": self.high.px(pixel_A) if self.high else None,
@@ -54,10 +54,10 @@ class FilterRequest:
             "threshold": self.threshold,
         }
 
-    def _kernel(self, pixel_A: float | None) -> int:
-        """Return the width of a kernel in whole pixels."""
+    def _kernel_px(self, pixel_A: float | None) -> int:
+        """Return the width of the kernel in whole pixels."""
         px = self.size.px(pixel_A)
-        if abs(px - round(px)) > WHOLE:
+        if abs(px - round(px)) > WHOLE_TOLERANCE_PX:
             raise UsageError(f"--size is {px:g} pixels; give a whole and odd number of them, such as 3px")
         return round(px)
 
@@ -69,7 +69,7 @@ def filter(
     session: Session | None = None,
     **options: Any,
 ) -> TiltSeries | Volume:
-    """Denoise the views of a series or a volume, or bring out edges.
+    """Denoise the views of a series or a volume, or enhance their edges.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def filter(
         Views are filtered one by one, a volume in three dimensions.
     method : {"median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm", "despike"}
     session : Session, optional
-        Threads and memory; by default all of this process's.
+        Threads and memory to use; `Session()` by default.
     **options
         ``size``, ``sigma``, ``low``, ``high`` (in pixels or with a unit), ``weight`` and ``threshold``.
 
@@ -88,7 +88,7 @@ def filter(
     Raises
     ------
     UsageError
-        When the method is not known, or an option makes no sense.
+        When the method is unknown, or an option is not valid.
 
     Examples
     --------
@@ -107,20 +107,20 @@ def filter(
     }
     settings = FilterRequest(method, **(options | lengths)).settings(images.pixel_A)
     data = np.empty(images.shape, np.float32)
-    for target, section in zip(data, _filtered(session, images, settings), strict=True):
+    for target, section in zip(data, _filtered_images(session, images, settings), strict=True):
         target[:] = section
     dims = 2 if isinstance(images, TiltSeries) else 3
     history = (*images.history, str(ProcessingStep("filter", _summary(settings, dims))))
-    done = replace(images, data=data, history=history)
-    if isinstance(done, TiltSeries):
-        return replace(done, views=replace(done.views, section=np.arange(len(data))))
-    return done
+    filtered = replace(images, data=data, history=history)
+    if isinstance(filtered, TiltSeries):
+        return replace(filtered, views=replace(filtered.views, section=np.arange(len(data))))
+    return filtered
 
 
 def filter_files(
     session: Session, input: str, output: str, request: FilterRequest, *, dims: int, mode: int
 ) -> None:
-    """Filter images, or for three `dims` a volume, from file to file."""
+    """Filter images (two `dims`) or a volume (three) from file to file."""
     images: TiltSeries | Volume = (
         read_series(session, input, stream=True) if dims == 2 else read_volume(session, input, stream=True)
     )
@@ -143,25 +143,29 @@ def filter_files(
                 mode=mode,
             )
         with opened as writer:
-            sections = _filtered(session, images, settings)
+            sections = _filtered_images(session, images, settings)
             for k, image in enumerate(session.track(sections, len(images), "filtering")):
                 writer.write_section(k, image)
 
 
-def _filtered(session: Session, images: TiltSeries | Volume, settings: dict[str, Any]) -> Iterable[Any]:
-    """Return the sections as they come."""
+def _filtered_images(
+    session: Session, images: TiltSeries | Volume, settings: dict[str, Any]
+) -> Iterable[Any]:
+    """Return an iterator over the filtered sections."""
 
     def apply(image: Any) -> Any:
         return apply_filter(image, **settings)
 
     if isinstance(images, TiltSeries):
         return ordered_map(lambda k: apply(images.view(k)), range(len(images)), threads=session.threads)
-    sections: Iterable[Any] = apply(whole(session, images, copies=VOLUMES.get(settings["method"], 1)))
+    sections: Iterable[Any] = apply(
+        load_images(session, images, copies=ARRAYS_NEEDED.get(settings["method"], 1))
+    )
     return sections
 
 
 def _summary(settings: dict[str, Any], dims: int) -> str:
-    """Say what was done, with the settings that the method knows."""
+    """Return a short summary of what was done, with the settings that the method uses."""
     method = settings["method"]
     words = [f"{method} in {dims}-D"]
     if method in ("median", "median-sobel", "despike"):

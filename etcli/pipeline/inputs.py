@@ -1,4 +1,4 @@
-"""Opening the inputs of some work, with what its user should know of them."""
+"""Opening of input files, with warnings and notes about them for the user."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -27,30 +27,30 @@ def read_images(
     stream: bool = False,
     without: Collection[int] = (),
 ) -> ImageFile:
-    """Open a file of images, pass its warnings on, and tell where the tilt angles come from.
+    """Open an image file; report its warnings, and where the tilt angles come from.
 
     Parameters
     ----------
     session : Session
     name : str
-        The file, or ``-`` where it may be a stream.
+        The file, or ``-`` with `stream`.
     tilts : str, optional
-        File of tilt angles that takes the place of all others.
+        File of tilt angles that replaces all other sources.
     stream : bool
-        Whether the work passes a series on as it comes, so that ``-`` may be given and angles may be missing.
+        Whether the command can work on a stream: then ``-`` may be given, and angles may be missing.
     without : collection of int
-        Images that will not be used, counted from 0: what they lack does not matter.
+        Images that will not be used, counted from 0; metadata may be missing for them.
 
     Returns
     -------
     ImageFile
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
-    session.reads(name, tilts, *(beside for beside in _beside(Path(name)) if beside.is_file()))
+    session.reads(name, tilts, *(beside for beside in _sidecars(Path(name)) if beside.is_file()))
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
-        session.reporter.warn(f"{file.misfit}; left aside")
+        session.reporter.warn(f"{file.misfit}; ignored")
     if file.tilts is not None:
         session.reporter.note(f"{name}: {len(file)} views, tilt angles from {file.tilts.source}")
     return file
@@ -68,20 +68,20 @@ def read_series(
     stream: bool = False,
     without: Collection[int] = (),
 ) -> TiltSeries:
-    """Open a series, with what other files say of its views.
+    """Open a series, with the values that other files give for its views.
 
     Parameters
     ----------
     session, name, tilts, stream, without
         As for `read_images`.
     defocus : str, optional
-        File of defoci in µm, one a line.
+        File of defoci in µm, one per line.
     euler : str, optional
         File of Euler angles, which give the tilt angles as well.
     weights : str, optional
-        File of weights, a positive number a line.
+        File of weights, one positive number per line.
     axis_deg : float, optional
-        Angle from +y to the tilt axis that takes the place of the file's.
+        Angle from +y to the tilt axis that replaces that of the file.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def read_series(
     if axis_deg is not None:
         series = series.with_axis(axis_deg)
     if weights:
-        column = _column(session, weights, "weight")
+        column = _read_column(session, weights, "weight")
         if len(column) != len(series) or not (column > 0).all():
             raise DataError(
                 f"{weights}: {len(column)} weights for {len(series)} views, the least {column.min():g}; one "
@@ -99,17 +99,17 @@ def read_series(
             )
         series = replace(series, views=replace(series.views, weight=column))
     if defocus:
-        column = _column(session, defocus, "defocus in µm")
+        column = _read_column(session, defocus, "defocus in µm")
         if len(column) != len(series):
             raise DataError(
                 f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; one a line is needed"
             )
         series = replace(series, views=replace(series.views, defocus_um=column))
-    return oriented_by(session, series, euler) if euler else series
+    return with_euler_file(session, series, euler) if euler else series
 
 
-def oriented_by(session: Session, series: TiltSeries, euler: str) -> TiltSeries:
-    """Read the Euler angles of a series, which give its tilt angles as well."""
+def with_euler_file(session: Session, series: TiltSeries, euler: str) -> TiltSeries:
+    """Return the series with the orientations of a file of Euler angles, and the tilt angles of these."""
     euler_deg = read_euler(Path(euler), n_views=len(series))
     session.reads(euler)
     return series.with_orientations(euler_deg, euler)
@@ -121,7 +121,7 @@ def read_volume(session: Session, name: str, *, stream: bool = False) -> Volume:
 
 
 def read_transforms(session: Session, name: str, series: TiltSeries) -> Transforms:
-    """Read the transforms of a series, one for each of its views."""
+    """Read the transforms of a series; raise DataError unless there is one for each view."""
     transforms = read_xf(Path(name))
     if transforms.n_views != len(series):
         raise DataError(
@@ -132,8 +132,8 @@ def read_transforms(session: Session, name: str, series: TiltSeries) -> Transfor
 
 
 @contextmanager
-def naming(stack: ImageStack) -> Iterator[None]:
-    """Name the file in errors of the core, which knows arrays only."""
+def file_named_in_errors(stack: ImageStack) -> Iterator[None]:
+    """Put the name of the file in front of errors of the core, which handles arrays only."""
     try:
         yield
     except (DataError, ConvergenceError) as error:
@@ -142,15 +142,15 @@ def naming(stack: ImageStack) -> Iterator[None]:
         raise type(error)(f"{stack.name}: {error}") from error
 
 
-def whole(session: Session, stack: ImageStack, *, copies: int) -> NDArray[np.float32]:
-    """Read all images at once, where that many arrays of their size fit into the memory allowed.
+def load_images(session: Session, stack: ImageStack, *, copies: int) -> NDArray[np.float32]:
+    """Load all images into memory, if that many arrays of their size fit into the memory budget.
 
     Parameters
     ----------
     session : Session
     stack : TiltSeries or Volume
     copies : int
-        Arrays of this size that the work takes, this one included.
+        Number of arrays of this size that the computation needs, including this one.
 
     Returns
     -------
@@ -173,13 +173,13 @@ def whole(session: Session, stack: ImageStack, *, copies: int) -> NDArray[np.flo
     return images
 
 
-def _beside(path: Path) -> list[Path]:
-    """Return the files that may describe a series: no output may take their place."""
+def _sidecars(path: Path) -> list[Path]:
+    """Return the paths of files that may describe a series, which no output may replace."""
     return [Path(f"{path}.mdoc"), *(path.with_suffix(end) for end in (".mdoc", ".tlt", ".rawtlt"))]
 
 
-def _column(session: Session, file: str, what: str) -> NDArray[Any]:
-    """Read a number a line."""
+def _read_column(session: Session, file: str, what: str) -> NDArray[Any]:
+    """Read a file of one number per line."""
     column: NDArray[Any] = read_number_rows(Path(file), 1, what)[:, 0]
     session.reads(file)
     return column

@@ -1,4 +1,4 @@
-"""The memory that work on a whole volume takes, and what lies on disk where it is not there."""
+"""Memory budget of computations on a whole volume, whose arrays may be placed on disk."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -13,28 +13,28 @@ from etcli.pipeline.session import Session
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """The arrays of work on a whole volume.
+    """Size of the arrays of a computation on a whole volume.
 
     Parameters
     ----------
     volumes : int
-        Numbers in arrays that may lie on disk.
-    others : int
-        Numbers in others.
+        Elements of arrays that may be placed on disk.
+    resident : int
+        Elements of arrays that must be in memory.
     folder : Path
-        Where those on disk would be.
+        Folder for arrays on disk.
     device : Device
-        Where the work is done; on a GPU nothing lies on disk.
+        Device of the computation; with a GPU no array is placed on disk.
     """
 
     volumes: int
-    others: int
+    resident: int
     folder: Path
     device: Device
 
     def check(self, session: Session) -> None:
-        """Refuse what does not fit into the memory, and tell what goes to the disk."""
-        needed, least = 4 * (self.volumes + self.others), 4 * self.others
+        """Check that the arrays fit; raise UsageError if they do not, report those placed on disk."""
+        needed, least = 4 * (self.volumes + self.resident), 4 * self.resident
         free = self.device.free_bytes()
         if free is not None:
             if needed > free:
@@ -54,8 +54,8 @@ class MemoryBudget:
             )
 
     def zeros(self, session: Session) -> Zeros:
-        """Return what makes the arrays that may lie on disk."""
+        """Return the function that creates the zero-filled arrays that may be placed on disk."""
         if self.device.free_bytes() is not None:
             return self.device.zeros
-        fits = 4 * (self.volumes + self.others) <= session.memory
+        fits = 4 * (self.volumes + self.resident) <= session.memory
         return in_memory if fits else zeros_on_disk(self.folder)

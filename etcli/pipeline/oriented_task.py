@@ -1,4 +1,4 @@
-"""Reconstruction of views of any orientation, which takes the whole volume at once."""
+"""Reconstruction from views of any orientation, for which the whole volume is in memory at once."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,18 +23,18 @@ from etcli.pipeline.session import Session
 
 @dataclass(frozen=True, eq=False)
 class OrientedTask:
-    """Views of any orientation, and the volume they are to become.
+    """Reconstruction task for views of any orientation, solved on the whole volume.
 
     Parameters
     ----------
     integrals : LineIntegrals
         The views.
     projector : OrientedProjector
-        Of a volume that may reach beyond the field of view.
+        Projector of the volume, which may extend beyond the field of view.
     shape : (int, int, int)
-        Voxels of its middle that are written.
+        Shape of its middle part, which is written.
     scratch : Path
-        Folder for arrays that are larger than the memory.
+        Folder for arrays that do not fit into the memory.
     """
 
     integrals: LineIntegrals
@@ -43,26 +43,26 @@ class OrientedTask:
     scratch: Path
 
     def of_views(self, views: NDArray[np.intp]) -> "OrientedTask":
-        """Return the same with some of the views, counted from 0."""
+        """Return the same task with some of the views, counted from 0."""
         return replace(self, integrals=self.integrals.select(views), projector=self.projector.of_views(views))
 
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
-        """Refuse work that does not fit into the memory, before any is done."""
+        """Check before the computation that it fits into the memory; raise UsageError otherwise."""
         if not parameters.traits.any_orientation:
             raise UsageError(
                 f"--method {parameters.method} needs views tilted about one axis; with others use "
                 f"{', '.join(methods_for_any_orientation())}"
             )
-        self._arrays(parameters).check(session)
+        self._memory_budget(parameters).check(session)
 
     def sample(self, session: Session) -> Misfit:
-        """Return the whole series: its rows do not know one another's places."""
+        """Return the whole series, as rows of such views cannot be reconstructed separately."""
         views = self.projector.device.put(self.integrals(0, self.integrals.n_rows))
         return OrientedMisfit(self.projector, views)
 
     def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
-        """Return what makes arrays of the size of the volume."""
-        return self._arrays(parameters).zeros(session)
+        """Return the function that creates zero-filled arrays for the volume."""
+        return self._memory_budget(parameters).zeros(session)
 
     def run(
         self,
@@ -74,9 +74,9 @@ class OrientedTask:
         store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
-        """Reconstruct."""
+        """Reconstruct the volume and write its middle part."""
 
-        def look(k: int, volume: NDArray[np.float32]) -> None:
+        def watch_middle(k: int, volume: NDArray[np.float32]) -> None:
             if watch:
                 watch((0, self.shape[1]), k, middle(volume, self.shape).swapaxes(1, 2))
 
@@ -86,16 +86,16 @@ class OrientedTask:
                 parameters,
                 zeros=self.zeros(session, parameters),
                 progress=advance,
-                watch=look,
+                watch=watch_middle,
             )
         write(0, middle(volume, self.shape))
         return errors
 
-    def _arrays(self, parameters: MethodParameters) -> MemoryBudget:
-        """Memory of the work."""
+    def _memory_budget(self, parameters: MethodParameters) -> MemoryBudget:
+        """Memory budget of the computation."""
         volume, series = prod(self.projector.domain_shape), prod(self.projector.range_shape)
         device = self.projector.device
         if parameters.traits.whole_volume:
-            held = parameters.traits.load("volumes_held")(parameters)
-            return MemoryBudget(held * volume, volume + 4 * series, self.scratch, device)
+            n_volumes = parameters.traits.load("volumes_held")(parameters)
+            return MemoryBudget(n_volumes * volume, volume + 4 * series, self.scratch, device)
         return MemoryBudget(0, 5 * volume + 3 * series, self.scratch, device)

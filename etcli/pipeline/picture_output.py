@@ -1,4 +1,4 @@
-"""Pictures among the outputs of some work."""
+"""Pictures as output files of a command."""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -14,7 +14,7 @@ FORMATS = (".png", ".pdf", ".svg")
 
 
 def check_picture(target: str | None) -> None:
-    """Refuse a name that tells no format, before any work is done."""
+    """Check that a picture has the ending of a known format; raise UsageError otherwise."""
     if target is not None and PurePath(target).suffix.lower() not in FORMATS:
         raise UsageError(
             f"{target}: cannot tell the format of the picture; end its name in {', '.join(FORMATS)}"
@@ -22,7 +22,7 @@ def check_picture(target: str | None) -> None:
 
 
 def announce_picture(outputs: Outputs, target: str) -> Callable[["Figure"], None]:
-    """Announce a picture before long work is done; what is returned writes it in the end."""
+    """Reserve the output file of a picture before a long computation; return the function to write it."""
     path = outputs.path(target)
 
     def write(figure: "Figure") -> None:
@@ -34,5 +34,5 @@ def announce_picture(outputs: Outputs, target: str) -> Callable[["Figure"], None
 
 
 def save_picture(outputs: Outputs, target: str, figure: "Figure") -> None:
-    """Write a figure as one of the outputs, in the format that its name tells."""
+    """Write a figure as one of the outputs, in the format given by its ending."""
     announce_picture(outputs, target)(figure)

@@ -1,4 +1,4 @@
-"""Projection: the views of a volume at tilt angles or in any orientation, in memory or from file to file."""
+"""Projection of a volume at tilt angles or in any orientation, in memory or from file to file."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,13 +22,13 @@ from etcli.io.mdoc import read_mdoc
 from etcli.io.tilts import read_tilts
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
-from etcli.pipeline.inputs import read_volume, whole
+from etcli.pipeline.inputs import load_images, read_volume
 from etcli.pipeline.session import Session
 
-NARROW = 16
-"""Slices of a slab that every device can have."""
+NARROWEST_SLAB = 16
+"""Number of slices in a slab that every device supports."""
 COPIES = 3
-"""Arrays of the size of the volume that views of any orientation take."""
+"""Arrays of the size of the volume that the projection in any orientation needs."""
 WriteRows = Callable[[int, NDArray[np.float32]], None]
 
 
@@ -42,8 +42,8 @@ def project(
 ) -> TiltSeries:
     """Project a volume.
 
-    Where the volume tells its frame, views are those that it was reconstructed from: it is projected about
-    its rotation centre, and as it was before it was turned about x.
+    A volume whose frame is known is projected about its rotation centre, and as it was before its rotation
+    about x, so that the views match those that it was reconstructed from.
 
     Parameters
     ----------
@@ -53,19 +53,19 @@ def project(
     euler_deg : array_like of shape (n_views, 3), optional
         Orientations instead; see `etcli.core.orientation`.
     kernel : {"linear", "strip"}
-        Linear interpolation in each row of voxels, or overlap of areas; for tilt angles about y.
+        Linear interpolation in each row of voxels, or overlap of areas (for tilt angles about y only).
     session : Session, optional
-        Threads, memory, device; by default all of this process's.
+        Threads, memory and device to use; `Session()` by default.
 
     Returns
     -------
     TiltSeries
-        In density times voxels.
+        Values in density times voxels.
 
     Raises
     ------
     UsageError
-        When both or none of angles and orientations are given.
+        When both tilt angles and orientations are given, or none of them.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def project(
         raise UsageError("give either tilt angles or Euler angles to project at")
     views = ViewTable.tilted(tilt_deg) if euler_deg is None else ViewTable.oriented(euler_deg)  # type: ignore[arg-type]
     session, volume = session or Session(), volume.upright()
-    like = _like(volume, views, "projections")
+    like = _output_series(volume, views, "projections")
     data = np.empty(like.shape, np.float32)
 
     def write(y0: int, block: NDArray[np.float32]) -> None:
@@ -111,7 +111,7 @@ def project_files(
     angles : (float, float, float), optional
         First and last tilt angle and the step.
     euler : str, optional
-        File of Euler angles; the output's go beside it.
+        File of Euler angles; those of the output are written beside it.
     kernel : {"linear", "strip"}
     mode : int
         MRC mode.
@@ -124,9 +124,9 @@ def project_files(
     if euler:
         views = ViewTable.oriented(read_euler(Path(euler)))
     else:
-        views = ViewTable.tilted(tilt_range(*angles) if angles else _tilts_of(Path(str(tilts))))
+        views = ViewTable.tilted(tilt_range(*angles) if angles else _read_tilt_angles(Path(str(tilts))))
     session.reads(tilts, euler)
-    like = _like(volume, views, output)
+    like = _output_series(volume, views, output)
     with session.outputs() as outputs:
         if views.euler_deg is not None:
             write_euler(outputs.path(f"{output}.euler.csv"), views.euler_deg)
@@ -138,8 +138,8 @@ def _step(views: ViewTable) -> ProcessingStep:
     return ProcessingStep("project", f"{len(views)} views")
 
 
-def _like(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
-    """Return the series that is to be made, without its images."""
+def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
+    """Return the series to be computed, still without images."""
     _, ny, nx = volume.shape
     return TiltSeries(
         np.broadcast_to(np.float32(0), (len(views), ny, nx)),
@@ -155,23 +155,23 @@ def _like(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
 
 
 def _project(session: Session, volume: Volume, like: TiltSeries, write: WriteRows, *, kernel: str) -> None:
-    """Project rows of the volume, or all of it where views are not tilted about its middle axis only."""
+    """Project the volume: by rows where the tilt axis is its middle line along y, else as a whole."""
     x, y, z = _middle_px(volume)
     rotation = like.views.rotations(volume.frame.x_tilt_deg if volume.frame else 0.0)
-    if rotation is None and x:  # the axis is beside the middle
+    if rotation is None and x:  # the tilt axis is not in the middle of the volume
         rotation = rotation_matrices(tilts_as_euler(like.tilt_deg))
     if rotation is not None and kernel != "linear":
         raise UsageError(f"--kernel {kernel} is for views tilted about one axis; leave it out")
     gpu = use_gpu(session)
     if rotation is not None:
-        # the field of view is that of the volume at no tilt
+        # the field of view is that of the untilted volume
         centre_px = rotation[:, :2] @ (x, y, z) - (x, y)
         _project_whole(session, volume, rotation, centre_px, write, gpu=gpu)
         return
     nz, ny, nx = volume.shape
     geometry = SliceGeometry(like.tilt_deg, n_detector=nx, thickness=nz, width=nx, z_offset_px=float(z))
-    make = slab_projector(session, gpu=gpu, kernel=kernel)
-    device = make(geometry, n_slices=NARROW).device
+    make_projector = slab_projector(session, gpu=gpu, kernel=kernel)
+    device = make_projector(geometry, n_slices=NARROWEST_SLAB).device
     plan = plan_projection(ny, geometry, threads=session.threads, memory=session.memory, device=device)
     rows = np.arange(ny)
     with session.reporter.progress(ny, "projecting") as advance:
@@ -180,7 +180,7 @@ def _project(session: Session, volume: Volume, like: TiltSeries, write: WriteRow
             write,
             geometry,
             plan=plan,
-            make_projector=make,
+            make_projector=make_projector,
             progress=advance,
         )
 
@@ -194,28 +194,28 @@ def _project_whole(
     *,
     gpu: bool,
 ) -> None:
-    """Project the volume at once."""
+    """Project the whole volume at once."""
     projector = oriented_projector(gpu)(
         rotation, volume.shape, volume.shape[1:], centre_px=centre_px, threads=session.threads
     )
     with session.reporter.progress(1, "projecting") as advance:
-        views = projector.forward(projector.device.put(whole(session, volume, copies=COPIES)))
+        views = projector.forward(projector.device.put(load_images(session, volume, copies=COPIES)))
         write(0, on_host(views))
         advance(1)
 
 
 def _middle_px(volume: Volume) -> tuple[float, float, float]:
-    """Return x, y and z of the middle of a volume from its rotation centre, in voxels."""
+    """Return the middle (x, y, z) of a volume relative to its rotation centre, in voxels."""
     if volume.frame is None or not volume.pixel_A:
         return 0.0, 0.0, 0.0
     middle = volume.frame.middle_A(volume.shape, volume.origin_A, volume.pixel_A) / volume.pixel_A
     return float(middle[0]), float(middle[1]), float(middle[2])
 
 
-def _tilts_of(path: Path) -> NDArray[Any]:
-    """Return the tilt angles of a text file, of an mdoc or of a series."""
+def _read_tilt_angles(path: Path) -> NDArray[Any]:
+    """Read the tilt angles of a text file, an mdoc or a series."""
     with path.open("rb") as file:
-        is_text = b"\0" not in file.read(1024)  # the header of any image file has some
+        is_text = b"\0" not in file.read(1024)  # the header of every image file has zero bytes
     if not is_text:
         return open_images(str(path)).series().tilt_deg
     return read_mdoc(path).tilt_deg if path.suffix == ".mdoc" else read_tilts(path)

@@ -1,4 +1,4 @@
-"""Views and the volume they are to become: what is common to work slab by slab and on the whole volume."""
+"""Reconstruction tasks: the interface common to work slab by slab and on the whole volume."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,19 +27,22 @@ from etcli.pipeline.volume_output import VolumeLayout
 
 
 class Task(Protocol):
-    """Views and the volume they are to become."""
+    """Interface of a reconstruction task: views, and the volume to reconstruct from them."""
 
     def of_views(self, views: NDArray[np.intp]) -> "Task":
-        """Return the same with some of the views, counted from 0."""
+        """Return the same task with some of the views, counted from 0."""
 
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
-        """Refuse work that does not fit into the memory, before any is done."""
+        """Check before the computation that it fits into the memory; raise UsageError otherwise.
+
+        ``banded`` tells whether back-projection may work by bands of the volume.
+        """
 
     def sample(self, session: Session) -> Misfit:
-        """Return what is reconstructed when parameters are looked for."""
+        """Return the part of the series on which automatic parameters are determined."""
 
     def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
-        """Return what makes arrays of the size of the sample."""
+        """Return the function that creates zero-filled arrays for the volume of the sample."""
 
     def run(
         self,
@@ -51,7 +54,7 @@ class Task(Protocol):
         store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
-        """Reconstruct."""
+        """Reconstruct the volume and write it."""
 
 
 def make_task(
@@ -64,9 +67,9 @@ def make_task(
     scratch: Path,
     dask: bool = False,
 ) -> Task:
-    """Make the task that suits views and request.
+    """Create the task that suits the views and the request.
 
-    ``--device auto`` takes the CPU where the request finds too little room on the GPU.
+    With ``--device auto`` the CPU is used where the memory of the GPU is too small.
 
     Parameters
     ----------
@@ -77,11 +80,11 @@ def make_task(
     layout : VolumeLayout
         The volume.
     volumes : mapping of str to Volume
-        Mask and initial volume, where given.
+        Mask and initial volume, if given.
     scratch : Path
-        Folder for arrays that are larger than the memory.
+        Folder for arrays that do not fit into the memory.
     dask : bool
-        Whether the work is done on a cluster.
+        Whether the computation runs on a Dask cluster.
 
     Returns
     -------
@@ -90,10 +93,10 @@ def make_task(
     Raises
     ------
     UsageError, DataError
-        When the request does not suit the views, or a volume has another size or lies elsewhere.
+        When the request does not suit the views, or a volume has another size or position.
     """
     readers = {name: _volume_rows(volume, layout, name) for name, volume in volumes.items()}
-    gpu = use_gpu(session, elsewhere=dask)
+    gpu = use_gpu(session, remote=dask)
     task = _task(session, request, integrals, layout, readers, scratch, gpu=gpu)
     if not gpu or session.device == "gpu":
         return task
@@ -115,16 +118,16 @@ def _task(
     *,
     gpu: bool,
 ) -> Task:
-    """Make the task for a device."""
+    """Create the task for the CPU or the GPU."""
     geometry, rotation = layout.geometry, layout.series.views.rotations(request.x_tilt_deg)
     if rotation is None:
         if request.extend:
             raise UsageError("--extend is for views of any orientation; give --euler as well")
         weighted = geometry.view_weight is not None
-        make = slab_projector(
+        make_projector = slab_projector(
             session, gpu=gpu, kernel=request.kernel, backend=request.backend, weighted=weighted
         )
-        return SingleAxisTask(integrals, geometry, make, readers, scratch)
+        return SingleAxisTask(integrals, geometry, make_projector, readers, scratch)
     if integrals.n_rows != layout.series.shape[1]:
         raise UsageError("--slices are of views tilted about one axis; leave it out with --euler")
     for given, option in (
@@ -147,7 +150,7 @@ def _task(
 
 
 def _volume_rows(volume: Volume, layout: VolumeLayout, name: str) -> Read:
-    """Return what reads rows of a volume, which must be where the one to be made is."""
+    """Return the function that reads rows of a volume, after checking its size and position."""
     volume = volume.upright()
     if volume.shape != layout.shape:
         sizes = [" x ".join(map(str, size[::-1])) for size in (volume.shape, layout.shape)]
@@ -156,9 +159,9 @@ def _volume_rows(volume: Volume, layout: VolumeLayout, name: str) -> Read:
             "its size"
         )
     check_place(volume, layout.placement, x_tilt_deg=layout.x_tilt_deg, role=name)
-    return partial(_rows_of, volume)
+    return partial(_read_rows, volume)
 
 
-def _rows_of(volume: Volume, y0: int, y1: int) -> NDArray[np.float32]:
-    """Return rows of all sections."""
+def _read_rows(volume: Volume, y0: int, y1: int) -> NDArray[np.float32]:
+    """Read rows ``y0`` to ``y1`` of all sections."""
     return volume.rows(np.arange(y0, y1))

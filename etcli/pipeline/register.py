@@ -1,4 +1,4 @@
-"""Registration: the views of a series shifted onto each other, in memory or from file to file."""
+"""Registration of the views of a series by shifts, in memory or from file to file."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from etcli.io.euler import write_euler
 from etcli.io.transforms import write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import naming, oriented_by, read_series
+from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
 from etcli.pipeline.known_axis import known_axis_deg
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
@@ -32,28 +32,28 @@ from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.view_selection import Region
 
 ITERATIONS = 12
-"""Rounds of matching at each of its scales, at most."""
+"""Largest number of rounds of projection matching at each scale."""
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class RegisterRequest:
-    """A registration as asked for, in the words of ``etcli register``.
+    """Options of a registration, named as those of ``etcli register``.
 
     Parameters
     ----------
     method : str
         ``auto``, ``match``, ``pc``, ``stackreg``, ``com`` or ``com-cl``.
     reference : int or None
-        View that stays where it is, counted from 0; by default the one nearest 0°.
+        View that is not shifted, counted from 0; by default the one nearest 0°.
     max_shift : Length or None
         Largest displacement between neighbours.
     region : Region or None
-        What is compared of the views.
+        Part of the views that is compared.
     iterations : int
-        Rounds of matching at each scale, at most.
+        Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
-        Level to take off for the comparison.
+        Background level to subtract for the comparison.
     max_residual : Length
         Residual above which there is a warning, or an error where `strict`.
     strict : bool
@@ -70,7 +70,7 @@ class RegisterRequest:
 
     @property
     def chosen(self) -> str:
-        """The method, where nobody says by what else is given."""
+        """The method to use; ``auto`` is resolved from the other options."""
         if self.method != "auto":
             return self.method
         return "pc" if self.region or self.max_shift else "match"
@@ -78,7 +78,7 @@ class RegisterRequest:
 
 @dataclass(frozen=True)
 class RegisterFiles:
-    """The files of a registration, by the names of ``etcli register``'s options."""
+    """Files of a registration, named as the options of ``etcli register``."""
 
     input: str
     output: str
@@ -92,20 +92,20 @@ class RegisterFiles:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """A registered series, and how far to trust it.
+    """Result of a registration: the shifts, their residual, and the registered series.
 
     Parameters
     ----------
     source : TiltSeries
-        The views as they were, with what was refined of their table.
+        The original views, with their refined orientations.
     transforms : Transforms
-        The shifts that put them onto each other.
+        The shifts that register them.
     found : Matched
-        Shifts, residual, doubtful views and a first idea of the tilt axis.
+        Shifts, residual, doubtful views and a first estimate of the tilt axis.
     method : str
-        The one that was used.
+        The method that was used.
     background : float or None
-        Level of the views, by which gaps at their borders are filled.
+        Background level of the views, with which gaps at their borders are filled.
     session : Session
     """
 
@@ -118,22 +118,22 @@ class Registration:
 
     @property
     def residual_px(self) -> float:
-        """How far views are from what the others predict, root mean square; NaN where that is not known."""
+        """Root mean square distance of views from their prediction by the others; NaN if unknown."""
         return self.found.shifts.residual_px
 
     @property
     def doubtful(self) -> NDArray[np.bool_]:
-        """Views that are unlike what others predict, or far from it."""
+        """Views that differ much from their prediction by the others, or are far from it."""
         return self.found.shifts.doubtful
 
     @property
     def step(self) -> ProcessingStep:
-        """What was done, for the history."""
+        """Processing step for the history."""
         return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px")
 
     @cached_property
     def series(self) -> TiltSeries:
-        """The views shifted, by one cubic spline interpolation each."""
+        """The shifted views, each interpolated once by cubic splines."""
         moved = resampled(self.session, self.source, self.transforms, what="shifting", fill=self.background)
         return replace(moved, history=(*moved.history, str(self.step)))
 
@@ -153,7 +153,7 @@ def register(
 ) -> Registration:
     """Shift the views of a tilt series onto each other; shifts only.
 
-    Orientations in the table of views are refined with the shifts.
+    Orientations in the view table are refined together with the shifts.
 
     Parameters
     ----------
@@ -161,25 +161,25 @@ def register(
     method : {"auto", "match", "pc", "stackreg", "com", "com-cl"}
         ``auto`` is match, or pc with a region or a largest shift.
     reference : int, optional
-        View that stays where it is, counted from 0; by default the one nearest 0°.
+        View that is not shifted, counted from 0; by default the one nearest 0°.
     max_shift : length, optional
         Largest displacement between neighbours, in pixels or with a unit.
     region : Region, optional
-        What is compared of the views.
+        Part of the views that is compared.
     iterations : int
-        Rounds of matching at each scale, at most.
+        Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
-        Level to take off for the comparison.
+        Background level to subtract for the comparison.
     strict : bool
         Whether a residual above `max_residual` is an error instead of a warning.
     max_residual : length
         In pixels or with a unit.
     session : Session, optional
-        Threads, memory, and who is told; by default all of this process's, and nobody.
+        Threads, memory and reporter; `Session()` by default.
 
     Returns
     -------
-    Registered
+    Registration
 
     Raises
     ------
@@ -217,17 +217,17 @@ def register(
 
 @with_one_blas_thread
 def register_series(session: Session, series: TiltSeries, request: RegisterRequest) -> Registration:
-    """Register a series as asked for; see `register`."""
+    """Register a series as requested; see `register`."""
     if request.reference is not None and request.reference >= len(series):
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
-    limit_px = request.max_residual.px(series.pixel_A)
+    max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
-    found = _found(session, series, request, level)
+    found = _find_shifts(session, series, request, level)
     _report(session, series, found)
-    check_residual(session, found, series.pixel_A, limit_px=limit_px, strict=request.strict)
+    check_residual(session, found, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
     shift_px = found.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
-        shift_px, euler_deg = _oriented(session, series, found, level)
+        shift_px, euler_deg = _refine_orientations(session, series, found, level)
         series = series.with_orientations(euler_deg, "refinement")
     return Registration(series, Transforms.shifts(shift_px), found, request.chosen, level, session)
 
@@ -244,12 +244,12 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
     Returns
     -------
     dict
-        The numbers of the run, for a script.
+        The numbers of the run, for ``--json``.
 
     Raises
     ------
     DataError, ConvergenceError, UsageError
-        As for `register`; no output is left then.
+        As for `register`; no output is written then.
     """
     if files.euler and request.chosen != "match":
         raise UsageError("--euler needs --method match, without --region and --max-shift")
@@ -258,7 +258,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
     if files.euler:
         if files.tilts or known_axis_deg(session, series):
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
-        series = oriented_by(session, series, files.euler)
+        series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
     check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
     done = register_series(session, series, request)
@@ -285,20 +285,22 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
     return _numbers(done)
 
 
-def _found(session: Session, series: TiltSeries, request: RegisterRequest, level: float | None) -> Matched:
-    """Find shifts and axis with the rough axis upright, and turn them back."""
+def _find_shifts(
+    session: Session, series: TiltSeries, request: RegisterRequest, level: float | None
+) -> Matched:
+    """Find shifts and tilt axis on views rotated to a vertical axis, and rotate the result back."""
     method, region = request.chosen, request.region
     _, ny, nx = series.shape
     if region and (region.columns.stop > nx or region.rows.stop > ny):
         raise UsageError(f"--region reaches beyond the views of {nx} x {ny} pixels; count from 1")
     axis_deg = known_axis_deg(session, series)
-    turn = Transforms.rotation(axis_deg, len(series))
+    rotation = Transforms.rotation(axis_deg, len(series))
     shape = turned_shape((ny, nx), axis_deg)
     views: Any = series.images()
     if axis_deg:
-        views = TransformedViews(series.view, turn, shape, fill=level)
+        views = TransformedViews(series.view, rotation, shape, fill=level)
     total = n_steps(method, n_views=len(series), iterations=request.iterations)
-    with naming(series), session.reporter.progress(total, "comparing") as advance:
+    with file_named_in_errors(series), session.reporter.progress(total, "comparing") as advance:
         found = register_views(
             views,
             series.tilt_deg,
@@ -307,21 +309,21 @@ def _found(session: Session, series: TiltSeries, request: RegisterRequest, level
             background=level,
             max_shift_px=request.max_shift.px(series.pixel_A) if request.max_shift else None,
             iterations=request.iterations,
-            region=_turned(region, turn.matrix[0], (ny, nx), shape) if region else None,
+            region=_rotated_region(region, rotation.matrix[0], (ny, nx), shape) if region else None,
             threads=session.threads,
             progress=advance,
         )
-    back = np.einsum("kij,kj->ki", turn.inverse().matrix, found.shifts.shift_px)
+    shift_px = np.einsum("kij,kj->ki", rotation.inverse().matrix, found.shifts.shift_px)
     axis = replace(found.axis, angle_deg=found.axis.angle_deg + axis_deg)
-    return replace(found, shifts=replace(found.shifts, shift_px=back), axis=axis)
+    return replace(found, shifts=replace(found.shifts, shift_px=shift_px), axis=axis)
 
 
-def _oriented(
+def _refine_orientations(
     session: Session, series: TiltSeries, start: Matched, level: float | None
 ) -> tuple[Float, Float]:
     """Refine orientations and shifts; return shifts and Euler angles."""
     assert series.views.euler_deg is not None
-    with naming(series), session.reporter.progress(ORIENTING_ROUNDS, "orienting") as advance:
+    with file_named_in_errors(series), session.reporter.progress(ORIENTING_ROUNDS, "orienting") as advance:
         found = orient_views(
             series.images(),
             series.views.euler_deg,
@@ -334,20 +336,20 @@ def _oriented(
     return found.shift_px, found.euler_deg
 
 
-def _turned(
-    region: Region, matrix: Float, shape: tuple[int, int], turned: tuple[int, int]
+def _rotated_region(
+    region: Region, matrix: Float, shape: tuple[int, int], rotated_shape: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """Return the rows and columns of turned views that hold a region of the views."""
-    # borders of pixels from the centre, (x, y)
+    """Return the rows and columns of rotated views that hold a region of the original views."""
+    # edges of pixels, relative to the centre, (x, y)
     spans = (region.columns.start, region.columns.stop), (region.rows.start, region.rows.stop)
     corners = np.array([(x, y) for x in spans[0] for y in spans[1]]) - np.array(shape[::-1]) / 2
-    found = (corners @ matrix.T + np.array(turned[::-1]) / 2).round().astype(int)
-    low, high = (np.clip(ends, 0, turned[::-1]) for ends in (found.min(axis=0), found.max(axis=0)))
+    rotated = (corners @ matrix.T + np.array(rotated_shape[::-1]) / 2).round().astype(int)
+    low, high = (np.clip(ends, 0, rotated_shape[::-1]) for ends in (rotated.min(axis=0), rotated.max(axis=0)))
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _report(session: Session, series: TiltSeries, found: Matched) -> None:
-    """Tell how well the views fit, and which to look at."""
+    """Report how well the views fit, and which ones are doubtful."""
     reporter, shifts = session.reporter, found.shifts
     reporter.note("view   tilt (°)   x (px)   y (px)  correlation")
     rows = zip(series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True)
@@ -366,7 +368,7 @@ def _report(session: Session, series: TiltSeries, found: Matched) -> None:
 
 
 def _numbers(done: Registration) -> dict[str, Any]:
-    """Return what a script may want to know."""
+    """Return the numbers of the run, for ``--json``."""
     shifts, pixel_A = done.found.shifts, done.source.pixel_A
     numbers = {
         "method": done.method,

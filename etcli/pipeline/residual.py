@@ -1,4 +1,4 @@
-"""The residual of an alignment: telling it, and failing where it must not be so large."""
+"""Residual of an alignment: report it, and warn or fail where it is too large."""
 
 import math
 
@@ -8,14 +8,14 @@ from etcli.pipeline.session import Session
 
 
 def check_residual(
-    session: Session, found: Matched, pixel_A: float | None, *, limit_px: float, strict: bool
+    session: Session, found: Matched, pixel_A: float | None, *, max_residual_px: float, strict: bool
 ) -> None:
-    """Report the residual; warn or raise where it is too large or not known, or angles seem mixed up.
+    """Report the residual; warn or raise where it is too large or unknown, or tilt angles seem mixed up.
 
     Raises
     ------
     ConvergenceError
-        Where `strict`.
+        Instead of a warning, where `strict`.
     """
     residual_px = found.shifts.residual_px
     if not found.in_order:
@@ -27,15 +27,15 @@ def check_residual(
         session.reporter.warn(mixed_up)
     length = f" ({residual_px * pixel_A:.3g} Å)" if pixel_A else ""
     known = not math.isnan(residual_px)
-    told = (
+    message = (
         f"residual {residual_px:.2f} px{length}"
         if known
         else "the residual is not known: too few tilt angles"
     )
-    session.reporter.report(told)
-    if known and residual_px <= limit_px:
+    session.reporter.report(message)
+    if known and residual_px <= max_residual_px:
         return
     if strict:
-        raise ConvergenceError(f"{told}, above the limit of {limit_px:g} px" if known else told)
+        raise ConvergenceError(f"{message}, above the limit of {max_residual_px:g} px" if known else message)
     if known:
-        session.reporter.warn(f"{told} is above {limit_px:g} px; look at --plot before going on")
+        session.reporter.warn(f"{message} is above {max_residual_px:g} px; look at --plot before going on")

@@ -1,4 +1,4 @@
-"""Assembly: one series made of files, with views selected, reordered and cropped."""
+"""Assembly of one series from files, with views selected, reordered and cropped."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ from etcli.pipeline.view_selection import Region, checked_list
 
 @dataclass(frozen=True)
 class StackRequest:
-    """What becomes of the views, in the words of ``etcli stack``; views are counted from 0.
+    """Options of an assembly, named as those of ``etcli stack``; views are counted from 0.
 
     Parameters
     ----------
     views, exclude : tuple of int or None
-        Views to keep, in this order, or to leave out.
+        Views to keep, in this order, or to exclude.
     sort : bool
-        Whether they are ordered by tilt angle.
+        Whether views are sorted by tilt angle.
     crop : Region or None
         Columns and rows to keep.
     frames : {"mean", "sum", "keep"}
-        What becomes of sections of one file at one tilt and defocus.
+        How sections of one file at the same tilt and defocus are combined.
     """
 
     views: tuple[int, ...] | None = None
@@ -47,7 +47,7 @@ def stack_files(
     defocus: str | None = None,
     mode: int = 2,
 ) -> None:
-    """Make one series of files.
+    """Combine files into one series.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def stack_files(
     Raises
     ------
     DataError
-        When the files do not go together.
+        When the files cannot be combined.
     UsageError
         When the request contradicts itself or the files.
     """
@@ -75,9 +75,9 @@ def stack_files(
             raise UsageError(f"{option} goes with one INPUT only; put the files together first")
     stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
     n = sum(map(len, stacks))
-    dropped = set(checked_list(request.exclude or (), n, "view"))
-    wanted = checked_list(request.views or range(n), n, "view")
-    kept = [view for view in wanted if view not in dropped]
+    excluded = set(checked_list(request.exclude or (), n, "view"))
+    selected = checked_list(request.views or range(n), n, "view")
+    kept = [view for view in selected if view not in excluded]
     series = assemble(stacks, kept, frames=request.frames)
     if len(series.parts) < len(kept):
         session.reporter.report(
@@ -85,7 +85,7 @@ def stack_files(
         )
     if request.sort:
         series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
-    area, like = _cropped(session, series.like, request.crop)
+    area, like = _crop(session, series.like, request.crop)
     step = ProcessingStep("stack", _summary(len(inputs), len(series.parts), request))
     shape = area.rows.stop - area.rows.start, area.columns.stop - area.columns.start
     with (
@@ -106,7 +106,7 @@ def _read_all(
     defocus: str | None,
     exclude: Collection[int],
 ) -> list[TiltSeries]:
-    """Open the files; sections that are left out may lack a description."""
+    """Open the files; excluded sections may lack a description."""
     stacks: list[TiltSeries] = []
     for name in inputs:
         start = sum(map(len, stacks))
@@ -115,16 +115,16 @@ def _read_all(
     return stacks
 
 
-def _cropped(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
-    """Return the area that is kept and the series with its place; warns where the middle moves."""
+def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
+    """Return the area to keep and the series with its new origin; warn where the centre of views moves."""
     shape = like.shape[1:]
     area = crop or Region(slice(0, shape[1]), slice(0, shape[0]))
     if area.columns.stop > shape[1] or area.rows.stop > shape[0]:
         raise UsageError(f"--crop reaches beyond the image of {shape[1]} x {shape[0]}; count from 1")
-    aside = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
-    if aside:
+    shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
+    if shift_px:
         session.reporter.warn(
-            f"the middle of the views moves: an axis that was central is now {aside:+g} px beside it, "
+            f"the middle of the views moves: an axis that was central is now {shift_px:+g} px beside it, "
             "which recon takes as --axis-offset"
         )
     (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
@@ -132,7 +132,7 @@ def _cropped(session: Session, like: TiltSeries, crop: Region | None) -> tuple[R
 
 
 def _summary(n_files: int, n_views: int, request: StackRequest) -> str:
-    """Say in a few words what was done."""
+    """Return a short summary of what was done."""
     words = [f"{n_views} views of {n_files} file" + "s" * (n_files > 1)]
     words += ["sorted by tilt"] if request.sort else []
     if request.crop:

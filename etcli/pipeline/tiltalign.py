@@ -1,4 +1,4 @@
-"""Tilt alignment: the axis found and turned vertical and central, in memory or from file to file."""
+"""Tilt alignment: find the tilt axis and make it vertical and central, in memory or from file to file."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from etcli.io.tilts import write_tilts
 from etcli.io.transforms import write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import naming, read_series, read_transforms
+from etcli.pipeline.inputs import file_named_in_errors, read_series, read_transforms
 from etcli.pipeline.known_axis import known_axis_deg
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ITERATIONS = 12
-"""Rounds of matching at each of its scales, at most."""
+"""Largest number of rounds of projection matching at each scale."""
 
 
 @dataclass(frozen=True)
 class TiltAlignRequest:
-    """A tilt alignment as asked for, in the words of ``etcli tiltalign``.
+    """Options of a tilt alignment, named as those of ``etcli tiltalign``.
 
     Parameters
     ----------
     method : str
         ``auto``, ``match``, ``com``, ``sum`` or ``maximage``.
     angle_deg : float or None
-        Angle from +y to the axis that is applied, and nothing found.
+        Known angle from +y to the axis; if given, it is applied and no axis is searched for.
     offset : Length or None
-        Distance of the axis from the centre that is applied, and nothing found.
+        Known distance of the axis from the centre; if given, it is applied and no axis is searched for.
     refine_tilts : bool
         Whether the tilt angles are refined.
     background : float or {"auto", "none"}
-        Level to take off for the comparison.
+        Background level to subtract for the comparison.
     max_residual : Length
         Residual above which there is a warning, or an error where `strict`.
     strict : bool
@@ -69,13 +69,13 @@ class TiltAlignRequest:
 
     @property
     def is_given(self) -> bool:
-        """Whether the axis is given, and not to be found."""
+        """Whether the axis is given, so that there is no search for it."""
         return self.angle_deg is not None or self.offset is not None
 
 
 @dataclass(frozen=True)
 class TiltAlignFiles:
-    """The files of a tilt alignment, by the names of ``etcli tiltalign``'s options."""
+    """Files of a tilt alignment, named as the options of ``etcli tiltalign``."""
 
     input: str
     output: str
@@ -90,24 +90,24 @@ class TiltAlignFiles:
 
 @dataclass(frozen=True, eq=False)
 class TiltAlignment:
-    """An aligned series: its tilt axis vertical and central.
+    """Result of a tilt alignment: the tilt axis, and the series with that axis vertical and central.
 
     Parameters
     ----------
     source : TiltSeries
-        The views as they were, with tilt angles that may have been refined.
+        The original views, with tilt angles that may have been refined.
     transforms : Transforms
-        All that is applied to them.
+        All transforms applied to them, combined.
     axis : TiltAxis
-        The axis after what was applied before.
+        The axis, as found after the transforms that were given.
     method : str
-        How it was found.
+        The method that found it.
     background : float or None
-        Level of the views, by which gaps at their borders are filled.
+        Background level of the views, with which gaps at their borders are filled.
     shape : (int, int)
         Rows and columns of an aligned view.
     after : str
-        What was applied before, for the history.
+        Name of the transforms that were given, for the history.
     session : Session
     """
 
@@ -122,12 +122,12 @@ class TiltAlignment:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the offset of the axis is known: some methods find the angle only."""
+        """Whether the offset of the axis is known, as some methods find the angle only."""
         return not np.isnan(self.axis.offset_px)
 
     @property
     def summary(self) -> str:
-        """The result in a few words."""
+        """Short description of the result."""
         place = f"taken to be central: {self.method} finds no offset"
         if self.is_placed:
             place = f"{self.axis.offset_px:.2f} px off the centre"
@@ -135,14 +135,16 @@ class TiltAlignment:
 
     @property
     def step(self) -> ProcessingStep:
-        """What was done, for the history."""
-        done = [f"axis {self.axis.angle_deg:.2f} deg"]
-        done += [f"offset {self.axis.offset_px:.2f} px"] if self.is_placed else []
-        return ProcessingStep("tiltalign", ", ".join(done + ([f"after {self.after}"] if self.after else [])))
+        """Processing step for the history."""
+        alignment = [f"axis {self.axis.angle_deg:.2f} deg"]
+        alignment += [f"offset {self.axis.offset_px:.2f} px"] if self.is_placed else []
+        return ProcessingStep(
+            "tiltalign", ", ".join(alignment + ([f"after {self.after}"] if self.after else []))
+        )
 
     @cached_property
     def series(self) -> TiltSeries:
-        """The views turned and shifted, by one cubic spline interpolation each."""
+        """The rotated and shifted views, each interpolated once by cubic splines."""
         moved = resampled(
             self.session,
             self.source,
@@ -172,29 +174,29 @@ def tiltalign(
     Parameters
     ----------
     series : TiltSeries
-        Registered, or raw where the shifts are given as `before`, so that views are interpolated only once.
+        Registered, or raw if the shifts are given as `before`, so that views are interpolated only once.
     method : {"auto", "match", "com", "sum", "maximage"}
         ``auto`` is match, or sum where the specimen reaches the sides of the views.
     angle_deg : float, optional
-        Find nothing; apply this angle from +y to the axis, counter-clockwise.
+        Known angle from +y to the axis, counter-clockwise; it is applied without a search.
     offset : length, optional
-        Find nothing; apply this distance of the axis from the centre, in pixels or with a unit.
+        Known distance of the axis from the centre, in pixels or with a unit; it is applied without a search.
     before : Transforms, optional
-        Applied first, such as those of `etcli.register`.
+        Transforms to apply first, such as those of `etcli.register`.
     refine_tilts : bool
-        Whether the tilt angles are refined, their mean kept.
+        Whether the tilt angles are refined; their mean is kept.
     background : float or {"auto", "none"}
-        Level to take off for the comparison.
+        Background level to subtract for the comparison.
     strict : bool
         Whether a residual above `max_residual` is an error instead of a warning.
     max_residual : length
         In pixels or with a unit.
     session : Session, optional
-        Threads, memory, and who is told; by default all of this process's, and nobody.
+        Threads, memory and reporter; `Session()` by default.
 
     Returns
     -------
-    Aligned
+    TiltAlignment
 
     Raises
     ------
@@ -235,28 +237,28 @@ def align_series(
     *,
     after: str = "",
 ) -> TiltAlignment:
-    """Align a series as asked for; see `tiltalign`.
+    """Align a series as requested; see `tiltalign`.
 
     Parameters
     ----------
     session, series, request
     before : Transforms, optional
-        Applied first.
+        Transforms to apply first.
     after : str
         Their name, for the history.
     """
-    n = len(series.tilt_deg)  # a series without angles is refused
+    n = len(series.tilt_deg)  # raises an error for a series without tilt angles
     before = Transforms.identity(n) if before is None else before
-    turned_deg = before.turned_deg
-    limit_px = request.max_residual.px(series.pixel_A)
+    before_deg = before.turned_deg
+    max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
     if not request.is_given:
-        start_deg = known_axis_deg(session, series) - turned_deg
-        method, found = _found(session, series, before, start_deg, request, level)
+        start_deg = known_axis_deg(session, series) - before_deg
+        method, found = _find_axis(session, series, before, start_deg, request, level)
         axis = found.axis
         if request.refine_tilts:
             series = series.with_tilts(found.tilt_deg, "refinement")
-        check_residual(session, found, series.pixel_A, limit_px=limit_px, strict=request.strict)
+        check_residual(session, found, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
     else:
         if request.refine_tilts or request.strict or request.method != "auto":
             raise UsageError(
@@ -264,17 +266,17 @@ def align_series(
             )
         method, angle_deg = "given", request.angle_deg
         if angle_deg is None:
-            angle_deg = known_axis_deg(session, series) - turned_deg
+            angle_deg = known_axis_deg(session, series) - before_deg
         offset_px = request.offset.px(series.pixel_A) if request.offset else 0.0
         axis = TiltAxis(angle_deg, offset_px, *(np.nan,) * 3)
-    placed_px = 0.0 if np.isnan(axis.offset_px) else axis.offset_px
-    matrix, shift_px = alignment_matrix(axis.angle_deg, placed_px)
+    applied_offset_px = 0.0 if np.isnan(axis.offset_px) else axis.offset_px
+    matrix, shift_px = alignment_matrix(axis.angle_deg, applied_offset_px)
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
     series = without_orientations(session, series, transforms)
-    shape = turned_shape((series.shape[1], series.shape[2]), turned_deg + axis.angle_deg)
-    done = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
-    session.reporter.report(done.summary)
-    return done
+    shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
+    alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
+    session.reporter.report(alignment.summary)
+    return alignment
 
 
 def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: Session) -> dict[str, Any]:
@@ -289,50 +291,50 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     Returns
     -------
     dict
-        The numbers of the run, for a script.
+        The numbers of the run, for ``--json``.
 
     Raises
     ------
     DataError, ConvergenceError, UsageError
-        As for `tiltalign`; no output is left then.
+        As for `tiltalign`; no output is written then.
     """
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
     check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     after = Path(files.prexf).name if files.prexf else ""
-    done = align_series(session, series, request, before, after=after)
+    alignment = align_series(session, series, request, before, after=after)
     with session.outputs() as outputs:
         with series_writer(
             outputs,
             files.output,
-            done.source,
-            step=done.step,
-            shape=done.shape,
+            alignment.source,
+            step=alignment.step,
+            shape=alignment.shape,
             axis_deg=0.0,
             mode=files.mode,
         ) as writer:
             write_resampled(
                 session,
                 writer,
-                done.source,
-                done.transforms,
+                alignment.source,
+                alignment.transforms,
                 what="turning",
-                shape=done.shape,
-                fill=done.background,
+                shape=alignment.shape,
+                fill=alignment.background,
             )
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), done.transforms)
+            write_xf(outputs.path(files.write_xf), alignment.transforms)
         if files.write_tlt:
-            write_tilts(outputs.path(files.write_tlt), done.source.tilt_deg)
+            write_tilts(outputs.path(files.write_tlt), alignment.source.tilt_deg)
         if files.plot:
-            figure = _picture(done, outputs.part_of(files.output))
+            figure = _picture(alignment, outputs.part_of(files.output))
             save_picture(outputs, files.plot, figure)
-    numbers = _numbers(done)
-    return numbers | {"tilt_deg": done.source.tilt_deg} if request.refine_tilts else numbers
+    numbers = _numbers(alignment)
+    return numbers | {"tilt_deg": alignment.source.tilt_deg} if request.refine_tilts else numbers
 
 
-def _found(
+def _find_axis(
     session: Session,
     series: TiltSeries,
     before: Transforms,
@@ -340,12 +342,12 @@ def _found(
     request: TiltAlignRequest,
     level: float | None,
 ) -> tuple[str, Matched]:
-    """Find the axis in the series as registered; return the method that did."""
+    """Find the axis of the registered series; return the method that found it, and the result."""
     chosen = "match" if request.method == "auto" else request.method
     n_read = 2 * len(series) if chosen == "com" else len(series)
     total = 3 * ITERATIONS if chosen == "match" else n_read
-    with naming(series), session.reporter.progress(total, "looking for the axis") as advance:
-        how: dict[str, Any] = {
+    with file_named_in_errors(series), session.reporter.progress(total, "looking for the axis") as advance:
+        arguments: dict[str, Any] = {
             "transforms": before,
             "start_deg": start_deg,
             "background": level,
@@ -354,17 +356,17 @@ def _found(
         }
         if request.method == "auto" and level is None and not request.refine_tilts:
             with suppress(ConvergenceError):
-                return "sum", find_axis(series.images(), series.tilt_deg, method="sum", **how)
-        how |= {"free_tilts": request.refine_tilts, "iterations": ITERATIONS}
-        return chosen, find_axis(series.images(), series.tilt_deg, method=chosen, **how)
+                return "sum", find_axis(series.images(), series.tilt_deg, method="sum", **arguments)
+        arguments |= {"free_tilts": request.refine_tilts, "iterations": ITERATIONS}
+        return chosen, find_axis(series.images(), series.tilt_deg, method=chosen, **arguments)
 
 
-def _numbers(done: TiltAlignment) -> dict[str, Any]:
-    """Return what a script may want to know."""
-    axis, pixel_A = done.axis, done.source.pixel_A
+def _numbers(alignment: TiltAlignment) -> dict[str, Any]:
+    """Return the numbers of the run, for ``--json``."""
+    axis, pixel_A = alignment.axis, alignment.source.pixel_A
     return {
-        "method": done.method,
-        "background": done.background,
+        "method": alignment.method,
+        "background": alignment.background,
         "angle_deg": axis.angle_deg,
         "offset_px": axis.offset_px,
         "angle_sigma_deg": axis.angle_sigma_deg,
@@ -374,18 +376,18 @@ def _numbers(done: TiltAlignment) -> dict[str, Any]:
     }
 
 
-def _picture(done: TiltAlignment, path: Path) -> "Figure":
-    """Draw three slices of the aligned series to judge it by, and how well other axes would do."""
+def _picture(alignment: TiltAlignment, path: Path) -> "Figure":
+    """Draw three slices of the aligned series, and the residual for other positions of the axis."""
     from etcli.plotting.alignment import tilt_axis
 
-    tilt_deg, level = done.source.tilt_deg, done.background
+    tilt_deg, level = alignment.source.tilt_deg, alignment.background
     views = open_images(str(path)).series().images()
     ny = views.shape[1]
     y_px, axis_px = axis_along_itself(views, tilt_deg, background=level or 0.0)
     rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
     try:
-        residual = axis_residual(views, tilt_deg, background=level, threads=done.session.threads)
-    except DataError:  # too few views for any
+        residual = axis_residual(views, tilt_deg, background=level, threads=alignment.session.threads)
+    except DataError:  # too few views for a residual
         residual = None
     return tilt_axis(
         y_px,
@@ -393,6 +395,6 @@ def _picture(done: TiltAlignment, path: Path) -> "Figure":
         slices=preview_slices(views[:, rows], tilt_deg, background=level or 0.0),
         slice_rows=rows - centre(ny),
         residual=residual,
-        pixel_A=done.source.pixel_A,
-        title=done.summary,
+        pixel_A=alignment.source.pixel_A,
+        title=alignment.summary,
     )

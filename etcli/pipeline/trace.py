@@ -21,7 +21,7 @@ from etcli.core.lengths import Length
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.atoms import Box, atoms_format, write_atoms
 from etcli.io.writers import ProcessingStep
-from etcli.pipeline.inputs import naming, read_volume
+from etcli.pipeline.inputs import file_named_in_errors, read_volume
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.structure_report import write_report
@@ -285,7 +285,7 @@ def trace_volume(
         session.reporter.report(
             f"the middle of the volume is {x:.4g}, {y:.4g}, {z:.4g} Å from the rotation centre (x, y, z)"
         )
-    with naming(volume):
+    with file_named_in_errors(volume):
         found = find_atoms(data, pixel_A, rules, threads=session.threads, progress=session.reporter.note)
         found, flipped, drift = classified(found, pixel_A, correct_depth=request.correct_depth)
     error_A = position_errors_A(found, pixel_A)
@@ -384,7 +384,7 @@ def _refined(
     """
     name = views.series.name
     try:
-        with naming(views.series):
+        with file_named_in_errors(views.series):
             completed = refine_trace(
                 found,
                 views.views,

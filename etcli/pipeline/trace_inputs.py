@@ -14,7 +14,7 @@ from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import VolumeFrame
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import oriented_by, read_images, read_series, whole
+from etcli.pipeline.inputs import load_images, read_images, read_series, with_euler_file
 from etcli.pipeline.session import Session
 
 COPIES = 4
@@ -80,7 +80,7 @@ def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32],
         raise DataError(
             f"{volume.name}: {nx} x {ny} x {nz} voxels are too flat to hold atoms; is it a volume?"
         )
-    return whole(session, volume, copies=COPIES), volume.pixel_A
+    return load_images(session, volume, copies=COPIES), volume.pixel_A
 
 
 def half_volumes(
@@ -105,7 +105,7 @@ def half_volumes(
                 f"{half.name}: voxels of {half.pixel_A:g} Å, but {like.name} has {like.pixel_A:g} Å; "
                 "reconstruct both alike"
             )
-        found.append(whole(session, half, copies=COPIES + 2))
+        found.append(load_images(session, half, copies=COPIES + 2))
     first, second = found
     if np.array_equal(first, second):
         raise DataError(
@@ -145,7 +145,7 @@ def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
     if series.pixel_A is None:
         raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
     if euler:
-        return oriented_by(session, series, euler)
+        return with_euler_file(session, series, euler)
     if not series.has_tilts:
         beside = f"{PurePath(name).stem}.tlt"
         raise DataError(f"{name}: no tilt angles beside it or in it; put them into {beside}, or give --euler")
@@ -186,7 +186,7 @@ def refinement_series(
             f"{volume.name} was made of {used} views, {series.name} has {len(series)}, and atoms are refined "
             "against all of them; etcli stack --exclude leaves bad ones out"
         )
-    data = whole(session, series, copies=VIEW_COPIES)
+    data = load_images(session, series, copies=VIEW_COPIES)
     level = background_level(session, series, "auto")
     rotation = series.views.rotations(frame.x_tilt_deg if frame else 0.0)
     inclined = rotation is not None

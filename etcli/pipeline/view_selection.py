@@ -1,4 +1,4 @@
-"""Which views, rows and pixels of a series count."""
+"""Selection of views, rows and pixels of a series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from etcli.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Region:
-    """Columns and rows of an image, counted from 0, the last one not included."""
+    """Rectangle of an image: columns and rows, counted from 0, the last ones excluded."""
 
     columns: slice
     rows: slice
 
 
 def checked_list(numbers: Sequence[int], n: int, what: str) -> list[int]:
-    """Return numbers, counted from 0, as a list after checking that each is one of ``n``."""
+    """Return the numbers, counted from 0, as a list; raise UsageError if one is not below ``n``."""
     beyond = [number + 1 for number in numbers if number >= n]
     if beyond:
         raise UsageError(
@@ -25,27 +25,27 @@ def checked_list(numbers: Sequence[int], n: int, what: str) -> list[int]:
 
 
 def used_views(views: Sequence[int] | None, exclude: Sequence[int] | None, n_views: int) -> list[int]:
-    """Return the views that are used, counted from 0.
+    """Return the views to use, counted from 0.
 
     Raises
     ------
     UsageError
-        When one of them does not exist, or none is left.
+        When one of them does not exist, or all are excluded.
     """
-    without = set(checked_list(exclude or (), n_views, "view"))
-    used = [k for k in checked_list(views or range(n_views), n_views, "view") if k not in without]
+    excluded = set(checked_list(exclude or (), n_views, "view"))
+    used = [k for k in checked_list(views or range(n_views), n_views, "view") if k not in excluded]
     if not used:
         raise UsageError("--exclude leaves no views; name fewer")
     return used
 
 
 def used_rows(slices: Sequence[int] | None, ny: int) -> tuple[int, int]:
-    """Return the first row to reconstruct, counted from 0, and how many.
+    """Return the first row to reconstruct, counted from 0, and the number of rows.
 
     Raises
     ------
     UsageError
-        When rows do not exist, or do not follow one another.
+        When rows do not exist, or are not consecutive.
     """
     if not slices:
         return 0, ny

@@ -11,7 +11,7 @@ from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.thickness import find_thickness
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import Placement
-from etcli.pipeline.inputs import naming
+from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 UPRIGHT_DEG = 2.0
@@ -71,7 +71,7 @@ def slice_geometry(
 
 def as_thick_as_needed(session: Session, integrals: LineIntegrals, geometry: SliceGeometry) -> SliceGeometry:
     """Return the geometry with the thickness of the specimen, and tell it."""
-    with naming(integrals.series):
+    with file_named_in_errors(integrals.series):
         found = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
     pixel_A = integrals.series.pixel_A
     length = f" ({found * pixel_A:.4g} Å)" if pixel_A else ""

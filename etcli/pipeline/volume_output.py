@@ -16,7 +16,7 @@ from etcli.core.volume_frame import Placement, VolumeFrame
 from etcli.io.image_file import open_images
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep, volume_writer
-from etcli.pipeline.inputs import whole
+from etcli.pipeline.inputs import load_images
 from etcli.pipeline.session import Session
 
 Array = NDArray[np.float32]
@@ -146,7 +146,7 @@ class VolumeFiles:
     def read(self, which: str) -> Array:
         """Read a file that is complete but not yet in its place."""
         path = self.outputs.part_of(name_of(self.target, which))
-        volume = whole(self.session, open_images(str(path)).volume(), copies=self.copies)
+        volume = load_images(self.session, open_images(str(path)).volume(), copies=self.copies)
         return volume if self.layout.upright else volume.swapaxes(0, 1)[::-1]
 
 

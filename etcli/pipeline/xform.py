@@ -1,4 +1,4 @@
-"""Transforms found elsewhere applied to a series, in memory or from file to file."""
+"""Application of existing transforms to a series, in memory or from file to file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,22 +22,22 @@ def xform(
     xf_pixel: Length | float | str | None = None,
     session: Session | None = None,
 ) -> TiltSeries:
-    """Apply transforms found elsewhere to a series.
+    """Apply existing transforms to a series.
 
     Parameters
     ----------
     series : TiltSeries
     transforms : Transforms
-        One a view, such as those of `etcli.register` for another detector's series.
+        One per view, such as those of `etcli.register` for another detector's series.
     xf_pixel : length, optional
         Pixel size of the images on which they were found.
     session : Session, optional
-        Threads; by default all of this process's.
+        Threads to use; `Session()` by default.
 
     Returns
     -------
     TiltSeries
-        What lies beyond a view is filled with the median of its rim.
+        Pixels from outside a view are filled with the median of its rim.
 
     Raises
     ------
@@ -55,10 +55,10 @@ def xform(
     1.0
     """
     session = session or Session()
-    transforms = _scaled(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
+    transforms = _scale_shifts(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
     series = without_orientations(session, series, transforms)
     moved = resampled(session, series, transforms, what="transforming")
-    axis_deg = _turned_axis(series, transforms)
+    axis_deg = _rotated_axis_deg(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
     return replace(moved, history=(*moved.history, str(ProcessingStep("xform", "transforms"))))
 
@@ -66,18 +66,18 @@ def xform(
 def xform_files(
     session: Session, input: str, output: str, *, xf: str, xf_pixel: Length | None, mode: int
 ) -> None:
-    """Apply the transforms of a file from file to file."""
+    """Apply the transforms of a file to a series, from file to file."""
     series = read_series(session, input, stream=True)
-    transforms = _scaled(series, read_transforms(session, xf, series), xf_pixel)
+    transforms = _scale_shifts(series, read_transforms(session, xf, series), xf_pixel)
     series = without_orientations(session, series, transforms)
     with session.outputs() as outputs:
-        step, axis_deg = ProcessingStep("xform", Path(xf).name), _turned_axis(series, transforms)
+        step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
         with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:
             write_resampled(session, writer, series, transforms, what="transforming")
 
 
-def _scaled(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:
-    """Return the transforms for the pixels of a series."""
+def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:
+    """Scale the shifts of the transforms to the pixel size of a series."""
     if xf_pixel is None:
         return transforms
     if series.pixel_A is None:
@@ -85,8 +85,8 @@ def _scaled(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None)
     return transforms.scaled(xf_pixel.angstrom(1.0) / series.pixel_A)
 
 
-def _turned_axis(series: TiltSeries, transforms: Transforms) -> float | None:
-    """Return the angle of the tilt axis after the transforms, None where it is unknown or not turned."""
+def _rotated_axis_deg(series: TiltSeries, transforms: Transforms) -> float | None:
+    """Return the angle of the tilt axis after the transforms, None where it is unknown or unchanged."""
     axis_deg = series.axis_deg
     matrix = transforms.matrix.mean(axis=0)
     if axis_deg is None or np.allclose(matrix, np.eye(2), rtol=0, atol=1e-6):
