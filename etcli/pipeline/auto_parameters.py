@@ -1,4 +1,4 @@
-"""Parameters of a reconstruction that set themselves."""
+"""Automatic choice of the parameters of a reconstruction, by cross-validation."""
 
 from dataclasses import dataclass
 
@@ -20,14 +20,13 @@ from etcli.pipeline.session import Session
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """Parameters without anything left to be found.
+    """Complete parameters of a reconstruction, with the validation curves that they were chosen by.
 
     Parameters
     ----------
     parameters : MethodParameters
-        What is done.
     weights, iterations : ValidationCurve or None
-        How well views left out are predicted with weights that were tried, and after iterations.
+        Error of left-out views against the weight of the prior, and against the number of iterations.
     """
 
     parameters: MethodParameters
@@ -36,16 +35,16 @@ class Tuned:
 
 
 def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow: bool) -> Tuned:
-    """Find what sets itself, and tell it.
+    """Determine the parameters that are to be chosen automatically, and report them.
 
     Parameters
     ----------
     session : Session
     request : ReconstructionRequest
     task : Task
-        What is reconstructed.
+        The reconstruction.
     follow : bool
-        Whether to follow the prediction of left-out views in any case where that can be.
+        Whether to compute the error of left-out views after each iteration in any case, where possible.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The level that is taken off before the work."""
+"""Background level that is subtracted from the views."""
 
 from typing import Any
 
@@ -9,40 +9,40 @@ from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 
-def background_level(session: Session, series: TiltSeries, asked: float | str) -> float | None:
-    """Return the level to take off, and tell it.
+def background_level(session: Session, series: TiltSeries, requested: float | str) -> float | None:
+    """Determine the background level to subtract, and report it.
 
     Parameters
     ----------
     session : Session
     series : TiltSeries
-    asked : float or {"auto", "none"}
+    requested : float or {"auto", "none"}
         A level, none, or that of an empty rim across the tilt axis.
 
     Returns
     -------
     float or None
-        None where nothing is taken off.
+        None where nothing is subtracted.
     """
-    if asked == "none":
+    if requested == "none":
         return None
-    if isinstance(asked, int | float):
-        return float(asked)
+    if isinstance(requested, int | float):
+        return float(requested)
     images: Any = series.images()
     with file_named_in_errors(series):
-        found = empty_rim_background(
+        background = empty_rim_background(
             images.swapaxes(1, 2) if lies_along_x(series.axis_deg or 0.0) else images
         )
-    if found.level is None:
-        session.reporter.report(f"no background is taken off: {found.reason}")
-    elif found.level == 0:
-        session.reporter.note(f"no background has to be taken off: {found.reason}")
+    if background.level is None:
+        session.reporter.report(f"no background is subtracted: {background.reason}")
+    elif background.level == 0:
+        session.reporter.note(f"no background has to be subtracted: {background.reason}")
     else:
-        session.reporter.report(f"background {found.level:.7g} is taken off ({found.reason})")
-    return found.level
+        session.reporter.report(f"background {background.level:.7g} is subtracted ({background.reason})")
+    return background.level
 
 
 def level_words(level: float | None, contrast: str) -> list[str]:
-    """Say what was taken off, for the history of the volume."""
+    """Return the background level in words, for the history of the volume."""
     what = "background" if contrast == "linear" else "logarithm from"
     return [f"{what} {level:.6g}"] if level else []

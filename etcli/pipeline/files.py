@@ -22,22 +22,22 @@ def read(
     euler: str | Path | None = None,
     session: Session | None = None,
 ) -> TiltSeries | Volume | Atoms:
-    """Read a file with all that is said of it, also beside it; images are read when they are used.
+    """Read a file with its metadata, including those of files beside it; images are loaded on use.
 
     Parameters
     ----------
     name : str or Path
         An image file (MRC, TIFF, and those of the optional readers) or a file of atoms.
     kind : {"auto", "series", "volume"}
-        What images are; by default a series where tilt angles are found, else a volume.
+        Kind of the images; by default a series if tilt angles are found, else a volume.
     tilts : str or Path, optional
-        File of tilt angles that takes the place of all others.
+        File of tilt angles that replaces all other sources.
     defocus : str or Path, optional
-        File of defoci in µm, one a line.
+        File of defoci in µm, one per line.
     euler : str or Path, optional
         File of Euler angles, for views of any orientation.
     session : Session, optional
-        Who is warned; by default Python's warnings.
+        Its reporter receives warnings; `Session()` by default, which issues Python warnings.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def read(
     DataError
         When the file, or a description beside it, is damaged or does not fit.
     OSError
-        When it is not there.
+        When it does not exist.
 
     Examples
     --------
@@ -79,27 +79,27 @@ def write(
     overwrite: bool = False,
     session: Session | None = None,
 ) -> None:
-    """Write a series, a volume or atoms; the file appears whole or not at all.
+    """Write a series, a volume or atoms; the file appears complete or not at all.
 
     Parameters
     ----------
     what : TiltSeries, Volume, Atoms or TracedAtoms
-        A series is written with its mdoc, a volume with its frame; atoms as `etcli.trace_atoms` found them
-        also with the box of their volume and its history.
+        A series is written with its mdoc, a volume with its frame; the result of `etcli.trace_atoms` also
+        with the box and the history of the volume.
     name : str or Path
         MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``.
     mode : int
         MRC mode.
     overwrite : bool
-        Whether to replace even images that etcli did not write.
+        Whether even images that etcli did not write may be replaced.
     session : Session, optional
 
     Raises
     ------
     DataError
-        When it cannot be written there.
+        When the file cannot be written.
     UsageError
-        When the name tells no format, or something is there that must not be replaced.
+        When the ending is that of no format, or an existing file must not be replaced.
 
     Examples
     --------
@@ -140,6 +140,6 @@ def write(
 
 
 def _step(what: TiltSeries | Volume) -> ProcessingStep | None:
-    """Return what to add to the history where etcli has no part in it yet."""
-    done = what.history and what.history[-1].startswith(OURS)
-    return None if done else ProcessingStep("write", "from Python")
+    """Return the step to add to the history, None if the newest entry is etcli's already."""
+    has_step = what.history and what.history[-1].startswith(OURS)
+    return None if has_step else ProcessingStep("write", "from Python")

@@ -1,4 +1,4 @@
-"""Two volumes from every second view each, and how far they agree."""
+"""Half-sets: two volumes from every second view each, and their Fourier shell correlation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,12 +17,12 @@ from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import EVEN, ODD, Destination, VolumeLayout
 
-TAPER = 0.1  # share of a side
-COPIES = 5  # two volumes, their transforms, and room to make one
+TAPER = 0.1  # fraction of a side
+COPIES = 5  # two volumes, their transforms, and the memory to compute one
 
 
 def check_half_sets(session: Session, n_views: int, n_voxels: int) -> None:
-    """Refuse halves that could not be made, or compared, in the end."""
+    """Check before the computation that half-sets are possible and fit into the memory; raise UsageError."""
     if n_views < 4:
         raise UsageError(f"{n_views} views cannot be halved; leave --half-sets out")
     if 4 * COPIES * n_voxels > session.memory:
@@ -49,24 +49,24 @@ def half_sets(
     ----------
     session : Session
     task : Task
-        What is to be done with all views.
+        The reconstruction from all views.
     parameters : MethodParameters
         As for all views; the weight of a prior is halved with the number of views.
     layout : VolumeLayout
-        Of the volumes.
+        Layout of the volumes.
     destination : Destination
-        Where they go.
-    stores : mapping of str to Store or None
-        Where finished slabs of the two are kept.
+        Receives the volumes.
+    stores : mapping of str to SlabStore or None
+        Stores of finished slabs of the two.
     dask : str or None
         As for `etcli.pipeline.dask_cluster.connected_workers`.
     step : callable
-        Says what is done with a number of views, for the history.
+        ``step(parameters, n_views)`` returns the processing step for the history.
 
     Returns
     -------
     FSC
-        Without the missing wedge, where all views are tilted about the vertical axis only.
+        Computed outside the missing wedge, if all views are tilted about the vertical axis only.
     """
     tilt_deg = layout.series.tilt_deg
     volumes = []
@@ -77,18 +77,20 @@ def half_sets(
         volumes.append(destination.read(half))
     windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]
     for volume in volumes:
-        for axis, window in enumerate(windows):  # or the edges would correlate
+        for axis, window in enumerate(windows):  # without the taper the edges would correlate
             volume *= np.expand_dims(window, [other for other in range(3) if other != axis])
     pixel_A, unit = (layout.series.pixel_A, "Å") if layout.series.pixel_A else (1.0, "px")
     upright = layout.series.views.rotations(layout.x_tilt_deg) is None
     shells = fourier_shell_correlation(*volumes, pixel_A=pixel_A, tilt_deg=tilt_deg if upright else None)
-    half, least = (_length(resolution_A(shells, threshold=level), pixel_A, unit) for level in (0.5, 0.143))
+    half, least = (
+        _resolution_words(resolution_A(shells, threshold=level), pixel_A, unit) for level in (0.5, 0.143)
+    )
     session.reporter.report(f"half-sets agree to {half} (Fourier shell correlation 0.5), {least} (0.143)")
     return shells
 
 
-def _length(found: float | None, pixel_A: float, unit: str) -> str:
-    """Say to what length two volumes agree."""
+def _resolution_words(found: float | None, pixel_A: float, unit: str) -> str:
+    """Return the resolution to which two volumes agree, in words."""
     if found is None:
         return f"better than {2 * pixel_A:.4g} {unit}"
     return f"{found:.4g} {unit}" if isfinite(found) else "nothing"

@@ -1,4 +1,4 @@
-"""What files hold, as plain facts."""
+"""Summary of files as plain values, for ``etcli info``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,23 +18,23 @@ def info_files(
     diameter: Length | None = None,
     need_tilts: bool = False,
 ) -> list[dict[str, Any]]:
-    """Collect what is known of files; see `etcli.io.facts.facts_of`.
+    """Summarise files; see `etcli.io.facts.facts_of`.
 
     Parameters
     ----------
     session : Session
     names : sequence of str
     tilts : str, optional
-        File of tilt angles that takes the place of all others.
+        File of tilt angles that replaces all other sources.
     diameter : Length, optional
-        Of the specimen, for Crowther's resolution.
+        Diameter of the specimen, for Crowther's resolution.
     need_tilts : bool
         Whether a file without tilt angles is an error.
 
     Returns
     -------
     list of dict
-        One a file.
+        One per file.
     """
     facts = []
     for name in names:

@@ -1,11 +1,11 @@
-"""The tilt axis angle that the description of a series gives."""
+"""Tilt axis angle as given by the description of a series."""
 
 from etcli.core.series import TiltSeries
 from etcli.pipeline.session import Session
 
 
 def known_axis_deg(session: Session, series: TiltSeries) -> float:
-    """Return the angle from +y to the tilt axis that the file gives, 0 where it gives none."""
+    """Return the angle from +y to the tilt axis in the description of a series, 0 if it has none."""
     axis_deg = series.axis_deg or 0.0
     if axis_deg and series.axis_source == "RotationAngle":
         session.reporter.warn(

@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""Limits of this process on the machine: CPUs and memory."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> int:
-    """Return the CPUs this process may use, by its affinity and its control groups."""
+    """Return the number of CPUs that this process may use, by its affinity and its control groups."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups("cpu"):
         words = _words(group / "cpu.max") or [
@@ -46,7 +46,7 @@ def _groups(controller: str) -> Iterator[Path]:
 
 
 def _cached_bytes(group: Path) -> int:
-    """Return what a group holds of files, which counts as used but is given up when memory is needed."""
+    """Return the file cache of a group in bytes, which counts as used but is freed when memory is needed."""
     fields = dict(line.split() for line in _lines(group / "memory.stat"))
     return sum(
         int(fields.get(f"total_{name}", fields.get(name, 0))) for name in ("active_file", "inactive_file")

@@ -1,4 +1,4 @@
-"""Finding out before long work whether its outputs can be written."""
+"""Preflight check before a long computation: whether its outputs can be written."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,23 +8,23 @@ from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.session import Session
 
 
-class _EnoughError(Exception):
-    """Ends the trial, so that nothing stays of it."""
+class _CheckedError(Exception):
+    """Error raised at the end of the check, so that the trial outputs are removed."""
 
 
 def check_series_output(
     session: Session, output: str, like: TiltSeries, *, sides: Iterable[str | None] = ()
 ) -> None:
-    """Refuse a series, or files beside it, that could not be written.
+    """Check that a series, and files beside it, can be written; raise UsageError or DataError otherwise.
 
-    For work that knows only at its end what the labels of its output say, and so opens it then.
+    For commands that open their outputs at the end, when the labels of these are known.
     """
     with (
-        suppress(_EnoughError),
+        suppress(_CheckedError),
         session.outputs() as outputs,
         series_writer(outputs, output, like, step=ProcessingStep("", "")),
     ):
         for side in sides:
             if side is not None:
                 outputs.path(side)
-        raise _EnoughError
+        raise _CheckedError

@@ -1,4 +1,4 @@
-"""Reconstruction: from a tilt series to a volume, in memory or from file to file."""
+"""Reconstruction of a volume from a tilt series, in memory or from file to file."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +31,7 @@ from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.resume import finished_slabs, resume_key
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.view_selection import used_rows, used_views
-from etcli.pipeline.volume_geometry import as_thick_as_needed, slice_geometry
+from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import (
     EVEN,
     ODD,
@@ -41,13 +41,13 @@ from etcli.pipeline.volume_output import (
     VolumeLayout,
     VolumesInMemory,
     WatchedDestination,
-    name_of,
+    volume_file_name,
 )
 
 
 @dataclass(frozen=True)
 class ReconstructionFiles:
-    """The files of a reconstruction, by the names of ``etcli recon``'s options; views are counted from 0."""
+    """Files of a reconstruction, named as the options of ``etcli recon``; views are counted from 0."""
 
     input: str
     output: str
@@ -67,27 +67,27 @@ class ReconstructionFiles:
 
     @property
     def given(self) -> set[str]:
-        """Names of what is not left out."""
+        """Names of the options that are given."""
         return {name for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A volume and how it came about.
+    """Result of a reconstruction: the volume, the parameters used, and residuals.
 
     Parameters
     ----------
     volume : Volume
     parameters : MethodParameters
-        With all that was found.
+        The parameters used, including those determined automatically.
     background : float or None
-        Level that was taken off.
+        Background level that was subtracted.
     errors : ErrorCurve
         The residual after every iteration.
     halves : tuple of Volume
-        Of the odd and the even views, where asked for.
+        Volumes from the odd and the even views, if requested.
     fsc : FSC or None
-        How far these agree.
+        Fourier shell correlation of these two.
     """
 
     volume: Volume
@@ -119,26 +119,26 @@ def reconstruct(
     Parameters
     ----------
     series : TiltSeries
-        Its tilt axis vertical and central, as `etcli.tiltalign` leaves it. Orientations and weights of its
-        table of views are heeded.
+        Its tilt axis vertical and central, as `etcli.tiltalign` leaves it. Orientations and weights in its
+        view table are used.
     method : str
         A name in `etcli.core.solvers.methods.METHODS`.
     thickness, width : length, optional
-        Extent along z and x in Å, or with a unit as in ``"80px"``; as wide as a view by default. The
+        Extent along z and x in Å, or with a unit as in ``"80px"``; the width of a view by default. The
         thickness may be ``"auto"``.
     axis_offset, z_offset : length
-        Where the tilt axis lies from the centre, and the height of the volume above it, in pixels or with a
+        Distance of the tilt axis from the centre, and height of the volume above it, in pixels or with a
         unit.
     x_tilt_deg : float
-        What the volume is turned by about x.
+        Angle by which the volume is rotated about x.
     slices : sequence of int, optional
         Rows of the views to reconstruct, counted from 0.
     background : float or {"auto", "none"}
-        Level to take off.
+        Background level to subtract.
     mask, initial : Volume or ndarray of shape (nz, ny, nx), optional
-        Where voxels may differ from zero, and where to start from.
+        Mask, outside which voxels stay zero, and initial volume of the iterations.
     session : Session, optional
-        Threads, memory, device, and who is told; by default all of this process's, and nobody.
+        Threads, memory, device and reporter; `Session()` by default.
     **options
         Other options of the method, by the names of ``etcli recon``: ``iterations`` (or ``"auto"``),
         ``nonnegative``, ``upper``, ``relaxation``, ``subset_size``, ``prior``, ``weight``, ``levels``,
@@ -152,9 +152,9 @@ def reconstruct(
     Raises
     ------
     DataError
-        When the series, or a volume, cannot be worked with.
+        When the series, or a volume, is not suitable.
     UsageError
-        When the request contradicts itself or the series, or takes more memory than is allowed.
+        When the request contradicts itself or the series, or exceeds the memory budget.
 
     Examples
     --------
@@ -187,18 +187,17 @@ def reconstruct(
     }
     oriented = series.views.rotations(x_tilt_deg) is not None
     request.check(oriented=oriented, given=set(volumes))
-    work = _prepared(
-        session,
-        series,
-        request,
-        volumes,
-        scratch=Path(gettempdir()),
-    )
-    destination = VolumesInMemory(work.layout)
-    done = work.run(session, destination)
+    prepared = _prepare(session, series, request, volumes, scratch=Path(gettempdir()))
+    destination = VolumesInMemory(prepared.layout)
+    outcome = prepared.run(session, destination)
     halves = tuple(destination.volumes[half] for half in (ODD, EVEN) if half in destination.volumes)
     return Reconstruction(
-        destination.volumes[WHOLE], done.tuned.parameters, work.level, done.errors, halves, done.fsc
+        destination.volumes[WHOLE],
+        outcome.tuned.parameters,
+        prepared.level,
+        outcome.errors,
+        halves,
+        outcome.fsc,
     )
 
 
@@ -216,17 +215,17 @@ def reconstruct_files(
     Returns
     -------
     dict
-        The numbers of the run, for a script.
+        The numbers of the run, for ``--json``.
 
     Raises
     ------
     DataError, UsageError
-        As for `reconstruct`; no output is left then.
+        As for `reconstruct`; no output is written then.
     """
     request = replace(request, views_chosen=request.views_chosen or files.views is not None)
     check_picture(files.plot)
     if files.plot:
-        from etcli.plotting.reconstruction import Progress
+        from etcli.plotting.reconstruction import ReconstructionPicture
     request.check(oriented=bool(files.euler) or request.x_tilt_deg != 0, given=files.given)
     series = read_series(
         session,
@@ -239,9 +238,9 @@ def reconstruct_files(
     )
     if files.views or files.exclude:
         series = series.select(used_views(files.views, files.exclude, len(series)))
-    oriented = series.views.rotations(request.x_tilt_deg) is not None  # an mdoc may say so, too
+    oriented = series.views.rotations(request.x_tilt_deg) is not None  # an mdoc may give orientations, too
     request.check(oriented=oriented, given=files.given)
-    work = _prepared(
+    prepared = _prepare(
         session,
         series,
         request,
@@ -250,37 +249,39 @@ def reconstruct_files(
         dask=files.dask,
         banded=not files.resume,
     )
-    targets = {which: name_of(files.output, which) for which in (WHOLE, *(ODD, EVEN) * request.half_sets)}
+    targets = {
+        which: volume_file_name(files.output, which) for which in (WHOLE, *(ODD, EVEN) * request.half_sets)
+    }
     outputs = session.outputs()
     for target in targets.values():
-        outputs.expect(target)  # found out now, not when all is done
-    kept: AbstractContextManager[Any] = nullcontext([None] * len(targets))
+        outputs.expect(target)  # fails now, not after the computation
+    finished: AbstractContextManager[Any] = nullcontext([None] * len(targets))
     if files.resume:
-        kept = finished_slabs(session, list(targets.values()), _resume_key(files, work))
-    with kept as stores, outputs:
+        finished = finished_slabs(session, list(targets.values()), _resume_key(files, prepared))
+    with finished as stores, outputs:
         curve_file = outputs.path(files.error_curve) if files.error_curve else None
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
-        picture = Progress(work.layout.shape) if files.plot else None
-        destination = VolumeFiles(session, outputs, files.output, work.layout, files.mode, COPIES)
-        done = work.run(
+        picture = ReconstructionPicture(prepared.layout.shape) if files.plot else None
+        destination = VolumeFiles(session, outputs, files.output, prepared.layout, files.mode, COPIES)
+        outcome = prepared.run(
             session,
-            WatchedDestination(destination, picture.also) if picture else destination,
+            WatchedDestination(destination, picture.recording) if picture else destination,
             watch=picture.watch if picture else None,
             follow=bool(files.error_curve or files.plot) and not (files.mask or files.initial),
             stores=dict(zip(targets, stores, strict=True)),
             dask=files.dask,
         )
         if curve_file:
-            write_error_curve(curve_file, done.errors, done.tuned.iterations)
+            write_error_curve(curve_file, outcome.errors, outcome.tuned.iterations)
         if write_picture and picture:
-            curves = done.tuned.iterations, done.tuned.weights, done.fsc
-            write_picture(picture.draw(done.errors, *curves, pixel_A=series.pixel_A))
-    return _numbers(work, done)
+            curves = outcome.tuned.iterations, outcome.tuned.weights, outcome.fsc
+            write_picture(picture.draw(outcome.errors, *curves, pixel_A=series.pixel_A))
+    return _numbers(prepared, outcome)
 
 
 @dataclass(frozen=True, eq=False)
-class _Done:
-    """What a reconstruction has found beside the volume."""
+class _Outcome:
+    """Results of a reconstruction other than the volume."""
 
     tuned: Tuned
     errors: ErrorCurve
@@ -288,8 +289,8 @@ class _Done:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """A reconstruction that is ready to be made."""
+class _PreparedReconstruction:
+    """Reconstruction that is checked and ready to run."""
 
     request: ReconstructionRequest
     layout: VolumeLayout
@@ -297,7 +298,7 @@ class _Work:
     task: Task
 
     def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
-        """Say what is done, for the history of the volume."""
+        """Processing step for the history of the volume."""
         words = parameters.summary(), f"{n_views} views", *level_words(self.level, self.request.contrast)
         return ProcessingStep("recon", ", ".join(words))
 
@@ -311,31 +312,31 @@ class _Work:
         follow: bool = False,
         stores: Mapping[str, SlabStore | None] | None = None,
         dask: str | None = None,
-    ) -> _Done:
-        """Find what is to be found, and reconstruct."""
+    ) -> _Outcome:
+        """Determine the automatic parameters, then reconstruct."""
         stores = stores or {}
-        found = tune(session, self.request, self.task, follow=follow)
+        tuned = tune(session, self.request, self.task, follow=follow)
         n_views = len(self.layout.series)
-        with destination.open(WHOLE, self.step(found.parameters, n_views), n_views) as write:
+        with destination.open(WHOLE, self.step(tuned.parameters, n_views), n_views) as write:
             errors = self.task.run(
-                session, found.parameters, write, watch=watch, store=stores.get(WHOLE), dask=dask
+                session, tuned.parameters, write, watch=watch, store=stores.get(WHOLE), dask=dask
             )
         if not self.request.half_sets:
-            return _Done(found, errors)
+            return _Outcome(tuned, errors)
         shells = half_sets(
             session,
             self.task,
-            found.parameters,
+            tuned.parameters,
             self.layout,
             destination,
             stores=stores,
             dask=dask,
             step=self.step,
         )
-        return _Done(found, errors, shells)
+        return _Outcome(tuned, errors, shells)
 
 
-def _prepared(
+def _prepare(
     session: Session,
     series: TiltSeries,
     request: ReconstructionRequest,
@@ -344,8 +345,8 @@ def _prepared(
     scratch: Path,
     dask: str | None = None,
     banded: bool = True,
-) -> _Work:
-    """Decide on geometry, background and task, and refuse what could not be done."""
+) -> _PreparedReconstruction:
+    """Determine geometry, background level and task; raise an error if the reconstruction is not possible."""
     if not request.views_chosen:
         series.views.check_one_focus(series.name)
     rows = used_rows(request.slices, series.shape[1])
@@ -361,7 +362,7 @@ def _prepared(
     level = background_level(session, series, request.background)
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
-        geometry = as_thick_as_needed(session, integrals, geometry)
+        geometry = with_specimen_thickness(session, integrals, geometry)
     layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
     task = make_task(
         session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
@@ -372,30 +373,30 @@ def _prepared(
         check_half_sets(session, len(series), prod(layout.shape))
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
-    return _Work(request, layout, level, task)
+    return _PreparedReconstruction(request, layout, level, task)
 
 
-def _resume_key(files: ReconstructionFiles, work: _Work) -> str:
-    """Return all that finished slabs depend on, but for the geometry."""
-    request = work.request
+def _resume_key(files: ReconstructionFiles, prepared: _PreparedReconstruction) -> str:
+    """Return the key of finished slabs: a text of everything that they depend on."""
+    request = prepared.request
     used = {
         "parameters": request.parameters,
         "found": (request.auto_iterations, request.auto_weight, request.n_levels),
         "projector": (request.kernel, request.backend),
         "contrast": request.contrast,
-        "rows": work.layout.rows,
+        "rows": prepared.layout.rows,
         "views": files.views,
         "exclude": files.exclude,
-        "level": work.level,
+        "level": prepared.level,
     }
     inputs = {"input": files.input, "mask": files.mask, "initial": files.initial}
-    return resume_key(inputs, work.layout.geometry, used)
+    return resume_key(inputs, prepared.layout.geometry, used)
 
 
-def _numbers(work: _Work, done: _Done) -> dict[str, Any]:
-    """Return the numbers of the run."""
-    parameters, series = done.tuned.parameters, work.layout.series
-    nz, ny, nx = work.layout.shape
+def _numbers(prepared: _PreparedReconstruction, outcome: _Outcome) -> dict[str, Any]:
+    """Return the numbers of the run, for ``--json``."""
+    parameters, series = outcome.tuned.parameters, prepared.layout.series
+    nz, ny, nx = prepared.layout.shape
     return {
         "method": parameters.method,
         "iterations": parameters.iterations or None,
@@ -403,7 +404,7 @@ def _numbers(work: _Work, done: _Done) -> dict[str, Any]:
         "size": [nx, ny, nz],
         "pixel_A": series.pixel_A,
         "n_views": len(series),
-        "background": work.level,
-        "residuals": done.errors.residual,
-        **(resolutions(done.fsc, series.pixel_A or 1.0) | curve(done.fsc) if done.fsc else {}),
+        "background": prepared.level,
+        "residuals": outcome.errors.residual,
+        **(resolutions(outcome.fsc, series.pixel_A or 1.0) | curve(outcome.fsc) if outcome.fsc else {}),
     }

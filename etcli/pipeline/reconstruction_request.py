@@ -1,4 +1,4 @@
-"""What a reconstruction is asked to be like, and which wishes contradict each other."""
+"""Request of a reconstruction: its options, and the check of their combinations."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,36 +13,36 @@ NO_LENGTH = Length(0.0, "px")
 
 @dataclass(frozen=True)
 class ReconstructionRequest:
-    """A reconstruction as asked for, in the words of ``etcli recon``.
+    """Options of a reconstruction, named as those of ``etcli recon``.
 
     Parameters
     ----------
     parameters : MethodParameters
-        Where nothing is said, with the usual values.
+        Parameters of the method, with defaults for those that are not given.
     auto_iterations, auto_weight : bool
-        Whether views that are left out shall decide.
+        Whether they are determined by cross-validation.
     n_levels : int
-        How many densities are to be found, or 0.
+        Number of densities to determine, or 0.
     kernel, backend : str
         The projector.
     thickness, width : Length, "auto" or None
-        Extent along z and x; as wide as a view where None.
+        Extent along z and x; None for the width of a view.
     axis_offset, z_offset : Length
-        Where the tilt axis lies from the centre of the views, and the height of the volume above it.
+        Distance of the tilt axis from the centre of the views, and height of the volume above it.
     x_tilt_deg : float
-        What the volume is turned by about x.
+        Angle by which the volume is rotated about x.
     extend : bool
-        Whether to make room for what views of a film show beyond the volume.
+        Whether to extend the volume by the parts of a film outside it that the views show.
     slices : tuple of int or None
-        Rows of the views to reconstruct, counted from 0; all where None.
+        Rows of the views to reconstruct, counted from 0; None for all.
     views_chosen : bool
-        Whether the user has named the views, and so knows of several defoci at a tilt.
+        Whether the user has named the views, so that several defoci at one tilt are intended.
     background : float or {"auto", "none"}
-        Level to take off, or that of the empty image.
+        Background level to subtract, or with log contrast the level of the empty image.
     contrast : {"linear", "log"}
-        What the views show.
+        Whether the views, or their logarithms, are projections of the density.
     half_sets : bool
-        Whether every second view is also reconstructed on its own.
+        Whether the odd and the even views are also reconstructed separately.
     orient : {"zyx", "imod"}
         Order of the axes of the volume.
     """
@@ -67,14 +67,14 @@ class ReconstructionRequest:
     orient: str = "zyx"
 
     def check(self, *, oriented: bool, given: set[str]) -> None:
-        """Refuse wishes that make no sense together, before anything is read.
+        """Check the options before anything is read; raise UsageError for contradictory ones.
 
         Parameters
         ----------
         oriented : bool
-            Whether views may be taken about more than one axis.
+            Whether views may be tilted about more than one axis.
         given : set of str
-            What else is given: ``resume``, ``dask``, ``tilts``, ``euler``, ``mask``, ``initial``.
+            Other options that are given: ``resume``, ``dask``, ``tilts``, ``euler``, ``mask``, ``initial``.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class ReconstructionRequest:
         """
         whole = self.parameters.traits.whole_volume or oriented
         level_known = isinstance(self.background, int | float) and self.background > 0
-        for wrong, why in (
+        for is_wrong, message in (
             (
                 self.contrast == "log" and not level_known,
                 "--contrast log needs the level of the empty image; give it with --background, above 0",
@@ -112,8 +112,8 @@ class ReconstructionRequest:
                 "--iterations auto looks at some rows without --mask and --initial; give it as a number",
             ),
         ):
-            if wrong:
-                raise UsageError(why)
+            if is_wrong:
+                raise UsageError(message)
 
 
 def request_of(
@@ -131,22 +131,22 @@ def request_of(
     thresholds: tuple[float, ...] | None = None,
     **others: Any,
 ) -> ReconstructionRequest:
-    """Make a request of a method's options, of which some are to be found.
+    """Create the request from the options of a method, some of which may be automatic.
 
     Parameters
     ----------
     method : str
         A name in `etcli.core.solvers.methods.METHODS`.
     iterations : int, "auto" or None
-        Sweeps; the method's usual number where None.
+        Number of iterations; None for the default of the method.
     weight : float or "auto"
-        Of a prior.
+        Weight of the prior.
     nonnegative : bool
-        Whether densities stay above zero.
+        Whether densities are kept from going below zero.
     upper : float, optional
-        Density that is not exceeded.
+        Upper limit of the density.
     levels : sequence of float, or int
-        Densities that are known; or how many there are, which are then found.
+        Known densities; or their number, from which they are determined.
     prior, relaxation, subset_size, window, thresholds
         As for `etcli.core.solvers.methods.MethodParameters`.
     **others
@@ -159,12 +159,12 @@ def request_of(
     Raises
     ------
     UsageError
-        When the method needs something else.
+        When the options do not suit the method.
     """
     from etcli.core.solvers.filtered_backprojection import window_of
 
     given = {} if levels is None else {"n": levels} if isinstance(levels, int) else {"list": levels}
-    n_levels = _number(given)
+    n_levels = _n_levels(given)
     parameters = MethodParameters(
         method,
         iterations=iterations if isinstance(iterations, int) else 0,
@@ -183,13 +183,13 @@ def request_of(
     if iterations == AUTO and not parameters.looks_at("auto_iterations"):
         raise UsageError(f"--iterations auto is not for {method}, whose steps depend on their number")
     if parameters.looks_at("window"):
-        window_of(window)  # refused now, not when views are filtered
+        window_of(window)  # raises an error now, not when views are filtered
     auto_weight = parameters.looks_at("weight") and prior != "none" and weight == AUTO
     return ReconstructionRequest(parameters, iterations == AUTO, auto_weight, n_levels, **others)
 
 
-def _number(given: dict[str, Any]) -> int:
-    """Return how many levels are to be found, where there is one number and no list."""
+def _n_levels(given: dict[str, Any]) -> int:
+    """Return the number of levels to determine, 0 if a list of levels is given."""
     if "n" in given:
         return int(given["n"])
     levels = given.get("list", ())

@@ -1,4 +1,4 @@
-"""Going on with what an interrupted command had finished."""
+"""Resuming of an interrupted reconstruction from its finished slabs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from etcli.pipeline.session import Session
 
 @contextmanager
 def finished_slabs(session: Session, targets: list[str], key: str) -> Iterator[list[FinishedSlabs]]:
-    """Open the slabs that were finished for each target; they go when all is well."""
+    """Open the store of finished slabs of each target; the stores are deleted after success."""
     stores = [
         FinishedSlabs(Path(f"{target}.resume"), f"{key}part {part}\n") for part, target in enumerate(targets)
     ]
@@ -26,16 +26,16 @@ def finished_slabs(session: Session, targets: list[str], key: str) -> Iterator[l
 
 
 def resume_key(files: Mapping[str, str | None], geometry: SliceGeometry, used: Mapping[str, Any]) -> str:
-    """Return everything that slabs depend on, but for how they are cut.
+    """Return the key of finished slabs: a text of everything that they depend on, except their division.
 
     Parameters
     ----------
     files : mapping of str to str or None
-        What is read, by its role.
+        Input files by their role.
     geometry : SliceGeometry
-        Views and slice.
+        Geometry of views and slices.
     used : mapping of str to object
-        Other values, as they are used and not as they were typed.
+        Other values, as used in the computation, not as typed by the user.
     """
     weight = geometry.view_weight
     lines = [
@@ -48,6 +48,6 @@ def resume_key(files: Mapping[str, str | None], geometry: SliceGeometry, used: M
     ]
     for role, name in files.items():
         if name:
-            about = Path(name).stat()
-            lines.append(f"{role} {Path(name).resolve()}: {about.st_size} bytes of {about.st_mtime_ns}")
+            status = Path(name).stat()
+            lines.append(f"{role} {Path(name).resolve()}: {status.st_size} bytes of {status.st_mtime_ns}")
     return "\n".join(lines) + "\n"

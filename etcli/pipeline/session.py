@@ -1,4 +1,4 @@
-"""What holds for a piece of work as a whole: threads, memory, device, and who is told of it."""
+"""Session: threads, memory, device and reporter of a computation."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -19,9 +19,10 @@ R = TypeVar("R")
 
 
 def with_one_blas_thread(work: Callable[P, R]) -> Callable[P, R]:
-    """Decorate work whose threads are ours: those of BLAS wait for each other on matrices as small as a view.
+    """Decorate a function that uses etcli's own threads, so that BLAS uses one thread while it runs.
 
-    The program says so to BLAS when it starts; in somebody else's process it is said for as long as it lasts.
+    Several threads of BLAS would wait for each other on matrices as small as a view. The program limits BLAS
+    when it starts; in the process of another program the limit lasts as long as the function.
     """
 
     @wraps(work)
@@ -35,29 +36,29 @@ def with_one_blas_thread(work: Callable[P, R]) -> Callable[P, R]:
 
 
 class Reporter(Protocol):
-    """Who is told how the work goes."""
+    """Interface of the receivers of messages and progress."""
 
     def note(self, text: str) -> None:
-        """Tell what was decided on the way."""
+        """Report a detail, such as an automatic choice."""
 
     def report(self, text: str) -> None:
-        """Tell a result that everybody wants to know."""
+        """Report a result of interest to every user."""
 
     def warn(self, text: str) -> None:
-        """Warn of something that was understood but may not be what was meant."""
+        """Warn of input that is accepted but may not be what the user meant."""
 
     def progress(self, total: int, what: str) -> AbstractContextManager[Callable[[int], None]]:
-        """Count the steps of long work: the context gives what is called with the number just done."""
+        """Show the progress of a long computation: the context yields a function of the steps just done."""
 
 
 class Silent:
-    """Tells nothing but warnings, which become Python's."""
+    """Reporter that passes on only warnings, as Python warnings."""
 
     def note(self, text: str) -> None:
-        """Keep silent."""
+        """Do nothing."""
 
     def report(self, text: str) -> None:
-        """Keep silent."""
+        """Do nothing."""
 
     def warn(self, text: str) -> None:
         """Issue an `EtcliWarning`."""
@@ -65,37 +66,37 @@ class Silent:
 
     @contextmanager
     def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
-        """Keep silent."""
+        """Yield a function that does nothing."""
         yield lambda steps: None
 
 
 class Mute(Silent):
-    """Tells nothing at all, for work on trial."""
+    """Reporter that passes on nothing, not even warnings, for trial runs."""
 
     def warn(self, text: str) -> None:
-        """Keep silent."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """The resources of some work, read once at its start.
+    """Resources and settings of a computation: threads, memory, device, reporter, outputs.
 
     Parameters
     ----------
     threads : int
-        Threads to work with.
+        Number of threads; by default all that this process may use.
     memory : int
-        Bytes that the working set may take.
+        Memory budget in bytes; by default half of the free memory.
     device : {"auto", "cpu", "gpu"}
-        Where to compute.
+        Device to compute on.
     reporter : Reporter
-        Who is told how it goes.
+        Receives messages and progress; by default only warnings are passed on, as Python warnings.
     clobber : bool
-        Whether files that exist may be replaced.
+        Whether existing files may be replaced.
     overwrite : bool
-        Whether even images may be that etcli did not write.
+        Whether even images that etcli did not write may be replaced.
     inputs : list of str
-        Files that were read so far, whose place no output may take.
+        Files read so far, which no output may replace.
     """
 
     threads: int = field(default_factory=available_threads)
@@ -107,25 +108,25 @@ class Session:
     inputs: list[str] = field(default_factory=list)
 
     def outputs(self) -> "Outputs":
-        """Open the set of files that the work writes."""
+        """Create the set of output files."""
         from etcli.io.outputs import Outputs
 
         return Outputs(clobber=self.clobber, overwrite=self.overwrite, inputs=self.inputs)
 
     def reads(self, *names: str | Path | None) -> None:
-        """Remember files as inputs."""
+        """Record files as inputs, which no output may replace."""
         self.inputs.extend(str(name) for name in names if name is not None)
 
     def overwriting(self) -> "Session":
-        """Session whose outputs may replace even images that etcli did not write."""
+        """Copy of the session whose outputs may replace even images that etcli did not write."""
         return replace(self, overwrite=True)
 
     def muted(self) -> "Session":
-        """Session whose work nobody is told of."""
+        """Copy of the session without any messages."""
         return replace(self, reporter=Mute())
 
     def track(self, items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-        """Yield the items and count them as they are used up."""
+        """Yield the items, and show the progress."""
         with self.reporter.progress(total, what) as advance:
             for item in items:
                 yield item

@@ -1,4 +1,4 @@
-"""Simulation: a specimen of which every number is known, and the series a microscope would record of it."""
+"""Simulation of the tilt series that a microscope would record of a specimen with known properties."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.session import Session
 
 COUNTS = (0, 1, 6)
-"""MRC modes of whole numbers, which hold counted electrons."""
+"""MRC modes of integers, which hold counted electrons."""
 SPECIMENS: dict[str, Callable[[int, np.random.Generator], Specimen]] = {
     "phantom": lambda size, rng: shepp_logan(size),
     "particle": particle,
@@ -34,16 +34,16 @@ SPECIMENS: dict[str, Callable[[int, np.random.Generator], Specimen]] = {
 
 @dataclass(frozen=True)
 class SeriesRequest:
-    """How a simulated series is acquired, in the words of ``etcli simulate``.
+    """Options of the acquisition of a simulated series, named as those of ``etcli simulate``.
 
     Parameters
     ----------
     angles : (float, float, float)
         First and last tilt angle, and the step.
     order : {"rising", "dose-symmetric"}
-        In which views are taken.
+        Order in which views are taken.
     dose_e_A2 : float or None
-        Electrons per Å² and view; no noise where None.
+        Electrons per Å² and view; None for no noise.
     level : float
         Background added to every pixel.
     drift, offset : Length
@@ -53,9 +53,9 @@ class SeriesRequest:
     tilt_error_deg : float
         Standard deviation of the angles.
     seed : int
-        Of all that is random.
+        Seed of all random numbers.
     write_truth : sequence of str
-        Files for what is true: ``.json`` the errors, ``.mrc`` the volume.
+        Files for the true values: ``.json`` for the errors, ``.mrc`` for the volume.
     mode : int
         MRC mode.
     """
@@ -73,7 +73,7 @@ class SeriesRequest:
     mode: int = 2
 
     def check(self) -> None:
-        """Refuse what contradicts itself; a UsageError."""
+        """Check the options; raise UsageError for contradictory ones."""
         unknown = [name for name in self.write_truth if not name.lower().endswith((".json", ".mrc"))]
         if unknown:
             raise UsageError(f"--write-truth {unknown[0]}: writes .json (the errors) or .mrc (the volume)")
@@ -87,13 +87,13 @@ class SeriesRequest:
         return tilt_deg[dose_symmetric(tilt_deg)] if self.order == "dose-symmetric" else tilt_deg
 
     def errors(self, pixel_A: float) -> AcquisitionErrors:
-        """Errors of the acquisition, in pixels of a size."""
+        """Errors of the acquisition, in pixels of the given size."""
         return AcquisitionErrors(
             self.drift.px(pixel_A), self.axis_deg, self.offset.px(pixel_A), self.tilt_error_deg
         )
 
     def description(self, output: str, size: tuple[int, int], pixel_A: float) -> TiltSeries:
-        """What the operator knows of the series: how far off it is stands in the truth."""
+        """Return the metadata of the series as the operator knows them: nominal, without the errors."""
         tilt_deg = self.tilt_deg
         n = len(tilt_deg)
         mdoc = Mdoc.empty(n).with_value("Voltage", 300).with_view_values("TiltAngle", list(tilt_deg))
@@ -116,7 +116,7 @@ class SeriesRequest:
 def simulate_files(
     session: Session, kind: str, output: str, request: SeriesRequest, *, size: int, pixel: Length
 ) -> None:
-    """Simulate the dark-field series of a specimen made of solids.
+    """Simulate the dark-field series of a specimen that consists of solids.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def simulate_files(
     size : int
         Pixels along each side.
     pixel : Length
-        Their size.
+        Pixel size.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def simulate_files(
 def _write_volume(
     outputs: Outputs, name: str, specimen: Specimen, size: int, pixel_A: float, step: ProcessingStep
 ) -> None:
-    """Write the specimen."""
+    """Write the specimen as a volume."""
     shape = (size, size, size)
     with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A) as writer:
         for z, section in enumerate(specimen.sections(shape)):

@@ -1,4 +1,4 @@
-"""Reconstruction of views tilted about one axis: slab by slab where the method allows it, else at once."""
+"""Reconstruction from views tilted about one axis: slab by slab if the method allows it, else at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,26 +25,26 @@ from etcli.pipeline.dask_cluster import connected_workers
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.session import Session
 
-NARROW = 16
-"""Slices of a slab that every device can have."""
+NARROWEST_SLAB = 16
+"""Number of slices in a slab that every device supports."""
 
 
 @dataclass(frozen=True, eq=False)
 class SingleAxisTask:
-    """Views tilted about the vertical axis, and the volume they are to become.
+    """Reconstruction task for views tilted about the vertical axis.
 
     Parameters
     ----------
     integrals : LineIntegrals
         The views.
     geometry : SliceGeometry
-        The slices.
+        Geometry of the slices.
     make_projector : callable
-        As for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
+        Projector factory, as for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
     volumes : mapping of str to callable
         Mask and initial volume, as for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
     scratch : Path
-        Folder for arrays that are larger than the memory.
+        Folder for arrays that do not fit into the memory.
     """
 
     integrals: LineIntegrals
@@ -55,20 +55,23 @@ class SingleAxisTask:
 
     @property
     def device(self) -> Device:
-        """Where the work is done."""
-        return self.make_projector(self.geometry, n_slices=NARROW).device
+        """Device of the computation."""
+        return self.make_projector(self.geometry, n_slices=NARROWEST_SLAB).device
 
     def of_views(self, views: NDArray[np.intp]) -> "SingleAxisTask":
-        """Return the same with some of the views, counted from 0."""
+        """Return the same task with some of the views, counted from 0."""
         return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
 
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
-        """Refuse work that does not fit into the memory; ``banded``: where fbp may go by bands."""
+        """Check that the computation fits into the memory; raise UsageError otherwise.
+
+        ``banded`` tells whether back-projection may work by bands of the volume.
+        """
         n_rows, geometry = self.integrals.n_rows, self.geometry
         if parameters.traits.whole_volume:
-            self._arrays(session, parameters).check(session)
+            self._memory_budget(session, parameters).check(session)
             return
-        if self._by_bands(parameters) and banded:
+        if self._works_by_bands(parameters) and banded:
             plan_backprojection(n_rows, geometry, threads=session.threads, memory=session.memory)
             return
         solver = self._solver(parameters)
@@ -81,12 +84,12 @@ class SingleAxisTask:
         )
 
     def sample(self, session: Session) -> Misfit:
-        """Return the brightest rows."""
+        """Return the brightest rows, on which automatic parameters are determined."""
         rows = brightest_rows(self.integrals.sample())
         return self._misfit(session, rows.start, rows.stop)
 
     def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
-        """Return what makes arrays of a few rows."""
+        """Return the function that creates zero-filled arrays for the volume of a few rows."""
         return self.device.zeros
 
     def run(
@@ -99,14 +102,14 @@ class SingleAxisTask:
         store: SlabStore | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
-        """Reconstruct."""
+        """Reconstruct the volume and write it."""
         if parameters.traits.whole_volume:
             return self._run_whole(session, parameters, write, watch)
-        if self._by_bands(parameters) and store is None and dask is None:
+        if self._works_by_bands(parameters) and store is None and dask is None:
             return self._run_bands(session, parameters, write)
         n_rows, solver = self.integrals.n_rows, self._solver(parameters)
         with (
-            connected_workers(session, dask, self.device) as found,
+            connected_workers(session, dask, self.device) as workers,
             session.reporter.progress(n_rows, "reconstructing") as advance,
         ):
             return reconstruct(
@@ -114,21 +117,21 @@ class SingleAxisTask:
                 write,
                 self.geometry,
                 solver,
-                plan=found.plan(n_rows, self.geometry, solver),
+                plan=workers.plan(n_rows, self.geometry, solver),
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
                 store=store,
                 volumes=self.volumes,
-                pool=found.pool,
+                pool=workers.pool,
             )
 
-    def _by_bands(self, parameters: MethodParameters) -> bool:
-        """Whether no slab of the volume need be held; a GPU gathers whole slabs at once."""
+    def _works_by_bands(self, parameters: MethodParameters) -> bool:
+        """Whether the volume is computed in bands, without whole slabs in memory; not on a GPU."""
         return parameters.traits.in_bands and self.device.free_bytes() is None
 
     def _run_bands(self, session: Session, parameters: MethodParameters, write: BandWriter) -> ErrorCurve:
-        """Back-project a few sections at a time, for which no slab of the volume need be held."""
+        """Back-project a few sections at a time, without whole slabs of the volume in memory."""
         n_rows = self.integrals.n_rows
         plan = plan_backprojection(n_rows, self.geometry, threads=session.threads, memory=session.memory)
         with session.reporter.progress(n_rows, "reconstructing") as advance:
@@ -139,10 +142,10 @@ class SingleAxisTask:
     def _run_whole(
         self, session: Session, parameters: MethodParameters, write: BandWriter, watch: Watch | None
     ) -> ErrorCurve:
-        """Reconstruct the volume at once, then write it."""
+        """Reconstruct the whole volume at once, then write it."""
         n_rows = self.integrals.n_rows
 
-        def look(k: int, volume: NDArray[np.float32]) -> None:
+        def watch_volume(k: int, volume: NDArray[np.float32]) -> None:
             if watch:
                 watch((0, n_rows), k, volume)
 
@@ -150,31 +153,31 @@ class SingleAxisTask:
             volume, errors = reconstruct_whole(
                 self._misfit(session, 0, n_rows),
                 parameters,
-                zeros=self._arrays(session, parameters).zeros(session),
+                zeros=self._memory_budget(session, parameters).zeros(session),
                 progress=advance,
-                watch=look,
+                watch=watch_volume,
             )
         for y0 in range(0, n_rows, WIDTHS[-1]):
             write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
         return errors
 
-    def _arrays(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
-        """Memory of work on the whole volume; a slab on every thread is among them."""
+    def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
+        """Memory budget of a computation on the whole volume, including one slab per thread."""
         geometry, n_rows = self.geometry, self.integrals.n_rows
         n_voxels = geometry.thickness * geometry.width
         slabs = 2 * min(n_rows, max(session.threads * WIDTHS[-1], *self.device.widths))
         series = geometry.n_views * geometry.n_detector * n_rows
         volumes = parameters.traits.load("volumes_held")(parameters) * n_voxels * n_rows
         if self.device.free_bytes() is not None:
-            volumes += n_voxels * n_rows  # what threads share out by parts here is one array there
+            volumes += n_voxels * n_rows  # a GPU needs one more array, which threads of a CPU hold in parts
         return MemoryBudget(volumes, slabs * n_voxels + 3 * series, self.scratch, self.device)
 
     def _solver(self, parameters: MethodParameters) -> SlabSolver:
-        """Return the solver of slabs, with room for the volumes that it is given."""
+        """Return the solver of slabs, which counts mask and initial volume as arrays."""
         solver = slab_solver(parameters, self.geometry, masked="mask" in self.volumes)
         return replace(solver, volumes=solver.volumes + len(self.volumes))
 
     def _misfit(self, session: Session, y0: int, y1: int) -> Misfit:
-        """Return some rows, laid out for the projectors."""
+        """Return some rows of the views, laid out for the projectors."""
         views = self.integrals(y0, y1)
         return slab_misfit(views, self.geometry, make_projector=self.make_projector, threads=session.threads)

@@ -1,4 +1,4 @@
-"""A folder of tables and pictures of the structure of atoms."""
+"""Structure report: a folder of tables and pictures of the arrangement of atoms."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from etcli.io.tables import write_table
 from etcli.pipeline.picture_output import announce_picture
 from etcli.pipeline.session import Session
 
-REFERENCE = "_reference"  # behind the names of its columns
+REFERENCE = "_reference"  # suffix of the columns of the reference
 LENGTH_STEP_A, ANGLE_STEP_DEG = 0.02, 2.0
 TABLES = ("summary", "pair_distribution", "bond_lengths", "bond_angles", "coordination", "nearest_neighbours")
 PICTURES = ("pair_distribution", "bonds")
@@ -29,77 +29,80 @@ def write_report(
     reference: tuple[str, Atoms] | None = None,
     cutoff_A: float | None = None,
 ) -> None:
-    """Write what the structure of atoms is like.
+    """Write the structure report of a model of atoms.
 
     Parameters
     ----------
     session : Session
     outputs : Outputs
-        Where the files are announced: they come with the others, or none does.
+        Output files of the command, to which those of the report are added.
     folder : str
-        Made where it is missing.
+        Created if missing.
     atoms : Atoms
-        Two at least.
+        At least two.
     name : str
-        What to call them in pictures.
+        Name of the model in pictures.
     reference : (str, Atoms), optional
-        Others to draw beside them, in tables columns that end in ``_reference``.
+        Name and atoms of a reference to show beside the model; its columns end in ``_reference``.
     cutoff_A : float, optional
-        Atoms that are nearer are bonded; by default those nearer than the first minimum of the pair
-        distribution function, the reference's where there is one.
+        Largest length of a bond; by default the first minimum of the pair distribution function, of the
+        reference if there is one.
 
     Raises
     ------
     DataError
-        When there are too few atoms to have a structure.
+        When there are too few atoms.
     """
     from etcli.plotting.structure import bonds, pair_distributions
 
     place = outputs.folder(folder)
     tables = {table: outputs.path(place / f"{table}.csv") for table in TABLES}
     pictures = {picture: announce_picture(outputs, str(place / f"{picture}.png")) for picture in PICTURES}
-    found: dict[str, Structure] = {}
+    structures: dict[str, Structure] = {}
     names = {"": name}
-    for suffix, who, which in ((REFERENCE, *reference),) if reference else ():
-        found[suffix] = _looked_at(who, which, cutoff_A)
-        names[suffix] = who
-        cutoff_A = found[suffix].cutoff_A
-    found = {"": _looked_at(name, atoms, cutoff_A), **found}
-    for table, columns in _tables(found, names).items():
+    for suffix, other_name, other in ((REFERENCE, *reference),) if reference else ():
+        structures[suffix] = _measure(other_name, other, cutoff_A)
+        names[suffix] = other_name
+        cutoff_A = structures[suffix].cutoff_A
+    structures = {"": _measure(name, atoms, cutoff_A), **structures}
+    for table, columns in _tables(structures, names).items():
         write_table(tables[table], columns)
-    same = len(set(names.values())) < len(names)
+    same_names = len(set(names.values())) < len(names)
     shown = {
-        f"{who} ({'B' if suffix else 'A'})" if same else who: found[suffix] for suffix, who in names.items()
+        f"{label} ({'B' if suffix else 'A'})" if same_names else label: structures[suffix]
+        for suffix, label in names.items()
     }
     pictures["pair_distribution"](pair_distributions(shown))
     pictures["bonds"](bonds(shown))
-    session.reporter.note(f"{folder}: bonds are up to {found[''].cutoff_A:.3g} Å long")
+    session.reporter.note(f"{folder}: bonds are up to {structures[''].cutoff_A:.3g} Å long")
 
 
-def _looked_at(name: str, atoms: Atoms, cutoff_A: float | None) -> Structure:
+def _measure(name: str, atoms: Atoms, cutoff_A: float | None) -> Structure:
     try:
         return measure_structure(atoms, cutoff_A=cutoff_A)
     except DataError as error:
         raise DataError(f"{name}: {error}; leave --report out") from error
 
 
-def _tables(found: dict[str, Structure], names: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the tables by name, columns by name."""
-    longest_A = max(one.cutoff_A for one in found.values())
-    farthest_A = max(float(one.nearest_A.max()) for one in found.values())
+def _tables(structures: dict[str, Structure], names: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the tables by name, each with its columns by name."""
+    longest_A = max(one.cutoff_A for one in structures.values())
+    farthest_A = max(float(one.nearest_A.max()) for one in structures.values())
     edges_A = np.arange(0, longest_A + LENGTH_STEP_A, LENGTH_STEP_A)
     near_A = np.arange(0, farthest_A + LENGTH_STEP_A, LENGTH_STEP_A)
     edges_deg = np.arange(0, 180 + ANGLE_STEP_DEG, ANGLE_STEP_DEG)
     tables: dict[str, dict[str, Any]] = {
-        "summary": _summary(found, names),
-        "pair_distribution": {"distance_A": found[""].distribution.distance_A},
+        "summary": _summary(structures, names),
+        "pair_distribution": {"distance_A": structures[""].distribution.distance_A},
         "bond_lengths": {"length_A": _middles(edges_A)},
         "bond_angles": {"angle_deg": _middles(edges_deg)},
-        "coordination": {"bonds": np.arange(1 + max(int(one.coordination.max()) for one in found.values()))},
+        "coordination": {
+            "bonds": np.arange(1 + max(int(one.coordination.max()) for one in structures.values()))
+        },
         "nearest_neighbours": {"distance_A": _middles(near_A)},
     }
     n_bonds = len(tables["coordination"]["bonds"])
-    for suffix, one in found.items():
+    for suffix, one in structures.items():
         partial = {f"g_{a}_{b}{suffix}": values for (a, b), values in one.distribution.partial.items()}
         tables["pair_distribution"] |= {f"g{suffix}": one.distribution.g, **partial}
         for key, curve in histograms.bond_lengths(one, edges_A).items():
@@ -121,32 +124,32 @@ def _middles(edges: Any) -> Any:
     return (edges[1:] + edges[:-1]) / 2
 
 
-def _summary(found: dict[str, Structure], names: dict[str, str]) -> dict[str, Any]:
-    """Return a row for each model and each of its pairs of elements."""
+def _summary(structures: dict[str, Structure], names: dict[str, str]) -> dict[str, Any]:
+    """Return the summary table: one row for each model and each of its pairs of elements."""
     columns: dict[str, list[Any]] = {}
 
     def add(**row: Any) -> None:
         for key, value in row.items():
             columns.setdefault(key, []).append(value)
 
-    for suffix, one in found.items():
+    for suffix, one in structures.items():
         inner = histograms.inner_atoms(one)
         kinds = {"all": np.ones(len(one.bonds), bool), **histograms.bonds_by_elements(one)}
         for pair, chosen in kinds.items():
-            length_A, every = one.length_A[chosen], pair == "all"
+            length_A, is_all = one.length_A[chosen], pair == "all"
             add(
                 model=names[suffix],
                 elements=pair,
-                atoms=len(one.atoms) if every else np.nan,
-                density_per_A3=one.distribution.density_A3 if every else np.nan,
+                atoms=len(one.atoms) if is_all else np.nan,
+                density_per_A3=one.distribution.density_A3 if is_all else np.nan,
                 cutoff_A=one.cutoff_A,
                 bonds=len(length_A),
                 bond_length_A=length_A.mean() if len(length_A) else np.nan,
                 bond_length_sd_A=length_A.std() if len(length_A) else np.nan,
-                bond_angle_deg=one.angle_deg.mean() if every and len(one.angle_deg) else np.nan,
-                bond_angle_sd_deg=one.angle_deg.std() if every and len(one.angle_deg) else np.nan,
-                coordination=one.coordination.mean() if every else np.nan,
-                coordination_inside=one.coordination[inner].mean() if every else np.nan,
-                nearest_neighbour_A=one.nearest_A.mean() if every else np.nan,
+                bond_angle_deg=one.angle_deg.mean() if is_all and len(one.angle_deg) else np.nan,
+                bond_angle_sd_deg=one.angle_deg.std() if is_all and len(one.angle_deg) else np.nan,
+                coordination=one.coordination.mean() if is_all else np.nan,
+                coordination_inside=one.coordination[inner].mean() if is_all else np.nan,
+                nearest_neighbour_A=one.nearest_A.mean() if is_all else np.nan,
             )
     return columns

@@ -1,4 +1,4 @@
-"""Atom tracing: from a volume to atoms, in memory or from file to file."""
+"""Tracing of the atoms of a volume, in memory or from file to file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,39 +38,39 @@ from etcli.pipeline.trace_inputs import (
 from etcli.pipeline.trace_report import classes_named, report_trace
 
 AUTO = "auto"
-LEAST_SHOWN, FEW_SHOWN = 0.5, 0.9
-"""Shares of traced atoms below which the views are not those of the volume, or may not be."""
+FEWEST_SHOWN, DOUBTFUL_SHOWN = 0.5, 0.9
+"""Fractions of the traced atoms in the views below which these do not, or may not, belong to the volume."""
 Species = Sequence[str] | int | None
 
 
 @dataclass(frozen=True)
 class TraceRequest:
-    """A tracing as asked for, in the words of ``etcli trace-atoms``.
+    """Options of a tracing, named as those of ``etcli trace-atoms``.
 
     Parameters
     ----------
     species : sequence of str, int or None
-        Elements to tell apart, the faintest first; or how many; or as many as the intensities show.
+        Elements to distinguish, the faintest first; or their number; None to find the number.
     fit : {"gaussian", "shared", "elliptical", "polynomial"}
-        What is fitted.
+        Model that is fitted to an atom.
     detect : {"peaks", "dog"}
-        What is looked for.
+        Maxima of the smoothed volume, or of a difference of Gaussians.
     min_distance, sigma, merge_distance : Length
-        Of atoms, their width, and of maxima that become one.
+        Least distance of atoms, their standard deviation, and distance below which maxima are merged.
     smooth, hold : Length or "auto"
-        Smoothing before the fit, and how far a refinement moves atoms.
+        Smoothing before the fit, and restraint of positions in a refinement.
     threshold : float or None
         Least score of an atom.
     expected : int or None
         Number of atoms.
     min_intensity, local_intensity : float
-        Shares of usual intensities below which nothing is an atom.
+        Fractions of the usual intensity, overall and nearby, below which a maximum is no atom.
     width_range : (float, float)
-        Least and largest width, in the usual one.
+        Least and largest width, relative to the usual one.
     min_neighbours : int
-        Within 6 Å.
+        Least number of neighbours within 6 Å.
     correct_depth : bool
-        Whether a drift of scores with depth is taken off.
+        Whether a drift of scores with depth is corrected.
     """
 
     species: Species = None
@@ -91,22 +91,22 @@ class TraceRequest:
 
     @property
     def symbols(self) -> tuple[str, ...] | None:
-        """The elements, where they are named."""
+        """The elements, None where only their number is given."""
         return None if self.species is None or isinstance(self.species, int) else tuple(self.species)
 
     def check(self, *, refined: bool, oriented: bool = False) -> None:
-        """Refuse wishes that make no sense together.
+        """Check the options; raise UsageError for lengths out of range and contradictory options.
 
         Parameters
         ----------
         refined, oriented : bool
-            Whether there are views to refine against, and their orientations are given.
+            Whether there are views to refine against, and whether their orientations are given.
 
         Raises
         ------
         UsageError
         """
-        for name, zero in (
+        for name, zero_allowed in (
             ("min_distance", False),
             ("sigma", False),
             ("hold", False),
@@ -114,8 +114,8 @@ class TraceRequest:
             ("merge_distance", True),
         ):
             length = getattr(self, name)
-            if isinstance(length, Length) and not (length.value > 0 or (zero and length.value == 0)):
-                option, least = name.replace("_", "-"), "0 or more" if zero else "one above 0"
+            if isinstance(length, Length) and not (length.value > 0 or (zero_allowed and length.value == 0)):
+                option, least = name.replace("_", "-"), "0 or more" if zero_allowed else "one above 0"
                 raise UsageError(f"--{option} {length.value:g}{length.unit} is no length; give {least}")
         if not refined and (oriented or self.hold != AUTO):
             raise UsageError("--euler and --hold are for --refine SERIES; name the series")
@@ -123,7 +123,7 @@ class TraceRequest:
             raise UsageError("--fit polynomial is for positions from the volume; leave it or --refine out")
 
     def rules(self, pixel_A: float) -> TraceRules:
-        """Rules of the search for voxels of a size.
+        """Rules of the search for a given voxel size.
 
         Raises
         ------
@@ -157,13 +157,13 @@ class TraceRequest:
         )
 
     def restraint_A(self, pixel_A: float) -> float | None:
-        """How far a refinement moves atoms; None where views that are left out shall tell."""
+        """Restraint of positions in a refinement in Å; None to determine it by cross-validation."""
         return self.hold.angstrom(pixel_A) if isinstance(self.hold, Length) else None
 
 
 @dataclass(frozen=True)
 class TraceFiles:
-    """The files of a tracing, by the names of ``etcli trace-atoms``'s options."""
+    """Files of a tracing, named as the options of ``etcli trace-atoms``."""
 
     input: str
     output: str
@@ -176,22 +176,22 @@ class TraceFiles:
 
 @dataclass(frozen=True, eq=False)
 class TracedAtoms:
-    """Atoms, and how they were found.
+    """Result of a tracing: the atoms, and details of the search.
 
     Parameters
     ----------
     atoms : Atoms
-        Positions from the rotation centre, where the volume tells it, else from its middle.
+        Positions relative to the rotation centre of the volume if known, else to its middle.
     trace : Trace
-        The search in the volume.
+        Result of the search in the volume.
     centre_A : ndarray of shape (3,), float64
-        The middle of the volume in the same coordinates.
+        Middle of the volume in the same coordinates.
     numbers : dict
-        For a script.
+        The numbers of the run, for ``--json``.
     box : Box
-        Of the volume.
+        Box of the volume.
     history : tuple of str
-        What was done, a step each.
+        Processing steps, the oldest first.
     """
 
     atoms: Atoms
@@ -216,29 +216,29 @@ def trace_atoms(
     Parameters
     ----------
     volume : Volume
-        Of cubic voxels of known size; 0.3 to 0.5 Å are best.
+        With cubic voxels of known size; 0.3 to 0.5 Å are best.
     species : str, sequence of str, or int, optional
-        Elements to tell apart, as in ``"Si,O"``, the heavier the brighter; or how many; by default as many as
-        the intensities show.
+        Elements to distinguish, as in ``"Si,O"`` (the heavier is the brighter); or their number; by default
+        as many as the intensities show.
     refine : TiltSeries, optional
-        The views that the volume was reconstructed from, to refine against.
+        The views that the volume was reconstructed from, to refine the atoms against.
     halves : (Volume, Volume), optional
-        Of half of the views each, for the errors of positions.
+        Volumes from half of the views each, for the errors of positions.
     session : Session, optional
-        Threads, memory, and who is told; by default all of this process's, and nobody.
+        Threads, memory and reporter; `Session()` by default.
     **options
         Other fields of `TraceRequest`; lengths in Å, or with a unit as in ``"3px"``.
 
     Returns
     -------
-    Traced
+    TracedAtoms
 
     Raises
     ------
     DataError
-        When there are no atoms in the volume, or the views are not those of it.
+        When there are no atoms in the volume, or the views do not belong to it.
     UsageError
-        When the request contradicts itself or takes more memory than is allowed.
+        When the request contradicts itself or exceeds the memory budget.
 
     Examples
     --------
@@ -273,12 +273,12 @@ def trace_volume(
     refine: TiltSeries | None = None,
     halves: Sequence[Volume] | None = None,
 ) -> TracedAtoms:
-    """Trace the atoms of a volume as asked for; see `trace_atoms`."""
+    """Trace the atoms of a volume as requested; see `trace_atoms`."""
     data, pixel_A = cubic_voxels(session, volume)
     rules, restraint_A = request.rules(pixel_A), request.restraint_A(pixel_A)
     frame = known_frame(session, volume)
     views = refinement_series(session, refine, volume, frame) if refine else None
-    both = half_volumes(session, halves, volume) if halves else None
+    half_data = half_volumes(session, halves, volume) if halves else None
     centre_A = middle_of_volume_A(volume, frame)
     if centre_A.any():
         x, y, z = centre_A
@@ -289,10 +289,10 @@ def trace_volume(
         found = find_atoms(data, pixel_A, rules, threads=session.threads, progress=session.reporter.note)
         found, flipped, drift = classified(found, pixel_A, correct_depth=request.correct_depth)
     error_A = position_errors_A(found, pixel_A)
-    half_A = half_differences_A(found, both, pixel_A) if both else None
+    half_A = half_differences_A(found, half_data, pixel_A) if half_data else None
     completed = None
     if views:
-        completed = _refined(session, found, views, pixel_A, centre_A, restraint_A, rules)
+        completed = _refine(session, found, views, pixel_A, centre_A, restraint_A, rules)
     place_A = by_polynomials(found, pixel_A, centre_A) if request.fit == "polynomial" else None
     atoms = atoms_of(
         found,
@@ -333,12 +333,12 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
     Returns
     -------
     dict
-        The numbers of the run, for a script.
+        The numbers of the run, for ``--json``.
 
     Raises
     ------
     DataError, UsageError
-        As for `trace_atoms`; no output is left then.
+        As for `trace_atoms`; no output is written then.
     """
     check_picture(files.plot)
     form = atoms_format(files.output)
@@ -349,7 +349,7 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
     with session.outputs() as outputs:
         target = outputs.path(files.output)
         if files.report:
-            outputs.folder(files.report)  # found out now, not when all is done
+            outputs.folder(files.report)  # fails now, not after the computation
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         done = trace_volume(session, volume, request, refine=refine, halves=halves)
         write_atoms(target, done.atoms, form=form, box=done.box, history=done.history)
@@ -364,7 +364,7 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
     return done.numbers
 
 
-def _refined(
+def _refine(
     session: Session,
     found: Trace,
     views: RefinementSeries,
@@ -373,14 +373,14 @@ def _refined(
     restraint_A: float | None,
     rules: TraceRules,
 ) -> RefinedTrace:
-    """Refine a trace against the views, which have to show what the volume does.
+    """Refine a trace against the views, which must show the same atoms as the volume.
 
     Raises
     ------
     DataError
-        When half of the atoms are not in the views, unless the user has decided what is one.
+        When half of the atoms are not in the views, unless the user has chosen their threshold or number.
     UsageError
-        When views cannot tell how far atoms may move.
+        When the restraint cannot be determined by cross-validation.
     """
     name = views.series.name
     try:
@@ -400,8 +400,8 @@ def _refined(
         raise UsageError(f"{name}: {error}{remedy}") from error
     n_atoms, n_shown = len(found.fitted), int((completed.from_trace >= 0).sum())
     text = f"{name}: shows only {n_shown} of the {n_atoms} atoms of the volume"
-    if n_shown < LEAST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
+    if n_shown < FEWEST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
         raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
-    if n_shown < FEW_SHOWN * n_atoms:
+    if n_shown < DOUBTFUL_SHOWN * n_atoms:
         session.reporter.warn(f"{text}; make sure that the volume was reconstructed from it (--orient zyx)")
     return completed

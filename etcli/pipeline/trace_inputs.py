@@ -1,4 +1,4 @@
-"""What tracing reads: the volume, half volumes, and the views to refine against."""
+"""Inputs of tracing: the volume, half volumes, and the views to refine against."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,29 +18,29 @@ from etcli.pipeline.inputs import load_images, read_images, read_series, with_eu
 from etcli.pipeline.session import Session
 
 COPIES = 4
-"""Arrays of the size of the volume that tracing takes."""
+"""Arrays of the size of the volume that tracing needs."""
 VIEW_COPIES = 24
-"""Arrays of the size of the series, in single precision, that refining takes."""
-CUBE = 0.01
-"""Relative difference of the sides of voxels that is taken for rounding."""
-SAME = 1e-3
-"""Relative difference of voxels that is none: a label has four digits."""
+"""Arrays of the size of the series, in single precision, that a refinement needs."""
+CUBE_TOLERANCE = 0.01
+"""Relative difference of the edges of voxels that is attributed to rounding."""
+VOXEL_TOLERANCE = 1e-3
+"""Relative difference of voxel sizes that is ignored, as a label has four digits."""
 NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
 
 
 @dataclass(frozen=True, eq=False)
 class RefinementSeries:
-    """Views to refine against.
+    """Views to refine atoms against.
 
     Parameters
     ----------
     series : TiltSeries
-        Where they come from.
+        Source of the views.
     views : AtomViews
     level : float
-        Level below the specimen, 0 where the views have no empty rim.
+        Background level, 0 where the views have no empty rim.
     middle_A : ndarray of shape (3,), float64
-        x, y and z of their middle from the rotation centre.
+        Middle of the views (x, y, z) relative to the rotation centre.
     """
 
     series: TiltSeries
@@ -50,7 +50,7 @@ class RefinementSeries:
 
 
 def read_traceable_volume(session: Session, name: str) -> Volume:
-    """Open a volume, and refuse a series."""
+    """Open a volume; raise DataError for a tilt series."""
     file = read_images(session, name)
     if file.tilts is not None and not file.is_volume:
         raise DataError(f"{name}: {NOT_A_SERIES}")
@@ -58,19 +58,19 @@ def read_traceable_volume(session: Session, name: str) -> Volume:
 
 
 def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32], float]:
-    """Read a volume of cubic voxels of known size; return it and the size in Å.
+    """Load a volume of cubic voxels of known size; return it and the size in Å.
 
     Raises
     ------
     DataError
-        When voxels are of unknown size, or no cubes, or too few to hold an atom.
+        When voxels are of unknown size or not cubic, or too few to hold an atom.
     """
     if volume.pixel_A is None:
         raise DataError(
             f"{volume.name}: does not say how large its voxels are; reconstruct it from a series that does"
         )
     voxel_A = volume.voxel_A or (volume.pixel_A,) * 3
-    if max(voxel_A) > (1 + CUBE) * min(voxel_A):
+    if max(voxel_A) > (1 + CUBE_TOLERANCE) * min(voxel_A):
         sides = " x ".join(f"{side:g}" for side in voxel_A)
         raise DataError(
             f"{volume.name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it"
@@ -86,27 +86,27 @@ def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32],
 def half_volumes(
     session: Session, halves: Sequence[Volume], like: Volume
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read the two volumes of half of the views each.
+    """Load the two volumes that were reconstructed from half of the views each.
 
     Raises
     ------
     DataError
-        When they are not like the volume of all views, or the same.
+        When they differ in shape or voxel size from the volume of all views, or are identical.
     """
-    found = []
+    loaded = []
     for half in halves:
         if half.shape != like.shape:
             sizes = [" x ".join(map(str, one.shape[::-1])) for one in (half, like)]
             raise DataError(
                 f"{half.name}: {sizes[0]} voxels, but {like.name} has {sizes[1]}; reconstruct both alike"
             )
-        if half.pixel_A and like.pixel_A and abs(half.pixel_A / like.pixel_A - 1) > CUBE:
+        if half.pixel_A and like.pixel_A and abs(half.pixel_A / like.pixel_A - 1) > CUBE_TOLERANCE:
             raise DataError(
                 f"{half.name}: voxels of {half.pixel_A:g} Å, but {like.name} has {like.pixel_A:g} Å; "
                 "reconstruct both alike"
             )
-        found.append(load_images(session, half, copies=COPIES + 2))
-    first, second = found
+        loaded.append(load_images(session, half, copies=COPIES + 2))
+    first, second = loaded
     if np.array_equal(first, second):
         raise DataError(
             f"{halves[1].name}: is the same as {halves[0].name}; give the halves that recon --half-sets makes"
@@ -115,16 +115,16 @@ def half_volumes(
 
 
 def known_frame(session: Session, volume: Volume) -> VolumeFrame | None:
-    """Frame of a volume, None where that is not known; a user whom that concerns is told."""
+    """Frame of a volume, None where it is unknown; warn if it is no longer valid."""
     frame, voxel_A = volume.frame, volume.pixel_A or 0.0
-    made = any(step.startswith("etcli recon") for step in volume.history)
+    is_reconstruction = any(step.startswith("etcli recon") for step in volume.history)
     from_middle = "positions are counted from its middle"
-    if made and frame is None:
+    if is_reconstruction and frame is None:
         session.reporter.warn(
             f"{volume.name}: was cut or changed since it was reconstructed, so its rotation centre is not "
             f"known; {from_middle}"
         )
-    elif frame and abs(voxel_A / frame.voxel_A - 1) > SAME:
+    elif frame and abs(voxel_A / frame.voxel_A - 1) > VOXEL_TOLERANCE:
         session.reporter.warn(
             f"{volume.name}: has voxels of {voxel_A:g} Å, but was reconstructed with {frame.voxel_A:g} Å; "
             f"{from_middle}"
@@ -134,12 +134,12 @@ def known_frame(session: Session, volume: Volume) -> VolumeFrame | None:
 
 
 def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
-    """Open the series that a volume was made of, with its orientations.
+    """Open the series that a volume was reconstructed from, with its orientations.
 
     Raises
     ------
     DataError
-        When its pixel size or its tilt angles are not known.
+        When its pixel size or its tilt angles are unknown.
     """
     series = read_series(session, name)
     if series.pixel_A is None:
@@ -155,7 +155,7 @@ def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
 def refinement_series(
     session: Session, series: TiltSeries, volume: Volume, frame: VolumeFrame | None
 ) -> RefinementSeries:
-    """Lay out the views that a volume was made of, oriented as it is.
+    """Prepare the views that a volume was reconstructed from, with orientations relative to the volume.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def refinement_series(
         With tilt angles, and pixels of known size.
     volume : Volume
     frame : VolumeFrame or None
-        Where it lies.
+        Position of the volume.
 
     Returns
     -------
@@ -173,34 +173,34 @@ def refinement_series(
     Raises
     ------
     UsageError
-        When the volume does not lie in the views as it has to.
+        When position or axes of the volume do not allow a refinement against the views.
     """
     if frame and frame.along_y:
         raise UsageError(
             f"{volume.name}: has its sections along y, which --refine does not know; leave --orient imod out "
             "of recon"
         )
-    used, pixel_A = frame.n_views if frame else None, series.pixel_A or 1.0
-    if used is not None and used != len(series):
+    n_used, pixel_A = frame.n_views if frame else None, series.pixel_A or 1.0
+    if n_used is not None and n_used != len(series):
         session.reporter.warn(
-            f"{volume.name} was made of {used} views, {series.name} has {len(series)}, and atoms are refined "
-            "against all of them; etcli stack --exclude leaves bad ones out"
+            f"{volume.name} was made of {n_used} views, {series.name} has {len(series)}, and atoms are "
+            "refined against all of them; etcli stack --exclude leaves bad ones out"
         )
     data = load_images(session, series, copies=VIEW_COPIES)
     level = background_level(session, series, "auto")
     rotation = series.views.rotations(frame.x_tilt_deg if frame else 0.0)
-    inclined = rotation is not None
-    if frame and not inclined:
-        rows = _rows_of_volume(series, volume)  # what the others show, no atom of the volume is to explain
+    is_oriented = rotation is not None
+    if frame and not is_oriented:
+        rows = _rows_of_volume(series, volume)  # other rows show atoms outside the volume
         data = data[:, rows]
         if not data.size:
-            raise _beside(volume, series)
+            raise _outside_error(volume, series)
         x, y, z = series.origin_A
         views = replace(series.views, section=np.arange(len(series)))
         series = replace(series, data=data, views=views, origin_A=(x, y + rows.start * pixel_A, z))
     if rotation is None:
         rotation = rotation_matrices(tilts_as_euler(series.tilt_deg))
-    middle_A = _middle_of_views(series, volume, frame, inclined=inclined) if frame else np.zeros(3)
+    middle_A = _middle_of_views(series, volume, frame, is_oriented=is_oriented) if frame else np.zeros(3)
     return RefinementSeries(
         series,
         AtomViews(
@@ -216,14 +216,14 @@ def refinement_series(
 
 
 def middle_of_volume_A(volume: Volume, frame: VolumeFrame | None) -> NDArray[np.float64]:
-    """Place of the middle of a volume from the rotation centre; 0 where nobody knows where that is."""
+    """Middle of a volume relative to the rotation centre; 0 where that is unknown."""
     if frame is None:
         return np.zeros(3)
     return frame.middle_A(volume.shape, volume.origin_A, volume.pixel_A or 0.0)
 
 
 def _rows_of_volume(series: TiltSeries, volume: Volume) -> slice:
-    """Return the rows of views that are tilted about y in which the volume lies."""
+    """Return the rows of views tilted about y that show the volume."""
     pixel_A = series.pixel_A or 1.0
     first = (volume.origin_A[1] - series.origin_A[1]) / pixel_A
     last = first + volume.shape[1] * (volume.pixel_A or 0.0) / pixel_A
@@ -231,25 +231,25 @@ def _rows_of_volume(series: TiltSeries, volume: Volume) -> slice:
 
 
 def _middle_of_views(
-    series: TiltSeries, volume: Volume, frame: VolumeFrame, *, inclined: bool
+    series: TiltSeries, volume: Volume, frame: VolumeFrame, *, is_oriented: bool
 ) -> NDArray[np.float64]:
-    """Return x, y and z of the middle of the views from the rotation centre, which has to be there."""
+    """Return the middle of the views (x, y, z) relative to the rotation centre; it must be at that centre."""
     size_A = np.array(series.shape[:0:-1]) * (series.pixel_A or 0.0)
-    away = np.array(series.origin_A[:2]) + size_A / 2 - frame.centre_A[:2]
-    # along y it may be anywhere, unless views are turned in their plane as well
-    for k, axis in enumerate("xy"[: 2 if inclined else 1]):
-        if abs(away[k]) > size_A[k] / 2:
-            raise _beside(volume, series)
-        if abs(away[k]) > (volume.pixel_A or 0.0) / 2:
+    offset_A = np.array(series.origin_A[:2]) + size_A / 2 - frame.centre_A[:2]
+    # along y the volume may be anywhere, unless views are rotated in their plane as well
+    for k, axis in enumerate("xy"[: 2 if is_oriented else 1]):
+        if abs(offset_A[k]) > size_A[k] / 2:
+            raise _outside_error(volume, series)
+        if abs(offset_A[k]) > (volume.pixel_A or 0.0) / 2:
             raise UsageError(
-                f"{volume.name}: its rotation centre is {-away[k]:.3g} Å along {axis} from the middle of "
+                f"{volume.name}: its rotation centre is {-offset_A[k]:.3g} Å along {axis} from the middle of "
                 f"the views of {series.name}, where it has to be; refine against the whole series that "
                 "was reconstructed, aligned by tiltalign instead of --axis-offset"
             )
-    return np.append(away, 0.0)
+    return np.append(offset_A, 0.0)
 
 
-def _beside(volume: Volume, series: TiltSeries) -> UsageError:
+def _outside_error(volume: Volume, series: TiltSeries) -> UsageError:
     return UsageError(
         f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
     )

@@ -1,4 +1,4 @@
-"""What is told of a trace, and its numbers."""
+"""Report of a tracing: messages for the user, and the numbers of the run."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
 
 MOST_DOUBTED = 0.1
-"""Share of atoms that may be of another species before the user is warned."""
+"""Fraction of atoms of doubtful species above which there is a warning."""
 
 
 def classes_named(n_species: int) -> tuple[str, ...]:
-    """Names of species whose elements are not known, as the column ``class`` numbers them."""
+    """Names of species whose elements are unknown, numbered as in the column ``class``."""
     return ("atoms",) if n_species == 1 else tuple(f"class {k + 1}" for k in range(n_species))
 
 
@@ -31,7 +31,7 @@ def report_trace(
     half_A: NDArray[Any] | None,
     species_given: bool,
 ) -> dict[str, Any]:
-    """Report what was found and removed; return the numbers."""
+    """Report the atoms found and the maxima removed; return the numbers of the run."""
     reporter = session.reporter
     reporter.note(
         f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as "
@@ -43,7 +43,7 @@ def report_trace(
     if flipped:
         reporter.report(f"{flipped} are of another species than their score says, by what surrounds them")
     if drift_per_A:
-        reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; taken off")
+        reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
     _warn_of_species(session, found, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
@@ -63,14 +63,14 @@ def report_trace(
             f"by the half-sets, positions are uncertain by {x:.3g}, {y:.3g}, {z:.3g} pm (x, y, z)"
         )
     if completed:
-        numbers |= _refinement(session, completed)
+        numbers |= _report_refinement(session, completed)
     counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
     reporter.report(f"{len(atoms)} atoms ({counts})")
     return numbers
 
 
 def _warn_of_species(session: Session, found: Trace, *, given: bool) -> None:
-    """Tell where scores do not hold the species; as many as they show are not looked for again."""
+    """Warn where species overlap in their scores, or there are fewer species than requested."""
     doubted, asked = doubt_about_species(found), len(found.mixture.mean)
     if doubted > MOST_DOUBTED:
         session.reporter.warn(
@@ -84,16 +84,16 @@ def _warn_of_species(session: Session, found: Trace, *, given: bool) -> None:
         )
 
 
-def _refinement(session: Session, completed: RefinedTrace) -> dict[str, Any]:
-    """Report how well the views are explained."""
+def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, Any]:
+    """Report how well the refined atoms explain the views; return the numbers of the refinement."""
     model, added = completed.refined.model, int((completed.from_trace < 0).sum())
     if added:
         session.reporter.report(f"{added} added that the views show")
     heights = ", ".join(f"{height:.4g}" for height in model.means())
     b_factors = ", ".join(f"{b:.3g}" for b in model.b_factors_A2())
     session.reporter.report(
-        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}, B = {b_factors} Å² by species; held by "
-        f"{completed.restraint_A:g} Å"
+        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}, B = {b_factors} Å² by species; "
+        f"restraint {completed.restraint_A:g} Å"
     )
     restraint = completed.restraint
     return {

@@ -23,24 +23,24 @@ MOST_PANELS = 20
 
 @dataclass(frozen=True)
 class ViewRequest:
-    """What is drawn, in the words of ``etcli view``; all are counted from 0.
+    """Options of a picture or movie, named as those of ``etcli view``; all numbers are counted from 0.
 
     Parameters
     ----------
     slices : bool
-        The three slices through a point.
+        Whether to draw the three slices through a point.
     at : (int, int, int) or None
         That point (x, y, z).
     views : sequence of int or None
-        Montage of these views or sections.
+        Views or sections of a montage.
     maximum : bool
-        Maximum over all of them.
+        Whether to draw the maximum over all of them.
     sinogram : int or None
-        One row of all views.
+        Row of a sinogram.
     cmap : str
         Colour map of matplotlib.
     fps : float
-        Speed of a movie.
+        Frames per second of a movie.
     """
 
     slices: bool = False
@@ -53,11 +53,11 @@ class ViewRequest:
 
     @property
     def wants_slices(self) -> bool:
-        """Whether slices are asked for."""
+        """Whether slices are requested."""
         return self.slices or self.at is not None
 
     def check(self, *, movie: bool) -> None:
-        """Refuse wishes that make no sense together; a UsageError."""
+        """Check the options; raise UsageError for contradictory ones."""
         if sum([self.wants_slices, self.views is not None, self.maximum, self.sinogram is not None]) > 1:
             raise UsageError("give one of --slices, --views, --maximum and --sinogram")
         still = self.wants_slices or self.maximum or self.sinogram is not None
@@ -76,12 +76,12 @@ def view_file(
     input, output : str
     request : ViewRequest
     tilts : str, optional
-        File of tilt angles that takes the place of all others.
+        File of tilt angles that replaces all other sources.
 
     Raises
     ------
     UsageError
-        When the request contradicts itself, or names what is not there.
+        When the request contradicts itself, or views or rows do not exist.
     """
     is_movie = output.lower().endswith(".gif")
     request.check(movie=is_movie)
@@ -105,20 +105,20 @@ def view_file(
 
 
 def _picture(stack: ImageStack, chosen: list[int] | None, request: ViewRequest) -> "Figure":
-    """Draw what is asked for, or else what suits the file."""
+    """Draw the requested picture, by default slices of a volume or a montage of a series."""
     from etcli.plotting.slices import maximum_projection, orthoslices
 
-    images, look = stack.images(), {"pixel_A": stack.pixel_A, "cmap": request.cmap}
+    images, style = stack.images(), {"pixel_A": stack.pixel_A, "cmap": request.cmap}
     if request.maximum:
-        return maximum_projection(images, **look)  # type: ignore[arg-type]
+        return maximum_projection(images, **style)  # type: ignore[arg-type]
     if request.wants_slices or (_tilts(stack) is None and chosen is None and len(stack) > 1):
         point = request.at[::-1] if request.at else None
-        return orthoslices(images, at=point, **look)  # type: ignore[arg-type]
+        return orthoslices(images, at=point, **style)  # type: ignore[arg-type]
     return _montage(stack, chosen, request.cmap)
 
 
 def _check_colours(cmap: str) -> None:
-    """Refuse a colour map that matplotlib does not know."""
+    """Check that matplotlib has the colour map; raise UsageError otherwise."""
     import matplotlib
 
     if cmap not in matplotlib.colormaps:
@@ -131,7 +131,7 @@ def _tilts(stack: ImageStack) -> NDArray[np.float64] | None:
 
 
 def _by_tilt(stack: ImageStack) -> list[int]:
-    """Return the numbers of the views in the order of their tilt, or of the sections."""
+    """Return the numbers of the views in the order of their tilt angles, or those of the sections."""
     tilt_deg = _tilts(stack)
     if tilt_deg is None:
         return list(range(len(stack)))
@@ -140,13 +140,13 @@ def _by_tilt(stack: ImageStack) -> list[int]:
 
 
 def _movie(stack: ImageStack, chosen: list[int] | None, path: Path, fps: float) -> None:
-    """Show views one after the other, or a volume that turns."""
+    """Write a movie of the views one after the other, or of a rotating volume."""
     from etcli.plotting.movie import movie, rotating
     from etcli.plotting.style import contrast
 
     images = stack.images()
     if _tilts(stack) is None and chosen is None:
-        # the least of a volume is far below its vacuum, the least of its projection is not
+        # the minimum of a volume is far below its vacuum, that of its projection is not
         movie(rotating(images), path, fps=fps, limits=contrast(images.max(axis=0)))
     else:
         views = (stack.view(k) for k in chosen or _by_tilt(stack))
@@ -154,7 +154,7 @@ def _movie(stack: ImageStack, chosen: list[int] | None, path: Path, fps: float) 
 
 
 def _sinogram(series: TiltSeries, row: int, cmap: str) -> "Figure":
-    """Draw one row of all views."""
+    """Draw the sinogram of one row of the views."""
     from etcli.plotting.slices import sinogram
 
     n_rows = series.shape[1]
@@ -168,8 +168,8 @@ def _montage(stack: ImageStack, chosen: list[int] | None, cmap: str) -> "Figure"
     """Draw views or sections with their tilt angles."""
     from etcli.plotting.slices import montage
 
-    every = -(-len(stack) // MOST_PANELS)
-    chosen = chosen or _by_tilt(stack)[::every]
+    step = -(-len(stack) // MOST_PANELS)
+    chosen = chosen or _by_tilt(stack)[::step]
     labels = [str(k + 1) for k in chosen]
     if (tilt_deg := _tilts(stack)) is not None:
         angles = tilt_deg.round(1) + 0.0  # no negative zero

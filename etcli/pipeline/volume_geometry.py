@@ -1,4 +1,4 @@
-"""How large a volume is, and where it lies."""
+"""Size and position of a volume to be reconstructed."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 UPRIGHT_DEG = 2.0
-SPREAD_ROWS = 16  # that tell the thickness
-FEWEST_PX = 4  # whoever asks for less in Å has meant another unit
+SPREAD_ROWS = 16  # from which the thickness is determined
+FEWEST_PX = 4  # fewer pixels for a length in Å mean that another unit was meant
 SAME_TILT_DEG = 0.01
 SAME_PLACE = 0.5  # voxels
 
@@ -31,17 +31,17 @@ def slice_geometry(
     z_offset: Length,
     least_squares: bool,
 ) -> SliceGeometry:
-    """Geometry of the slices; warns where the series is not ready for it.
+    """Create the geometry of the slices; warn if the tilt axis is not vertical.
 
     Parameters
     ----------
     session : Session
     series : TiltSeries
     thickness, width : Length or None
-        Extent along z and x, as wide as a view where None; a word in place of the thickness stands for the
-        same, until `as_thick_as_needed` finds it.
+        Extent along z and x, None for the width of a view. A word in place of the thickness means the same,
+        until `with_specimen_thickness` determines it.
     axis_offset, z_offset : Length
-        Where the tilt axis lies from the centre, and the height of the volume above it.
+        Distance of the tilt axis from the centre, and height of the volume above it.
     least_squares : bool
         Whether the method squares the weights of views.
 
@@ -69,34 +69,36 @@ def slice_geometry(
     )
 
 
-def as_thick_as_needed(session: Session, integrals: LineIntegrals, geometry: SliceGeometry) -> SliceGeometry:
-    """Return the geometry with the thickness of the specimen, and tell it."""
+def with_specimen_thickness(
+    session: Session, integrals: LineIntegrals, geometry: SliceGeometry
+) -> SliceGeometry:
+    """Determine the thickness of the specimen, report it, and return the geometry with it."""
     with file_named_in_errors(integrals.series):
-        found = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
+        thickness = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
     pixel_A = integrals.series.pixel_A
-    length = f" ({found * pixel_A:.4g} Å)" if pixel_A else ""
-    session.reporter.report(f"the specimen is within {found} px{length} along z")
-    return replace(geometry, thickness=found)
+    length = f" ({thickness * pixel_A:.4g} Å)" if pixel_A else ""
+    session.reporter.report(f"the specimen is within {thickness} px{length} along z")
+    return replace(geometry, thickness=thickness)
 
 
 def check_place(volume: Volume, placement: Placement, *, x_tilt_deg: float, role: str) -> None:
-    """Refuse a volume that does not lie where another one will.
+    """Check that a volume has the position of the one to be reconstructed; raise UsageError otherwise.
 
     Parameters
     ----------
     volume : Volume
-        Of the size of that one, with its sections along z.
+        Of the same size as that one, with its sections along z.
     placement : Placement
-        Of the volume that is to be made.
+        Position of the volume to be reconstructed.
     x_tilt_deg : float
-        What that is turned by about x.
+        Angle by which that is rotated about x.
     role : str
-        What the volume is given for.
+        Purpose of the volume, for messages.
 
     Raises
     ------
     UsageError
-        When both tell where they lie, and that is not the same.
+        When both positions are known, and differ.
     """
     frame, pixel_A = volume.frame, volume.pixel_A
     if frame is None or not pixel_A or not any(placement.centre_A):
@@ -106,10 +108,10 @@ def check_place(volume: Volume, placement: Placement, *, x_tilt_deg: float, role
             f"{volume.name}: is turned by {frame.x_tilt_deg:g}° about x, the volume to be made by "
             f"{x_tilt_deg:g}°; make the {role} with the same --x-tilt"
         )
-    theirs = np.subtract(volume.origin_A, frame.centre_A)
-    ours = np.subtract(placement.corner_A, placement.centre_A)
-    if (np.abs(theirs - ours) > SAME_PLACE * pixel_A).any():
-        away = ", ".join(f"{length:.4g}" for length in theirs - ours)
+    given_A = np.subtract(volume.origin_A, frame.centre_A)
+    wanted_A = np.subtract(placement.corner_A, placement.centre_A)
+    if (np.abs(given_A - wanted_A) > SAME_PLACE * pixel_A).any():
+        away = ", ".join(f"{length:.4g}" for length in given_A - wanted_A)
         raise UsageError(
             f"{volume.name}: lies {away} Å (x, y, z) from where the volume to be made does; make the {role} "
             "with the same --slices and offsets"
@@ -117,7 +119,7 @@ def check_place(volume: Volume, placement: Placement, *, x_tilt_deg: float, role
 
 
 def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
-    """Return an extent in whole pixels."""
+    """Return a length in whole pixels, `default` where it is None."""
     if length is None:
         return default
     n = round(length.px(pixel_A))

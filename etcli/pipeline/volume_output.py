@@ -1,4 +1,4 @@
-"""Where a reconstruction goes: to files or into memory, slab by slab, in the order of axes asked for."""
+"""Output of a reconstruction to files or into memory, slab by slab, in the requested order of axes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,23 +21,23 @@ from etcli.pipeline.session import Session
 
 Array = NDArray[np.float32]
 WHOLE, ODD, EVEN = "", "odd", "even"
-"""The volumes of a reconstruction: of all views, and of every second one."""
+"""The volumes of a reconstruction: from all views, and from every second one."""
 
 
 @dataclass(frozen=True, eq=False)
 class VolumeLayout:
-    """What is said of a volume before it is made.
+    """Shape, position and orientation of a volume to be reconstructed.
 
     Parameters
     ----------
     series : TiltSeries
-        What it is made of.
+        The views.
     geometry : SliceGeometry
-        The slices.
+        Geometry of the slices.
     rows : (int, int)
-        First row of the views, counted from 0, and how many.
+        First row of the views, counted from 0, and number of rows.
     x_tilt_deg : float
-        What the volume is turned by about x.
+        Angle by which the volume is rotated about x.
     orient : {"zyx", "imod"}
         Sections along z, or along y with z downwards.
     """
@@ -60,7 +60,7 @@ class VolumeLayout:
 
     @property
     def placement(self) -> Placement:
-        """Where it lies."""
+        """Position relative to the views."""
         return Placement.of(
             self.geometry,
             n_rows=self.series.shape[1],
@@ -70,7 +70,7 @@ class VolumeLayout:
         )
 
     def frame(self, n_views: int) -> VolumeFrame | None:
-        """Frame of the volume as it is written, made of so many views; None without a pixel size."""
+        """Frame of the volume as it is written, for a number of views; None without a pixel size."""
         pixel_A = self.series.pixel_A
         if not pixel_A:
             return None
@@ -80,39 +80,39 @@ class VolumeLayout:
 
     @property
     def origin_A(self) -> tuple[float, float, float]:
-        """Place of the first voxel of the volume as it is written."""
+        """Position of the first voxel of the volume as it is written."""
         (x, y, z), (_, _, centre) = self.placement.corner_A, self.placement.centre_A
-        # counted downwards from where the last section ends
+        # counted downwards from the end of the last section
         top = 2 * centre - (z + self.geometry.thickness * (self.series.pixel_A or 0.0))
         return (x, y, z) if self.upright else (x, top, y)
 
 
 class Destination(Protocol):
-    """Where the volumes of a reconstruction go."""
+    """Interface of the receivers of the volumes of a reconstruction."""
 
     def open(self, which: str, step: ProcessingStep, n_views: int) -> AbstractContextManager[BandWriter]:
-        """Begin one of them; what the context gives takes its slices, sections along z, from a row on."""
+        """Open one of the volumes; the context yields a function that writes blocks, sections along z."""
 
     def read(self, which: str) -> Array:
-        """Return one that is finished as an array of its own, sections along z."""
+        """Return a finished volume as a separate array, sections along z."""
 
 
 @dataclass(frozen=True, eq=False)
 class VolumeFiles:
-    """Volumes in files.
+    """Destination that writes the volumes to files.
 
     Parameters
     ----------
     session : Session
     outputs : Outputs
-        Where the files are announced.
+        Output files of the command.
     target : str
-        The file of the volume of all views.
+        The file of the volume from all views.
     layout : VolumeLayout
     mode : int
         MRC mode.
     copies : int
-        Arrays of the size of a volume for which there must be room to read it again.
+        Number of arrays of the size of a volume that must fit into the memory to read it again.
     """
 
     session: Session
@@ -124,11 +124,11 @@ class VolumeFiles:
 
     @contextmanager
     def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
-        """Begin a file."""
+        """Open the file of a volume."""
         nz, ny, nx = self.layout.shape
         with volume_writer(
             self.outputs,
-            name_of(self.target, which),
+            volume_file_name(self.target, which),
             (nz, ny, nx) if self.layout.upright else (ny, nz, nx),
             step=step,
             like=self.layout.series,
@@ -138,28 +138,28 @@ class VolumeFiles:
             mode=self.mode,
         ) as writer:
 
-            def write_turned(y0: int, block: Array, *, z0: int = 0) -> None:
+            def write_along_y(y0: int, block: Array, *, z0: int = 0) -> None:
                 writer.write_rows(nz - z0 - len(block), block.swapaxes(0, 1)[:, ::-1], z0=y0)
 
-            yield writer.write_rows if self.layout.upright else write_turned
+            yield writer.write_rows if self.layout.upright else write_along_y
 
     def read(self, which: str) -> Array:
-        """Read a file that is complete but not yet in its place."""
-        path = self.outputs.part_of(name_of(self.target, which))
+        """Read a file that is complete but still has its temporary name."""
+        path = self.outputs.part_of(volume_file_name(self.target, which))
         volume = load_images(self.session, open_images(str(path)).volume(), copies=self.copies)
         return volume if self.layout.upright else volume.swapaxes(0, 1)[::-1]
 
 
 @dataclass(frozen=True, eq=False)
 class VolumesInMemory:
-    """Volumes in memory.
+    """Destination that keeps the volumes in memory.
 
     Parameters
     ----------
     layout : VolumeLayout
         With sections along z.
     volumes : dict of str to Volume
-        Those that are begun.
+        The finished volumes.
     """
 
     layout: VolumeLayout
@@ -167,7 +167,7 @@ class VolumesInMemory:
 
     @contextmanager
     def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
-        """Begin an array."""
+        """Create the array of a volume."""
         data = np.zeros(self.layout.shape, np.float32)
         series = self.layout.series
 
@@ -186,36 +186,36 @@ class VolumesInMemory:
         )
 
     def read(self, which: str) -> Array:
-        """Return a copy of an array."""
+        """Return a copy of the array of a volume."""
         return np.array(self.volumes[which].images(), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class WatchedDestination:
-    """A destination whose first volume is looked at on its way.
+    """Destination that also passes the blocks of the volume from all views to an observer.
 
     Parameters
     ----------
     destination : Destination
-    also : callable
-        ``also(write)`` returns what writes and looks.
+    recording : callable
+        ``recording(write)`` returns a function that writes blocks and records them.
     """
 
     destination: Destination
-    also: Callable[[BandWriter], BandWriter]
+    recording: Callable[[BandWriter], BandWriter]
 
     @contextmanager
     def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
-        """Begin one of the volumes."""
+        """Open one of the volumes."""
         with self.destination.open(which, step, n_views) as write:
-            yield write if which else self.also(write)
+            yield write if which else self.recording(write)
 
     def read(self, which: str) -> Array:
-        """Return one that is finished."""
+        """Return a finished volume."""
         return self.destination.read(which)
 
 
-def name_of(target: str, which: str) -> str:
-    """Name of a volume's file beside that of all views: ``STEM_odd.mrc``."""
+def volume_file_name(target: str, which: str) -> str:
+    """File name of one of the volumes, such as ``STEM_odd.mrc``."""
     path = PurePath(target)
     return str(path.with_name(f"{path.stem}_{which}{path.suffix}")) if which else target

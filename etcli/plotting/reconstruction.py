@@ -26,7 +26,7 @@ LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
 
 
-class Progress:
+class ReconstructionPicture:
     """Middle slices of a volume that comes in pieces, one of them as it was on the way.
 
     Parameters
@@ -40,7 +40,7 @@ class Progress:
         self._middle = shape[1] // 2
         self._stages: dict[int, Image] = {}
 
-    def also(self, write: "BandWriter") -> "BandWriter":
+    def recording(self, write: "BandWriter") -> "BandWriter":
         """Return what writes blocks of rows and looks at them."""
 
         def both(y0: int, block: Image, *, z0: int = 0) -> None:

@@ -243,7 +243,7 @@ def test_the_background_is_taken_off_before_the_work(blobs: Path, tmp_path: Path
     run = etcli("recon", "--json", raised, tmp_path / "auto.mrc")
     level = json.loads(run.out)["background"]
     assert level == pytest.approx(40, abs=0.01)
-    assert re.search(r"^background 40\.?\d* is taken off", run.err, re.MULTILINE)
+    assert re.search(r"^background 40\.?\d* is subtracted", run.err, re.MULTILINE)
     with mrcfile.open(tmp_path / "auto.mrc") as mrc:
         assert mrc.get_labels()[-1].strip().endswith(f"SIRT 30, 31 views, background {level:.6g}")
         assert nrmse(mrc.data, clean) < 0.05
@@ -259,14 +259,14 @@ def test_a_rim_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     full = write_aligned(tmp_path / "full.mrc", rng.normal(50, 5, (31, 20, 40)))
     run = etcli("recon", "-v", "--json", "--iterations", 1, full, tmp_path / "rec.mrc")
-    assert "no background is taken off: " in run.err
+    assert "no background is subtracted: " in run.err
     assert json.loads(run.out)["background"] is None
 
 
 def test_views_too_small_for_a_rim_are_left_alone(tmp_path: Path) -> None:
     one_row = write_aligned(tmp_path / "row.mrc", blob_views(POINTS, TILTS, (33, 40))[:, 16:17])
     run = etcli("recon", "-v", "--json", "--iterations", 1, one_row, tmp_path / "rec.mrc")
-    assert "no background is taken off: the views are too small for a rim" in run.err
+    assert "no background is subtracted: the views are too small for a rim" in run.err
     assert json.loads(run.out)["background"] is None
 
 

@@ -20,7 +20,7 @@ from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
 from etcli.plotting.movie import movie, rotating
-from etcli.plotting.reconstruction import Progress
+from etcli.plotting.reconstruction import ReconstructionPicture
 from etcli.plotting.slices import (
     MiddleSlices,
     maximum_projection,
@@ -225,8 +225,8 @@ def test_fsc_names_the_period_at_which_it_falls() -> None:
 
 def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None:
     volume = np.random.default_rng(0).random((10, 14, 20)).astype(np.float32)
-    picture = Progress(volume.shape)
-    write = picture.also(lambda y0, block, z0: None)
+    picture = ReconstructionPicture(volume.shape)
+    write = picture.recording(lambda y0, block, z0: None)
     for y0 in (0, 7):
         write(y0, volume[:, y0 : y0 + 7])
     for k in range(7):
