@@ -1,4 +1,4 @@
-"""Pictures that show whether a tilt series is aligned."""
+"""Diagnostic pictures of registration and tilt alignment."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.registration.matching import AxisResidual
 from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, PixelScale, contrast, show, styled
 
-NAMED = 12  # doubtful views named in the legend
+MOST_NAMED = 12  # doubtful views named in the legend
 
 
 @styled
@@ -22,7 +22,7 @@ def registration(
     doubtful: ArrayLike | None = None,
     quality_label: str = "correlation",
 ) -> Figure:
-    """Draw the shifts of the views, how well they matched, and which to look at.
+    """Draw the shifts of the views and the quality of their match, with doubtful views marked.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def registration(
     doubtful : array_like of bool of shape (n_views,), optional
         Views to mark; they are named by their number in the file, from 1.
     quality_label : str
-        What the quality is.
+        Label of the quality.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def registration(
         for angle in angles[marked]:
             axes.axvline(angle, color=RED, linewidth=0.8, dashes=(3, 2), zorder=0)
     if marked.any():
-        names = ", ".join(str(index + 1) for index in np.sort(order[marked])[:NAMED])
-        names += ", …" if marked.sum() > NAMED else ""
+        names = ", ".join(str(index + 1) for index in np.sort(order[marked])[:MOST_NAMED])
+        names += ", …" if marked.sum() > MOST_NAMED else ""
         panels[0].plot([], [], color=RED, linewidth=0.8, dashes=(3, 2), label=f"doubtful views: {names}")
     panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
     panels[-1].set_xlabel("tilt angle (°)")
@@ -79,32 +79,32 @@ def tilt_axis(
     pixel_A: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw where the tilt axis of an aligned series lies along itself, if seen, and slices to judge it by.
+    """Draw slices of an aligned series, the position of its tilt axis row by row, and the residual.
 
     Parameters
     ----------
     y_px : array_like of shape (n,)
         Rows at which the axis was measured, in pixels from the centre.
     axis_px : array_like of shape (n,)
-        Where it was found, in pixels from the centre, to +x.
+        Its position in these rows, in pixels from the centre, to +x.
     slices : ndarray of shape (n_slices, nz, nx), optional
-        Quick X–Z reconstructions: arcs and doubled edges in them tell of a wrong axis.
+        Quick X–Z reconstructions: arcs and doubled edges in them show that the axis is wrong.
     slice_rows : array_like of shape (n_slices,)
         Rows of these slices, in pixels from the centre.
     residual : AxisResidual, optional
-        How well other axes explain the views.
+        Residual of the views for other angles and offsets of the axis.
     pixel_A : float, optional
         Pixel size in Å of the slices.
     title : str
-        The result in words.
+        Short description of the result.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Slices above; below, the axis along y, where it was measured: on the line at 0 when all is well; then
-        the residual against angle and offset, lowest at 0 when all is well.
+        Slices at the top; then the axis along y, if measured, which should be on the line at 0; then the
+        residual against angle and offset, which should be lowest at 0.
     """
-    y, found = (np.asarray(values, np.float64) for values in (y_px, axis_px))
+    y, axis = (np.asarray(values, np.float64) for values in (y_px, axis_px))
     heights_in = []
     if slices is not None:
         heights_in.append(min(6.0, WIDTH_IN / len(slices) * slices.shape[1] / slices.shape[2]) + 0.9)
@@ -120,10 +120,10 @@ def tilt_axis(
         _draw_slices(panels, slices, slice_rows, pixel_A)
     if y.size:
         axes = figure.add_subplot(next(grid))
-        axes.plot(y, found, "o", color=BLUE)
+        axes.plot(y, axis, "o", color=BLUE)
         axes.axhline(0, color=ORANGE)
         axes.set(xlabel="y (px)", ylabel="axis after alignment (px)")
-        axes.set_title(f"remaining, row by row: {np.sqrt(np.mean(found**2)):.2g} px rms")
+        axes.set_title(f"remaining, row by row: {np.sqrt(np.mean(axis**2)):.2g} px rms")
         axes.grid()
     if residual is not None:
         _draw_residual(next(grid).subgridspec(1, 2).subplots(sharey=True, squeeze=False)[0], residual)
@@ -131,7 +131,7 @@ def tilt_axis(
 
 
 def _draw_residual(panels: NDArray[Any], residual: AxisResidual) -> None:
-    """Draw how well other axes explain the views."""
+    """Draw the residual of the views for other angles and offsets of the axis."""
     axes: Axes
     for axes, change, values, label in (
         (panels[0], residual.angle_deg, residual.by_angle, "turned further by (°)"),
@@ -145,7 +145,7 @@ def _draw_residual(panels: NDArray[Any], residual: AxisResidual) -> None:
 
 
 def _draw_slices(panels: NDArray[Any], slices: NDArray[Any], rows: ArrayLike, pixel_A: float | None) -> None:
-    """Draw X–Z slices under one contrast."""
+    """Draw X–Z slices with the same contrast."""
     scale = PixelScale.of(slices.shape[2], pixel_A)
     limits = contrast(slices)
     axes: Axes

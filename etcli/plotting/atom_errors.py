@@ -1,4 +1,4 @@
-"""Pictures of atoms held against a reference."""
+"""Pictures of the errors of atoms compared with a reference."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,17 +18,17 @@ PM = 100.0
 
 @styled
 def position_errors(result: Agreement, reference: Atoms, *, cutoff_A: float, title: str) -> Figure:
-    """Draw how far the atoms of a model are from those of the reference.
+    """Draw the errors of the positions of a model compared with a reference.
 
     Parameters
     ----------
     result : Agreement
     reference : Atoms
-        For the elements of the pairs.
+        The reference, for the elements of the pairs.
     cutoff_A : float
-        Largest distance of a pair.
+        Largest distance of two atoms that form a pair.
     title : str
-        Names of the two.
+        Names of model and reference.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def position_errors(result: Agreement, reference: Atoms, *, cutoff_A: float, tit
 def _distances(
     axes: Axes, distance_pm: NDArray[np.float64], species: NDArray[np.str_], cutoff_pm: float
 ) -> None:
-    """Draw distances up to the cutoff, or as far as there are any to see."""
+    """Draw the histogram of distances, up to the cutoff or the largest distance."""
     reach = min(cutoff_pm, 1.05 * float(distance_pm.max())) if len(distance_pm) else cutoff_pm
     edges = np.linspace(0, reach, BINS + 1)
     names = sorted(set(species.tolist()))
@@ -71,7 +71,7 @@ def _distances(
 
 
 def _differences(axes: Axes, result: Agreement) -> None:
-    """Draw the differences along the three axes."""
+    """Draw the histograms of the differences along the three axes."""
     errors = result.total.errors
     reach = PM * float(np.abs(result.difference_A).max(initial=0.0)) or 1.0
     edges = np.linspace(-reach, reach, BINS + 1)
@@ -83,7 +83,7 @@ def _differences(axes: Axes, result: Agreement) -> None:
         )
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set(xlabel="model − reference (pm)", ylabel="atoms", xlim=(-reach, reach))
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # space for the legend
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     # opaque, as the line at zero runs behind it
     axes.legend(loc="upper left", frameon=True, framealpha=1, facecolor="white", edgecolor="none")

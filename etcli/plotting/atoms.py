@@ -1,4 +1,4 @@
-"""Pictures of traced atoms: on sections of the volume, and how they were told from noise."""
+"""Pictures of traced atoms: sections of the volume with the atoms, and the histogram of scores."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,10 +17,10 @@ COLOURS = (ORANGE, BLUE, GREEN, RED)
 BINS = 80
 NEAR_PX = 1.0
 MARGINS_IN, TITLE_IN = 2.0, 0.9
-"""What labels of three sections take of the width, and those of one of the height."""
+"""Width of the labels of three sections, and height of those of one."""
 HIGHEST_IN, HISTOGRAM_IN = 4.0, 3.2
 NARROWEST = 0.3
-"""Width of the place of a section, in that of the widest: for its title."""
+"""Least width of the panel of a section, relative to the widest, so that its title fits."""
 
 
 @styled
@@ -35,14 +35,14 @@ def traced(
     pixel_A : float
         Size of a voxel in Å.
     names : tuple of str
-        Of the species, the lightest first.
+        Names of the species, the lightest first.
     centre_A : ndarray of shape (3,), float64, optional
-        x, y and z of the middle of the volume from the rotation centre; 0 by default.
+        Middle of the volume (x, y, z) relative to the rotation centre; 0 by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Sections across z, y and x on one scale, where most atoms lie in them.
+        Sections across z, y and x on one scale, each at the position with most atoms.
     """
     size = np.array(trace.volume.shape[::-1])
     widths = np.maximum(size[[0, 0, 1]], NARROWEST * size[:2].max())
@@ -59,24 +59,24 @@ def traced(
 
 
 def _section(axes: Axes, trace: Trace, axis: int, *, pixel_A: float, middle_A: Doubles) -> None:
-    """Draw the section across an axis (0 is x) that most atoms lie in, and those."""
+    """Draw the section across an axis (0 is x) that holds most atoms, with these atoms."""
     across = [k for k in (0, 1, 2) if k != axis]
-    place, size = places(trace.fitted), trace.volume.shape[::-1]
-    at = _fullest(place[:, axis], size[axis])
+    position_px, size = places(trace.fitted), trace.volume.shape[::-1]
+    index = _section_with_most_atoms(position_px[:, axis], size[axis])
     low, high = contrast(trace.volume)
     first_A = np.array([middle_A[k] - centre(size[k]) * pixel_A for k in range(3)])
     edges_A = [(first_A[k] - pixel_A / 2, first_A[k] + (size[k] - 0.5) * pixel_A) for k in across]
     axes.imshow(
-        np.take(trace.volume, at, axis=2 - axis),
+        np.take(trace.volume, index, axis=2 - axis),
         cmap="gray",
         vmin=max(low, 0.0) if high > 0 else low,
         vmax=high,
         origin="lower",
         extent=(*edges_A[0], *edges_A[1]),
     )
-    near = np.abs(place[:, axis] - at) <= NEAR_PX
+    near = np.abs(position_px[:, axis] - index) <= NEAR_PX
     for kind in np.unique(trace.kind):
-        where_A = first_A + place[near & (trace.kind == kind)] * pixel_A
+        where_A = first_A + position_px[near & (trace.kind == kind)] * pixel_A
         colour = COLOURS[int(kind) % len(COLOURS)]
         axes.plot(where_A[:, across[0]], where_A[:, across[1]], "+", color=colour, ms=5, mew=1.0)
     axes.text(
@@ -89,7 +89,7 @@ def _section(axes: Axes, trace: Trace, axis: int, *, pixel_A: float, middle_A: D
         path_effects=outlined(),
     )
     axes.set(
-        title=f"{'xyz'[axis]} = {first_A[axis] + at * pixel_A:.1f} Å".replace("-", "\N{MINUS SIGN}"),
+        title=f"{'xyz'[axis]} = {first_A[axis] + index * pixel_A:.1f} Å".replace("-", "\N{MINUS SIGN}"),
         xlabel=f"{'xyz'[across[0]]} (Å)",
         ylabel=f"{'xyz'[across[1]]} (Å)",
         xlim=edges_A[0],
@@ -97,23 +97,25 @@ def _section(axes: Axes, trace: Trace, axis: int, *, pixel_A: float, middle_A: D
     )
 
 
-def _fullest(place: Doubles, n: int) -> int:
-    """Return the section that most atoms lie in, of those between the outer quarters of all atoms."""
-    if not len(place):
+def _section_with_most_atoms(position_px: Doubles, n: int) -> int:
+    """Return the section that holds most atoms, searched in the middle half of all atoms."""
+    if not len(position_px):
         return n // 2
-    ascending = np.sort(place)
-    first, last = np.clip(np.rint(np.quantile(place, [0.25, 0.75])).astype(int), 0, n - 1)
-    every = np.arange(first, last + 1)
-    count = np.searchsorted(ascending, every + NEAR_PX, "right") - np.searchsorted(ascending, every - NEAR_PX)
-    best = every[count == count.max()]
-    return int(best[np.abs(best - np.median(place)).argmin()])
+    ascending = np.sort(position_px)
+    first, last = np.clip(np.rint(np.quantile(position_px, [0.25, 0.75])).astype(int), 0, n - 1)
+    sections = np.arange(first, last + 1)
+    count = np.searchsorted(ascending, sections + NEAR_PX, "right") - np.searchsorted(
+        ascending, sections - NEAR_PX
+    )
+    best = sections[count == count.max()]
+    return int(best[np.abs(best - np.median(position_px)).argmin()])
 
 
 def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
-    """Draw the histogram of scores, the mixture and the cut."""
+    """Draw the histogram of scores, the fitted mixture, and the threshold."""
     score, mixture = trace.candidates, trace.mixture
     edges = np.linspace(0, float(score.max(initial=1e-30)) * 1.02, BINS + 1)
-    # what is no atom is often so much that atoms would not show beside it
+    # maxima that are no atoms are often so many that the bars of atoms would be too low to see
     ceiling = 1.6 * np.histogram(score[score >= min(trace.cut, float(score.max()))], edges)[0].max(initial=1)
     highest = int(np.histogram(score, edges)[0].max())
     beyond = f", bars up to {highest}" if highest > ceiling else ""

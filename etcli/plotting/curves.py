@@ -1,4 +1,4 @@
-"""Pictures of numbers: how far a result resolves."""
+"""Pictures of Fourier shell correlations."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ def fsc_curve(
     pixel_A : float, optional
         Voxel size in Å; without it lengths are in pixels.
     cutoffs : tuple of float
-        Levels drawn as lines; where a curve first falls below one its legend names the period.
+        Thresholds, drawn as lines; the legend gives the period at which a curve first falls below each.
 
     Returns
     -------
@@ -44,8 +44,8 @@ def fsc_curve(
     for index, (name, correlation) in enumerate(curves.items()):
         values = np.asarray(correlation, np.float64)
         crossings = [(cutoff, _first_below(cycles, values, cutoff)) for cutoff in cutoffs]
-        found = [f"{scale.step / at:.3g} {scale.unit} ({cutoff:g})" for cutoff, at in crossings if at]
-        axes.plot(cycles / scale.step, values, color=f"C{index}", label=", ".join([name, *found]))
+        periods = [f"{scale.step / at:.3g} {scale.unit} ({cutoff:g})" for cutoff, at in crossings if at]
+        axes.plot(cycles / scale.step, values, color=f"C{index}", label=", ".join([name, *periods]))
         for cutoff, at in crossings:
             if at:
                 axes.plot(at / scale.step, cutoff, "o", color=f"C{index}")
@@ -72,7 +72,7 @@ def fsc_curve(
 
 
 def _first_below(frequency: NDArray[np.float64], values: NDArray[np.float64], level: float) -> float | None:
-    """Return where values first fall below a level, by linear interpolation; None where they do not."""
+    """Return the frequency at which values first fall below a level, interpolated; None if they do not."""
     below = np.flatnonzero(values < level)
     if not below.size or below[0] == 0:
         return None

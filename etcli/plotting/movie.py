@@ -1,4 +1,4 @@
-"""Moving pictures: a volume turning about the tilt axis, or any run of images."""
+"""Animated GIFs of a volume rotating about the tilt axis, or of any sequence of images."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,26 +13,26 @@ from etcli.core.geometry import centre
 from etcli.plotting.style import contrast
 
 SMALLEST_PX, LARGEST_PX = 384, 768  # longer edge of a frame
-LARGEST_TURNED = 256  # longest edge of a volume that is turned
+LARGEST_ROTATED = 256  # longest edge of a rotated volume, in voxels
 
 
 def rotating(volume: NDArray[Any], *, n_frames: int = 36) -> Iterator[NDArray[np.float32]]:
-    """Yield maximum projections of a volume that turns once about the tilt axis.
+    """Yield maximum projections of a volume during one full rotation about the tilt axis.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx)
-        Density; one larger than 256 voxels is binned to fit first.
+        Density; a volume larger than 256 voxels is binned first.
     n_frames : int
-        Frames of a full turn.
+        Number of frames of the full rotation.
 
     Yields
     ------
     ndarray of shape (ny, width), float32
         The view at tilt angle 0, then at 360°/n_frames, ...; the point (x, z) is at x cos θ + z sin θ.
-        Beyond the volume there is its minimum.
+        Pixels outside the volume have its minimum.
     """
-    small = _binned(volume, -(-max(volume.shape) // LARGEST_TURNED))
+    small = _binned(volume, -(-max(volume.shape) // LARGEST_ROTATED))
     nz, ny, nx = small.shape
     bordered = np.pad(small.transpose(0, 2, 1), ((1, 1), (1, 1), (0, 0)), constant_values=small.min())
     columns = bordered.reshape(-1, ny)
@@ -65,13 +65,13 @@ def movie(
     Parameters
     ----------
     frames : iterable of ndarray of shape (ny, nx)
-        Images of one size, row 0 at the bottom; drawn one at a time when the limits are given.
+        Images of one size, row 0 at the bottom; read one at a time if the limits are given.
     target : Path or binary file
-        Where to write; a GIF whatever the name.
+        File to write; a GIF whatever its name.
     fps : float
-        Frames a second, up to 50; a GIF counts hundredths of a second.
+        Frames per second, up to 50; a GIF counts in hundredths of a second.
     limits : tuple of float, optional
-        Values shown black and white; by default the `contrast` of all frames.
+        Values shown as black and white; by default the `contrast` of all frames.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def movie(
 
 
 def _binned(volume: NDArray[Any], factor: int) -> NDArray[np.float32]:
-    """Return means over cubes; what does not fill a cube is cut off evenly at both ends."""
+    """Return means over cubes of voxels; voxels that do not fill a cube are cropped evenly at both ends."""
     if factor == 1:
         return volume.astype(np.float32)
     starts = [n % factor // 2 for n in volume.shape]
@@ -106,7 +106,7 @@ def _binned(volume: NDArray[Any], factor: int) -> NDArray[np.float32]:
 
 
 def _picture(frame: NDArray[Any], limits: tuple[float, float]) -> Image.Image:
-    """Return 256 greys, top row first, enlarged or thinned to a size worth looking at."""
+    """Return an image of 256 greys, top row first, enlarged or reduced to a convenient size."""
     grey = np.clip((frame[::-1] - limits[0]) / (limits[1] - limits[0]), 0, 1) * 255
     picture = Image.fromarray(grey.round().astype(np.uint8))
     edge = max(picture.size)

@@ -1,4 +1,4 @@
-"""The picture of a reconstruction: its slices, how one of them came about, and what was chosen."""
+"""Diagnostic picture of a reconstruction: slices, stages of iterations, residuals, validation curves."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Image = NDArray[Any]
 
-SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations
+STAGES = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations after which the slice is shown
 LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
 
 
 class ReconstructionPicture:
-    """Middle slices of a volume that comes in pieces, one of them as it was on the way.
+    """Picture of a reconstruction, collected while it runs: middle slices, and stages of one of them.
 
     Parameters
     ----------
@@ -41,17 +41,17 @@ class ReconstructionPicture:
         self._stages: dict[int, Image] = {}
 
     def recording(self, write: "BandWriter") -> "BandWriter":
-        """Return what writes blocks of rows and looks at them."""
+        """Return a function that writes blocks of rows and records the middle slices in them."""
 
-        def both(y0: int, block: Image, *, z0: int = 0) -> None:
+        def write_and_record(y0: int, block: Image, *, z0: int = 0) -> None:
             write(y0, block, z0=z0)
             self._slices.add(y0, block, z0=z0)
 
-        return both
+        return write_and_record
 
     def watch(self, rows: tuple[int, int], k: int, volume: Image) -> None:
-        """Keep the middle slice of a slab (z, x, rows) after some numbers of iterations."""
-        if k in SHOWN and rows[0] <= self._middle < rows[1]:
+        """Record the middle slice of a slab (z, x, rows) after certain numbers of iterations."""
+        if k in STAGES and rows[0] <= self._middle < rows[1]:
             self._stages[k] = volume[..., self._middle - rows[0]].copy()
 
     @styled
@@ -64,16 +64,16 @@ class ReconstructionPicture:
         *,
         pixel_A: float | None = None,
     ) -> Figure:
-        """Draw the middle slices, the stages of X–Z, and the curves that there are.
+        """Draw the middle slices, the stages of X–Z, and the available curves.
 
         Parameters
         ----------
         errors : ErrorCurve
             The residual of the reconstruction.
         iterations, weights : ValidationCurve or None
-            The error of views left out.
+            The error of left-out views.
         shells : FSC, optional
-            Of two volumes from every second view each.
+            Fourier shell correlation of the half-sets.
         pixel_A : float, optional
             Voxel size in Å.
 
@@ -88,10 +88,10 @@ class ReconstructionPicture:
         nz, _, nx = self._slices.shape
         n = len(self._stages)
         panel = min((width - GAP_IN * (n - 1)) / max(n, 1), WIDEST_IN)
-        tall = panel * nz / nx if n else -TITLE_IN
-        _make_room(figure, BELOW_IN + CURVES_IN + tall + 3 * TITLE_IN)
+        height = panel * nz / nx if n else -TITLE_IN
+        _extend_below(figure, BELOW_IN + CURVES_IN + height + 3 * TITLE_IN)
         if n:
-            self._draw_stages(figure, panel, tall)
+            self._draw_stages(figure, panel, height)
         curves: list[Callable[[Axes], None]] = []
         if errors.iteration.size:
             curves.append(partial(_draw_residuals, errors=errors, left_out=iterations))
@@ -104,29 +104,29 @@ class ReconstructionPicture:
             draw(_axes(figure, LEFT_IN + place * (across + BETWEEN_IN), BELOW_IN, across, CURVES_IN))
         return figure
 
-    def _draw_stages(self, figure: Figure, panel: float, tall: float) -> None:
-        """Draw the middle slice as it was on the way."""
+    def _draw_stages(self, figure: Figure, panel: float, height: float) -> None:
+        """Draw the middle slice as it was after some of the iterations."""
         _, size = figure.get_size_inches()
         bottom = BELOW_IN + CURVES_IN + TITLE_IN
         limits = contrast(self._slices.slices[2])
         for place, (k, image) in enumerate(self._stages.items()):
-            axes = _axes(figure, LEFT_IN + place * (panel + GAP_IN), bottom, panel, tall)
+            axes = _axes(figure, LEFT_IN + place * (panel + GAP_IN), bottom, panel, height)
             show(axes, image, PixelScale.of(image.shape[1], None), limits=limits)
             axes.text(
                 0.04, 0.96, str(k), transform=axes.transAxes, color="white", va="top", path_effects=outlined()
             )
         title = "X–Z after so many iterations"
-        figure.text(LEFT_IN / figure.get_figwidth(), (bottom + tall + 0.06) / size, title, va="bottom")
+        figure.text(LEFT_IN / figure.get_figwidth(), (bottom + height + 0.06) / size, title, va="bottom")
 
 
 def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Return axes at a place in inches."""
+    """Add axes with a position and size in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def _make_room(figure: Figure, inches: float) -> None:
-    """Make a figure taller, with what it holds at the top."""
+def _extend_below(figure: Figure, inches: float) -> None:
+    """Make a figure taller; its present content stays at the top."""
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + inches)
     for axes in figure.axes:
@@ -136,9 +136,11 @@ def _make_room(figure: Figure, inches: float) -> None:
 
 
 def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "ValidationCurve | None") -> None:
-    """Draw how the views are approached, and those that were left out."""
-    done = errors.iteration > 0
-    axes.loglog(errors.iteration[done], errors.residual[done], marker="o" if done.sum() < 5 else "")
+    """Draw the residual of all views, and that of left-out views, against the iterations."""
+    positive = errors.iteration > 0
+    axes.loglog(
+        errors.iteration[positive], errors.residual[positive], marker="o" if positive.sum() < 5 else ""
+    )
     names = ["all views"]
     if left_out is not None:
         axes.loglog(left_out.tried, left_out.error)
@@ -149,7 +151,7 @@ def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "ValidationCu
 
 
 def _draw_weights(axes: Axes, *, left_out: "ValidationCurve") -> None:
-    """Draw how well views left out are predicted."""
+    """Draw the error of left-out views against the weight of the prior."""
     axes.loglog(left_out.tried, left_out.error, "o-", color=ORANGE)
     axes.axvline(left_out.best, color=GREY, linewidth=0.8)
     axes.set(xlabel="weight of the prior")
@@ -158,20 +160,20 @@ def _draw_weights(axes: Axes, *, left_out: "ValidationCurve") -> None:
 
 
 class _Plain(LogFormatter):
-    """Writes 0.06 where others write 6 x 10⁻², which is too long for the margin."""
+    """Formatter that writes 0.06 instead of 6 x 10⁻², which is too long for the margin."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis, also between powers of ten where it spans few of them."""
+    """Label a logarithmic axis with plain numbers, also between powers of ten if it spans only a few."""
     axis.set_major_formatter(_Plain())
     axis.set_minor_formatter(_Plain(minor_thresholds=(1, 0.5)))
 
 
 def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
-    """Draw how far two half-sets agree."""
+    """Draw the Fourier shell correlation of two half-sets."""
     scale = PixelScale.of(10, pixel_A)
     axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
     for level in (0.5, 0.143):

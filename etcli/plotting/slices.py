@@ -18,9 +18,9 @@ TALLEST_IN = 14.0
 
 
 def _figure(width: float, height: float, *, margins_in: tuple[float, float], pad_in: float = 0.04) -> Figure:
-    """Return a figure for panels that are together ``width`` by ``height`` in any unit.
+    """Create a figure for panels that together have the size ``width`` by ``height`` in any unit.
 
-    The margins are what labels and colour bars need across and upwards.
+    The margins are the space for labels and colour bars, horizontally and vertically.
     """
     layout = ConstrainedLayoutEngine(compress=True, w_pad=pad_in, h_pad=pad_in, wspace=0, hspace=0)
     across, upwards = margins_in
@@ -34,7 +34,7 @@ def _figure(width: float, height: float, *, margins_in: tuple[float, float], pad
 def orthoslices(
     volume: Image, *, pixel_A: float | None = None, at: tuple[int, int, int] | None = None, cmap: str = "gray"
 ) -> Figure:
-    """Draw the three slices through a point of a volume, side by side as they join.
+    """Draw the three slices through a point of a volume, placed so that their common axes match.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def orthoslices(
     Returns
     -------
     matplotlib.figure.Figure
-        X–Y with Z–Y on its right and X–Z below, under one contrast.
+        X–Y with Z–Y on its right and X–Z below, with the same contrast.
 
     Raises
     ------
     UsageError
-        When the point is outside.
+        When the point is outside the volume.
     """
     nz, ny, nx = volume.shape
     z, y, x = at or (nz // 2, ny // 2, nx // 2)
@@ -66,7 +66,7 @@ def orthoslices(
 
 
 class MiddleSlices:
-    """The three slices through the middle of a volume that comes in pieces, and is not kept.
+    """The three slices through the middle of a volume, collected from its pieces as they are computed.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class MiddleSlices:
         self.slices = tuple(np.zeros(size, np.float32) for size in ((ny, nx), (ny, nz), (nz, nx)))
 
     def add(self, y0: int, block: Image, *, z0: int = 0) -> None:
-        """Take in the rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
+        """Add the rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
         nz, ny, nx = self.shape
         (xy, zy, xz), y1, z1 = self.slices, y0 + block.shape[1], z0 + len(block)
         if z0 <= nz // 2 < z1:
@@ -91,7 +91,7 @@ class MiddleSlices:
 
     @styled
     def draw(self, *, pixel_A: float | None = None, cmap: str = "gray") -> Figure:
-        """Draw them as `orthoslices` does."""
+        """Draw the slices as `orthoslices` does."""
         middle = (self.shape[0] // 2, self.shape[1] // 2, self.shape[2] // 2)
         return _draw_joined(self.slices, self.shape, middle, pixel_A=pixel_A, cmap=cmap)
 
@@ -104,11 +104,11 @@ def _draw_joined(
     pixel_A: float | None,
     cmap: str,
 ) -> Figure:
-    """Draw X–Y with Z–Y on its right and X–Z below, under one contrast."""
+    """Draw X–Y with Z–Y on its right and X–Z below, with the same contrast."""
     (nz, ny, nx), (z, y, x) = shape, at
     scale = PixelScale.of(nx, pixel_A)
     limits = contrast(np.concatenate([image.ravel() for image in slices]))
-    figure, boxes, corner = _joined(nx, ny, nz)
+    figure, boxes, colour_bar_box = _joined_layout(nx, ny, nz)
     titles = (f"X–Y, z {z + 1} of {nz}", f"Z–Y, x {x + 1} of {nx}", f"X–Z, y {y + 1} of {ny}")
     names = (("x", "y"), ("z", "y"), ("x", "z"))
     for box, image, title, labels, (column, row) in zip(
@@ -117,8 +117,8 @@ def _draw_joined(
         axes = figure.add_axes(box)
         drawn = show(axes, image, scale, limits=limits, labels=labels, cmap=cmap)
         axes.set_title(title, loc="right" if box is boxes[1] else "left")
-        roomy = max(1, round(box[2] * figure.get_figwidth() / 0.6))
-        axes.locator_params(axis="x", nbins=roomy, min_n_ticks=1)
+        n_ticks = max(1, round(box[2] * figure.get_figwidth() / 0.6))
+        axes.locator_params(axis="x", nbins=n_ticks, min_n_ticks=1)
         left, bottom = scale.extent(image.shape[1])[0], scale.extent(image.shape[0])[0]
         axes.axvline(left + (column + 0.5) * scale.step, color=ORANGE, linewidth=0.5, alpha=0.7)
         axes.axhline(bottom + (row + 0.5) * scale.step, color=ORANGE, linewidth=0.5, alpha=0.7)
@@ -126,13 +126,13 @@ def _draw_joined(
             scale_bar(axes, nx, scale)
         if box is boxes[1]:
             axes.set(ylabel="", yticks=[])
-    if corner is not None:
-        figure.colorbar(drawn, cax=figure.add_axes(corner), orientation="horizontal", label="density")
+    if colour_bar_box is not None:
+        figure.colorbar(drawn, cax=figure.add_axes(colour_bar_box), orientation="horizontal", label="density")
     return figure
 
 
-def _joined(nx: int, ny: int, nz: int) -> tuple[Figure, list[Box], Box | None]:
-    """Return a figure with the places of X–Y, Z–Y and X–Z, and of a colour bar where there is room."""
+def _joined_layout(nx: int, ny: int, nz: int) -> tuple[Figure, list[Box], Box | None]:
+    """Create a figure; return it with the boxes of X–Y, Z–Y and X–Z, and that of a colour bar if it fits."""
     left, bottom, gap, below, right, top = 0.6, 0.5, 0.12, 0.75, 0.1, 0.3
     inch = min((WIDTH_IN - left - gap - right) / (nx + nz), (TALLEST_IN - bottom - below - top) / (ny + nz))
     x_in, y_in, z_in = nx * inch, ny * inch, nz * inch
@@ -144,8 +144,8 @@ def _joined(nx: int, ny: int, nz: int) -> tuple[Figure, list[Box], Box | None]:
 
     across, upper = left + x_in + gap, bottom + z_in + below
     boxes = [box(left, upper, x_in, y_in), box(across, upper, z_in, y_in), box(left, bottom, x_in, z_in)]
-    roomy = z_in >= 1
-    return figure, boxes, box(across + 0.15, bottom + z_in / 2, z_in - 0.3, 0.12) if roomy else None
+    has_space = z_in >= 1
+    return figure, boxes, box(across + 0.15, bottom + z_in / 2, z_in - 0.3, 0.12) if has_space else None
 
 
 @styled
@@ -157,14 +157,14 @@ def montage(
     pixel_A: float | None = None,
     cmap: str = "gray",
 ) -> Figure:
-    """Draw several sections of a stack under one contrast.
+    """Draw several sections of a stack with the same contrast.
 
     Parameters
     ----------
     stack : ndarray of shape (n, ny, nx)
         Views of a series or sections of a volume.
     indices : sequence of int, optional
-        Which to draw; by default up to 20, evenly spaced.
+        Sections to draw; by default up to 20, evenly spaced.
     labels : sequence of str, optional
         Text in each panel; by default the number of the section, from 1.
     pixel_A : float, optional
@@ -180,7 +180,7 @@ def montage(
     Raises
     ------
     UsageError
-        When there is nothing to draw or the labels are not as many.
+        When there is nothing to draw, or the number of labels differs.
     """
     if indices is None:
         indices = np.unique(np.linspace(0, len(stack) - 1, min(20, len(stack))).round().astype(int)).tolist()
@@ -218,7 +218,7 @@ def maximum_projection(
     Parameters
     ----------
     stack : ndarray of shape (n, ny, nx)
-        Views of a series, whose bright features draw their paths, or sections of a volume.
+        Views of a series, in which bright features leave their paths, or sections of a volume.
     pixel_A : float, optional
         Pixel size in Å; without it lengths are in pixels.
     tilt_axis : tuple of float, optional
@@ -268,7 +268,7 @@ def sinogram(
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees, any order and spacing; each view fills half the way to its neighbours.
     title : str
-        Which row it is.
+        Title, such as the number of the row.
     pixel_A : float, optional
         Pixel size in Å; without it lengths are in pixels.
     cmap : str
@@ -316,16 +316,16 @@ def side_by_side(
     difference: bool = False,
     cmap: str = "gray",
 ) -> Figure:
-    """Draw two images of one size under one contrast.
+    """Draw two images of the same size side by side with the same contrast.
 
     Parameters
     ----------
     first, second : ndarray of shape (ny, nx)
         Images.
     titles : tuple of str
-        Their names.
+        Names of the images.
     title : str
-        What both are.
+        Title of both together.
     pixel_A : float, optional
         Pixel size in Å; without it lengths are in pixels.
     difference : bool
@@ -361,8 +361,8 @@ def side_by_side(
     figure.colorbar(drawn, ax=panels[:2], orientation="horizontal", shrink=0.5, aspect=40, label="intensity")
     if difference:
         change = np.subtract(first, second, dtype=np.float64)
-        most = max(abs(level) for level in contrast(change))
-        drawn = show(panels[2], change, scale, limits=(-most, most), labels=("x", "y"), cmap="RdBu_r")
+        limit = max(abs(level) for level in contrast(change))
+        drawn = show(panels[2], change, scale, limits=(-limit, limit), labels=("x", "y"), cmap="RdBu_r")
         panels[2].set_title(f"{titles[0]} − {titles[1]}")
         panels[2].label_outer(remove_inner_ticks=True)
         figure.colorbar(drawn, ax=panels[2], orientation="horizontal", shrink=0.9, label="difference")

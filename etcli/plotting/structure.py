@@ -1,4 +1,4 @@
-"""Pictures of the arrangement of atoms, of one model or of two on each other."""
+"""Pictures of the arrangement of atoms: pair distributions and bonds of one model, or of two together."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -30,12 +30,12 @@ LENGTH_BINS = 60
 
 @styled
 def pair_distributions(models: Models) -> Figure:
-    """Draw pair distribution functions, and below those of each two elements where there are several.
+    """Draw the pair distribution functions, and below them the partial ones of pairs of elements.
 
     Parameters
     ----------
     models : mapping of str to Structure
-        One or two, by the names to show.
+        One or two models by the names to show.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def bonds(models: Models) -> Figure:
     Parameters
     ----------
     models : mapping of str to Structure
-        One, whose elements are told apart, or two, by the names to show.
+        One model, drawn by elements, or two models, by the names to show.
 
     Returns
     -------
@@ -110,11 +110,11 @@ def bonds(models: Models) -> Figure:
 
 
 def _length_edges(lengths_A: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return bins that hold all lengths, at least 0.005 Å wide each, with some room on either side."""
-    every = np.concatenate(lengths_A)
-    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
-    room = max(0.05 * (high - low), 0.15)
-    return np.linspace(max(low - room, 0), high + room, LENGTH_BINS + 1)
+    """Return the edges of bins for all lengths, at least 0.005 Å wide each, with a margin on either side."""
+    together_A = np.concatenate(lengths_A)
+    low, high = (float(together_A.min()), float(together_A.max())) if len(together_A) else (0.0, 1.0)
+    margin = max(0.05 * (high - low), 0.15)
+    return np.linspace(max(low - margin, 0), high + margin, LENGTH_BINS + 1)
 
 
 def _steps(
@@ -126,19 +126,19 @@ def _steps(
     *,
     only_all: bool,
 ) -> None:
-    """Draw a filled histogram of all and outlines by element."""
-    others = [name for name in curves if name != ALL]
-    colour = colour if only_all or not others else GREY
+    """Draw a filled histogram of all atoms or bonds, and outlines by element."""
+    by_element = [name for name in curves if name != ALL]
+    colour = colour if only_all or not by_element else GREY
     axes.stairs(curves[ALL], edges, fill=True, color=colour, alpha=0.25)
     middle = [(low + high) / 2 for low, high in pairwise(edges)]
     axes.step(middle, curves[ALL], where="mid", color=colour, label=label[ALL])
     if not only_all:
-        for name, other in zip(others, _colours(len(others) + 1)[1:], strict=True):
-            axes.step(middle, curves[name], where="mid", color=other, label=name.replace("_", "–"))
+        for name, line_colour in zip(by_element, _colours(len(by_element) + 1)[1:], strict=True):
+            axes.step(middle, curves[name], where="mid", color=line_colour, label=name.replace("_", "–"))
 
 
 def _bars(axes: Axes, models: Models) -> None:
-    """Draw the share of atoms by their number of bonds."""
+    """Draw the fraction of atoms by coordination number."""
     alone = len(models) == 1
     groups: dict[str, NDArray[np.float64]] = {}
     for name, found in models.items():

@@ -1,4 +1,4 @@
-"""How all pictures look, and how they are written."""
+"""Common style of all pictures, and writing of them."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,7 +19,7 @@ from etcli.core.geometry import centre
 Parameters = ParamSpec("Parameters")
 
 WIDTH_IN, DPI = 8.0, 200
-# Colours that the colour-blind can tell apart: M. Okabe, K. Ito, Color Universal Design (2008).
+# Colours that colour-blind readers can distinguish: M. Okabe, K. Ito, Color Universal Design (2008).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 FORMATS = ("png", "pdf", "svg")
 STYLE = {
@@ -50,17 +50,17 @@ STYLE = {
 
 
 def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
-    """Draw under the suite's style, whatever the caller's settings are.
+    """Decorate a drawing function so that it uses etcli's style, whatever the caller's settings.
 
     Parameters
     ----------
     draw : callable
-        Returns a figure.
+        Function that returns a figure.
 
     Returns
     -------
     callable
-        The same function.
+        Function that draws the same with that style.
     """
 
     @wraps(draw)
@@ -72,7 +72,7 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
 
 class PixelScale(NamedTuple):
-    """Length of a pixel in the unit that suits a picture."""
+    """Length of a pixel, in a unit that suits the size of a picture."""
 
     step: float
     unit: str
@@ -88,17 +88,17 @@ class PixelScale(NamedTuple):
         return cls(pixel_A, "Å")
 
     def extent(self, n: int) -> tuple[float, float]:
-        """Return where ``n`` pixels begin and end, from their centre."""
+        """Return the coordinates at which ``n`` pixels begin and end, relative to their centre."""
         return -(centre(n) + 0.5) * self.step, (centre(n) + 0.5) * self.step
 
 
 def contrast(images: ArrayLike) -> tuple[float, float]:
-    """Return the grey levels between which a picture is shown.
+    """Return the values that a picture shows as black and as white.
 
     Parameters
     ----------
     images : array_like
-        Values; those that are not finite are left out, large arrays are sampled.
+        Values; those that are not finite are ignored, large arrays are sampled.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def contrast(images: ArrayLike) -> tuple[float, float]:
     -----
     Black is the percentile 0.5. White is the percentile 99.95, so that few and small bright particles
     keep their grey, unless that is more than five times as far from black as the percentile 99.5 is:
-    then the brightest are spikes, and this one is white.
+    then the brightest values are spikes, and the percentile 99.5 is white.
     """
     values = np.asarray(images)
     values = values.reshape(-1)[:: max(1, values.size // 1_000_000)]
@@ -132,12 +132,12 @@ def show(
     labels: tuple[str, str] | None = None,
     cmap: str = "gray",
 ) -> Any:
-    """Draw an image with row 0 at the bottom and the coordinates of its centre zero.
+    """Draw an image with row 0 at the bottom and zero coordinates at its centre.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        Where to draw.
+        Axes to draw in.
     image : ndarray of shape (ny, nx)
         Grey levels.
     scale : PixelScale
@@ -152,7 +152,7 @@ def show(
     Returns
     -------
     matplotlib.image.AxesImage
-        What a colour bar belongs to.
+        The drawn image, for a colour bar.
     """
     ny, nx = image.shape
     drawn = axes.imshow(
@@ -177,11 +177,11 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        Holds an image drawn by `show`.
+        Axes with an image drawn by `show`.
     nx : int
-        Its width in pixels.
+        Width of the image in pixels.
     scale : PixelScale
-        Length of a pixel; nothing is drawn when its unit is the pixel.
+        Length of a pixel; nothing is drawn if its unit is the pixel.
     """
     if scale.unit == "px":
         return
@@ -211,7 +211,7 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
 
 
 def outlined() -> list[Any]:
-    """Return the effect that keeps white text readable on any grey.
+    """Return the path effect that keeps white text readable on any grey.
 
     Returns
     -------
@@ -227,11 +227,11 @@ def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) ->
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        What to write.
+        The figure.
     target : Path or binary file
-        Where to write.
+        File to write.
     form : {"png", "pdf", "svg"}, optional
-        Format; by default the suffix of the path.
+        Format; by default that of the suffix of the path.
 
     Raises
     ------
@@ -242,6 +242,6 @@ def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) ->
         form = target.suffix[1:].lower() if isinstance(target, Path) else ""
     if form not in FORMATS:
         raise UsageError(f"cannot draw a picture of format {form!r}; end its name in .{', .'.join(FORMATS)}")
-    clock = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[form]
+    varying_key = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[form]
     with matplotlib.rc_context(STYLE):
-        figure.savefig(target, format=form, metadata={clock: None})
+        figure.savefig(target, format=form, metadata={varying_key: None})
