@@ -1,1 +1,1 @@
-"""What every subcommand shares: options, messages, exit status."""
+"""Parts that all subcommands share: options, messages, exit status."""

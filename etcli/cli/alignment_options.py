@@ -10,7 +10,7 @@ axis_option = click.option(
     "axis_deg",
     type=float,
     metavar="DEGREES",
-    help="Rough angle from +y to the tilt axis, counter-clockwise, where the file is silent or wrong.",
+    help="Rough angle from +y to the tilt axis, counter-clockwise, if the file has none or a wrong one.",
 )
 _max_residual = click.option(
     "--max-residual",
@@ -25,5 +25,5 @@ _strict = click.option(
 
 
 def residual_options(function: Decorated) -> Decorated:
-    """Add the options that say how large a residual may be."""
+    """Add the options that limit the residual."""
     return _strict(_max_residual(function))

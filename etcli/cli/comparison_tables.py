@@ -1,4 +1,4 @@
-"""What a comparison has found, as tables for a reader."""
+"""Text tables of the results of a comparison."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,17 +7,17 @@ if TYPE_CHECKING:
 
 
 def numbers_table(numbers: dict[str, Any]) -> list[str]:
-    """Lines of a number each."""
+    """Lines of a table with one number each."""
     return [f"{name:<20} {'-' if value is None else f'{value:.6g}'}" for name, value in numbers.items()]
 
 
-def atoms_table(found: "AtomsCompared") -> list[str]:
-    """Lines of a number each, then a table by element, and one of which is which."""
-    lines = [f"{name:<20} {_word(value)}" for name, value in found.numbers.items()]
-    result = found.agreement
+def atoms_table(comparison: "AtomsCompared") -> list[str]:
+    """Lines with one number each, then a table by element, and the confusion matrix of the elements."""
+    lines = [f"{name:<20} {_word(value)}" for name, value in comparison.numbers.items()]
+    result = comparison.agreement
     if len(result.species) > 1:
         columns = ("reference_atoms", "found", "false", "found_percent", "right_percent", "rmsd_pm")
-        groups = found.by_species()["species"]
+        groups = comparison.by_species()["species"]
         lines += ["", "  ".join(["element", *columns])]
         for name, numbers in groups.items():
             words = [f"{_word(numbers[column], 4):>{len(column)}}" for column in columns]

@@ -1,4 +1,4 @@
-"""What the user sees: messages and progress on stderr, data on stdout."""
+"""Console: messages and progress on stderr, data on stdout."""
 
 import json
 import math
@@ -13,14 +13,14 @@ import click
 
 
 class Console:
-    """Speaks for one command: the reporter of its session.
+    """Reporter of a command on the terminal, and printer of its results.
 
     Parameters
     ----------
     command : str
         Name of the command, for messages.
     verbosity : int
-        -1 quiet, 0 normal, 1 and more: notes on what was decided.
+        -1 quiet, 0 normal, 1 and more: also notes on details.
     """
 
     def __init__(self, command: str = "etcli", verbosity: int = 0) -> None:
@@ -28,50 +28,50 @@ class Console:
         self.verbosity = verbosity
 
     def note(self, text: str) -> None:
-        """Tell what was decided, to those who asked with ``-v``."""
+        """Print a detail, such as an automatic choice, with ``-v`` only."""
         if self.verbosity > 0:
-            self._say(text, dim=True)
+            self._print(text, dim=True)
 
     def report(self, text: str) -> None:
-        """Tell a result that everybody wants to know."""
+        """Print a result of interest to every user."""
         if self.verbosity >= 0:
-            self._say(text)
+            self._print(text)
 
     def warn(self, text: str) -> None:
-        """Warn of something that was understood but may not be what was meant."""
+        """Warn of input that is accepted but may not be what the user meant."""
         if self.verbosity >= 0:
-            self._say(f"WARNING: {self.command} - {text}", fg="yellow")
+            self._print(f"WARNING: {self.command} - {text}", fg="yellow")
 
     def error(self, text: str) -> None:
-        """Say in one line why the command failed."""
-        self._say(f"ERROR: {self.command} - {' '.join(text.split())}", fg="red")
+        """Print in one line why the command failed."""
+        self._print(f"ERROR: {self.command} - {' '.join(text.split())}", fg="red")
 
     def data(self, values: Mapping[str, Any] | list[Any]) -> None:
         """Print one JSON object (or list) on stdout."""
-        self.text(json.dumps(_plain(values), ensure_ascii=False, allow_nan=False))
+        self.text(json.dumps(_for_json(values), ensure_ascii=False, allow_nan=False))
 
     def text(self, text: str) -> None:
-        """Print what was asked for on stdout."""
+        """Print the result of the command on stdout."""
         with to_stdout():
             click.echo(text)
 
     @contextmanager
     def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
-        """Show how much of long work is done.
+        """Show the progress of a long computation.
 
-        A bar on a terminal; nothing elsewhere, or a line every tenth with ``-v``.
+        A bar on a terminal; elsewhere nothing, or with ``-v`` a line every 10 %.
 
         Parameters
         ----------
         total : int
-            Steps in all.
+            Total number of steps.
         what : str
-            What is being done.
+            Name of the computation, such as "reconstructing".
 
         Yields
         ------
         callable
-            To be called with the number of steps just done.
+            Function to call with the number of steps just done.
         """
         if self.verbosity >= 0 and sys.stderr.isatty():
             with _bar(what) as bar:
@@ -88,14 +88,14 @@ class Console:
 
         yield advance
 
-    def _say(self, text: str, **style: Any) -> None:
-        # click drops the colours by itself where stderr is no terminal; NO_COLOR is ours to respect
+    def _print(self, text: str, **style: Any) -> None:
+        # click omits colours if stderr is no terminal, but does not know NO_COLOR
         click.secho(text, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
 
 
 @contextmanager
 def to_stdout() -> Iterator[None]:
-    """Name the standard output where it cannot be written, unless nobody reads it any more."""
+    """Name the standard output in errors of writing, except where its reader is gone."""
     try:
         yield
     except BrokenPipeError:
@@ -112,12 +112,12 @@ def _bar(what: str) -> Any:
     return Progress(*columns, console=RichConsole(stderr=True), transient=True)
 
 
-def _plain(value: Any) -> Any:
-    """Turn NumPy's types into what JSON knows; numbers that are not finite become null."""
+def _for_json(value: Any) -> Any:
+    """Convert NumPy types to those of JSON; numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _for_json(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_for_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

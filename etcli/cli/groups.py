@@ -1,4 +1,4 @@
-"""Groups of commands that import a command only when it is run."""
+"""Command groups that import a command only when it is run."""
 
 import difflib
 import importlib
@@ -11,24 +11,24 @@ from click.shell_completion import CompletionItem
 from etcli.cli.options import CONTEXT, Explained
 
 FEW = 8
-"""Commands of a group that are all named in an error."""
+"""Size of a group up to which an error names all its commands."""
 
 
 class Disconnected(BaseException):
-    """Raised when nobody reads the standard output any more."""
+    """Raised when the reader of the standard output is gone."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in a package, one module each.
+    """Command group whose commands are modules of a package, imported on use.
 
     Parameters
     ----------
     package : str
         Name of the package; a module has the name of its command, with ``_`` for ``-``.
     table : dict of str to str
-        The commands in the order of the work, with the first line of their help.
+        The commands in the order of a usual workflow, with the first line of their help.
     noun : str
-        What one of them is called.
+        Word for one of them in messages, such as "command".
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         self.package, self.table, self.noun = package, table, noun
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in the order of the work."""
+        """Return the names of the commands, in the order of the table."""
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand, or suggest the one that was meant."""
+        """Find the subcommand, or fail with a suggestion of a similar one."""
         name = args[0]
         if name not in self.table and not name.startswith("-"):
             close = difflib.get_close_matches(name, self.table, 1, 0.5)
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def _hint(self, ctx: click.Context) -> str:
-        """Say where the commands are listed, or what they are where they are few."""
+        """Return a hint: all commands if they are few, else where they are listed."""
         *others, last = self.table
         return f"use {', '.join(others)} or {last}" if len(others) < FEW else f"see {ctx.command_path} --help"
 
@@ -88,12 +88,12 @@ class LazyGroup(click.Group):
 
 
 class Family(Explained, LazyGroup):
-    """A subcommand of several kinds, whose options may also stand before the kind."""
+    """Subcommand of several kinds, whose options may also be given before the kind."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Bring the kind to the front."""
-        place = next((k for k, word in enumerate(args) if word in self.table), 0)
-        return super().parse_args(ctx, [*args[place : place + 1], *args[:place], *args[place + 1 :]])
+        """Move the kind to the front of the arguments."""
+        kind = next((k for k, word in enumerate(args) if word in self.table), 0)
+        return super().parse_args(ctx, [*args[kind : kind + 1], *args[:kind], *args[kind + 1 :]])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the kinds before the options."""

@@ -1,4 +1,4 @@
-"""The command ``etcli`` and the table of its subcommands."""
+"""Command ``etcli`` and the table of its subcommands."""
 
 import click
 
@@ -17,10 +17,10 @@ COMMANDS = {
     "xform": "Apply transforms found elsewhere to a series.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
     "compare": "Compare A with the reference B: volumes, series or atoms, by the files' names.",
-    "simulate": "Make a tilt series of a specimen whose every number is known.",
+    "simulate": "Simulate the tilt series of a specimen with known properties.",
     "view": "Draw a series or a volume as a picture (png, pdf, svg) or a movie (gif).",
 }
-"""First line of the help of every subcommand, in the order of the work."""
+"""First line of the help of every subcommand, in the order of a usual workflow."""
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""Options that several commands share, each with one spelling, and the settings that hold for all."""
+"""Options shared by several commands, and the global settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 @dataclass
 class Settings:
-    """What the global options say, wherever they stand."""
+    """Values of the global options, given before or after the name of the command."""
 
     console: Console = field(default_factory=Console)
     debug: bool = False
@@ -33,7 +33,7 @@ class Settings:
 
     @cached_property
     def session(self) -> "Session":
-        """The session of the command, made when it begins."""
+        """The session of the command, created on first use."""
         from etcli.pipeline.session import Session
 
         given: dict[str, Any] = {"threads": self.threads, "memory": self.memory}
@@ -88,7 +88,7 @@ def _global(
 ) -> Callable[[Decorated], Decorated]:
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         source = ctx.get_parameter_source(param.name or "")
-        # the environment has its say before the command's name, so that options given there count more
+        # the environment is read before the name of the command, so that options there have precedence
         if ctx.parent is None or source is not ParameterSource.ENVIRONMENT:
             store(ctx.ensure_object(Settings), value)
 
@@ -103,7 +103,7 @@ _GLOBAL = (
         "--verbose",
         count=True,
         envvar="ETCLI_VERBOSE",
-        help="Tell what is decided on the way.",
+        help="Also print details, such as automatic choices.",
     ),
     _global(
         _threads,
@@ -141,14 +141,14 @@ _GLOBAL = (
 
 
 def global_options(function: Decorated) -> Decorated:
-    """Add the options that every command knows."""
+    """Add the options of every command."""
     for option in reversed(_GLOBAL):
         function = option(function)
     return function
 
 
 class Explained(click.Command):
-    """A command that knows the global options, and ends its help with an example and its references."""
+    """Command with the global options, whose help ends with an example and references."""
 
     def __init__(
         self,
@@ -169,29 +169,29 @@ class Explained(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Let messages carry the name of this command, or of its group, from here on."""
+        """Set the name of this command, or of its group, as that of the following messages."""
         settings = parent.ensure_object(Settings) if parent else Settings()
         if parent is None or parent.parent is None:
             settings.console.command = info_name or "etcli"
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, unless it was told to use a GPU, for which it has no work.
+        """Run the command; fail if a GPU is requested for a command that cannot use one.
 
-        The environment may say so for all commands.
+        A GPU requested by the environment, for all commands, is no error.
         """
-        asked = []
-        each: click.Context | None = ctx
-        while each is not None:
-            asked.append(each.get_parameter_source("device"))
-            each = each.parent
+        sources = []
+        context: click.Context | None = ctx
+        while context is not None:
+            sources.append(context.get_parameter_source("device"))
+            context = context.parent
         settings = ctx.ensure_object(Settings)
-        if not self.on_gpu and settings.device == "gpu" and ParameterSource.COMMANDLINE in asked:
+        if not self.on_gpu and settings.device == "gpu" and ParameterSource.COMMANDLINE in sources:
             raise click.UsageError("nothing here is for a GPU; leave --device out, or give auto or cpu")
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the command's own options before those that all commands share."""
+        """List the command's own options before those of every command."""
         for title, params in (
             ("Options", [*self.params[: self.own_params], *self.get_params(ctx)[len(self.params) :]]),
             ("Options of every command", self.params[self.own_params :]),
@@ -258,7 +258,7 @@ background_option = click.option(
     type=BACKGROUND,
     default="auto",
     show_default=True,
-    help="Level to take off: auto (the rim's, where it is empty), none, or a value.",
+    help="Background level to subtract: auto (that of the rim, if it is empty), none, or a value.",
 )
 
 
@@ -270,14 +270,14 @@ def series_options(function: Decorated) -> Decorated:
 
 
 def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse options that the method would not look at.
+    """Check that the given options are used by the method; raise UsageError otherwise.
 
     Parameters
     ----------
     method : str
         The value of ``--method``.
     belongs_to : mapping of str to tuple of str
-        The methods that look at an option, by its parameter's name; all do where it is not listed.
+        The methods that use an option, by the name of its parameter; options not listed are used by all.
     """
     ctx = click.get_current_context()
     for param in ctx.command.params:
@@ -291,6 +291,6 @@ def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> Non
 
 
 def option_name(option: Callable[[Any], Any]) -> str:
-    """Return the parameter that an option becomes."""
+    """Return the name of the parameter of an option."""
     holder = option(lambda: None)
     return str(holder.__click_params__[0].name)

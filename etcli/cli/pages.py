@@ -1,8 +1,8 @@
-"""Man pages and shell completions, made from the commands themselves.
+"""Generator of man pages and shell completions from the command line definitions.
 
     python -m etcli.cli.pages FOLDER [--check]
 
-writes ``man/*.1`` and ``completions/*`` below the folder, or with ``--check`` tells which are stale.
+writes ``man/*.1`` and ``completions/*`` below the folder, or with ``--check`` lists those that are outdated.
 """
 
 import re
@@ -34,7 +34,7 @@ def pages() -> dict[str, str]:
 
 
 def _contexts(ctx: click.Context) -> Iterator[click.Context]:
-    """Yield the context of a command, and those of all below it."""
+    """Yield the context of a command, and those of all its subcommands."""
     yield ctx
     if isinstance(ctx.command, LazyGroup):
         for name in ctx.command.table:
@@ -44,12 +44,12 @@ def _contexts(ctx: click.Context) -> Iterator[click.Context]:
 
 
 def _name(ctx: click.Context) -> str:
-    """Return the name of a command's page."""
+    """Return the name of the man page of a command."""
     return ctx.command_path.replace(" ", "-")
 
 
 def _page(ctx: click.Context) -> str:
-    """Return the manual page of a command in roff."""
+    """Return the man page of a command in roff."""
     command = ctx.command
     name = _name(ctx)
     first, _, rest = (command.help or "").partition("\n\n")
@@ -87,24 +87,22 @@ def _options(ctx: click.Context) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """Keep roff from reading text as requests, and from needing to know its encoding."""
+    """Escape text for roff, with characters outside ASCII by their code."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     escaped = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in escaped)
     return re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
 
 
 def main(folder: Path, *, check: bool) -> int:
-    """Write the pages, and nothing else stays in their folders; or tell which are not what they should be."""
-    wanted = pages()
-    left_over = {f"{name}/{path.name}" for name in FOLDERS for path in (folder / name).glob("*")} - set(
-        wanted
-    )
+    """Write the pages and remove other files from their folders, or print which pages are outdated."""
+    files = pages()
+    left_over = {f"{name}/{path.name}" for name in FOLDERS for path in (folder / name).glob("*")} - set(files)
     if check:
-        stale = [name for name, text in wanted.items() if _read(folder / name) != text] + sorted(left_over)
+        stale = [name for name, text in files.items() if _read(folder / name) != text] + sorted(left_over)
         for name in stale:
             print(f"stale: {name}; run python -m etcli.cli.pages .")
         return min(len(stale), 1)
-    for name, text in wanted.items():
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

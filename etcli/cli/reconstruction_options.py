@@ -1,4 +1,4 @@
-"""The options that choose a method of reconstruction and its parameters, read from the registry."""
+"""Options of ``etcli recon``: method of reconstruction and its parameters, from the registry of methods."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,23 +21,23 @@ from etcli.core.solvers.methods import (
 from etcli.core.solvers.methods import methods_with as owners
 
 AUTO = "auto"
-USUAL = next(iter(METHODS))
+DEFAULT_METHOD = next(iter(METHODS))
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
-    """Write names as in a sentence."""
+    """Join names as in a sentence."""
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _usual_iterations() -> str:
-    """Write how many iterations the methods make when nobody says."""
+def _default_iterations() -> str:
+    """Return the default numbers of iterations of the methods, for the help."""
     iterative = sorted((m for m in METHODS.values() if m.is_iterative), key=lambda m: m.iterations)
     groups = groupby(iterative, key=lambda m: m.iterations)
     return ", ".join(f"{listed(tuple(m.name for m in group))} {n}" for n, group in groups)
 
 
-def _checked_filter(ctx: click.Context, param: click.Parameter, name: str) -> str:
-    """Refuse a filter that fbp does not know."""
+def _check_filter(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """Check the name of a filter of fbp; raise UsageError for an unknown one."""
     if is_filter(name):
         return name
     raise click.UsageError(
@@ -62,34 +62,34 @@ METHOD_OPTIONS = (
     click.option(
         "--method",
         type=click.Choice(tuple(METHODS)),
-        default=USUAL,
+        default=DEFAULT_METHOD,
         show_default=True,
         help=". ".join(f"{method.name}: {method.help}" for method in METHODS.values()) + ".",
     ),
     click.option(
         "--iterations",
         type=ITERATIONS,
-        help="Sweeps over all views; auto: as many as predict best some views left out.  "
-        f"[default: {_usual_iterations()}]",
+        help="Passes over all views; auto: the number that predicts left-out views best.  "
+        f"[default: {_default_iterations()}]",
     ),
     click.option(
         "--relaxation",
         type=click.FloatRange(0, 2, min_open=True, max_open=True),
         default=1.0,
-        help=f"Step of {listed(owners('relaxation'))}; 0.3 suits sart of noisy views.",
+        help=f"Step size of {listed(owners('relaxation'))}; 0.3 suits sart of noisy views.",
     ),
     click.option(
         "--subset-size",
         type=click.IntRange(1),
         default=1,
-        help=f"Views that {listed(owners('subset_size'))} corrects by at a time (ordered subsets).",
+        help=f"Number of views that {listed(owners('subset_size'))} uses per correction (ordered subsets).",
     ),
     click.option(
         "--prior",
         type=click.Choice(PRIORS),
         default=PRIORS[0],
         show_default=True,
-        help=f"{listed(owners('prior'))}: of the volume. tv: total variation in 3-D, for specimens of even "
+        help=f"Prior of {listed(owners('prior'))}. tv: total variation in 3-D, for specimens of even "
         "density. l1: most voxels are empty. none: nothing but --nonnegative.",
     ),
     click.option(
@@ -97,8 +97,8 @@ METHOD_OPTIONS = (
         type=WEIGHT,
         default=AUTO,
         show_default=True,
-        help=f"{listed(owners('weight'))}: of the prior. auto: the one that predicts best some views left "
-        "out.",
+        help=f"Weight of the prior of {listed(owners('weight'))}. auto: the one that predicts left-out views "
+        "best.",
     ),
     click.option(
         "--nonnegative",
@@ -116,7 +116,7 @@ METHOD_OPTIONS = (
         "--thresholds",
         metavar="LIST",
         callback=_numbers,
-        help=f"{listed(owners('thresholds'))}: what separates the --levels.  [default: halfway]",
+        help=f"{listed(owners('thresholds'))}: densities that separate the --levels.  [default: halfway]",
     ),
     click.option(
         "--upper",
@@ -128,7 +128,7 @@ METHOD_OPTIONS = (
         "--filter",
         "window",
         metavar="NAME",
-        callback=_checked_filter,
+        callback=_check_filter,
         default=FILTERS[0],
         show_default=True,
         help=f"Filter of {listed(owners('window'))}: {', '.join(FILTERS)}, or IMOD's sirt-like:N (resembles "
@@ -148,7 +148,7 @@ VOLUME_OPTIONS = (
         type=click.Choice(["slab", "astra"]),
         default="slab",
         show_default=True,
-        help="Whose projectors: ours, or those of the ASTRA toolbox, to compare with.",
+        help="Projectors of etcli (slab), or those of the ASTRA toolbox, for comparison.",
     ),
     click.option(
         "--thickness",
@@ -158,7 +158,7 @@ VOLUME_OPTIONS = (
     ),
     click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]"),
     click.option(
-        "--axis-offset", type=LENGTH_PX, default="0", help="Where the tilt axis lies from the centre, to +x."
+        "--axis-offset", type=LENGTH_PX, default="0", help="Distance of the tilt axis from the centre, to +x."
     ),
     click.option(
         "--z-offset", type=LENGTH_PX, default="0", help="Height of the volume's centre above the tilt axis."
@@ -169,13 +169,13 @@ VOLUME_OPTIONS = (
         type=float,
         default=0.0,
         metavar="DEGREES",
-        help="Turn the volume about x, from y to z, so that a layer lies flat; with "
+        help="Rotate the volume about x, from y to z, so that a layer lies flat; with "
         f"{listed(methods_for_any_orientation())}.",
     ),
     click.option(
         "--extend",
         is_flag=True,
-        help="With --euler: make room for what the views of a film show beyond the volume.",
+        help="With --euler: extend the volume by the parts of a film outside it that the views show.",
     ),
     click.option(
         "--slices", type=VIEWS, help="First and last row of the views to reconstruct, as in 101-200."
@@ -185,13 +185,13 @@ VOLUME_OPTIONS = (
         type=click.Choice(["linear", "log"]),
         default="linear",
         show_default=True,
-        help="log: bright field, the logarithm of the --background given over the value is reconstructed.",
+        help="log: for bright field, reconstruct the logarithm of --background divided by the value.",
     ),
     click.option(
         "--half-sets",
         is_flag=True,
-        help="Also reconstruct every second view, as STEM_odd and STEM_even, and tell to which resolution "
-        "they agree.",
+        help="Also reconstruct every second view, as STEM_odd and STEM_even, and report the resolution to "
+        "which they agree.",
     ),
     click.option(
         "--orient",
@@ -204,7 +204,7 @@ VOLUME_OPTIONS = (
 
 
 def reconstruction_options(function: Decorated) -> Decorated:
-    """Add the options of a reconstruction, which the function is given as a `ReconstructionRequest`."""
+    """Add the options of a reconstruction; they are passed to the function as a `ReconstructionRequest`."""
     options = (*METHOD_OPTIONS, *VOLUME_OPTIONS)
 
     @wraps(function)
@@ -212,9 +212,9 @@ def reconstruction_options(function: Decorated) -> Decorated:
         from etcli.pipeline.reconstruction_request import request_of
 
         check_options(given["method"], OWNERS)
-        mine = {name: given.pop(name) for name in map(option_name, options)}
-        mine["background"] = given.pop("background")
-        return function(*args, request=request_of(**mine), **given)
+        own = {name: given.pop(name) for name in map(option_name, options)}
+        own["background"] = given.pop("background")
+        return function(*args, request=request_of(**own), **given)
 
     decorated: Callable[..., Any] = command
     for option in reversed(options):

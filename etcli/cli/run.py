@@ -1,4 +1,4 @@
-"""Running a command: exit status, signals, and errors in one line."""
+"""Program entry: exit status, signals, and errors in one line."""
 
 import os
 import signal
@@ -19,20 +19,20 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 class Terminated(BaseException):
-    """Raised by SIGTERM and SIGHUP so that files are cleaned up on the way out."""
+    """Raised by SIGTERM and SIGHUP, so that temporary files are removed before the program ends."""
 
 
 def main() -> NoReturn:
-    """Run the program; returns to the shell only."""
+    """Run the program and exit with its status."""
     settings = Settings()
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
-            signal.signal(ending, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _terminate)
     if not sys.warnoptions:
-        # what libraries warn of is for developers; what concerns the user is said by the commands
+        # warnings of libraries are for developers; the commands themselves print those for the user
         warnings.simplefilter("ignore")
-    for library in ("OPENBLAS", "MKL", "BLIS"):  # heeded when NumPy is imported, which is later
-        # The threads are ours: those of BLAS would wait for each other on matrices as small as a view.
+    for library in ("OPENBLAS", "MKL", "BLIS"):  # read when NumPy is imported, which is later
+        # etcli has threads of its own; those of BLAS would wait for each other on matrices as small as a view
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     try:
         status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
@@ -40,25 +40,25 @@ def main() -> NoReturn:
             with to_stdout():
                 sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
-        _die_by(signal.SIGINT)
-    except Terminated as ended:
-        _die_by(ended.args[0])
+        _exit_by_signal(signal.SIGINT)
+    except Terminated as terminated:
+        _exit_by_signal(terminated.args[0])
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         status = WRONG_USAGE
     except (Disconnected, BrokenPipeError):
-        _die_by(signal.SIGPIPE)
+        _exit_by_signal(signal.SIGPIPE)
     except Exception as error:
         if settings.debug:
             raise
         settings.console.error(_in_one_line(error))
         status = WRONG_USAGE if isinstance(error, UsageError | click.UsageError) else FAILED
-        _forget_stdout()
+        _discard_stdout()
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _forget_stdout() -> None:
-    """Keep the interpreter from failing once more on what could not be printed."""
+def _discard_stdout() -> None:
+    """Discard output that cannot be printed, so that the interpreter does not fail on it again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -70,8 +70,8 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated(signal.Signals(number))
 
 
-def _die_by(number: signal.Signals) -> NoReturn:
-    """End by the signal itself, so that a shell loop ends with it."""
+def _exit_by_signal(number: signal.Signals) -> NoReturn:
+    """End the process by the signal itself, so that a shell loop ends, too."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Options of simulations, in groups of which each kind takes those that it understands."""
+"""Options of simulations, in groups; each kind of specimen uses the groups that it supports."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -35,7 +35,7 @@ TILTS: tuple[Option, ...] = (
         help="Order in which views are taken.",
     ),
 )
-"""At which angles views are taken."""
+"""Tilt angles of the views."""
 NOISE: tuple[Option, ...] = (
     click.option(
         "--dose",
@@ -47,11 +47,9 @@ NOISE: tuple[Option, ...] = (
         "--level", type=float, default=0.0, help="Background added to every pixel, in density times pixels."
     ),
 )
-"""How many electrons are counted."""
+"""Dose and background."""
 ERRORS: tuple[Option, ...] = (
-    click.option(
-        "--drift", type=LENGTH_PX, default="0", help="Views are displaced by up to this, at random."
-    ),
+    click.option("--drift", type=LENGTH_PX, default="0", help="Largest random displacement of a view."),
     click.option(
         "--axis",
         "axis_deg",
@@ -68,23 +66,23 @@ ERRORS: tuple[Option, ...] = (
         help="Standard deviation of the angles, degrees.",
     ),
 )
-"""What goes wrong between views."""
+"""Errors of the acquisition."""
 OUTPUT: tuple[Option, ...] = (
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of all that is random."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."),
     click.option(
         "--write-truth",
         type=FILE,
         metavar="FILE",
         multiple=True,
-        help="Also write what is true: the errors (.json), the volume (.mrc).",
+        help="Also write the true values: the errors (.json), the volume (.mrc).",
     ),
     mode_option,
 )
-"""What is written, and what all of it is drawn from."""
+"""Output files, and the seed of the random numbers."""
 
 
 def simulation_options(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
-    """Add groups of options and those of the output, which the function is given as a `SeriesRequest`."""
+    """Add groups of options and those of the output; they are passed to the function as a `SeriesRequest`."""
     options = [option for group in (*groups, OUTPUT) for option in group]
 
     def decorate(function: Decorated) -> Decorated:
@@ -92,8 +90,8 @@ def simulation_options(*groups: tuple[Option, ...]) -> Callable[[Decorated], Dec
         def command(*args: Any, **given: Any) -> Any:
             from etcli.pipeline.simulate import SeriesRequest
 
-            mine = {name: given.pop(name) for name in map(option_name, options)}
-            return function(*args, request=SeriesRequest(**mine), **given)
+            own = {name: given.pop(name) for name in map(option_name, options)}
+            return function(*args, request=SeriesRequest(**own), **given)
 
         decorated: Any = command
         for option in reversed(options):

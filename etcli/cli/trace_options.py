@@ -1,4 +1,4 @@
-"""The options of tracing."""
+"""Options of ``etcli trace-atoms``."""
 
 import re
 from functools import wraps
@@ -35,7 +35,7 @@ def _species(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 
 
 def _range(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, float]:
-    """Parse two ascending numbers."""
+    """Parse two numbers, below and above 1."""
     try:
         low, high = (float(word) for word in value.split(","))
     except ValueError:
@@ -51,7 +51,7 @@ OPTIONS = (
         callback=_species,
         default=AUTO,
         show_default=True,
-        help="Elements to tell apart, as in Si,O (the heavier is the brighter); or how many; auto: as many "
+        help="Elements to distinguish, as in Si,O (the heavier is the brighter); or how many; auto: as many "
         "as the intensities show.",
     ),
     click.option(
@@ -66,7 +66,7 @@ OPTIONS = (
         type=float,
         help="Least score of an atom, in the units of the volume.  [default: from the histogram of scores]",
     ),
-    click.option("--expected", type=click.IntRange(1), help="Number of atoms: those of the highest scores."),
+    click.option("--expected", type=click.IntRange(1), help="Number of atoms: those with highest scores."),
     click.option(
         "--fit",
         type=click.Choice(["gaussian", "shared", "elliptical", "polynomial"]),
@@ -87,7 +87,7 @@ OPTIONS = (
         type=LENGTH_A,
         default="0.5",
         show_default=True,
-        help="About how wide an atom is, as a standard deviation; it is then found.",
+        help="Approximate standard deviation of an atom; the exact one is measured.",
     ),
     click.option(
         "--smooth",
@@ -108,54 +108,54 @@ OPTIONS = (
         type=click.FloatRange(0, 1),
         default=0.05,
         show_default=True,
-        help="What is weaker than this share of strong atoms is none.",
+        help="Maxima weaker than this fraction of strong atoms are discarded.",
     ),
     click.option(
         "--width-range",
         callback=_range,
         default="0.5,1.6",
         show_default=True,
-        help="Least and largest width of an atom, in the usual one.",
+        help="Least and largest width of an atom, relative to the usual one.",
     ),
     click.option(
         "--min-neighbours",
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="What has fewer atoms within 6 Å is none; 19 for a solid (Yang et al.).",
+        help="Atoms with fewer neighbours within 6 Å are discarded; 19 for a solid (Yang et al.).",
     ),
     click.option(
         "--local-intensity",
         type=click.FloatRange(0, 1),
         default=0.25,
         show_default=True,
-        help="What is weaker than this share of the mean of its species within 10 Å is none.",
+        help="Atoms weaker than this fraction of the mean of their species within 10 Å are discarded.",
     ),
     click.option(
         "--hold",
         type=AUTO_LENGTH,
         default=AUTO,
         show_default=True,
-        help="With --refine: how far atoms move from where the volume shows them, as a standard deviation; "
-        "auto: what predicts left-out views best.",
+        help="With --refine: restraint of atoms to their positions in the volume, as a standard deviation; "
+        "auto: the one that predicts left-out views best.",
     ),
     click.option(
         "--correct-depth",
         is_flag=True,
-        help="Take a drift of scores with depth off before species are told apart.",
+        help="Correct a drift of scores with depth before species are distinguished.",
     ),
 )
 
 
 def trace_options(function: Decorated) -> Decorated:
-    """Add the options of tracing, which the function is given as a `TraceRequest`."""
+    """Add the options of tracing; they are passed to the function as a `TraceRequest`."""
 
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:
         from etcli.pipeline.trace import TraceRequest
 
-        mine = {name: given.pop(name) for name in map(option_name, OPTIONS)}
-        return function(*args, request=TraceRequest(**mine), **given)
+        own = {name: given.pop(name) for name in map(option_name, OPTIONS)}
+        return function(*args, request=TraceRequest(**own), **given)
 
     decorated: Any = command
     for option in reversed(OPTIONS):

@@ -1,4 +1,4 @@
-"""Parameter types: view lists, lengths, amounts of memory."""
+"""Parameter types of the command line: view lists, lengths, amounts of memory."""
 
 import math
 import re
@@ -10,13 +10,13 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.pipeline.view_selection import Region
 
-# of views, rows or columns: no file has more, and a slip of the finger must not fill the memory
+# a number of views, rows or columns: no file has more digits, and a typing error must not fill the memory
 COUNT = r"\d{1,7}"
 MEMORY_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class LengthType(click.ParamType[Length]):
-    """A length: a bare number in the unit that the option says, or one with px, A, nm or um behind it."""
+    """Length: a bare number in the default unit of the option, or a number followed by px, A, nm or um."""
 
     name = "length"
 
@@ -32,7 +32,7 @@ class LengthType(click.ParamType[Length]):
 
 
 class AutoLengthType(LengthType):
-    """A length, or ``auto``."""
+    """Length, or ``auto``."""
 
     name = "auto|length"
 
@@ -42,7 +42,7 @@ class AutoLengthType(LengthType):
 
 
 class ViewListType(click.ParamType[tuple[int, ...]]):
-    """An IMOD list counted from 1: ``1,4-7,60``; becomes a tuple of numbers counted from 0."""
+    """List as in IMOD, counted from 1 (``1,4-7,60``); converted to a tuple of numbers counted from 0."""
 
     name = "list"
 
@@ -98,12 +98,12 @@ class BoxType(click.ParamType[tuple[float, float, float]]):
             length = Length(math.inf, "A") if word == "inf" else LENGTH_A.convert(word, param, ctx)
             widths.append(length.angstrom(None))
         if min(widths) <= 0:
-            self.fail(f"'{value}' has no room: all three widths must be above 0, or inf", param, ctx)
+            self.fail(f"'{value}' has no volume: all three widths must be above 0, or inf", param, ctx)
         return widths[0], widths[1], widths[2]
 
 
 class MemoryType(click.ParamType[int]):
-    """An amount of memory in bytes: ``8G``, ``500M``."""
+    """Amount of memory in bytes: ``8G``, ``500M``."""
 
     name = "size"
 
@@ -137,7 +137,7 @@ class BackgroundType(click.ParamType[float | str]):
 
 
 class AutoType(click.ParamType[float | str]):
-    """``auto`` or a positive number, perhaps a whole one."""
+    """``auto``, or a positive number of type int or float."""
 
     name = "auto|value"
 
@@ -158,7 +158,7 @@ class AutoType(click.ParamType[float | str]):
         return number
 
 
-# shells complete file names for it; whether a file can be used is found out by opening it
+# makes shells complete file names; errors of a file are raised when it is opened
 FILE = click.Path(readable=False)
 LENGTH_PX = LengthType("px")
 LENGTH_A = LengthType("A")

@@ -1,1 +1,1 @@
-"""The subcommands, one module each."""
+"""Subcommands of ``etcli``, one module each."""

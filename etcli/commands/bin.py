@@ -40,10 +40,10 @@ def command(
 ) -> None:
     """Reduce images or a volume.
 
-    By an integer or real FACTOR, n pixels become n / FACTOR, rounded down; where that does not come out
-    even the pixels at the rim of each new one count by their share, so that the centre stays the centre.
-    Where n / FACTOR is whole, and odd or even as n is, the result is that of IMOD's newstack -bin, which
-    adds a pixel otherwise. INPUT or OUTPUT may be - for a stream.
+    With an integer or real FACTOR, n pixels become n / FACTOR, rounded down; pixels on the edge between two
+    new ones count by their fraction in each, so that the centre stays the centre. Where n / FACTOR is whole,
+    and odd or even as n is, the result is that of IMOD's newstack -bin, which adds a pixel otherwise. INPUT
+    or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.bin import BinRequest, bin_files
 

@@ -1,4 +1,4 @@
-"""``etcli compare``: hold one file against another, in numbers."""
+"""``etcli compare``: compare a file with a reference."""
 
 import click
 from click.core import ParameterSource
@@ -46,22 +46,22 @@ FOR_ATOMS = ("cutoff", "rule", "align", "box", "report")
     type=LENGTH_A,
     default="0.75",
     show_default=True,
-    help="Atoms: in Å; those farther apart are no pair.",
+    help="Atoms: largest distance of two atoms that form a pair, in Å.",
 )
 @click.option(
     "--rule",
     type=click.Choice(["one-to-one", "nearest"]),
     default="one-to-one",
     show_default=True,
-    help="Atoms: whether one atom of A may be found for several of B.",
+    help="Atoms: whether one atom of A may be paired with several of B.",
 )
 @click.option(
-    "--align", is_flag=True, help="Atoms: first turn and shift A onto B; what it took is among the numbers."
+    "--align", is_flag=True, help="Atoms: first rotate and shift A onto B; both are among the numbers."
 )
 @click.option(
     "--box",
     type=BOX,
-    help="Atoms: look only at those in a box of these full widths in Å about the centre: 34.56,18.76,inf.",
+    help="Atoms: compare only those in a box of these full widths in Å about the centre: 34.56,18.76,inf.",
 )
 @click.option(
     "--report",
@@ -96,7 +96,7 @@ def command(
     Atoms (.xyz, .extxyz, .cif, .pdb) are paired within the cutoff, as many as possible at the least sum of
     squared distances. found, false and missing are percent of the atoms of B; rmsd and mean_error are of the
     distances in pairs, offset is their mean difference A - B, right are pairs of the same element. chance is
-    what a copy of B turned at random finds of B: nothing near it means anything.
+    the percentage found for a randomly rotated copy of B: a result close to it means nothing.
     """
     from etcli.pipeline.compare import are_atoms
     from etcli.pipeline.compare_atoms import AtomsRequest, compare_atoms_files
@@ -106,7 +106,7 @@ def command(
     check_picture(plot)
     session, console = settings.session, settings.console
     if are_atoms(a, b, metrics):
-        _refuse(FOR_VOLUMES, "volumes and series")
+        _reject_options(FOR_VOLUMES, "volumes and series")
         request = AtomsRequest(cutoff.angstrom(None), rule, align, box)
         atoms = compare_atoms_files(session, a, b, request, report=report, plot=plot)
         if as_json:
@@ -114,7 +114,7 @@ def command(
         else:
             console.text("\n".join(atoms_table(atoms)))
         return
-    _refuse(FOR_ATOMS, "files of atoms")
+    _reject_options(FOR_ATOMS, "files of atoms")
     images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, plot=plot)
     if as_json:
         console.data(images.numbers | images.curve())
@@ -122,8 +122,8 @@ def command(
         console.text("\n".join(numbers_table(images.numbers)))
 
 
-def _refuse(names: tuple[str, ...], kind: str) -> None:
-    """Refuse options that the comparison would not look at."""
+def _reject_options(names: tuple[str, ...], kind: str) -> None:
+    """Raise UsageError for options that the comparison would not use."""
     ctx = click.get_current_context()
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT

@@ -1,4 +1,4 @@
-"""``etcli filter``: denoise, or bring out edges."""
+"""``etcli filter``: denoise images or a volume, or enhance edges."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from etcli.cli.options import (
 )
 from etcli.cli.types import LENGTH_PX
 
-# the methods that look at an option
+# the methods that use an option
 BELONGS_TO = {
     "size": ("median", "median-sobel", "despike"),
     "sigma": ("gaussian",),
@@ -43,7 +43,7 @@ METHODS = ("median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm
     type=click.Choice(METHODS),
     default="median",
     show_default=True,
-    help="What to do.",
+    help="Kind of filter.",
 )
 @click.option(
     "--size", type=LENGTH_PX, default="3", show_default=True, help="Kernel of median, median-sobel, despike."

@@ -1,4 +1,4 @@
-"""``etcli info``: tell what a file holds."""
+"""``etcli info``: print what a file holds."""
 
 from typing import Any
 
@@ -55,13 +55,13 @@ def command(
     if as_json:
         settings.console.data(facts if len(facts) > 1 else facts[0])
     elif field:
-        settings.console.text("\n".join(_bare(fact, field) for fact in facts))
+        settings.console.text("\n".join(_field_text(fact, field) for fact in facts))
     else:
-        settings.console.text("\n\n".join(_table(fact) for fact in facts))
+        settings.console.text("\n\n".join(_facts_text(fact) for fact in facts))
 
 
-def _bare(fact: dict[str, Any], field: str) -> str:
-    """Return a field as bare numbers; angles one a line, as in a rawtlt file."""
+def _field_text(fact: dict[str, Any], field: str) -> str:
+    """Return a field as bare numbers; angles one per line, as in a rawtlt file."""
     value = fact[{"pixel": "pixel_A", "origin": "origin_A", "tilts": "tilt_deg"}.get(field, field)]
     if value is None:
         raise click.ClickException(f"{fact['file']}: its {field} is not known; look with etcli info")
@@ -70,8 +70,8 @@ def _bare(fact: dict[str, Any], field: str) -> str:
     return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))
 
 
-def _table(fact: dict[str, Any]) -> str:
-    """Return the facts for a reader."""
+def _facts_text(fact: dict[str, Any]) -> str:
+    """Return the facts of a file as readable text."""
     nx, ny, n = fact["size"]
     rows = [("size", f"{nx} x {ny} x {n}")]
     rows.append(("pixel", f"{fact['pixel_A']:.7g} Å" if fact["pixel_A"] else "unknown"))

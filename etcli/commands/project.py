@@ -1,4 +1,4 @@
-"""``etcli project``: reproject a volume."""
+"""``etcli project``: project a volume."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def command(
 
     The view at angle θ shows the point (x, y, z) at (x cos θ + z sin θ, y), in density times voxels. A volume
     of recon is projected about its rotation centre, whatever its order of axes, and as it was before
-    --x-tilt. With --euler, views of any orientation go with OUTPUT.euler.csv.
+    --x-tilt. With --euler, the orientations are also written to OUTPUT.euler.csv.
     """
     from etcli.pipeline.project import project_files
 

@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     "--mask",
     type=FILE,
     metavar="FILE",
-    help=f"Volume that is not zero where {listed(OWNERS['mask'], 'or')} may be.",
+    help=f"Mask of {listed(OWNERS['mask'], 'or')}: voxels outside, where it is zero, stay zero.",
 )
 @click.option(
     "--initial",
     type=FILE,
     metavar="FILE",
-    help=f"Volume from which {listed(OWNERS['initial'], 'or')} go on.",
+    help=f"Volume from which {listed(OWNERS['initial'], 'or')} start.",
 )
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
 @click.option("--exclude", type=VIEWS, help="Views to leave out, counted from 1.")
@@ -64,23 +64,23 @@ if TYPE_CHECKING:
     "--view-weights",
     type=FILE,
     metavar="FILE",
-    help="How much each view of INPUT counts, a positive number a line.",
+    help="Weights of the views of INPUT, one positive number per line.",
 )
 @click.option(
     "--error-curve",
     type=FILE,
     metavar="FILE",
-    help="Write the residual after every iteration, and that of views left out, as CSV.",
+    help="Write the residual after every iteration, and that of left-out views, as CSV.",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Keep finished slabs in OUTPUT.resume until all is done, and go on from those of an earlier run.",
+    help="Keep finished slabs in OUTPUT.resume until all is done, and resume from those of an earlier run.",
 )
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="Work on a Dask cluster that has the same files: its scheduler's address, or scheduler file.",
+    help="Compute on a Dask cluster with access to the same files: address or file of its scheduler.",
 )
 @defocus_option
 @series_options

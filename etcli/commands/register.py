@@ -18,7 +18,7 @@ from etcli.cli.types import FILE, LENGTH_PX, REGION
 from etcli.core.lengths import Length
 from etcli.pipeline.view_selection import Region
 
-# the methods that look at an option
+# the methods that use an option
 BELONGS_TO = {
     "max_shift": ("auto", "pc", "stackreg"),
     "region": ("auto", "pc", "stackreg", "com", "com-cl"),
@@ -48,12 +48,10 @@ BELONGS_TO = {
     show_default=True,
     help="pc: correlation of views near each other in tilt. stackreg: least squares from view to view. "
     "com: motion of the centre of mass. com-cl: the same across the axis, common lines along it. "
-    "match: reprojections of the reconstruction, from one of these. auto: match, or pc with --region or "
-    "--max-shift.",
+    "match: reprojections of the reconstruction, starting from one of these. auto: match, or pc with "
+    "--region or --max-shift.",
 )
-@click.option(
-    "--reference", type=click.IntRange(1), help="View that stays where it is.  [default: nearest 0°]"
-)
+@click.option("--reference", type=click.IntRange(1), help="View that is not shifted.  [default: nearest 0°]")
 @click.option(
     "--max-shift",
     type=LENGTH_PX,
@@ -65,7 +63,7 @@ BELONGS_TO = {
     type=click.IntRange(1),
     default=12,
     show_default=True,
-    help="match: most rounds at each of three scales.",
+    help="match: largest number of rounds at each of three scales.",
 )
 @click.option(
     "--euler",
@@ -74,7 +72,7 @@ BELONGS_TO = {
     help="match: orientations of the views (CSV: phi,theta,psi), which are refined with the shifts and "
     "written to OUTPUT.euler.csv.",
 )
-@click.option("--write-xf", type=FILE, metavar="FILE", help="Write the shifts in IMOD's form.")
+@click.option("--write-xf", type=FILE, metavar="FILE", help="Write the shifts as IMOD's .xf.")
 @residual_options
 @axis_option
 @series_options
@@ -95,11 +93,11 @@ def command(
 ) -> None:
     """Shift the views of a tilt series onto each other; shifts only.
 
-    Where the file or --axis says that the tilt axis is not vertical, views are turned for the comparison
-    alone. Whatever the method, the result is compared with reprojections of a reconstruction: how far
-    the views are from what other views predict is the residual, and views that cannot be trusted are
-    named; -v lists all. The shifts are applied by one cubic spline interpolation; to interpolate only once
-    in all, hand them to tiltalign with --prexf.
+    If the tilt axis is not vertical according to the file or --axis, views are rotated, but only for the
+    comparison. With every method, the result is compared with reprojections of a reconstruction: the
+    residual is the distance of the views from their prediction by other views. Doubtful views are listed;
+    -v lists all views. The shifts are applied by one cubic spline interpolation; to interpolate only once
+    in all, pass them to tiltalign with --prexf.
     """
     from etcli.pipeline.register import RegisterFiles, RegisterRequest, register_files
 

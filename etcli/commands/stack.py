@@ -33,7 +33,7 @@ from etcli.pipeline.view_selection import Region
     type=click.Choice(["mean", "sum", "keep"]),
     default="mean",
     show_default=True,
-    help="What becomes of sections of one file at one tilt and defocus.",
+    help="How sections of one file at the same tilt and defocus are combined.",
 )
 @defocus_option
 @tilts_option
@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """Make one series of files: assemble, select, reorder, crop, convert.
 
-    Views are counted in the order of the files, before frames are put together. Their descriptions go
-    with them, and a crop is recorded in the header's origin. Formats are chosen by the name of OUTPUT:
+    Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
+    and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
     .tif or .tiff writes TIFF, all else MRC. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.stack import StackRequest, stack_files

@@ -35,26 +35,26 @@ from etcli.core.lengths import Length
     default="auto",
     show_default=True,
     help="com: motion of the centre of mass. maximage: paths in the maximum of all views. sum: sharpness of "
-    "slices. match: reprojections of the reconstruction, from com where that can be. auto: match, or sum "
-    "where the specimen reaches the sides of the views.",
+    "slices. match: reprojections of the reconstruction, starting from com where possible. auto: match, "
+    "or sum where the specimen reaches the sides of the views.",
 )
 @click.option(
     "--angle",
     "angle_deg",
     type=float,
-    help="Find nothing; apply this angle from +y to the axis, counter-clockwise.  "
+    help="Apply this angle from +y to the axis, counter-clockwise, without a search.  "
     "[default with --offset: the mdoc's]",
 )
 @click.option(
     "--offset",
     type=LENGTH_PX,
-    help="Find nothing; apply this distance of the axis from the centre.  [default with --angle: 0]",
+    help="Apply this distance of the axis from the centre, without a search.  [default with --angle: 0]",
 )
 @click.option(
-    "--prexf", type=FILE, metavar="FILE", help="Transforms to apply before, such as those of register."
+    "--prexf", type=FILE, metavar="FILE", help="Transforms to apply first, such as those of register."
 )
-@click.option("--write-xf", type=FILE, metavar="FILE", help="Write all that was applied, in IMOD's form.")
-@click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles, their mean kept.")
+@click.option("--write-xf", type=FILE, metavar="FILE", help="Write the combined transforms as IMOD's .xf.")
+@click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles; their mean is kept.")
 @click.option("--write-tlt", type=FILE, metavar="FILE", help="Write the tilt angles, one a line.")
 @residual_options
 @axis_option
@@ -76,8 +76,8 @@ def command(
     """Find the tilt axis of a registered series and turn it vertical and central.
 
     The search starts from the angle in the file, or from --axis. With --prexf, INPUT is the raw series:
-    both alignments are applied at once, so that the views are interpolated only once. Where the axis
-    lies along x in INPUT, OUTPUT is turned by a quarter.
+    both alignments are applied together, so that the views are interpolated only once. Where the axis lies
+    along x in INPUT, OUTPUT is rotated by 90°.
     """
     from etcli.pipeline.tiltalign import TiltAlignFiles, TiltAlignRequest, tiltalign_files
 

@@ -1,4 +1,4 @@
-"""``etcli trace-atoms``: atoms of a volume, with their species and errors."""
+"""``etcli trace-atoms``: find the atoms of a volume, with their species and errors."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     example="etcli trace-atoms --species Si,O --plot atoms.png volume.mrc atoms.xyz\n"
     "etcli trace-atoms --species Si --refine views.mrc --report structure volume.mrc atoms.xyz",
     references=(
-        "Ren, Ophus, Chen & Waller, Ultramicroscopy 208, 112860 (2020): Gaussians with neighbours taken off.",
+        "Ren, Ophus, Chen & Waller, Ultramicroscopy 208, 112860 (2020): Gaussians, neighbours subtracted.",
         "Yang et al., Nature 542, 75 (2017): classification and refinement of atoms.",
         "Yang et al., Nature 592, 60 (2021): atomic electron tomography of amorphous solids.",
     ),
@@ -61,14 +61,15 @@ if TYPE_CHECKING:
 def command(settings: Settings, /, request: "TraceRequest", as_json: bool, **files: Any) -> None:
     """Find, fit and classify the atoms of a volume at atomic resolution.
 
-    Maxima of the volume are fitted with Gaussians, each with its neighbours taken off; the histogram of how
-    strong they are tells atoms from noise, and species. With --refine, positions, amplitudes and widths are
-    then refined against the views, as far as views that are left out are better predicted by that; atoms that
-    the views show are added, those that they do not show go. Voxels of 0.3 to 0.5 Å are best.
+    Maxima of the volume are fitted with Gaussians, each with its neighbours subtracted; the histogram of
+    their intensities separates atoms from noise, and the species from each other. With --refine, positions,
+    amplitudes and widths are then refined against the views, as far as this improves the prediction of
+    left-out views; atoms that only the views show are added, those that they do not show are removed. Voxels
+    of 0.3 to 0.5 Å are best.
 
     OUTPUT ends in .xyz (extended XYZ, which OVITO and ASE open), .plain.xyz, .cif or .pdb; positions are in Å
-    from the rotation centre, where recon's history places it, or else the middle of the volume. A bare length
-    is in Å.
+    from the rotation centre if the history of the volume gives it, else from the middle of the volume. A bare
+    length is in Å.
     """
     from etcli.pipeline.trace import TraceFiles, trace_files
 

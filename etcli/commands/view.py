@@ -44,9 +44,9 @@ def command(
 ) -> None:
     """Draw a series or a volume as a picture (png, pdf, svg) or a movie (gif).
 
-    A movie shows the views of a series in the order of their tilt, or a volume's maximum projection
-    turning about the tilt axis. A file with tilt angles is taken for a series. Whatever the order of axes
-    that recon wrote a volume in, it is shown with its sections along z.
+    A movie shows the views of a series in the order of their tilt, or the maximum projection of a volume
+    that rotates about the tilt axis. A file with tilt angles is taken for a series. A volume is shown with
+    its sections along z, whatever the order of axes that recon wrote.
     """
     from etcli.pipeline.view import ViewRequest, view_file
 

@@ -1,4 +1,4 @@
-"""``etcli xform``: apply transforms found elsewhere."""
+"""``etcli xform``: apply existing transforms."""
 
 import click
 
@@ -17,7 +17,9 @@ from etcli.core.lengths import Length
 @subcommand("xform", example="etcli xform --xf haadf.xf eds_iron.mrc eds_iron_aligned.mrc")
 @input_argument
 @output_or_stream_argument
-@click.option("--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's, one line a view.")
+@click.option(
+    "--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's .xf, one line a view."
+)
 @click.option("--xf-pixel", type=LENGTH_A, help="Pixel size of the images on which they were found.")
 @mode_option
 @pass_settings
@@ -26,8 +28,8 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
 
     The transforms are those of register and tiltalign --write-xf, or IMOD's: A11 A12 A21 A22 DX DY about
     the centre of the image. One cubic spline interpolation a view applies them. Found on one detector's
-    series, they align another's; found on binned images, they are rescaled with --xf-pixel. What lies
-    beyond a view is filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
+    series, they align another's; found on binned images, they are rescaled with --xf-pixel. Pixels from
+    outside a view are filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.xform import xform_files
 

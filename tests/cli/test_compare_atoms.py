@@ -110,7 +110,7 @@ def test_both_are_cut_to_a_box(pair: tuple[Path, Path]) -> None:
     inside = [(np.abs(read_atoms(path).position_A) < [5, 6, np.inf]).all(axis=1).sum() for path in pair]
     assert [found["atoms"], found["reference_atoms"]] == inside
     assert "none of its" in failure("compare", "--box", "0.01,0.01,0.01", *pair)
-    for wrong, what in (("10,10", "three widths"), ("1,2,x", "not a length"), ("0,1,1", "no room")):
+    for wrong, what in (("10,10", "three widths"), ("1,2,x", "not a length"), ("0,1,1", "no volume")):
         assert what in failure("compare", "--box", wrong, *pair, status=2)
     assert "in A" in failure("compare", "--box", "1px,1,1", *pair, status=2)
 

@@ -171,8 +171,8 @@ def test_a_box_has_three_widths(text: str, widths: tuple[float, ...]) -> None:
         ("1,2,3,4", "three widths"),
         ("1,2,nan", "not a length"),
         ("1,2,-inf", "not a length"),
-        ("1,-2,3", "no room"),
-        ("0,1,1", "no room"),
+        ("1,-2,3", "no volume"),
+        ("0,1,1", "no volume"),
     ],
 )
 def test_what_is_no_box_is_refused(text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""``etcli simulate``: specimens and the series a microscope would record, a module a kind."""
+"""``etcli simulate``: specimens and the series that a microscope would record, one module per kind."""
 
 from etcli.cli.groups import family
 
@@ -25,7 +25,7 @@ KINDS = {
     ),
 )
 def command() -> None:
-    """Make a tilt series of a specimen whose every number is known.
+    """Simulate the tilt series of a specimen with known properties.
 
     Each kind has options of its own: etcli simulate needle --help. The same seed gives the same bytes.
     """

@@ -1,4 +1,4 @@
-"""Kinds of simulation whose specimen is made of solids, seen in dark field."""
+"""Kinds of simulation whose specimen consists of solids, imaged in dark field."""
 
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from etcli.pipeline.simulate import SeriesRequest
 
 DETAILS = """
-Views are exact line integrals in density times pixels, with --dose the electrons counted divided by those of
-one unit; an integer --mode writes the counts themselves. The same seed gives the same bytes.
+Views are exact line integrals in density times pixels, or with --dose the counted electrons divided by the
+electrons per unit; an integer --mode writes the counts themselves. The same seed gives the same bytes.
 """
 
 
 def solids(kind: str, *, example: str, references: tuple[str, ...] = ()) -> Explained:
-    """Declare a kind by its name in `etcli.pipeline.simulate.SPECIMENS`."""
+    """Create the command of a kind, by its name in `etcli.pipeline.simulate.SPECIMENS`."""
 
     @subcommand(kind, example=example, references=references, help=f"{KINDS[kind]}\n\n{DETAILS.strip()}")
     @output_argument
