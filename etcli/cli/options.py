@@ -233,13 +233,13 @@ tilts_option = click.option(
     "--tilts",
     type=FILE,
     metavar="FILE",
-    help="Tilt angles, one a line, instead of those found beside the input.",
+    help="Tilt angles, one per line, instead of those found beside the input.",
 )
 defocus_option = click.option(
     "--defocus",
     type=FILE,
     metavar="FILE",
-    help="Defoci in µm, one a line and negative for underfocus, instead of the mdoc's.",
+    help="Defoci in µm, one per line and negative for underfocus, instead of the mdoc's.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the numbers of the run as JSON.")
 plot_option = click.option(

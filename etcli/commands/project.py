@@ -25,7 +25,7 @@ from etcli.cli.types import FILE
 @input_argument
 @output_argument
 @click.option(
-    "--tilts", type=FILE, metavar="FILE", help="Tilt angles, one a line, or a series that has them."
+    "--tilts", type=FILE, metavar="FILE", help="Tilt angles, one per line, or a series that has them."
 )
 @click.option("--range", "angles", nargs=3, type=float, metavar="A B STEP", help="Tilt angles from A to B.")
 @click.option(

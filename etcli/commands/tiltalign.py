@@ -55,7 +55,7 @@ from etcli.core.lengths import Length
 )
 @click.option("--write-xf", type=FILE, metavar="FILE", help="Write the combined transforms as IMOD's .xf.")
 @click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles; their mean is kept.")
-@click.option("--write-tlt", type=FILE, metavar="FILE", help="Write the tilt angles, one a line.")
+@click.option("--write-tlt", type=FILE, metavar="FILE", help="Write the tilt angles, one per line.")
 @residual_options
 @axis_option
 @series_options

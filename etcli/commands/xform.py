@@ -18,7 +18,7 @@ from etcli.core.lengths import Length
 @input_argument
 @output_or_stream_argument
 @click.option(
-    "--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's .xf, one line a view."
+    "--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's .xf, one line per view."
 )
 @click.option("--xf-pixel", type=LENGTH_A, help="Pixel size of the images on which they were found.")
 @mode_option
@@ -27,7 +27,7 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
     """Apply transforms found elsewhere to a series.
 
     The transforms are those of register and tiltalign --write-xf, or IMOD's: A11 A12 A21 A22 DX DY about
-    the centre of the image. One cubic spline interpolation a view applies them. Found on one detector's
+    the centre of the image. One cubic spline interpolation per view applies them. Found on one detector's
     series, they align another's; found on binned images, they are rescaled with --xf-pixel. Pixels from
     outside a view are filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
     """

@@ -41,10 +41,10 @@ def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]
         )
     angles = [_parse_row(path, number, line) for number, line in lines[1:]]
     if not angles:
-        raise DataError(f"{path}: no Euler angles below the header; a row a view is needed")
+        raise DataError(f"{path}: no Euler angles below the header; one row per view is needed")
     if n_views is not None and len(angles) != n_views:
         raise DataError(
-            f"{path}: {len(angles)} rows of Euler angles for {n_views} views; a row a view is needed"
+            f"{path}: {len(angles)} rows of Euler angles for {n_views} views; one row per view is needed"
         )
     return np.array(angles, np.float64)
 

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
 
-# Bytes of the items whose presence the flags in `nreal` tell, from the lowest bit: tilt, piece, stage,
-# magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
+# Bytes of the items that are present if their flag in `nreal` is set, from the lowest bit: tilt, piece,
+# stage, magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
 _FLAG_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
 _TILT_FLAG = 1
 _AXIS_WORD, _PIXEL_WORD = 10, 11
-# Bits of FEI's first bit mask, which tell what values are present.
+# Bits of FEI's first bit mask, which are set for the values that are present.
 _FEI_TILT_BIT, _FEI_AXIS_BIT, _FEI_PIXEL_BIT = 7, 12, 14
 # This version wrote angles multiplied by 180/π (IMOD, libcfshr/extraheader.c).
 _FEI_VERSION_WITH_WRONG_ANGLES = b"4.4.0.4981"
@@ -93,7 +93,7 @@ def tilts_from_extended_header(
 
 
 def serialem_extended_header(tilt_deg: ArrayLike) -> tuple[bytes, int, int]:
-    """Make an extended header of type ``SERI`` that holds tilt angles.
+    """Create an extended header of type ``SERI`` that holds tilt angles.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ class Mdoc(MdocText):
 
     @property
     def time_s(self) -> NDArray[np.float64]:
-        """When each view was taken, in seconds from the first, nan where that is not known."""
+        """Time at which each view was taken, in seconds from the first, nan where unknown."""
         times = [_as_time(section.get("DateTime")) for section in self.sections]
         first = min((time for time in times if time is not None), default=None)
         return np.array(

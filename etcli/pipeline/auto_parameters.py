@@ -73,9 +73,9 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
     if follow or request.auto_iterations:
         most = MOST_ITERATIONS if request.auto_iterations else parameters.iterations
         with reporter.progress(most, "leaving views out") as advance:
-            found, iterations = tuned_iterations(parameters, split, most=most, zeros=zeros, progress=advance)
+            tuned, iterations = tuned_iterations(parameters, split, most=most, zeros=zeros, progress=advance)
         if request.auto_iterations:
-            parameters = found
+            parameters = tuned
             reporter.report(
                 f"{parameters.iterations} iterations predict views left out as well as any, within 2 %"
             )

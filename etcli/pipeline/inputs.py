@@ -95,14 +95,15 @@ def read_series(
         if len(column) != len(series) or not (column > 0).all():
             raise DataError(
                 f"{weights}: {len(column)} weights for {len(series)} views, the least {column.min():g}; one "
-                "positive number a view is needed, and --exclude leaves views out"
+                "positive number per view is needed, and --exclude leaves views out"
             )
         series = replace(series, views=replace(series.views, weight=column))
     if defocus:
         column = _read_column(session, defocus, "defocus in µm")
         if len(column) != len(series):
             raise DataError(
-                f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; one a line is needed"
+                f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; "
+                "one per line is needed"
             )
         series = replace(series, views=replace(series.views, defocus_um=column))
     return with_euler_file(session, series, euler) if euler else series

@@ -222,14 +222,14 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
     max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
-    found = _find_shifts(session, series, request, level)
-    _report(session, series, found)
-    check_residual(session, found, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
-    shift_px = found.shifts.shift_px
+    matched = _find_shifts(session, series, request, level)
+    _report(session, series, matched)
+    check_residual(session, matched, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
+    shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
-        shift_px, euler_deg = _refine_orientations(session, series, found, level)
+        shift_px, euler_deg = _refine_orientations(session, series, matched, level)
         series = series.with_orientations(euler_deg, "refinement")
-    return Registration(series, Transforms.shifts(shift_px), found, request.chosen, level, session)
+    return Registration(series, Transforms.shifts(shift_px), matched, request.chosen, level, session)
 
 
 def register_files(files: RegisterFiles, request: RegisterRequest, session: Session) -> dict[str, Any]:
@@ -261,28 +261,28 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
     check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
-    done = register_series(session, series, request)
+    result = register_series(session, series, request)
     with session.outputs() as outputs:
-        with series_writer(outputs, files.output, done.source, step=done.step, mode=files.mode) as writer:
+        with series_writer(outputs, files.output, result.source, step=result.step, mode=files.mode) as writer:
             write_resampled(
-                session, writer, done.source, done.transforms, what="shifting", fill=done.background
+                session, writer, result.source, result.transforms, what="shifting", fill=result.background
             )
-        if euler_csv and done.source.views.euler_deg is not None:
-            write_euler(outputs.path(euler_csv), done.source.views.euler_deg)
+        if euler_csv and result.source.views.euler_deg is not None:
+            write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), done.transforms)
+            write_xf(outputs.path(files.write_xf), result.transforms)
         if files.plot:
             from etcli.plotting.alignment import registration
 
-            shifts = done.found.shifts
+            shifts = result.found.shifts
             figure = registration(
-                done.source.tilt_deg,
-                done.transforms.shift_px,
+                result.source.tilt_deg,
+                result.transforms.shift_px,
                 quality=shifts.quality,
                 doubtful=shifts.doubtful,
             )
             save_picture(outputs, files.plot, figure)
-    return _numbers(done)
+    return _numbers(result)
 
 
 def _find_shifts(
@@ -301,7 +301,7 @@ def _find_shifts(
         views = TransformedViews(series.view, rotation, shape, fill=level)
     total = n_steps(method, n_views=len(series), iterations=request.iterations)
     with file_named_in_errors(series), session.reporter.progress(total, "comparing") as advance:
-        found = register_views(
+        matched = register_views(
             views,
             series.tilt_deg,
             method=method,
@@ -313,9 +313,9 @@ def _find_shifts(
             threads=session.threads,
             progress=advance,
         )
-    shift_px = np.einsum("kij,kj->ki", rotation.inverse().matrix, found.shifts.shift_px)
-    axis = replace(found.axis, angle_deg=found.axis.angle_deg + axis_deg)
-    return replace(found, shifts=replace(found.shifts, shift_px=shift_px), axis=axis)
+    shift_px = np.einsum("kij,kj->ki", rotation.inverse().matrix, matched.shifts.shift_px)
+    axis = replace(matched.axis, angle_deg=matched.axis.angle_deg + axis_deg)
+    return replace(matched, shifts=replace(matched.shifts, shift_px=shift_px), axis=axis)
 
 
 def _refine_orientations(
@@ -324,7 +324,7 @@ def _refine_orientations(
     """Refine orientations and shifts; return shifts and Euler angles."""
     assert series.views.euler_deg is not None
     with file_named_in_errors(series), session.reporter.progress(ORIENTING_ROUNDS, "orienting") as advance:
-        found = orient_views(
+        matched = orient_views(
             series.images(),
             series.views.euler_deg,
             start,
@@ -332,8 +332,8 @@ def _refine_orientations(
             threads=session.threads,
             progress=advance,
         )
-    session.reporter.report(f"orientations changed by {found.change_deg:.2f}° in the last round")
-    return found.shift_px, found.euler_deg
+    session.reporter.report(f"orientations changed by {matched.change_deg:.2f}° in the last round")
+    return matched.shift_px, matched.euler_deg
 
 
 def _rotated_region(
@@ -348,15 +348,15 @@ def _rotated_region(
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _report(session: Session, series: TiltSeries, found: Matched) -> None:
+def _report(session: Session, series: TiltSeries, matched: Matched) -> None:
     """Report how well the views fit, and which ones are doubtful."""
-    reporter, shifts = session.reporter, found.shifts
+    reporter, shifts = session.reporter, matched.shifts
     reporter.note("view   tilt (°)   x (px)   y (px)  correlation")
     rows = zip(series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True)
     for number, (tilt_deg, (x, y), quality, doubtful) in enumerate(rows, start=1):
         mark = "  doubtful" if doubtful else ""
         reporter.note(f"{number:4} {tilt_deg:10.2f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
-    axis = found.axis
+    axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
     reporter.report(
         f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
@@ -367,24 +367,24 @@ def _report(session: Session, series: TiltSeries, found: Matched) -> None:
         reporter.warn(f"look at view{plural} {numbers}: unlike what other views predict, or far from it")
 
 
-def _numbers(done: Registration) -> dict[str, Any]:
+def _numbers(result: Registration) -> dict[str, Any]:
     """Return the numbers of the run, for ``--json``."""
-    shifts, pixel_A = done.found.shifts, done.source.pixel_A
+    shifts, pixel_A = result.found.shifts, result.source.pixel_A
     numbers = {
-        "method": done.method,
+        "method": result.method,
         "shift_px": shifts.shift_px.round(4),
         "quality": shifts.quality.round(4),
         "doubtful": [k + 1 for k, doubt in enumerate(shifts.doubtful) if doubt],
         "residual_px": shifts.residual_px,
         "residual_A": shifts.residual_px * pixel_A if pixel_A else None,
-        "angle_deg": done.found.axis.angle_deg,
-        "offset_px": done.found.axis.offset_px,
-        "background": done.background,
+        "angle_deg": result.found.axis.angle_deg,
+        "offset_px": result.found.axis.offset_px,
+        "background": result.background,
     }
-    if done.source.views.euler_deg is not None:
+    if result.source.views.euler_deg is not None:
         numbers |= {
-            "shift_px": done.transforms.shift_px.round(4),
-            "euler_deg": done.source.views.euler_deg,
+            "shift_px": result.transforms.shift_px.round(4),
+            "euler_deg": result.source.views.euler_deg,
             "angle_deg": 0.0,
             "offset_px": 0.0,
         }

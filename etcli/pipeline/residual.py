@@ -8,7 +8,7 @@ from etcli.pipeline.session import Session
 
 
 def check_residual(
-    session: Session, found: Matched, pixel_A: float | None, *, max_residual_px: float, strict: bool
+    session: Session, matched: Matched, pixel_A: float | None, *, max_residual_px: float, strict: bool
 ) -> None:
     """Report the residual; warn or raise where it is too large or unknown, or tilt angles seem mixed up.
 
@@ -17,8 +17,8 @@ def check_residual(
     ConvergenceError
         Instead of a warning, where `strict`.
     """
-    residual_px = found.shifts.residual_px
-    if not found.in_order:
+    residual_px = matched.shifts.residual_px
+    if not matched.in_order:
         mixed_up = (
             "views next to each other in tilt are no more alike than others; are the tilt angles right?"
         )

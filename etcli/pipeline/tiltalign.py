@@ -254,11 +254,13 @@ def align_series(
     level = background_level(session, series, request.background)
     if not request.is_given:
         start_deg = known_axis_deg(session, series) - before_deg
-        method, found = _find_axis(session, series, before, start_deg, request, level)
-        axis = found.axis
+        method, matched = _find_axis(session, series, before, start_deg, request, level)
+        axis = matched.axis
         if request.refine_tilts:
-            series = series.with_tilts(found.tilt_deg, "refinement")
-        check_residual(session, found, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
+            series = series.with_tilts(matched.tilt_deg, "refinement")
+        check_residual(
+            session, matched, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict
+        )
     else:
         if request.refine_tilts or request.strict or request.method != "auto":
             raise UsageError(

@@ -286,16 +286,16 @@ def trace_volume(
             f"the middle of the volume is {x:.4g}, {y:.4g}, {z:.4g} Å from the rotation centre (x, y, z)"
         )
     with file_named_in_errors(volume):
-        found = find_atoms(data, pixel_A, rules, threads=session.threads, progress=session.reporter.note)
-        found, flipped, drift = classified(found, pixel_A, correct_depth=request.correct_depth)
-    error_A = position_errors_A(found, pixel_A)
-    half_A = half_differences_A(found, half_data, pixel_A) if half_data else None
+        trace = find_atoms(data, pixel_A, rules, threads=session.threads, progress=session.reporter.note)
+        trace, flipped, drift = classified(trace, pixel_A, correct_depth=request.correct_depth)
+    error_A = position_errors_A(trace, pixel_A)
+    half_A = half_differences_A(trace, half_data, pixel_A) if half_data else None
     completed = None
     if views:
-        completed = _refine(session, found, views, pixel_A, centre_A, restraint_A, rules)
-    place_A = by_polynomials(found, pixel_A, centre_A) if request.fit == "polynomial" else None
+        completed = _refine(session, trace, views, pixel_A, centre_A, restraint_A, rules)
+    place_A = by_polynomials(trace, pixel_A, centre_A) if request.fit == "polynomial" else None
     atoms = atoms_of(
-        found,
+        trace,
         pixel_A,
         centre_A,
         symbols=request.symbols,
@@ -306,7 +306,7 @@ def trace_volume(
     )
     numbers = report_trace(
         session,
-        found,
+        trace,
         completed,
         atoms,
         flipped=flipped,
@@ -318,7 +318,7 @@ def trace_volume(
         raise DataError(f"{volume.name}: no maximum is an atom by its score; lower --threshold to see them")
     step = ProcessingStep("trace-atoms", f"{len(atoms)} atoms" + ", refined against views" * bool(refine))
     box = Box.of_volume(volume.shape, pixel_A, centre_A=centre_A)
-    return TracedAtoms(atoms, found, centre_A, numbers, box, (*volume.history, str(step)))
+    return TracedAtoms(atoms, trace, centre_A, numbers, box, (*volume.history, str(step)))
 
 
 def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> dict[str, Any]:
@@ -351,22 +351,22 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
         if files.report:
             outputs.folder(files.report)  # fails now, not after the computation
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
-        done = trace_volume(session, volume, request, refine=refine, halves=halves)
-        write_atoms(target, done.atoms, form=form, box=done.box, history=done.history)
+        traced = trace_volume(session, volume, request, refine=refine, halves=halves)
+        write_atoms(target, traced.atoms, form=form, box=traced.box, history=traced.history)
         if files.report:
-            write_report(session, outputs, files.report, done.atoms, name=PurePath(files.output).stem)
+            write_report(session, outputs, files.report, traced.atoms, name=PurePath(files.output).stem)
         if write_picture:
             from etcli.plotting.atoms import traced as picture_of
 
-            names = request.symbols or classes_named(len(done.trace.mixture.mean))
+            names = request.symbols or classes_named(len(traced.trace.mixture.mean))
             pixel_A = volume.pixel_A or 1.0
-            write_picture(picture_of(done.trace, pixel_A=pixel_A, names=names, centre_A=done.centre_A))
-    return done.numbers
+            write_picture(picture_of(traced.trace, pixel_A=pixel_A, names=names, centre_A=traced.centre_A))
+    return traced.numbers
 
 
 def _refine(
     session: Session,
-    found: Trace,
+    trace: Trace,
     views: RefinementSeries,
     pixel_A: float,
     centre_A: NDArray[np.float64],
@@ -386,7 +386,7 @@ def _refine(
     try:
         with file_named_in_errors(views.series):
             completed = refine_trace(
-                found,
+                trace,
                 views.views,
                 pixel_A=pixel_A,
                 centre_A=centre_A - views.middle_A,
@@ -398,7 +398,7 @@ def _refine(
     except UsageError as error:
         remedy = "" if "--hold" in str(error) else "; give --hold as a length"
         raise UsageError(f"{name}: {error}{remedy}") from error
-    n_atoms, n_shown = len(found.fitted), int((completed.from_trace >= 0).sum())
+    n_atoms, n_shown = len(trace.fitted), int((completed.from_trace >= 0).sum())
     text = f"{name}: shows only {n_shown} of the {n_atoms} atoms of the volume"
     if n_shown < FEWEST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
         raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")

@@ -22,7 +22,7 @@ def classes_named(n_species: int) -> tuple[str, ...]:
 
 def report_trace(
     session: Session,
-    found: Trace,
+    trace: Trace,
     completed: RefinedTrace | None,
     atoms: Atoms,
     *,
@@ -34,27 +34,27 @@ def report_trace(
     """Report the atoms found and the maxima removed; return the numbers of the run."""
     reporter = session.reporter
     reporter.note(
-        f"an atom is {found.sigma_A:.3g} Å wide (standard deviation) and {found.snr:.3g} times as high as "
-        f"the noise; smoothed by {found.smoothing_A:.3g} Å"
+        f"an atom is {trace.sigma_A:.3g} Å wide (standard deviation) and {trace.snr:.3g} times as high as "
+        f"the noise; smoothed by {trace.smoothing_A:.3g} Å"
     )
-    removed = [*found.removed, *(completed.removed if completed else [])]
+    removed = [*trace.removed, *(completed.removed if completed else [])]
     for one in removed:
         (reporter.report if one.count else reporter.note)(f"{one.count} removed: {one.rule}")
     if flipped:
         reporter.report(f"{flipped} are of another species than their score says, by what surrounds them")
     if drift_per_A:
         reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
-    _warn_of_species(session, found, given=species_given)
+    _warn_of_species(session, trace, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
         "removed": [{"rule": one.rule, "count": one.count} for one in removed],
-        "n_maxima": len(found.candidates),
-        "cut": found.cut,
-        "class_scores": found.mixture.mean,
-        "sigma_A": found.sigma_A,
-        "smoothing_A": found.smoothing_A,
-        "snr": found.snr,
+        "n_maxima": len(trace.candidates),
+        "cut": trace.cut,
+        "class_scores": trace.mixture.mean,
+        "sigma_A": trace.sigma_A,
+        "smoothing_A": trace.smoothing_A,
+        "snr": trace.snr,
     }
     if half_A is not None and len(half_A):
         numbers["half_set_rms_A"] = np.sqrt(np.mean(half_A**2, axis=0))
@@ -69,17 +69,17 @@ def report_trace(
     return numbers
 
 
-def _warn_of_species(session: Session, found: Trace, *, given: bool) -> None:
+def _warn_of_species(session: Session, trace: Trace, *, given: bool) -> None:
     """Warn where species overlap in their scores, or there are fewer species than requested."""
-    doubted, asked = doubt_about_species(found), len(found.mixture.mean)
-    if doubted > MOST_DOUBTED:
+    doubtful, n_requested = doubt_about_species(trace), len(trace.mixture.mean)
+    if doubtful > MOST_DOUBTED:
         session.reporter.warn(
-            f"scores of the species overlap: about {doubted:.0%} of the atoms may be of another than it says "
-            "(see their probability); are there as many species?"
+            f"scores of the species overlap: about {doubtful:.0%} of the atoms may be of another than it "
+            "says (see their probability); are there as many species?"
         )
-    if given and asked > 1 and (shown := species_shown(found)) < asked:
+    if given and n_requested > 1 and (shown := species_shown(trace)) < n_requested:
         session.reporter.warn(
-            f"the scores show {shown} species, not {asked}: what is too many holds what is no atom, or "
+            f"the scores show {shown} species, not {n_requested}: what is too many holds what is no atom, or "
             "shares atoms of one (see --plot)"
         )
 

@@ -41,25 +41,27 @@ def pair_distributions(models: Models) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    pairs = list(dict.fromkeys(pair for found in models.values() for pair in found.distribution.partial))
+    pairs = list(
+        dict.fromkeys(pair for structure in models.values() for pair in structure.distribution.partial)
+    )
     rows = -(-len(pairs) // COLUMNS)
     figure = Figure(figsize=(WIDTH_IN, 3.2 + 1.5 * rows), layout="constrained")
     grid = figure.add_gridspec(1 + rows, COLUMNS, height_ratios=[1.8] + [1] * rows)
     total = figure.add_subplot(grid[0, :])
-    for (name, found), colour in zip(models.items(), COLOURS, strict=False):
-        curve = found.distribution
-        label = f"{name}: {1000 * curve.density_A3:.3g} atoms/nm³, bonds up to {found.cutoff_A:.3g} Å"
+    for (name, structure), colour in zip(models.items(), COLOURS, strict=False):
+        curve = structure.distribution
+        label = f"{name}: {1000 * curve.density_A3:.3g} atoms/nm³, bonds up to {structure.cutoff_A:.3g} Å"
         total.plot(curve.distance_A, curve.g, color=colour, label=label)
-        total.axvline(found.cutoff_A, color=colour, dashes=(2, 2), linewidth=0.8)
+        total.axvline(structure.cutoff_A, color=colour, dashes=(2, 2), linewidth=0.8)
     panels = [total]
     for k, pair in enumerate(pairs):
         panels.append(figure.add_subplot(grid[1 + k // COLUMNS, k % COLUMNS], sharex=total))
         panels[-1].set_title("–".join(pair), loc="right", y=0.82)
-        for found, colour in zip(models.values(), COLOURS, strict=False):
-            if pair in found.distribution.partial:
-                curve = found.distribution
+        for structure, colour in zip(models.values(), COLOURS, strict=False):
+            if pair in structure.distribution.partial:
+                curve = structure.distribution
                 panels[-1].plot(curve.distance_A, curve.partial[pair], color=colour, linewidth=1.0)
-    reach = max(float(found.distribution.distance_A[-1]) for found in models.values())
+    reach = max(float(structure.distribution.distance_A[-1]) for structure in models.values())
     for k, axes in enumerate(panels):
         axes.axhline(1, color=GREY, linewidth=0.6)
         axes.grid()
@@ -88,15 +90,15 @@ def bonds(models: Models) -> Figure:
     """
     figure = Figure(figsize=(WIDTH_IN, 6.0), layout="constrained")
     (lengths, angles), (numbers, nearest) = figure.subplots(2, 2)
-    edges_A = _length_edges([found.length_A for found in models.values()])
-    near_A = _length_edges([found.nearest_A for found in models.values()])
+    edges_A = _length_edges([structure.length_A for structure in models.values()])
+    near_A = _length_edges([structure.nearest_A for structure in models.values()])
     edges_deg = np.linspace(0, 180, ANGLE_BINS + 1)
     alone = len(models) == 1
-    for (name, found), colour in zip(models.items(), COLOURS, strict=False):
+    for (name, structure), colour in zip(models.items(), COLOURS, strict=False):
         label = {ALL: "all" if alone else name}
-        _steps(lengths, edges_A, bond_lengths(found, edges_A), label, colour, only_all=not alone)
-        _steps(angles, edges_deg, bond_angles(found, edges_deg), label, colour, only_all=not alone)
-        _steps(nearest, near_A, {ALL: nearest_neighbours(found, near_A)}, label, colour, only_all=True)
+        _steps(lengths, edges_A, bond_lengths(structure, edges_A), label, colour, only_all=not alone)
+        _steps(angles, edges_deg, bond_angles(structure, edges_deg), label, colour, only_all=not alone)
+        _steps(nearest, near_A, {ALL: nearest_neighbours(structure, near_A)}, label, colour, only_all=True)
     _bars(numbers, models)
     lengths.set(xlabel="bond length (Å)", ylabel="probability density (1/Å)")
     angles.set(xlabel="bond angle (°)", ylabel="probability density (1/°)", xlim=(0, 180))
@@ -141,8 +143,8 @@ def _bars(axes: Axes, models: Models) -> None:
     """Draw the fraction of atoms by coordination number."""
     alone = len(models) == 1
     groups: dict[str, NDArray[np.float64]] = {}
-    for name, found in models.items():
-        shares = coordination(found)
+    for name, structure in models.items():
+        shares = coordination(structure)
         several = alone and len(shares) > 1
         groups |= {key or name: share for key, share in shares.items() if (key != ALL) == several}
     width = 0.85 / max(len(groups), 1)

@@ -57,7 +57,7 @@ def test_defoci_of_a_file_count_more_than_the_mdoc_s(focal: Path, tmp_path: Path
     assert etcli.read(focal, defocus=other).views.defocus_um.tolist() == [-3, 1, 2, 3, 4, 5]
     same.write_text("-2\n" * 5)
     line = failure("recon", "-q", "--defocus", same, focal, tmp_path / "v.mrc")
-    assert f"{same}: 5 defoci for the 6 views of {focal}; one a line is needed" in line
+    assert f"{same}: 5 defoci for the 6 views of {focal}; one per line is needed" in line
     line = failure("stack", "--defocus", other, focal, focal, tmp_path / "x.mrc", status=2)
     assert "--defocus goes with one INPUT only" in line
 
