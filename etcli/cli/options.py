@@ -187,7 +187,7 @@ class Explained(click.Command):
             context = context.parent
         settings = ctx.ensure_object(Settings)
         if not self.on_gpu and settings.device == "gpu" and ParameterSource.COMMANDLINE in sources:
-            raise click.UsageError("nothing here is for a GPU; leave --device out, or give auto or cpu")
+            raise click.UsageError("this command cannot use a GPU; leave --device out, or give auto or cpu")
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

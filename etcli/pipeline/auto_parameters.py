@@ -69,7 +69,7 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
     if request.auto_weight:
         with reporter.progress(MOST_WEIGHTS, "looking for the weight") as advance:
             parameters, weights = tuned_weight(parameters, split, zeros=zeros, progress=advance)
-        reporter.report(f"weight {parameters.weight:.3g} predicts views left out best")
+        reporter.report(f"weight {parameters.weight:.3g} predicts left-out views best")
     if follow or request.auto_iterations:
         most = MOST_ITERATIONS if request.auto_iterations else parameters.iterations
         with reporter.progress(most, "leaving views out") as advance:
@@ -77,6 +77,6 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
         if request.auto_iterations:
             parameters = tuned
             reporter.report(
-                f"{parameters.iterations} iterations predict views left out as well as any, within 2 %"
+                f"{parameters.iterations} iterations predict left-out views as well as any number, within 2 %"
             )
     return Tuned(parameters, weights, iterations)

@@ -114,7 +114,7 @@ def _connect(address: str) -> Any:
         asyncio.run(check_connection(scheduler))  # a client without a scheduler keeps trying, with messages
         return Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
-        raise DataError(f"{address}: no Dask scheduler answers; is it running, and there?") from error
+        raise DataError(f"{address}: no Dask scheduler answers; is it running at this address?") from error
 
 
 def _worker_memory(session: Session, workers: Any) -> int:

@@ -50,7 +50,8 @@ class MemoryBudget:
             )
         if needed > session.memory:
             session.reporter.report(
-                f"{needed - least >> 20}M of the work are beyond --memory and lie in files of {self.folder}"
+                f"{needed - least >> 20}M of the work exceed --memory and are placed in files in "
+                f"{self.folder}"
             )
 
     def zeros(self, session: Session) -> Zeros:

@@ -52,7 +52,7 @@ def without_orientations(session: Session, series: TiltSeries, transforms: Trans
     if series.views.euler_deg is None or np.allclose(transforms.matrix, np.eye(2), rtol=0, atol=1e-6):
         return series
     session.reporter.warn(
-        f"{series.name}: its Euler angles do not follow the turn of its views and are left out; only the "
-        "tilt angles stay"
+        f"{series.name}: its Euler angles are not valid for the rotated views and are dropped; only the "
+        "tilt angles are kept"
     )
     return series.with_tilts(series.tilt_deg, series.tilts_source)

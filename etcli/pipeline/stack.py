@@ -124,8 +124,8 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
     if shift_px:
         session.reporter.warn(
-            f"the middle of the views moves: an axis that was central is now {shift_px:+g} px beside it, "
-            "which recon takes as --axis-offset"
+            f"the centre of the views moves: a tilt axis that was central is now {shift_px:+g} px from it, "
+            "which recon needs as --axis-offset"
         )
     (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
     return area, replace(like, origin_A=(x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z))

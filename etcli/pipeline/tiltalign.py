@@ -264,7 +264,7 @@ def align_series(
     else:
         if request.refine_tilts or request.strict or request.method != "auto":
             raise UsageError(
-                "with --angle or --offset nothing is found; leave --method, --refine-tilts and --strict out"
+                "with --angle or --offset there is no search; leave --method, --refine-tilts and --strict out"
             )
         method, angle_deg = "given", request.angle_deg
         if angle_deg is None:

@@ -73,7 +73,7 @@ def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32],
     if max(voxel_A) > (1 + CUBE_TOLERANCE) * min(voxel_A):
         sides = " x ".join(f"{side:g}" for side in voxel_A)
         raise DataError(
-            f"{volume.name}: voxels of {sides} Å are no cubes, which atoms are looked for in; resample it"
+            f"{volume.name}: voxels of {sides} Å are not cubic, as tracing needs them; resample it"
         )
     if min(volume.shape) < 3:
         nz, ny, nx = volume.shape
@@ -177,8 +177,8 @@ def refinement_series(
     """
     if frame and frame.along_y:
         raise UsageError(
-            f"{volume.name}: has its sections along y, which --refine does not know; leave --orient imod out "
-            "of recon"
+            f"{volume.name}: has its sections along y, which --refine does not support; leave --orient imod "
+            "out of recon"
         )
     n_used, pixel_A = frame.n_views if frame else None, series.pixel_A or 1.0
     if n_used is not None and n_used != len(series):
@@ -251,5 +251,5 @@ def _middle_of_views(
 
 def _outside_error(volume: Volume, series: TiltSeries) -> UsageError:
     return UsageError(
-        f"{volume.name}: lies beside the views of {series.name}; is it the series that was reconstructed?"
+        f"{volume.name}: lies outside the views of {series.name}; is it the series that was reconstructed?"
     )

@@ -41,7 +41,9 @@ def report_trace(
     for one in removed:
         (reporter.report if one.count else reporter.note)(f"{one.count} removed: {one.rule}")
     if flipped:
-        reporter.report(f"{flipped} are of another species than their score says, by what surrounds them")
+        reporter.report(
+            f"{flipped} atoms changed from the species of their score to that of their surroundings"
+        )
     if drift_per_A:
         reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
     _warn_of_species(session, trace, given=species_given)
@@ -74,13 +76,13 @@ def _warn_of_species(session: Session, trace: Trace, *, given: bool) -> None:
     doubtful, n_requested = doubt_about_species(trace), len(trace.mixture.mean)
     if doubtful > MOST_DOUBTED:
         session.reporter.warn(
-            f"scores of the species overlap: about {doubtful:.0%} of the atoms may be of another than it "
-            "says (see their probability); are there as many species?"
+            f"scores of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
+            "than the one given (see their probability); is the number of species right?"
         )
     if given and n_requested > 1 and (shown := species_shown(trace)) < n_requested:
         session.reporter.warn(
-            f"the scores show {shown} species, not {n_requested}: what is too many holds what is no atom, or "
-            "shares atoms of one (see --plot)"
+            f"the scores show {shown} species, not {n_requested}: the others may be noise, or part of the "
+            "atoms of one species (see --plot)"
         )
 
 
@@ -88,7 +90,7 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
     """Report how well the refined atoms explain the views; return the numbers of the refinement."""
     model, added = completed.refined.model, int((completed.from_trace < 0).sum())
     if added:
-        session.reporter.report(f"{added} added that the views show")
+        session.reporter.report(f"{added} atoms added that only the views show")
     heights = ", ".join(f"{height:.4g}" for height in model.means())
     b_factors = ", ".join(f"{b:.3g}" for b in model.b_factors_A2())
     session.reporter.report(

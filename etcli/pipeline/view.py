@@ -62,7 +62,7 @@ class ViewRequest:
             raise UsageError("give one of --slices, --views, --maximum and --sinogram")
         still = self.wants_slices or self.maximum or self.sinogram is not None
         if movie and (still or self.cmap != "gray"):
-            raise UsageError("a movie is grey and shows views, or a volume that turns; end OUTPUT in .png")
+            raise UsageError("a movie is grey and shows views or a rotating volume; end OUTPUT in .png")
 
 
 def view_file(

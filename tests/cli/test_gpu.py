@@ -125,7 +125,7 @@ class TestWithoutGpu:
 def test_commands_without_work_for_a_gpu_refuse_it(series, tmp_path, before) -> None:
     device = ("--device", "gpu")
     line = failure(*(device * before), "bin", *(device * (not before)), series, tmp_path / "b.mrc", status=2)
-    assert line == "ERROR: bin - nothing here is for a GPU; leave --device out, or give auto or cpu"
+    assert line == "ERROR: bin - this command cannot use a GPU; leave --device out, or give auto or cpu"
 
 
 def test_both_backends_agree(series, tmp_path) -> None:

@@ -440,7 +440,7 @@ def test_iterations_set_themselves(method: str, tmp_path: Path) -> None:
         *how, source, tmp_path / "v.mrc",
     )  # fmt: skip
     chosen = json.loads(run.out)["iterations"]
-    assert f"{chosen} iterations predict views left out as well as any" in run.err
+    assert f"{chosen} iterations predict left-out views as well as any" in run.err
     lines = [line.split(",") for line in (tmp_path / "c.csv").read_text().splitlines()[1:]]
     left_out = {int(k): float(error) for k, _, error in lines if error}
     assert 2 <= chosen < max(left_out)
@@ -889,7 +889,7 @@ def test_total_variation_finds_its_weight(tmp_path: Path) -> None:
     assert nrmse(found, truth) < 0.15
     assert nrmse(found, truth) < 0.55 * nrmse(plain, truth)
     assert numbers["prior"] == "tv"
-    assert f"weight {numbers['weight']:.3g} predicts views left out best" in run.err
+    assert f"weight {numbers['weight']:.3g} predicts left-out views best" in run.err
     assert len(numbers["residuals"]) == 40
     assert len(curve.read_text().splitlines()) == 41
     label = json.loads(etcli("info", "--json", out).out)["labels"][-1]
@@ -932,7 +932,7 @@ def test_a_volume_beyond_the_memory_is_worked_on_in_files(tmp_path: Path, orient
         how += ["--euler", write_euler(tmp_path / "angles.csv", TILTS)]
     held = recon(source, *how)
     run = etcli("recon", "--memory", "1M", *how, source, tmp_path / "disk.mrc")
-    assert f"1M of the work are beyond --memory and lie in files of {tmp_path}" in run.err
+    assert f"1M of the work exceed --memory and are placed in files in {tmp_path}" in run.err
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "disk.mrc"), held)
 
 

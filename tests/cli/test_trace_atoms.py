@@ -354,7 +354,7 @@ def test_a_volume_along_y_counts_along_its_own_axes_and_is_not_refined(tmp_path:
     x, y, z = true_A.T
     assert rms(errors_A(trace(volume)[1], np.stack([x, -z, y], axis=1))) < 0.04
     assert trouble(volume, "--refine", views.name, status=2) == (
-        "v.mrc: has its sections along y, which --refine does not know; leave --orient imod out of recon"
+        "v.mrc: has its sections along y, which --refine does not support; leave --orient imod out of recon"
     )
 
 
@@ -445,7 +445,7 @@ def test_the_size_of_voxels_must_be_known(volume: Path) -> None:
     with mrcfile.open(flat, "r+") as mrc:
         mrc.voxel_size = (0.4, 0.4, 0.8)
     assert trouble(flat) == (
-        "f.mrc: voxels of 0.4 x 0.4 x 0.8 Å are no cubes, which atoms are looked for in; resample it"
+        "f.mrc: voxels of 0.4 x 0.4 x 0.8 Å are not cubic, as tracing needs them; resample it"
     )
     assert trouble(bad(volume.with_name("n.mrc"), data, 0.04)) == (
         "n.mrc: voxels of 0.04 Å are too fine for atoms (0.3 to 0.5 Å is usual); bin the volume, or is the "
