@@ -7,7 +7,7 @@ from etcli.cli.options import CONTEXT, global_options
 
 COMMANDS = {
     "bin": "Reduce images or a volume.",
-    "filter": "Denoise images or a volume, or bring out edges.",
+    "filter": "Denoise images or a volume, or enhance edges.",
     "register": "Shift the views of a tilt series onto each other; shifts only.",
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
@@ -16,7 +16,7 @@ COMMANDS = {
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to a series.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
-    "compare": "Compare A with the reference B: volumes, series or atoms, by the files' names.",
+    "compare": "Compare A with the reference B: volumes, series or atoms, recognised by file name.",
     "simulate": "Simulate the tilt series of a specimen with known properties.",
     "view": "Draw a series or a volume as a picture (png, pdf, svg) or a movie (gif).",
 }

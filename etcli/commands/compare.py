@@ -86,7 +86,7 @@ def command(
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Compare A with the reference B: volumes, series or atoms, by the files' names.
+    """Compare A with the reference B: volumes, series or atoms, recognised by file name.
 
     nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
     the Fourier shell correlation first falls below 0.5 and 0.143: two pixels where it stays above, none (-,

@@ -73,7 +73,7 @@ METHODS = ("median", "gaussian", "sobel", "median-sobel", "bandpass", "tv", "nlm
 def command(
     settings: Settings, /, input: str, output: str, method: str, dims: str, mode: int, **options: Any
 ) -> None:
-    """Denoise images or a volume, or bring out edges.
+    """Denoise images or a volume, or enhance edges.
 
     bandpass keeps the periods from --high to --low; one of them alone makes a low- or a high-pass.
     despike replaces single pixels that stand out of their surroundings, such as X-ray hits. INPUT or

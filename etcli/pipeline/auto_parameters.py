@@ -1,4 +1,4 @@
-"""Automatic choice of the parameters of a reconstruction, by cross-validation."""
+"""Automatic parameters of a reconstruction: densities by a fit, weight and iterations by cross-validation."""
 
 from dataclasses import dataclass
 

@@ -155,7 +155,7 @@ def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
 
 
 def _project(session: Session, volume: Volume, like: TiltSeries, write: WriteRows, *, kernel: str) -> None:
-    """Project the volume: by rows where the tilt axis is its middle line along y, else as a whole."""
+    """Project the volume: by rows if the only tilt axis is along y and central in x, else as a whole."""
     x, y, z = _middle_px(volume)
     rotation = like.views.rotations(volume.frame.x_tilt_deg if volume.frame else 0.0)
     if rotation is None and x:  # the tilt axis is not in the middle of the volume

@@ -26,7 +26,7 @@ def finished_slabs(session: Session, targets: list[str], key: str) -> Iterator[l
 
 
 def resume_key(files: Mapping[str, str | None], geometry: SliceGeometry, used: Mapping[str, Any]) -> str:
-    """Return the key of finished slabs: a text of everything that they depend on, except their division.
+    """Return the key of finished slabs: a text of everything they depend on, except the division into slabs.
 
     Parameters
     ----------
