@@ -41,10 +41,10 @@ def use(device: str) -> Iterator[str]:
             del sys.modules[name]
         sys.path.insert(0, str(STAND_IN))
     gpu._module.cache_clear()
-    gpu._mine.__dict__.clear()
+    gpu._thread_local.__dict__.clear()
     yield device
     gpu._module.cache_clear()
-    gpu._mine.__dict__.clear()
+    gpu._thread_local.__dict__.clear()
     if device == "stand-in":
         sys.path.remove(str(STAND_IN))
         for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:

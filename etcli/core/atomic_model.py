@@ -1,4 +1,4 @@
-"""An atomic model: places, elements, and what is known of each atom."""
+"""Atomic model: positions, elements and further properties of each atom."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError
 
 UNKNOWN = "X"
-"""The species of an atom of which only the place is known."""
+"""Species of an atom whose element is unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Atoms:
     species : ndarray of shape (n_atoms,), str
         Chemical symbols; ``X`` where unknown.
     columns : mapping of str to ndarray of shape (n_atoms,), float64
-        What else is known, by name; units in the names, as in ``sigma_A``. NaN where it is not known.
+        Further properties by name, with the unit in the name, as in ``sigma_A``. NaN where unknown.
 
     Raises
     ------
@@ -54,10 +54,10 @@ class Atoms:
         return len(self.position_A)
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Atoms":
-        """Return some of the atoms, by number from 0 or by a mask."""
+        """Return a subset of the atoms, given by indices (from 0) or by a mask."""
         columns = {name: values[chosen] for name, values in self.columns.items()}
         return Atoms(self.position_A[chosen], self.species[chosen], columns)
 
     def with_columns(self, **columns: NDArray[np.float64]) -> "Atoms":
-        """Return the atoms with more columns, or others in place of those of the same name."""
+        """Return the atoms with columns added; a column of the same name is replaced."""
         return replace(self, columns={**self.columns, **columns})

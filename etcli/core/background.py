@@ -1,9 +1,9 @@
-"""The level of nothing: what the rim of the views says when it is empty.
+"""Background level: the intensity of empty regions, measured in the rim of the views.
 
-In dark-field images the intensity is that of the specimen plus a constant of the detector, which must go
-before masses, projections or volumes mean anything. The strips left and right of the views, across the tilt
-axis, show that constant, unless specimen enters there. Above and below, a needle along the axis may go on, so
-nothing is concluded from there. (For a tilt axis along x give ``data.swapaxes(1, 2)``.)
+In dark-field images the intensity is that of the specimen plus a constant of the detector, which must be
+subtracted before masses, projections or volumes mean anything. The strips left and right of the views, across
+the tilt axis, show that constant, unless they contain specimen. The strips above and below are not used,
+because a needle along the axis may extend there. (For a tilt axis along x give ``data.swapaxes(1, 2)``.)
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 
-MOST_ROWS = 256  # a view; more would make the level no better, and a memory map slower
-N_PARTS = 8  # parts of each strip that must agree
-EVEN = 0.02  # of the contrast: differences within the rim, or below it, that do no harm
-STEADY = 0.05  # of the contrast: differences of the level between views
-DARKER = 0.01  # share of a view that may be below the rim: dead pixels, shadows
+MOST_ROWS = 256  # per view; more would not make the level better, but a memory map slower
+N_PARTS = 8  # parts of each strip, whose means must agree
+EVEN = 0.02  # share of the contrast: harmless differences within the rim, or below it
+STEADY = 0.05  # share of the contrast: harmless differences of the level between views
+DARKER = 0.01  # share of a view that may be darker than the rim: dead pixels, shadows
 N_SIGMA = 5.0
-LAG = 3  # rows between which an interpolation no longer correlates the noise
-ENOUGH_VIEWS = 0.9
-NEGLIGIBLE = 1e-6  # of the contrast: a level that rounding alone can make
+LAG = 3  # distance of rows at which interpolation no longer correlates the noise
+ENOUGH_VIEWS = 0.9  # share of the views that must have an empty rim
+NEGLIGIBLE = 1e-6  # share of the contrast: a level that rounding alone can cause
 
 
 @dataclass(frozen=True)
 class Background:
-    """What the rim of a series says.
+    """Background level of a series.
 
     Parameters
     ----------
     level : float or None
         Intensity of the empty rim; None where the rim is not empty.
     reason : str
-        Why, in words for the user.
+        Explanation for the user.
     """
 
     level: float | None
@@ -44,7 +44,7 @@ class Background:
 
 @dataclass(frozen=True)
 class _Rim:
-    """Numbers of one view in its own units, named as in the notes of `empty_rim_background`."""
+    """Measurements on the rim of one view, in its units; see the notes of `empty_rim_background`."""
 
     level: float
     unevenness: float
@@ -68,13 +68,13 @@ def rim_level(data: NDArray[Any], *, margin_px: int | None = None) -> NDArray[np
     Returns
     -------
     ndarray of shape (n_views,), float64
-        The median of the means of 16 parts of the strips: nearly as exact as the mean, unbiased for counts,
-        and deaf to hot pixels and to specimen in less than half of the parts.
+        Median of the means of 16 parts of the strips: nearly as exact as the mean, unbiased for counts, and
+        insensitive to hot pixels and to specimen in less than half of the parts.
 
     Raises
     ------
     DataError
-        When the data is no stack of real numbers, or holds values that are not finite.
+        When the data is not a stack of real numbers, or holds values that are not finite.
     UsageError
         When the strips do not fit into the view.
     """
@@ -82,7 +82,7 @@ def rim_level(data: NDArray[Any], *, margin_px: int | None = None) -> NDArray[np
 
 
 def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) -> Background:
-    """Decide whether the rim of a series is empty, and at what level.
+    """Measure the background level of a series, if the rim of its views is empty.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     Returns
     -------
     Background
-        With the median level of the empty views, when at least 90 % of the views are empty; 0 where it is
-        less than a millionth of the contrast. None also for views that are too small for strips of the
+        The level is the median over the views with an empty rim, if these are at least 90 %; 0 where it is
+        less than a millionth of the contrast. It is None also for views that are too small for strips of the
         default width.
 
     Raises
@@ -107,17 +107,17 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     -----
     A view is averaged along x in segments as wide as a strip; the first and the last are the strips. Each
     strip is cut into 8 parts along y. Let b be the median of the 16 means, s the noise of one averaged pixel
-    (from differences over three rows, so that noise counts in full, also line noise and interpolated noise,
-    but structure less), n the rows of a part, and C the contrast: the median over the views of their 99th
-    percentile minus b. The rim of a view is empty when it is
+    (from differences over three rows, which contain the noise in full, also line noise and interpolated
+    noise, but less of the structure), n the rows of a part, and C the contrast: the median over the views of
+    their 99th percentile minus b. The rim of a view is empty when it is
 
-    1. even: no part is further from b than noise or harmless structure, max(5 s/√n, 0.02 C);
+    1. even: no part differs from b by more than noise or harmless structure, max(5 s/√n, 0.02 C);
     2. dark: at most 1 % of the view is below b by more than max(5 s, 0.02 C);
-    3. steady: b is no further than max(5 s/√n, 0.05 C) from its median over the views that pass 1 and 2.
+    3. steady: b differs by at most max(5 s/√n, 0.05 C) from its median over the views that pass 1 and 2.
 
-    That would also hold for noise and little else, and phase contrast redistributes intensity about an empty
-    rim. So the views must be brighter than their rims on the whole: the median of mean minus b above five
-    times the error of all b together.
+    Views that hold little but noise would pass these tests as well, and phase contrast redistributes
+    intensity around an empty rim. Therefore the views must, on the whole, be brighter than their rims: the
+    median of mean minus b must exceed five times the error of all b together.
     """
     if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
         return Background(None, "the views are too small for a rim")
@@ -125,9 +125,11 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     contrast = float(np.median([rim.contrast for rim in rims]))
     even = [rim for rim in rims if rim.unevenness <= max(N_SIGMA * rim.part_error, EVEN * contrast)]
     dark = [rim for rim in even if rim.darkness <= max(N_SIGMA * rim.noise, EVEN * contrast)]
-    middle = float(np.median([rim.level for rim in dark or rims]))
+    typical_level = float(np.median([rim.level for rim in dark or rims]))
     empty = [
-        rim for rim in dark if abs(rim.level - middle) <= max(N_SIGMA * rim.part_error, STEADY * contrast)
+        rim
+        for rim in dark
+        if abs(rim.level - typical_level) <= max(N_SIGMA * rim.part_error, STEADY * contrast)
     ]
     if len(empty) < ENOUGH_VIEWS * len(rims):
         causes = {
@@ -147,17 +149,17 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
 
 
 def _margin_px(shape: tuple[int, ...]) -> int:
-    """Return the usual width of a strip."""
+    """Return the default width of a strip."""
     return max(2, round(0.02 * shape[2]))
 
 
 def _has_rim(shape: tuple[int, ...], margin_px: int) -> bool:
-    """Tell whether strips so wide fit into the views and can be cut into parts."""
+    """Check whether strips of this width fit into the views and can be cut into parts."""
     return margin_px >= 1 and 4 * margin_px <= shape[2] and shape[1] >= 2 * N_PARTS
 
 
 def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
-    """Yield the numbers of every view."""
+    """Yield the measurements on the rim of every view."""
     if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "iuf":
         raise DataError(
             f"a rim needs views (view, y, x) of real numbers, not {data.dtype} of shape {data.shape}"
@@ -173,10 +175,10 @@ def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
         rows = np.asarray(view[:: -(-ny // MOST_ROWS)], np.float64)
         if not np.isfinite(rows).all():
             raise DataError(f"view {k + 1} holds values that are not finite; replace or exclude it")
-        yield _measured(rows, nx // margin)
+        yield _measure_rim(rows, nx // margin)
 
 
-def _measured(rows: NDArray[np.float64], n_segments: int) -> _Rim:
+def _measure_rim(rows: NDArray[np.float64], n_segments: int) -> _Rim:
     """Measure the rim of a view from some of its rows."""
     edges = np.linspace(0, rows.shape[1], n_segments + 1).astype(int)
     averaged = np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)

@@ -21,11 +21,11 @@ from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 
 METHODS = ("mean", "sum", "fourier")
-EVEN = 1e-9  # factors such as 10 / 3 do not come out even to the last bit
+EVEN = 1e-9  # rounding tolerance: factors such as 10 / 3 are not exact in floating point
 
 
 def binned_size(n: int, factor: float) -> int:
-    """Return how many pixels remain of ``n``: ``n / factor``, rounded down.
+    """Return the number of pixels after binning ``n`` pixels: ``n / factor``, rounded down.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def binned_size(n: int, factor: float) -> int:
 
 
 def bin_weights(n: int, factor: float) -> csr_array:
-    """Return the weights of the mean along one axis.
+    """Compute the matrix of weights that averages along one axis.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def bin_weights(n: int, factor: float) -> csr_array:
 
     Notes
     -----
-    A pixel counts as flat. For whole factors the weights are centred on their box; one that holds a share
-    ``l`` of its first pixel and ``r`` of its last has its weights ``(r(1 - r) - l(1 - l)) / (2 factor)``
-    pixels higher: at most 1/(8 factor), and zero on average. The Fourier crop has none of that.
+    A pixel is taken as constant over its area. For whole factors the weights are centred on their box; for
+    others, the weights of a box that holds a share ``l`` of its first pixel and ``r`` of its last are centred
+    ``(r(1 - r) - l(1 - l)) / (2 factor)`` pixels higher: at most 1/(8 factor), and zero on average. The
+    Fourier crop is free of this shift.
     """
     m = binned_size(n, factor)
     lower = n / 2 + (np.arange(m)[:, None] - m / 2) * factor
@@ -112,23 +113,23 @@ def bin_axis(
     Raises
     ------
     UsageError
-        When the method is unknown or the factor unfit.
+        When the method is unknown or the factor is invalid.
     """
     if method not in METHODS:
         raise UsageError(f"unknown binning method {method!r}; use one of {', '.join(METHODS)}")
     if method == "fourier":
         return np.moveaxis(_fourier_last_axis(np.moveaxis(image, axis, -1), factor), -1, axis)
-    ahead = np.moveaxis(image, axis, 0)
-    m = binned_size(len(ahead), factor)
+    moved = np.moveaxis(image, axis, 0)
+    m = binned_size(len(moved), factor)
     step = round(factor)
-    if step * m == len(ahead) and step == factor:
-        total = ahead[::step].astype(np.float64)
+    if step * m == len(moved) and step == factor:
+        total = moved[::step].astype(np.float64)
         for k in range(1, step):
-            total += ahead[k::step]
+            total += moved[k::step]
         total *= 1 if method == "sum" else 1 / factor
     else:
-        weights = bin_weights(len(ahead), factor)
-        total = (weights @ ahead.reshape(len(ahead), -1)).reshape(m, *ahead.shape[1:])
+        weights = bin_weights(len(moved), factor)
+        total = (weights @ moved.reshape(len(moved), -1)).reshape(m, *moved.shape[1:])
         total *= factor if method == "sum" else 1
     return np.moveaxis(total, 0, axis)
 
@@ -143,7 +144,7 @@ def _fourier_last_axis(values: NDArray[Any], factor: float) -> NDArray[np.floati
     spectrum *= np.exp(2j * np.pi * first / n * np.arange(n_kept)) / n
     if abs(n - m * factor) < EVEN * n:
         return np.asarray(scipy.fft.irfft(spectrum, m, axis=-1, norm="forward"))
-    from scipy.signal import czt  # slow to import, and seldom needed
+    from scipy.signal import czt  # slow to import, and rarely needed
 
     spectrum[..., 1:] *= 2
     return np.asarray(czt(spectrum, m, np.exp(2j * np.pi * factor / n)).real)
@@ -157,23 +158,23 @@ def bin_image(image: NDArray[Any], factor: float, *, method: str = "mean") -> ND
     image : ndarray of shape (..., ny, nx)
         Real numbers of any type.
     factor : float
-        Pixels of the input in one of the output, along each axis; at least 1, need not be whole.
+        Pixels of the input in one of the output, along each axis; at least 1, not necessarily an integer.
     method : {"mean", "sum", "fourier"}
         Mean or sum over the area of a pixel, or the sampled band-limited image: frequencies above the new
-        Nyquist frequency are cut off sharply, those below pass unchanged. The image counts as periodic
-        there, so borders that do not match ring.
+        Nyquist frequency are cut off sharply, those below pass unchanged. The latter treats the image as
+        periodic, so opposite borders of different intensity cause ringing.
 
     Returns
     -------
     ndarray of shape (..., ny // factor, nx // factor), float32
-        Each method but "sum" keeps the level of the image.
+        Each method except "sum" keeps the intensity level of the image.
 
     Raises
     ------
     UsageError
         When the method is unknown, or the factor is below 1 or leaves nothing.
     """
-    image = _real(image, at_least=2)
+    image = _require_real(image, at_least=2)
     rows = bin_axis(image, factor, axis=-2, method=method)
     return bin_axis(rows, factor, axis=-1, method=method).astype(np.float32)
 
@@ -199,7 +200,7 @@ def bin_volume(volume: NDArray[Any], factor: float, *, method: str = "mean") -> 
     UsageError
         As `bin_image`.
     """
-    nz, ny, nx = _real(volume, at_least=3).shape
+    nz, ny, nx = _require_real(volume, at_least=3).shape
     return np.stack(list(binned_sections(volume.__getitem__, (nz, ny, nx), factor, method=method)))
 
 
@@ -211,7 +212,7 @@ def binned_sections(
     method: str = "mean",
     threads: int = 1,
 ) -> Iterator[NDArray[np.float32]]:
-    """Bin a volume that is read, and given back, one section at a time.
+    """Bin a volume that is read and returned one section at a time.
 
     Parameters
     ----------
@@ -222,10 +223,10 @@ def binned_sections(
     factor : float
         Voxels of the input in one of the output, along each axis.
     method : {"mean", "sum", "fourier"}
-        As in `bin_image`. Mean and sum hold a few sections; the Fourier crop holds all of them, binned
-        along y and x.
+        As in `bin_image`. Mean and sum keep a few sections in memory; the Fourier crop keeps all of them,
+        binned along y and x.
     threads : int
-        Sections read and binned at the same time.
+        Number of sections read and binned at the same time.
 
     Yields
     ------
@@ -242,30 +243,32 @@ def binned_sections(
     reduce = partial(bin_image, factor=factor, method=method)
     sections = ordered_map(lambda k: reduce(read_section(k)), range(shape[0]), threads=threads)
     if method != "fourier":
-        yield from _combined(sections, weights * factor if method == "sum" else weights)
+        yield from _weighted_sums(sections, weights * factor if method == "sum" else weights)
         return
     stack = np.stack(list(sections))
-    for y in range(stack.shape[1]):  # a row at a time: the complex spectrum of all would be three volumes
+    for y in range(stack.shape[1]):  # one row at a time: the complex spectrum of all would fill three volumes
         stack[: weights.shape[0], y] = bin_axis(stack[:, y], factor, axis=0, method=method)
     yield from stack[: weights.shape[0]]
 
 
-def _combined(sections: Iterable[NDArray[np.float32]], weights: csr_array) -> Iterator[NDArray[np.float32]]:
-    """Yield the weighted sums of sections, each as soon as its last section is there."""
+def _weighted_sums(
+    sections: Iterable[NDArray[np.float32]], weights: csr_array
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the weighted sums of sections, each as soon as its last section has been read."""
     by_section = weights.T.tocsr()
     last = weights.indices[weights.indptr[1:] - 1]
     sums: dict[int, NDArray[np.float64]] = {}
     for k, section in enumerate(sections):
-        for at in range(by_section.indptr[k], by_section.indptr[k + 1]):
-            i = int(by_section.indices[at])
-            part = by_section.data[at] * section.astype(np.float64)
+        for entry in range(by_section.indptr[k], by_section.indptr[k + 1]):
+            i = int(by_section.indices[entry])
+            part = by_section.data[entry] * section.astype(np.float64)
             sums[i] = sums[i] + part if i in sums else part
         for i in sorted(i for i in sums if last[i] == k):
             yield sums.pop(i).astype(np.float32)
 
 
-def _real(image: NDArray[Any], *, at_least: int) -> NDArray[Any]:
-    """Return an array of real numbers with enough axes, or say what is wrong with it."""
+def _require_real(image: NDArray[Any], *, at_least: int) -> NDArray[Any]:
+    """Return the array if it is real and has enough axes; raise DataError otherwise."""
     if image.ndim < at_least or image.dtype.kind not in "iuf":
         raise DataError(
             f"binning needs real numbers in {at_least} dimensions or more, "

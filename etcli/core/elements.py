@@ -1,4 +1,4 @@
-"""The chemical elements by symbol."""
+"""Chemical elements: symbols and atomic numbers."""
 
 from collections.abc import Iterable
 
@@ -14,18 +14,18 @@ Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
 """
 
 SYMBOLS = (UNKNOWN, *_NAMES.split())
-"""Symbols by atomic number; the first one, of number 0, stands for an element that is not known."""
+"""Symbols by atomic number; the first one, of number 0, stands for an unknown element."""
 
 NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
 
 
 def by_brightness(symbols: Iterable[str]) -> tuple[str, ...]:
-    """Order elements as dark field shows them, the lightest and faintest first.
+    """Sort elements by their brightness in dark field, that is by atomic number: the faintest first.
 
     Parameters
     ----------
     symbols : iterable of str
-        In any case of letters.
+        Chemical symbols, in upper or lower case.
 
     Returns
     -------
@@ -34,12 +34,12 @@ def by_brightness(symbols: Iterable[str]) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        When one of them is no element, or named twice.
+        When a symbol is not a chemical element, or is given twice.
     """
-    found = tuple(symbol.strip().capitalize() for symbol in symbols)
-    for symbol in found:
+    elements = tuple(symbol.strip().capitalize() for symbol in symbols)
+    for symbol in elements:
         if symbol not in NUMBERS or symbol == UNKNOWN:
             raise UsageError(f"{symbol!r} is no element; write symbols, as in Si,O")
-    if len(set(found)) < len(found):
-        raise UsageError(f"{','.join(found)}: name different elements")
-    return tuple(sorted(found, key=NUMBERS.__getitem__))
+    if len(set(elements)) < len(elements):
+        raise UsageError(f"{','.join(elements)}: an element is given twice; name each once")
+    return tuple(sorted(elements, key=NUMBERS.__getitem__))

@@ -1,4 +1,4 @@
-"""Filters of one image ``(y, x)`` or one volume ``(z, y, x)``: denoising, edges, bands of periods.
+"""Filters of one image ``(y, x)`` or one volume ``(z, y, x)``: denoising, edge detection, band-pass.
 
 All take real numbers of any type and return a new float32 array of the same shape; borders are mirrored
 (``d c b a | a b c d | d c b a``), never wrapped. Lengths are in pixels, and the same along all axes.
@@ -20,13 +20,13 @@ from etcli.core.errors import DataError, UsageError
 Image = NDArray[np.float32]
 
 MAD_TO_SIGMA = 1.4826  # of a normal distribution: standard deviation over median absolute deviation
-IQR_TO_SIGMA = 1 / 1.349  # ... over the distance of its quartiles
+IQR_TO_SIGMA = 1 / 1.349  # ... over the interquartile range
 P99_TO_SIGMA = 1 / 2.576  # ... over the 99th percentile of its absolute value
 BAND_EDGE = 0.2  # width of the edges of the band-pass, as a share of the cut-off frequency
 NLM_PATCH = 5
 NLM_REACH = {2: 9, 3: 4}  # by dimensions
-NLM_STRENGTH = 0.6  # of 0.4 to 1 sigma good on noisy spheres and on a lattice
-TV_ROUND, MOST_TV_ROUNDS, TV_TOLERANCE = 20, 40, 5e-4  # iterations; rounds; of the weight
+NLM_STRENGTH = 0.6  # in noise sigmas; of 0.4 to 1, good on noisy spheres and on a lattice
+TV_ROUND, MOST_TV_ROUNDS, TV_TOLERANCE = 20, 40, 5e-4  # iterations; rounds; share of the weight
 
 
 def apply_filter(
@@ -40,7 +40,7 @@ def apply_filter(
     weight: float | None = None,
     threshold: float = 8.0,
 ) -> Image:
-    """Filter by name; each method takes what it knows of the settings.
+    """Apply a filter by name; settings that the filter does not have are ignored.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ def apply_filter(
     Raises
     ------
     UsageError
-        When the method is unknown or a setting unfit for it.
+        When the method is unknown or a setting is invalid for it.
     DataError
-        When the image is not made of finite real numbers in 2 or 3 dimensions.
+        When the image does not consist of finite real numbers in 2 or 3 dimensions.
     """
     if method not in METHODS:
         raise UsageError(f"unknown filter {method!r}; use one of {', '.join(METHODS)}")
@@ -80,7 +80,7 @@ def apply_filter(
 
 
 def median(image: NDArray[Any], *, size: int = 3) -> Image:
-    """Replace every pixel by the median of the square, or cube, about it.
+    """Replace every pixel by the median of the square, or cube, around it.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def median(image: NDArray[Any], *, size: int = 3) -> Image:
     ndarray of the image's shape, float32
     """
     _require_odd(size, image)
-    return np.asarray(ndimage.median_filter(_prepared(image), size))
+    return np.asarray(ndimage.median_filter(_as_float32(image), size))
 
 
 def gaussian(image: NDArray[Any], *, sigma_px: float = 1.0) -> Image:
@@ -103,14 +103,14 @@ def gaussian(image: NDArray[Any], *, sigma_px: float = 1.0) -> Image:
     ----------
     image : ndarray of shape (ny, nx) or (nz, ny, nx)
     sigma_px : float
-        Standard deviation in pixels; the kernel is cut at four of them.
+        Standard deviation in pixels; the kernel is cut off at four standard deviations.
 
     Returns
     -------
     ndarray of the image's shape, float32
     """
     _require_positive("the Gaussian's standard deviation", sigma_px)
-    return np.asarray(ndimage.gaussian_filter(_prepared(image), sigma_px))
+    return np.asarray(ndimage.gaussian_filter(_as_float32(image), sigma_px))
 
 
 def sobel(image: NDArray[Any]) -> Image:
@@ -123,14 +123,14 @@ def sobel(image: NDArray[Any]) -> Image:
     Returns
     -------
     ndarray of the image's shape, float32
-        1 on a ramp that rises by 1 a pixel, in whatever direction.
+        1 on a ramp that rises by 1 per pixel, in any direction.
 
     Notes
     -----
-    Along each axis the central difference ``(I[+1] - I[-1]) / 2``, averaged with weights 1/4, 1/2, 1/4
-    along the others.
+    Along each axis, the central difference ``(I[+1] - I[-1]) / 2`` is averaged with weights 1/4, 1/2, 1/4
+    along the other axes.
     """
-    image = _prepared(image)
+    image = _as_float32(image)
     squares = np.zeros_like(image)
     for axis in range(image.ndim):
         slope = ndimage.sobel(image, axis)
@@ -140,7 +140,7 @@ def sobel(image: NDArray[Any]) -> Image:
 
 
 def median_sobel(image: NDArray[Any], *, size: int = 3) -> Image:
-    """Compute the length of the gradient after a median, which keeps edges and drops noise.
+    """Compute the length of the gradient after a median filter, which keeps edges and removes noise.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def median_sobel(image: NDArray[Any], *, size: int = 3) -> Image:
 
 
 def bandpass(image: NDArray[Any], *, low_px: float | None = None, high_px: float | None = None) -> Image:
-    """Keep a band of periods.
+    """Keep the periods between two limits: a band-pass, low-pass or high-pass filter.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ def bandpass(image: NDArray[Any], *, low_px: float | None = None, high_px: float
 
     Notes
     -----
-    The response at the frequency f (cycles a pixel, f² summed over the axes) is 1 from 1/low to 1/high;
+    The response at the frequency f (cycles per pixel, f² summed over the axes) is 1 from 1/low to 1/high;
     below and above it falls as exp(-½ ((f - c) / (0.2 c))²), c the cut-off on that side: to 0.61 at 0.8 c
-    and 1.2 c, to 0.04 at 0.5 c and 1.5 c. It acts on the cosine transform (type II), that is on the
+    and 1.2 c, to 0.04 at 0.5 c and 1.5 c. It is applied to the cosine transform (type II), that is, to the
     image mirrored at its borders.
     """
     if low_px is None and high_px is None:
@@ -193,12 +193,12 @@ def bandpass(image: NDArray[Any], *, low_px: float | None = None, high_px: float
         raise UsageError(
             f"no period is below {low_px:g} px (low) and above {high_px:g} px (high); swap the two"
         )
-    image = _prepared(image)
+    image = _as_float32(image)
     mean = image.mean(dtype=np.float64)
     spectrum = scipy.fft.dctn(image - np.float32(mean), overwrite_x=True)
     f = [np.arange(n, dtype=np.float32) / np.float32(2 * n) for n in image.shape]
     f2_section = sum(np.square(g) for g in np.meshgrid(*f[1:], indexing="ij", sparse=True))
-    for start in range(0, len(image), 32):  # in blocks, so that a volume needs no array of frequencies
+    for start in range(0, len(image), 32):  # in blocks, to avoid an array of frequencies as large as a volume
         block = slice(start, start + 32)
         f2 = np.square(f[0][block]).reshape(-1, *[1] * (image.ndim - 1)) + f2_section
         spectrum[block] *= _band(np.sqrt(f2, out=f2), low_px, high_px)
@@ -230,15 +230,15 @@ def noise_level(image: NDArray[Any]) -> float:
 
     Notes
     -----
-    The kernel (1, -2, 1) along every axis removes whatever is linear; the median absolute deviation of what
-    is left is not misled by edges.
+    The kernel (1, -2, 1) along every axis removes linear variations; the median absolute deviation of the
+    rest is robust against edges.
 
     References
     ----------
     J. Immerkær, Comput. Vis. Image Underst. 64, 300 (1996), doi:10.1006/cviu.1996.0060, with the median
-    in the place of the mean.
+    instead of the mean.
     """
-    rest = _prepared(image)
+    rest = _as_float32(image)
     for axis in range(rest.ndim):
         if rest.shape[axis] > 2:
             rest = np.diff(rest, 2, axis) / np.float32(sqrt(6))
@@ -268,7 +268,7 @@ def total_variation(image: NDArray[Any], *, weight: float | None = None) -> Imag
     L. I. Rudin, S. Osher, E. Fatemi, Physica D 60, 259 (1992), doi:10.1016/0167-2789(92)90242-F.
     A. Beck, M. Teboulle, IEEE Trans. Image Process. 18, 2419 (2009), doi:10.1109/TIP.2009.2028250, section 4.
     """
-    image = _prepared(image)
+    image = _as_float32(image)
     weight = _strength(image, weight)
     if weight == 0:
         return image.copy()
@@ -286,7 +286,7 @@ def total_variation(image: NDArray[Any], *, weight: float | None = None) -> Imag
 
 
 def nonlocal_means(image: NDArray[Any], *, weight: float | None = None) -> Image:
-    """Average pixels whose surroundings look alike, which keeps what repeats, such as a lattice.
+    """Average pixels with similar surroundings, which preserves repeating structures such as a lattice.
 
     Parameters
     ----------
@@ -300,23 +300,23 @@ def nonlocal_means(image: NDArray[Any], *, weight: float | None = None) -> Image
 
     Notes
     -----
-    Every pixel becomes the mean of those at most 9 (in volumes 4) pixels away along each axis, with weights
-    exp(-max(d² - 2σ², 0) / h²): d² is the mean squared difference of their 5 pixels wide surroundings, σ the
-    noise.
+    Every pixel becomes the weighted mean of the pixels at most 9 (in volumes 4) pixels away along each axis,
+    with weights exp(-max(d² - 2σ², 0) / h²): d² is the mean squared difference of their surroundings, 5
+    pixels wide, σ the noise.
 
     References
     ----------
-    A. Buades, B. Coll, J.-M. Morel, CVPR 2, 60 (2005), doi:10.1109/CVPR.2005.38; with the noise taken off
+    A. Buades, B. Coll, J.-M. Morel, CVPR 2, 60 (2005), doi:10.1109/CVPR.2005.38; with the noise subtracted
     as in Image Process. On Line 1, 208 (2011), doi:10.5201/ipol.2011.bcm_nlm.
     """
-    image = _prepared(image)
+    image = _as_float32(image)
     noise = noise_level(image)
     weight = _strength(image, weight, NLM_STRENGTH)
     if weight == 0:
         return image.copy()
     reach = NLM_REACH[image.ndim]
     margin = reach + NLM_PATCH // 2
-    wide = np.pad(image, margin, "symmetric")
+    padded = np.pad(image, margin, "symmetric")
 
     def inside(shift: tuple[int, ...]) -> tuple[slice, ...]:
         return tuple(slice(margin + s, margin + s + n) for s, n in zip(shift, image.shape, strict=True))
@@ -324,28 +324,28 @@ def nonlocal_means(image: NDArray[Any], *, weight: float | None = None) -> Image
     here = (0,) * image.ndim
     total, weights = image.copy(), np.ones_like(image)
     for shift in product(range(-reach, reach + 1), repeat=image.ndim):
-        if shift <= here:  # done together with the opposite shift
+        if shift <= here:  # covered by the opposite shift
             continue
         back = tuple(-s for s in shift)
-        unlike = np.square(wide - np.roll(wide, back, tuple(range(image.ndim))))
-        unlike = ndimage.uniform_filter(unlike, NLM_PATCH, output=unlike)
-        alike = np.exp(np.maximum(unlike - 2 * noise**2, 0) * np.float32(-1 / weight**2))
-        for place, partner in ((here, shift), (back, back)):
-            total += alike[inside(place)] * wide[inside(partner)]
-            weights += alike[inside(place)]
+        distance = np.square(padded - np.roll(padded, back, tuple(range(image.ndim))))
+        distance = ndimage.uniform_filter(distance, NLM_PATCH, output=distance)
+        similarity = np.exp(np.maximum(distance - 2 * noise**2, 0) * np.float32(-1 / weight**2))
+        for centre, partner in ((here, shift), (back, back)):
+            total += similarity[inside(centre)] * padded[inside(partner)]
+            weights += similarity[inside(centre)]
     return np.asarray(total / weights)
 
 
 def despike(image: NDArray[Any], *, size: int = 3, threshold: float = 8.0) -> Image:
-    """Replace single pixels that stand out of their surroundings, such as X-ray hits, by the local median.
+    """Replace single pixels that differ strongly from their surroundings (X-ray hits) by the local median.
 
     Parameters
     ----------
     image : ndarray of shape (ny, nx) or (nz, ny, nx)
     size : int
-        Width in pixels, odd, of the square or cube of the median. A hit must fill less than half of it.
+        Width of the median's square or cube in pixels, odd. A hit must fill less than half of it.
     threshold : float
-        Least deviation from the median, in robust standard deviations, of a hit.
+        Smallest deviation of a hit from the median, in robust standard deviations.
 
     Returns
     -------
@@ -354,14 +354,14 @@ def despike(image: NDArray[Any], *, size: int = 3, threshold: float = 8.0) -> Im
 
     Notes
     -----
-    The standard deviation is the larger of two: that of the whole image's deviations (1.4826 times their
+    The standard deviation is the larger of two: that of the deviations in the whole image (1.4826 times their
     median absolute value; where this is 0, as with counts that are mostly 0, the 99th percentile / 2.576),
-    and that of the pixels in the ``size + 2`` wide surroundings (distance of the quartiles / 1.349).
-    The latter keeps edges, atoms and the noise of bright regions from passing for hits.
+    and that of the pixels in the surroundings, ``size + 2`` wide (interquartile range / 1.349). The latter
+    prevents edges, atoms and the noise of bright regions from being mistaken for hits.
     """
     _require_odd(size, image)
     _require_positive("the threshold of despike", threshold)
-    image = _prepared(image)
+    image = _as_float32(image)
     smooth = ndimage.median_filter(image, size)
     deviation = np.abs(image - smooth)
     noise = MAD_TO_SIGMA * float(np.median(deviation)) or P99_TO_SIGMA * float(np.quantile(deviation, 0.99))
@@ -370,12 +370,12 @@ def despike(image: NDArray[Any], *, size: int = 3, threshold: float = 8.0) -> Im
     reach = size // 2 + 1
     window = (2 * reach + 1,) * image.ndim
     around = np.lib.stride_tricks.sliding_window_view(np.pad(image, reach, "symmetric"), window)
-    for some in np.array_split(suspects, len(suspects) // 2**15 + 1):
-        at = tuple(some.T)
-        lower, upper = np.percentile(around[at].reshape(len(some), prod(window)), [25, 75], axis=1)
-        hit = deviation[at] > threshold * IQR_TO_SIGMA * (upper - lower)
-        at = tuple(some[hit].T)
-        clean[at] = smooth[at]
+    for chunk in np.array_split(suspects, len(suspects) // 2**15 + 1):
+        index = tuple(chunk.T)
+        lower, upper = np.percentile(around[index].reshape(len(chunk), prod(window)), [25, 75], axis=1)
+        hit = deviation[index] > threshold * IQR_TO_SIGMA * (upper - lower)
+        index = tuple(chunk[hit].T)
+        clean[index] = smooth[index]
     return clean
 
 
@@ -391,8 +391,8 @@ METHODS: dict[str, Callable[..., Image]] = {
 }
 
 
-def _prepared(image: NDArray[Any]) -> Image:
-    """Return the image as float32 when it can be filtered, or say why not."""
+def _as_float32(image: NDArray[Any]) -> Image:
+    """Return the image as float32; raise DataError if it cannot be filtered."""
     if image.ndim not in (2, 3) or image.dtype.kind not in "iuf" or image.size == 0:
         raise DataError(
             f"a filter needs an image (y, x) or a volume (z, y, x) of real numbers, "
@@ -405,7 +405,7 @@ def _prepared(image: NDArray[Any]) -> Image:
 
 
 def _strength(image: Image, weight: float | None, of_noise: float = 1.0) -> float:
-    """Return the weight asked for, or by default a share of the noise level."""
+    """Return the given weight, or by default a share of the noise level."""
     if weight is None:
         return of_noise * noise_level(image)
     _require_positive("the weight of a filter", weight)

@@ -1,9 +1,9 @@
-"""The conventions of the suite, in one place.
+"""Geometry: the conventions of etcli, and the geometry of a slice.
 
 A tilt series is an array ``(view, y, x)``, a volume ``(z, y, x)``; row 0 is the bottom of an image.
 The tilt axis is parallel to y. The centre of ``n`` pixels is the pixel-centre point ``(n - 1) / 2``,
-for odd and even ``n`` alike, in every direction. About the centres, the point ``(x, y, z)`` of the
-specimen is seen at tilt angle θ at ``(x cos θ + z sin θ, y)``, as IMOD has it.
+for odd and even ``n`` alike, in every direction. In coordinates from the centres, the point ``(x, y, z)``
+of the specimen appears at tilt angle θ at ``(x cos θ + z sin θ, y)``, as in IMOD.
 """
 
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ def centre(n: int) -> float:
 
 @dataclass(frozen=True)
 class SliceGeometry:
-    """The plane geometry that all slices perpendicular to the tilt axis share.
+    """Two-dimensional geometry shared by all slices perpendicular to the tilt axis.
 
     Parameters
     ----------
     tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles in degrees, any order, any spacing.
+        Tilt angles in degrees, in any order and with any spacing.
     n_detector : int
         Pixels of a view across the tilt axis.
     thickness, width : int
         Voxels of a slice along z and x.
     axis_offset_px : float
-        Where the tilt axis falls on the detector, in pixels from its centre, positive to larger x.
+        Position of the tilt axis on the detector, in pixels from its centre, positive towards larger x.
     z_offset_px : float
         Height of the centre of the slice above the tilt axis.
     view_weight : ndarray of shape (n_views,), float32, optional
-        How much each view counts; all the same by default. Projectors that know no weights do not look at it.
+        Weight of each view; equal by default. Projectors without weights ignore it.
     """
 
     tilt_deg: NDArray[np.float64]
@@ -59,7 +59,7 @@ class SliceGeometry:
         if self.view_weight is not None:
             weight = np.asarray(self.view_weight, np.float32)
             if weight.shape != tilt_deg.shape or not (np.isfinite(weight) & (weight > 0)).all():
-                raise UsageError(f"{tilt_deg.size} views need as many positive weights; exclude others")
+                raise UsageError(f"{tilt_deg.size} views need as many positive weights; exclude the others")
             object.__setattr__(self, "view_weight", weight)
         tilt_rad = np.deg2rad(tilt_deg)
         object.__setattr__(self, "tilt_deg", tilt_deg)
@@ -67,14 +67,14 @@ class SliceGeometry:
         object.__setattr__(self, "sin", np.sin(tilt_rad))
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "SliceGeometry":
-        """Return the geometry of some of the views, counted from 0."""
+        """Return the geometry of a subset of the views, counted from 0."""
         chosen = np.asarray(views)
         weight = None if self.view_weight is None else self.view_weight[chosen]
         return replace(self, tilt_deg=self.tilt_deg[chosen], view_weight=weight)
 
     @property
     def centre_px(self) -> NDArray[np.float64]:
-        """Where the centre of the slice falls on the detector in each view, in pixels from its first."""
+        """Position of the centre of the slice on the detector in each view, in pixels from the first."""
         return centre(self.n_detector) + self.axis_offset_px + self.z_offset_px * self.sin
 
     @property
@@ -103,6 +103,6 @@ def tilt_range(start_deg: float, stop_deg: float, step_deg: float) -> NDArray[np
     span = stop_deg - start_deg
     if not np.isfinite(span) or step_deg == 0 or not span * step_deg >= 0:
         raise UsageError(f"no tilt angles from {start_deg:g} to {stop_deg:g}° in steps of {step_deg:g}°")
-    # count first: adding the step up would miss the last angle by rounding
+    # count first: adding up the steps would miss the last angle by rounding
     n_views = int(np.floor(span / step_deg + 1e-6)) + 1
     return np.asarray(start_deg + step_deg * np.arange(n_views), np.float64)

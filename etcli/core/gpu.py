@@ -1,7 +1,7 @@
-"""The GPU: its memory, and kernels written in CUDA C. The only module that imports CuPy, and only when asked.
+"""The GPU: its memory, and kernels written in CUDA C. The only module that imports CuPy, and only when used.
 
-Kernels stand in ``.cu`` files beside the modules that use them and are compiled for the GPU that is found, at
-their first use; CuPy keeps the result in the user's cache folder.
+Kernels are in ``.cu`` files beside the modules that use them. They are compiled for the GPU in use at their
+first call; CuPy keeps the result in the user's cache folder.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 
 Array = Any
-"""An array on the GPU, where NumPy's functions work, too."""
+"""An array on the GPU, which NumPy functions accept as well."""
 HostDevice = NDArray[Any]
 
 KEPT_FREE = 0.15
-"""Share of the free memory left for what libraries and the compiler take."""
+"""Share of the free memory that is left to libraries and the compiler."""
 THREADS = 256
-"""Of a block, where nothing else is said."""
+"""Default number of threads of a block."""
 PARTS = 4096
-"""Partial sums of a slice, at most; their number must not depend on the number of slices."""
+"""Largest number of partial sums of a slice; it must not depend on the number of slices."""
 WIDTHS: Mapping[int, float] = MappingProxyType({16: 1.0, 32: 1.2, 64: 1.7, 128: 3.0})
-"""Slices of a slab, and the relative time it is expected to take: narrow ones leave the GPU idle."""
+"""Possible numbers of slices of a slab, with the expected relative time: narrow slabs leave the GPU idle."""
 
-_mine = local()
+_thread_local = local()
 
 
 def why_no_gpu() -> str | None:
-    """Tell why no GPU can be used.
+    """Return the reason why no GPU can be used, if there is one.
 
     Returns
     -------
@@ -48,17 +48,17 @@ def why_no_gpu() -> str | None:
             "the package cupy is missing; pip install 'etcli[gpu]', or 'etcli[gpu13]' for drivers of CUDA 13"
         )
     except Exception as error:  # a damaged installation fails in many ways
-        return f"the package cupy does not load ({_short(error)}); install it anew"
+        return f"the package cupy does not load ({_first_line(error)}); install it anew"
     try:
         if cupy.cuda.runtime.getDeviceCount():
             return None
     except Exception as error:  # its class belongs to CuPy
-        return f"CUDA finds no NVIDIA GPU ({_short(error)}); see what nvidia-smi says"
+        return f"CUDA finds no NVIDIA GPU ({_first_line(error)}); see what nvidia-smi says"
     return "CUDA finds no NVIDIA GPU here; see what nvidia-smi and CUDA_VISIBLE_DEVICES say"
 
 
 def gpu_name() -> str:
-    """Return what the GPU in use is called."""
+    """Return the name of the GPU in use."""
     import cupy
 
     name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"]
@@ -97,7 +97,7 @@ class GpuDevice:
         return host
 
     def to_slab(self, rows: HostDevice) -> Array:
-        """Bring slices to the GPU and into the order of slabs, as `etcli.core.projectors.slab.to_slab`."""
+        """Copy slices to the GPU in the order of slabs, as `etcli.core.projectors.slab.to_slab`."""
         n, n_slices, nx = rows.shape
         width = next((width for width in self.widths if width >= n_slices), max(self.widths))
         if n_slices > width:
@@ -107,14 +107,14 @@ class GpuDevice:
         return slab
 
     def from_slab(self, slab: Array, n_slices: int) -> NDArray[np.float32]:
-        """Bring slices from the GPU, in the order of files."""
+        """Copy slices from the GPU in the order of files."""
         n, nx, _ = slab.shape
         rows = self.empty((n, n_slices, nx))
         rows[...] = slab[..., :n_slices].transpose(0, 2, 1)
         return self.get(rows)
 
     def free_bytes(self) -> int:
-        """Return the memory that arrays may take."""
+        """Return the GPU memory available to arrays, in bytes."""
         import cupy
 
         free, _ = cupy.cuda.runtime.memGetInfo()
@@ -122,14 +122,14 @@ class GpuDevice:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Let the work of a thread go on beside that of others; it is done at the end."""
+        """Run the work of this thread on its own CUDA stream, and wait for it at the end."""
         import cupy
 
-        if not hasattr(_mine, "stream"):
-            _mine.stream = cupy.cuda.Stream(non_blocking=True)
-        with _mine.stream:
+        if not hasattr(_thread_local, "stream"):
+            _thread_local.stream = cupy.cuda.Stream(non_blocking=True)
+        with _thread_local.stream:
             yield
-        _mine.stream.synchronize()
+        _thread_local.stream.synchronize()
 
 
 GPU = GpuDevice()
@@ -143,9 +143,9 @@ def run(source: Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], 
     source : Path
         File of CUDA C.
     name : str
-        Of the kernel.
+        Name of the kernel.
     grid, block : tuple of int
-        Blocks, and threads of a block.
+        Numbers of blocks, and of threads of a block.
     *arguments
         Arrays on the GPU, C-contiguous; integers are passed as ``int``, other numbers as ``float``.
     """
@@ -153,25 +153,25 @@ def run(source: Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], 
 
 
 def run_step(source: Path, name: str, first: Array, others: tuple[Any, ...]) -> None:
-    """Run a kernel with a thread for every element of the first array, whose shape is its first arguments.
+    """Run a kernel with one thread per element of the first array; the kernel gets that array's shape first.
 
     Parameters
     ----------
     source : Path
         File of CUDA C.
     name : str
-        Of the kernel.
+        Name of the kernel.
     first : array
-        Of one to three axes.
+        First array, with one to three axes.
     others : tuple
-        More arguments; small arrays of the host are brought to the GPU.
+        Further arguments; small arrays of the host are copied to the GPU.
     """
     arguments = [first, *(GPU.put(each) if isinstance(each, np.ndarray) else each for each in others)]
     run(source, name, (blocks(first.size, THREADS),), (THREADS,), *_shape(first), *arguments)
 
 
 def run_sum(source: Path, name: str, first: Array, others: tuple[Any, ...]) -> NDArray[np.float64]:
-    """Run a kernel that sums over all elements of an array, always in the same order.
+    """Run a kernel that sums all elements of an array, always in the same order.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def run_sum(source: Path, name: str, first: Array, others: tuple[Any, ...]) -> N
     Returns
     -------
     ndarray of shape (n_slices,), float64
-        On the host; the sum of each slice, of which an array with one axis is one.
+        Sum of each slice, on the host; an array with one axis counts as one slice.
     """
     n_slices = first.shape[-1] if first.ndim > 1 else 1
     parts = min(max(first.size // n_slices, 1), PARTS)
@@ -192,13 +192,13 @@ def run_sum(source: Path, name: str, first: Array, others: tuple[Any, ...]) -> N
     return GPU.get(partial.sum(axis=0))
 
 
-def fixed_point(places: NDArray[np.float64]) -> Array:
-    """Return numbers with 32 bits behind the point, on the GPU."""
-    return GPU.put(np.rint(places * 2.0**32).astype(np.int64))
+def fixed_point(values: NDArray[np.float64]) -> Array:
+    """Convert numbers to fixed point with 32 fractional bits, on the GPU."""
+    return GPU.put(np.rint(values * 2.0**32).astype(np.int64))
 
 
 def checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
-    """Return an array, or refuse one that kernels would misread.
+    """Return the array if kernels can read it; raise UsageError otherwise.
 
     Raises
     ------
@@ -213,17 +213,17 @@ def checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
 
 
 def blocks(n: int, size: int) -> int:
-    """Return how many blocks of a size hold so many threads."""
+    """Return the number of blocks of ``size`` threads that hold ``n`` threads."""
     return -(-n // size)
 
 
 def _shape(array: Array) -> tuple[int, ...]:
-    """Return a shape of three numbers."""
+    """Return the shape of an array, padded with leading ones to three axes."""
     return (*(1,) * (3 - array.ndim), *array.shape)
 
 
 def _argument(value: Any) -> Any:
-    """Return a number in the type that kernels expect; arrays as they are."""
+    """Convert a number to the type that kernels expect; return arrays unchanged."""
     if isinstance(value, int | np.integer):
         return np.int32(value)
     if isinstance(value, float | np.floating):
@@ -234,12 +234,12 @@ def _argument(value: Any) -> Any:
 
 @cache
 def _module(source: Path) -> Any:
-    """Return the kernels of a file."""
+    """Compile the kernels of a file."""
     import cupy
 
     return cupy.RawModule(code=source.read_text(encoding="utf-8"), options=("--std=c++14",))
 
 
-def _short(error: Exception) -> str:
-    """Return the first line of what an error says."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of the message of an error."""
     return next(iter(str(error).splitlines()), type(error).__name__)

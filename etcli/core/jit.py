@@ -14,8 +14,8 @@ from typing import Any
 
 from etcli import __version__
 
-_setting = Lock()
-"""Held while numba's setting of the cache folder is ours."""
+_cache_folder_lock = Lock()
+"""Held while numba's global setting of the cache folder is changed."""
 
 
 def cache_folder() -> Path:
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def kernels_cached() -> bool:
-    """Tell whether the projection kernels of this version were compiled before, by this user.
+    """Check whether this user has already compiled the projection kernels of this version.
 
     Returns
     -------
@@ -49,14 +49,15 @@ def kernels_cached() -> bool:
 
 
 def jit(function: Callable[..., Any]) -> Any:
-    """Compile a function to machine code without the interpreter's lock, kept on disk where possible.
+    """Compile a function to machine code that releases the interpreter lock; cache it on disk where possible.
 
     Parameters
     ----------
     function : callable
-        What to compile, at its first call, for the types of that call. Values it closes over must be plain
-        numbers, or another process would not find the compiled code. What it calls must be in its own file
-        or in a module of the same folder with a leading underscore, or changes would go unnoticed.
+        Function to compile, at its first call, for the types of that call. Values it closes over must be
+        plain numbers, or another process would not find the compiled code. Functions that it calls must be in
+        its own file or in a module of the same folder with a leading underscore, or changes to them would go
+        unnoticed.
 
     Returns
     -------
@@ -66,11 +67,11 @@ def jit(function: Callable[..., Any]) -> Any:
     import numba
 
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    with _setting:
+    with _cache_folder_lock:
         folder = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_folder())
         try:
-            with suppress(RuntimeError):  # no folder at all can be written: compile in every process
+            with suppress(RuntimeError):  # no folder is writable: compile in every process
                 dispatcher._cache = _cache_class()(function)
         finally:
             numba.config.CACHE_DIR = folder
@@ -78,12 +79,12 @@ def jit(function: Callable[..., Any]) -> Any:
 
 
 def inline(function: Callable[..., Any]) -> Any:
-    """Make a function a part of the kernels that call it.
+    """Compile a function so that it is inlined into the kernels that call it.
 
     Parameters
     ----------
     function : callable
-        What to compile, together with each of its callers.
+        Function to compile, together with each of its callers.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def inline(function: Callable[..., Any]) -> Any:
 
 @cache
 def _cache_class() -> Any:
-    """Return numba's cache, made to notice changes beside a kernel's file and to live with a full disk."""
+    """Create a numba cache class that detects changes in neighbouring files and tolerates a full disk."""
     from numba.core.caching import FunctionCache
     from numba.core.runtime import rtsys
 
@@ -107,7 +108,7 @@ def _cache_class() -> Any:
             return (*super()._index_key(sig, codegen), _digest(folder))
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            # numba would get ready to compile anything, which takes 0.2 s; here only its runtime is needed
+            # numba would initialise its whole compiler, which takes 0.2 s; here only its runtime is needed
             rtsys.initialize(target_context)
             with self._guard_against_spurious_io_errors():
                 return self._load_overload(sig, target_context)
@@ -121,6 +122,6 @@ def _cache_class() -> Any:
 
 @cache
 def _digest(folder: Path) -> str:
-    """Return a fingerprint of the private modules of a folder: kernels, and what is compiled into them."""
+    """Compute the hash of the private modules of a folder: kernels, and functions compiled into them."""
     sources = sorted(folder.glob("_[!_]*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -1,4 +1,4 @@
-"""Lengths with their unit, which need the pixel size of an image to be compared."""
+"""Lengths with a unit, pixels or Å; the pixel size of an image converts one into the other."""
 
 import math
 import re
@@ -18,12 +18,12 @@ class Length:
 
     @classmethod
     def parse(cls, text: object, bare: str) -> "Length":
-        """Read a length.
+        """Parse a length.
 
         Parameters
         ----------
         text : Length, number or str
-            A number, or one with px, A, nm or um behind it.
+            A number, or a number followed by px, A, nm or um.
         bare : {"px", "A"}
             The unit of a bare number.
 
@@ -34,7 +34,7 @@ class Length:
         Raises
         ------
         UsageError
-            When it is none.
+            When the text is not a length.
         """
         if isinstance(text, Length):
             return text
@@ -49,15 +49,15 @@ class Length:
         return cls(number * scale, unit)
 
     def px(self, pixel_A: float | None) -> float:
-        """Length in pixels of ``pixel_A`` Å; a UsageError where that is not known but needed."""
-        return self.value if self.unit == "px" else self.value / _known(pixel_A, "px")
+        """Return the length in pixels of ``pixel_A`` Å; raise UsageError where that is needed but unknown."""
+        return self.value if self.unit == "px" else self.value / _required_pixel_A(pixel_A, "px")
 
     def angstrom(self, pixel_A: float | None) -> float:
-        """Length in Å; a UsageError where the pixel size is not known but needed."""
-        return self.value if self.unit == "A" else self.value * _known(pixel_A, "A")
+        """Return the length in Å; raise UsageError where the pixel size is needed but unknown."""
+        return self.value if self.unit == "A" else self.value * _required_pixel_A(pixel_A, "A")
 
 
-def _known(pixel_A: float | None, unit: str) -> float:
+def _required_pixel_A(pixel_A: float | None, unit: str) -> float:
     if pixel_A is None:
         raise UsageError(f"the pixel size of the input is not known; give lengths in {unit}")
     return pixel_A

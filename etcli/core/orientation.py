@@ -1,8 +1,8 @@
-"""Orientations of views that were not taken about one axis: Euler angles and matrices.
+"""Orientations of views that are not all tilted about one axis: Euler angles and rotation matrices.
 
-The point r of the specimen, from the centre, is at R r in the microscope, whose beam is along z; it is seen
-at u = (R r)_x, v = (R r)_y. R = (Rz(φ) Ry(θ) Rx(ψ))ᵀ with right-handed, active matrices. A series tilted
-about y has θ = -tilt and φ = ψ = 0: u = x cos tilt + z sin tilt.
+A point r of the specimen, measured from the centre, is at R r in the microscope, whose beam is along z, and
+appears in the view at u = (R r)_x, v = (R r)_y. R = (Rz(φ) Ry(θ) Rx(ψ))ᵀ with right-handed, active matrices.
+A series tilted about y has θ = -tilt and φ = ψ = 0: u = x cos tilt + z sin tilt.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ Float = NDArray[np.float64]
 
 
 def rotation_matrices(euler_deg: ArrayLike) -> Float:
-    """Return the matrices that take the specimen to the microscope.
+    """Compute the rotation matrices from specimen to microscope coordinates.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def rotation_matrices(euler_deg: ArrayLike) -> Float:
     Raises
     ------
     DataError
-        If there are not three finite angles a view.
+        If there are not three finite angles per view.
     """
     angles = np.asarray(euler_deg, np.float64)
     if angles.ndim != 2 or angles.shape[1] != 3 or not len(angles) or not np.isfinite(angles).all():
@@ -57,7 +57,7 @@ def tilts_as_euler(tilt_deg: ArrayLike) -> Float:
 
 
 def euler_angles(rotation: ArrayLike, *, near_deg: ArrayLike) -> Float:
-    """Return Euler angles of matrices: of all that describe them, those nearest to given ones.
+    """Compute the Euler angles of rotation matrices; of equivalent sets, take the nearest to given angles.
 
     Parameters
     ----------
@@ -69,24 +69,24 @@ def euler_angles(rotation: ArrayLike, *, near_deg: ArrayLike) -> Float:
     Returns
     -------
     ndarray of shape (n_views, 3), float64
-        φ, θ and ψ in degrees. Where θ is ±90° and only a sum or difference of the others is determined, ψ is
-        the given one.
+        φ, θ and ψ in degrees. Where θ is ±90°, only the sum or difference of φ and ψ is determined; ψ is then
+        taken from `near_deg`.
     """
     active = np.swapaxes(np.asarray(rotation, np.float64), 1, 2)
     near = np.asarray(near_deg, np.float64)
     # columns of the matrix: (cos φ cos θ, sin φ cos θ, -sin θ); last row: (-sin θ, cos θ sin ψ, cos θ cos ψ)
-    cos = np.hypot(active[:, 0, 0], active[:, 1, 0])
-    theta = np.arctan2(-active[:, 2, 0], cos)
+    cos_theta = np.hypot(active[:, 0, 0], active[:, 1, 0])
+    theta = np.arctan2(-active[:, 2, 0], cos_theta)
     phi = np.arctan2(active[:, 1, 0], active[:, 0, 0])
     psi = np.arctan2(active[:, 2, 1], active[:, 2, 2])
-    locked = cos < 1e-9
+    locked = cos_theta < 1e-9
     psi[locked] = np.deg2rad(near[locked, 2])
     sign = np.sign(theta)
-    # there, (0, 1) and (1, 1) are sin(± ψ - φ) and cos(± ψ - φ)
+    # where θ is ±90°, elements (0, 1) and (1, 1) are sin(± ψ - φ) and cos(± ψ - φ)
     phi[locked] = (sign * psi - np.arctan2(active[:, 0, 1], active[:, 1, 1]))[locked]
-    first = np.rad2deg(np.stack([phi, theta, psi], axis=1))
-    second = first * [1, -1, 1] + 180
-    both = np.stack([first, second])
-    both += 360 * np.round((near - both) / 360)
-    closer = np.argmin(((both - near) ** 2).sum(axis=2), axis=0)
-    return np.asarray(both[closer, np.arange(len(near))])
+    solution = np.rad2deg(np.stack([phi, theta, psi], axis=1))
+    equivalent = solution * [1, -1, 1] + 180
+    candidates = np.stack([solution, equivalent])
+    candidates += 360 * np.round((near - candidates) / 360)
+    nearest = np.argmin(((candidates - near) ** 2).sum(axis=2), axis=0)
+    return np.asarray(candidates[nearest, np.arange(len(near))])

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 
 def lowest(values: ArrayLike) -> float:
-    """Return where the parabola through three values at equal distances is lowest.
+    """Find the minimum of the parabola through three equally spaced values.
 
     Parameters
     ----------
@@ -15,8 +15,9 @@ def lowest(values: ArrayLike) -> float:
     Returns
     -------
     float
-        In steps from the middle one, at most 2; where it bends down, 2 towards the smaller end.
+        Position of the minimum in steps from the middle value, at most 2; where the parabola bends down, 2
+        towards the smaller end.
     """
-    before, middle, behind = np.asarray(values, np.float64)
-    slope, bend = (behind - before) / 2, before - 2 * middle + behind
-    return float(np.clip(-slope / bend, -2, 2)) if bend > 0 else float(-2 * np.sign(slope))
+    before, middle, after = np.asarray(values, np.float64)
+    slope, curvature = (after - before) / 2, before - 2 * middle + after
+    return float(np.clip(-slope / curvature, -2, 2)) if curvature > 0 else float(-2 * np.sign(slope))

@@ -1,4 +1,4 @@
-"""Work on many views at once, in order and in bounded memory."""
+"""Parallel map over many items, such as views or slabs, with results in order and bounded memory."""
 
 import os
 import threading
@@ -11,16 +11,16 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_here = threading.local()
+_thread_local = threading.local()
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return threads that know that they are some."""
-    return ThreadPoolExecutor(threads, initializer=setattr, initargs=(_here, "is_worker", True))
+    """Create a thread pool; each of its threads is marked as a worker."""
+    return ThreadPoolExecutor(threads, initializer=setattr, initargs=(_thread_local, "is_worker", True))
 
 
-_kept = cache(_pool)  # calls share threads: some are as short as starting one
-os.register_at_fork(after_in_child=_kept.cache_clear)  # a child has none of them
+_shared_pool = cache(_pool)  # kept between calls: some calls take no longer than starting a thread
+os.register_at_fork(after_in_child=_shared_pool.cache_clear)  # a forked process has none of the threads
 
 
 def ordered_map(
@@ -35,13 +35,13 @@ def ordered_map(
     Parameters
     ----------
     function : callable
-        Pure; runs on several threads, so it should spend its time where the interpreter lock is free.
+        Pure; runs on several threads, so it should spend its time in code that releases the interpreter lock.
     items : iterable
-        Drawn one at a time as results are taken.
+        Read one at a time, as results are consumed.
     threads : int
-        Number of threads; with 1 nothing is started.
+        Number of threads; with 1 no thread is started.
     pool : Executor, optional
-        Where to work instead, such as on other machines; `threads` is then the number of workers there.
+        Workers to use instead of threads, for example on other machines; `threads` is then their number.
 
     Yields
     ------
@@ -51,9 +51,9 @@ def ordered_map(
     if threads <= 1 and not pool:
         yield from map(function, items)
         return
-    # what runs on some threads must not wait for others of the same
-    own = _pool(threads) if not pool and hasattr(_here, "is_worker") else None
-    workers = pool or own or _kept(threads)
+    # a worker must not wait for results of its own pool, which could deadlock: it gets a pool of its own
+    own_pool = _pool(threads) if not pool and hasattr(_thread_local, "is_worker") else None
+    workers = pool or own_pool or _shared_pool(threads)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -63,8 +63,8 @@ def ordered_map(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # an interrupted command ends at once, whatever its threads are in the middle of
+        # an interrupted command ends at once, without waiting for its threads
         for future in waiting:
             future.cancel()
-        if own:
-            own.shutdown(wait=False)
+        if own_pool:
+            own_pool.shutdown(wait=False)

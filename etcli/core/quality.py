@@ -1,4 +1,4 @@
-"""How far an image, series or volume is from a reference, in numbers; and what resolution to expect.
+"""Quality measures: errors relative to a reference, Fourier shell correlation, expected resolution.
 
 Arrays are ``(y, x)`` or ``(section, y, x)``, finite real numbers of any type, both of one shape. Sums are in
 float64 and run over one section at a time.
@@ -110,7 +110,7 @@ def ssim(image: NDArray[Any], reference: NDArray[Any]) -> float:
 
 
 def _ssim_section(a: NDArray[np.float64], b: NDArray[np.float64], spread: float) -> float:
-    """Return the mean of the similarity map of two images, in terms that large offsets do not spoil."""
+    """Return the mean SSIM of two images, computed so that large offsets cause no rounding errors."""
     c1, c2 = (SSIM_K1 * spread) ** 2, (SSIM_K2 * spread) ** 2
     offset = b.mean()
 
@@ -128,7 +128,7 @@ def _ssim_section(a: NDArray[np.float64], b: NDArray[np.float64], spread: float)
 
 
 def fit_scale(image: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
-    """Find the scale and offset that bring an image nearest to the reference.
+    """Find the scale and offset that fit an image to the reference by least squares.
 
     Parameters
     ----------
@@ -158,16 +158,17 @@ def fit_scale(image: NDArray[Any], reference: NDArray[Any]) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class FSC:
-    """Correlation of two volumes, or images, in shells of equal frequency.
+    """Fourier shell correlation of two volumes, or images.
 
     Parameters
     ----------
     frequency_per_A : ndarray of shape (n_shells,), float64
-        Middle of each shell, ascending up to the Nyquist frequency.
+        Middle of each shell of spatial frequency, ascending up to the Nyquist frequency.
     correlation : ndarray of shape (n_shells,), float64
-        -1 to 1; 0 where a shell is empty of signal.
+        -1 to 1; 0 where a shell has no signal.
     n_samples : ndarray of shape (n_shells,), int64
-        Fourier coefficients in the shell. Correlations of independent noise scatter by 1/sqrt(n_samples).
+        Number of Fourier coefficients in the shell. Correlations of independent noise scatter by
+        1/sqrt(n_samples).
     """
 
     frequency_per_A: NDArray[np.float64]
@@ -182,18 +183,18 @@ def fourier_shell_correlation(
     pixel_A: float,
     tilt_deg: NDArray[np.float64] | None = None,
 ) -> FSC:
-    """Correlate two volumes in shells, or two images in rings, of frequency.
+    """Correlate two volumes in shells of spatial frequency, or two images in rings.
 
     Parameters
     ----------
     image, reference : ndarray of shape (nz, ny, nx) or (ny, nx)
-        Two volumes, or two images. Transformed as they are: mask or taper them first where their borders
-        differ.
+        Two volumes, or two images. They are Fourier transformed without a window: mask or taper them first
+        where opposite borders differ.
     pixel_A : float
         Pixel size in Å.
     tilt_deg : ndarray of shape (n_views,), optional
-        Tilt angles of the series that both volumes come from: what lies in its missing wedge, the widest gap
-        between directions, is left out, because nothing was measured there.
+        Tilt angles of the series that both volumes come from: coefficients in its missing wedge, the widest
+        gap between directions, are left out, because nothing was measured there.
 
     Returns
     -------
@@ -210,7 +211,7 @@ def fourier_shell_correlation(
 
     Notes
     -----
-    ``FSC(k) = Re Σ A B* / sqrt(Σ |A|² Σ |B|²)``. The means are taken off first; there is no shell 0.
+    ``FSC(k) = Re Σ A B* / sqrt(Σ |A|² Σ |B|²)``. The means are subtracted first; there is no shell 0.
 
     References
     ----------
@@ -226,15 +227,15 @@ def fourier_shell_correlation(
     a, b = _spectrum(image.reshape(shape)), _spectrum(reference.reshape(shape))
     fz, fy, fx = scipy.fft.fftfreq(shape[0]), scipy.fft.fftfreq(shape[1]), scipy.fft.rfftfreq(shape[2])
     f2_section = fy[:, None] ** 2 + fx**2
-    twins = np.full(f2_section.shape, 2.0)  # a coefficient and its conjugate, of which rfftn keeps one
-    twins[:, 0] = 1
+    multiplicity = np.full(f2_section.shape, 2.0)  # rfftn keeps one of a coefficient and its conjugate
+    multiplicity[:, 0] = 1
     if shape[2] % 2 == 0:
-        twins[:, -1] = 1
+        multiplicity[:, -1] = 1
     cross, power_a, power_b, count = np.zeros((4, n // 2 + 2))
-    seen = np.ones_like(twins)
+    measured = np.ones_like(multiplicity)
     for k in range(shape[0]):
         if tilt_deg is not None:
-            seen[:] = ~_in_wedge(fz[k], fx, tilt_deg)
+            measured[:] = ~_in_wedge(fz[k], fx, tilt_deg)
         shell = np.minimum(np.rint(n * np.sqrt(fz[k] ** 2 + f2_section)).astype(np.intp), n // 2 + 1).ravel()
         for total, part in (
             (cross, a[k].real * b[k].real + a[k].imag * b[k].imag),
@@ -242,7 +243,7 @@ def fourier_shell_correlation(
             (power_b, b[k].real ** 2 + b[k].imag ** 2),
             (count, np.ones_like(a[k].real)),
         ):
-            total += np.bincount(shell, (twins * seen * part).ravel(), len(total))
+            total += np.bincount(shell, (multiplicity * measured * part).ravel(), len(total))
     kept = slice(1, n // 2 + 1)
     power = np.sqrt(power_a[kept] * power_b[kept])
     correlation = np.divide(cross[kept], power, out=np.zeros_like(power), where=power > 0)
@@ -251,12 +252,14 @@ def fourier_shell_correlation(
 
 
 def _in_wedge(fz: float, fx: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which frequencies (fx, fz) lie in the widest gap between the directions of the views."""
+    """Mark the frequencies (fx, fz) that lie in the widest gap between the directions of the views."""
     direction = np.unique(np.mod(tilt_deg, 180))
     gap = np.diff(direction, append=direction[0] + 180)
     k = gap.argmax()
-    beyond = np.mod(np.rad2deg(np.arctan2(fz, fx)) - direction[k], 180)
-    inside: NDArray[np.bool_] = (beyond > 0) & (beyond < gap[k]) & ((fx != 0) | (fz != 0))
+    angle_past_gap_start = np.mod(np.rad2deg(np.arctan2(fz, fx)) - direction[k], 180)
+    inside: NDArray[np.bool_] = (
+        (angle_past_gap_start > 0) & (angle_past_gap_start < gap[k]) & ((fx != 0) | (fz != 0))
+    )
     return inside
 
 
@@ -273,14 +276,14 @@ def resolution_A(fsc: FSC, *, threshold: float = 0.5) -> float | None:
     ----------
     fsc : FSC
     threshold : float
-        0.5 against the truth, or against a reference that is much better; 0.143 between two halves of the
+        0.5 for a comparison with the truth, or with a much better reference; 0.143 for two halves of the
         data.
 
     Returns
     -------
     float or None
-        Resolution in Å, linear between shells in frequency; None where the curve stays above the
-        threshold up to the Nyquist frequency, infinite where it begins below.
+        Resolution in Å, interpolated linearly in frequency between shells; None where the curve stays above
+        the threshold up to the Nyquist frequency, infinite where it begins below.
 
     References
     ----------
@@ -308,8 +311,8 @@ def crowther_resolution_A(
     n_views : int, optional
         Views, evenly spaced over 180°.
     increment_deg : float, optional
-        Angle between views in degrees, in the place of their number: it holds also where a wedge is missing,
-        for the directions that were seen.
+        Angle between views in degrees, instead of their number: valid also with a missing wedge, for the
+        directions that were measured.
 
     Returns
     -------
@@ -343,7 +346,7 @@ def _require_positive(what: str, value: float) -> None:
 
 
 def _require_comparable(image: NDArray[Any], reference: NDArray[Any]) -> None:
-    """Refuse what cannot be compared pixel by pixel."""
+    """Raise DataError for arrays that cannot be compared pixel by pixel."""
     if image.shape != reference.shape:
         raise DataError(
             f"shapes {image.shape} and {reference.shape} differ; crop, bin or resample one to the other first"
@@ -357,7 +360,7 @@ def _require_comparable(image: NDArray[Any], reference: NDArray[Any]) -> None:
 def _pairs(
     image: NDArray[Any], reference: NDArray[Any]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield the sections of both as float64, after a look for values that are not finite."""
+    """Yield the sections of both arrays as float64; raise DataError for values that are not finite."""
     if image.ndim == 2:
         image, reference = image[None], reference[None]
     for k in range(len(image)):
@@ -368,7 +371,7 @@ def _pairs(
 
 
 def _mean(volume: NDArray[Any]) -> float:
-    """Return the mean, which is finite only where all values are."""
+    """Return the mean; raise DataError unless it is finite, as it is only where all values are."""
     mean = float(volume.mean(dtype=np.float64))
     if not isfinite(mean):
         raise DataError(NOT_FINITE)
@@ -376,7 +379,7 @@ def _mean(volume: NDArray[Any]) -> float:
 
 
 def _range(reference: NDArray[Any]) -> float:
-    """Return maximum minus minimum, which must be finite and not zero."""
+    """Return maximum minus minimum; raise DataError unless it is finite and not zero."""
     low, high = float(reference.min()), float(reference.max())
     if not (isfinite(low) and isfinite(high)):
         raise DataError(NOT_FINITE)

@@ -1,4 +1,4 @@
-"""Images with what is known of them: tilt series and volumes, which may be much larger than the memory."""
+"""Image stacks with their metadata: tilt series and volumes, which may be much larger than the memory."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -15,7 +15,7 @@ Array = NDArray[np.float32]
 
 
 class ImageData(Protocol):
-    """Images (n, ny, nx) of any real type, an array or a file that is read where it is indexed."""
+    """Images (n, ny, nx) of any real type: an array, or a file that is read when it is indexed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -23,40 +23,40 @@ class ImageData(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers."""
+        """Data type of the pixels."""
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
-        """Read some of them."""
+        """Read the indexed part of the images."""
 
 
 class Description(Protocol):
-    """What is said of a series beside the table of its views; it travels with them and is not looked into."""
+    """Further metadata of a series, such as its mdoc: passed on with the views, but not interpreted here."""
 
     def select(self, views: Sequence[int] | NDArray[np.intp], /) -> Self:
-        """Return the description of some views, counted from 0."""
+        """Return the description of a subset of the views, counted from 0."""
 
     def with_axis(self, axis_deg: float, /) -> Self:
-        """Return it with another angle of the tilt axis."""
+        """Return the description with another angle of the tilt axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageStack:
-    """Images of one size, read when they are asked for; row 0 is the bottom.
+    """Stack of images of one size, read on demand; row 0 is the bottom.
 
     Parameters
     ----------
     data : array of shape (n, ny, nx)
-        Images in the type stored, often a memory map.
+        Images in the data type in which they are stored, often a memory map.
     name : str
-        What to call it in messages: the file, as a rule.
+        Name of the stack in messages, usually the file name.
     pixel_A : float or None
-        Pixel size in Å, None where nobody says.
+        Pixel size in Å, None where unknown.
     origin_A : (float, float, float)
-        Place (x, y, z) of the first pixel in what it was cropped from, in Å.
+        Position (x, y, z) of the first pixel in the images that these were cropped from, in Å.
     history : tuple of str
-        What was done, a step each, the oldest first.
+        Processing steps, the oldest first.
     description : Description or None
-        What else is said of the images, for the files that are made of them.
+        Further metadata, for the files that are written from the images.
     """
 
     data: ImageData
@@ -75,12 +75,12 @@ class ImageStack:
 
     @property
     def _order(self) -> NDArray[np.intp] | None:
-        """The images of `data` that belong to the stack, all where it is None."""
+        """Indices of the images of `data` that belong to the stack; None for all images in order."""
         return None
 
     @property
     def _noun(self) -> str:
-        """What one of the images is."""
+        """Word for an image in messages."""
         return "section"
 
     def __len__(self) -> int:
@@ -92,28 +92,28 @@ class ImageStack:
         return len(self), self.data.shape[1], self.data.shape[2]
 
     def view(self, k: int) -> Array:
-        """Read image ``k`` as float32; a DataError where it holds values that cannot be worked with."""
-        at = k if self._order is None else self._order[k]
-        return self._checked(self.data[at], f"{self._noun} {k + 1}")
+        """Read image ``k`` as float32; raise DataError if it holds complex, infinite or NaN values."""
+        index = k if self._order is None else self._order[k]
+        return self._checked_float32(self.data[index], f"{self._noun} {k + 1}")
 
     def rows(self, chosen: NDArray[np.intp]) -> Array:
         """Read the chosen rows of every image, (n, rows, nx), as float32."""
         first, last = int(chosen[0]), int(chosen[-1])
-        following = last - first + 1 == len(chosen) and bool((np.diff(chosen) == 1).all())
-        rows: Any = slice(first, last + 1) if following else chosen
+        contiguous = last - first + 1 == len(chosen) and bool((np.diff(chosen) == 1).all())
+        rows: Any = slice(first, last + 1) if contiguous else chosen
         views: Any = slice(None)
         if self._order is not None:
-            views = self._order if following else self._order[:, np.newaxis]
-        return self._checked(self.data[views, rows], f"rows {first + 1}-{last + 1}")
+            views = self._order if contiguous else self._order[:, np.newaxis]
+        return self._checked_float32(self.data[views, rows], f"rows {first + 1}-{last + 1}")
 
     def images(self) -> NDArray[Any]:
-        """All images as they are stored, as a memory map where that can be."""
+        """Return all images in the data type in which they are stored, as a memory map where possible."""
         data = self.data[...] if self._order is None else self.data[self._order]
         if data.dtype.kind == "c":
-            self._checked(data[:1], "")
+            self._checked_float32(data[:1], "")
         return data
 
-    def _checked(self, values: NDArray[Any], where: str) -> Array:
+    def _checked_float32(self, values: NDArray[Any], where: str) -> Array:
         if values.dtype.kind == "c":
             raise DataError(
                 f"{self.name}: holds complex numbers (a Fourier transform); give the images themselves"
@@ -128,28 +128,28 @@ class ImageStack:
 class TiltSeries(ImageStack):
     """Views of one specimen.
 
-    A series with one tilt and several defoci is a focal series (`ViewTable.is_focal_series`); one with no
-    tilt angles is a stack of images that nobody has described yet.
+    A series with one tilt and several defoci is a focal series (`ViewTable.is_focal_series`); one without
+    tilt angles is a stack of images that still lack their description.
 
     Parameters
     ----------
     views : ViewTable
-        What is known of each view.
+        Properties of each view: tilt angle, defocus, dose and so on.
     axis_deg : float or None
-        Angle from +y to the tilt axis, counter-clockwise, in degrees; None where nobody says.
+        Angle from +y to the tilt axis, counter-clockwise, in degrees; None where unknown.
     axis_source : str
-        Who says so: ``title`` or ``RotationAngle`` of an mdoc, ``header``, or ``""``.
+        Source of `axis_deg`: ``title`` or ``RotationAngle`` of an mdoc, ``header``, or ``""``.
     tilts_source : str
-        Where the tilt angles come from.
+        Source of the tilt angles.
     no_tilts : str
-        Where they were looked for in vain, or why they were not taken.
+        Error message for a series without tilt angles: where they were not found, or why they were rejected.
     voltage_kv : float or None
         Acceleration voltage in kV.
 
     Raises
     ------
     DataError
-        When there is not a row of the table for every view.
+        When a row of the table refers to an image that does not exist.
 
     Examples
     --------
@@ -174,7 +174,7 @@ class TiltSeries(ImageStack):
 
     @classmethod
     def of(cls, data: NDArray[Any], tilt_deg: ArrayLike, **known: Any) -> "TiltSeries":
-        """Make a series of an array.
+        """Create a series from an array.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class TiltSeries(ImageStack):
         Raises
         ------
         DataError
-            When there is not one angle a view.
+            When there is not one angle per view.
         """
         views = ViewTable.tilted(tilt_deg)
         if len(views) != len(data):
@@ -206,7 +206,7 @@ class TiltSeries(ImageStack):
     def _order(self) -> NDArray[np.intp] | None:
         section = self.views.section
         as_stored = len(section) == self.data.shape[0] and bool((section == np.arange(len(section))).all())
-        return None if as_stored else section  # a file that is read as it is stays a memory map
+        return None if as_stored else section  # None keeps `images` a memory map of the file
 
     @property
     def _noun(self) -> str:
@@ -219,13 +219,13 @@ class TiltSeries(ImageStack):
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:
-        """Tilt angles in degrees, one a view; a DataError where there are none."""
+        """Tilt angles in degrees, one per view; a DataError where there are none."""
         if self.views.tilt_deg is None:
             raise DataError(self.no_tilts or f"{self.name}: no tilt angles; give them with --tilts FILE")
         return self.views.tilt_deg
 
     def select(self, views: Sequence[int] | NDArray[np.intp]) -> "TiltSeries":
-        """Series of some views, counted from 0, in the order given, without reading them."""
+        """Return the series of the given views, counted from 0, in that order, without reading them."""
         description = self.description.select(views) if self.description else None
         return replace(self, views=self.views.select(views), description=description)
 
@@ -245,25 +245,25 @@ class TiltSeries(ImageStack):
 
 @dataclass(frozen=True, eq=False)
 class Volume(ImageStack):
-    """A reconstruction or a specimen, sections (z, y, x).
+    """Volume, sections (z, y, x): a reconstruction or a simulated specimen.
 
     Parameters
     ----------
     frame : VolumeFrame or None
-        Where it lies to the rotation centre, None where nobody knows.
+        Position and orientation relative to the rotation centre, None where unknown.
     voxel_A : (float, float, float) or None
-        Sides of a voxel along x, y and z, where they may differ.
+        Sides of a voxel along x, y and z in Å, where they may differ.
     """
 
     frame: VolumeFrame | None = None
     voxel_A: tuple[float, float, float] | None = None
 
     def upright(self) -> "Volume":
-        """Volume with sections along z, turned where it has them along y as IMOD's tilt writes them."""
+        """Return the volume with sections along z; reorder it if they are along y, as from IMOD's tilt."""
         if self.frame is None or not self.frame.along_y:
             return self
-        turned = self.data[...].swapaxes(0, 1)[::-1]
+        reordered = self.data[...].swapaxes(0, 1)[::-1]
         x, top, y = self.origin_A
         frame = self.frame.upright()
-        z = 2 * frame.centre_A[2] - top - turned.shape[0] * (self.pixel_A or 0.0)
-        return replace(self, data=turned, frame=frame, origin_A=(x, y, z))
+        z = 2 * frame.centre_A[2] - top - reordered.shape[0] * (self.pixel_A or 0.0)
+        return replace(self, data=reordered, frame=frame, origin_A=(x, y, z))

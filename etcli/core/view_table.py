@@ -1,4 +1,4 @@
-"""What is known of each view of a series, in one table."""
+"""Table of the views of a series: tilt angle, orientation, defocus, dose, time, weight, channel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,21 +13,21 @@ from etcli.core.orientation import rotation_matrices, tilts_as_euler
 Float = NDArray[np.float64]
 
 SAME_TILT_DEG = 0.01
-"""Views closer than this were taken at one tilt."""
+"""Views whose tilt angles differ by less were taken at one tilt."""
 SAME_DEFOCUS_UM = 1e-4
-"""Defoci closer than this are one."""
+"""Defoci that differ by less are equal."""
 
 
 @dataclass(frozen=True, eq=False)
 class ViewTable:
-    """The views of a series, a row each.
+    """Table of the views of a series, one row per view.
 
-    A column is None where nothing of it is known, and NaN where a value is not.
+    A column that is not known at all is None; single unknown values are NaN.
 
     Parameters
     ----------
     section : ndarray of shape (n_views,), intp
-        Image of the file, counted from 0.
+        Index of the view's image in the file, counted from 0.
     tilt_deg : ndarray of shape (n_views,), float64, optional
         Tilt angle in degrees.
     euler_deg : ndarray of shape (n_views, 3), float64, optional
@@ -36,13 +36,13 @@ class ViewTable:
     defocus_um : ndarray of shape (n_views,), float64, optional
         Defocus in µm, negative for underfocus.
     dose_e_A2, prior_dose_e_A2 : ndarray of shape (n_views,), float64, optional
-        Electrons per Å² in the view, and what the specimen had received before it.
+        Electrons per Å² in the view, and those that the specimen had received before it.
     time_s : ndarray of shape (n_views,), float64, optional
-        When it was taken, in seconds from the first.
+        Time of acquisition in seconds from the first view.
     weight : ndarray of shape (n_views,), float64, optional
-        How much it counts; all the same where None.
+        Weight of the view; equal weights where None.
     channel : ndarray of shape (n_views,), str, optional
-        Detector, element or component that it shows.
+        Detector, element or component that the view shows.
 
     Raises
     ------
@@ -72,19 +72,19 @@ class ViewTable:
 
     @classmethod
     def tilted(cls, tilt_deg: ArrayLike) -> "ViewTable":
-        """Table of views of which the tilt angles are known, in the order of the images."""
+        """Create the table of views with known tilt angles, in the order of the images."""
         angles = np.atleast_1d(np.asarray(tilt_deg, np.float64))
         return cls(np.arange(len(angles)), angles)
 
     @classmethod
     def oriented(cls, euler_deg: ArrayLike) -> "ViewTable":
-        """Table of views of which the Euler angles are known, in the order of the images."""
+        """Create the table of views with known Euler angles, in the order of the images."""
         angles = np.asarray(euler_deg, np.float64)
         return cls.tilted(np.zeros(len(angles))).with_orientations(angles)
 
     @classmethod
     def joined(cls, tables: "Sequence[ViewTable]") -> "ViewTable":
-        """Table of the views of several series one after the other; sections are counted anew."""
+        """Concatenate the tables of several series; sections are renumbered, weights are dropped."""
         columns: dict[str, Any] = {}
         for name in [field.name for field in fields(cls) if field.name != "section"]:
             parts = [getattr(table, name) for table in tables]
@@ -104,18 +104,18 @@ class ViewTable:
         return len(self.section)
 
     def _columns(self) -> dict[str, NDArray[Any]]:
-        """Return the columns that are known, but for the sections."""
+        """Return the known columns by name, except the sections."""
         named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "section"}
         return {name: column for name, column in named.items() if column is not None}
 
     def select(self, views: Sequence[int] | NDArray[np.intp]) -> "ViewTable":
-        """Return the table of some views, counted from 0, in the order given."""
+        """Return the table of the given views, counted from 0, in that order."""
         chosen = np.asarray(views, np.intp)
         columns = {name: column[chosen] for name, column in self._columns().items()}
         return replace(self, section=self.section[chosen], **columns)
 
     def with_tilts(self, tilt_deg: ArrayLike) -> "ViewTable":
-        """Return the table with other tilt angles, which orientations of before do not fit."""
+        """Return the table with other tilt angles, and without orientations, which would contradict them."""
         return replace(self, tilt_deg=np.asarray(tilt_deg, np.float64), euler_deg=None)
 
     def with_orientations(self, euler_deg: ArrayLike) -> "ViewTable":
@@ -129,12 +129,12 @@ class ViewTable:
         return self.tilt_deg is not None and bool(np.isfinite(self.tilt_deg).all())
 
     def rotations(self, x_tilt_deg: float = 0.0) -> Float | None:
-        """Matrix of every view; see `etcli.core.orientation`.
+        """Compute the rotation matrix of every view; see `etcli.core.orientation`.
 
         Parameters
         ----------
         x_tilt_deg : float
-            What the volume is turned by about x, from y to z.
+            Rotation of the volume about x in degrees, positive from y to z.
 
         Returns
         -------
@@ -145,11 +145,11 @@ class ViewTable:
             return None
         assert self.tilt_deg is not None
         euler_deg = tilts_as_euler(self.tilt_deg) if self.euler_deg is None else self.euler_deg
-        turned: Float = rotation_matrices(euler_deg) @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
-        return turned
+        matrices: Float = rotation_matrices(euler_deg) @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
+        return matrices
 
     def groups(self) -> list[list[int]]:
-        """Views that were taken at one tilt, each group in the order of the table, by its first view."""
+        """Group the views by tilt; both the groups and the views of each are in the order of the table."""
         groups: list[list[int]] = []
         if self.tilt_deg is None:
             return [[k] for k in range(len(self))]
@@ -163,7 +163,7 @@ class ViewTable:
         return groups
 
     def focal_groups(self) -> list[list[int]]:
-        """Groups of views at one tilt whose defoci differ."""
+        """Return the groups of views that were taken at one tilt and at different defoci."""
         if self.defocus_um is None:
             return []
         defocus = self.defocus_um
@@ -175,19 +175,19 @@ class ViewTable:
         return len(self.groups()) == 1 and len(self.focal_groups()) == 1
 
     def check_one_focus(self, name: str) -> None:
-        """Refuse views of one tilt at several defoci, for work that takes views for projections.
+        """Check that each tilt has one defocus, for processing that treats the views as projections.
 
         Raises
         ------
         UsageError
-            It names the first tilt and its views.
+            When a tilt has views at several defoci; the message names the first such tilt and its views.
         """
-        several = self.focal_groups()
-        if several and self.tilt_deg is not None and self.defocus_um is not None:
-            first = several[0]
+        focal_groups = self.focal_groups()
+        if focal_groups and self.tilt_deg is not None and self.defocus_um is not None:
+            first = focal_groups[0]
             listed = ", ".join(f"{k + 1} ({self.defocus_um[k]:g} µm)" for k in first[:6])
             raise UsageError(
-                f"{name}: {len(several)} tilt{'s' * (len(several) > 1)} at several defoci, as at "
+                f"{name}: {len(focal_groups)} tilt{'s' * (len(focal_groups) > 1)} at several defoci, as at "
                 f"{self.tilt_deg[first[0]]:g}° views {listed}; a linear reconstruction takes one view a "
                 "tilt, so choose with --views"
             )

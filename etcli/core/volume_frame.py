@@ -1,4 +1,4 @@
-"""The frame of a reconstructed volume: where its rotation centre lies, and how it is turned."""
+"""Coordinate frame of a reconstructed volume: its rotation centre and orientation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,25 +9,27 @@ from numpy.typing import NDArray
 from etcli.core.geometry import SliceGeometry
 
 LEAST_SHIFT = 0.05
-"""Part of a voxel below which a shift comes from rounding."""
+"""Smallest meaningful shift in voxels; smaller ones come from rounding."""
 
 
 @dataclass(frozen=True)
 class VolumeFrame:
-    """Where a volume lies.
+    """Position and orientation of a volume.
 
     Parameters
     ----------
     centre_A : (float, float, float)
-        The rotation centre along x, y and z of the file, where the first voxel is at the header's origin.
+        Rotation centre (x, y, z) in Å in the coordinates of the file, in which the first voxel is at the
+        header's origin.
     voxel_A : float
-        Size of a voxel; where the header has another, it has been corrected, and lengths are others as well.
+        Size of a voxel in Å, for which the lengths here hold. Where the header has another size, that was
+        changed later, and the lengths no longer hold.
     x_tilt_deg : float
-        What the volume is turned by about x, from y to z.
+        Rotation of the volume about x in degrees, positive from y to z.
     along_y : bool
-        Sections along y, with z downwards, as IMOD's tilt writes them.
+        Whether sections are along y, with z downwards, as IMOD's tilt writes them.
     n_views : int or None
-        How many views it was made of.
+        Number of views that the volume was reconstructed from.
     """
 
     centre_A: tuple[float, float, float]
@@ -37,7 +39,7 @@ class VolumeFrame:
     n_views: int | None = None
 
     def upright(self) -> "VolumeFrame":
-        """Frame of the volume after it was turned to have sections along z."""
+        """Return the frame of the volume after it was reordered to have sections along z."""
         if not self.along_y:
             return self
         x, z, y = self.centre_A
@@ -46,21 +48,21 @@ class VolumeFrame:
     def middle_A(
         self, shape: Sequence[int], origin_A: Sequence[float], pixel_A: float
     ) -> NDArray[np.float64]:
-        """Place of the middle of a volume from the rotation centre.
+        """Compute the position of the middle of a volume relative to the rotation centre.
 
         Parameters
         ----------
         shape : (int, int, int)
-            Of the volume, (nz, ny, nx).
+            Shape of the volume, (nz, ny, nx).
         origin_A : (float, float, float)
-            Place of its first voxel (x, y, z) in Å.
+            Position of its first voxel (x, y, z) in Å.
         pixel_A : float
             Size of its voxels in Å.
 
         Returns
         -------
         ndarray of shape (3,), float64
-            x, y and z in Å; 0 where only rounding makes a difference.
+            x, y and z in Å; 0 where the difference comes from rounding only.
         """
         middle = np.array(origin_A) + np.array(shape[::-1]) * pixel_A / 2 - self.centre_A
         return np.where(np.abs(middle) < LEAST_SHIFT * pixel_A, 0.0, middle)
@@ -68,17 +70,17 @@ class VolumeFrame:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a volume that is reconstructed from views comes to lie, in the coordinates of the views' file.
+    """Position of a reconstructed volume in the coordinates of the file of its views.
 
-    The volume has the tilt axis in its middle, wherever that lies in the views; the rotation centre is on the
-    axis, half way up the views.
+    The tilt axis is in the middle of the volume, wherever it lies in the views; the rotation centre is on the
+    axis, at half the height of the views.
 
     Parameters
     ----------
     corner_A : (float, float, float)
-        Place (x, y, z) of the first voxel.
+        Position (x, y, z) of the first voxel.
     centre_A : (float, float, float)
-        Place of the rotation centre.
+        Position of the rotation centre.
     """
 
     corner_A: tuple[float, float, float]
@@ -94,7 +96,7 @@ class Placement:
         origin_A: Sequence[float] = (0.0, 0.0, 0.0),
         pixel_A: float | None = None,
     ) -> "Placement":
-        """Find the place.
+        """Compute the position.
 
         Parameters
         ----------
@@ -103,11 +105,11 @@ class Placement:
         n_rows : int
             Rows of a view.
         first_row : int
-            The row that the volume begins with, counted from 0.
+            First row of the views in the volume, counted from 0.
         origin_A : (float, float, float)
-            Place of the first pixel of the views.
+            Position of the first pixel of the views.
         pixel_A : float or None
-            Pixel size; where it is not known all lengths are 0.
+            Pixel size; where it is unknown all lengths are 0.
 
         Returns
         -------
