@@ -1,4 +1,4 @@
-"""SIRT with Nesterov's momentum: as many steps as the square root of what SIRT needs."""
+"""SIRT with Nesterov's momentum, which needs about the square root of the number of iterations of SIRT."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def accelerated_sirt(
     lower, upper : float
         Bounds of the density.
     sums : InverseSums, optional
-        ``inverse_sums(projector)``, where one geometry serves many slabs.
+        ``inverse_sums(projector)``, computed once for many slabs of one geometry.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def accelerated_sirt(
     Notes
     -----
     x ← P(v + C Aᵀ R (y - A v)) and v ← x + β Δx with β = (t - 1) / t', t' = (1 + √(1 + 4 t²)) / 2, where R
-    and C are the inverse row and column sums of the projection A and P clips to the bounds. t starts again
-    from 1 in a slice whose step turns against the momentum. No slice depends on its neighbours in the slab.
+    and C are the inverse row and column sums of the projection A and P clips to the bounds. t is reset to 1
+    in a slice whose step points against the momentum. No slice depends on its neighbours in the slab.
 
     References
     ----------
@@ -68,16 +68,16 @@ def accelerated_sirt(
     ahead[...] = volume
     measured, flat = sinogram.reshape(-1, n_slices), residual.reshape(-1, n_slices)
     volumes = [each.reshape(-1, n_slices) for each in (volume, ahead, new)]
-    time = np.ones(n_slices)
+    pace = np.ones(n_slices)
     for _ in range(iterations):
         projector.forward(ahead, out=residual)
         _weigh(measured, flat, rows)
         projector.adjoint(residual, out=new)
         against = _step(*volumes, gain, np.float32(lower), np.float32(upper))
-        time[against > 0] = 1
-        longer = (1 + np.sqrt(1 + 4 * time**2)) / 2
-        _extrapolate(*volumes, ((time - 1) / longer).astype(np.float32))
-        time = longer
+        pace[against > 0] = 1
+        next_pace = (1 + np.sqrt(1 + 4 * pace**2)) / 2
+        _extrapolate(*volumes, ((pace - 1) / next_pace).astype(np.float32))
+        pace = next_pace
     return volume
 
 
@@ -92,7 +92,7 @@ def _weigh(measured, projected, weight):  # type: ignore[no-untyped-def]
 
 @summing_step("step_by_slice", by_slice=True)
 def _step(volume, ahead, step, gain, lower, upper):  # type: ignore[no-untyped-def]
-    """Replace the correction by the next volume; tell in which slices it turns against the momentum."""
+    """Replace the correction by the next volume; return per slice how far it opposes the momentum."""
     n, width = volume.shape
     against = np.zeros(width)
     for i in range(n):
@@ -105,7 +105,7 @@ def _step(volume, ahead, step, gain, lower, upper):  # type: ignore[no-untyped-d
 
 @step("extrapolate_by_slice")
 def _extrapolate(volume, ahead, new, momentum):  # type: ignore[no-untyped-def]
-    """Accept the next volume and look ahead from it."""
+    """Accept the next volume and extrapolate from it."""
     n, width = volume.shape
     for i in range(n):
         for j in range(width):

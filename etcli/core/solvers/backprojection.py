@@ -1,4 +1,4 @@
-"""Normalised back-projection, and the sums of the projection matrix that it shares with SIRT."""
+"""Normalised back-projection, and the inverse row and column sums of the projection that SIRT also uses."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from etcli.core.solvers.steps import on_host
 SMALLEST_SUM = 1e-6
 """Path length in voxels below which a sum is rounding error."""
 GRAZING = 0.3
-"""Rays through less of a mask than this part of their view's median say little and would leave rings."""
+"""Rays whose path in the mask is below this fraction of their view's median would cause rings: ignored."""
 
 Array = NDArray[np.float32]
 
@@ -28,9 +28,9 @@ class InverseSums:
     Parameters
     ----------
     rows : ndarray, float32
-        1 / path length of every ray; the shape of a sinogram, or 1 slice of it for all.
+        1 / path length of every ray; the shape of a sinogram, or of 1 slice of it for all slices.
     columns : ndarray, float32
-        1 / sum of the weights of every voxel; the shape of a volume, or 1 slice of it for all.
+        1 / sum of the weights of every voxel; the shape of a volume, or of 1 slice of it for all slices.
     """
 
     rows: Array
@@ -45,10 +45,10 @@ def inverse_sums(
     Parameters
     ----------
     projector : Projector
-        Its geometry decides; any slab width gives the sums for all widths.
+        Only its geometry matters; any slab width gives the sums for all widths.
     mask : ndarray of bool, optional
-        Voxels that may differ from zero, of the shape of the volume or of 1 slice for all, as in
-        ``(thickness, width, 1)``. The columns outside are taken out of the matrix, and so are the rays
+        Voxels that may differ from zero; either the shape of the volume, or ``(thickness, width, 1)`` for
+        the same mask in all slices. The columns outside are excluded from the matrix, and so are the rays
         whose sum is below 30 % of the median of their view.
     one_slice : bool
         Keep one slice of the last axis, which all slices of a slab share.
@@ -56,12 +56,12 @@ def inverse_sums(
     Returns
     -------
     InverseSums
-        Of the last axis 1 where `one_slice`.
+        The last axis has length 1 if `one_slice`.
 
     Raises
     ------
     UsageError
-        When the mask has neither shape.
+        When the mask has another shape.
     """
     device = projector.device
     ones = device.put(np.ones(projector.domain_shape, np.float32))
@@ -77,13 +77,13 @@ def inverse_sums(
     columns = projector.adjoint((sums > SMALLEST_SUM).astype(np.float32))
     if mask is not None:
         columns *= mask
-    lanes = slice(1 if one_slice else None)
-    rows, columns = (device.put(_inverse(on_host(each[..., lanes]))) for each in (sums, columns))
+    slices = slice(1 if one_slice else None)
+    rows, columns = (device.put(_inverse(on_host(each[..., slices]))) for each in (sums, columns))
     return InverseSums(rows, columns)
 
 
 def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums | None = None) -> Array:
-    """Back-project views so that every voxel is a mean of the densities along its rays.
+    """Back-project views, normalised so that every voxel is a mean of the densities along its rays.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
     sinogram : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     sums : InverseSums, optional
-        From `inverse_sums`, where one geometry serves many slabs.
+        From `inverse_sums`, computed once for many slabs of one geometry.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
 
     Notes
     -----
-    x = C Aᵀ R y with the inverse sums R of the rows and C of the columns of the projection A; the first step
+    x = C Aᵀ R y with the inverse sums R of the rows and C of the columns of the projection A: the first step
     of SIRT.
     """
     sums = sums or inverse_sums(projector)
@@ -111,20 +111,20 @@ def backprojection(projector: Projector, sinogram: Array, *, sums: InverseSums |
 
 
 def _drop_grazing_rays(sums: Array) -> None:
-    """Set the sums of rays that meet little of a mask to zero."""
+    """Set the sums of rays with a short path in the mask to zero."""
     for view in sums:
-        for rays in view.reshape(view.shape[0], -1).T:  # slice by slice, or slices would know each other
+        for rays in view.reshape(view.shape[0], -1).T:  # slice by slice, so that slices stay independent
             met = rays[rays > SMALLEST_SUM]
             if met.size:
                 rays[rays < GRAZING * np.median(met)] = 0
 
 
 def _inverse(sums: Array) -> Array:
-    """Return the reciprocal, contiguous, with zero for zero."""
+    """Return the reciprocal as a contiguous array, zero where the sum is zero."""
     inverse = np.zeros(sums.shape, np.float32)
     return np.divide(1, sums, out=inverse, where=sums > SMALLEST_SUM)
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs."""
+    """Create the slab solver."""
     return SlabSolver(backprojection, sums=partial(inverse_sums, one_slice=True))

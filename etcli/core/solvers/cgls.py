@@ -24,7 +24,7 @@ def cgls(
     iterations: int,
     callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct by conjugate gradients; the fewer iterations, the smoother.
+    """Reconstruct by conjugate gradients; fewer iterations give a smoother volume.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ def cgls(
     sinogram : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     iterations : int
-        Sweeps over all views. Noise is fitted when there are too many.
+        Sweeps over all views. Too many of them fit the noise.
     callback : callable, optional
         ``callback(k, norm, x)`` after k sweeps, k from 0, with the norm of the residual y - A x and the
-        volume, not to be changed.
+        volume, not to be modified.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def cgls(
 
     Notes
     -----
-    After k sweeps x has, of all volumes in the span of (AᵀA)ʲ Aᵀ y with j < k, the least ‖A x - y‖.
+    After k sweeps x has the smallest ‖A x - y‖ of all volumes in the span of (AᵀA)ʲ Aᵀ y with j < k.
     Every slice has its own step lengths, so none depends on its neighbours.
 
     References
@@ -83,13 +83,15 @@ def cgls(
 
 
 def _flat(array: Array) -> Array:
-    """Return a slab as rows of slices."""
+    """Reshape a slab to two axes: pixel or voxel, and slice."""
     return array.reshape(-1, array.shape[-1])
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> Array:
-    """Return the ratio of each slice, zero where it is solved."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0).astype(np.float32)
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> Array:
+    """Return the ratio per slice, zero for slices whose denominator is zero (already solved)."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0).astype(
+        np.float32
+    )
 
 
 @summing_step("squares", by_slice=True)
@@ -104,7 +106,7 @@ def _squares(values: Any) -> Any:
 
 @step("add_by_slice")
 def _add(values: Any, factor: Any, others: Any) -> None:
-    """Add others times a factor a slice."""
+    """Add `others` times a factor per slice."""
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             values[i, j] += factor[j] * others[i, j]
@@ -112,13 +114,13 @@ def _add(values: Any, factor: Any, others: Any) -> None:
 
 @step("turn_by_slice")
 def _turn(values: Any, factor: Any, others: Any) -> None:
-    """Multiply by a factor a slice and add others."""
+    """Multiply by a factor per slice and add `others`."""
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             values[i, j] = others[i, j] + factor[j] * values[i, j]
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs."""
+    """Create the slab solver."""
     solve = partial(cgls, iterations=parameters.iterations)
     return SlabSolver(solve, iterative=True, sinograms=3, volumes=3)

@@ -1,4 +1,4 @@
-"""What all solvers refuse, in the same words."""
+"""Validation of arguments that all solvers share."""
 
 import numpy as np
 
@@ -16,16 +16,16 @@ def check_request(
     lower: float = -np.inf,
     upper: float = np.inf,
 ) -> None:
-    """Refuse a reconstruction that cannot be meant.
+    """Validate the arguments of a reconstruction.
 
     Parameters
     ----------
     name : str
-        What the method is called.
+        Name of the method, for the message.
     projector : Projector
         The geometry of the views.
     shape : tuple of int
-        Of the sinogram.
+        Shape of the sinogram.
     iterations : int
         Sweeps over all views.
     relaxation : float
@@ -37,7 +37,7 @@ def check_request(
     ------
     UsageError
         When there are no iterations, the relaxation is not between 0 and 2, the bounds exclude all densities
-        or the sinogram has another shape than the projector gives.
+        or the shape of the sinogram differs from that of the projector.
     """
     check_iterations(name, iterations)
     if not 0 < relaxation < 2:
@@ -49,12 +49,12 @@ def check_request(
 
 
 def check_iterations(name: str, iterations: int) -> None:
-    """Refuse a method without iterations.
+    """Check that there is at least one iteration.
 
     Parameters
     ----------
     name : str
-        What the method is called.
+        Name of the method, for the message.
     iterations : int
         Sweeps over all views.
 
@@ -68,19 +68,19 @@ def check_iterations(name: str, iterations: int) -> None:
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Refuse an array that has neither the expected shape nor that of one slice for all.
+    """Check that an array has the expected shape, or that of one slice for all slices.
 
     Parameters
     ----------
     name : str
-        What the array is, for the message.
+        Name of the array, for the message.
     shape, expected : tuple of int
-        Its shape, and the one it should have.
+        Shape of the array, and the expected one.
 
     Raises
     ------
     UsageError
-        When it has not.
+        When the array has neither shape.
     """
     if shape not in (expected, (*expected[:-1], 1)):
         raise UsageError(f"the {name} has the shape {shape}; {expected} is needed, or 1 for the last number")

@@ -1,4 +1,4 @@
-"""DART: reconstruction of specimens that are made of few materials, each of one known density."""
+"""DART: reconstruction of specimens that consist of few materials, each with one known density."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,12 +23,12 @@ Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
 START, ITERATIONS = 100, 40
-"""Sweeps before the first classification, and how many of these there are by default."""
+"""Default number of sweeps before the first classification, and of classifications."""
 SWEEPS = 10
-"""Over the free voxels, in an iteration."""
+"""Sweeps over the free voxels in each iteration."""
 MOST_LEVELS = 255
 SINOGRAMS, VOLUMES = 2, 7
-"""Arrays of the size of the slab's sinogram and volume that `dart` has at once."""
+"""Number of arrays of the size of the slab's sinogram and volume that `dart` holds at once."""
 
 
 def dart(
@@ -45,7 +45,7 @@ def dart(
     norm: float | None = None,
     callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct a volume that has a few densities only.
+    """Reconstruct a volume that has only a few different densities.
 
     Parameters
     ----------
@@ -54,28 +54,28 @@ def dart(
     sinogram : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     levels : sequence of float
-        Densities, rising; that of the vacuum is one of them. See
+        Densities in ascending order, including that of the vacuum. See
         `etcli.core.reconstruction.grey_levels.find_levels`.
     thresholds : sequence of float, optional
-        What separates neighbouring levels; halfway by default.
+        Thresholds between neighbouring levels; halfway by default.
     iterations : int
         How often all voxels are classified and then those on boundaries corrected.
     start : int
         Sweeps over all views before the first classification.
     free : float
-        Part of the voxels off the boundaries, chosen at random, that are corrected too; it falls to zero in
-        the course of the iterations. The same places in all slices.
+        Fraction of the voxels away from boundaries, chosen at random, that are also corrected; it decreases
+        to zero over the iterations. The same positions are chosen in all slices.
     weight : float, optional
-        Of the total variation, in the units of a view times those of its back-projection. By default each
-        slice has its own: its noise times ``sqrt(n_views)``, the noise being that of `noise_deviation` or the
-        residual's, whichever is smaller.
+        Weight of the total variation, in the units of a view times those of its back-projection. By default
+        each slice has its own: its noise times ``sqrt(n_views)``, the noise being that of `noise_deviation`
+        or the residual's, whichever is smaller.
     seed : int
-        Of the random numbers; not a generator, because all slabs must draw the same.
+        Seed of the random numbers; not a generator, because all slabs must draw the same numbers.
     norm : float, optional
-        ``squared_norm(projector)``, where one geometry serves many slabs.
+        ``squared_norm(projector)``, computed once for many slabs of one geometry.
     callback : callable, optional
         ``callback(k, norm, x)`` before the first and after every iteration, with the norm of y - A x and the
-        classified volume x, not to be changed.
+        classified volume x, not to be modified.
 
     Returns
     -------
@@ -89,13 +89,13 @@ def dart(
 
     Notes
     -----
-    In every iteration each voxel is set to the level whose class it falls into. Those with a neighbour, of
-    8 in the slice, of another class, and some more, are free and go on from the density they had: the others
-    are known, so that few unknowns are left. As in the paper but for what corrects the free ones: instead of
-    SIRT followed by smoothing, it is descent on ``½ ‖A x - y‖² + weight Σ |∇x|`` with all densities between
-    the first and the last level, as the start is. That finds far more of the right voxels where views are
-    noisy or few. The result of one slice depends neither on its neighbours in the slab nor on the width of
-    the slab.
+    In every iteration each voxel is classified and set to the level of its class. Voxels with a neighbour (of
+    8 in the slice) of another class, and some others chosen at random, are free: they keep the density that
+    they had and are corrected further. All other voxels are fixed, so that few unknowns remain. This follows
+    the paper except in how the free voxels are corrected: instead of SIRT followed by smoothing, by descent
+    on ``½ ‖A x - y‖² + weight Σ |∇x|`` with all densities between the first and the last level, as at the
+    start. Where views are noisy or few, that classifies far more voxels correctly. The result of one slice
+    depends neither on its neighbours in the slab nor on the width of the slab.
 
     References
     ----------
@@ -103,7 +103,7 @@ def dart(
     """
     check_request("DART", projector, sinogram.shape, iterations=iterations)
     grey = as_levels(levels)
-    edges = _checked_thresholds(thresholds, grey)
+    edges = _thresholds_or_midpoints(thresholds, grey)
     if start < 1 or not 0 <= free <= 1:
         raise UsageError(
             f"DART starts with a sweep or more and frees 0 to 1 of all; not {start} and {free:g}"
@@ -124,9 +124,9 @@ def dart(
         if callback:
             callback(k, sqrt(squares.sum()), classified)
         if k < iterations:
-            if weight is None:  # what the estimate took for noise may be detail, now explained
-                left = np.sqrt(squares / sinogram[..., 0].size)
-                descent.set_weight(np.minimum(noise, left) * sqrt(len(sinogram)))
+            if weight is None:  # the first estimate may include detail that the volume now explains
+                remaining_noise = np.sqrt(squares / sinogram[..., 0].size)
+                descent.set_weight(np.minimum(noise, remaining_noise) * sqrt(len(sinogram)))
             chosen = random.random(classes.shape[:2]) < free * (1 - k / iterations)
             set_free(classes, chosen, descent.free)
             _fix(descent.volume, classified, descent.free)
@@ -135,7 +135,7 @@ def dart(
 
 
 def as_levels(levels: Sequence[float] | Float) -> Array:
-    """Return levels as an array.
+    """Convert levels to an array, or raise UsageError for invalid ones.
 
     Parameters
     ----------
@@ -149,35 +149,35 @@ def as_levels(levels: Sequence[float] | Float) -> Array:
     Raises
     ------
     UsageError
-        When they do not rise, or there are less than two or more than 255.
+        When they are not in ascending order, or there are fewer than two or more than 255.
     """
     grey = np.asarray(levels, np.float32)
     rising = grey.ndim == 1 and bool((np.diff(grey) > 0).all())
     if not rising or not 2 <= grey.size <= MOST_LEVELS or not np.isfinite(grey).all():
-        raise UsageError(f"levels are two or more densities, rising, not {_listed(levels)}")
+        raise UsageError(f"levels are two or more densities, rising, not {_as_text(levels)}")
     return grey
 
 
-def _checked_thresholds(thresholds: Sequence[float] | None, grey: Array) -> Array:
-    """Return what separates the levels."""
+def _thresholds_or_midpoints(thresholds: Sequence[float] | None, grey: Array) -> Array:
+    """Return valid thresholds as an array, by default halfway between levels, or raise UsageError."""
     if thresholds is None:
         return np.asarray((grey[1:] + grey[:-1]) / 2, np.float32)
     edges = np.asarray(thresholds, np.float32)
     if edges.shape != (grey.size - 1,) or not ((grey[:-1] < edges) & (edges <= grey[1:])).all():
         raise UsageError(
-            f"thresholds lie between neighbouring levels, not {_listed(thresholds)} for {_listed(grey)}"
+            f"thresholds lie between neighbouring levels, not {_as_text(thresholds)} for {_as_text(grey)}"
         )
     return edges
 
 
-def _listed(numbers: Any) -> str:
-    """Return numbers for a message."""
+def _as_text(numbers: Any) -> str:
+    """Format numbers for a message."""
     return ", ".join(f"{number:g}" for number in np.ravel(numbers)) or "none"
 
 
 @step("classify")
 def _classify(volume: Any, edges: Any, n_edges: Any, classes: Any) -> None:
-    """Set the class of every voxel: how many edges its density reaches."""
+    """Set the class of every voxel: the number of thresholds that its density reaches."""
     n_z, n_x, n = volume.shape
     for z in range(n_z):
         for x in range(n_x):
@@ -211,7 +211,7 @@ def _fix(volume: Any, classified: Any, free: Any) -> None:
 
 @step("set_free")
 def set_free(classes: Any, chosen: Any, free: Any) -> None:
-    """Free the voxels that are chosen or have a neighbour of another class in their slice."""
+    """Mark as free the voxels that are chosen or have a neighbour of another class in their slice."""
     n_z, n_x, n = classes.shape
     for z in range(n_z):
         for x in range(n_x):
@@ -223,12 +223,12 @@ def set_free(classes: Any, chosen: Any, free: Any) -> None:
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs."""
+    """Create the slab solver."""
     names = ("levels", "thresholds", "iterations")
     solve = partial(_with_norm, **{name: getattr(parameters, name) for name in names})
     return SlabSolver(solve, iterative=True, sinograms=SINOGRAMS, volumes=VOLUMES, sums=squared_norm)
 
 
-def _with_norm(projector: Projector, sinogram: Array, *, sums: float, **how: Any) -> Array:
-    """Reconstruct by DART; what slabs of one geometry share is the norm of the projection."""
-    return dart(projector, sinogram, norm=sums, **how)
+def _with_norm(projector: Projector, sinogram: Array, *, sums: float, **arguments: Any) -> Array:
+    """Reconstruct by DART; `sums` is the squared norm of the projection, shared by slabs of one geometry."""
+    return dart(projector, sinogram, norm=sums, **arguments)

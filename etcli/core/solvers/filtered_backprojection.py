@@ -18,7 +18,7 @@ from etcli.core.solvers.slab_solver import SlabSolver
 
 Array = NDArray[np.float32]
 Window = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""What the ramp is multiplied with, as a function of the frequency in cycles per pixel, 0 to 0.5."""
+"""Factor of the ramp filter as a function of the frequency in cycles per pixel, 0 to 0.5."""
 
 FILTERS: Mapping[str, Window] = MappingProxyType(
     {
@@ -32,17 +32,17 @@ FILTERS: Mapping[str, Window] = MappingProxyType(
 """Windows by name."""
 
 SAME_DEG = 0.01
-"""Views closer than this are several views of one direction."""
+"""Views closer than this count as views of one direction."""
 WEDGE, NEXT = 3.5, 2.0
-"""A gap of more than so many typical increments, and so many times the next largest, is a missing wedge."""
+"""A gap larger than so many typical increments, and so many times the next largest, is a missing wedge."""
 
 
 class Interpolator(Protocol):
-    """What filtered back-projection asks of a projector."""
+    """Projector interface that filtered back-projection requires."""
 
     @property
     def device(self) -> Device:
-        """Where the views are."""
+        """Device that holds the views."""
 
     @property
     def geometry(self) -> SliceGeometry:
@@ -60,9 +60,9 @@ def filtered_backprojection(
     Parameters
     ----------
     projector : Interpolator
-        The geometry of the views, any order and spacing.
+        The geometry of the views, in any order and with any spacing.
     sinogram : ndarray of shape (n_views, n_detector, n_slices), float32
-        Line integrals, in voxels. Beyond the detector they count as zero.
+        Line integrals, in voxels. Beyond the detector they are taken as zero.
     window : str or callable
         One of `FILTERS`, or a function of the frequency such as `radial`.
 
@@ -79,8 +79,8 @@ def filtered_backprojection(
     Notes
     -----
     f(x, z) = Σ w_k q_k(x cos θ_k + z sin θ_k) with the filtered views q_k, interpolated linearly, and the
-    angles w_k that the views stand for (`angles_of`): the sum that approximates the integral over half
-    a turn. Where a wedge is missing, nothing is made up for it.
+    angular ranges w_k of the views (`angles_of`): the sum approximates the integral over 180°. A missing
+    wedge contributes nothing.
 
     References
     ----------
@@ -104,7 +104,7 @@ def filter_views(
     out : ndarray of shape (n_views, n_detector, n_slices), float32, optional
         Overwritten and returned.
     device : Device
-        Where the views are.
+        Device that holds the views.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def filter_views(
     size = fft.next_fast_len(2 * n, real=True)
     response = ramp(size, window=window).astype(np.float32)[:, None]
     transforms: Any = fft
-    if not isinstance(sinogram, np.ndarray):  # NumPy's know arrays of a GPU
+    if not isinstance(sinogram, np.ndarray):  # NumPy's transforms accept arrays on a GPU
         transforms, response = np.fft, device.put(response)
     out = device.empty(sinogram.shape) if out is None else out
     for k, view in enumerate(sinogram):
@@ -131,7 +131,7 @@ def filter_views(
 
 
 def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
-    """Return the response of a ramp filter.
+    """Compute the frequency response of a ramp filter.
 
     Parameters
     ----------
@@ -152,8 +152,8 @@ def ramp(size: int, *, window: str | Window = "ram-lak") -> NDArray[np.float64]:
 
     Notes
     -----
-    The ramp is sampled in real space, 1/4 at 0 and -1/(π m)² at odd m, which keeps the mean of what is
-    padded with zeros; |f| itself would not (Kak & Slaney, equation 61 of section 3.3).
+    The ramp is sampled in real space, 1/4 at 0 and -1/(π m)² at odd m, which keeps the mean of data padded
+    with zeros; sampling |f| itself would not (Kak & Slaney, equation 61 of section 3.3).
     """
     shape = window if callable(window) else window_of(window)
     lag = np.minimum(np.arange(size), size - np.arange(size))
@@ -176,7 +176,7 @@ def window_of(name: str) -> Window:
     Returns
     -------
     callable
-        What the ramp is multiplied with.
+        Factor of the ramp as a function of the frequency.
 
     Raises
     ------
@@ -192,32 +192,32 @@ def window_of(name: str) -> Window:
 
 
 def angles_of(geometry: SliceGeometry) -> NDArray[np.float64]:
-    """Return the angle that each view stands for, where views may have been multiplied by weights.
+    """Compute the angular range that each view represents, for views that may be multiplied by weights.
 
     Parameters
     ----------
     geometry : SliceGeometry
-        Views, with their weights if there are some.
+        Views, with their weights if there are any.
 
     Returns
     -------
     ndarray of shape (n_views,), float64
-        `view_weights`, which weights share out anew: their sum over the weighted views stays.
+        `view_weights`, rescaled so that their sum over the weighted views stays the same, in radians.
     """
     angle = view_weights(geometry.tilt_deg)
     if geometry.view_weight is None:
         return angle
-    shared: NDArray[np.float64] = angle * (angle.sum() / (angle @ geometry.view_weight))
-    return shared
+    rescaled: NDArray[np.float64] = angle * (angle.sum() / (angle @ geometry.view_weight))
+    return rescaled
 
 
 def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the angle that each view stands for.
+    """Compute the angular range that each view represents.
 
     Parameters
     ----------
     tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles in degrees, any order, any spacing.
+        Tilt angles in degrees, in any order and with any spacing.
 
     Returns
     -------
@@ -227,9 +227,9 @@ def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Notes
     -----
-    Directions are equal modulo 180°; views of one direction share its weight. The largest gap is a missing
-    wedge when it is more than 3.5 times the median of the others and twice the next one; the median takes
-    its place then, so that the outermost views do not stand for the wedge.
+    Directions are equal modulo 180°; views of one direction share its range. The largest gap is a missing
+    wedge if it is more than 3.5 times the median of the others and twice the next one. It is then replaced
+    by the median, so that the outermost views do not also represent the wedge.
     """
     angle = np.mod(tilt_deg, 180)
     order = np.argsort(angle)
@@ -248,7 +248,7 @@ def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def radial(cutoff: float, falloff: float) -> Window:
-    """Return IMOD's radial filter: the ramp to a cutoff, then a Gaussian.
+    """Create IMOD's radial filter: the ramp up to a cutoff, then a Gaussian.
 
     Parameters
     ----------
@@ -267,8 +267,8 @@ def radial(cutoff: float, falloff: float) -> Window:
 
     Notes
     -----
-    The response is f up to c and c exp(-½ ((f - c) / s)²) beyond. IMOD 4.8 lacks the factor ½: its
-    falloff is √2 times ours.
+    The response is f up to c and c exp(-½ ((f - c) / s)²) beyond. IMOD 4.8 omits the factor ½: its
+    falloff is √2 times the one here.
     """
     if cutoff <= 0 or falloff <= 0:
         raise UsageError(
@@ -276,19 +276,19 @@ def radial(cutoff: float, falloff: float) -> Window:
         )
 
     def window(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
-        beyond = np.maximum(frequency, cutoff)
-        return cutoff / beyond * np.exp(-0.5 * ((beyond - cutoff) / falloff) ** 2)
+        clipped = np.maximum(frequency, cutoff)
+        return cutoff / clipped * np.exp(-0.5 * ((clipped - cutoff) / falloff) ** 2)
 
     return window
 
 
 def hamming_like(start: float) -> Window:
-    """Return IMOD's Hamming-like filter.
+    """Create IMOD's Hamming-like filter.
 
     Parameters
     ----------
     start : float
-        Where the ramp ends, in cycles per pixel, below 0.5.
+        Frequency at which the ramp ends, in cycles per pixel, below 0.5.
 
     Returns
     -------
@@ -304,7 +304,7 @@ def hamming_like(start: float) -> Window:
 
 
 def sirt_like(iterations: int) -> Window:
-    """Return IMOD's filter that resembles the result of a number of SIRT iterations.
+    """Create IMOD's SIRT-like filter, which imitates the result of a number of SIRT iterations.
 
     Parameters
     ----------
@@ -323,8 +323,8 @@ def sirt_like(iterations: int) -> Window:
 
     Notes
     -----
-    1 - (1 - α/f)^(N' + 0.3) for f > α = 0.00195, with N' = N to 15, then growing by 0.8 and beyond 30 by 0.6
-    an iteration.
+    1 - (1 - α/f)^(N' + 0.3) for f > α = 0.00195, with N' = N up to 15, then growing by 0.8 per iteration and
+    beyond 30 by 0.6.
     """
     if iterations < 1:
         raise UsageError(f"a SIRT-like filter needs at least one iteration, not {iterations}")
@@ -339,5 +339,5 @@ def sirt_like(iterations: int) -> Window:
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs."""
+    """Create the slab solver."""
     return SlabSolver(partial(filtered_backprojection, window=parameters.window), sinograms=3)

@@ -37,29 +37,29 @@ def fista(
     Parameters
     ----------
     misfit : Misfit
-        Of the views, such as ``½ ‖A x - y‖²``: a `SlabMisfit`, or an `OrientedMisfit`.
+        Misfit to the views, such as ``½ ‖A x - y‖²``: a `SlabMisfit`, or an `OrientedMisfit`.
     prior : Prior
-        Such as `etcli.core.solvers.priors.make_prior` returns.
+        For example one that `etcli.core.solvers.priors.make_prior` returns.
     weight : float or WeightRule
-        Of the prior, in the units of a view times those of its back-projection; or what decides after the
-        gradient steps how much the prior may smooth.
+        Weight of the prior, in the units of a view times those of its back-projection; or a rule that sets
+        it after each update's gradient steps.
     iterations : int
         Sweeps over all views.
     initial : ndarray of shape ``misfit.shape``, optional
-        Where to start; at zero when not given.
+        Initial volume, zero by default.
     steps : StepRule, optional
-        Which steps make a sweep. By default those of `ordered_subsets` where there is a weight, else one step
-        with all views.
+        Steps of each sweep. By default those of `ordered_subsets` if there is a weight, else one step with
+        all views.
     restart : RestartRule, optional
-        What starts the momentum again; by default a step that turns against it.
+        Condition that restarts the momentum; by default a step that points against it.
     between : callable, optional
-        ``between(k, x)`` after sweep k and before the next. It may refine what the misfit takes for known,
-        such as shifts of the views, and tells whether the momentum is to be forgotten for that.
+        ``between(k, x)`` after sweep k and before the next. It may refine parameters of the misfit, such as
+        shifts of the views; it returns whether the momentum must be restarted because of that.
     zeros : callable
-        ``zeros(shape)`` makes the three arrays of the size of the volume that it holds.
+        ``zeros(shape)`` creates the three arrays of the size of the volume that it holds.
     callback : callable, optional
-        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ at the points v that the views
-        were last looked at from, and the volume, not to be changed.
+        ``callback(k, residual, x)`` after k sweeps, k from 1, with ‖A v - y‖ at the points v at which the
+        residuals of the views were last computed, and the volume, not to be modified.
 
     Returns
     -------
@@ -73,11 +73,11 @@ def fista(
 
     Notes
     -----
-    x ← prox(v - c ∇ₖ(v)/L) and v ← x + β Δx: proximal gradient steps with `Momentum`. Where there is a
-    weight, three quarters of the sweeps are made in subsets of the views, a step for each: c is the number
-    of all views over that of the subset k, and so many times as many steps are made. They end in a cycle
-    about the minimum, some per cent wide where views are noisy, so the other sweeps take all views at once.
-    L is the largest eigenvalue of c AₖᵀAₖ of any subset, and a bound of that of AᵀA.
+    x ← prox(v - c ∇ₖ(v)/L) and v ← x + β Δx: proximal gradient steps with `Momentum`. If there is a weight,
+    three quarters of the sweeps use subsets of the views, with one step per subset k: c is the number of all
+    views divided by that of the subset, so a sweep makes about c steps. Such steps end in a cycle around the
+    minimum, a few per cent wide where views are noisy, so the remaining sweeps use all views at once. L is
+    the largest eigenvalue of c AₖᵀAₖ of all subsets, and a bound of that of AᵀA.
 
     References
     ----------
@@ -90,7 +90,7 @@ def fista(
         raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")
     if steps is None:
         steps = all_at_once(misfit) if weight == 0 else ordered_subsets(misfit, iterations)
-    weigh = weight if callable(weight) else fixed_weight(weight)
+    weight_rule = weight if callable(weight) else fixed_weight(weight)
     volume, new, ahead = (zeros(misfit.shape) for _ in range(3))
     if initial is not None:
         volume[...] = ahead[...] = initial
@@ -105,7 +105,7 @@ def fista(
             cost = sum(
                 part.descend(new, step) ** 2 for part, step in zip(update.parts, update.steps, strict=True)
             )
-            prior.minimise(new, weigh(k, update, ahead, new), iterations=update.inner_steps)
+            prior.minimise(new, weight_rule(k, update, ahead, new), iterations=update.inner_steps)
             momentum.look_ahead(volume, new, ahead, cost=sqrt(cost))
             volume, new = new, volume
             square += cost
@@ -136,5 +136,5 @@ def solve_volume(
 
 
 def volumes_held(parameters: MethodParameters) -> int:
-    """Count the arrays of the size of the volume that it holds."""
+    """Return the number of arrays of the size of the volume that `fista` holds."""
     return HELD[parameters.prior]

@@ -1,15 +1,16 @@
-"""The registry of the methods of reconstruction, and the parameters that they understand.
+"""Registry of the reconstruction methods and their parameters.
 
-It loads nothing but the standard library, so that ``etcli recon --help`` and the solvers can both read it. A
-method is known by its entry alone: options, defaults, refusals, memory plans and the history of a volume all
-follow from what is declared here. What builds it is a module by name, which has
+It imports only the standard library, so that ``etcli recon --help`` and the solvers can both read it. The
+entry of a method defines everything that other modules need to know: options, defaults, rejected
+combinations, memory plans and the history of a volume all follow from it. It names the module that implements
+the method, which has
 
-- ``slab_solver(parameters, geometry, masked=False)``: a `SlabSolver`, unless the method works on the whole
-  volume at once;
-- ``solve_volume(parameters, misfit, callback=None, zeros=...)``: the volume, where the method works on the
-  whole of it, or is for views of any orientation;
-- ``volumes_held(parameters)``: how many arrays of the size of the volume it holds at once, where it works
-  on all of it.
+- ``slab_solver(parameters, geometry, masked=False)``: returns a `SlabSolver`, unless the method works on the
+  whole volume at once;
+- ``solve_volume(parameters, misfit, callback=None, zeros=...)``: returns the volume, if the method works on
+  the whole volume or accepts views of any orientation;
+- ``volumes_held(parameters)``: returns how many arrays of the size of the volume the method holds at once, if
+  it works on the whole volume.
 """
 
 import math
@@ -22,9 +23,9 @@ from typing import Any
 from etcli.core.errors import UsageError
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
-"""Filters of back-projection; ``sirt-like:N`` and ``hamming-like:F`` are made for their number."""
+"""Filters of back-projection by name; ``sirt-like:N`` and ``hamming-like:F`` also contain a number."""
 PRIORS = ("tv", "l1", "none")
-"""What a volume may be expected to be like: total variation, sparsity, nothing."""
+"""Priors on the volume: total variation, sparsity, none."""
 
 PROJECTED = {"kernel", "backend"}
 ITERATIVE = {"iterations", "error_curve"} | PROJECTED
@@ -32,31 +33,31 @@ ITERATIVE = {"iterations", "error_curve"} | PROJECTED
 
 @dataclass(frozen=True)
 class Method:
-    """A method of reconstruction.
+    """Registry entry of a reconstruction method.
 
     Parameters
     ----------
     name : str
-        As users write it.
+        Name for users.
     help : str
-        What it does, in one line.
+        Description in one line.
     solver : str
-        The module that builds it.
+        Module that implements the method.
     options : frozenset of str
-        The parameters and options that it looks at, by the names they have in `MethodParameters` or on the
-        command line. ``auto_iterations`` stands for a number of iterations found by cross-validation.
+        Parameters and options that the method uses, by their names in `MethodParameters` or on the command
+        line. ``auto_iterations`` stands for a number of iterations found by cross-validation.
     iterations : int
-        Sweeps over all views when nobody says; 0 where it is not iterative.
+        Default number of sweeps over all views; 0 if the method is not iterative.
     lowest : float
-        Density below which it never goes.
+        Smallest density that the method allows.
     least_squares : bool
-        Whether views enter squared, so that their weights do as well.
+        Whether the method minimises squared residuals, so that weights of views enter squared as well.
     any_orientation : bool
-        Whether views may be taken about more than one axis.
+        Whether views may be tilted about more than one axis.
     whole_volume : bool
-        Whether it works on the whole volume at once, and not slab by slab.
+        Whether the method works on the whole volume at once, not slab by slab.
     in_bands : bool
-        Whether `etcli.core.reconstruction.streamed_backprojection` does it on a CPU, section by section.
+        Whether `etcli.core.reconstruction.streamed_backprojection` can do it on a CPU, section by section.
     """
 
     name: str
@@ -72,13 +73,13 @@ class Method:
 
     @property
     def is_iterative(self) -> bool:
-        """Whether it goes through the views again and again."""
+        """Whether the method is iterative."""
         return self.iterations > 0
 
     def load(self, name: str) -> Callable[..., Any]:
-        """Return a function of the module that builds it, which is imported for that."""
-        found: Callable[..., Any] = getattr(import_module(self.solver), name)
-        return found
+        """Import the module that implements the method, and return a function of it."""
+        function: Callable[..., Any] = getattr(import_module(self.solver), name)
+        return function
 
 
 _SOLVERS = "etcli.core.solvers."
@@ -88,7 +89,7 @@ METHODS = {
     for method in (
         Method(
             "sirt",
-            "all views at once correct all voxels by the mean residual of their rays",
+            "corrects all voxels by the mean residual of their rays, with all views at once",
             _SOLVERS + "sirt",
             frozenset(
                 ITERATIVE | {"auto_iterations", "relaxation", "nonnegative", "upper", "mask", "initial"}
@@ -98,7 +99,7 @@ METHODS = {
         ),
         Method(
             "sart",
-            "the same by one view, or some, at a time",
+            "like sirt, with one view or a few views at a time",
             _SOLVERS + "sart",
             frozenset(ITERATIVE | {"auto_iterations", "relaxation", "nonnegative", "upper", "subset_size"}),
             iterations=10,
@@ -113,7 +114,7 @@ METHODS = {
         ),
         Method(
             "fista",
-            "under a prior on the volume",
+            "least squares with a prior on the volume",
             _SOLVERS + "fista",
             frozenset(ITERATIVE | {"auto_iterations", "prior", "weight", "nonnegative", "upper"}),
             iterations=40,
@@ -133,7 +134,7 @@ METHODS = {
         ),
         Method(
             "dart",
-            "of a few known densities",
+            "for specimens of a few known densities",
             _SOLVERS + "dart",
             frozenset(ITERATIVE | {"levels", "thresholds"}),
             iterations=40,
@@ -149,52 +150,52 @@ METHODS = {
         Method("bp", "plain back-projection", _SOLVERS + "backprojection", frozenset(PROJECTED)),
     )
 }
-"""The methods by name, the usual one first."""
+"""The methods by name, the default first."""
 
 
 def methods_with(option: str) -> tuple[str, ...]:
-    """Names of the methods that look at an option."""
+    """Return the names of the methods that use an option."""
     return tuple(name for name, method in METHODS.items() if option in method.options)
 
 
 def methods_for_any_orientation() -> tuple[str, ...]:
-    """Names of the methods for views of any orientation."""
+    """Return the names of the methods that accept views of any orientation."""
     return tuple(name for name, method in METHODS.items() if method.any_orientation)
 
 
 OWNERS = {option: methods_with(option) for option in set().union(*(m.options for m in METHODS.values()))}
-"""The methods that look at an option, by its name."""
+"""For each option, by its name, the names of the methods that use it."""
 
 
 def is_filter(name: str) -> bool:
-    """Tell whether a filter of back-projection has this name."""
+    """Check whether this is the name of a back-projection filter."""
     return name in FILTERS or bool(re.fullmatch(r"sirt-like:\d{1,6}|hamming-like:0?\.\d+", name))
 
 
 @dataclass(frozen=True)
 class MethodParameters:
-    """A method of reconstruction and its parameters.
+    """Reconstruction method and its parameters.
 
     Parameters
     ----------
     method : str
         A name in `METHODS`.
     iterations : int
-        Sweeps over all views; 0 for the method's usual number.
+        Sweeps over all views; 0 for the method's default.
     relaxation : float
         Factor of a correction, between 0 and 2.
     subset_size : int
-        Views that correct at a time.
+        Number of views used at a time.
     lower, upper : float
-        Bounds of the density; the lower one is never below the method's lowest.
+        Bounds of the density; the lower one is never below the method's smallest density.
     prior : str
         One of `PRIORS`.
     weight : float
-        Of the prior.
+        Weight of the prior.
     window : str
         Filter of back-projection; see `is_filter`.
     levels, thresholds : sequence of float
-        Densities that are known, and what separates them; halfway where there are no thresholds.
+        Known densities, and the thresholds between them; halfway by default.
 
     Raises
     ------
@@ -222,15 +223,15 @@ class MethodParameters:
 
     @property
     def traits(self) -> Method:
-        """What is declared of the method."""
+        """Registry entry of the method."""
         return METHODS[self.method]
 
     def looks_at(self, option: str) -> bool:
-        """Tell whether the method looks at an option."""
+        """Check whether the method uses an option."""
         return option in self.traits.options
 
     def summary(self) -> str:
-        """Say in a few words what is done, for the history of the volume."""
+        """Describe method and parameters in a few words, for the history of the volume."""
         words = [self.method.upper()]
         words += [str(self.iterations)] if self.traits.is_iterative else []
         words += [self.window] if self.looks_at("window") else []
@@ -244,6 +245,6 @@ class MethodParameters:
         return text if math.isinf(self.upper) else f"{text}, up to {self.upper:g}"
 
     def assumptions(self) -> dict[str, Any]:
-        """What the volume was expected to be like, for scripts."""
+        """Return the assumptions about the volume (prior, weight, levels) by name, for scripts."""
         names = [name for name in ("prior", "weight", "levels") if self.looks_at(name)]
         return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""Least-squares misfits: what the proximal gradient loop asks of views and their geometry."""
+"""Least-squares misfits of a volume to the views, with their gradients, for proximal gradient methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,11 +23,11 @@ POWER_STEPS = 12
 
 
 class Misfit(Protocol):
-    """``½ ‖A x - y‖²`` of volumes x: what `fista` needs of views and their geometry."""
+    """Misfit ``½ ‖A x - y‖²`` of a volume x to the views y: the interface that `fista` requires."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the volume."""
+        """Shape of the volume."""
 
     @property
     def norm(self) -> float:
@@ -35,7 +35,7 @@ class Misfit(Protocol):
 
     @property
     def size(self) -> float:
-        """‖y‖."""
+        """Norm of the views, ‖y‖."""
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:
@@ -43,10 +43,10 @@ class Misfit(Protocol):
 
     @property
     def threads(self) -> int:
-        """Threads to work on."""
+        """Number of threads to use."""
 
     def of_views(self, views: NDArray[np.intp]) -> "Misfit":
-        """Return the same of some of the views, counted from 0."""
+        """Return the misfit of a subset of the views, counted from 0."""
 
     def residual(self, volume: Array) -> float:
         """Return ‖A x - y‖."""
@@ -57,20 +57,20 @@ class Misfit(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SlabMisfit:
-    """Views laid out for a projector, and the gradient of ``½ ‖A x - y‖²``.
+    """Misfit ``½ ‖A x - y‖²`` of a single-axis series, computed slab by slab.
 
     Parameters
     ----------
     geometry : SliceGeometry
         Views and slice.
     slabs : list of ndarray of shape (n_views, n_detector, n_slices), float32
-        Line integrals in voxels, in the order of the rows; the last one may hold slices of zeros at its end.
+        Line integrals in voxels, in the order of the rows; the last slab may end with slices of zeros.
     n_rows : int
-        Slices of all slabs that count.
+        Number of slices of all slabs, without those zeros.
     make_projector : callable
         ``make_projector(geometry, n_slices=...)`` returns the projector of a slab.
     threads : int
-        Slabs worked on at the same time.
+        Number of slabs processed at the same time.
     """
 
     geometry: SliceGeometry
@@ -81,13 +81,13 @@ class SlabMisfit:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the volume: thickness, width, rows."""
+        """Shape of the volume: thickness, width, rows."""
         return self.geometry.thickness, self.geometry.width, self.n_rows
 
     @cached_property
     def norm(self) -> float:
         """The largest eigenvalue of AᵀA."""
-        # one slice is as good as another
+        # all slices have the same geometry, so the narrowest slab will do
         return squared_norm(self.make_projector(self.geometry, n_slices=WIDTHS[0]), steps=POWER_STEPS)
 
     @property
@@ -96,13 +96,13 @@ class SlabMisfit:
         return self.geometry.tilt_deg
 
     def of_views(self, views: NDArray[np.intp]) -> "SlabMisfit":
-        """Return the series of some of the views, counted from 0."""
+        """Return the misfit of a subset of the views, counted from 0."""
         slabs = [slab[views] for slab in self.slabs]
         return replace(self, geometry=self.geometry.of_views(views), slabs=slabs)
 
     @property
     def size(self) -> float:
-        """‖y‖."""
+        """Norm of the views, ‖y‖."""
         return sqrt(sum(map(square, self.slabs)))
 
     def residual(self, volume: Array) -> float:
@@ -123,18 +123,18 @@ class SlabMisfit:
         volume : ndarray of shape `shape`, float32
             Overwritten.
         step : float
-            How far to go.
+            Length of the step.
         """
 
-        def work(k: int) -> Array:
+        def descend_slab(k: int) -> Array:
             projector, residual = self._misfit(volume, k)
             rows = self._rows(k)
-            back = projector.adjoint(residual)
-            back *= np.float32(-step)
-            volume[..., rows] += back[..., : rows.stop - rows.start]
+            correction = projector.adjoint(residual)
+            correction *= np.float32(-step)
+            volume[..., rows] += correction[..., : rows.stop - rows.start]
             return residual
 
-        return self._norm(work)
+        return self._norm(descend_slab)
 
     def _rows(self, k: int) -> slice:
         """Return the rows of a slab."""
@@ -152,19 +152,19 @@ class SlabMisfit:
         residual -= slab
         return projector, residual
 
-    def _norm(self, work: Callable[[int], Array]) -> float:
-        """Return the norm of the residuals that work on all slabs returns."""
+    def _norm(self, slab_residual: Callable[[int], Array]) -> float:
+        """Return the norm of all residuals; `slab_residual` computes that of slab k."""
 
-        def power(k: int) -> float:
-            return square(work(k))
+        def squared(k: int) -> float:
+            return square(slab_residual(k))
 
-        squares = ordered_map(power, range(len(self.slabs)), threads=self.threads)
+        squares = ordered_map(squared, range(len(self.slabs)), threads=self.threads)
         return sqrt(sum(squares))
 
 
 @dataclass(frozen=True, eq=False)
 class OrientedMisfit:
-    """Views of any orientation, and the gradient of ``½ ‖A x - y‖²`` on the whole volume at once.
+    """Misfit ``½ ‖A x - y‖²`` of views of any orientation, computed on the whole volume at once.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class OrientedMisfit:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the volume: nz, ny, nx."""
+        """Shape of the volume: nz, ny, nx."""
         nz, ny, nx = self.projector.domain_shape
         return nz, ny, nx
 
@@ -190,7 +190,7 @@ class OrientedMisfit:
 
     @property
     def size(self) -> float:
-        """‖y‖."""
+        """Norm of the views, ‖y‖."""
         return norm(self.views)
 
     @property
@@ -204,7 +204,7 @@ class OrientedMisfit:
         return self.projector.threads
 
     def of_views(self, views: NDArray[np.intp]) -> "OrientedMisfit":
-        """Return the series of some of the views, counted from 0."""
+        """Return the misfit of a subset of the views, counted from 0."""
         return OrientedMisfit(self.projector.of_views(views), self.views[views])
 
     def residual(self, volume: Array) -> float:
@@ -225,12 +225,12 @@ class OrientedMisfit:
         volume : ndarray of shape `shape`, float32
             Overwritten.
         step : float
-            How far to go.
+            Length of the step.
         """
         residual = self._misfit(volume)
-        back = self.projector.adjoint(residual)
-        back *= np.float32(step)
-        volume -= back
+        correction = self.projector.adjoint(residual)
+        correction *= np.float32(step)
+        volume -= correction
         return norm(residual)
 
     def _misfit(self, volume: Array) -> Array:
@@ -247,7 +247,7 @@ def slab_misfit(
     make_projector: Callable[..., Projector] = SlabProjector,
     threads: int = 1,
 ) -> SlabMisfit:
-    """Lay views out for projectors.
+    """Create the misfit of a single-axis series: cut its views into slabs.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def slab_misfit(
     make_projector : callable
         As for `SlabMisfit`.
     threads : int
-        Slabs worked on at the same time.
+        Number of slabs processed at the same time.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Nesterov's momentum of a descent on a volume, and the rules that start it again."""
+"""Nesterov's momentum for the volume of a descent method, and rules that restart it."""
 
 from itertools import pairwise
 from math import inf, sqrt
@@ -14,29 +14,29 @@ Array = NDArray[np.float32]
 
 
 class RestartRule(Protocol):
-    """Decides after a step whether momentum carries it on."""
+    """Rule that decides after each step whether to restart the momentum."""
 
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
-        """Tell whether to start again.
+        """Decide whether to restart.
 
         Parameters
         ----------
         volume, new, ahead : ndarray of one shape, float32
-            x, x⁺ and v: where the last step ended, where this one did, and the point it was made from.
+            x, x⁺ and v: the end of the last step, the end of this step, and its starting point.
         cost : float
-            Square root of the misfit that was met on the way.
+            Square root of the misfit computed during the step.
         """
 
 
 class GradientRestart:
-    """Restart rule of steps that turn against the momentum: (v - x⁺)·(x⁺ - x) > 0.
+    """Restart rule for steps that point against the momentum: (v - x⁺)·(x⁺ - x) > 0.
 
     Parameters
     ----------
     n_sections : int
-        Of the volume, along its first axis.
+        Number of sections of the volume, along its first axis.
     threads : int
-        Parts of the volume worked on at the same time.
+        Number of parts of the volume processed at the same time.
 
     References
     ----------
@@ -44,46 +44,46 @@ class GradientRestart:
     """
 
     def __init__(self, n_sections: int, *, threads: int = 1) -> None:
-        self._parts = _divided(n_sections, threads)
+        self._parts = _split_sections(n_sections, threads)
 
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
-        """Tell whether the step turns."""
+        """Decide whether the step points against the momentum."""
 
-        def work(part: slice) -> float:
-            turn: float = _turn(*(array[part].reshape(-1) for array in (volume, ahead, new)))
-            return turn
+        def part_product(part: slice) -> float:
+            product: float = _turn(*(array[part].reshape(-1) for array in (volume, ahead, new)))
+            return product
 
-        return sum(ordered_map(work, self._parts, threads=len(self._parts))) > 0
+        return sum(ordered_map(part_product, self._parts, threads=len(self._parts))) > 0
 
 
 class FunctionRestart:
-    """Restart rule of sweeps whose cost is higher than that of the sweep before; the sweep itself is kept."""
+    """Restart rule for sweeps with a higher cost than the sweep before; the sweep itself is kept."""
 
     def __init__(self) -> None:
-        self._last = inf
+        self._last_cost = inf
 
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
-        """Tell whether the cost has risen."""
-        rising, self._last = cost > self._last, cost
+        """Decide whether the cost has increased."""
+        rising, self._last_cost = cost > self._last_cost, cost
         return rising
 
 
 class Momentum:
-    """Nesterov's extrapolation of a descent on a volume.
+    """Nesterov's extrapolation of the volume of a descent method.
 
     Parameters
     ----------
     n_sections : int
-        Of the volume, along its first axis.
+        Number of sections of the volume, along its first axis.
     restart : RestartRule, optional
-        What starts it again; by default a step that turns against it.
+        Rule that restarts the momentum; by default `GradientRestart`.
     threads : int
-        Parts of the volume worked on at the same time.
+        Number of parts of the volume processed at the same time.
 
     Notes
     -----
-    A step from v leads to x⁺, the one before it to x. The next one starts at x⁺ + β (x⁺ - x) with
-    β = (t - 1)/t' and t' = (1 + √(1 + 4 t²))/2, t being 1 at first and after a restart.
+    A step from v ends at x⁺, the previous one at x. The next step starts at x⁺ + β (x⁺ - x) with
+    β = (t - 1)/t' and t' = (1 + √(1 + 4 t²))/2, where t is 1 at first and after a restart.
 
     References
     ----------
@@ -91,16 +91,16 @@ class Momentum:
     """
 
     def __init__(self, n_sections: int, *, restart: RestartRule | None = None, threads: int = 1) -> None:
-        self._parts = _divided(n_sections, threads)
+        self._parts = _split_sections(n_sections, threads)
         self._rule = restart or GradientRestart(n_sections, threads=threads)
         self._pace = 1.0
 
     def restart(self) -> None:
-        """Forget all steps."""
+        """Restart the momentum: forget all earlier steps."""
         self._pace = 1.0
 
     def look_ahead(self, volume: Array, new: Array, ahead: Array, *, cost: float = 0.0) -> None:
-        """Replace v by where the next step starts.
+        """Replace v by the starting point of the next step.
 
         Parameters
         ----------
@@ -109,30 +109,30 @@ class Momentum:
         ahead : ndarray of the same shape, float32
             v, overwritten.
         cost : float
-            Square root of the misfit that was met on the way, for rules that look at it.
+            Square root of the misfit computed during the step, for rules that use it.
         """
         if self._rule(volume, new, ahead, cost):
             self.restart()
-        longer = (1 + sqrt(1 + 4 * self._pace**2)) / 2
-        momentum = np.float32((self._pace - 1) / longer)
-        self._pace = longer
+        next_pace = (1 + sqrt(1 + 4 * self._pace**2)) / 2
+        momentum = np.float32((self._pace - 1) / next_pace)
+        self._pace = next_pace
 
-        def move(part: slice) -> None:
+        def extrapolate_part(part: slice) -> None:
             _extrapolate(*(array[part].reshape(-1) for array in (volume, new, ahead)), momentum)
 
-        for _ in ordered_map(move, self._parts, threads=len(self._parts)):
+        for _ in ordered_map(extrapolate_part, self._parts, threads=len(self._parts)):
             pass
 
 
-def _divided(n_sections: int, threads: int) -> list[slice]:
-    """Divide the sections of a volume among threads."""
+def _split_sections(n_sections: int, threads: int) -> list[slice]:
+    """Divide the sections of a volume into one part per thread."""
     edges = np.linspace(0, n_sections, min(threads, n_sections) + 1).astype(int)
     return [slice(low, high) for low, high in pairwise(edges.tolist())]
 
 
 @summing_step("turn", by_slice=False)
 def _turn(volume: Any, ahead: Any, new: Any) -> Any:
-    """Return (v - x⁺)·(x⁺ - x), summed in eight lanes so that it is fast."""
+    """Return (v - x⁺)·(x⁺ - x), summed in eight lanes for speed."""
     lanes = np.zeros(8)
     whole = new.size // 8 * 8
     for i in range(0, whole, 8):

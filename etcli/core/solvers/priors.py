@@ -1,4 +1,4 @@
-"""What a volume may be expected to be like: priors of `etcli.core.solvers.fista`."""
+"""Priors on the volume for `etcli.core.solvers.fista`: total variation, sparsity, bounds."""
 
 from typing import Protocol
 
@@ -12,18 +12,18 @@ from etcli.core.solvers.total_variation import TotalVariation, Zeros, in_memory
 Array = NDArray[np.float32]
 
 HELD = {"tv": 9, "l1": 3, "none": 3}
-"""Arrays of the size of the volume that a reconstruction with each prior holds."""
+"""Number of arrays of the size of the volume that a reconstruction with each prior holds."""
 
 
 class Prior(Protocol):
-    """What a volume should be like."""
+    """Prior on the volume, given by its proximal map."""
 
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Replace u₀ by the u that minimises ``½ ‖u - u₀‖² + weight prior(u)``."""
 
 
 class Bounds:
-    """Nothing but bounds: densities between two numbers."""
+    """Prior that only limits the densities to an interval."""
 
     def __init__(self, lower: float = -np.inf, upper: float = np.inf) -> None:
         self._bounds = lower, upper
@@ -34,11 +34,11 @@ class Bounds:
 
 
 class Sparsity(Bounds):
-    """Σ |x|, within bounds: most voxels are empty."""
+    """Sparsity prior Σ |x| within bounds, for volumes in which most voxels are empty."""
 
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
-        """Bring every density nearer to zero."""
-        for section in volume:  # one at a time: what is clipped is a small array
+        """Move every density towards zero by the weight (soft thresholding), then clip to the bounds."""
+        for section in volume:  # one at a time, to keep the temporary array small
             section -= np.clip(section, -weight, weight)
         super().minimise(volume, weight, iterations=iterations)
 
@@ -52,20 +52,20 @@ def make_prior(
     threads: int = 1,
     zeros: Zeros = in_memory,
 ) -> Prior:
-    """Return a prior by name.
+    """Create a prior by name.
 
     Parameters
     ----------
     name : {"tv", "l1", "none"}
-        Total variation, sparsity, or nothing but the bounds.
+        Total variation, sparsity, or bounds only.
     shape : (int, int, int)
-        Of the volume.
+        Shape of the volume.
     lower, upper : float
         Bounds of the density.
     threads : int
-        Threads to work with.
+        Number of threads.
     zeros : callable
-        ``zeros(shape)`` makes arrays of the size of the volume.
+        ``zeros(shape)`` creates arrays of the size of the volume.
 
     Returns
     -------
@@ -92,6 +92,6 @@ def prior_of(
     threads: int = 1,
     zeros: Zeros = in_memory,
 ) -> Prior:
-    """Prior of a method's parameters, bounds included, for volumes of a shape; see `make_prior`."""
+    """Create the prior that the parameters of a method describe, bounds included; see `make_prior`."""
     bounds = {"lower": parameters.lower, "upper": parameters.upper}
     return make_prior(parameters.prior, shape, **bounds, threads=threads, zeros=zeros)

@@ -1,4 +1,4 @@
-"""RESIRE: gradient descent for views of any orientation, as atomic tomography uses it."""
+"""RESIRE: gradient descent for views of any orientation, as used in atomic electron tomography."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float32]
 Three = tuple[int, int, int]
 
 STEEPEST = 0.05
-"""Cosine between beam and z, about that of 87°, below which no width holds what a view shows."""
+"""Smallest cosine between beam and z, about that of 87°: no finite volume holds what views at 90° show."""
 
 
 def resire(
@@ -36,25 +36,25 @@ def resire(
     initial: Array | None = None,
     callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct by RESIRE: every iteration goes down the gradient of the squared residual.
+    """Reconstruct by RESIRE: every iteration is a step of gradient descent on the squared residual.
 
     Parameters
     ----------
     projector : Projector
-        The geometry of the views, on whole volumes. Where the specimen is larger than the views, so should
-        be the volume: see `extended_shape`.
+        The geometry of the views, on whole volumes. Where the specimen is larger than the views, the volume
+        should be larger as well: see `extended_shape`.
     views : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     iterations : int
-        Sweeps over all views. To find the step takes the time of 5 more.
+        Sweeps over all views. Finding the step length takes the time of 5 more.
     relaxation : float
         Factor t of the step, between 0 and 2.
     lower, upper : float
         Bounds of the density.
     mask : ndarray of bool, optional
-        Voxels that may differ from zero, of the shape of the volume or with 1 for the last number.
+        Voxels that may differ from zero; the shape of the volume, or with 1 as the last number.
     initial : ndarray of shape ``projector.domain_shape``, float32, optional
-        Where to start; zero by default. It is not changed.
+        Initial volume, zero by default. It is not modified.
     callback : callable, optional
         As for `etcli.core.solvers.sirt.sirt`.
 
@@ -73,13 +73,13 @@ def resire(
     Notes
     -----
     x ← P(x - (t/L) Aᵀ(A x - b)) where P clips to the bounds and the mask. L is the largest eigenvalue of AᵀA,
-    so the residual falls with every iteration for 0 < t < 2. The papers take n_views n in place of L, with n
-    voxels along the beam: for cubes seen from all around and for films tilted to 60° that is L within 7 %,
-    but if such a cube is a third as thick, L is 1.7 times as large, and t = 1.2 would diverge. This is SIRT
-    with the same weight for all rays and all voxels.
+    so the residual decreases with every iteration for 0 < t < 2. The papers use n_views n instead of L, with
+    n voxels along the beam: for cubes seen from all directions and for films tilted to 60° that equals L
+    within 7 %, but if such a cube is a third as thick, L is 1.7 times as large, and t = 1.2 would diverge.
+    This is SIRT with the same weight for all rays and all voxels.
 
-    Beside its arguments it holds 2 arrays of the size of the volume, 3 where the mask has that size, and 2 of
-    the size of the views, of which one is the projector's.
+    In addition to its arguments it holds 2 arrays of the size of the volume, 3 if the mask has that size, and
+    2 of the size of the views, one of them in the projector.
 
     References
     ----------
@@ -99,17 +99,17 @@ def resire(
 
 
 def uniform_sums(projector: Projector) -> InverseSums:
-    """Return the sums with which SIRT goes down the gradient of the squared residual.
+    """Compute the sums with which SIRT becomes gradient descent on the squared residual.
 
     Parameters
     ----------
     projector : Projector
-        Its geometry decides; a mask would only make the eigenvalue smaller.
+        Only its geometry matters; a mask would only make the eigenvalue smaller.
 
     Returns
     -------
     InverseSums
-        1 for all rays and 1/L for all voxels, of 1 slice for all.
+        1 for all rays and 1/L for all voxels, as 1 slice for all slices.
 
     Raises
     ------
@@ -126,40 +126,41 @@ def uniform_sums(projector: Projector) -> InverseSums:
 def extended_shape(
     rotation: ArrayLike, shape: tuple[int, ...], detector_shape: tuple[int, ...] | None = None
 ) -> Three:
-    """Return the shape of a volume that holds all that the views show of a layer.
+    """Compute the shape of a volume that contains everything that the views show of a layer.
 
-    A film reaches beyond the field of view, and tilted views show some of what is there. Without a place in
-    the volume it would be put where it is not.
+    A film extends beyond the field of view, and tilted views show parts of it from there. Without voxels for
+    these parts, their intensity would be reconstructed at wrong positions.
 
     Parameters
     ----------
     rotation : array_like of shape (n_views, 3, 3)
         As for `etcli.core.projectors.oriented.OrientedProjector`.
     shape : (int, int, int)
-        Voxels that are asked for, (nz, ny, nx); nz is the thickness of the layer.
+        Requested voxels, (nz, ny, nx); nz is the thickness of the layer.
     detector_shape : (int, int), optional
         Pixels of a view, (n_v, n_u); by default (ny, nx).
 
     Returns
     -------
     (int, int, int)
-        nz, and ny and nx grown by even numbers, so that the voxels asked for are in the middle; see `middle`.
+        nz, and ny and nx enlarged by even numbers, so that the requested voxels are in the middle; see
+        `middle`.
 
     Raises
     ------
     UsageError
-        When a view looks along the layer.
+        When a view looks along the layer, edge-on.
     """
     matrices = np.asarray(rotation, np.float64)
     beam = matrices[:, 2]
-    across = abs(beam[:, 2]) < STEEPEST
-    if across.any():
+    edge_on = abs(beam[:, 2]) < STEEPEST
+    if edge_on.any():
         raise UsageError(
-            f"view {np.argmax(across) + 1} looks along the layer, of which no volume holds all that it shows"
+            f"view {np.argmax(edge_on) + 1} looks along the layer, of which no volume holds all that it shows"
         )
     n_v, n_u = detector_shape or shape[1:]
     slope = beam[:, :2] / beam[:, 2:]
-    # where the ray of a pixel meets z = 0, and how far it moves from there to the surfaces
+    # position at which the ray of a pixel crosses z = 0, and its distance from there to the surfaces
     per_u, per_v = (matrices[:, axis, :2] - matrices[:, axis, 2:] * slope for axis in range(2))
     reach = (abs(per_u) * (n_u - 1) + abs(per_v) * (n_v - 1) + abs(slope) * (shape[0] - 1)).max(axis=0) / 2
     nx, ny = (
@@ -175,9 +176,9 @@ def middle(volume: Array, shape: tuple[int, ...]) -> Array:
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx)
-        Larger by an even number along every axis, or there would be half a voxel to go.
+        Larger by an even number along every axis; otherwise the middle would be off by half a voxel.
     shape : (int, int, int)
-        Voxels that are asked for.
+        Requested voxels.
 
     Returns
     -------
@@ -191,11 +192,11 @@ def middle(volume: Array, shape: tuple[int, ...]) -> Array:
     excess = np.subtract(volume.shape, shape)
     if (excess < 0).any() or (excess % 2).any():
         raise UsageError(f"a volume of shape {volume.shape} has nothing of shape {shape} in its middle")
-    return volume[tuple(slice(more // 2, more // 2 + n) for more, n in zip(excess, shape, strict=True))]
+    return volume[tuple(slice(extra // 2, extra // 2 + n) for extra, n in zip(excess, shape, strict=True))]
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs: SIRT with the same weight for all rays and all voxels."""
+    """Create the slab solver: SIRT with the same weight for all rays and all voxels."""
     return SlabSolver(partial(sirt, **steps_and_bounds(parameters)), iterative=True, sums=uniform_sums)
 
 

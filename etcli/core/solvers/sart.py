@@ -32,7 +32,7 @@ def sart(
     sums: Sequence[InverseSums] | None = None,
     callback: Callback | None = None,
 ) -> Array:
-    """Reconstruct by SART: a view, or a subset of them, in turn corrects all voxels by their rays' residual.
+    """Reconstruct by SART: each view, or subset of views, in turn corrects all voxels by its residual.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ def sart(
     iterations : int
         Sweeps over all views.
     subset_size : int
-        Views of a subset: 1 is SART, all of them SIRT.
+        Views per subset: 1 is SART, all of them SIRT.
     relaxation : float
-        Factor ω of the correction, between 0 and 2; the noisier the views, the smaller.
+        Factor ω of the correction, between 0 and 2; noisier views need a smaller one.
     lower, upper : float
         Bounds of the density.
     sums : sequence of InverseSums, optional
-        ``subset_sums(projector, subset_size)``, where one geometry serves many slabs.
+        ``subset_sums(projector, subset_size)``, computed once for many slabs of one geometry.
     callback : callable, optional
-        ``callback(k, norm, x)`` after k sweeps, k from 1, with the norm of the residuals that the views had
-        when their turn came in the last of them, and the volume, not to be changed.
+        ``callback(k, norm, x)`` after k sweeps, k from 1, with the norm of the residuals of all subsets, each
+        just before its correction in the last sweep, and the volume, not to be modified.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def sart(
     Notes
     -----
     x ← P(x + ω Cₖ Aₖᵀ Rₖ (yₖ - Aₖ x)) for the subsets k in turn, with the inverse row and column sums R and
-    C of the part of A that belongs to a subset, and P the clipping to the bounds. Views far from each other
-    in angle follow each other, and make a subset: that at place rank(frac(k φ)) is the k-th, φ the golden
-    ratio's fractional part.
+    C of the part of A that belongs to a subset, and P the clipping to the bounds. Consecutive views, and the
+    views of a subset, are far apart in angle: the k-th view is the one at place rank(frac(k φ)) in the order
+    of tilt, with φ the fractional part of the golden ratio.
 
     References
     ----------
@@ -95,10 +95,10 @@ def sart(
     inside = device.put(np.ones(sums[0].columns.shape, np.bool_))
     for k in range(1, iterations + 1):
         square = 0.0
-        for (part, seen), inverse in zip(parts, sums, strict=True):
+        for (part, measured), inverse in zip(parts, sums, strict=True):
             residual = part.forward(volume)
             square += weigh_residual(
-                by_row(seen, inverse.rows), by_row(residual, inverse.rows), inverse.rows.ravel()
+                by_row(measured, inverse.rows), by_row(residual, inverse.rows), inverse.rows.ravel()
             )
             improve(part, residual, volume, np.float32(relaxation) * inverse.columns, inside)
         if callback:
@@ -107,14 +107,14 @@ def sart(
 
 
 def subset_sums(projector: SlabProjector, subset_size: int = 1) -> list[InverseSums]:
-    """Return the inverse sums of every subset on its own, of one slice for all.
+    """Compute the inverse sums of each subset, as one slice for all slices.
 
     Parameters
     ----------
     projector : SlabProjector
-        Its geometry decides.
+        Only its geometry matters.
     subset_size : int
-        Views of a subset.
+        Views per subset.
 
     Returns
     -------
@@ -125,14 +125,14 @@ def subset_sums(projector: SlabProjector, subset_size: int = 1) -> list[InverseS
 
 
 def subsets(tilt_deg: NDArray[np.float64], size: int) -> list[NDArray[np.intp]]:
-    """Divide views into subsets as even as can be, in the order of their turn.
+    """Divide views into subsets of nearly equal size, in the order in which they are used.
 
     Parameters
     ----------
     tilt_deg : ndarray of shape (n_views,)
         Tilt angles in degrees.
     size : int
-        Views of a subset, at most.
+        Largest number of views in a subset.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def subsets(tilt_deg: NDArray[np.float64], size: int) -> list[NDArray[np.intp]]:
     Raises
     ------
     UsageError
-        When a subset is to have no views.
+        When the size is less than one view.
     """
     if size < 1:
         raise UsageError(f"subsets of {size} views cannot be; use 1 for SART")
@@ -149,7 +149,7 @@ def subsets(tilt_deg: NDArray[np.float64], size: int) -> list[NDArray[np.intp]]:
 
 
 def access_order(tilt_deg: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the views in an order in which each is far from the ones before it.
+    """Order the views so that each is far in angle from the ones before it.
 
     Parameters
     ----------
@@ -159,14 +159,14 @@ def access_order(tilt_deg: NDArray[np.float64]) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of shape (n_views,), int
-        Every view once.
+        Indices of the views, each once.
     """
     place = np.argsort(np.argsort(np.arange(len(tilt_deg)) * GOLDEN % 1))
     return np.argsort(tilt_deg, kind="stable")[place]
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs, with sums for every subset of the views."""
+    """Create the slab solver, with sums for every subset of the views."""
     size = parameters.subset_size
     return SlabSolver(
         partial(sart, subset_size=size, **steps_and_bounds(parameters)),

@@ -1,4 +1,4 @@
-"""Simultaneous iterative reconstruction."""
+"""SIRT: simultaneous iterative reconstruction technique."""
 
 from collections.abc import Callable
 from functools import partial
@@ -50,14 +50,14 @@ def sirt(
     lower, upper : float
         Bounds of the density.
     mask : ndarray of bool, optional
-        Voxels that may differ from zero, of the shape of the volume or of 1 slice for all, as in
-        ``(thickness, width, 1)``.
+        Voxels that may differ from zero; either the shape of the volume, or ``(thickness, width, 1)`` for
+        the same mask in all slices.
     initial : ndarray of shape ``projector.domain_shape``, float32, optional
-        Where to start; zero by default. It is not changed.
+        Initial volume, zero by default. It is not modified.
     sums : InverseSums, optional
-        ``inverse_sums(projector, mask=mask)``, where one geometry serves many slabs.
+        ``inverse_sums(projector, mask=mask)``, computed once for many slabs of one geometry.
     callback : callable, optional
-        Called as ``callback(k, norm, x)`` with the norm of y - A x and the volume, not to be changed, after
+        Called as ``callback(k, norm, x)`` with the norm of y - A x and the volume, not to be modified, after
         k iterations, for k from 0 to ``iterations - 1``: it costs nothing, because the next iteration needs
         that residual.
 
@@ -109,12 +109,12 @@ def sirt(
 
 
 def improver(projector: Projector, lower: np.float32, upper: np.float32) -> Callable[..., None]:
-    """Return what corrects a volume by the residual of its views.
+    """Create the function that corrects a volume by the residual of its views.
 
     Parameters
     ----------
     projector : Projector
-        Of all views, or some of them; its device and the shape of its volumes decide.
+        Projector of all views or some of them; only its device and the shape of its volumes matter.
     lower, upper : float32
         Bounds of the density.
 
@@ -122,15 +122,15 @@ def improver(projector: Projector, lower: np.float32, upper: np.float32) -> Call
     -------
     callable
         ``improve(projector, residual, volume, gain, inside)`` replaces x by x + gain Aᵀ r within the bounds,
-        where the mask allows. Projectors that have a ``correct`` of their own need no array for Aᵀ r.
+        inside the mask. Projectors with a method ``correct`` need no array for Aᵀ r.
     """
     shape = projector.domain_shape
     correction: list[Array] = []
 
     def improve(part: Projector, residual: Array, volume: Array, gain: Array, inside: Array) -> None:
-        together = getattr(part, "correct", None)
-        if together and gain.shape == (*shape[:-1], 1):
-            together(residual, volume, gain, inside, lower, upper)
+        correct_at_once = getattr(part, "correct", None)
+        if correct_at_once and gain.shape == (*shape[:-1], 1):
+            correct_at_once(residual, volume, gain, inside, lower, upper)
             return
         if not correction:
             correction.append(part.device.empty(shape))
@@ -142,7 +142,7 @@ def improver(projector: Projector, lower: np.float32, upper: np.float32) -> Call
 
 
 def by_row(array: Array, shared: Array) -> Array:
-    """Return a view of the array with one row for every number that its slices share."""
+    """Reshape an array to one row per element of `shared`, the array of values that all slices share."""
     return array.reshape(shared.size, -1)
 
 
@@ -161,7 +161,7 @@ def weigh_residual(sinogram, projected, weight):  # type: ignore[no-untyped-def]
 
 @step("correct")
 def correct(volume, correction, gain, inside, lower, upper):  # type: ignore[no-untyped-def]
-    """Add the correction and clip, where the mask allows."""
+    """Add the correction and clip, inside the mask."""
     n, width = volume.shape
     for i in range(n):
         if inside[i]:
@@ -179,7 +179,7 @@ def _check(
     mask: NDArray[np.bool_] | None,
     initial: Array | None,
 ) -> None:
-    """Refuse what cannot be meant."""
+    """Validate the arguments of `sirt`; raise UsageError for invalid ones."""
     check_request(
         "SIRT",
         projector,
@@ -196,7 +196,7 @@ def _check(
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs; a mask of its own for every slab leaves no sums to share."""
+    """Create the slab solver; with a different mask for every slab there are no sums to share."""
     solve = partial(sirt, **steps_and_bounds(parameters))
     if masked:
         return SlabSolver(solve, iterative=True, sinograms=4, volumes=5)
@@ -215,6 +215,6 @@ def solve_volume(
 
 
 def steps_and_bounds(parameters: MethodParameters) -> dict[str, Any]:
-    """Return the arguments that SIRT and its kin share."""
+    """Return the arguments that SIRT, SART and RESIRE have in common."""
     names = ("iterations", "relaxation", "lower", "upper")
     return {name: getattr(parameters, name) for name in names}

@@ -1,4 +1,4 @@
-"""What work slab by slab asks of a method."""
+"""Interface between the reconstruction methods and slab-by-slab processing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SlabSolver:
-    """A solver of slabs with its parameters set, and the memory it takes.
+    """Solver of slabs with its parameters set, and the memory that it needs.
 
     Parameters
     ----------
     solve : callable
         ``solve(projector, sinogram)`` returns the slab of the volume, as ``partial(sirt, iterations=30)``
-        does. It runs on several threads at once.
+        does. It is called on several threads at once.
     iterative : bool
-        Whether `solve` takes ``callback=``, to be called with the number of iterations done, the norm of the
-        residual and the slab of the volume.
+        Whether `solve` takes ``callback=``, which it calls with the number of iterations done, the norm of
+        the residual and the slab of the volume.
     sinograms, volumes : int
-        How many float32 arrays of the size of the slab's sinogram and volume `solve` has at once, its
-        argument and its result included; at least 2 each, because rows become slabs and slabs rows.
+        How many float32 arrays of the size of the slab's sinogram and volume `solve` holds at once, its
+        argument and its result included; at least 2 each, because rows are copied into slabs and back.
     sums : callable, optional
-        ``sums(projector)`` returns what `solve` takes as ``sums=`` and all slabs of a geometry share.
+        ``sums(projector)`` returns the argument ``sums=`` of `solve`, which all slabs of a geometry share.
     n_subsets : int
-        For how many subsets of the views those are kept.
+        Number of subsets of the views for which these sums are kept.
     """
 
     solve: Callable[..., NDArray[np.float32]]

@@ -1,4 +1,4 @@
-"""Least squares with the total variation of every slice on its own, its weight from the noise."""
+"""Least squares with a total variation prior on each slice separately, weighted by the noise."""
 
 from math import sqrt
 from typing import Any
@@ -14,11 +14,11 @@ from etcli.core.solvers.steps import on_host, step, summing_step
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
-DUAL_STEPS = 3  # with one, the end is 4 % above the minimum, with three 0.8 %
+DUAL_STEPS = 3  # with one, the result is 4 % above the minimum, with three 0.8 %
 BRIGHT = 0.1
-"""Rays above this part of the brightest tell the noise; where there is vacuum, there may be none."""
-BEND = sqrt(20)  # deviation of third differences, that of the pixels being 1
-MAD = 0.6745  # median of |x|, x normal with deviation 1
+"""Rays above this fraction of the brightest are used to measure the noise; vacuum may have none."""
+BEND = sqrt(20)  # standard deviation of third differences of pixels with standard deviation 1
+MAD = 0.6745  # median of |x|, x normal with standard deviation 1
 TINY = np.float32(1e-30)
 
 
@@ -31,7 +31,7 @@ def slice_tv(
     upper: float = np.inf,
     norm: float | None = None,
 ) -> Array:
-    """Reconstruct a slab with the total variation of every slice that its noise asks for.
+    """Reconstruct a slab with a total variation prior on every slice, weighted by the noise of the slice.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def slice_tv(
     lower, upper : float
         Bounds of the density.
     norm : float, optional
-        ``squared_norm(projector)``, where one geometry serves many slabs.
+        ``squared_norm(projector)``, computed once for many slabs of one geometry.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def slice_tv(
 
     Notes
     -----
-    It comes within about 1 % of the minimum of ``½ ‖A x - y‖² + σ sqrt(n_views) Σ |∇x|`` with σ of
+    It comes within about 1 % of the minimum of ``½ ‖A x - y‖² + σ sqrt(n_views) Σ |∇x|`` with σ from
     `noise_deviation`: the weight is about the noise of Aᵀ y in a voxel. No slice depends on its neighbours.
     """
     check_request("TV", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
@@ -82,24 +82,24 @@ def noise_deviation(sinogram: Array) -> Float:
 
     Notes
     -----
-    The median of the absolute third differences along the detector, of rays that meet the specimen. Noise
-    that neighbouring pixels share, as after an interpolation, is underestimated.
+    The median of the absolute third differences along the detector, of rays that pass through the specimen.
+    Noise that is correlated between neighbouring pixels, as after an interpolation, is underestimated.
     """
     sinogram = on_host(sinogram)
     deviation = np.zeros(sinogram.shape[-1])
     for k in range(deviation.size):
         views = np.ascontiguousarray(sinogram[..., k])
         bright = abs(views[:, 1:-2]) > BRIGHT * abs(views).max(initial=0)
-        bends = abs(np.diff(views, n=3, axis=1))[bright]
-        if bends.size:
-            deviation[k] = np.median(bends) / (MAD * BEND)
+        differences = abs(np.diff(views, n=3, axis=1))[bright]
+        if differences.size:
+            deviation[k] = np.median(differences) / (MAD * BEND)
     return deviation
 
 
 class SliceDescent:
-    """Descent on ``½ ‖A x - y‖² + weight Σ |∇x|`` over the free voxels of a slab.
+    """Minimisation of ``½ ‖A x - y‖² + weight Σ |∇x|`` over the free voxels of a slab.
 
-    It holds 2 arrays of the size of the sinogram, y included, and 5 of that of the volume.
+    It holds 2 arrays of the size of the sinogram, y included, and 5 of the size of the volume.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ class SliceDescent:
     Attributes
     ----------
     volume : ndarray of shape ``projector.domain_shape``, float32
-        x; zero at first, or the bound next to it.
+        x; initially zero, or the bound nearest to zero.
     free : ndarray of the same shape, bool
-        Voxels that may change; all at first.
+        Voxels that may change; initially all.
 
     References
     ----------
@@ -145,24 +145,25 @@ class SliceDescent:
         Parameters
         ----------
         weight : float or ndarray of shape (n_slices,)
-            Of all slices or each, in the units of a view times those of its back-projection.
+            One weight for all slices or one per slice, in the units of a view times those of its
+            back-projection.
         """
         scaled = np.empty(self.volume.shape[-1:], np.float32)
         scaled[:] = weight * self._scale
         self._weight = self._projector.device.put(scaled)
 
     def improve(self, sweeps: int) -> None:
-        """Make proximal gradient steps with Nesterov's momentum, each with some steps on the dual.
+        """Make proximal gradient steps with Nesterov's momentum, each with a few steps on the dual.
 
         Parameters
         ----------
         sweeps : int
-            Over all views.
+            Number of steps, each of which uses all views.
         """
         self._ahead[...] = self.volume
         pace = 1.0
         for _ in range(sweeps):
-            longer = (1 + sqrt(1 + 4 * pace**2)) / 2
+            next_pace = (1 + sqrt(1 + 4 * pace**2)) / 2
             self._projector.forward(self._ahead, out=self._residual)
             np.subtract(self._sinogram, self._residual, out=self._residual)
             self._projector.adjoint(self._residual, out=self._back)
@@ -171,8 +172,8 @@ class SliceDescent:
                 _set_image(self._back, self._dual, *self._bounds, self.free, self._ahead)
                 _step_dual(self._ahead, self._dual, self._weight)
             _set_image(self._back, self._dual, *self._bounds, self.free, self._ahead)
-            _extrapolate(self.volume, self._ahead, np.float32((pace - 1) / longer))
-            pace = longer
+            _extrapolate(self.volume, self._ahead, np.float32((pace - 1) / next_pace))
+            pace = next_pace
 
     def squared_misfit(self, volume: Array) -> Float:
         """Return ‖y - A x‖² of every slice of another volume.
@@ -205,7 +206,7 @@ def _squared_distance(sinogram: Any, projected: Any) -> Any:
 
 @step("descend")
 def _descend(back: Any, ahead: Any, scale: Any) -> None:
-    """Replace Aᵀ(y - A x) by the point that a step along it leads to."""
+    """Replace Aᵀ(y - A x) by the end point of a step along it."""
     n_z, n_x, n = back.shape
     for z in range(n_z):
         for x in range(n_x):
@@ -215,7 +216,7 @@ def _descend(back: Any, ahead: Any, scale: Any) -> None:
 
 @step("set_image")
 def _set_image(point: Any, dual: Any, lower: Any, upper: Any, free: Any, image: Any) -> None:
-    """Set the image of a dual variable, ``point + div(dual)`` within the bounds; fixed voxels stay."""
+    """Set the image of a dual variable, ``point + div(dual)`` within the bounds, in the free voxels."""
     n_z, n_x, n = point.shape
     for z in range(n_z):
         for x in range(n_x):
@@ -231,7 +232,7 @@ def _set_image(point: Any, dual: Any, lower: Any, upper: Any, free: Any, image: 
 
 @step("step_dual")
 def _step_dual(image: Any, dual: Any, weight: Any) -> None:
-    """Step along the gradient of the image and project on balls, whose radius is the weight."""
+    """Step along the gradient of the image and project onto balls whose radius is the weight."""
     n_z, n_x, n = image.shape
     step = np.float32(1 / 8)
     for z in range(n_z):
@@ -248,7 +249,7 @@ def _step_dual(image: Any, dual: Any, weight: Any) -> None:
 
 @step("extrapolate_image")
 def _extrapolate(volume: Any, image: Any, momentum: Any) -> None:
-    """Make the image the volume, and extrapolate in its place."""
+    """Copy the image into the volume, and replace it by the extrapolated image."""
     n_z, n_x, n = volume.shape
     for z in range(n_z):
         for x in range(n_x):

@@ -7,25 +7,25 @@ from etcli.core.projectors import Projector
 from etcli.core.solvers.steps import norm
 
 STEPS = 5
-"""Enough for 0.3 %: the largest eigenvalue, of an almost uniform volume, is far from the others."""
+"""Enough for 0.3 %: the largest eigenvalue, whose eigenvector is nearly uniform, is well separated."""
 MARGIN = 1.02
-"""On the eigenvalue, which the power method approaches from below."""
+"""Safety factor of the eigenvalue, which the power method approaches from below."""
 
 
 def squared_norm(projector: Projector, *, steps: int = STEPS) -> float:
-    """Return the squared norm of a projection, the largest eigenvalue of AᵀA.
+    """Estimate the squared norm of a projection, the largest eigenvalue of AᵀA.
 
     Parameters
     ----------
     projector : Projector
         A.
     steps : int
-        Of the power method, from a uniform volume: as many forward and back-projections.
+        Iterations of the power method, from a uniform volume, each with a forward and a back-projection.
 
     Returns
     -------
     float
-        2 % above what the steps lead to.
+        2 % above the result of the power method.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The loops of solvers over the numbers of arrays, wherever these are.
+"""Elementwise loops and sums of the solvers, on the CPU or the GPU.
 
-A loop is written twice: as a Python function, compiled by numba, and as a CUDA kernel of the same name and
-arguments in ``steps.cu``. Which one runs depends on where its first argument is.
+Each loop is written twice: as a Python function, compiled by numba, and as a CUDA kernel with the same name
+and arguments in ``steps.cu``. The device of its first argument decides which one runs.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,18 @@ SOURCE = Path(__file__).with_name("steps.cu")
 
 
 def step(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a loop over all elements of the first array run on either device.
+    """Create the decorator of a loop over all elements of the first array, for both devices.
 
     Parameters
     ----------
     name : str
-        The CUDA kernel, which is given three numbers, the shape of the first array, before the arguments.
+        Name of the CUDA kernel, which receives three numbers, the shape of the first array, before the
+        arguments.
 
     Returns
     -------
     callable
-        Decorator of a function for numba that changes arrays and returns nothing.
+        Decorator of a function for numba that modifies arrays and returns nothing.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -49,16 +50,16 @@ def step(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def summing_step(name: str, *, by_slice: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a loop that returns a sum run on either device.
+    """Create the decorator of a loop that returns a sum, for both devices.
 
     Parameters
     ----------
     name : str
-        The CUDA kernel, which is given the shape of the first array, an array of partial sums and their
-        number before the arguments. Its n-th thread sums over every element whose index is n modulo that
+        Name of the CUDA kernel, which receives the shape of the first array, an array of partial sums and
+        their number before the arguments. Its n-th thread sums all elements whose index is n modulo that
         number.
     by_slice : bool
-        Whether the last axis is kept, for the sum of each slice.
+        Whether to sum each slice separately, that is, to keep the last axis.
 
     Returns
     -------
@@ -84,14 +85,14 @@ def summing_step(name: str, *, by_slice: bool) -> Callable[[Callable[..., Any]],
 
 
 def run_kernel(name: str, first: Any, *others: Any) -> None:
-    """Run a CUDA kernel that has no twin for the host, where the work is divided otherwise."""
+    """Run a CUDA kernel without a counterpart on the host, where the work is divided differently."""
     from etcli.core.gpu import run_step
 
     run_step(SOURCE, name, first, others)
 
 
 def on_host(array: Any) -> NDArray[Any]:
-    """Return an array in the memory of the host, itself if it is there."""
+    """Return the array in host memory: a copy if it is on the GPU, else the array itself."""
     if isinstance(array, np.ndarray):
         return array
     from etcli.core.gpu import GPU

@@ -1,4 +1,4 @@
-"""Sweeps over all views: the steps of a proximal gradient method, and the weight of its prior."""
+"""Sweeps over all views: the steps of proximal gradient methods, and rules for the weight of the prior."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from etcli.core.solvers.sart import subsets
 Array = NDArray[np.float32]
 
 SUBSETS, FEWEST_VIEWS = 4, 5
-"""How many subsets views are divided into, and the views that a subset has at least. Twice as many are hardly
-faster, for the prior costs most then, and their cycle is wider."""
+"""Number of subsets of the views, and smallest number of views in a subset. Twice as many subsets are hardly
+faster, because the prior then takes most of the time, and they end in a wider cycle around the minimum."""
 IN_SUBSETS = 0.75
-"""Part of the sweeps made in subsets."""
+"""Fraction of the sweeps that use subsets."""
 INNER_STEPS, SUBSET_STEPS = 10, 3
 """Iterations of the prior's proximal map, for a step with all views or with a subset."""
 
@@ -27,11 +27,11 @@ class Update:
     Parameters
     ----------
     parts : sequence of Misfit
-        Descended one after the other, before the prior has its turn.
+        Misfits whose gradient steps are made one after the other, before the proximal map of the prior.
     steps : sequence of float
-        How far along the negative gradient of each part.
+        Length of the step along the negative gradient of each part.
     norm : float
-        The largest eigenvalue L of the whole misfit's second derivative, by which a weight is divided.
+        Largest eigenvalue L of the second derivative of the whole misfit, by which a weight is divided.
     inner_steps : int
         Iterations of the prior's proximal map.
     """
@@ -44,14 +44,14 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """All updates that together look at every view once.
+    """Updates that together use every view once.
 
     Parameters
     ----------
     updates : sequence of Update
-        In their order.
+        Updates, in order.
     fresh : bool
-        Whether the momentum of earlier sweeps is forgotten first.
+        Whether the momentum is restarted before the sweep.
     """
 
     updates: Sequence[Update]
@@ -63,40 +63,40 @@ StepRule = Callable[[int], Sweep]
 
 WeightRule = Callable[[int, Update, Array, Array], float]
 """``rule(k, update, before, after)`` returns the weight of the prior's proximal map in sweep k, given the
-volume before and after the gradient steps of an update."""
+volumes before and after the gradient steps of an update."""
 
 
 def fixed_weight(weight: float) -> WeightRule:
-    """Weight rule of a fixed weight in the objective ``misfit + weight prior``.
+    """Create the weight rule for a fixed weight in the objective ``misfit + weight prior``.
 
     Parameters
     ----------
     weight : float
-        In the units of a view times those of its back-projection.
+        Weight in the units of a view times those of its back-projection.
 
     Returns
     -------
     callable
-        Divides it by the norm of the update, as the proximal map of a step 1/L asks for.
+        Divides the weight by the norm L of the update, as the proximal map of a step 1/L requires.
     """
     return lambda k, update, before, after: weight / update.norm
 
 
 def ordered_subsets(misfit: Misfit, iterations: int) -> StepRule:
-    """Step rule of ordered subsets, which ends with steps of all views.
+    """Create the step rule of ordered subsets, which ends with steps that use all views.
 
     Parameters
     ----------
     misfit : Misfit
-        Of all views.
+        Misfit to all views.
     iterations : int
-        Sweeps in all.
+        Total number of sweeps.
 
     Returns
     -------
     callable
-        Three quarters of the sweeps are in up to four subsets of the views, each of them all over the range
-        of tilts, with steps as many times as large; the others take all views at once.
+        Three quarters of the sweeps use up to four subsets of the views, each of which covers the whole tilt
+        range, with steps as many times larger as there are subsets; the others use all views at once.
     """
     n_views = len(misfit.tilt_deg)
     n_parts = min(SUBSETS, n_views // FEWEST_VIEWS)
@@ -114,12 +114,12 @@ def ordered_subsets(misfit: Misfit, iterations: int) -> StepRule:
 
 
 def all_at_once(misfit: Misfit) -> StepRule:
-    """Step rule of one gradient step a sweep.
+    """Create the step rule with one gradient step per sweep, which uses all views.
 
     Parameters
     ----------
     misfit : Misfit
-        Of all views.
+        Misfit to all views.
 
     Returns
     -------

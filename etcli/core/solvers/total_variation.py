@@ -1,4 +1,4 @@
-"""Total variation of a volume, isotropic in three dimensions: its proximal map within bounds."""
+"""Isotropic total variation of a volume in three dimensions: its proximal map, with bounds."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,21 +23,21 @@ def in_memory(shape: tuple[int, ...]) -> Array:
 
 
 class TotalVariation:
-    """The total variation Σ |∇x| of volumes of one shape.
+    """Total variation Σ |∇x| of volumes of one shape, as a prior.
 
-    It remembers where the last minimum was found, and starts the next search there.
+    Each minimisation starts from the dual variable at which the last one ended.
 
     Parameters
     ----------
     shape : (int, int, int)
-        Of the volumes; the last axis should be the longest, along which the work is fast. Axes of length 1 do
-        not count. Differences are forward ones, and zero across the border.
+        Shape of the volumes; the last axis should be the longest, because the loops along it are fast. Axes
+        of length 1 are ignored. Differences are forward differences, and zero across the border.
     lower, upper : float
         Bounds of the minimum.
     threads : int
-        Parts of the first axis worked on at the same time.
+        Number of parts of the first axis processed at the same time.
     zeros : callable
-        ``zeros(shape)`` makes the arrays that it holds, six of the size of the volume, on a GPU seven.
+        ``zeros(shape)`` creates the arrays that it holds, six of the size of the volume, on a GPU seven.
 
     References
     ----------
@@ -58,7 +58,7 @@ class TotalVariation:
         self._threads = threads
         self._steepest = 4 * max(sum(n > 1 for n in shape), 1)
         self._dual, self._ahead = zeros((3, *shape)), zeros((3, *shape))
-        # a GPU has no parts that follow each other, so there the image is held
+        # on a GPU the volume is not processed part by part, so the whole image is held
         self._image = None if isinstance(self._dual, np.ndarray) else zeros(shape)
         n_parts = min(threads, shape[0])
         edges = np.linspace(0, shape[0], n_parts + 1).astype(int)
@@ -70,11 +70,11 @@ class TotalVariation:
         Parameters
         ----------
         volume : ndarray of shape `shape`, float32
-            Overwritten.
+            u₀; overwritten by u.
         weight : float
-            Positive, in the units of the volume.
+            Weight of the total variation, positive, in the units of the volume.
         iterations : int
-            Steps of fast gradient projection on the dual, from where the last call ended.
+            Steps of fast gradient projection on the dual, continuing from the last call.
         """
         step = np.float32(1 / (self._steepest * max(weight, TINY)))
         pace = 1.0
@@ -100,7 +100,7 @@ class TotalVariation:
             run_kernel("image_3d", volume, self._ahead, weight, low, high, self._image)
             run_kernel("improve_3d", self._image, self._dual, self._ahead, step, momentum)
             return
-        # What a part needs of the next one's first section has to be known before that one changes.
+        # A part needs the first section of the next one, computed before that one changes.
         first = np.empty((len(self._parts) + 1, *self.shape[1:]), np.float32)
         for k, (z, _) in enumerate(self._parts):
             _image_section(volume, self._ahead, weight, low, high, z, first[k])
@@ -137,9 +137,9 @@ def _image_section(volume, dual, weight, lower, upper, z, out):  # type: ignore[
 
 @jit
 def _improve_sections(volume, dual, ahead, weight, step, momentum, lower, upper, z0, z1, first):  # type: ignore[no-untyped-def]
-    """Step from ``ahead`` along the image's gradient, project on the unit ball, extrapolate; some sections.
+    """Step from ``ahead`` along the image's gradient, project onto the unit ball and extrapolate, z0 to z1.
 
-    ``first`` holds the image of section z0 and of section z1, which another part may change meanwhile.
+    ``first`` holds the images of section z0 and of section z1, which another thread may change meanwhile.
     """
     n_sections, n_rows, n = volume.shape
     here, above = first[0].copy(), first[1]
@@ -171,7 +171,7 @@ def _improve_sections(volume, dual, ahead, weight, step, momentum, lower, upper,
 
 @jit
 def _finish(volume, dual, weight, lower, upper, z0, z1):  # type: ignore[no-untyped-def]
-    """Overwrite sections of the volume by those of the image."""
+    """Overwrite sections of the volume with those of the image."""
     section = np.empty(volume.shape[1:], np.float32)
     for z in range(z0, z1):
         _image_section(volume, dual, weight, lower, upper, z, section)
