@@ -180,11 +180,11 @@ def test_left_out_views_are_every_sixth_in_the_order_of_tilt():
     mixed = RNG.permutation(len(TILT))
     geometry = SliceGeometry(TILT[mixed], n_detector=N, thickness=N, width=N)
     split = leave_out(slab_misfit(VIEWS[mixed], geometry))
-    assert sorted(split.left.geometry.tilt_deg) == TILT[3::6].tolist()
-    both = np.concatenate([split.left.geometry.tilt_deg, split.used.geometry.tilt_deg])
+    assert sorted(split.left_out.geometry.tilt_deg) == TILT[3::6].tolist()
+    both = np.concatenate([split.left_out.geometry.tilt_deg, split.used.geometry.tilt_deg])
     assert sorted(both) == TILT.tolist()
     of_tilt = dict(zip(TILT, VIEWS, strict=True))
-    for part in (split.left, split.used):
+    for part in (split.left_out, split.used):
         for tilt, view in zip(part.geometry.tilt_deg, part.slabs[0], strict=True):
             np.testing.assert_array_equal(view[:, 0], of_tilt[tilt][0])
 
@@ -238,8 +238,8 @@ def test_error_of_left_out_views_is_that_of_their_prediction():
 
     found = best_iterations(split, solve, most=8)
     assert found.tried.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    seen = SlabProjector(split.left.geometry, n_slices=16).forward(volumes[5])
-    expected = np.linalg.norm(seen - split.left.slabs[0]) / np.linalg.norm(split.left.slabs[0])
+    seen = SlabProjector(split.left_out.geometry, n_slices=16).forward(volumes[5])
+    expected = np.linalg.norm(seen - split.left_out.slabs[0]) / np.linalg.norm(split.left_out.slabs[0])
     assert found.error[4] == pytest.approx(expected, rel=1e-5)
 
 

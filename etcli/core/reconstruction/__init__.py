@@ -1,1 +1,1 @@
-"""Reconstruction: the registry of methods, and how their work is planned, streamed and tuned."""
+"""Reconstruction of volumes: plans of slabs, streaming, and automatic choice of parameters."""

@@ -1,4 +1,4 @@
-"""What predicts best the views that were left out: the weight of a prior, the number of iterations."""
+"""Cross-validation: choose the weight of a prior or the number of iterations by predicting left-out views."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,29 +22,29 @@ from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
-ROWS = 16  # neighbouring slices that stand for all
-LARGEST = 1e-1  # weight tried, relative to the largest sum of views in a voxel
-STEP = 10**-0.5
+ROWS = 16  # neighbouring slices that represent all slices
+LARGEST = 1e-1  # largest weight tried, relative to the largest sum of views in a voxel
+STEP = 10**-0.5  # ratio of successive weights
 MOST_WEIGHTS = 11
-RISES = 2  # in a row after which smaller weights are not tried
-SWEEPS = 18  # from zero: what a prior has to keep from being fitted shows before all has converged
+RISES = 2  # smaller weights are not tried after so many errors above the smallest
+SWEEPS = 18  # per weight, from zero: enough to see overfitting, long before convergence
 MOST_ITERATIONS = 300
-PATIENCE = 1.5  # no smaller error until so many times as many iterations: it was the smallest
-ALIKE = 1.02  # errors as good as the smallest: the earlier, the smoother
+PATIENCE = 1.5  # stop after so many times the iterations of the smallest error so far
+ALIKE = 1.02  # errors up to so many times the smallest are equally good: the earliest is the smoothest
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationCurve:
-    """How well views that were left out are predicted.
+    """Prediction error of left-out views as a function of a parameter.
 
     Parameters
     ----------
     tried : ndarray of shape (n,), float64
-        What was tried: weights, or numbers of iterations.
+        Values tried: weights, or numbers of iterations.
     error : ndarray of shape (n,), float64
-        ‖A x - y‖ / ‖y‖ of the views left out.
+        ‖A x - y‖ / ‖y‖ of the left-out views.
     best : float
-        What to use with all views.
+        Value to use with all views.
     """
 
     tried: Float
@@ -54,34 +54,34 @@ class ValidationCurve:
 
 @dataclass(frozen=True, eq=False)
 class ValidationSplit:
-    """A series without every sixth view in the order of tilt, and those views.
+    """Series divided for cross-validation: left-out views (every sixth in the order of tilt), and the others.
 
     Parameters
     ----------
-    used, left : Misfit
-        The two parts.
+    used, left_out : Misfit
+        Misfits to the two parts.
     """
 
     used: Misfit
-    left: Misfit
+    left_out: Misfit
 
     @property
     def scaling(self) -> float:
-        """By how much the data term, and so the weight of a prior, grows with all views."""
-        return 1 + len(self.left.tilt_deg) / len(self.used.tilt_deg)
+        """Factor by which the data term, and so the weight of a prior, grows when all views are used."""
+        return 1 + len(self.left_out.tilt_deg) / len(self.used.tilt_deg)
 
 
 def leave_out(series: Misfit) -> ValidationSplit:
-    """Leave every sixth view out.
+    """Divide a series into left-out views (every sixth) and the others.
 
     Parameters
     ----------
     series : Misfit
-        All views; some neighbouring rows of them are enough.
+        Misfit to all views; a few neighbouring rows of them are enough.
 
     Returns
     -------
-    Split
+    ValidationSplit
 
     Raises
     ------
@@ -91,10 +91,10 @@ def leave_out(series: Misfit) -> ValidationSplit:
     n_views = len(series.tilt_deg)
     if n_views < FEWEST_VIEWS:
         raise DataError(f"{n_views} views are too few to leave some out; give weight and iterations")
-    left = every_sixth(series.tilt_deg)
-    used = np.setdiff1d(np.arange(n_views), left)
-    split = ValidationSplit(series.of_views(used), series.of_views(left))
-    if split.left.size == 0:
+    left_out = every_sixth(series.tilt_deg)
+    used = np.setdiff1d(np.arange(n_views), left_out)
+    split = ValidationSplit(series.of_views(used), series.of_views(left_out))
+    if split.left_out.size == 0:
         raise DataError("there is nothing in these views; give weight and iterations as numbers")
     return split
 
@@ -113,11 +113,11 @@ def best_weight(
     split : ValidationSplit
         From `leave_out`.
     make_prior : callable
-        ``make_prior(shape)`` returns the prior for volumes of a shape.
+        ``make_prior(shape)`` creates the prior for volumes of a shape.
     zeros : callable
         As for `etcli.core.solvers.fista.fista`.
     progress : callable, optional
-        Called with 1 for every weight tried, of `MOST_WEIGHTS` at most.
+        Called with 1 for every weight tried, at most `MOST_WEIGHTS` times.
 
     Returns
     -------
@@ -130,9 +130,9 @@ def best_weight(
 
     Notes
     -----
-    Weights go down by half decades until the error has risen twice; the minimum is that of the parabola
-    through the smallest error and its neighbours. The data term grows with the number of views, and the
-    weight is scaled for all of them.
+    Weights decrease in steps of half a decade until two errors have followed the smallest; the minimum is
+    that of the parabola through the smallest error and its neighbours. The data term grows with the number of
+    views, so the weight is rescaled for all of them.
     """
     series = split.used
     gradient = zeros(series.shape)
@@ -146,14 +146,14 @@ def best_weight(
         weights.append(float(relative) * scale)
         prior = make_prior(series.shape)
         volume = fista(series, prior, weight=weights[-1], iterations=SWEEPS, zeros=zeros)
-        errors.append(split.left.residual(volume) / split.left.size)
+        errors.append(split.left_out.residual(volume) / split.left_out.size)
         if progress:
             progress(1)
         best = int(np.argmin(errors))
         if len(errors) - 1 - best >= RISES:
             break
-    found = _vertex(np.log(weights), np.array(errors))
-    return ValidationCurve(np.array(weights), np.array(errors), float(np.exp(found)) * split.scaling)
+    log_weight = _vertex(np.log(weights), np.array(errors))
+    return ValidationCurve(np.array(weights), np.array(errors), float(np.exp(log_weight)) * split.scaling)
 
 
 def best_iterations(
@@ -172,34 +172,34 @@ def best_iterations(
     solve : callable
         ``solve(series, iterations, callback)`` reconstructs a series.
     most : int
-        Iterations to try.
+        Largest number of iterations to try.
     progress : callable, optional
         Called with 1 for every iteration.
 
     Returns
     -------
     ValidationCurve
-        Its best is the first that is as good as the smallest error within 2 %.
+        Its `best` is the first number of iterations with an error within 2 % of the smallest.
 
     Notes
     -----
-    It ends when no error was smaller during half as many iterations again as the smallest took.
+    It stops at about 1.5 times the number of iterations of the smallest error, if no error was smaller since.
     """
     numbers: list[int] = []
     errors: list[float] = []
 
-    def look(k: int, _: float, volume: Array) -> None:
+    def validate(k: int, _: float, volume: Array) -> None:
         if k == 0:
             return
         numbers.append(k)
-        errors.append(split.left.residual(volume) / split.left.size)
+        errors.append(split.left_out.residual(volume) / split.left_out.size)
         if progress:
             progress(1)
         if k > PATIENCE * numbers[int(np.argmin(errors))] + FEWEST_VIEWS:
             raise _EnoughError
 
     with suppress(_EnoughError):
-        solve(split.used, most, look)
+        solve(split.used, most, validate)
     error = np.array(errors)
     return ValidationCurve(
         np.array(numbers, float), error, numbers[int(np.argmax(error <= ALIKE * error.min()))]
@@ -218,7 +218,7 @@ def tuned_weight(
     Parameters
     ----------
     parameters : MethodParameters
-        What is to be done.
+        Method and its parameters.
     split : ValidationSplit
         From `leave_out`.
     zeros : callable
@@ -229,15 +229,15 @@ def tuned_weight(
     Returns
     -------
     (MethodParameters, ValidationCurve)
-        The parameters with that weight, and how it was found.
+        The parameters with that weight, and the errors of all weights tried.
     """
-    found = best_weight(
+    curve = best_weight(
         split,
         partial(prior_of, parameters, threads=split.used.threads, zeros=zeros),
         zeros=zeros,
         progress=progress,
     )
-    return replace(parameters, weight=found.best), found
+    return replace(parameters, weight=curve.best), curve
 
 
 def tuned_iterations(
@@ -253,11 +253,11 @@ def tuned_iterations(
     Parameters
     ----------
     parameters : MethodParameters
-        What is to be done.
+        Method and its parameters.
     split : ValidationSplit
         From `leave_out`.
     most : int
-        Iterations to try.
+        Largest number of iterations to try.
     zeros : callable
         As for `etcli.core.reconstruction.solve.solve`.
     progress : callable, optional
@@ -266,23 +266,23 @@ def tuned_iterations(
     Returns
     -------
     (MethodParameters, ValidationCurve)
-        The parameters with that number, and how it was found.
+        The parameters with that number, and the errors of all numbers tried.
     """
 
     def reconstruct(misfit: Misfit, iterations: int, callback: Callback) -> Array:
         weight = parameters.weight / split.scaling
         return solve(replace(parameters, iterations=iterations, weight=weight), misfit, callback, zeros=zeros)
 
-    found = best_iterations(split, reconstruct, most=most, progress=progress)
-    return replace(parameters, iterations=int(found.best)), found
+    curve = best_iterations(split, reconstruct, most=most, progress=progress)
+    return replace(parameters, iterations=int(curve.best)), curve
 
 
 class _EnoughError(Exception):
-    """More iterations need not be tried."""
+    """Raised to end a reconstruction early: more iterations need not be tried."""
 
 
 def _vertex(place: Float, error: Float) -> float:
-    """Return where the parabola through the smallest error and its neighbours is lowest."""
+    """Return the minimum of the parabola through the smallest error and its neighbours."""
     k = int(np.argmin(error))
     if k in (0, len(error) - 1):
         return float(place[k])
@@ -290,14 +290,14 @@ def _vertex(place: Float, error: Float) -> float:
 
 
 def brightest_rows(views: Array, n_rows: int = ROWS) -> slice:
-    """Return the neighbouring rows that hold most of the signal.
+    """Find the block of neighbouring rows with the strongest signal.
 
     Parameters
     ----------
     views : ndarray of shape (n_views, n_rows, n_detector)
-        The series, or some views of it.
+        The series, or some of its views.
     n_rows : int
-        How many.
+        Number of rows in the block.
 
     Returns
     -------

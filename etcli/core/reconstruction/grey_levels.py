@@ -1,4 +1,4 @@
-"""The few densities of a specimen: found in a reconstruction, and fitted to the views."""
+"""Grey levels: the few densities of a specimen, found in a reconstruction and fitted to the views."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,13 +20,13 @@ Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
 MOST_FOUND = 5  # multi-Otsu tries all combinations of thresholds
-ROUNDS, FEW = 3, 10  # of fits, and iterations of DART before each
+ROUNDS, FEW = 3, 10  # number of fits, and iterations of DART before each
 
 
 def find_levels(
     projector: Projector, sinogram: Array, n_levels: int, *, lower: float = 0.0, norm: float | None = None
 ) -> Float:
-    """Find the densities that a specimen is made of from some of its slices.
+    """Find the densities of a specimen from the views of some of its slices.
 
     Parameters
     ----------
@@ -35,27 +35,27 @@ def find_levels(
     sinogram : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     n_levels : int
-        How many there are, the vacuum included; 2 to 5.
+        Number of densities, the vacuum included; 2 to 5.
     lower : float
-        Bound of the density.
+        Lower bound of the density.
     norm : float, optional
         ``squared_norm(projector)``.
 
     Returns
     -------
     ndarray of shape (n_levels,), float64
-        Rising.
+        In ascending order.
 
     Raises
     ------
     DataError
-        When the densities do not fall into so many classes.
+        When the densities cannot be divided into so many classes.
     UsageError
         When the number is out of its range or the sinogram has the wrong shape.
 
     Notes
     -----
-    Levels from the histogram of a reconstruction, then in turn `dart` and `fitted_levels`.
+    Levels from the histogram of a reconstruction are refined by `dart` and `fitted_levels` in turn.
     """
     norm = norm or squared_norm(projector)
     smooth = slice_tv(projector, sinogram, iterations=START, lower=lower, norm=norm)
@@ -67,19 +67,20 @@ def find_levels(
 
 
 def levels_from_histogram(volume: Array, n_levels: int) -> Float:
-    """Find the densities that a specimen is made of from a reconstruction.
+    """Find the densities of a specimen from the histogram of a reconstruction.
 
     Parameters
     ----------
     volume : ndarray of shape (thickness, width, n_slices), float32
-        Density per voxel, best by `etcli.core.solvers.slice_tv.slice_tv`: by SIRT, small parts are too faint.
+        Density per voxel, preferably from `etcli.core.solvers.slice_tv.slice_tv`: SIRT makes small parts too
+        faint.
     n_levels : int
-        How many there are, the vacuum included; 2 to 5.
+        Number of densities, the vacuum included; 2 to 5.
 
     Returns
     -------
     ndarray of shape (n_levels,), float64
-        The median of each class, rising, of its voxels that are not on a boundary where there are any.
+        The median of each class in ascending order; voxels on a boundary count only if there are no others.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def levels_from_histogram(volume: Array, n_levels: int) -> Float:
 
     Notes
     -----
-    The classes are those of the smallest variance within.
+    The classes are those with the smallest variance within classes (multi-Otsu thresholds).
 
     References
     ----------
@@ -121,19 +122,20 @@ def fitted_levels(
     sinogram : ndarray of shape ``projector.range_shape``, float32
         Line integrals, in voxels.
     volume : ndarray of shape ``projector.domain_shape``, float32
-        What `dart` returned with these levels.
+        Result of `dart` with these levels.
     levels : sequence of float
         The densities of the classes.
 
     Returns
     -------
     ndarray of shape (n_levels,), float64
-        The densities g that minimise ‖y - Σ gₖ A 1ₖ‖ over all slices; classes without voxels keep theirs.
+        The densities g that minimise ‖y - Σ gₖ A 1ₖ‖ over all slices, where 1ₖ is 1 in the voxels of class k;
+        classes without voxels keep their density.
 
     Raises
     ------
     DataError
-        When the fit disturbs the order of the levels.
+        When the fitted levels are no longer in ascending order.
 
     References
     ----------
@@ -153,27 +155,27 @@ def fitted_levels(
 
 
 def _inner_median(volume: Array, chosen: NDArray[np.bool_], border: NDArray[np.bool_]) -> float:
-    """Return the median of chosen voxels, without the border if there are others."""
+    """Return the median of the chosen voxels, without those on the border unless there are no others."""
     inner = chosen & ~border
     return float(np.median(volume[inner if inner.any() else chosen]))
 
 
 def tuned_levels(parameters: MethodParameters, misfit: Misfit, n_levels: int) -> MethodParameters:
-    """Set the densities to those that a few rows show.
+    """Set the densities to those found in a few rows.
 
     Parameters
     ----------
     parameters : MethodParameters
-        What is to be done.
+        Method and its parameters.
     misfit : SlabMisfit
-        Of a few rows.
+        Misfit to a few rows.
     n_levels : int
-        How many densities, the vacuum included.
+        Number of densities, the vacuum included.
 
     Returns
     -------
     MethodParameters
-        With those.
+        The parameters with these densities.
     """
     projector, slab = only_slab(misfit)
     return replace(parameters, levels=tuple(find_levels(projector, slab, n_levels).tolist()))

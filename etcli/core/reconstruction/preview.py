@@ -1,4 +1,4 @@
-"""A quick look at what a series would reconstruct to."""
+"""Preview of a reconstruction: a few slices by filtered back-projection."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from etcli.core.solvers.filtered_backprojection import filtered_backprojection
 def preview_slices(
     rows: NDArray[np.floating], tilt_deg: ArrayLike, *, background: float = 0.0
 ) -> NDArray[np.float32]:
-    """Reconstruct a few slices by filtered back-projection, to judge an alignment by.
+    """Reconstruct a few slices by filtered back-projection, to judge the quality of an alignment.
 
     Parameters
     ----------
@@ -20,12 +20,12 @@ def preview_slices(
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     background : float
-        Level to take off first.
+        Background level, subtracted first.
 
     Returns
     -------
     ndarray of shape (n_rows, nx, nx), float32
-        X–Z slices, one a row.
+        Slices in x and z, one per row of the views.
     """
     n_rows, nx = rows.shape[1:]
     geometry = SliceGeometry(np.asarray(tilt_deg, np.float64), n_detector=nx, thickness=nx, width=nx)

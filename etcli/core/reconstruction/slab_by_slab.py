@@ -1,7 +1,7 @@
-"""Slabs of slices: the unit of threads, of memory and of streaming from and to files.
+"""Reconstruction and projection slab by slab: streamed, on several threads, within a memory budget.
 
-A tilt series is reconstructed slab by slab along the tilt axis. Rows are read when a thread is free for them
-and written in order, so that series and volume may be much larger than the memory.
+A tilt series is reconstructed slab by slab along the tilt axis. Rows are read when a thread becomes free and
+slices are written in order, so that series and volume may be much larger than the memory.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ Watch = Callable[[Slab, int, Array], None]
 
 
 class FinishedSlab(NamedTuple):
-    """A slab that is done.
+    """Reconstructed slab.
 
     Parameters
     ----------
     block : ndarray of shape (thickness, rows, width), float32
         Its slices.
     norms : list of (int, float)
-        ‖y - A x‖ by the number of iterations done; the first is ‖y‖.
+        Number of iterations done, and ‖y - A x‖ after them; the first is ‖y‖.
     """
 
     block: Array
@@ -45,28 +45,28 @@ class FinishedSlab(NamedTuple):
 
 
 class SlabStore(Protocol):
-    """Where finished slabs are kept until all are done, to go on with after an interruption."""
+    """Store of finished slabs, from which an interrupted reconstruction is resumed."""
 
     def holds(self, slab: Slab) -> bool:
-        """Tell whether a slab was finished before."""
+        """Check whether the store contains a slab."""
 
     def load(self, slab: Slab) -> FinishedSlab:
-        """Return a slab that was finished before."""
+        """Load a finished slab."""
 
     def keep(self, slab: Slab, finished: FinishedSlab) -> None:
-        """Keep a slab."""
+        """Store a finished slab."""
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorCurve:
-    """How the residual shrinks.
+    """Residual as a function of the number of iterations.
 
     Parameters
     ----------
     iteration : ndarray of shape (n,), int
         Numbers of iterations done; empty when the method is not iterative.
     residual : ndarray of shape (n,), float64
-        ‖y - A x‖ / ‖y‖ then, over all slices.
+        ‖y - A x‖ / ‖y‖ after them, over all slices.
     """
 
     iteration: NDArray[np.intp]
@@ -100,7 +100,7 @@ def reconstruct(
     geometry : SliceGeometry
         Views and slice.
     solver : SlabSolver
-        What to do with a slab.
+        Solver of a slab.
     plan : SlabPlan
         From `etcli.core.reconstruction.slab_plan.plan_reconstruction`.
     make_projector : callable
@@ -108,15 +108,15 @@ def reconstruct(
     progress : callable, optional
         Called with the number of slices that were just written.
     watch : callable, optional
-        ``watch((y0, y1), k, slab)`` on the thread of the work, with a slab of shape (thickness, width,
-        n_slices), not to be changed, after k iterations. Not with a `pool`.
+        ``watch((y0, y1), k, slab)`` after k iterations, on the thread that reconstructs the slab, with the
+        slab of shape (thickness, width, n_slices), not to be modified. Not called with a `pool`.
     store : SlabStore, optional
-        Slabs finished before are taken from it, others put there.
+        Store from which finished slabs are loaded, and in which new ones are stored.
     volumes : mapping of str to callable, optional
-        What the solver is given of other volumes, such as ``{"initial": read}``: ``read(y0, y1)`` returns an
-        array of shape (thickness, y1 - y0, width). A "mask" is where it is not zero.
+        Other volumes as arguments of the solver, such as ``{"initial": read}``: ``read(y0, y1)`` returns an
+        array of shape (thickness, y1 - y0, width). A "mask" is true where the volume is not zero.
     pool : Executor, optional
-        Where to work instead of on threads of this process: what is passed must then be picklable.
+        Workers to use instead of threads of this process; all arguments must then be picklable.
 
     Returns
     -------
@@ -129,47 +129,47 @@ def reconstruct(
 
     Notes
     -----
-    A slice is the same to the last bit whatever the widths of the slabs, the number of threads and the
-    slices around it: all arithmetic is done slice by slice in the same order. Only the error curve, a sum
-    over slabs, depends on them in its last digits.
+    A slice is the same to the last bit, independent of the widths of the slabs, the number of threads and the
+    neighbouring slices: all arithmetic is done slice by slice in the same order. Only the last digits of the
+    error curve, a sum over slabs, depend on them.
     """
-    given_up = Event()
+    aborted = Event()
 
     def note(slab: Slab, k: int, volume: Array) -> None:
-        if given_up.is_set():  # after a failure no thread goes on for the rest of its iterations
+        if aborted.is_set():  # after a failure, threads stop instead of finishing their iterations
             raise CancelledError
         if watch:
             watch(slab, k, on_host(volume))
 
-    work = _Work(read_rows, geometry, solver, make_projector, volumes or {})
+    task = _SlabTask(read_rows, geometry, solver, make_projector, volumes or {})
     if pool is None:
-        work = replace(work, sums=work.common(), note=note)
-    there = {slab for slab in plan.slabs if store is not None and store.holds(slab)}
-    missing = [slab for slab in plan.slabs if slab not in there]
+        task = replace(task, sums=task.shared_sums(), note=note)
+    stored = {slab for slab in plan.slabs if store is not None and store.holds(slab)}
+    missing = [slab for slab in plan.slabs if slab not in stored]
     squares = np.zeros(1)
-    with closing(ordered_map(work, missing, threads=plan.threads, pool=pool)) as results:
+    with closing(ordered_map(task, missing, threads=plan.threads, pool=pool)) as results:
         try:
             for slab in plan.slabs:
-                if store is not None and slab in there:
+                if store is not None and slab in stored:
                     block, norms = store.load(slab)
                 else:
                     block, norms = next(results)
                     if store is not None:
                         store.keep(slab, FinishedSlab(block, norms))
                 write_rows(slab[0], block)
-                del block  # or it would stay while the next slab is waited for
+                del block  # frees its memory while the next slab is computed
                 numbers, values = zip(*norms, strict=True)
                 squares = squares + np.square(values)
                 if progress:
                     progress(slab[1] - slab[0])
         finally:
-            given_up.set()
+            aborted.set()
     return ErrorCurve(np.array(numbers[1:], int), np.sqrt(squares[1:] / (squares[0] or 1)))
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is done with every slab; it travels to where that is done."""
+class _SlabTask:
+    """Reconstruction of one slab, called by a worker thread, process or machine."""
 
     read_rows: Read
     geometry: SliceGeometry
@@ -179,21 +179,21 @@ class _Work:
     sums: Any = None
     note: Watch | None = None
 
-    def common(self) -> Any:
-        """Return what all slabs share: elsewhere it is computed again, as it may be larger than a slab."""
+    def shared_sums(self) -> Any:
+        """Compute the sums that all slabs share; other machines compute them again, as they may be large."""
         narrow = self.make_projector(self.geometry, n_slices=WIDTHS[0])
         with narrow.device.session():
             return self.solver.sums(narrow) if self.solver.sums else None
 
     def __call__(self, slab: Slab) -> FinishedSlab:
-        """Read, solve."""
+        """Read the rows of a slab and reconstruct it."""
         device = self.make_projector(self.geometry, n_slices=WIDTHS[0]).device
         views = _rows(self.read_rows, slab, (self.geometry.n_views, self.geometry.n_detector), "views")
         with device.session():
             return self._solve(slab, device.to_slab(views), device)
 
     def _solve(self, slab: Slab, sinogram: Array, device: Device) -> FinishedSlab:
-        """Reconstruct the views of a slab."""
+        """Reconstruct a slab from its sinogram."""
         projector = self.make_projector(self.geometry, n_slices=sinogram.shape[-1])
         norms = [(0, _norm(sinogram))]
 
@@ -202,14 +202,14 @@ class _Work:
             if self.note:
                 self.note(slab, k, volume)
 
-        how: dict[str, Any] = {"callback": note} if self.solver.iterative else {}
+        arguments: dict[str, Any] = {"callback": note} if self.solver.iterative else {}
         if self.solver.sums:
-            how["sums"] = self.common() if self.sums is None else self.sums
+            arguments["sums"] = self.shared_sums() if self.sums is None else self.sums
         for name, read in self.volumes.items():
             rows = _rows(read, slab, (self.geometry.thickness, self.geometry.width), name)
             part = device.to_slab(rows)
-            how[name] = part != 0 if name == "mask" else part
-        volume = self.solver.solve(projector, sinogram, **how)
+            arguments[name] = part != 0 if name == "mask" else part
+        volume = self.solver.solve(projector, sinogram, **arguments)
         return FinishedSlab(device.from_slab(volume, slab[1] - slab[0]), norms)
 
 
@@ -248,7 +248,7 @@ def project(
     """
     shape = (geometry.thickness, geometry.width)
 
-    def work(slab: Slab) -> tuple[Slab, Array]:
+    def project_slab(slab: Slab) -> tuple[Slab, Array]:
         rows = _rows(read_rows, slab, shape, "volume")
         device = make_projector(geometry, n_slices=WIDTHS[0]).device
         with device.session():
@@ -256,8 +256,8 @@ def project(
             projector = make_projector(geometry, n_slices=volume.shape[-1])
             return slab, device.from_slab(projector.forward(volume), slab[1] - slab[0])
 
-    with closing(ordered_map(work, plan.slabs, threads=plan.threads)) as done:
-        for (y0, y1), block in done:
+    with closing(ordered_map(project_slab, plan.slabs, threads=plan.threads)) as results:
+        for (y0, y1), block in results:
             write_rows(y0, block)
             del block
             if progress:
@@ -265,7 +265,7 @@ def project(
 
 
 def _rows(read_rows: Read, slab: Slab, shape: tuple[int, int], what: str) -> Array:
-    """Read rows."""
+    """Read the rows of a slab and check their shape."""
     y0, y1 = slab
     rows = read_rows(y0, y1)
     expected = (shape[0], y1 - y0, shape[1])
@@ -275,6 +275,6 @@ def _rows(read_rows: Read, slab: Slab, shape: tuple[int, int], what: str) -> Arr
 
 
 def _norm(sinogram: Array) -> float:
-    """Return the norm, with the sum over views in double precision."""
+    """Return the norm of a sinogram, with the sum over views in double precision."""
     parts = sinogram if isinstance(sinogram, np.ndarray) else [sinogram]
     return float(np.sqrt(sum(map(square, parts))))

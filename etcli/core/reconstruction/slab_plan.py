@@ -1,4 +1,4 @@
-"""How work on slices is shared out: what a method needs, and the slabs, threads and memory it gets."""
+"""Slab plans: how slices are divided into slabs and threads within a memory budget."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ from etcli.core.solvers.slab_solver import SlabSolver
 
 FLOAT_BYTES = 4
 AT_ONCE = 2
-"""Slabs on a GPU."""
+"""Number of slabs on a GPU at the same time."""
 
 Array = NDArray[np.float32]
 Slab = tuple[int, int]
 
 
 class ProjectorFactory(Protocol):
-    """What makes a projector of slabs, such as `SlabProjector` itself."""
+    """Projector factory for slabs, such as `SlabProjector` itself."""
 
     def __call__(self, geometry: SliceGeometry, *, n_slices: int) -> Projector:
-        """Return the projector of slabs of so many slices."""
+        """Create the projector for slabs of `n_slices` slices."""
 
 
 @dataclass(frozen=True)
 class SlabPlan:
-    """How the slices are shared out.
+    """Plan of a reconstruction or projection: slabs, threads and memory.
 
     Parameters
     ----------
     slabs : tuple of (int, int)
         First slice and the one after the last of every slab, in order.
     threads : int
-        Slabs in work at once.
+        Number of slabs processed at the same time.
     working_bytes : int
-        Memory that takes, at most.
+        Largest memory use.
     """
 
     slabs: tuple[Slab, ...]
@@ -58,24 +58,24 @@ def plan_slabs(
     shared_bytes: int = 0,
     widths: Mapping[int, float] = COST,
 ) -> SlabPlan:
-    """Share slices out to slabs and threads so that they are done soonest within the memory.
+    """Divide slices into slabs and threads so that the work is finished soonest within the memory budget.
 
     Parameters
     ----------
     n_slices : int
         Slices along the tilt axis.
     slice_bytes : int
-        Memory that work on a slab takes, per slice of it.
+        Memory for processing a slab, per slice.
     block_bytes : int
-        Memory of a finished slice, of which a slab waits for the writer.
+        Memory of a finished slice; one finished slab at a time waits for the writer.
     threads : int
         Threads allowed.
     memory : int
         Bytes allowed.
     shared_bytes : int
-        Memory that is taken whatever the number of slabs.
+        Memory that is needed once, whatever the number of slabs.
     widths : mapping of int to float
-        Slices that a slab may have, rising, and the relative time that it takes.
+        Possible numbers of slices of a slab, ascending, and the relative time that such a slab takes.
 
     Returns
     -------
@@ -85,17 +85,24 @@ def plan_slabs(
     Raises
     ------
     UsageError
-        When there is nothing to do, or one narrow slab on one thread takes more memory; it tells how much.
+        When there are no slices or threads, or one narrow slab on one thread needs more memory; the message
+        says how much.
     """
     if min(n_slices, threads) < 1:
         raise UsageError(f"{n_slices} slices on {threads} threads are no work; give at least one of each")
     plans = []
     for width in sorted(widths, reverse=True):
         slabs = tuple((y, min(y + width, n_slices)) for y in range(0, n_slices, width))
-        widest = _fitting(widths, slabs[0][1])
-        used = min(threads, len(slabs), ((memory - shared_bytes) // widest - block_bytes) // slice_bytes)
-        if used > 0:
-            plans.append(SlabPlan(slabs, used, shared_bytes + widest * (used * slice_bytes + block_bytes)))
+        largest_width = _fitting_width(widths, slabs[0][1])
+        n_threads = min(
+            threads, len(slabs), ((memory - shared_bytes) // largest_width - block_bytes) // slice_bytes
+        )
+        if n_threads > 0:
+            plans.append(
+                SlabPlan(
+                    slabs, n_threads, shared_bytes + largest_width * (n_threads * slice_bytes + block_bytes)
+                )
+            )
     if not plans:
         narrowest = min(widths)
         least = ceil((shared_bytes + narrowest * (slice_bytes + block_bytes)) / (1 << 20))
@@ -125,16 +132,17 @@ def plan_reconstruction(
     geometry : SliceGeometry
         Views and slice.
     solver : SlabSolver
-        What is to be done.
+        Solver of a slab.
     threads : int
         Threads allowed.
     memory : int
         Bytes allowed for the arrays of the host.
     device : Device
-        Where the work is done. On a GPU, two threads take turns: one computes while the other brings the next
-        slab and takes the last one away.
+        Device that does the computations. On a GPU, two threads take turns: one computes while the other
+        copies the next slab to the GPU and the last one back.
     device_memory : int, optional
-        Bytes of the device for all threads, each of which has one of its own; by default what it says.
+        Bytes of device memory for all threads together, where each thread has its own device; by default the
+        free memory that the device reports.
 
     Returns
     -------
@@ -144,12 +152,12 @@ def plan_reconstruction(
     Raises
     ------
     UsageError
-        When the memory does not suffice for one narrow slab; it tells how much would.
+        When the memory does not suffice for one narrow slab; the message says how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
-    room = _Resources(threads, memory, device.widths)
+    resources = _Resources(threads, memory, device.widths)
     if device_memory is not None or device.free_bytes() is not None:
-        room = _resources_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
+        resources = _resources_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
     work = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
     shared = sinogram + solver.n_subsets * volume if solver.sums else 0
     return plan_slabs(
@@ -157,7 +165,7 @@ def plan_reconstruction(
         slice_bytes=work,
         block_bytes=volume,
         shared_bytes=shared,
-        **room._asdict(),
+        **resources._asdict(),
     )
 
 
@@ -177,7 +185,7 @@ def plan_projection(
     memory : int
         Bytes allowed for the arrays of the host.
     device : Device
-        Where the work is done.
+        Device that does the computations.
 
     Returns
     -------
@@ -187,18 +195,18 @@ def plan_projection(
     Raises
     ------
     UsageError
-        When the memory does not suffice for one narrow slab; it tells how much would.
+        When the memory does not suffice for one narrow slab; the message says how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
     work = 2 * sinogram + 2 * volume
-    room = _Resources(threads, memory, device.widths)
+    resources = _Resources(threads, memory, device.widths)
     if device.free_bytes() is not None:
-        room = _resources_on(device, None, threads, memory, into=volume, out_of=sinogram)
-    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, **room._asdict())
+        resources = _resources_on(device, None, threads, memory, into=volume, out_of=sinogram)
+    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, **resources._asdict())
 
 
 class _Resources(NamedTuple):
-    """What slabs are shared out by."""
+    """Resources for a plan: threads, memory in bytes, and possible slab widths with their relative times."""
 
     threads: int
     memory: int
@@ -208,17 +216,17 @@ class _Resources(NamedTuple):
 def _resources_on(
     device: Device, device_memory: int | None, threads: int, memory: int, *, into: int, out_of: int
 ) -> _Resources:
-    """Return the room on a device with its own memory for slabs whose way there and back fits into the host.
+    """Return the resources of a device with its own memory, for slabs whose transfers fit into host memory.
 
-    ``into`` and ``out_of`` are the bytes of a slice that are brought there and taken from there.
+    ``into`` and ``out_of`` are the bytes of a slice that are copied to the device and back.
     """
     free = device.free_bytes() if device_memory is None else device_memory
     at_once = min(threads, AT_ONCE) if device_memory is None else threads
-    waiting = at_once * (into + out_of) + out_of
-    widths = {width: cost for width, cost in device.widths.items() if width * waiting <= memory}
+    transfer_bytes = at_once * (into + out_of) + out_of
+    widths = {width: cost for width, cost in device.widths.items() if width * transfer_bytes <= memory}
     if not widths:
         narrowest = min(device.widths)
-        least = ceil(narrowest * waiting / (1 << 20))
+        least = ceil(narrowest * transfer_bytes / (1 << 20))
         raise UsageError(
             f"slabs of {narrowest} slices on their way to the GPU and back take {least}M of memory, but only "
             f"{memory >> 20}M are allowed; allow {least}M, or make the volume thinner or narrower"
@@ -226,17 +234,17 @@ def _resources_on(
     return _Resources(at_once, free or 0, widths)
 
 
-def _fitting(widths: Mapping[int, float], n_slices: int) -> int:
-    """Return the narrowest slab that holds some slices, or the widest there is."""
+def _fitting_width(widths: Mapping[int, float], n_slices: int) -> int:
+    """Return the width of the narrowest slab that holds the slices, or the largest width."""
     return min((width for width in widths if width >= n_slices), default=max(widths))
 
 
 def _duration(plan: SlabPlan, widths: Mapping[int, float]) -> float:
-    """Return the relative time of a plan: every slab goes to the thread that is free first."""
-    busy = [0.0] * plan.threads
+    """Return the relative time of a plan, in which each slab goes to the thread that is free first."""
+    thread_time = [0.0] * plan.threads
     for y0, y1 in plan.slabs:
-        busy[busy.index(min(busy))] += widths[_fitting(widths, y1 - y0)]
-    return max(busy)
+        thread_time[thread_time.index(min(thread_time))] += widths[_fitting_width(widths, y1 - y0)]
+    return max(thread_time)
 
 
 def _slice_bytes(geometry: SliceGeometry) -> tuple[int, int]:

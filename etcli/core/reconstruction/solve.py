@@ -1,4 +1,4 @@
-"""The solver of a method, as its parameters ask for it."""
+"""Entry point of the solvers: select the solver of a method and run it with its parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,16 @@ Array = NDArray[np.float32]
 
 
 def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked: bool = False) -> SlabSolver:
-    """Build the solver of slabs.
+    """Create the slab solver of a method.
 
     Parameters
     ----------
     parameters : MethodParameters
-        Of a method that works slab by slab.
+        Parameters of a method that works slab by slab.
     geometry : SliceGeometry
         Views and slice.
     masked : bool
-        Whether it is to be given a mask of its own for every slab.
+        Whether each slab will have its own mask.
 
     Returns
     -------
@@ -38,8 +38,8 @@ def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked
     """
     if parameters.traits.whole_volume:
         raise UsageError(f"{parameters.method} works on the whole volume, not slab by slab")
-    found: SlabSolver = parameters.traits.load("slab_solver")(parameters, geometry, masked=masked)
-    return found
+    solver: SlabSolver = parameters.traits.load("slab_solver")(parameters, geometry, masked=masked)
+    return solver
 
 
 def solve(
@@ -49,18 +49,18 @@ def solve(
     *,
     zeros: Zeros = in_memory,
 ) -> Array:
-    """Reconstruct a series at once.
+    """Reconstruct a series in memory, without streaming.
 
     Parameters
     ----------
     parameters : MethodParameters
-        What to do.
+        Method and its parameters.
     misfit : SlabMisfit or OrientedMisfit
-        Of a few rows, unless the method works on the whole volume; or of views of any orientation.
+        Misfit to a few rows, unless the method works on the whole volume; or to views of any orientation.
     callback : callable, optional
         As for the solvers.
     zeros : callable
-        ``zeros(shape)`` makes the arrays of the size of the volume, for methods that work on all of it.
+        ``zeros(shape)`` creates arrays of the size of the volume, for methods that work on the whole volume.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def solve(
     Raises
     ------
     UsageError
-        When the method is not for such views.
+        When the method does not support such views.
     """
     method = parameters.traits
     if isinstance(misfit, SlabMisfit) and not method.whole_volume:
@@ -88,7 +88,7 @@ def solve(
 
 
 def only_slab(misfit: Misfit) -> tuple[Projector, Array]:
-    """Return the projector and the sinogram of a misfit of a single slab."""
+    """Return the projector and the sinogram of a misfit with a single slab."""
     assert isinstance(misfit, SlabMisfit)
     (slab,) = misfit.slabs
     return misfit.make_projector(misfit.geometry, n_slices=slab.shape[-1]), slab

@@ -1,4 +1,4 @@
-"""Reconstruction of a whole volume at once: where a prior or the orientations couple all of its slices."""
+"""Reconstruction of a whole volume at once, for priors or orientations that couple all of its slices."""
 
 from collections.abc import Callable
 
@@ -28,15 +28,15 @@ def reconstruct_whole(
     Parameters
     ----------
     misfit : SlabMisfit or OrientedMisfit
-        The views.
+        Misfit to the views.
     parameters : MethodParameters
-        What to do.
+        Method and its parameters.
     zeros : callable
         As for `etcli.core.reconstruction.solve.solve`.
     progress : callable, optional
         Called with 1 after every iteration.
     watch : callable, optional
-        ``watch(k, volume)`` after k iterations, with the volume, not to be changed.
+        ``watch(k, volume)`` after k iterations, with the volume, not to be modified.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def reconstruct_whole(
     iterations: list[int] = []
     norms: list[float] = []
 
-    def note(k: int, norm: float, volume: Array) -> None:
+    def record_iteration(k: int, norm: float, volume: Array) -> None:
         iterations.append(k)
         norms.append(norm)
         if progress:
@@ -53,5 +53,5 @@ def reconstruct_whole(
         if watch:
             watch(k, on_host(volume))
 
-    volume = solve(parameters, misfit, note, zeros=zeros)
+    volume = solve(parameters, misfit, record_iteration, zeros=zeros)
     return on_host(volume), ErrorCurve(np.array(iterations), np.array(norms) / (misfit.size or 1))
