@@ -1,1 +1,1 @@
-"""Atoms: found in a volume, fitted, classified, refined against the views, and compared."""
+"""Atoms: tracing in a volume, fits, classification, refinement against the views, comparison of models."""

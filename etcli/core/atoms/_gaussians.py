@@ -1,7 +1,8 @@
-"""The loops over Gaussians in a volume: their sum, and least squares on the voxels about each.
+"""Kernels for Gaussians in a volume: their sum, and least-squares fits to the voxels around each.
 
 An atom is a row of numbers, whose columns are named below. Lengths are in voxels, places are indices, x
-first. Its density at the distance d is ``height exp(-dᵀ P d / 2)``, and P has six numbers.
+first. The density of an atom at the displacement d is ``height exp(-dᵀ P d / 2)``, where the symmetric matrix
+P has six numbers.
 """
 
 from math import ceil, exp, floor, sqrt
@@ -18,20 +19,20 @@ X, Y, Z, HEIGHT, P_XX, P_YY, P_ZZ, P_XY, P_XZ, P_YZ = range(10)
 COLUMNS = 10
 MOST = COLUMNS
 REACH = 4.0
-"""Standard deviations after which a Gaussian ends."""
+"""Radius of a Gaussian in standard deviations; beyond, it is zero."""
 TOLERANCE = 1e-4
 """Step in voxels at which a fit has converged."""
 
 
 @inline
 def _spread(precision: float) -> float:
-    """Return the largest standard deviation that a diagonal of precisions may stand for."""
+    """Return the standard deviation for an element of the diagonal of P."""
     return 1 / sqrt(precision)
 
 
 @inline
 def _table(at: float, precision: float, first: int, last: int, values: Doubles) -> None:
-    """Write a Gaussian of height 1 at voxels from ``first`` to ``last``, each from the one before."""
+    """Write a Gaussian of height 1 at voxels from ``first`` to ``last``, each from the value before."""
     distance = first - at
     value = exp(-0.5 * precision * distance * distance)
     ratio, change = exp(-precision * (distance + 0.5)), exp(-precision)
@@ -73,7 +74,7 @@ def add_gaussians(volume: Floats, atoms: Doubles, sign: float, z0: int, z1: int)
 
 @inline
 def _shape(atom: Doubles, dx: float, dy: float, dz: float) -> float:
-    """Return a Gaussian of height 1."""
+    """Return the value of a Gaussian of height 1."""
     square: float = (
         atom[P_XX] * dx * dx
         + atom[P_YY] * dy * dy
@@ -93,10 +94,10 @@ def fit(
     most_steps: int,
     out: Doubles,
 ) -> None:
-    """Fit every atom, with all others taken off, to the voxels within a radius of where it is.
+    """Fit every atom to the voxels within a radius of its place, after subtraction of all other atoms.
 
-    ``residual`` is the volume less the Gaussians of all atoms. ``freedom`` is 0 for place and height, 1 for a
-    width besides, 2 for a width and direction of three axes.
+    ``residual`` is the volume minus the Gaussians of all atoms. ``freedom`` is 0 to fit place and height, 1
+    to fit also a width, 2 to fit also width and direction of three axes.
     """
     nz, ny, nx = residual.shape
     reach = ceil(radius) + 1
@@ -120,13 +121,13 @@ def fit(
 
 @inline
 def _n_free(freedom: int) -> int:
-    """Return how many numbers are fitted."""
+    """Return the number of fitted parameters."""
     return (4, 5, 10)[freedom]
 
 
 @inline
 def _derivatives(atom: Doubles, place: Doubles, freedom: int, row: Doubles) -> float:
-    """Write the derivatives of the model at a voxel by what is fitted; return the model."""
+    """Write the derivatives of the model at a voxel by the fitted parameters; return the model's value."""
     dx, dy, dz = place[0] - atom[X], place[1] - atom[Y], place[2] - atom[Z]
     shape = _shape(atom, dx, dy, dz)
     value: float = atom[HEIGHT] * shape
@@ -150,7 +151,7 @@ def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, floa
     shorten = min(1.0, 0.5 / max(length, 1e-30))
     for i in range(3):
         new[i] += shorten * step[i]
-    # never zero, from where no step would lead away
+    # never zero, where all derivatives by the other parameters vanish
     new[HEIGHT] = max(atom[HEIGHT] + step[3], 0.1 * atom[HEIGHT])
     narrow, wide = 1 / widths[0] ** 2, 1 / widths[1] ** 2
     if freedom == 1:
@@ -167,7 +168,7 @@ def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, floa
 
 @jit
 def _positive(atom: Doubles) -> bool:
-    """Tell whether the matrix P is positive definite."""
+    """Check whether the matrix P is positive definite."""
     xx, yy, zz = atom[P_XX], atom[P_YY], atom[P_ZZ]
     xy, xz, yz = atom[P_XY], atom[P_XZ], atom[P_YZ]
     minor = xx * yy - xy * xy
@@ -177,7 +178,7 @@ def _positive(atom: Doubles) -> bool:
 
 @jit
 def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> float:
-    """Return the sum of squares."""
+    """Return the sum of the squared residuals."""
     total = 0.0
     for k in range(count):
         dx, dy, dz = places[k, 0] - atom[X], places[k, 1] - atom[Y], places[k, 2] - atom[Z]
@@ -187,7 +188,7 @@ def _misfit(values: Doubles, places: Doubles, count: int, atom: Doubles) -> floa
 
 @jit
 def _solve(matrix: Doubles, right: Doubles, m: int, damping: float, step: Doubles) -> bool:
-    """Solve for a step by Cholesky's decomposition, with the diagonal raised; tell whether that works."""
+    """Solve for a step by Cholesky decomposition, with a damped diagonal; return whether it succeeds."""
     lower = np.empty((m, m))
     for i in range(m):
         for j in range(i + 1):
@@ -220,7 +221,7 @@ def _normal(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int, matrix: Doubles,
     right: Doubles,
 ) -> None:  # fmt: skip
-    """Write the normal equations."""
+    """Write the matrix and the right-hand side of the normal equations."""
     m = _n_free(freedom)
     row = np.empty(MOST)
     matrix[:] = 0
@@ -238,7 +239,7 @@ def _minimise(
     values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int,
     widths: tuple[float, float], most_steps: int,
 ) -> None:  # fmt: skip
-    """Improve an atom in place by the method of Levenberg and Marquardt."""
+    """Fit an atom in place by the Levenberg-Marquardt method."""
     m = _n_free(freedom)
     if count <= m:
         return
@@ -269,7 +270,7 @@ def _minimise(
 
 @jit
 def match(residual: Floats, atoms: Doubles, radius: float, sigma: float, out: Doubles) -> None:
-    """Write the height of the best Gaussian of a given width at every atom, with all others taken off."""
+    """Write the height of the best Gaussian of a given width at each atom, with all others subtracted."""
     nz, ny, nx = residual.shape
     precision = 1 / (sigma * sigma)
     for n in range(len(atoms)):

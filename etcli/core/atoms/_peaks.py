@@ -1,4 +1,4 @@
-"""The loops over voxels: maxima, and sums over some of the voxels."""
+"""Kernels over voxels: local maxima, and sums over subsets of the voxels."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @inline
 def _is_highest(volume: Any, z: int, y: int, x: int) -> bool:
-    """Tell whether no neighbour of 26 exceeds a voxel, and none before it in memory equals it."""
+    """Check that none of the 26 neighbours exceeds a voxel, and none before it in memory equals it."""
     nz, ny, nx = volume.shape
     value = volume[z, y, x]
     for k in range(max(z - 1, 0), min(z + 2, nz)):
@@ -26,10 +26,10 @@ def _is_highest(volume: Any, z: int, y: int, x: int) -> bool:
 
 @jit
 def maxima(volume: Floats, threshold: float, found: NDArray[np.int32]) -> int:
-    """Write (z, y, x) of voxels above a threshold that no neighbour of 26 exceeds; return how many there are.
+    """Write (z, y, x) of voxels above a threshold that none of 26 neighbours exceeds; return their number.
 
-    Of equal neighbours the first in memory counts. Voxels at the border have fewer neighbours. Only as many
-    are written as there is room for.
+    Of equal neighbours the first in memory counts. Voxels at the border have fewer neighbours. No more are
+    written than the array can hold.
     """
     nz, ny, nx = volume.shape
     n = 0
@@ -45,7 +45,7 @@ def maxima(volume: Floats, threshold: float, found: NDArray[np.int32]) -> int:
 
 @jit
 def squares(volume: Floats, sums: NDArray[np.float64]) -> None:
-    """Write how many voxels are negative, the sum of their squares, and the same of those that are not 0."""
+    """Write the number of negative voxels, the sum of their squares, and the same for voxels other than 0."""
     n_below = n_other = 0
     below = other = 0.0
     for value in volume.ravel():
@@ -61,7 +61,7 @@ def squares(volume: Floats, sums: NDArray[np.float64]) -> None:
 
 @jit
 def spread_above(volume: Floats, residual: Floats, level: float) -> float:
-    """Return the standard deviation of the residual where the volume less it exceeds a level."""
+    """Return the standard deviation of the residual where the volume minus the residual exceeds a level."""
     n = 0
     first = second = 0.0
     for z in range(len(volume)):

@@ -1,4 +1,4 @@
-"""The loops of the polynomial fit: values between voxels, and Newton's steps from fixed sums of them."""
+"""Kernels of the polynomial fit: values between voxels, and Newton steps from fixed sums of them."""
 
 from math import floor
 from typing import Any
@@ -14,7 +14,7 @@ Doubles = NDArray[np.float64]
 
 @jit
 def _spline(at: float, n: int, index: Any, weight: Any) -> None:
-    """Write the four coefficients that make the value at a place along an axis, mirrored at the ends."""
+    """Write indices and weights of the four spline coefficients at a place on an axis; mirror at the ends."""
     first = floor(at)
     t = at - first
     s = 1 - t
@@ -32,10 +32,10 @@ def newton(
     spline: Floats, place: Doubles, offsets: Doubles, fit: Doubles, scale: float, most_step: float,
     small: float, n_small: int, most_steps: int, converged: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Move every place to the maximum of the polynomial about it.
+    """Move every place to the maximum of the polynomial around it.
 
-    ``fit`` turns the values at the offsets, in units of ``1 / scale`` voxels, into the gradient (x, y, z) and
-    the Hessian (xx, yy, zz, xy, xz, yz).
+    ``fit`` is the matrix from the values at the offsets, in units of ``1 / scale`` voxels, to the gradient
+    (x, y, z) and the Hessian (xx, yy, zz, xy, xz, yz).
     """
     nz, ny, nx = spline.shape
     index, weight = np.empty((3, 4), np.int64), np.empty((3, 4))

@@ -1,6 +1,6 @@
-"""The loops over atoms in a view: what they show, and how its misfit changes with them.
+"""Kernels for atoms in a view: projection, derivatives of the misfit, Fisher information, interpolation.
 
-An atom is seen as a round Gaussian of integral ``amplitude``, sampled at the pixels.
+An atom appears as an isotropic Gaussian with the integral ``amplitude``, sampled at the pixels.
 """
 
 from math import ceil, exp, floor, pi
@@ -15,14 +15,14 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 REACH = 4.0
-"""Standard deviations after which an atom ends."""
+"""Radius of an atom in standard deviations; beyond, it is zero."""
 
 
 @inline
 def _table(at: float, sigma: float, values: Any) -> tuple[int, int]:
-    """Write a Gaussian of height 1 to the pixels that it reaches, each from the one before.
+    """Write a Gaussian of height 1 to the pixels that it reaches, each from the value before.
 
-    Return the first and the last of them; the last lies before the first where there are none.
+    Return the first and the last of them; if there are none, the last is smaller than the first.
     """
     reach = REACH * sigma
     first, last = max(ceil(at - reach), 0), min(floor(at + reach), len(values) - 1)
@@ -59,7 +59,7 @@ def gather(
 ) -> None:
     """Write the sums over pixels of ``weighted`` times the derivatives of each atom.
 
-    They are those by amplitude, u, v and the logarithm of sigma.
+    The derivatives are those by amplitude, u, v and the logarithm of sigma.
     """
     nv, nu = weighted.shape
     row, column = np.empty(nu), np.empty(nv)
@@ -97,10 +97,10 @@ def gather(
 def information(
     weight: Doubles, u: Doubles, v: Doubles, amplitude: Doubles, sigma: Doubles, found: Doubles
 ) -> None:
-    """Write the sums over pixels of the weight times products of derivatives of each atom.
+    """Write the Fisher information of each atom: sums over pixels of weight times products of derivatives.
 
-    They are those by (amplitude, u, v), as 00, 01, 02, 11, 12, 22, and that by the logarithm of sigma with
-    itself.
+    The derivatives are those by (amplitude, u, v), with the products 00, 01, 02, 11, 12, 22, and the square
+    of that by the logarithm of sigma.
     """
     nv, nu = weight.shape
     row, column = np.empty(nu), np.empty(nv)
@@ -134,7 +134,7 @@ def information(
 
 @jit
 def sample(image: Doubles, u: Doubles, v: Doubles, total: Doubles) -> None:
-    """Add the values of an image at some places, between pixels, to totals; zeros lie around it."""
+    """Add the values of an image, interpolated at some places, to totals; outside, the image is zero."""
     nv, nu = image.shape
     for n in range(len(u)):
         i, j = floor(u[n]), floor(v[n])

@@ -1,4 +1,4 @@
-"""The space that a set of atoms fills, and how many distances it has room for."""
+"""Body of a specimen: the space that its atoms fill, with its density and autocorrelation."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,25 @@ from scipy.spatial import KDTree
 
 from etcli.core.atoms.match import Positions
 
-CLOSING = 2.0  # in distances of nearest neighbours: narrower pores are filled
+CLOSING = 2.0  # in nearest-neighbour distances: narrower pores are filled
 VOXELS = 96  # along the longest edge
-FINEST = 5  # voxels in a distance of nearest neighbours; more would not make it better
-LEAST_INSIDE = 20.0  # atoms, by weight
-TAPER = 3.0  # in distances of nearest neighbours
+FINEST = 5  # voxels per nearest-neighbour distance; more would not improve the result
+LEAST_INSIDE = 20.0  # sum of the weights of atoms
+TAPER = 3.0  # in nearest-neighbour distances
 POINTS, LAGS = 40_000, 48
 SEED = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """The space that atoms fill.
+    """Space that atoms fill, on a grid of voxels.
 
     Parameters
     ----------
     depth_A : ndarray of shape (nx, ny, nz), float64
-        How deep below the surface a voxel is; negative outside.
+        Depth of each voxel below the surface; negative outside.
     corner_A : ndarray of shape (3,), float64
-        Middle of the first voxel.
+        Position of the middle of the first voxel.
     voxel_A : float
         Edge of a voxel.
     density_A3 : float
@@ -40,7 +40,7 @@ class Body:
     density_A3: float
 
     def depth_at(self, position_A: Positions) -> NDArray[np.float64]:
-        """Return how deep positions (n, 3) lie below the surface; negative outside."""
+        """Return the depth of positions (n, 3) below the surface; negative outside."""
         places = ((position_A - self.corner_A) / self.voxel_A).T
         return np.asarray(
             ndimage.map_coordinates(
@@ -48,8 +48,8 @@ class Body:
             )
         )
 
-    def room(self, distance_A: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of the places at these distances from a place inside that are inside as well.
+    def autocorrelation(self, distance_A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the probability that a point at a given distance from a point inside is inside as well.
 
         Parameters
         ----------
@@ -58,17 +58,17 @@ class Body:
         Returns
         -------
         ndarray of shape (n,), float64
-            From 1 at no distance to 0: the autocorrelation of the body, averaged over directions and
-            divided by its volume; 40 000 places and directions, the same ones every time.
+            From 1 at distance 0 down to 0: the autocorrelation of the body, averaged over directions and
+            divided by its volume; from 40 000 points and directions, the same ones every time.
         """
         rng = np.random.default_rng(SEED)
         inside = np.argwhere(self.depth_A > 0)
         place = inside[rng.integers(len(inside), size=POINTS)] + rng.uniform(-0.5, 0.5, (POINTS, 3))
-        way = rng.normal(size=(POINTS, 3))
-        way /= np.linalg.norm(way, axis=1)[:, None] * self.voxel_A
+        direction = rng.normal(size=(POINTS, 3))
+        direction /= np.linalg.norm(direction, axis=1)[:, None] * self.voxel_A
         lags = np.linspace(0, float(distance_A.max(initial=0.0)), LAGS)
-        seen = np.array([self._inside(place + lag * way).mean() for lag in lags])
-        return np.asarray(np.interp(distance_A, lags, seen / max(seen[0], 1 / POINTS)))
+        inside_share = np.array([self._inside(place + lag * direction).mean() for lag in lags])
+        return np.asarray(np.interp(distance_A, lags, inside_share / max(inside_share[0], 1 / POINTS)))
 
     def _inside(self, place: NDArray[np.float64]) -> NDArray[np.bool_]:
         index = np.rint(place).astype(np.intp)
@@ -92,14 +92,15 @@ def find_body(position_A: Positions) -> Body:
 
     Notes
     -----
-    Balls about the atoms of twice the distance of nearest neighbours are joined, so that nothing inside
-    stays empty, and the surface is taken back (a morphological closing). How far it lies outside the
-    outermost atoms is chosen so that the volume times the density inside is the number of atoms (Gibbs's
-    dividing surface). The density is that of the atoms, and of the voxels, weighted by sin² from the
-    outermost atoms to three distances of neighbours below, so that layers of atoms play no part. Where this
-    counts fewer than 20 atoms, the surface is half a distance of neighbours outside.
+    Morphological closing: balls around the atoms, with a radius of twice the nearest-neighbour distance, are
+    joined, so that no space inside stays empty, and the surface is then moved back by that radius. The final
+    distance of the surface from the outermost atoms is chosen so that the volume times the density inside is
+    the number of atoms (Gibbs's dividing surface). The density is that of atoms per volume, both weighted by
+    sin² of the depth from the outermost atoms to three nearest-neighbour distances below, so that layers of
+    atoms do not matter. If the weights of the atoms sum to less than 20, the surface is placed half a
+    nearest-neighbour distance outside.
     """
-    position_A = position_A[np.lexsort(position_A.T)]  # sums do not depend on the order given
+    position_A = position_A[np.lexsort(position_A.T)]  # makes sums independent of the order of the atoms
     spacing_A = float(np.median(KDTree(position_A).query(position_A, k=2)[0][:, 1]))
     reach_A = CLOSING * spacing_A
     low, high = position_A.min(axis=0), position_A.max(axis=0)
@@ -109,7 +110,7 @@ def find_body(position_A: Positions) -> Body:
     corner_A = (low + high) / 2 - (shape - 1) / 2 * voxel_A
     grid = np.moveaxis(np.indices(shape, np.float32), 0, -1).reshape(-1, 3) * voxel_A + corner_A
     near = KDTree(position_A).query(grid, distance_upper_bound=reach_A)[0] < np.inf
-    # 0 at the outermost atoms, as far as the balls are round
+    # 0 at the outermost atoms, up to the discretisation of the balls
     depth_A = _signed_depth(_without_pinholes(near.reshape(shape)), voxel_A) - reach_A
     body = Body(depth_A, corner_A, voxel_A, np.nan)
     density = _density_inside(body, position_A, spacing_A)
@@ -124,7 +125,7 @@ def find_body(position_A: Positions) -> Body:
 
 
 def _without_pinholes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill holes that no atom would fit into the middle of: chance makes them where there is no order."""
+    """Fill holes too small for an atom in their middle: they occur by chance in disordered arrangements."""
     hole, n = ndimage.label(~inside)
     if n < 2:
         return inside
@@ -134,13 +135,13 @@ def _without_pinholes(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _signed_depth(inside: NDArray[np.bool_], voxel_A: float) -> NDArray[np.float64]:
-    """Return the distance to the surface, positive inside."""
+    """Compute the distance to the surface, positive inside."""
     within, without = (ndimage.distance_transform_edt(side) for side in (inside, ~inside))
     return np.asarray(voxel_A * np.where(inside, within - 0.5, 0.5 - without))
 
 
 def _density_inside(body: Body, position_A: Positions, spacing_A: float) -> float | None:
-    """Return the atoms per Å³ well inside; None where there are too few."""
+    """Return the number of atoms per Å³ well below the surface; None if there are too few."""
     taper_A = min(TAPER * spacing_A, float(body.depth_A.max()))
     if taper_A <= 0:
         return None

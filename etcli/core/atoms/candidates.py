@@ -1,4 +1,4 @@
-"""What may be atoms in a volume, before anything is removed: maxima, their usual width, and the noise."""
+"""Candidates for atoms in a volume: its maxima, their typical width, and the noise."""
 
 from dataclasses import dataclass
 
@@ -22,26 +22,26 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DETECTION, LEAST_DETECTION, MOST_DETECTION = 6.0, 0.6, 0.85
-"""Smoothing before maxima are looked for, in the width of an atom over its ratio of signal to noise, and its
-bounds: with much noise nearly the matched filter, with little what shows weak neighbours."""
+"""Smoothing before the search for maxima, in the width of an atom over its signal-to-noise ratio, and its
+bounds: for strong noise nearly the matched filter, for weak noise narrow enough to show weak neighbours."""
 SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
-"""Smoothing before the fit, in the width of an atom over its ratio of signal to noise, and its bounds."""
+"""Smoothing before the fit, in the width of an atom over its signal-to-noise ratio, and its bounds."""
 FAINTEST = 0.04
-"""Of the strongest maxima: what is lower is not looked at."""
+"""Lower maxima, as a share of the strongest ones, are ignored."""
 STRONGEST_PERCENT = 99.9
 NOISE_FACTOR = 4.0
-"""Standard deviations of noise that a maximum has to exceed, where noise shows as negative values."""
+"""Threshold of maxima in standard deviations of the noise, where noise shows as negative values."""
 DIFFUSE = 3.0
-"""In the width of an atom: what varies over longer distances may be density not resolved into atoms."""
+"""Density that varies over longer distances, in the width of an atom, may be unresolved (diffuse)."""
 LEAST_SNR = 2.5
 COARSEST, FINEST = 0.75, 12.0
-"""Voxels that a standard deviation of an atom must measure at least, and at most."""
+"""Smallest and largest standard deviation of an atom in voxels."""
 NOISE_MARGIN = 0.5
-"""Standard deviations above the highest of so many normal numbers that one maximum at least has to reach."""
+"""The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
 PEDESTAL = 0.65
-"""Of the strongest maxima: where the median of all voxels is higher, they stand on a level."""
+"""Largest median of all voxels, as a share of the strongest maxima; above, there is a background level."""
 SETTLED, SEARCHES = 0.05, 3
-"""Relative change of the usual width at which the search for it ends, and after how many it does anyway."""
+"""Relative change of the typical width at which its search ends, and largest number of rounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Candidates:
         x, y and z as indices.
     height : ndarray of shape (n,), float64
     floor : float
-        What they exceed.
+        Threshold that they exceed.
     """
 
     place: Doubles
@@ -63,7 +63,7 @@ class Candidates:
 
 
 def check_voxels(sigma_px: float, pixel_A: float) -> None:
-    """Refuse voxels in which no atom can be seen.
+    """Check that the size of the voxels suits atoms.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def check_voxels(sigma_px: float, pixel_A: float) -> None:
     Raises
     ------
     DataError
+        When the voxels are too coarse or too fine.
     """
     if COARSEST <= sigma_px <= FINEST:
         return
@@ -86,17 +87,17 @@ def check_voxels(sigma_px: float, pixel_A: float) -> None:
 def find_candidates(
     volume: Array, wide_px: float, *, detect: str, apart_px: float, threads: int = 1
 ) -> Candidates:
-    """Find the maxima of a volume that stand out from noise.
+    """Find the maxima of a volume that exceed the noise.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
     wide_px : float
-        Standard deviation of the smoothing before, in voxels; see `detection_for`.
+        Standard deviation of the smoothing before the search, in voxels; see `detection_for`.
     detect : {"peaks", "dog"}
-        In the smoothed volume, or in a difference of Gaussians.
+        Maxima of the smoothed volume, or of a difference of Gaussians.
     apart_px : float
-        Least distance between two.
+        Smallest distance between two maxima.
     threads : int
 
     Returns
@@ -106,15 +107,15 @@ def find_candidates(
     Raises
     ------
     DataError
-        When there are none, or they stand on a level of their own height.
+        When there are none, or the background level is nearly as high as the maxima.
     """
     image = (difference_of_gaussians if detect == "dog" else smoothed)(volume, wide_px, threads=threads)
-    # noise about zero is seen as what lies below it; where nothing does, only the strongest maxima tell
+    # the noise is measured from negative values; without any, only the strongest maxima set the threshold
     top, noise = high_percentile(image, STRONGEST_PERCENT), noise_below_zero(image)
     level = sampled_percentile(volume, 50)
     if detect != "dog" and level > PEDESTAL * top:
         raise DataError(
-            f"half of the volume is above {level:.4g}, and its strongest parts only at {top:.4g}; take off "
+            f"half of the volume is above {level:.4g}, and its strongest parts only at {top:.4g}; subtract "
             "the background before the reconstruction, or is it noise?"
         )
     floor = max(FAINTEST * top, NOISE_FACTOR * noise, 0.0)
@@ -126,23 +127,23 @@ def find_candidates(
     return Candidates(place[chosen], height[chosen], floor)
 
 
-def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: int) -> tuple[float, float]:
-    """Find how wide a strong atom is, and how far it stands out from the noise.
+def typical_width(volume: Array, found: Candidates, sigma_px: float, *, threads: int) -> tuple[float, float]:
+    """Measure the width of a strong atom, and its signal-to-noise ratio.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
     found : Candidates
     sigma_px : float
-        Standard deviation to begin with, in voxels.
+        Initial standard deviation, in voxels.
     threads : int
 
     Returns
     -------
     sigma_px : float
-        The median of the stronger half.
+        Median standard deviation of the strong atoms.
     snr : float
-        Height of a strong atom over the standard deviation of what is left where atoms are.
+        Height of a strong atom over the standard deviation of the residual where atoms are.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def usual_width(volume: Array, found: Candidates, sigma_px: float, *, threads: i
 
 
 def smoothing_for(sigma_px: float, snr: float) -> float:
-    """Return the standard deviation of the smoothing before atoms are fitted, in voxels.
+    """Return the standard deviation of the smoothing before the fit of atoms, in voxels.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def smoothing_for(sigma_px: float, snr: float) -> float:
 
 
 def detection_for(sigma_px: float, snr: float) -> float:
-    """Return the standard deviation of the smoothing before maxima are looked for, in voxels.
+    """Return the standard deviation of the smoothing before the search for maxima, in voxels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Rules by which fitted maxima are taken for atoms or not."""
+"""Rules that accept fitted maxima as atoms, merge or remove them."""
 
 from dataclasses import dataclass
 
@@ -17,22 +17,22 @@ LOCAL_A = 10.0
 
 @dataclass(frozen=True)
 class AtomCriteria:
-    """What an atom has to fulfil.
+    """Criteria that an atom must fulfil.
 
     Parameters
     ----------
     min_distance_A : float
-        Of two that are closer, the weaker goes: shorter than the shortest bond.
+        Of two atoms closer than this, the weaker is removed; shorter than the shortest bond.
     merge_distance_A : float
-        Two that are closer become one at their weighted mean.
+        Two atoms closer than this are merged at their weighted mean.
     least_intensity : float
-        Share of the strong atoms' score below which it is none.
+        Smallest score, as a share of that of strong atoms.
     widths : (float, float)
-        Least and largest width, in that of a typical atom.
+        Smallest and largest width, relative to that of a typical atom.
     least_neighbours : int
-        Atoms that it has within 6 Å at least; 0 for particles.
+        Smallest number of atoms within 6 Å; 0 for particles.
     local_intensity : float
-        Share of the mean integrated intensity of its species within 10 Å below which it is none.
+        Smallest integrated intensity, as a share of the mean of its species within 10 Å.
 
     References
     ----------
@@ -50,31 +50,31 @@ class AtomCriteria:
 
 @dataclass(frozen=True)
 class RemovedCounts:
-    """How many maxima a rule took away."""
+    """Number of maxima that a rule removed."""
 
     rule: str
     count: int
 
 
 def merge_close(atoms: Doubles, weight: Doubles, distance: float) -> tuple[Doubles, int]:
-    """Replace pairs that are close to each other by one at their weighted mean.
+    """Merge pairs of atoms that are close to each other, at their weighted mean.
 
     Parameters
     ----------
     atoms : ndarray of shape (n, m), float64
         Rows that begin with x, y and z.
     weight : ndarray of shape (n,), float64
-        Positive.
+        Positive weights.
     distance : float
-        In the units of the places.
+        Largest distance of a merged pair, in the units of the places.
 
     Returns
     -------
     atoms : ndarray of shape (n - k, m), float64
-        Of a pair, the row of the heavier one stays, at the weighted mean. The closest pairs come first, and
-        no row is merged twice.
+        Of each pair, the row with the larger weight is kept, at the weighted mean. The closest pairs are
+        merged first, and no row is merged twice.
     count : int
-        Pairs merged, k.
+        Number of merged pairs, k.
     """
     if len(atoms) < 2:
         return atoms, 0
@@ -95,27 +95,27 @@ def merge_close(atoms: Doubles, weight: Doubles, distance: float) -> tuple[Doubl
 
 
 def without_close(place: Doubles, score: Doubles, distance: float) -> Mask:
-    """Tell which stay when of every pair that is too close the one of the lower score goes.
+    """Mark the atoms that remain when the one with the lower score of every close pair is removed.
 
     Parameters
     ----------
     place : ndarray of shape (n, 3), float64
     score : ndarray of shape (n,), float64
     distance : float
-        In the units of the places.
+        Smallest allowed distance, in the units of the places.
 
     Returns
     -------
     ndarray of shape (n,), bool
     """
     order = np.argsort(-score, kind="stable")
-    stay = np.zeros(len(place), bool)
-    stay[order[spaced(place[order], distance)]] = True
-    return stay
+    remaining = np.zeros(len(place), bool)
+    remaining[order[spaced(place[order], distance)]] = True
+    return remaining
 
 
 def with_neighbours(position_A: Doubles, least: int) -> Mask:
-    """Tell which have so many others within 6 Å.
+    """Mark the atoms that have at least a number of neighbours within 6 Å.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def with_neighbours(position_A: Doubles, least: int) -> Mask:
 
 
 def strong_locally(position_A: Doubles, intensity: Doubles, species: NDArray[np.intp], share: float) -> Mask:
-    """Tell which are as strong as a share of the mean of their species within 10 Å.
+    """Mark the atoms that have at least a share of the mean intensity of their species within 10 Å.
 
     Parameters
     ----------
@@ -151,11 +151,11 @@ def strong_locally(position_A: Doubles, intensity: Doubles, species: NDArray[np.
     if not share:
         return strong
     for kind in np.unique(species):
-        these = np.flatnonzero(species == kind)
-        tree = cKDTree(position_A[these])
-        # only the weak ones need to be looked at
-        weak = np.flatnonzero(intensity[these] < share * intensity[these].max())
-        near = tree.query_ball_point(position_A[these[weak]], LOCAL_A)
-        mean = np.array([intensity[these[list(around)]].mean() for around in near])
-        strong[these[weak]] = intensity[these[weak]] >= share * mean
+        members = np.flatnonzero(species == kind)
+        tree = cKDTree(position_A[members])
+        # only weak atoms need a comparison
+        weak = np.flatnonzero(intensity[members] < share * intensity[members].max())
+        near = tree.query_ball_point(position_A[members[weak]], LOCAL_A)
+        mean = np.array([intensity[members[list(around)]].mean() for around in near])
+        strong[members[weak]] = intensity[members[weak]] >= share * mean
     return strong

@@ -1,4 +1,4 @@
-"""Gaussians fitted to the atoms of a volume, each with the others taken off."""
+"""Fits of Gaussians to the atoms of a volume, each after subtraction of the others."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,32 +18,33 @@ Freedom = Literal["shared", "isotropic", "elliptical"]
 
 FREEDOM: dict[Freedom, int] = {"shared": 0, "isotropic": 1, "elliptical": 2}
 NARROWEST, WIDEST = 0.6, 1.6
-"""Bounds of a width, in those that are expected."""
+"""Bounds of a fitted width, relative to the expected width."""
 RADIUS = 1.8
-"""How far from its middle an atom is fitted, in standard deviations: wider includes more of what neighbours
-and the reconstruction leave, narrower wastes signal."""
+"""Radius within which an atom is fitted, in standard deviations: a larger one includes more residuals of
+neighbours and of the reconstruction, a smaller one wastes signal."""
 MOST_STEPS = 14
 SETTLED_PX = 0.001
-"""Root mean square move at which the sweeps end."""
+"""Root mean square displacement at which the sweeps end."""
 BATCH = 256
 
 
 @dataclass(frozen=True)
 class FitRules:
-    """How atoms are fitted.
+    """Parameters of the fit of Gaussians.
 
     Parameters
     ----------
     sigma_px : float
-        Standard deviation expected of an atom in the volume, in voxels.
+        Expected standard deviation of an atom in the volume, in voxels.
     freedom : {"shared", "isotropic", "elliptical"}
-        What of the shape is fitted: nothing, a width, or a width and direction of three axes.
+        Fitted shape: none, a width, or width and direction of three axes.
     radius_px : float
-        Voxels within this distance of where an atom begins are looked at.
+        Voxels within this distance of the initial position of an atom are fitted.
     diffuse_px : float
-        What varies over longer distances than this standard deviation is not put down to atoms; 0: nothing.
+        Density that varies over longer distances than this standard deviation is diffuse and not attributed
+        to atoms; 0 for no diffuse density.
     threads : int
-        Threads to work on; the result does not depend on their number.
+        Number of threads; the result does not depend on it.
     """
 
     sigma_px: float
@@ -58,12 +59,12 @@ class FitRules:
 
     @property
     def widths(self) -> tuple[float, float]:
-        """Least and largest standard deviation, in voxels."""
+        """Smallest and largest standard deviation, in voxels."""
         return NARROWEST * self.sigma_px, WIDEST * self.sigma_px
 
 
 def start_atoms(place: Doubles, height: Doubles, sigma_px: float) -> Doubles:
-    """Return rows of round Gaussians.
+    """Create the rows of isotropic Gaussians.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def start_atoms(place: Doubles, height: Doubles, sigma_px: float) -> Doubles:
     Returns
     -------
     ndarray of shape (n, 10), float64
-        As `etcli.core.atoms._gaussians` has them.
+        In the columns of `etcli.core.atoms._gaussians`.
     """
     atoms = np.zeros((len(place), columns.COLUMNS))
     atoms[:, :3] = place
@@ -87,14 +88,14 @@ def start_atoms(place: Doubles, height: Doubles, sigma_px: float) -> Doubles:
 
 
 def positions_A(place: Doubles, shape: tuple[int, ...], voxel_A: float, centre_A: Doubles) -> Doubles:
-    """Return where places in a volume are.
+    """Convert indices in a volume to positions in Å.
 
     Parameters
     ----------
     place : ndarray of shape (n, 3), float64
         x, y and z as indices.
     shape : (nz, ny, nx)
-        Of the volume.
+        Shape of the volume.
     voxel_A : float
         Size of its voxels in Å.
     centre_A : ndarray of shape (3,), float64
@@ -110,7 +111,7 @@ def positions_A(place: Doubles, shape: tuple[int, ...], voxel_A: float, centre_A
 
 
 def places(atoms: Doubles) -> Doubles:
-    """Return x, y and z of atoms, as indices."""
+    """Return x, y and z of atoms as indices."""
     return atoms[:, :3]
 
 
@@ -131,18 +132,18 @@ def axes(atoms: Doubles) -> Doubles:
 
 
 def _precisions(atoms: Doubles) -> Doubles:
-    """Return the matrices P, of shape (n, 3, 3)."""
+    """Return the matrices P of atoms, of shape (n, 3, 3)."""
     xx, yy, zz, xy, xz, yz = atoms[:, columns.P_XX : columns.P_YZ + 1].T
     return np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3)
 
 
 def integrals(atoms: Doubles) -> Doubles:
-    """Return the integrals of Gaussians, in density times voxels."""
+    """Return the integrals of the Gaussians, in density times voxels."""
     return np.asarray(heights(atoms) * (2 * np.pi) ** 1.5 * sigmas(atoms) ** 3)
 
 
 def residual_of(volume: Array, atoms: Doubles, *, out: Array | None = None, threads: int = 1) -> Array:
-    """Take all atoms off a volume.
+    """Subtract all atoms from a volume.
 
     Parameters
     ----------
@@ -161,20 +162,22 @@ def residual_of(volume: Array, atoms: Doubles, *, out: Array | None = None, thre
     reach = columns.REACH / np.sqrt(order[:, columns.P_XX : columns.P_ZZ + 1].min(axis=1, initial=np.inf))
     longest = reach.max(initial=0.0)
 
-    def work(part: tuple[int, int]) -> None:
+    def subtract(part: tuple[int, int]) -> None:
         z0, z1 = part
         out[z0:z1] = volume[z0:z1]
         near = np.searchsorted(order[:, columns.Z], [z0 - longest - 1, z1 + longest + 1])
         columns.add_gaussians(out, order[near[0] : near[1]], -1.0, z0, z1)
 
     edges = np.linspace(0, len(volume), min(4 * threads, len(volume)) + 1).astype(int).tolist()
-    for _ in ordered_map(work, list(pairwise(edges)), threads=threads):
+    for _ in ordered_map(subtract, list(pairwise(edges)), threads=threads):
         pass
     return out
 
 
-def rest_of(volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None = None) -> Array:
-    """Take all atoms off a volume, and what varies slowly in what is left.
+def residual_without_diffuse(
+    volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None = None
+) -> Array:
+    """Subtract all atoms from a volume, then the diffuse density: the slowly varying part of the residual.
 
     Parameters
     ----------
@@ -190,8 +193,8 @@ def rest_of(volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None
 
     Notes
     -----
-    In a thick or noisy specimen the reconstruction has not resolved all density into atoms: they stand on a
-    level that varies from place to place.
+    In a thick or noisy specimen the reconstruction does not resolve all density into atoms: they are on top
+    of a density that varies slowly from place to place.
     """
     out = residual_of(volume, atoms, out=out, threads=rules.threads)
     if rules.diffuse_px:
@@ -202,16 +205,16 @@ def rest_of(volume: Array, atoms: Doubles, rules: FitRules, *, out: Array | None
 def fit_atoms(
     volume: Array, atoms: Doubles, rules: FitRules, *, sweeps: int, residual: Array | None = None
 ) -> tuple[Doubles, Array]:
-    """Fit all atoms, again and again, until none moves.
+    """Fit all atoms in repeated sweeps until none moves.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
     atoms : ndarray of shape (n, 10), float64
-        Where to start.
+        Initial atoms.
     rules : FitRules
     sweeps : int
-        At most.
+        Largest number of sweeps.
     residual : ndarray of shape (nz, ny, nx), float32, optional
         Overwritten and returned.
 
@@ -219,70 +222,70 @@ def fit_atoms(
     -------
     atoms : ndarray of shape (n, 10), float64
     residual : ndarray of shape (nz, ny, nx), float32
-        The volume less all atoms.
+        The volume minus all atoms and the diffuse density.
 
     Notes
     -----
-    Each sweep takes all atoms off the volume, adds each back for itself and fits
-    ``height exp(-dᵀ P d / 2)`` to the voxels about it by least squares (Levenberg-Marquardt with analytic
-    derivatives, steps of half a voxel at most, within bounds). So the order of atoms does not matter.
+    Each sweep subtracts all atoms from the volume, adds back each one separately and fits
+    ``height exp(-dᵀ P d / 2)`` to the voxels around it by least squares (Levenberg-Marquardt with analytic
+    derivatives, steps of at most half a voxel, within bounds). So the order of atoms does not matter.
     """
-    residual = rest_of(volume, atoms, rules, out=residual)
+    residual = residual_without_diffuse(volume, atoms, rules, out=residual)
     for _ in range(sweeps):
         if not len(atoms):
             break
         fitted = _fit_once(residual, atoms, rules)
-        move = float(np.sqrt(((fitted - atoms)[:, :3] ** 2).sum(axis=1).mean()))
+        rms_move = float(np.sqrt(((fitted - atoms)[:, :3] ** 2).sum(axis=1).mean()))
         atoms = fitted
-        residual = rest_of(volume, atoms, rules, out=residual)
-        if move < SETTLED_PX:
+        residual = residual_without_diffuse(volume, atoms, rules, out=residual)
+        if rms_move < SETTLED_PX:
             break
     return atoms, residual
 
 
 def _fit_once(residual: Array, atoms: Doubles, rules: FitRules) -> Doubles:
-    """Return all atoms, fitted with the others as they were."""
+    """Fit every atom once, with all others fixed."""
     fitted = np.empty_like(atoms)
 
-    def work(start: int) -> None:
+    def fit_batch(start: int) -> None:
         part = slice(start, start + BATCH)
-        how = rules.radius_px, FREEDOM[rules.freedom], rules.widths, MOST_STEPS
-        columns.fit(residual, atoms[part], *how, fitted[part])
+        settings = rules.radius_px, FREEDOM[rules.freedom], rules.widths, MOST_STEPS
+        columns.fit(residual, atoms[part], *settings, fitted[part])
 
-    for _ in ordered_map(work, range(0, len(atoms), BATCH), threads=rules.threads):
+    for _ in ordered_map(fit_batch, range(0, len(atoms), BATCH), threads=rules.threads):
         pass
     return fitted
 
 
 def scores(residual: Array, atoms: Doubles, rules: FitRules) -> Doubles:
-    """Return how high atoms of the expected width are that fit best where the atoms are.
+    """Compute the score of each atom: the height of the best-fitting Gaussian of the expected width.
 
     Parameters
     ----------
     residual : ndarray of shape (nz, ny, nx), float32
-        The volume less all atoms.
+        The volume minus all atoms.
     atoms : ndarray of shape (n, 10), float64
     rules : FitRules
 
     Returns
     -------
     ndarray of shape (n,), float64
-        The matched filter Σ d g / Σ g² over the voxels within the radius, where d is the volume less the
-        other atoms and g the Gaussian of height 1: less scattered by noise than fitted heights and widths.
+        The matched filter Σ d g / Σ g² over the voxels within the radius, where d is the volume minus the
+        other atoms and g the Gaussian of height 1: noise scatters it less than fitted heights and widths.
     """
-    found = np.empty(len(atoms))
+    score = np.empty(len(atoms))
 
-    def work(start: int) -> None:
+    def score_batch(start: int) -> None:
         part = slice(start, start + BATCH)
-        columns.match(residual, atoms[part], rules.radius_px, rules.sigma_px, found[part])
+        columns.match(residual, atoms[part], rules.radius_px, rules.sigma_px, score[part])
 
-    for _ in ordered_map(work, range(0, len(atoms), BATCH), threads=rules.threads):
+    for _ in ordered_map(score_batch, range(0, len(atoms), BATCH), threads=rules.threads):
         pass
-    return found
+    return score
 
 
 def rescaled(atoms: Doubles, volume: Array, *, threads: int = 1) -> Doubles:
-    """Bring atoms to the scale of another volume of the same specimen, which may be in other units.
+    """Rescale the heights of atoms to another volume of the same specimen, which may have other units.
 
     Parameters
     ----------
@@ -293,10 +296,10 @@ def rescaled(atoms: Doubles, volume: Array, *, threads: int = 1) -> Doubles:
     Returns
     -------
     ndarray of shape (n, 10), float64
-        With heights times the factor by which all fit the volume best; as they are where none lies in it.
+        Heights times the factor with which all atoms fit the volume best; unchanged if none lies in it.
     """
-    missing = residual_of(np.zeros_like(volume), atoms, threads=threads)  # the atoms, with the other sign
-    power = float(np.vdot(missing, missing))
-    start = atoms.copy()
-    heights(start)[:] *= -float(np.vdot(missing, volume)) / power if power > 0 else 1.0
-    return start
+    negative = residual_of(np.zeros_like(volume), atoms, threads=threads)  # the atoms with negative sign
+    power = float(np.vdot(negative, negative))
+    scaled = atoms.copy()
+    heights(scaled)[:] *= -float(np.vdot(negative, volume)) / power if power > 0 else 1.0
+    return scaled

@@ -1,4 +1,4 @@
-"""Atoms in views: how they are seen, and how much of it is noise."""
+"""Gaussian model of atoms in views: projection, diffuse background, and noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,31 +18,31 @@ Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
 
 LEAST_VARIANCE = 1e-3
-"""Of the variance of a pixel, in that of the mean pixel."""
+"""Smallest variance of a pixel, relative to that of the mean pixel."""
 CLASSES = 20
 MIRRORED = 1.02
 FOREIGN = 0.2
-"""Share of what a pixel shows of the model: where as much is seen of something else, it is not trusted."""
+"""Pixels whose diffuse background exceeds this share of the projected model are not trusted."""
 
 
 @dataclass(frozen=True, eq=False)
 class AtomViews:
-    """Views and how they were taken.
+    """Views for the refinement of atoms, with their orientations.
 
     Parameters
     ----------
     data : ndarray of shape (n_views, n_v, n_u), float64
-        Linear in the projected density, in any unit, with or without a level below.
+        Linear in the projected density, in any unit, with or without a background level.
     rotation : ndarray of shape (n_views, 3, 3), float64
         See `etcli.core.orientation.rotation_matrices`.
     pixel_A : float
     diffuse_A : float
-        Standard deviation of the Gaussian that tells from atoms what varies slowly over a view, such as what
-        lies beyond the volume of a film; 0 where nothing but a level is to be expected.
+        Standard deviation of the Gaussian that separates the slowly varying background of a view, such as a
+        film outside the volume, from atoms; 0 if no background other than a constant level is expected.
     fixed : ndarray of shape (n_views, n_v, n_u), float64, optional
-        What is seen beside atoms and levels.
+        Diffuse background, in addition to atoms and levels.
     trusted : ndarray of shape (n_views, n_v, n_u), bool, optional
-        Pixels that count; all by default.
+        Pixels that are used; all by default.
     threads : int
     """
 
@@ -58,27 +58,29 @@ class AtomViews:
         if self.data.ndim != 3 or self.rotation.shape != (len(self.data), 3, 3):
             raise DataError(f"views of shape {self.data.shape} need as many rotations")
 
-    def seen(self, position_A: Doubles) -> tuple[Doubles, Doubles]:
+    def project_positions(self, position_A: Doubles) -> tuple[Doubles, Doubles]:
         """Return u and v of all atoms in all views, as indices, each of shape (n_views, n_atoms)."""
         n_v, n_u = self.data.shape[1:]
-        at = self.rotation[:, :2] @ position_A.T / self.pixel_A
-        return at[:, 0] + centre(n_u), at[:, 1] + centre(n_v)
+        projected = self.rotation[:, :2] @ position_A.T / self.pixel_A
+        return projected[:, 0] + centre(n_u), projected[:, 1] + centre(n_v)
 
-    def look_at(self, model: "GaussianModel") -> "SeenAtoms":
-        """Return where and how wide the atoms of a model are seen."""
-        return SeenAtoms(*self.seen(model.position_A), model.sigma_A[model.kind] / self.pixel_A)
+    def project_atoms(self, model: "GaussianModel") -> "ProjectedAtoms":
+        """Return the positions and widths of the atoms of a model in all views."""
+        return ProjectedAtoms(
+            *self.project_positions(model.position_A), model.sigma_A[model.kind] / self.pixel_A
+        )
 
     def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "AtomViews":
-        """Return some of the views, without what was found to be beside the atoms."""
+        """Return a subset of the views, without their diffuse background."""
         return replace(self, data=self.data[chosen], rotation=self.rotation[chosen], fixed=None, trusted=None)
 
-    def each(self, work: Callable[[int], Doubles]) -> list[Doubles]:
-        """Return what a function returns for each view."""
-        return list(ordered_map(work, range(len(self.data)), threads=self.threads))
+    def map_views(self, function: Callable[[int], Doubles]) -> list[Doubles]:
+        """Apply a function to the index of each view, on several threads, and return the results."""
+        return list(ordered_map(function, range(len(self.data)), threads=self.threads))
 
 
-class SeenAtoms(NamedTuple):
-    """Atoms in views: places (n_views, n_atoms) as indices, and widths (n_atoms,), in pixels."""
+class ProjectedAtoms(NamedTuple):
+    """Atoms in views: positions (n_views, n_atoms) as indices, and widths (n_atoms,), in pixels."""
 
     u: Doubles
     v: Doubles
@@ -87,7 +89,7 @@ class SeenAtoms(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GaussianModel:
-    """Atoms as views show them.
+    """Model of atoms as Gaussians in views.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ class GaussianModel:
     sigma_A : ndarray of shape (n_species,), float64
         Width of the atoms of each species.
     level : ndarray of shape (n_views,), float64
-        Level below the atoms in each view.
+        Background level of each view.
     """
 
     position_A: Doubles
@@ -114,7 +116,7 @@ class GaussianModel:
         return len(self.amplitude)
 
     def select(self, chosen: NDArray[np.bool_]) -> "GaussianModel":
-        """Return the model of some of the atoms."""
+        """Return the model of a subset of the atoms."""
         return replace(
             self,
             position_A=self.position_A[chosen],
@@ -123,17 +125,17 @@ class GaussianModel:
         )
 
     def means(self) -> Doubles:
-        """Return the mean amplitude of every species."""
+        """Return the mean amplitude of each species."""
         count = np.bincount(self.kind, minlength=len(self.sigma_A))
         return np.bincount(self.kind, self.amplitude, len(self.sigma_A)) / np.maximum(count, 1)
 
     def b_factors_A2(self) -> Doubles:
-        """Return 8π² σ² of every species, which includes the width of the probe and of a pixel."""
+        """Return 8π² σ² of each species, which includes the width of the probe and of a pixel."""
         return np.asarray(8 * np.pi**2 * self.sigma_A**2)
 
 
 def project_model(model: GaussianModel, views: AtomViews) -> Doubles:
-    """Return what the views should show.
+    """Compute the views that a model predicts.
 
     Parameters
     ----------
@@ -144,36 +146,36 @@ def project_model(model: GaussianModel, views: AtomViews) -> Doubles:
     -------
     ndarray of shape (n_views, n_v, n_u), float64
     """
-    seen = views.look_at(model)
-    return np.stack(views.each(lambda k: view_of(model, views, seen, k)))
+    projected = views.project_atoms(model)
+    return np.stack(views.map_views(lambda k: view_of(model, views, projected, k)))
 
 
-def view_of(model: GaussianModel, views: AtomViews, seen: "SeenAtoms", k: int) -> Doubles:
-    """Return what view k should show, of shape (n_v, n_u), given where the atoms are seen."""
+def view_of(model: GaussianModel, views: AtomViews, projected: "ProjectedAtoms", k: int) -> Doubles:
+    """Compute view k of a model, of shape (n_v, n_u), from the projected positions of its atoms."""
     image = np.full(views.data.shape[1:], model.level[k])
     if views.fixed is not None:
         image += views.fixed[k]
-    _views.add_atoms(image, seen.u[k], seen.v[k], model.amplitude, seen.sigma)
+    _views.add_atoms(image, projected.u[k], projected.v[k], model.amplitude, projected.sigma)
     return image
 
 
 def start_model(
     position_A: Doubles, intensity: Doubles, kind: Kinds, sigma_A: Doubles, views: AtomViews
 ) -> GaussianModel:
-    """Bring the intensities of atoms in a volume to the unit of the views, by least squares.
+    """Create the initial model: scale the intensities of atoms in a volume to the views by least squares.
 
     Parameters
     ----------
     position_A : ndarray of shape (n_atoms, 3), float64
     intensity : ndarray of shape (n_atoms,), float64
-        Relative.
+        Relative intensities.
     kind : ndarray of shape (n_atoms,), int
     sigma_A : ndarray of shape (n_species,), float64
     views : AtomViews
 
     Returns
     -------
-    Model
+    GaussianModel
 
     Raises
     ------
@@ -194,14 +196,14 @@ def start_model(
 
 
 def _contrast(images: Doubles, views: AtomViews) -> Doubles:
-    """Return what of images may be of atoms."""
+    """Return images minus their smooth part, or minus their mean: the contrast that atoms may cause."""
     if views.diffuse_A:
         return np.asarray(images - smooth_part(images, views.diffuse_A / views.pixel_A))
     return np.asarray(images - images.mean(axis=(1, 2), keepdims=True))
 
 
 def check_hand(model: GaussianModel, views: AtomViews) -> None:
-    """Refuse views that show the mirror image of a model.
+    """Check that the views do not show the mirror image of a model.
 
     Parameters
     ----------
@@ -215,12 +217,12 @@ def check_hand(model: GaussianModel, views: AtomViews) -> None:
         When the views are better explained with z reversed: the sign of the angles is not that of the volume.
     """
     mirrored = replace(model, position_A=model.position_A * [1, 1, -1])
-    seen = _contrast(views.data, views)
-    likeness = []
+    measured = _contrast(views.data, views)
+    correlation = []
     for each in (model, mirrored):
         shown = _contrast(project_model(each, replace(views, fixed=None)), views)
-        likeness.append(float((shown * seen).sum() / max(float(np.sqrt((shown**2).sum())), 1e-300)))
-    if likeness[1] > MIRRORED * likeness[0]:
+        correlation.append(float((shown * measured).sum() / max(float(np.sqrt((shown**2).sum())), 1e-300)))
+    if correlation[1] > MIRRORED * correlation[0]:
         raise DataError(
             "the views show the mirror image (z reversed) of the atoms of the volume; are the signs of the "
             "angles those that it was reconstructed with?"
@@ -230,12 +232,12 @@ def check_hand(model: GaussianModel, views: AtomViews) -> None:
 def left_out_misfit(
     model: GaussianModel, views: AtomViews, weight: Doubles | None = None
 ) -> tuple[Doubles, Doubles]:
-    """Return how badly a model predicts views that it was not refined against.
+    """Compute the misfit of a model to left-out views, against which it was not refined.
 
     Parameters
     ----------
     model : GaussianModel
-        Its levels are not looked at.
+        Its levels are ignored.
     views : AtomViews
     weight : ndarray of shape (n_views, n_v, n_u), float64, optional
         Inverse variances of pixels; from the residuals by default.
@@ -243,9 +245,9 @@ def left_out_misfit(
     Returns
     -------
     misfit : ndarray of shape (n_views,), float64
-        Mean square of the residual of each view over its variance, with its level, or smooth part, fitted.
+        Mean square of the residual of each view over its variance, after a fit of its level, or smooth part.
     weight : ndarray of shape (n_views, n_v, n_u), float64
-        For other models to be compared.
+        The weights used, so that other models can be compared with the same.
     """
     views = replace(views, fixed=None)
     bare = project_model(replace(model, level=np.zeros(len(views.data))), views)
@@ -260,7 +262,7 @@ def left_out_misfit(
 
 
 def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
-    """Put down to other than atoms what varies slowly over the views and the model does not show.
+    """Model the slowly varying part of the residual of the views as diffuse background.
 
     Parameters
     ----------
@@ -269,9 +271,9 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
 
     Returns
     -------
-    Views
-        With the smooth part of the residual as ``fixed``, unless there is none to be expected. Pixels where
-        it is a large part of what is seen show matter that is not in the model, and are not trusted.
+    AtomViews
+        With the smooth part of the residual as ``fixed``, if a diffuse background is expected. Pixels where
+        it is large compared with the model show matter that is not in the model, and are not trusted.
     """
     if not views.diffuse_A:
         return views
@@ -281,25 +283,24 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
 
 
 def smooth_part(images: Doubles, sigma_px: float) -> Doubles:
-    """Return images convolved with a Gaussian, each for itself."""
+    """Convolve each image with a Gaussian."""
     return np.stack([ndimage.gaussian_filter(image, sigma_px, mode="nearest") for image in images])
 
 
 def inverse_variance(views: AtomViews, shown: Doubles) -> Doubles:
-    """Return the weight of every pixel: the inverse of its variance, a line in what should be seen there.
+    """Compute the weight of every pixel: the inverse of its variance, which is linear in the predicted value.
 
     Parameters
     ----------
     views : AtomViews
     shown : ndarray of shape (n_views, n_v, n_u), float64
-        From `project_model`.
+        Predicted views λ from `project_model`.
 
     Returns
     -------
     ndarray of shape (n_views, n_v, n_u), float64
         ``1 / (a + c λ)`` with a, c ≥ 0, and 0 where a pixel is not trusted: Poisson noise of any gain has
-        a = 0, and noise that is the same everywhere has c = 0. Found from the mean squares of residuals in 20
-        classes of λ.
+        a = 0, uniform noise has c = 0. Both are fitted to the mean squares of residuals in 20 classes of λ.
 
     Raises
     ------
@@ -317,7 +318,7 @@ def inverse_variance(views: AtomViews, shown: Doubles) -> Doubles:
     mean_value = (np.bincount(label, value, CLASSES)[used] / count[used]).clip(min=0)
     mean_square = np.bincount(label, square, CLASSES)[used] / count[used]
     typical = float(mean_square.mean()) or 1.0
-    # relative errors of the mean squares: their weights follow from themselves
+    # weights for equal relative errors: the error of a mean square is proportional to itself
     weight = np.sqrt(count[used]) / np.maximum(mean_square, LEAST_VARIANCE * typical)
     (a, c), _ = nnls(np.column_stack([weight, weight * mean_value]), weight * mean_square)
     return np.asarray(trusted / np.maximum(a + c * np.maximum(shown, 0), LEAST_VARIANCE * typical))

@@ -1,4 +1,4 @@
-"""Bonds, angles and coordination, by element, as curves and counts."""
+"""Histograms of bond lengths, bond angles and coordination, for all elements and by element."""
 
 from itertools import combinations_with_replacement
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from etcli.core.atoms.structure import Structure
 
 ALL = ""
-"""The name of the curve of all elements."""
+"""Name of the curve for all elements."""
 
 Curves = dict[str, NDArray[np.float64]]
 
 
 def bond_lengths(found: Structure, edges_A: NDArray[np.float64]) -> Curves:
-    """Return the probability density of the bond lengths.
+    """Compute the probability density of the bond lengths.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def bond_lengths(found: Structure, edges_A: NDArray[np.float64]) -> Curves:
     Returns
     -------
     dict of str to ndarray of shape (n,), float64
-        In 1/Å, of all bonds and, where there are several elements, by the two elements, as ``O_Si``; the sum
-        of these is that of all.
+        In 1/Å, for all bonds and, if there are several elements, by pairs of elements, as ``O_Si``; the sum
+        of these is the curve for all.
     """
     curves = {ALL: _density(found.length_A, edges_A, len(found.length_A))}
     if len(found.elements) > 1:
@@ -36,18 +36,18 @@ def bond_lengths(found: Structure, edges_A: NDArray[np.float64]) -> Curves:
 
 
 def bonds_by_elements(found: Structure) -> dict[str, NDArray[np.bool_]]:
-    """Return which bonds are between which elements, by names as ``O_Si``; those without any left out."""
+    """Mark the bonds between each pair of elements, by names such as ``O_Si``; omit pairs without bonds."""
     one, other = (found.atoms.species[end] for end in found.bonds.T)
-    named = {}
+    masks = {}
     for a, b in combinations_with_replacement(found.elements, 2):
         chosen = ((one == a) & (other == b)) | ((one == b) & (other == a))
         if chosen.any():
-            named[f"{a}_{b}"] = chosen
-    return named
+            masks[f"{a}_{b}"] = chosen
+    return masks
 
 
 def bond_angles(found: Structure, edges_deg: NDArray[np.float64]) -> Curves:
-    """Return the probability density of the bond angles.
+    """Compute the probability density of the bond angles.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def bond_angles(found: Structure, edges_deg: NDArray[np.float64]) -> Curves:
     Returns
     -------
     dict of str to ndarray of shape (n,), float64
-        In 1/degree, of all angles and, where there are several elements, by the one in the middle; the sum of
-        these is that of all.
+        In 1/degree, for all angles and, if there are several elements, by the element of the middle atom; the
+        sum of these is the curve for all.
     """
     n = len(found.angle_deg)
     curves = {ALL: _density(found.angle_deg, edges_deg, n)}
@@ -70,7 +70,7 @@ def bond_angles(found: Structure, edges_deg: NDArray[np.float64]) -> Curves:
 
 
 def coordination(found: Structure) -> Curves:
-    """Return the share of the atoms that have 0, 1, 2, ... bonds.
+    """Compute the share of atoms that have 0, 1, 2, ... bonds.
 
     Parameters
     ----------
@@ -79,28 +79,28 @@ def coordination(found: Structure) -> Curves:
     Returns
     -------
     dict of str to ndarray of shape (n,), float64
-        Of all elements and, where there are several, by element; atoms at the surface left out where at least
-        a twentieth of the atoms are not.
+        For all elements and, if there are several, by element; without atoms at the surface, if at least a
+        twentieth of the atoms are inside.
     """
-    looked = inner_atoms(found)
-    longest = int(found.coordination.max(initial=0)) + 1
-    named = {ALL: looked}
+    inner = inner_atoms(found)
+    n_counts = int(found.coordination.max(initial=0)) + 1
+    masks = {ALL: inner}
     if len(found.elements) > 1:
-        named |= {name: looked & (found.atoms.species == name) for name in found.elements}
+        masks |= {name: inner & (found.atoms.species == name) for name in found.elements}
     return {
-        name: np.bincount(found.coordination[chosen], minlength=longest) / max(int(chosen.sum()), 1)
-        for name, chosen in named.items()
+        name: np.bincount(found.coordination[chosen], minlength=n_counts) / max(int(chosen.sum()), 1)
+        for name, chosen in masks.items()
     }
 
 
 def inner_atoms(found: Structure) -> NDArray[np.bool_]:
-    """Return the atoms that are not at the surface, or all where these are hardly any."""
+    """Mark the atoms that are not at the surface, or all atoms if fewer than a twentieth are inside."""
     enough = found.inside.sum() >= max(len(found.atoms) / 20, 1)
     return found.inside if enough else np.ones(len(found.atoms), bool)
 
 
 def nearest_neighbours(found: Structure, edges_A: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability density in 1/Å of the distance to the nearest neighbour, (n,)."""
+    """Compute the probability density in 1/Å of the distance to the nearest neighbour, (n,)."""
     return _density(found.nearest_A, edges_A, len(found.nearest_A))
 
 

@@ -1,4 +1,4 @@
-"""Which atom of a model is which atom of a reference, and how the one is turned onto the other."""
+"""Matching of the atoms of a model with those of a reference, and rigid alignment of the two."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from etcli.core.errors import DataError, UsageError
 
 CUTOFF_A = 0.75
 RULES = ("one-to-one", "nearest")
-DENSE = 400  # atoms of a group up to which a table of all its distances is the faster way
+DENSE = 400  # largest group of atoms for which a table of all distances is faster
 ALIGN_ROUNDS = 50
 
 Positions = NDArray[np.float64]
@@ -21,16 +21,16 @@ Positions = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Atoms that belong together.
+    """Pairs of atoms of a model and a reference, and the unpaired atoms.
 
     Parameters
     ----------
     found, reference : ndarray of shape (n_pairs,), intp
-        The numbers of the two atoms of each pair, from 0.
+        Indices of the two atoms of each pair, from 0.
     extra : ndarray of shape (n_found,), bool
-        Atoms that no atom of the reference accounts for.
+        Atoms of the model without a partner in the reference.
     missing : ndarray of shape (n_reference,), bool
-        Atoms of the reference that were not found.
+        Atoms of the reference without a partner in the model.
     """
 
     found: NDArray[np.intp]
@@ -51,30 +51,30 @@ def match_atoms(
     Parameters
     ----------
     found_A, reference_A : ndarray of shape (n, 3), float64
-        Positions in Å, in one frame.
+        Positions in Å, in the same coordinate frame.
     cutoff_A : float
-        Atoms farther apart are no pair.
+        Largest distance of a pair.
     rule : {"one-to-one", "nearest"}
-        one-to-one: no atom belongs to two pairs. Of all ways to make as many pairs as possible, the one of
-        the least sum of squared distances.
-        nearest: each atom of the reference with the nearest one of the model, which may be the same for
-        several; an atom of the model is extra where no atom of the reference is within the cutoff. Published
-        figures are often of this kind; they are the better ones.
+        one-to-one: each atom belongs to at most one pair. Of all ways to make as many pairs as possible, the
+        one with the smallest sum of squared distances.
+        nearest: each atom of the reference is paired with the nearest one of the model, which may be the same
+        for several; an atom of the model is extra if no atom of the reference is within the cutoff. Published
+        figures are often of this kind, and look better.
 
     Returns
     -------
     Pairs
-        In the order of the reference's x, y and z, whatever the order of the atoms.
+        In the order of x, y and z of the reference, independent of the order of the atoms.
 
     Raises
     ------
     UsageError
-        When the cutoff is not a positive number or the rule is neither.
+        When the cutoff is not a positive number or the rule is unknown.
 
     Notes
     -----
-    Candidates come from k-d trees. Most are the only ones for both atoms; where they are not, atoms that
-    share candidates form groups, each solved for itself.
+    Candidate pairs come from k-d trees. Most of them are the only ones for both atoms; otherwise, atoms that
+    share candidates form groups, and each group is solved separately.
 
     References
     ----------
@@ -84,7 +84,7 @@ def match_atoms(
         raise UsageError(f"the cutoff must be a positive number of Å, not {cutoff_A:g}")
     if rule not in RULES:
         raise UsageError(f"the rule is {' or '.join(RULES)}, not {rule}")
-    # in an order of their own, so that the one given plays no part in ties and sums
+    # sorted, so that the given order does not affect ties and sums
     order = tuple(np.lexsort(positions.T[::-1]) for positions in (found_A, reference_A))
     places = found_A[order[0]], reference_A[order[1]]
     extra, missing = np.ones(len(found_A), bool), np.ones(len(reference_A), bool)
@@ -92,10 +92,10 @@ def match_atoms(
     if not (len(found_A) and len(reference_A)):
         return Pairs(none, none, extra, missing)
     if rule == "nearest":
-        i, j, accounted = _nearest(*places, cutoff_A)
+        i, j, accounted = _pair_nearest(*places, cutoff_A)
         extra[order[0][accounted]] = False
     else:
-        i, j = _assigned(*places, cutoff_A)
+        i, j = _pair_one_to_one(*places, cutoff_A)
         extra[order[0][i]] = False
     missing[order[1][j]] = False
     return Pairs(order[0][i], order[1][j], extra, missing)
@@ -103,7 +103,7 @@ def match_atoms(
 
 @dataclass(frozen=True, eq=False)
 class RigidMotion:
-    """A turn and a shift: the position r goes to ``rotation @ r + shift_A``.
+    """Rotation and shift: moves the position r to ``rotation @ r + shift_A``.
 
     Parameters
     ----------
@@ -121,19 +121,19 @@ class RigidMotion:
 
     @property
     def angle_deg(self) -> float:
-        """Angle of the turn in degrees, from 0 to 180."""
+        """Angle of the rotation in degrees, from 0 to 180."""
         skew = self.rotation - self.rotation.T
-        sine = np.linalg.norm([skew[2, 1], skew[0, 2], skew[1, 0]]) / 2  # accurate for small angles, too
+        sine = np.linalg.norm([skew[2, 1], skew[0, 2], skew[1, 0]]) / 2  # also accurate for small angles
         return float(np.rad2deg(np.arctan2(sine, (np.trace(self.rotation) - 1) / 2)))
 
 
 def fit_rigid(position_A: Positions, target_A: Positions) -> RigidMotion:
-    """Find the rigid motion that brings points nearest to others, by least squares.
+    """Find the rigid motion of points onto their targets by least squares.
 
     Parameters
     ----------
     position_A, target_A : ndarray of shape (n, 3), float64
-        Points and where they should be; three at least.
+        Points and their targets; at least three.
 
     Returns
     -------
@@ -146,25 +146,25 @@ def fit_rigid(position_A: Positions, target_A: Positions) -> RigidMotion:
     """
     middle, aim = position_A.mean(axis=0), target_A.mean(axis=0)
     u, _, vt = np.linalg.svd((target_A - aim).T @ (position_A - middle))
-    hand = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = u @ hand @ vt
+    handedness = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ handedness @ vt
     return RigidMotion(rotation, aim - rotation @ middle)
 
 
 def align_rigid(found_A: Positions, reference_A: Positions, *, cutoff_A: float = CUTOFF_A) -> RigidMotion:
-    """Turn and shift a model onto a reference that it nearly lies on.
+    """Find the rigid motion that aligns a model with a reference, if the two nearly coincide.
 
     Parameters
     ----------
     found_A, reference_A : ndarray of shape (n, 3), float64
         Positions in Å.
     cutoff_A : float
-        As for `match_atoms`; the first round looks twice as far.
+        As for `match_atoms`; twice as large in the first round.
 
     Returns
     -------
     RigidMotion
-        Of the model; the pairs that it makes are those that it was found from.
+        Motion of the model, consistent with its pairs: matching the moved model gives the same pairs again.
 
     Raises
     ------
@@ -173,44 +173,44 @@ def align_rigid(found_A: Positions, reference_A: Positions, *, cutoff_A: float =
 
     Notes
     -----
-    Pairs are made and the motion that fits them is found, in turns, until the pairs stay: iterative closest
-    points, one to one. Errors of more than about half a bond length are beyond it.
+    Iterative closest points, one to one: atoms are paired and the motion is fitted to the pairs, in turn,
+    until the pairs no longer change. Errors of more than about half a bond length cannot be corrected.
 
     References
     ----------
     P. J. Besl, N. D. McKay, IEEE Trans. Pattern Anal. Mach. Intell. 14, 239 (1992), doi:10.1109/34.121791.
     """
-    motion, before = RigidMotion(np.eye(3), np.zeros(3)), None
-    for turn in range(ALIGN_ROUNDS):
-        reach_A = cutoff_A if turn else 2 * cutoff_A
+    motion, previous = RigidMotion(np.eye(3), np.zeros(3)), None
+    for round_ in range(ALIGN_ROUNDS):
+        reach_A = cutoff_A if round_ else 2 * cutoff_A
         pairs = match_atoms(motion(found_A), reference_A, cutoff_A=reach_A)
         if len(pairs) < 3:
             raise DataError(
                 f"{len(pairs)} atoms lie within {reach_A:g} Å of the reference, too few to align by; "
                 "is it in the same frame?"
             )
-        now = found_A[pairs.found], reference_A[pairs.reference]
-        if before is not None and all(map(np.array_equal, now, before)):
+        paired = found_A[pairs.found], reference_A[pairs.reference]
+        if previous is not None and all(map(np.array_equal, paired, previous)):
             break
-        motion, before = fit_rigid(*now), now
+        motion, previous = fit_rigid(*paired), paired
     return motion
 
 
-def _nearest(
+def _pair_nearest(
     found_A: Positions, reference_A: Positions, cutoff_A: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the pairs, and which atoms of the model are within the cutoff of any of the reference."""
-    beyond = np.nextafter(cutoff_A, np.inf)  # the bound itself is left out
-    distance, nearest = KDTree(found_A).query(reference_A, distance_upper_bound=beyond)
+    """Pair each reference atom with its nearest; mark the atoms of the model within the cutoff of any."""
+    bound = np.nextafter(cutoff_A, np.inf)  # KDTree excludes the bound itself
+    distance, nearest = KDTree(found_A).query(reference_A, distance_upper_bound=bound)
     j = np.flatnonzero(np.isfinite(distance))
-    accounted = np.isfinite(KDTree(reference_A).query(found_A, distance_upper_bound=beyond)[0])
+    accounted = np.isfinite(KDTree(reference_A).query(found_A, distance_upper_bound=bound)[0])
     return nearest[j], j, accounted
 
 
-def _assigned(
+def _pair_one_to_one(
     found_A: Positions, reference_A: Positions, cutoff_A: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the pairs of the cheapest assignment, in the order of the reference."""
+    """Return the pairs of the assignment with the lowest cost, in the order of the reference."""
     near = KDTree(found_A).sparse_distance_matrix(KDTree(reference_A), cutoff_A, output_type="ndarray")
     edges = np.sort(near, order=("i", "j"))
     i, j, cost = edges["i"], edges["j"], edges["v"] ** 2
@@ -226,28 +226,28 @@ def _assigned(
     for chosen in np.split(shared, np.flatnonzero(np.diff(group[shared])) + 1):
         if len(chosen):
             pairs.append(_solve(i[chosen], j[chosen], cost[chosen], cutoff_A**2))
-    both = np.concatenate(pairs, axis=1)
-    both = both[:, np.argsort(both[1])]
-    return both[0], both[1]
+    all_pairs = np.concatenate(pairs, axis=1)
+    all_pairs = all_pairs[:, np.argsort(all_pairs[1])]
+    return all_pairs[0], all_pairs[1]
 
 
 def _solve(
     i: NDArray[np.intp], j: NDArray[np.intp], cost: NDArray[np.float64], longest: float
 ) -> NDArray[np.intp]:
-    """Return the pairs (2, n) of a group of atoms: as many as possible, at the least cost."""
+    """Return the pairs (2, n) of a group of atoms: as many as possible, at the lowest cost."""
     rows, row = np.unique(i, return_inverse=True)
     columns, column = np.unique(j, return_inverse=True)
-    # leaving an atom alone costs more than all that it could save
-    alone = 2 * longest * (len(rows) + len(columns))
+    # leaving an atom unpaired costs more than it could ever save
+    unpaired_cost = 2 * longest * (len(rows) + len(columns))
     if len(rows) + len(columns) <= DENSE:
-        table = np.full((len(rows), len(columns)), alone, np.float64)
+        table = np.full((len(rows), len(columns)), unpaired_cost, np.float64)
         table[row, column] = cost
         a, b = linear_sum_assignment(table)
-        kept = table[a, b] < alone
+        kept = table[a, b] < unpaired_cost
         return np.stack([rows[a[kept]], columns[b[kept]]])
-    # an own column for each row lets it stay alone; costs must not be zero, or they would be no edges
+    # an extra column for each row lets it stay unpaired; zero costs would not count as edges
     own = np.arange(len(rows))
-    values = np.concatenate([cost + longest, np.full(len(rows), alone + longest)])
+    values = np.concatenate([cost + longest, np.full(len(rows), unpaired_cost + longest)])
     places = np.concatenate([row, own]), np.concatenate([column, len(columns) + own])
     a, b = min_weight_full_bipartite_matching(
         csr_array((values, places), shape=(len(rows), len(columns) + len(rows)))

@@ -1,4 +1,4 @@
-"""Atoms that the views show and the model lacks."""
+"""Missing atoms: atoms that the views show but the model lacks."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,67 +18,68 @@ BATCH = 1 << 16
 def missing_atoms(
     model: GaussianModel, views: AtomViews, *, low_A: Doubles, high_A: Doubles, clearance_A: float
 ) -> tuple[Doubles, Doubles]:
-    """Look for atoms that would explain what is left of the views.
+    """Search for atoms that would explain the residual of the views.
 
     Parameters
     ----------
     model : GaussianModel
-        Refined.
+        Refined model.
     views : AtomViews
-        With what is seen beside the atoms.
+        Views, with their diffuse background.
     low_A, high_A : ndarray of shape (3,), float64
         Corners of the box to search, from the rotation centre.
     clearance_A : float
-        Least distance to an atom of the model, and between new ones.
+        Smallest distance to an atom of the model, and between new atoms.
 
     Returns
     -------
     position_A : ndarray of shape (n, 3), float64
-        Places where an atom of the most common species is significant, the most significant first.
+        Positions at which an atom of the most common species is significant, the most significant first.
     amplitude : ndarray of shape (n,), float64
-        That fits best there.
+        Amplitudes that fit best there.
 
     Notes
     -----
-    On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` at the pixel where view k shows r: the
-    amplitude of an atom at r over its standard deviation. Where residuals are more than white noise, z
-    scatters by more than 1, so it is divided by its own robust standard deviation. Places with z > 6 are
-    significant, if none within the clearance is more so: what surrounds a missing atom stands out, too.
+    On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` is computed at the pixel where view k
+    shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
+    white noise, z scatters by more than 1, so it is divided by its own robust standard deviation. Positions
+    with z > 6 are significant, unless one within the clearance has a larger z, because the surroundings of a
+    missing atom have a large z as well.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
         return np.empty((0, 3)), np.empty(0)
-    common = int(np.bincount(model.kind).argmax())
-    sigma = float(model.sigma_A[common] / views.pixel_A)
+    most_common = int(np.bincount(model.kind).argmax())
+    sigma = float(model.sigma_A[most_common] / views.pixel_A)
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
-    above, below = np.zeros(len(grid)), np.zeros(len(grid))
+    numerator, denominator = np.zeros(len(grid)), np.zeros(len(grid))
 
     def maps(k: int) -> Doubles:
         """Return the matched filter of a view and its norm."""
         signal = ndimage.gaussian_filter(weight[k] * (views.data[k] - shown[k]), sigma, mode="constant")
-        # the square of a normalised Gaussian is one narrower by the root of 2, times 1 / (4π σ²)
+        # the square of a normalised Gaussian is a Gaussian narrower by √2, times 1 / (4π σ²)
         power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant")
         return np.stack([signal, power / (4 * np.pi * sigma**2)])
 
-    for k, (signal, power) in enumerate(views.each(maps)):
-        one = views.of_views(np.array([k]))
+    for k, (signal, power) in enumerate(views.map_views(maps)):
+        single_view = views.of_views(np.array([k]))
         for start in range(0, len(grid), BATCH):
             part = slice(start, start + BATCH)
-            u, v = one.seen(grid[part])
-            _views.sample(signal, u[0], v[0], above[part])
-            _views.sample(power, u[0], v[0], below[part])
-    z = np.divide(above, np.sqrt(below), out=np.zeros_like(above), where=below > 0)
+            u, v = single_view.project_positions(grid[part])
+            _views.sample(signal, u[0], v[0], numerator[part])
+            _views.sample(power, u[0], v[0], denominator[part])
+    z = np.divide(numerator, np.sqrt(denominator), out=np.zeros_like(numerator), where=denominator > 0)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
     z /= max(scatter, 1.0)
-    found = np.flatnonzero(z > SIGNIFICANT)
-    found = found[np.argsort(-z[found], kind="stable")]
-    found = found[_highest(grid[found], clearance_A)]
-    return grid[found], above[found] / below[found]
+    significant = np.flatnonzero(z > SIGNIFICANT)
+    significant = significant[np.argsort(-z[significant], kind="stable")]
+    significant = significant[_highest(grid[significant], clearance_A)]
+    return grid[significant], numerator[significant] / denominator[significant]
 
 
 def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
-    """Tell which places, the most significant first, have none before them within a distance."""
+    """Mark the places, sorted by significance, that have no earlier place within a distance."""
     highest = np.ones(len(place), bool)
     if len(place):
         highest[cKDTree(place).query_pairs(distance, output_type="ndarray").max(axis=1)] = False
@@ -86,7 +87,7 @@ def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
 
 
 def _grid(model: GaussianModel, low_A: Doubles, high_A: Doubles, clearance_A: float) -> Doubles:
-    """Return the places to look at: between and about the atoms, but not at one."""
+    """Return the grid of positions to search: between and around the atoms, but not close to one."""
     low = np.maximum(low_A, model.position_A.min(axis=0) - 2 * clearance_A)
     high = np.minimum(high_A, model.position_A.max(axis=0) + 2 * clearance_A)
     edges = [np.arange(a, b, STEP_A) for a, b in zip(low, high, strict=True)]

@@ -1,4 +1,4 @@
-"""Which maxima are atoms, and of which species: a mixture of normal distributions above a decaying one."""
+"""Mixture model of the scores of maxima: normal distributions of species, a decaying one of non-atoms."""
 
 from dataclasses import dataclass
 from math import log, pi, sqrt
@@ -13,35 +13,35 @@ Doubles = NDArray[np.float64]
 MOST_SPECIES = 4
 ROUNDS, SETTLED = 500, 1e-7
 NARROWEST = 0.02
-"""Least standard deviation of a species, in its mean."""
+"""Smallest standard deviation of a species, relative to its mean."""
 STEEPEST = 3.0
-"""How many times the mean of what is no atom must fit between the threshold and the lightest species."""
+"""Initial distance of the lightest species from the threshold, in means of the distribution of non-atoms."""
 TINY = 1e-6
 MOST_SHAPE = 20.0
 OUTLIERS = 0.003
-"""Share of what is no atom whose score may be anything below the lightest species."""
+"""Share of the non-atoms whose scores are uniformly distributed up to the lightest species."""
 FIRST_CUTS = (0.2, 0.3, 0.4, 0.5, 0.6)
-"""Where the search begins: what is below, in the 90th percentile, is no atom."""
+"""Initial limits of non-atoms that are tried, relative to the 90th percentile of the scores."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """What maxima are by their score.
+    """Mixture distribution of the scores of maxima: non-atoms and species.
 
     Parameters
     ----------
     threshold : float
-        Below it nothing was looked for.
+        Smallest score of maxima.
     decay : float
-        Mean of what is no atom, above the threshold: a gamma distribution, and some outliers.
+        Mean score of non-atoms above the threshold; they have a gamma distribution, with a few outliers.
     mean, deviation : ndarray of shape (n_species,), float64
-        Of the normal distributions of the species, the lightest first.
+        Mean and standard deviation of the normal distribution of each species, the lightest first.
     share : ndarray of shape (1 + n_species,), float64
-        Of those that are no atoms, and of every species; their sum is 1.
+        Shares of the non-atoms, and of each species; their sum is 1.
     shape : float
-        Of that distribution: 1 for an exponential one, more where it has a hump.
+        Shape parameter of the gamma distribution: 1 for an exponential one, more if it has a maximum.
     log_likelihood : float
-        Of the scores it was fitted to.
+        Log-likelihood of the scores that it was fitted to.
     """
 
     threshold: float
@@ -53,7 +53,7 @@ class Mixture:
     log_likelihood: float = -np.inf
 
     def probabilities(self, score: Doubles) -> Doubles:
-        """Return how likely a score stands for no atom and for every species.
+        """Compute the probabilities that maxima with these scores are non-atoms, or atoms of each species.
 
         Parameters
         ----------
@@ -62,24 +62,24 @@ class Mixture:
         Returns
         -------
         ndarray of shape (n, 1 + n_species), float64
-            Their sums are 1. Beyond the mean of the heaviest species all are of it, and below the threshold
-            none is an atom.
+            Rows sum to 1. Scores above the mean of the heaviest species have the probabilities of that mean,
+            and below the threshold none is an atom.
         """
         density = self.densities(np.clip(score, self.threshold, self.mean[-1]))
-        found = density / density.sum(axis=1, keepdims=True)
-        found[score < self.threshold] = np.eye(1, found.shape[1])
-        return np.asarray(found)
+        probability = density / density.sum(axis=1, keepdims=True)
+        probability[score < self.threshold] = np.eye(1, probability.shape[1])
+        return np.asarray(probability)
 
     def densities(self, score: Doubles) -> Doubles:
-        """Return the densities of no atom and of every species at some scores, times their shares."""
-        away = (score[:, np.newaxis] - self.mean) / self.deviation
-        normal = np.exp(-(away**2) / 2) / (sqrt(2 * pi) * self.deviation)
+        """Compute the probability densities of non-atoms and each species at scores, times their shares."""
+        deviations = (score[:, np.newaxis] - self.mean) / self.deviation
+        normal = np.exp(-(deviations**2) / 2) / (sqrt(2 * pi) * self.deviation)
         return np.asarray(
-            np.maximum(self.share * np.column_stack([sum(self._others(score)), normal]), 1e-300)
+            np.maximum(self.share * np.column_stack([sum(self._non_atom_densities(score)), normal]), 1e-300)
         )
 
-    def _others(self, score: Doubles) -> tuple[Doubles, Doubles]:
-        """Return the density of what is no atom: most of it decays, the rest is even up to the lightest."""
+    def _non_atom_densities(self, score: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the two densities of non-atoms: decaying, and uniform up to the lightest species."""
         above = np.maximum(score - self.threshold, TINY * self.mean[-1])
         scale = self.decay / self.shape
         relative = above / scale
@@ -89,15 +89,15 @@ class Mixture:
         return decaying, even
 
     def improved(self, score: Doubles) -> "Mixture":
-        """Return the mixture after one step of expectation and maximisation, with the likelihood before."""
+        """Return the mixture after one expectation-maximisation step, with the log-likelihood before it."""
         density = self.densities(score)
         total = density.sum(axis=1)
-        belongs = density / total[:, np.newaxis]
-        count = belongs.sum(axis=0) + 1e-12
-        mean = (belongs[:, 1:] * score[:, np.newaxis]).sum(axis=0) / count[1:]
-        spread = (belongs[:, 1:] * (score[:, np.newaxis] - mean) ** 2).sum(axis=0) / count[1:]
-        decaying, even = self._others(score)
-        part = belongs[:, 0] * decaying / np.maximum(decaying + even, 1e-300)
+        membership = density / total[:, np.newaxis]
+        count = membership.sum(axis=0) + 1e-12
+        mean = (membership[:, 1:] * score[:, np.newaxis]).sum(axis=0) / count[1:]
+        spread = (membership[:, 1:] * (score[:, np.newaxis] - mean) ** 2).sum(axis=0) / count[1:]
+        decaying, even = self._non_atom_densities(score)
+        part = membership[:, 0] * decaying / np.maximum(decaying + even, 1e-300)
         longest = max(mean[0] - self.threshold, TINY * mean[-1])
         decay, shape = _gamma(score - self.threshold, part, TINY * mean[-1])
         order = np.argsort(mean)
@@ -113,12 +113,12 @@ class Mixture:
         )
 
     def criterion(self, score: Doubles) -> float:
-        """Return the integrated completed likelihood: the less, the better the classes are told apart.
+        """Compute the integrated completed likelihood; smaller values mean better separated classes.
 
         Parameters
         ----------
         score : ndarray of shape (n,), float64
-            To which the mixture was fitted.
+            Scores to which the mixture was fitted.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Mixture:
 
 
 def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]:
-    """Return mean and shape of nearly the most likely gamma distribution without a pole at zero."""
+    """Estimate mean and shape of a gamma distribution without a pole at 0, nearly by maximum likelihood."""
     total = float(weight.sum()) + 1e-12
     values = np.maximum(above, least)
     mean = float((weight * values).sum()) / total + least
@@ -146,11 +146,11 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     Parameters
     ----------
     score : ndarray of shape (n,), float64
-        All above the threshold.
+        Scores, all above the threshold.
     threshold : float
-        Below it no maxima were looked for.
+        Smallest score of maxima.
     n_species : int, optional
-        How many species there are; by default as many, 1 to 4, as the integrated completed likelihood says.
+        Number of species; by default 1 to 4, chosen by the integrated completed likelihood.
 
     Returns
     -------
@@ -163,52 +163,52 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     doi:10.1109/34.865189: the criterion.
     """
     counts = range(1, MOST_SPECIES + 1) if n_species is None else (n_species,)
-    found = []
+    candidates = []
     for count in counts:
-        fitted = [_converged(start, score) for start in _starts(score, threshold, count)]
+        fitted = [_iterate(start, score) for start in _starts(score, threshold, count)]
         if fitted:
-            found.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
-    if not found:
-        return _single(score, threshold, n_species or 1)
-    return min(found, key=lambda mixture: mixture.criterion(score))
+            candidates.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
+    if not candidates:
+        return _all_atoms(score, threshold, n_species or 1)
+    return min(candidates, key=lambda mixture: mixture.criterion(score))
 
 
 def _starts(score: Doubles, threshold: float, n_species: int) -> list[Mixture]:
-    """Return mixtures to begin with: scores, or their logarithms, in clusters.
+    """Create initial mixtures from clusters of the scores, or of their logarithms.
 
-    The lightest species may be much weaker than the others, and what is no atom rare or most of all.
+    They cover that the lightest species is much weaker than the others, and that non-atoms are few or most.
     """
-    found = []
+    starts = []
     top = float(np.percentile(score, 90))
     for least in (0.0, *(cut * top for cut in FIRST_CUTS)):
         above = score[score > least]
         for scale in (np.log, np.asarray):
-            for others in (0, 1) if not least else (0,):
-                start = _clustered(score, above, scale(above), threshold, n_species, others)
+            for n_non_atom in (0, 1) if not least else (0,):
+                start = _mixture_of_clusters(score, above, scale(above), threshold, n_species, n_non_atom)
                 if start is not None:
-                    found.append(start)
-    return found
+                    starts.append(start)
+    return starts
 
 
-def _clustered(
-    score: Doubles, above: Doubles, scaled: Doubles, threshold: float, n_species: int, others: int
+def _mixture_of_clusters(
+    score: Doubles, above: Doubles, scaled: Doubles, threshold: float, n_species: int, n_non_atom: int
 ) -> Mixture | None:
-    """Return the mixture of clusters, of which the lowest may be others; nothing where one is too small."""
-    n = n_species + others
+    """Create a mixture from clusters, the lowest perhaps of non-atoms; None if a cluster is too small."""
+    n = n_species + n_non_atom
     if len(above) < 2 * n:
         return None
     guess = np.quantile(scaled, (np.arange(n) + 0.5) / n)
     try:
         _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="raise")
-    except ClusterError:  # an empty one
+    except ClusterError:  # an empty cluster
         return None
     clusters = [above[label == k] for k in range(n)]
     if min(map(len, clusters)) < 2:
         return None
     clusters.sort(key=np.mean)
-    mean = np.array([cluster.mean() for cluster in clusters[others:]])
-    deviation = np.array([cluster.std() for cluster in clusters[others:]])
-    count = np.array([len(cluster) for cluster in clusters[others:]])
+    mean = np.array([cluster.mean() for cluster in clusters[n_non_atom:]])
+    deviation = np.array([cluster.std() for cluster in clusters[n_non_atom:]])
+    count = np.array([len(cluster) for cluster in clusters[n_non_atom:]])
     if mean[0] <= threshold:
         return None
     share = np.concatenate([[len(score) - count.sum() + 1], count]) / (len(score) + 1)
@@ -216,16 +216,16 @@ def _clustered(
     return Mixture(threshold, decay, mean, np.maximum(deviation, NARROWEST * mean), share)
 
 
-def _single(score: Doubles, threshold: float, n_species: int) -> Mixture:
-    """Return what to think of a handful of maxima: that all are atoms."""
+def _all_atoms(score: Doubles, threshold: float, n_species: int) -> Mixture:
+    """Create the mixture for too few maxima to fit: all are atoms."""
     mean = np.quantile(score, (np.arange(n_species) + 0.5) / n_species)
     share = np.full(1 + n_species, 1 / n_species)
     share[0] = 1e-6
     return Mixture(threshold, (mean[0] - threshold) / STEEPEST + 1e-12, mean, 0.2 * mean, share)
 
 
-def _converged(mixture: Mixture, score: Doubles) -> Mixture:
-    """Return the mixture after as many steps as change anything."""
+def _iterate(mixture: Mixture, score: Doubles) -> Mixture:
+    """Repeat expectation-maximisation steps until the likelihood converges."""
     for _ in range(ROUNDS):
         before, mixture = mixture, mixture.improved(score)
         if abs(mixture.log_likelihood - before.log_likelihood) < SETTLED * abs(mixture.log_likelihood):

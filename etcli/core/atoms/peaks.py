@@ -1,4 +1,4 @@
-"""Where atoms may be: maxima of a volume, smoothed as an atom is wide."""
+"""Peaks: smoothing of a volume, percentiles, noise, and local maxima."""
 
 from math import ceil
 
@@ -14,13 +14,13 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DOG_RATIO = 2.0
-"""Widths of the two Gaussians of a difference of Gaussians (Ren et al.: 0.5 and 1 voxel)."""
+"""Ratio of the widths of the two Gaussians of a difference of Gaussians (Ren et al.: 0.5 and 1 voxel)."""
 SAMPLES = 1 << 18
-"""Voxels that tell about where a percentile of all is."""
+"""Number of voxels from which a percentile is estimated."""
 
 
 def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None, threads: int = 1) -> Array:
-    """Convolve with a Gaussian; zeros lie beyond the border.
+    """Convolve a volume with a Gaussian; outside, the volume is taken as zero.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None, thread
     out : ndarray of shape (nz, ny, nx), float32, optional
         Overwritten and returned; it may be the volume itself.
     threads : int
-        Threads to work on; the result does not depend on their number.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -47,27 +47,27 @@ def smoothed(volume: Array, sigma_px: float, *, out: Array | None = None, thread
 
 
 def _convolve(volume: Array, out: Array, sigma_px: float, *, along: int, split: int, threads: int) -> None:
-    """Convolve along an axis, in parts of another."""
+    """Convolve along an axis, in parts along another."""
 
-    def work(part: slice) -> None:
+    def convolve_part(part: slice) -> None:
         source, target = (np.moveaxis(array, split, 0)[part] for array in (volume, out))
         axis = along if along > split else along + 1
         ndimage.gaussian_filter1d(source, sigma_px, axis, output=target, mode="constant")
 
     n = volume.shape[split]
     step = max(1, ceil(n / (4 * threads)))
-    for _ in ordered_map(work, (slice(k, k + step) for k in range(0, n, step)), threads=threads):
+    for _ in ordered_map(convolve_part, (slice(k, k + step) for k in range(0, n, step)), threads=threads):
         pass
 
 
 def difference_of_gaussians(volume: Array, sigma_px: float, *, threads: int = 1) -> Array:
-    """Return the volume smoothed with a Gaussian less the same with one twice as wide.
+    """Compute the difference of Gaussians of a volume: smoothed narrowly minus smoothed twice as wide.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
     sigma_px : float
-        Standard deviation of the narrower one in voxels.
+        Standard deviation of the narrower Gaussian in voxels.
     threads : int
 
     Returns
@@ -84,7 +84,7 @@ def difference_of_gaussians(volume: Array, sigma_px: float, *, threads: int = 1)
 
 
 def high_percentile(volume: Array, percent: float) -> float:
-    """Return a percentile near 100, like `numpy.percentile`, without a copy of the volume.
+    """Compute a percentile near 100, like `numpy.percentile`, without a copy of the volume.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def high_percentile(volume: Array, percent: float) -> float:
     from_top = (values.size - 1) * (1 - percent / 100)
     bound = sampled_percentile(volume, max(0.0, 100 - 4 * (100 - percent)))
     high = np.concatenate([section[section >= bound] for section in volume])
-    if len(high) < from_top + 2:  # the sample was not like the whole
+    if len(high) < from_top + 2:  # the sample was not representative
         high = values
     rank = len(high) - 1 - from_top
     lower, upper = np.partition(high, (int(rank), ceil(rank)))[[int(rank), ceil(rank)]].astype(np.float64)
@@ -107,7 +107,7 @@ def high_percentile(volume: Array, percent: float) -> float:
 
 
 def sampled_percentile(volume: Array, percent: float) -> float:
-    """Return about the percentile, from some of the voxels.
+    """Estimate a percentile from a sample of the voxels.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def sampled_percentile(volume: Array, percent: float) -> float:
 
 
 def noise_below_zero(volume: Array) -> float:
-    """Return the standard deviation of noise about zero, from what lies below; 0 where hardly anything does.
+    """Estimate the standard deviation of noise around zero from the negative voxels; 0 if they are too few.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def noise_below_zero(volume: Array) -> float:
 
 
 def root_mean_square(volume: Array) -> float:
-    """Return the root mean square of the voxels that are not exactly zero, as those outside a mask are.
+    """Compute the root mean square of the voxels other than exact zeros, which are outside a mask.
 
     Parameters
     ----------
@@ -155,14 +155,14 @@ def root_mean_square(volume: Array) -> float:
 
 
 def find_peaks(volume: Array, threshold: float) -> tuple[Doubles, Doubles]:
-    """Find the maxima over 26 neighbours, between voxels, the highest first.
+    """Find the local maxima (of 26 neighbours) of a volume with subvoxel positions, the highest first.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
-        Finite. Beyond the border nothing is higher.
+        Finite. Voxels at the border are compared with fewer neighbours.
     threshold : float
-        What a maximum has to exceed.
+        Value that a maximum must exceed.
 
     Returns
     -------
@@ -173,12 +173,12 @@ def find_peaks(volume: Array, threshold: float) -> tuple[Doubles, Doubles]:
 
     Notes
     -----
-    Of neighbours that are equal, one counts.
+    Of equal neighbours, only one counts as a maximum.
     """
-    room = max(1024, volume.size >> 10)
-    found = np.empty((room, 3), np.int32)
+    capacity = max(1024, volume.size >> 10)
+    found = np.empty((capacity, 3), np.int32)
     n = _peaks.maxima(volume, np.float32(threshold), found)
-    if n > room:
+    if n > capacity:
         found = np.empty((n, 3), np.int32)
         _peaks.maxima(volume, np.float32(threshold), found)
     found = found[:n]
@@ -191,7 +191,7 @@ def find_peaks(volume: Array, threshold: float) -> tuple[Doubles, Doubles]:
 
 
 def _parabola(volume: Array, found: NDArray[np.int32], height: Doubles, axis: int) -> Doubles:
-    """Return how far from its voxel each maximum is along an axis, half a voxel at most."""
+    """Return the offset of each maximum from its voxel along an axis, at most half a voxel."""
     n = volume.shape[axis]
     at = found[:, axis]
     inner = (at > 0) & (at < n - 1)
@@ -208,21 +208,21 @@ def _parabola(volume: Array, found: NDArray[np.int32], height: Doubles, axis: in
 
 
 def spaced(place: Doubles, least: float, *, taken: Doubles | None = None) -> NDArray[np.intp]:
-    """Choose places so that no two are close, the first ones first.
+    """Choose places, in the order of preference, so that no two are too close to each other.
 
     Parameters
     ----------
     place : ndarray of shape (n, 3), float64
         In the order of preference.
     least : float
-        Least distance, in the same units.
+        Smallest distance, in the same units.
     taken : ndarray of shape (m, 3), optional
-        Places that are taken before.
+        Places that are already occupied.
 
     Returns
     -------
     ndarray of int
-        Numbers of those chosen, ascending.
+        Indices of the chosen places, ascending.
     """
     free = np.ones(len(place), bool)
     if taken is not None and len(taken) and len(place):

@@ -1,4 +1,4 @@
-"""Places of atoms from polynomials: the alternative to Gaussians."""
+"""Positions of atoms from fitted polynomials, as an alternative to Gaussians."""
 
 from itertools import product
 
@@ -14,10 +14,10 @@ Doubles = NDArray[np.float64]
 
 OVERSAMPLING = 3
 RADIUS, DECAY = 3, 9.0
-"""Of the ball of interpolated voxels, and of their weight ``exp(-d²/9)``, in interpolated voxels."""
+"""Radius of the ball, and decay of the weight ``exp(-d²/9)`` in it, in interpolated voxels."""
 ORDER = 4
 MOST_STEP, SMALL_STEP = 0.5, 0.1
-"""Largest step along an axis, and steps that count as small, in interpolated voxels."""
+"""Largest step along an axis, and largest step that counts as small, in interpolated voxels."""
 SMALL_STEPS, MOST_STEPS = 7, 14
 BATCH = 256
 
@@ -30,26 +30,27 @@ def polynomial_positions(
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
-        Smoothed as the noise asks; atoms more than about a voxel wide.
+        Smoothed according to the noise; atoms should be more than about a voxel wide.
     place : ndarray of shape (n, 3), float64
-        x, y and z as indices, where to start.
+        Initial places: x, y and z as indices.
     threads : int
-        Threads to work on; the result does not depend on their number.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     place : ndarray of shape (n, 3), float64
-        Where the maxima are; those that were not found stay where they began.
+        Places of the maxima; those that were not found keep their initial place.
     converged : ndarray of shape (n,), bool
 
     Notes
     -----
-    The volume is interpolated with cubic splines at the points, three to a voxel, of a ball of radius 3 about
+    The volume is interpolated with cubic splines at the points, three per voxel, of a ball of radius 3 around
     the place, and all 35 coefficients of a polynomial are fitted with the weights ``exp(-d²/9)``. Newton's
-    step ``-H⁻¹ g``, at most half a point along each axis, follows from its derivatives, where H is negative
-    definite; after seven small steps in a row, of 14 at most, a place has converged. As the ball moves along,
-    the least squares are the same sums everywhere. Neighbours are not taken off, so they draw the maxima, and
-    splines draw them to voxels: by 0.03 voxel for atoms a voxel wide, by 0.01 for those half as wide again.
+    step ``-H⁻¹ g``, at most half a point along each axis, follows from its derivatives, if H is negative
+    definite; a place has converged after seven small steps in a row, within at most 14 steps. As the ball
+    moves with the place, the least-squares sums have the same coefficients everywhere. Neighbours are not
+    subtracted, so they attract the maxima, and splines attract them to voxels: by 0.03 voxel for atoms one
+    voxel wide, by 0.01 for atoms 1.5 voxels wide.
 
     References
     ----------
@@ -57,21 +58,21 @@ def polynomial_positions(
     """
     spline = ndimage.spline_filter(volume, 3, output=np.float32, mode="mirror")
     offsets, sums = _least_squares()
-    found = np.ascontiguousarray(place, np.float64).copy()
-    converged = np.zeros(len(found), bool)
+    maximum = np.ascontiguousarray(place, np.float64).copy()
+    converged = np.zeros(len(maximum), bool)
     rules = float(OVERSAMPLING), MOST_STEP, SMALL_STEP, SMALL_STEPS, MOST_STEPS
 
-    def work(start: int) -> None:
+    def find_batch(start: int) -> None:
         part = slice(start, start + BATCH)
-        _polynomial.newton(spline, found[part], offsets, sums, *rules, converged[part])
+        _polynomial.newton(spline, maximum[part], offsets, sums, *rules, converged[part])
 
-    for _ in ordered_map(work, range(0, len(found), BATCH), threads=threads):
+    for _ in ordered_map(find_batch, range(0, len(maximum), BATCH), threads=threads):
         pass
-    return found, converged
+    return maximum, converged
 
 
 def _least_squares() -> tuple[Doubles, Doubles]:
-    """Return the points of the ball, and what turns values there into the derivatives in the middle."""
+    """Return the points of the ball, and the matrix from values there to derivatives in the middle."""
     reach = np.arange(-RADIUS, RADIUS + 1.0)
     offsets = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
     square = (offsets**2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""How certain the positions of traced atoms are."""
+"""Position errors of traced atoms, from the residual and from half-sets."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 NEAR = 0.1
-"""Of the density of a typical atom: where it is higher, noise is that of the specimen."""
+"""Density, as a share of that of a typical atom, above which the noise is measured."""
 HALF_SWEEPS = 12
 
 
 def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
-    """Estimate standard deviations of positions from what the fit leaves.
+    """Estimate the standard deviations of positions from the residual of the fit.
 
     Parameters
     ----------
@@ -28,53 +28,54 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
     Returns
     -------
     ndarray of shape (n_atoms, 3), float64
-        Of x, y and z in Å.
+        Standard deviations of x, y and z in Å.
 
     Notes
     -----
-    A residual r moves the least-squares place of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean square
-    of the numerator over all places in the specimen, where r is what the fit leaves, makes allowance for
-    noise that is correlated and not the same along all axes. What all views have in common, such as wrong
-    angles, does not show.
+    A residual r displaces the least-squares position of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean
+    square of the numerator over all places in the specimen, with the residual of the fit as r, accounts for
+    correlated and anisotropic noise. Systematic errors that all views have in common, such as wrong angles,
+    are not included.
     """
     height, sigma = heights(trace.fitted), trace.rules.sigma_px
     if not len(height):
         return np.empty((0, 3))
     near = trace.volume - trace.residual > NEAR * np.median(height)
     norm = np.pi**1.5 * sigma / 2
-    found = np.empty((len(height), 3))
+    error_px = np.empty((len(height), 3))
     for axis in range(3):
         order = [0, 0, 0]
         order[2 - axis] = 1
         slope = ndimage.gaussian_filter(trace.residual, sigma, order=order, mode="constant")
         rms = float(np.sqrt(np.mean(slope[near].astype(np.float64) ** 2))) if near.any() else 0.0
         # scipy's Gaussians have an integral of 1
-        found[:, axis] = (2 * np.pi) ** 1.5 * sigma**3 * rms / (norm * np.maximum(height, 1e-300))
-    # at the same height, a wider atom is placed more exactly, as the root of its width
-    return found * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A
+        error_px[:, axis] = (2 * np.pi) ** 1.5 * sigma**3 * rms / (norm * np.maximum(height, 1e-300))
+    # at the same height, the error is proportional to the inverse square root of the width
+    return error_px * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A
 
 
 def half_differences_A(trace: Trace, halves: tuple[Array, Array], pixel_A: float) -> Doubles:
-    """Fit the atoms in two volumes, made of half of the views each, and return half of their distances.
+    """Fit the atoms in two volumes, made from half of the views each, and return half of the differences.
 
     Parameters
     ----------
     trace : Trace
-        Of the volume of all views.
+        Trace of the volume of all views.
     halves : (ndarray, ndarray) of shape (nz, ny, nx), float32
-        Smoothed in place.
+        The two volumes; smoothed in place.
     pixel_A : float
 
     Returns
     -------
     ndarray of shape (n_atoms, 3), float64
-        Along x, y and z in Å, with sign. Each half has twice the variance of the whole, and their difference
-        four times, so the root mean square is the standard deviation of a position.
+        Half of the differences along x, y and z in Å, with sign. Each half has twice the variance of the
+        whole, and their difference four times, so the root mean square is the standard deviation of a
+        position.
     """
-    found = []
+    half_places = []
     for half in halves:
         smoothed(half, trace.smoothing_A / pixel_A, out=half)
         start = rescaled(trace.fitted, half, threads=trace.rules.threads)
         atoms, _ = fit_atoms(half, start, trace.rules, sweeps=HALF_SWEEPS)
-        found.append(places(atoms))
-    return np.asarray((found[0] - found[1]) / 2 * pixel_A)
+        half_places.append(places(atoms))
+    return np.asarray((half_places[0] - half_places[1]) / 2 * pixel_A)

@@ -1,4 +1,4 @@
-"""Refinement of an atomic model against the views it was found in."""
+"""Refinement of an atomic model against the views."""
 
 from dataclasses import dataclass, field, replace
 
@@ -21,18 +21,18 @@ Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
 
 AMPLITUDE_SPREAD = 0.35
-"""Standard deviation expected of the amplitude of an atom, in the mean of its species."""
+"""Expected standard deviation of the amplitude of an atom, relative to the mean of its species."""
 ROUNDS, ITERATIONS = 3, 60
 FLAT = 1e-9
 TINY = 1e-12
 UNSEEN_A = 10.0
 RESTRAINT_A = 0.1
-"""Standard deviation expected of a move from where an atom was found, when nobody says."""
+"""Default restraint: expected standard deviation of the displacement of an atom from where it was found."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """The misfit as a function of scaled variables, all of them about 1 from where it begins.
+    """Misfit as a function of scaled variables, whose changes from the start are of the order of 1.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class _Problem:
     weight : ndarray of shape (n_views, n_v, n_u), float64
         Inverse variances.
     spread : float
-        Of amplitudes, in the mean of their species.
+        Expected standard deviation of amplitudes, relative to the mean of their species.
     home_A : ndarray of shape (n_atoms, 3), float64
-        Where the atoms were found.
+        Positions at which the atoms were found.
     restraint_A : float
-        Standard deviation expected of a move from there.
+        Expected standard deviation of the displacement from there.
     """
 
     start: GaussianModel
@@ -70,29 +70,33 @@ class _Problem:
         object.__setattr__(self, "scale_level", 1 / np.sqrt(np.maximum(self.weight.sum(axis=(1, 2)), TINY)))
 
     def information(self) -> tuple[Doubles, Doubles]:
-        """Return the information on (amplitude, x, y, z) of each atom, and on the logarithm of its width."""
+        """Compute the Fisher information of each atom's (amplitude, x, y, z), and of the log of its width."""
         model, views = self.start, self.views
-        seen = views.look_at(model)
+        projected = views.project_atoms(model)
 
-        def work(k: int) -> Doubles:
+        def view_information(k: int) -> Doubles:
             found = np.empty((len(model), 7))
-            _views.information(self.weight[k], seen.u[k], seen.v[k], model.amplitude, seen.sigma, found)
+            _views.information(
+                self.weight[k], projected.u[k], projected.v[k], model.amplitude, projected.sigma, found
+            )
             return found
 
         blocks, of_width = np.zeros((len(model), 16)), np.zeros(len(model))
-        for k, found in enumerate(ordered_map(work, range(len(views.data)), threads=views.threads)):
-            turn = np.zeros((3, 4))
-            turn[0, 0] = 1
-            turn[1:, 1:] = views.rotation[k, :2] / views.pixel_A
+        for k, found in enumerate(
+            ordered_map(view_information, range(len(views.data)), threads=views.threads)
+        ):
+            jacobian = np.zeros((3, 4))
+            jacobian[0, 0] = 1
+            jacobian[1:, 1:] = views.rotation[k, :2] / views.pixel_A
             # Jᵀ F J of a symmetric F is linear in its six numbers
             products = np.zeros((6, 16))
-            np.add.at(products, [0, 1, 2, 1, 3, 4, 2, 4, 5], np.kron(turn, turn))
+            np.add.at(products, [0, 1, 2, 1, 3, 4, 2, 4, 5], np.kron(jacobian, jacobian))
             blocks += found[:, :6] @ products
             of_width += found[:, 6]
         return blocks.reshape(-1, 4, 4), of_width
 
     def model(self, scaled: Doubles) -> GaussianModel:
-        """Return the model of scaled variables."""
+        """Return the model for given scaled variables."""
         n, n_species = len(self.start), len(self.start.sigma_A)
         parts = np.split(scaled, [4 * n, 4 * n + n_species])
         step = np.linalg.solve(self.lower.transpose(0, 2, 1), parts[0].reshape(n, 4, 1))[..., 0]
@@ -107,21 +111,21 @@ class _Problem:
     def __call__(self, scaled: Doubles) -> tuple[float, Doubles]:
         """Return the misfit and its gradient."""
         model, views = self.model(scaled), self.views
-        seen = views.look_at(model)
+        projected = views.project_atoms(model)
         squares = np.empty(len(views.data))
         of_level = np.empty(len(views.data))
 
-        def work(k: int) -> Doubles:
-            surplus = view_of(model, views, seen, k) - views.data[k]
+        def view_slopes(k: int) -> Doubles:
+            surplus = view_of(model, views, projected, k) - views.data[k]
             weighted = self.weight[k] * surplus
             squares[k] = float((weighted * surplus).sum())
             of_level[k] = float(weighted.sum())
             slopes = np.empty((len(model), 4))
-            _views.gather(weighted, seen.u[k], seen.v[k], model.amplitude, seen.sigma, slopes)
+            _views.gather(weighted, projected.u[k], projected.v[k], model.amplitude, projected.sigma, slopes)
             return slopes
 
         gradient, of_width = np.zeros((len(model), 4)), np.zeros(len(model))
-        for k, slopes in enumerate(ordered_map(work, range(len(views.data)), threads=views.threads)):
+        for k, slopes in enumerate(ordered_map(view_slopes, range(len(views.data)), threads=views.threads)):
             gradient[:, 0] += slopes[:, 0]
             gradient[:, 1:] += slopes[:, 1:3] @ views.rotation[k, :2] / views.pixel_A
             of_width += slopes[:, 3]
@@ -140,16 +144,16 @@ class _Problem:
 
 @dataclass(frozen=True, eq=False)
 class RefinedModel:
-    """A refined model.
+    """Refined model, with errors of positions and measures of agreement.
 
     Parameters
     ----------
     model : GaussianModel
     error_A : ndarray of shape (n_atoms, 3), float64
-        Standard deviations of x, y and z from the Fisher information of each atom; how neighbours share what
-        is seen is left out, so they are optimistic.
+        Standard deviations of x, y and z from the Fisher information of each atom; correlations between
+        overlapping neighbours are neglected, so they are optimistic.
     r_factor : float
-        Σ |data - model| / Σ |data - what is seen beside atoms| over all pixels.
+        Σ |data - model| / Σ |data - background (diffuse and level)| over all pixels.
     chi2 : float
         Mean square of the residual over its variance.
     """
@@ -170,37 +174,39 @@ def refine_model(
     rounds: int = ROUNDS,
     iterations: int = ITERATIONS,
 ) -> RefinedModel:
-    """Refine positions, amplitudes, widths and levels of a model so that it shows what the views show.
+    """Refine positions, amplitudes, widths and levels of a model by least squares against the views.
 
     Parameters
     ----------
     model : GaussianModel
-        Where to start.
+        Initial model.
     views : AtomViews
     restraint_A : float
-        Standard deviation expected of a move from home; see `etcli.core.atoms.restraint.find_restraint`.
+        Expected standard deviation of the displacement of an atom from `home_A`; see
+        `etcli.core.atoms.restraint.find_restraint`.
     home_A : ndarray of shape (n_atoms, 3), float64, optional
-        Where the atoms were found; by default where they are.
+        Positions at which the atoms were found; by default those of the model.
     spread : float
-        Standard deviation expected of amplitudes, in the mean of their species.
+        Expected standard deviation of amplitudes, relative to the mean of their species.
     rounds : int
-        How often the noise is estimated again.
+        Number of rounds, each with a new estimate of the noise.
     iterations : int
-        Of L-BFGS in each round, at most.
+        Largest number of L-BFGS iterations in each round.
 
     Returns
     -------
-    Refined
+    RefinedModel
         Atoms in the order of the model.
 
     Notes
     -----
-    In view k the pixel (u, v) shows ``λ = bₖ + Σ Aₙ G(u - uₙₖ) G(v - vₙₖ)``. What is minimised is
-    ``½ Σ (y - λ)² / (a + c λ)``, with the variance from the residuals of the last round (so that counts of
-    any gain get the weights of Poisson noise), plus half the squares of how far amplitudes are from the mean
-    of their species, in ``spread``, and of how far atoms are from where they were found, in ``restraint_A``:
-    what is wrong with the views (angles, shifts, what is no atom) is not white noise, and would move them.
-    The variables are scaled by the Cholesky factor of the Fisher information of each atom.
+    In view k the pixel (u, v) has the expected value ``λ = bₖ + Σ Aₙ G(u - uₙₖ) G(v - vₙₖ)``. The sum
+    ``½ Σ (y - λ)² / (a + c λ)`` is minimised, with the variance from the residuals of the last round (so that
+    counts of any gain get the weights of Poisson noise). Two restraints are added: half the squared
+    deviations of amplitudes from the mean of their species, in units of ``spread``, and half the squared
+    displacements of atoms, in units of ``restraint_A``. Errors of the views (angles, shifts, matter other
+    than atoms) are not white noise, and would displace atoms without restraints. The variables are scaled by
+    the Cholesky factor of the Fisher information of each atom.
 
     References
     ----------
@@ -212,30 +218,30 @@ def refine_model(
         views = with_diffuse(views, model)
         weight = inverse_variance(views, project_model(model, views))
         problem = _Problem(model, views, weight, spread, home_A, restraint_A)
-        found = minimize(
+        result = minimize(
             problem,
             np.zeros(4 * len(model) + len(model.sigma_A) + len(model.level)),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": iterations, "maxcor": 10, "ftol": FLAT},
         )
-        model = problem.model(found.x)
-    return _judged(model, with_diffuse(views, model), spread)
+        model = problem.model(result.x)
+    return _with_errors(model, with_diffuse(views, model), spread)
 
 
-def _judged(model: GaussianModel, views: AtomViews, spread: float) -> RefinedModel:
-    """Return a model with what is left and how certain it is."""
+def _with_errors(model: GaussianModel, views: AtomViews, spread: float) -> RefinedModel:
+    """Compute the errors of the positions of a model, its R factor and its chi-square."""
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
     problem = _Problem(model, views, weight, spread, model.position_A, np.inf)
-    # an atom that no view shows is not certain at all, but its block must not be singular
+    # the block of an atom outside all views must not be singular
     blocks = problem.blocks + np.diag([0.0, *[1 / UNSEEN_A**2] * 3])
     residual = views.data - shown
-    plain = replace(model, amplitude=np.zeros(len(model)))
-    above = np.abs((views.data - project_model(plain, views))[weight > 0]).sum()
+    without_atoms = replace(model, amplitude=np.zeros(len(model)))
+    signal = np.abs((views.data - project_model(without_atoms, views))[weight > 0]).sum()
     return RefinedModel(
         model,
         np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2)[:, 1:]),
-        float(np.abs(residual[weight > 0]).sum() / max(above, 1e-300)),
+        float(np.abs(residual[weight > 0]).sum() / max(signal, 1e-300)),
         float((residual**2 * weight).sum() / np.count_nonzero(weight)),
     )

@@ -1,4 +1,4 @@
-"""The refinement as a whole: how far atoms may move, refined, completed, and cut again."""
+"""Refinement of a trace against the views: restraint, refinement, missing atoms, and removal of weak ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from etcli.core.atoms.tracing import NEARER, Trace
 Doubles = NDArray[np.float64]
 
 DIFFUSE_A = 2.5
-"""What varies over longer distances in the views of a film is not put down to its atoms."""
+"""In the views of a film, variations over longer distances are diffuse background and not due to atoms."""
 
 
 @dataclass(frozen=True, eq=False)
 class RefinedTrace:
-    """A trace refined against the views.
+    """Trace refined against the views.
 
     Parameters
     ----------
     refined : RefinedModel
     restraint : Restraint or None
-        How its freedom was found; None where it was given.
+        Cross-validation of the restraint; None if the restraint was given.
     restraint_A : float
     from_trace : ndarray of shape (n_atoms,), int
-        Number of each atom in the trace, -1 for those that were added.
+        Index of each atom in the trace, -1 for added atoms.
     removed : list of RemovedCounts
     """
 
@@ -43,7 +43,7 @@ class RefinedTrace:
     removed: list[RemovedCounts]
 
     def moved(self, by_A: Doubles) -> "RefinedTrace":
-        """Return the same with all atoms moved by x, y and z."""
+        """Return the trace with all atoms shifted by x, y and z."""
         model = replace(self.refined.model, position_A=self.refined.model.position_A + by_A)
         return replace(self, refined=replace(self.refined, model=model))
 
@@ -59,7 +59,7 @@ def refine_trace(
     min_distance_A: float,
     progress: Callable[[str], None] | None = None,
 ) -> RefinedTrace:
-    """Refine what was found in a volume against the views that it was made of.
+    """Refine the atoms traced in a volume against the views from which the volume was reconstructed.
 
     Parameters
     ----------
@@ -70,24 +70,24 @@ def refine_trace(
     centre_A : ndarray of shape (3,), float64
         x, y and z of the middle of the volume from the rotation centre.
     level : float
-        Level below the specimen in the views, where it is known.
+        Background level of the views, where it is known.
     restraint_A : float, optional
-        As for `etcli.core.atoms.refine_model.refine_model`; found by default.
+        As for `etcli.core.atoms.refine_model.refine_model`; by default found by cross-validation.
     min_distance_A : float
-        Between atoms.
+        Smallest distance between atoms.
     progress : callable, optional
-        Told what is begun.
+        Called with the name of each stage when it begins.
 
     Returns
     -------
-    Completed
+    RefinedTrace
 
     Raises
     ------
     DataError
         When the views do not show the atoms.
     """
-    tell = progress or (lambda text: None)
+    report = progress or (lambda text: None)
     shape = trace.volume.shape
     position_A = positions(trace, pixel_A, centre_A)
     n_kinds = int(trace.kind.max(initial=0)) + 1
@@ -96,7 +96,7 @@ def refine_trace(
     check_hand(model, views)
     restraint = None
     if restraint_A is None:
-        tell("how far atoms may move")
+        report("how far atoms may move")
         restraint = find_restraint(
             views,
             trace.fitted,
@@ -111,42 +111,42 @@ def refine_trace(
             level=level,
         )
         restraint_A = restraint.best_A
-    tell("positions, amplitudes and widths")
+    report("positions, amplitudes and widths")
     refined = refine_model(model, views, restraint_A=restraint_A)
-    tell("atoms that the volume does not show")
+    report("atoms that the volume does not show")
     half_A = (np.array(shape[::-1]) - 1) / 2 * pixel_A
-    new, amplitude = missing_atoms(
+    new_A, amplitude = missing_atoms(
         refined.model,
         with_diffuse(views, refined.model),
         low_A=centre_A - half_A,
         high_A=centre_A + half_A,
         clearance_A=min_distance_A,
     )
-    number, home_A = np.arange(len(model)), model.position_A
-    whole = refined.model
-    if len(new):
-        whole = _with_more(refined.model, new, amplitude)
-        number = np.concatenate([number, np.full(len(new), -1)])
-        home_A = np.concatenate([home_A, new])
-        whole = refine_model(whole, views, restraint_A=restraint_A, home_A=home_A).model
-    stay, removed = _good(whole, min_distance_A)
-    if len(new) or not stay.all():
+    trace_index, home_A = np.arange(len(model)), model.position_A
+    completed = refined.model
+    if len(new_A):
+        completed = _with_added_atoms(refined.model, new_A, amplitude)
+        trace_index = np.concatenate([trace_index, np.full(len(new_A), -1)])
+        home_A = np.concatenate([home_A, new_A])
+        completed = refine_model(completed, views, restraint_A=restraint_A, home_A=home_A).model
+    kept, removed = _accepted_atoms(completed, min_distance_A)
+    if len(new_A) or not kept.all():
         refined = refine_model(
-            whole.select(stay), views, restraint_A=restraint_A, home_A=home_A[stay], rounds=1
+            completed.select(kept), views, restraint_A=restraint_A, home_A=home_A[kept], rounds=1
         )
-    return RefinedTrace(refined, restraint, restraint_A, number[stay], removed)
+    return RefinedTrace(refined, restraint, restraint_A, trace_index[kept], removed)
 
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
-    """Return where the atoms of a trace are, from the rotation centre, in Å."""
+    """Return the positions of the atoms of a trace from the rotation centre, in Å."""
     return positions_A(places(trace.fitted), trace.volume.shape, pixel_A, centre_A)
 
 
-def _with_more(model: GaussianModel, position_A: Doubles, amplitude: Doubles) -> GaussianModel:
-    """Return a model with more atoms, each of the species that it is nearest to."""
+def _with_added_atoms(model: GaussianModel, position_A: Doubles, amplitude: Doubles) -> GaussianModel:
+    """Return the model with atoms added, each assigned to the species with the most similar amplitude."""
     means = model.means()
-    usual = np.where(means > 0, means, np.nan)
-    kind = np.nanargmin(np.abs(np.log(amplitude[:, np.newaxis] / usual)), axis=1)
+    known_means = np.where(means > 0, means, np.nan)
+    kind = np.nanargmin(np.abs(np.log(amplitude[:, np.newaxis] / known_means)), axis=1)
     return replace(
         model,
         position_A=np.concatenate([model.position_A, position_A]),
@@ -155,8 +155,10 @@ def _with_more(model: GaussianModel, position_A: Doubles, amplitude: Doubles) ->
     )
 
 
-def _good(model: GaussianModel, min_distance_A: float) -> tuple[NDArray[np.bool_], list[RemovedCounts]]:
-    """Tell which atoms are strong enough in the views, and not too close to a stronger one."""
+def _accepted_atoms(
+    model: GaussianModel, min_distance_A: float
+) -> tuple[NDArray[np.bool_], list[RemovedCounts]]:
+    """Mark the atoms that are strong in the views and not too close to a stronger one; count the rest."""
     amplitude = model.amplitude
     least = 0.1 * float(np.percentile(amplitude, 90))
     mixture = fit_mixture(

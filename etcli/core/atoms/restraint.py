@@ -1,4 +1,4 @@
-"""How far a refinement may move atoms, by what predicts best the views that were left out."""
+"""Restraint: choose by cross-validation how far a refinement may move atoms, from left-out views."""
 
 from dataclasses import dataclass
 from math import prod
@@ -24,26 +24,26 @@ Doubles = NDArray[np.float64]
 
 TRIED_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES = 2
-"""Tries without a better one that end the search."""
+"""Number of restraints without improvement that ends the search."""
 SAME = 1e-3
-"""Relative difference of sizes that is none."""
+"""Relative difference of sizes that counts as equal."""
 RECONSTRUCTION = 30
-MOST_ROOM = 8
-"""Times the volume, for what views of a film show beyond it: seen nearly from the side it has no end."""
+MOST_SPACE = 8
+"""Largest factor by which a volume is enlarged for parts of a film outside it, endless in edge-on views."""
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Restraint:
-    """How well views that were left out are predicted.
+    """Result of the cross-validation of the restraint.
 
     Parameters
     ----------
     tried_A : ndarray of shape (n,), float64
-        Standard deviations expected of a move.
+        Restraints tried: expected standard deviations of displacements.
     misfit : ndarray of shape (n,), float64
-        As `etcli.core.atoms.gaussian_model.left_out_misfit` has it.
+        Mean misfit to the left-out views; see `etcli.core.atoms.gaussian_model.left_out_misfit`.
     best_A : float
     """
 
@@ -66,16 +66,16 @@ def find_restraint(
     centre_A: Doubles,
     level: float,
 ) -> Restraint:
-    """Find how far atoms are to move from where they were found in a volume.
+    """Find the best restraint of atoms to their positions in the volume, by cross-validation.
 
     Parameters
     ----------
     views : AtomViews
-        All of them.
+        All views.
     fitted : ndarray of shape (n_atoms, 10), float64
         Gaussians in the volume.
     rules : FitRules
-        By which they were fitted.
+        Rules of their fit.
     kind, score : ndarray of shape (n_atoms,)
         Species and height of each.
     sigma_A : ndarray of shape (n_species,), float64
@@ -83,13 +83,13 @@ def find_restraint(
     smoothing_A : float
         Smoothing of the volume before the fit.
     shape : (nz, ny, nx)
-        Of the volume.
+        Shape of the volume.
     voxel_A : float
         Size of its voxels.
     centre_A : ndarray of shape (3,), float64
         x, y and z of its middle from the rotation centre.
     level : float
-        Level below the specimen in the views.
+        Background level of the views.
 
     Returns
     -------
@@ -102,18 +102,18 @@ def find_restraint(
 
     Notes
     -----
-    The volume knows all views. So every sixth is left out, another volume is reconstructed from the others,
-    and the atoms are fitted in it before they are refined. Of the standard deviations that are tried, the
-    least is taken whose model predicts the views left out as well as the best does, within the standard error
-    of the difference between views.
+    The volume was made from all views. Therefore every sixth view is left out, another volume is
+    reconstructed from the others, and the atoms are fitted in it before they are refined. Of the restraints
+    tried, the tightest is chosen whose model predicts the left-out views as well as the best one, within the
+    standard error of the difference between views.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
         raise UsageError(f"{n_views} views are too few to leave some out; give --hold as a length")
-    left = np.zeros(n_views, bool)
+    is_left_out = np.zeros(n_views, bool)
     tilt = np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2])
-    left[every_sixth(tilt)] = True
-    used, unseen = views.of_views(~left), views.of_views(left)
+    is_left_out[every_sixth(tilt)] = True
+    used, left_out = views.of_views(~is_left_out), views.of_views(is_left_out)
     volume = _volume(used, shape, voxel_A, centre_A, level)
     smoothed(volume, smoothing_A / voxel_A, out=volume, threads=views.threads)
     atoms, _ = fit_atoms(volume, rescaled(fitted, volume), rules, sweeps=SWEEPS)
@@ -122,8 +122,8 @@ def find_restraint(
     misfits: list[Doubles] = []
     weight = None
     for restraint_A in TRIED_A:
-        found = refine_model(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
-        misfit, weight = left_out_misfit(found.model, unseen, weight)
+        refined = refine_model(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
+        misfit, weight = left_out_misfit(refined.model, left_out, weight)
         misfits.append(misfit)
         means = [float(each.mean()) for each in misfits]
         if len(means) > RISES and min(means) < min(means[-RISES:]):
@@ -134,7 +134,7 @@ def find_restraint(
 
 
 def _first_good(misfits: Doubles) -> int:
-    """Return the number of the tightest that is as good as the best within the standard error of views."""
+    """Return the index of the tightest restraint as good as the best, within the standard error of views."""
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
     return int(np.argmax(worse.mean(axis=1) <= error))
@@ -143,7 +143,7 @@ def _first_good(misfits: Doubles) -> int:
 def _volume(
     views: AtomViews, shape: tuple[int, int, int], voxel_A: float, centre_A: Doubles, level: float
 ) -> Array:
-    """Reconstruct a volume from some of the views, with voxels of the size asked for."""
+    """Reconstruct a volume from some of the views, with voxels of the given size."""
     factor = voxel_A / views.pixel_A
     if factor < 1 - SAME:
         raise UsageError(
@@ -170,11 +170,11 @@ def _volume(
 def _shape_with_margin(
     views: AtomViews, shape: tuple[int, int, int], detector: tuple[int, ...]
 ) -> tuple[int, int, int]:
-    """Return the shape of a volume with room for what views of a film show beyond."""
+    """Return the shape of a volume that also contains the parts of a film that the views show outside."""
     if not views.diffuse_A:
         return shape
     try:
-        room = extended_shape(views.rotation, shape, detector)
-    except UsageError:  # seen from the side, where a film has no end
+        extended = extended_shape(views.rotation, shape, detector)
+    except UsageError:  # a view edge-on, in which a film is endless
         return shape
-    return room if prod(room) <= MOST_ROOM * prod(shape) else shape
+    return extended if prod(extended) <= MOST_SPACE * prod(shape) else shape

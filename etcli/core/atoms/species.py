@@ -1,4 +1,4 @@
-"""Species of atoms from what surrounds them in the volume, and intensities that drift with depth."""
+"""Species of atoms: classification by the voxels around them, and correction of intensities for depth."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,23 @@ Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
 
 BOX_PX = 3
-"""Reach of the ball of voxels that is compared: 7 voxels across."""
+"""Radius of the balls of voxels that are compared: 7 voxels in diameter."""
 LOCAL_A = 10.0
 ROUNDS = 5
 OUTLIER = 3.0
 FEWEST = 20
-"""Atoms of a species from which a drift is found."""
+"""Smallest number of atoms from which a drift is found."""
 
 
 def reclassify(
     residual: Array, atoms: Doubles, kind: Kinds, pixel_A: float, *, n_species: int
 ) -> tuple[Kinds, int]:
-    """Compare every atom with the mean of each species about it, until nothing changes or five times.
+    """Reclassify atoms by comparison with the mean of each species around them, in at most five rounds.
 
     Parameters
     ----------
     residual : ndarray of shape (nz, ny, nx), float32
-        The volume less all atoms.
+        The volume minus all atoms.
     atoms : ndarray of shape (n, 10), float64
         Gaussians, see `etcli.core.atoms.gaussian_fit`.
     kind : ndarray of shape (n,), int
@@ -41,13 +41,13 @@ def reclassify(
     -------
     kind : ndarray of shape (n,), int
     flipped : int
-        How many have changed.
+        Number of atoms whose species has changed.
 
     Notes
     -----
-    What is compared is a ball of voxels, 7 across, about the atom's place, other atoms taken off, with the
-    mean ball of each species within 10 Å, the atom itself left out. A species that is absent there is left
-    aside.
+    The ball of voxels around an atom, 7 voxels in diameter, after subtraction of all other atoms, is compared
+    with the mean ball of each species within 10 Å, without the atom itself. A species that is absent there is
+    ignored.
 
     References
     ----------
@@ -69,7 +69,7 @@ def reclassify(
             count = near @ is_k
             mean = (near @ (balls * is_k[:, np.newaxis])) / np.maximum(count, 1)[:, np.newaxis]
             distance[:, k] = np.where(count > 0, ((balls - mean) ** 2).sum(axis=1), np.inf)
-        # where no other of its species is near, there is nothing to compare with
+        # an atom without neighbours of its own species cannot be compared, and keeps its species
         own = distance[np.arange(len(kind)), kind]
         new = np.where(np.isfinite(own), distance.argmin(axis=1), kind)
         if (new == kind).all():
@@ -79,7 +79,7 @@ def reclassify(
 
 
 def _balls(residual: Array, atoms: Doubles) -> Array:
-    """Return the voxels about each atom, other atoms taken off, of shape (n, n_voxels)."""
+    """Return the voxels around each atom, after subtraction of all others, of shape (n, n_voxels)."""
     grid = np.mgrid[-BOX_PX : BOX_PX + 1, -BOX_PX : BOX_PX + 1, -BOX_PX : BOX_PX + 1].reshape(3, -1)
     grid = grid[:, (grid**2).sum(axis=0) <= BOX_PX**2]
     own = np.exp(-0.5 * (grid**2).sum(axis=0) / sigmas(atoms)[:, np.newaxis] ** 2)
@@ -92,26 +92,26 @@ def _balls(residual: Array, atoms: Doubles) -> Array:
 
 
 def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple[Doubles, float]:
-    """Take off the linear drift of intensities with the depth below the surface.
+    """Correct intensities for a linear drift with the depth below the surface.
 
     Parameters
     ----------
     position_A : ndarray of shape (n, 3), float64
     intensity : ndarray of shape (n,), float64
     kind : ndarray of shape (n,), int
-        Number of the species, each of which has its own mean but all the same relative drift.
+        Number of the species. Each species has its own mean, but all have the same relative drift.
 
     Returns
     -------
     intensity : ndarray of shape (n,), float64
-        As at the mean depth.
+        Intensities corrected to the mean depth.
     drift_per_A : float
-        Relative change per Å of depth; 0 where there are too few atoms to tell, or all lie in a plane.
+        Relative change per Å of depth; 0 where there are too few atoms, or all lie in a plane.
 
     Notes
     -----
-    The depth is the distance to the convex hull of all atoms. The line is fitted by least squares to the
-    intensities over the mean of their species, without outliers beyond three standard deviations.
+    The depth is the distance to the convex hull of all atoms. A line is fitted by least squares to the
+    intensities divided by the median of their species, without outliers beyond three standard deviations.
     """
     if len(position_A) < FEWEST:
         return intensity, 0.0
@@ -129,7 +129,7 @@ def without_drift(position_A: Doubles, intensity: Doubles, kind: Kinds) -> tuple
     slope, level = 0.0, 1.0
     for _ in range(ROUNDS):
         slope, level = np.polyfit(depth[kept], relative[kept], 1)
-        away = abs(relative - level - slope * depth)
-        kept = away <= OUTLIER * np.sqrt(np.mean(away[kept] ** 2))
+        deviation = abs(relative - level - slope * depth)
+        kept = deviation <= OUTLIER * np.sqrt(np.mean(deviation[kept] ** 2))
     middle = level + slope * depth[kept].mean()
     return intensity * middle / np.maximum(level + slope * depth, 0.1 * middle), float(slope / middle)

@@ -1,4 +1,4 @@
-"""What the arrangement of atoms is like: distances, bonds, angles, coordination."""
+"""Structure of an atomic model: pair distribution function, bonds, angles, coordination."""
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -15,13 +15,13 @@ from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError
 
 STEP_A = 0.05
-SMOOTH_A = 0.1  # of the curve in which peaks are looked for
-PROMINENCE = 0.1  # of the highest peak
-LONELY = 1.3  # cut-off in first distances where there is one peak only
+SMOOTH_A = 0.1  # smoothing of the curve before the search for peaks
+PROMINENCE = 0.1  # share of the highest peak
+LONELY = 1.3  # cut-off in first distances where there is only one peak
 SHORTEST, LONGEST = (
     0.75,
     2.0,
-)  # median distances of nearest neighbours: where there is no order, there is no minimum
+)  # in median nearest-neighbour distances: disordered structures may have no minimum
 CHUNK = 2000
 
 Pair = tuple[str, str]
@@ -29,16 +29,16 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class PairDistribution:
-    """The pair (radial) distribution function.
+    """Pair (radial) distribution function.
 
     Parameters
     ----------
     distance_A : ndarray of shape (n,), float64
         Middles of the bins.
     g : ndarray of shape (n,), float64
-        1 where atoms are as dense as on the average.
+        1 where the density of atoms equals the average.
     partial : dict of (str, str) to ndarray of shape (n,), float64
-        The same for two elements each.
+        The same for each pair of elements.
     density_A3 : float
         Atoms per Å³ inside.
     """
@@ -51,27 +51,27 @@ class PairDistribution:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """How atoms are arranged.
+    """Measured structure of an atomic model.
 
     Parameters
     ----------
     atoms : Atoms
     distribution : PairDistribution
     cutoff_A : float
-        Atoms that are nearer are bonded.
+        Atoms closer than this are bonded.
     nearest_A : ndarray of shape (n_atoms,), float64
-        Distance of each atom's nearest neighbour.
+        Distance of each atom to its nearest neighbour.
     bonds : ndarray of shape (n_bonds, 2), intp
-        Numbers of bonded atoms, from 0, each bond once.
+        Indices of bonded atoms, from 0, each bond once.
     length_A : ndarray of shape (n_bonds,), float64
     angle_deg : ndarray of shape (n_angles,), float64
-        Between the bonds of an atom.
+        Angles between the bonds of an atom.
     centre : ndarray of shape (n_angles,), intp
-        That atom.
+        Index of that atom.
     coordination : ndarray of shape (n_atoms,), intp
         Number of bonds.
     inside : ndarray of shape (n_atoms,), bool
-        Atoms whose neighbours within the cut-off would all be inside the specimen.
+        Atoms whose distance to the surface is at least the cut-off, so that no neighbours are missing.
     """
 
     atoms: Atoms
@@ -87,11 +87,11 @@ class Structure:
 
     @property
     def elements(self) -> list[str]:
-        """The elements there are, by atomic number."""
+        """Elements of the model, in the order of atomic number."""
         return sorted(set(self.atoms.species.tolist()), key=lambda name: NUMBERS.get(name, 0))
 
     def neighbours(self, element: str) -> NDArray[np.intp]:
-        """Return how many bonds each atom has to atoms of an element."""
+        """Count the bonds of each atom to atoms of an element."""
         first, second = self.bonds.T
         counts = np.zeros(len(self.atoms), np.intp)
         for one, other in ((first, second), (second, first)):
@@ -105,11 +105,11 @@ def pair_distribution(atoms: Atoms, *, reach_A: float = 10.0, body: Body | None 
     Parameters
     ----------
     atoms : Atoms
-        Two at least.
+        At least two.
     reach_A : float
         Largest distance.
     body : Body, optional
-        The space that the atoms fill; found where not given.
+        Space that the atoms fill; by default from `find_body`.
 
     Returns
     -------
@@ -123,43 +123,43 @@ def pair_distribution(atoms: Atoms, *, reach_A: float = 10.0, body: Body | None 
 
     Notes
     -----
-    ``g(r) = n(r) / (N ρ 4π r² dr γ(r))``: n(r) ordered pairs in the bin, N atoms, ρ their density inside, and
-    γ(r) the share of the places at distance r from a place inside that are inside as well, which is what a
-    body without periodic images has room for. So g is near 1 at large distances for a small particle and a
-    thin film as well, and the coordination number is ``∫ 4π r² ρ g dr``. Partial ones have for N ρ the
-    number of one element times the density of the other.
+    ``g(r) = n(r) / (N ρ 4π r² dr γ(r))`` with n(r) ordered pairs in the bin, N atoms, ρ their density inside,
+    and γ(r) the probability that a point at distance r from a point inside is inside as well, which corrects
+    for the finite body without periodic images. So g is near 1 at large distances even for a small particle
+    or a thin film, and the coordination number is ``∫ 4π r² ρ g dr``. For partial functions, N ρ is the
+    number of atoms of one element times the density of the other.
     """
     _check(atoms)
     body = body or find_body(atoms.position_A)
     edges = np.arange(0, reach_A + STEP_A / 2, STEP_A)
     middle = (edges[1:] + edges[:-1]) / 2
     shell = 4 / 3 * np.pi * np.diff(edges**3) * body.density_A3
-    room = shell * np.maximum(body.room(middle), 1e-6)
+    expected = shell * np.maximum(body.autocorrelation(middle), 1e-6)
     names = sorted(set(atoms.species.tolist()), key=lambda name: NUMBERS.get(name, 0))
     kind = np.array([names.index(name) for name in atoms.species.tolist()])
     pairs = _pairs_by_distance(atoms.position_A, kind, len(middle))
     share = np.bincount(kind) / len(atoms)
     partial = {
-        (names[a], names[b]): pairs[a, b] / (len(atoms) * share[a] * share[b] * room)
+        (names[a], names[b]): pairs[a, b] / (len(atoms) * share[a] * share[b] * expected)
         for a, b in combinations_with_replacement(range(len(names)), 2)
     }
-    g = pairs.sum(axis=(0, 1)) / (len(atoms) * room)
+    g = pairs.sum(axis=(0, 1)) / (len(atoms) * expected)
     return PairDistribution(middle, g, partial if len(names) > 1 else {}, body.density_A3)
 
 
 def first_minimum_A(distribution: PairDistribution, *, shortest_A: float = 0.0) -> float:
-    """Find the minimum behind the first peak of a pair distribution function: where bonds end.
+    """Find the minimum after the first peak of a pair distribution function, the cut-off distance of bonds.
 
     Parameters
     ----------
     distribution : PairDistribution
     shortest_A : float
-        No peak is looked for below: few atoms that are too near make high ones.
+        Peaks at shorter distances are ignored: a few atoms that are too close cause high ones.
 
     Returns
     -------
     float
-        In Å; the middle where it is flat. 1.3 times the first distance where there is no second peak.
+        Distance in Å, the middle of a flat minimum; 1.3 times the first distance if there is no second peak.
 
     Raises
     ------
@@ -175,15 +175,15 @@ def first_minimum_A(distribution: PairDistribution, *, shortest_A: float = 0.0) 
     valley = None if peak is None else _first_peak(-smooth[peak:], enough)
     if peak is None or valley is None:
         return float(LONELY * distribution.distance_A[smooth.argmax() if peak is None else peak])
-    beyond = smooth[peak:]
-    flat = np.flatnonzero(np.abs(beyond - beyond[valley]) <= 1e-9 * smooth.max())
+    after_peak = smooth[peak:]
+    flat = np.flatnonzero(np.abs(after_peak - after_peak[valley]) <= 1e-9 * smooth.max())
     # the first run of lowest values: it begins at the valley
     run = flat[(flat >= valley) & (flat - valley == np.arange(len(flat)) - np.searchsorted(flat, valley))]
     return float(distribution.distance_A[peak + run].mean())
 
 
 def _first_peak(values: NDArray[np.float64], enough: float) -> int | None:
-    """Return where the first peak is that the values fall by so much from; None where there is none."""
+    """Return the index of the first peak after which the values fall by `enough`; None if there is none."""
     best = 0
     for k, value in enumerate(values.tolist()):
         if value > values[best]:
@@ -194,15 +194,15 @@ def _first_peak(values: NDArray[np.float64], enough: float) -> int | None:
 
 
 def measure_structure(atoms: Atoms, *, cutoff_A: float | None = None, reach_A: float = 10.0) -> Structure:
-    """Look at the arrangement of atoms.
+    """Measure the structure of an atomic model: pair distribution, bonds, angles, coordination.
 
     Parameters
     ----------
     atoms : Atoms
-        Two at least.
+        At least two.
     cutoff_A : float, optional
-        Atoms that are nearer are bonded; by default the first minimum of the pair distribution function, at
-        most twice the median distance of nearest neighbours.
+        Atoms closer than this are bonded; by default the first minimum of the pair distribution function, at
+        most twice the median nearest-neighbour distance.
     reach_A : float
         Largest distance of that function.
 
@@ -213,17 +213,17 @@ def measure_structure(atoms: Atoms, *, cutoff_A: float | None = None, reach_A: f
     Raises
     ------
     DataError
-        When there are fewer than two atoms, or none near another.
+        When there are fewer than two atoms, or no two are close to each other.
     """
     _check(atoms)
     body = find_body(atoms.position_A)
     distribution = pair_distribution(atoms, reach_A=reach_A, body=body)
     nearest_A = KDTree(atoms.position_A).query(atoms.position_A, k=2)[0][:, 1]
     if cutoff_A is None:
-        usual_A = float(np.median(nearest_A))
-        least_A = first_minimum_A(distribution, shortest_A=SHORTEST * usual_A)
-        cutoff_A = min(least_A, LONGEST * usual_A)
-    first, second, length_A = _near(atoms.position_A, cutoff_A)
+        typical_A = float(np.median(nearest_A))
+        least_A = first_minimum_A(distribution, shortest_A=SHORTEST * typical_A)
+        cutoff_A = min(least_A, LONGEST * typical_A)
+    first, second, length_A = _close_pairs(atoms.position_A, cutoff_A)
     angle_deg, centre = _angles(atoms.position_A, first, second)
     return Structure(
         atoms,
@@ -259,10 +259,10 @@ def _pairs_by_distance(position_A: Positions, kind: NDArray[np.intp], n_bins: in
     return counts.reshape(n_kinds, n_kinds, n_bins)
 
 
-def _near(
+def _close_pairs(
     position_A: Positions, reach_A: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Return all pairs of atoms that are near, each once, and their distances."""
+    """Return all pairs of atoms closer than a distance, each once, and their distances."""
     pairs = KDTree(position_A).query_pairs(reach_A, output_type="ndarray")
     distance_A = np.linalg.norm(position_A[pairs[:, 0]] - position_A[pairs[:, 1]], axis=1)
     return pairs[:, 0], pairs[:, 1], distance_A
@@ -275,16 +275,16 @@ def _angles(
     centre, other = np.concatenate([first, second]), np.concatenate([second, first])
     order = np.argsort(centre, kind="stable")
     centre, other = centre[order], other[order]
-    way = position_A[other] - position_A[centre]
-    way /= np.linalg.norm(way, axis=1)[:, None]
+    direction = position_A[other] - position_A[centre]
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
     atom, start, count = np.unique(centre, return_index=True, return_counts=True)
     angles, atoms = [np.empty(0)], [np.empty(0, np.intp)]
     for k in np.unique(count[count > 1]):
         one, two = np.triu_indices(k, 1)
-        having = np.flatnonzero(count == k)
-        for part in np.array_split(having, -(-len(having) // CHUNK)):
-            ways = way[start[part][:, None] + np.arange(k)]
-            cosine = np.einsum("aik,aik->ai", ways[:, one], ways[:, two])
+        with_k_bonds = np.flatnonzero(count == k)
+        for part in np.array_split(with_k_bonds, -(-len(with_k_bonds) // CHUNK)):
+            directions = direction[start[part][:, None] + np.arange(k)]
+            cosine = np.einsum("aik,aik->ai", directions[:, one], directions[:, two])
             angles.append(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).ravel())
             atoms.append(np.repeat(atom[part], len(one)))
     return np.concatenate(angles), np.concatenate(atoms)

@@ -1,4 +1,4 @@
-"""The species of traced atoms, and atoms as a table."""
+"""Species of traced atoms, and the table of their properties."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 
 
 def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> tuple[Trace, int, float]:
-    """Tell species apart by what surrounds each atom, where there are several.
+    """Classify the atoms of a trace again, by comparison with the atoms around each.
 
     Parameters
     ----------
@@ -26,16 +26,16 @@ def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> 
     pixel_A : float
         Size of a voxel in Å.
     correct_depth : bool
-        Whether a drift of scores with the depth is taken off, and classes are found again, before.
+        Whether to correct the scores first for a drift with depth, and to classify them again.
 
     Returns
     -------
     trace : Trace
-        With other species and probabilities.
+        With new species and probabilities.
     flipped : int
-        Atoms whose species has changed by their surroundings.
+        Number of atoms whose species was changed by the comparison.
     drift_per_A : float
-        Relative change of scores per Å of depth; 0 where it was not looked for.
+        Relative change of scores per Å of depth; 0 if `correct_depth` is false.
     """
     n_species, drift = len(trace.mixture.mean), 0.0
     kind, probability = trace.kind, trace.mixture.probabilities(trace.score)
@@ -51,7 +51,7 @@ def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> 
 
 
 def doubt_about_species(trace: Trace) -> float:
-    """Return the share of atoms that may be of another species, by their scores.
+    """Estimate the share of atoms that may be of another species, from their scores.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ def doubt_about_species(trace: Trace) -> float:
     Returns
     -------
     float
-        0 where there is one species; whether something is an atom does not count.
+        0 if there is one species; the probability that a maximum is not an atom is ignored.
     """
     species = trace.mixture.probabilities(trace.score)[:, 1:]
     return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
 
 
 def species_shown(trace: Trace) -> int:
-    """Return how many species the scores of a trace show by themselves, however many were asked for.
+    """Find the number of species that the scores of a trace show, independent of the requested number.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def species_shown(trace: Trace) -> int:
 
 
 def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
-    """Return where polynomials of fourth order have their maxima, beside the Gaussians of a trace.
+    """Compute the positions of atoms from fourth-order polynomials instead of Gaussians.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     Returns
     -------
     ndarray of shape (n_atoms, 3), float64
-        x, y and z from the rotation centre, in Å; where there is no such maximum, that of the Gaussian.
+        x, y and z from the rotation centre, in Å; where there is no such maximum, those of the Gaussian.
     """
     place, _ = polynomial_positions(trace.volume, places(trace.fitted), threads=trace.rules.threads)
     return positions_A(place, trace.volume.shape, pixel_A, centre_A)
@@ -112,7 +112,7 @@ def atoms_of(
     place_A: Doubles | None = None,
     completed: RefinedTrace | None = None,
 ) -> Atoms:
-    """Put together what is known of the atoms.
+    """Create the table of atoms with all their properties.
 
     Parameters
     ----------
@@ -130,19 +130,20 @@ def atoms_of(
     place_A : ndarray of shape (n_atoms, 3), float64, optional
         Positions from another fit.
     completed : RefinedTrace, optional
-        What became of them in a refinement.
+        Result of a refinement.
 
     Returns
     -------
     Atoms
         With columns of intensity (density times Å³), width without the smoothing, score, probability, errors
-        of x, y and z, and, refined, amplitude (in units of a pixel of the views); ``class``, 1 for the
-        lightest, where elements are not named. What was added in a refinement has no values of the volume.
+        of x, y and z, and, after a refinement, amplitude (in units of a pixel of the views); ``class``, 1 for
+        the lightest, if elements are not named. Atoms added in a refinement have NaN in columns from the
+        volume.
     """
-    sharp = np.sqrt(np.maximum(sigmas(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0))
+    sigma_px = np.sqrt(np.maximum(sigmas(trace.fitted) ** 2 - (trace.smoothing_A / pixel_A) ** 2, 0))
     columns: dict[str, Doubles] = {
         "intensity": integrals(trace.fitted) * pixel_A**3,
-        "sigma_A": sharp * pixel_A,
+        "sigma_A": sigma_px * pixel_A,
         "score": trace.score,
         "probability": trace.probability,
     }
@@ -155,8 +156,10 @@ def atoms_of(
     position_A = positions(trace, pixel_A, centre_A) if place_A is None else place_A
     kind = trace.kind
     if completed is not None:
-        number, model = completed.from_trace, completed.refined.model
-        columns = {name: np.where(number < 0, np.nan, values[number]) for name, values in columns.items()}
+        trace_index, model = completed.from_trace, completed.refined.model
+        columns = {
+            name: np.where(trace_index < 0, np.nan, values[trace_index]) for name, values in columns.items()
+        }
         columns["amplitude"] = model.amplitude
         columns |= {f"error_{name}_A": completed.refined.error_A[:, k] for k, name in enumerate("xyz")}
         position_A, kind = model.position_A, model.kind
