@@ -53,7 +53,7 @@ class SliceGeometry:
     def __post_init__(self) -> None:
         tilt_deg = np.atleast_1d(np.asarray(self.tilt_deg, np.float64))
         if tilt_deg.ndim != 1 or tilt_deg.size == 0 or not np.isfinite(tilt_deg).all():
-            raise UsageError("tilt angles must be a list of finite numbers, one a view")
+            raise UsageError("tilt angles must be a list of finite numbers, one per view")
         if min(self.n_detector, self.thickness, self.width) < 1:
             raise UsageError("detector, thickness and width must be at least one pixel")
         if self.view_weight is not None:

@@ -34,7 +34,9 @@ def rotation_matrices(euler_deg: ArrayLike) -> Float:
     """
     angles = np.asarray(euler_deg, np.float64)
     if angles.ndim != 2 or angles.shape[1] != 3 or not len(angles) or not np.isfinite(angles).all():
-        raise DataError(f"three finite Euler angles a view are needed, not an array of shape {angles.shape}")
+        raise DataError(
+            f"three finite Euler angles per view are needed, not an array of shape {angles.shape}"
+        )
     active = Rotation.from_euler("ZYX", angles, degrees=True).as_matrix()
     return np.asarray(active.transpose(0, 2, 1))
 

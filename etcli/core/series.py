@@ -197,7 +197,7 @@ class TiltSeries(ImageStack):
         views = ViewTable.tilted(tilt_deg)
         if len(views) != len(data):
             raise DataError(
-                f"a tilt series needs one tilt angle a view, not {len(views)} angles for an array of shape "
+                f"a tilt series needs one tilt angle per view, not {len(views)} angles for an array of shape "
                 f"{data.shape}"
             )
         return cls(data, views=views, **known)

@@ -229,7 +229,7 @@ def test_fitted_levels_are_those_of_the_views():
     views = projector.forward(np.array([0.1, 0.55, 1.2], np.float32)[classes])
     found = fitted_levels(projector, views, assumed.astype(np.float32)[classes], assumed)
     np.testing.assert_allclose(found, [0.1, 0.55, 1.2, 5], atol=1e-4)
-    with pytest.raises(DataError, match="do not tell 4 levels apart"):
+    with pytest.raises(DataError, match="do not distinguish 4 levels"):
         fitted_levels(projector, -views, assumed.astype(np.float32)[classes], assumed)
 
 

@@ -151,7 +151,7 @@ def test_errors_are_those_of_the_commands(aligned: Path, tmp_path: Path) -> None
 
 
 def test_a_series_of_an_array_is_checked() -> None:
-    with pytest.raises(etcli.DataError, match="one tilt angle a view, not 2 angles"):
+    with pytest.raises(etcli.DataError, match="one tilt angle per view, not 2 angles"):
         etcli.TiltSeries.of(np.zeros((3, 4, 4), np.float32), [0, 1])
     with pytest.raises(etcli.DataError, match="need the shape"):
         etcli.Volume(np.zeros((4, 4), np.float32))

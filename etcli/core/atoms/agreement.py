@@ -209,15 +209,15 @@ def chance_percent(
     place_A = reference_A[np.lexsort(reference_A.T[::-1])]
     place_A = place_A - place_A.mean(axis=0)
     spacing_A = float(np.median(KDTree(place_A).query(place_A, k=2)[0][:, 1]))
-    found = tried = 0
+    n_found = n_tried = 0
     for _ in range(max(2, min(16, CHANCE_ATOMS // len(place_A)))):
         copy_A = Rotation.random(rng=rng).apply(place_A)
         pairs = match_atoms(copy_A, place_A, cutoff_A=cutoff_A, rule=rule)
         # a film extends beyond its rotated copy
         within = KDTree(copy_A).query(place_A, distance_upper_bound=max(spacing_A, cutoff_A))[0] < np.inf
-        found += int((within & ~pairs.missing).sum())
-        tried += int(within.sum())
-    return 100 * found / max(tried, 1)
+        n_found += int((within & ~pairs.missing).sum())
+        n_tried += int(within.sum())
+    return 100 * n_found / max(n_tried, 1)
 
 
 def right_by_chance_percent(result: Agreement) -> float:

@@ -127,13 +127,15 @@ def find_candidates(
     return Candidates(place[chosen], height[chosen], floor)
 
 
-def typical_width(volume: Array, found: Candidates, sigma_px: float, *, threads: int) -> tuple[float, float]:
+def typical_width(
+    volume: Array, candidates: Candidates, sigma_px: float, *, threads: int
+) -> tuple[float, float]:
     """Measure the width of a strong atom, and its signal-to-noise ratio.
 
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx), float32
-    found : Candidates
+    candidates : Candidates
     sigma_px : float
         Initial standard deviation, in voxels.
     threads : int
@@ -154,7 +156,7 @@ def typical_width(volume: Array, found: Candidates, sigma_px: float, *, threads:
     rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
     residual = None
     for _ in range(SEARCHES):
-        atoms = start_atoms(found.place, found.height, rules.sigma_px)
+        atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
         width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(score, 95)])))
@@ -166,8 +168,8 @@ def typical_width(volume: Array, found: Candidates, sigma_px: float, *, threads:
     snr = float(np.percentile(score, 90)) / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:
         raise DataError(
-            f"maxima are only {snr:.1f} times as high as the noise, so they cannot be told from it; more "
-            "views, more dose or a smoother reconstruction may help"
+            f"maxima are only {snr:.1f} times as high as the noise, so they cannot be distinguished from it; "
+            "more views, more dose or a smoother reconstruction may help"
         )
     if not COARSEST <= rules.sigma_px <= FINEST:
         raise DataError(

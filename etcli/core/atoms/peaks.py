@@ -176,29 +176,29 @@ def find_peaks(volume: Array, threshold: float) -> tuple[Doubles, Doubles]:
     Of equal neighbours, only one counts as a maximum.
     """
     capacity = max(1024, volume.size >> 10)
-    found = np.empty((capacity, 3), np.int32)
-    n = _peaks.maxima(volume, np.float32(threshold), found)
+    index = np.empty((capacity, 3), np.int32)
+    n = _peaks.maxima(volume, np.float32(threshold), index)
     if n > capacity:
-        found = np.empty((n, 3), np.int32)
-        _peaks.maxima(volume, np.float32(threshold), found)
-    found = found[:n]
-    height = volume[tuple(found.T)].astype(np.float64)
-    place = found[:, ::-1].astype(np.float64)
+        index = np.empty((n, 3), np.int32)
+        _peaks.maxima(volume, np.float32(threshold), index)
+    index = index[:n]
+    height = volume[tuple(index.T)].astype(np.float64)
+    place = index[:, ::-1].astype(np.float64)
     for axis in range(3):
-        place[:, axis] += _parabola(volume, found, height, 2 - axis)
+        place[:, axis] += _parabola(volume, index, height, 2 - axis)
     order = np.argsort(-height, kind="stable")
     return place[order], height[order]
 
 
-def _parabola(volume: Array, found: NDArray[np.int32], height: Doubles, axis: int) -> Doubles:
+def _parabola(volume: Array, index: NDArray[np.int32], height: Doubles, axis: int) -> Doubles:
     """Return the offset of each maximum from its voxel along an axis, at most half a voxel."""
     n = volume.shape[axis]
-    at = found[:, axis]
-    inner = (at > 0) & (at < n - 1)
+    along = index[:, axis]
+    inner = (along > 0) & (along < n - 1)
     sides = []
     for step in (-1, 1):
-        beside = found.copy()
-        beside[:, axis] = np.clip(at + step, 0, n - 1)
+        beside = index.copy()
+        beside[:, axis] = np.clip(along + step, 0, n - 1)
         sides.append(volume[tuple(beside.T)].astype(np.float64))
     curvature = sides[0] - 2 * height + sides[1]
     offset = np.divide(

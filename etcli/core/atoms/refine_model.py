@@ -75,14 +75,14 @@ class _Problem:
         projected = views.project_atoms(model)
 
         def view_information(k: int) -> Doubles:
-            found = np.empty((len(model), 7))
+            sums = np.empty((len(model), 7))
             _views.information(
-                self.weight[k], projected.u[k], projected.v[k], model.amplitude, projected.sigma, found
+                self.weight[k], projected.u[k], projected.v[k], model.amplitude, projected.sigma, sums
             )
-            return found
+            return sums
 
         blocks, of_width = np.zeros((len(model), 16)), np.zeros(len(model))
-        for k, found in enumerate(
+        for k, sums in enumerate(
             ordered_map(view_information, range(len(views.data)), threads=views.threads)
         ):
             jacobian = np.zeros((3, 4))
@@ -91,8 +91,8 @@ class _Problem:
             # Jᵀ F J of a symmetric F is linear in its six numbers
             products = np.zeros((6, 16))
             np.add.at(products, [0, 1, 2, 1, 3, 4, 2, 4, 5], np.kron(jacobian, jacobian))
-            blocks += found[:, :6] @ products
-            of_width += found[:, 6]
+            blocks += sums[:, :6] @ products
+            of_width += sums[:, 6]
         return blocks.reshape(-1, 4, 4), of_width
 
     def model(self, scaled: Doubles) -> GaussianModel:

@@ -150,7 +150,7 @@ def fitted_levels(
     fitted = grey.astype(np.float64)
     fitted[present] = np.linalg.lstsq(sums @ sums.T, sums @ on_host(sinogram).ravel())[0]
     if not (np.diff(fitted) > 0).all():
-        raise DataError(f"the views do not tell {len(grey)} levels apart; give their densities, or fewer")
+        raise DataError(f"the views do not distinguish {len(grey)} levels; give their densities, or fewer")
     return fitted
 
 

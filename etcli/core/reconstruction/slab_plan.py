@@ -158,11 +158,11 @@ def plan_reconstruction(
     resources = _Resources(threads, memory, device.widths)
     if device_memory is not None or device.free_bytes() is not None:
         resources = _resources_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
-    work = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
+    work_bytes = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
     shared = sinogram + solver.n_subsets * volume if solver.sums else 0
     return plan_slabs(
         n_slices,
-        slice_bytes=work,
+        slice_bytes=work_bytes,
         block_bytes=volume,
         shared_bytes=shared,
         **resources._asdict(),
@@ -198,11 +198,11 @@ def plan_projection(
         When the memory does not suffice for one narrow slab; the message says how much would.
     """
     sinogram, volume = _slice_bytes(geometry)
-    work = 2 * sinogram + 2 * volume
+    work_bytes = 2 * sinogram + 2 * volume
     resources = _Resources(threads, memory, device.widths)
     if device.free_bytes() is not None:
         resources = _resources_on(device, None, threads, memory, into=volume, out_of=sinogram)
-    return plan_slabs(n_slices, slice_bytes=work, block_bytes=sinogram, **resources._asdict())
+    return plan_slabs(n_slices, slice_bytes=work_bytes, block_bytes=sinogram, **resources._asdict())
 
 
 class _Resources(NamedTuple):

@@ -106,7 +106,7 @@ def dart(
     edges = _thresholds_or_midpoints(thresholds, grey)
     if start < 1 or not 0 <= free <= 1:
         raise UsageError(
-            f"DART starts with a sweep or more and frees 0 to 1 of all; not {start} and {free:g}"
+            f"DART needs at least one sweep to start and a free fraction of 0 to 1, not {start} and {free:g}"
         )
     if weight is not None and not weight >= 0:
         raise UsageError(f"a weight of {weight:g} makes no sense; use zero or more")

@@ -238,9 +238,12 @@ def view_weights(tilt_deg: NDArray[np.float64]) -> NDArray[np.float64]:
     gap = gap[first]
     direction = (np.cumsum(first) - 1) % gap.size
     widest = gap.argmax()
-    others = np.delete(gap, widest)
-    if others.size and gap[widest] > max(WEDGE * np.median(others), NEXT * others.max()) + SAME_DEG:
-        gap[widest] = np.median(others)
+    other_gaps = np.delete(gap, widest)
+    if (
+        other_gaps.size
+        and gap[widest] > max(WEDGE * np.median(other_gaps), NEXT * other_gaps.max()) + SAME_DEG
+    ):
+        gap[widest] = np.median(other_gaps)
     share = (gap + np.roll(gap, -1)) / 2 / np.bincount(direction)
     weights = np.empty(angle.size)
     weights[order] = np.deg2rad(share[direction])

@@ -200,7 +200,7 @@ class OrientedMisfit:
 
     @property
     def threads(self) -> int:
-        """Threads to work on."""
+        """Number of threads to use."""
         return self.projector.threads
 
     def of_views(self, views: NDArray[np.intp]) -> "OrientedMisfit":

@@ -156,7 +156,7 @@ def extended_shape(
     edge_on = abs(beam[:, 2]) < STEEPEST
     if edge_on.any():
         raise UsageError(
-            f"view {np.argmax(edge_on) + 1} looks along the layer, of which no volume holds all that it shows"
+            f"view {np.argmax(edge_on) + 1} looks along the layer, so no volume can contain all that it shows"
         )
     n_v, n_u = detector_shape or shape[1:]
     slope = beam[:, :2] / beam[:, 2:]

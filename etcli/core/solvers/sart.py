@@ -1,4 +1,4 @@
-"""SART and ordered subsets: SIRT's correction by one view, or some views, at a time."""
+"""SART and ordered subsets: the correction of SIRT with one view, or a few views, at a time."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -144,7 +144,7 @@ def subsets(tilt_deg: NDArray[np.float64], size: int) -> list[NDArray[np.intp]]:
         When the size is less than one view.
     """
     if size < 1:
-        raise UsageError(f"subsets of {size} views cannot be; use 1 for SART")
+        raise UsageError(f"subsets of {size} views are impossible; use 1 for SART")
     return np.array_split(access_order(tilt_deg), -(-len(tilt_deg) // size))
 
 

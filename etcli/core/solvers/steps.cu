@@ -1,9 +1,9 @@
-// The loops of solvers on a GPU: the numba functions of this folder for NVIDIA's compiler.
+// Elementwise loops and sums of the solvers on a GPU: the numba functions of this folder as CUDA kernels.
 //
-// The first three numbers are the shape of the first array, with ones in front where it has fewer axes. Loops
-// have a thread for every element. Sums have so many partial sums and threads, each for the elements whose
-// index is its own modulo that number; it is a multiple of the number of slices, so that a partial sum belongs
-// to one slice. The order of all sums is the same in every run.
+// The first three arguments are the shape of the first array, with leading ones where it has fewer axes. Loops
+// use one thread per element. Sums use one thread per partial sum: thread k adds the elements whose index is k
+// modulo the number of partial sums. This number is a multiple of the number of slices, so that each partial
+// sum belongs to one slice. The order of all sums is the same in every run.
 
 #define SHAPE int n_z, int n_x, int n
 #define SUMS SHAPE, double *__restrict__ partial, int n_partial

@@ -105,13 +105,13 @@ class TotalVariation:
         for k, (z, _) in enumerate(self._parts):
             _image_section(volume, self._ahead, weight, low, high, z, first[k])
 
-        def work(k: int) -> None:
+        def improve_part(k: int) -> None:
             z0, z1 = self._parts[k]
             _improve_sections(
                 volume, self._dual, self._ahead, weight, step, momentum, low, high, z0, z1, first[k : k + 2]
             )
 
-        for _ in ordered_map(work, range(len(self._parts)), threads=self._threads):
+        for _ in ordered_map(improve_part, range(len(self._parts)), threads=self._threads):
             pass
 
 
