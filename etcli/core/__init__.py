@@ -1,1 +1,1 @@
-"""The library: arrays in, arrays out."""
+"""Algorithms and data types: functions from arrays to arrays, without files or a terminal."""

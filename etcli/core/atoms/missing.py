@@ -56,7 +56,7 @@ def missing_atoms(
     numerator, denominator = np.zeros(len(grid)), np.zeros(len(grid))
 
     def maps(k: int) -> Doubles:
-        """Return the matched filter of a view and its norm."""
+        """Return the matched filter of the residual of a view, and its norm."""
         signal = ndimage.gaussian_filter(weight[k] * (views.data[k] - shown[k]), sigma, mode="constant")
         # the square of a normalised Gaussian is a Gaussian narrower by √2, times 1 / (4π σ²)
         power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant")

@@ -15,7 +15,7 @@ ROUNDS, SETTLED = 500, 1e-7
 NARROWEST = 0.02
 """Smallest standard deviation of a species, relative to its mean."""
 STEEPEST = 3.0
-"""Initial distance of the lightest species from the threshold, in means of the distribution of non-atoms."""
+"""Smallest distance of the lightest species from the threshold, in means of the distribution of non-atoms."""
 TINY = 1e-6
 MOST_SHAPE = 20.0
 OUTLIERS = 0.003

@@ -247,7 +247,7 @@ def slab_misfit(
     make_projector: Callable[..., Projector] = SlabProjector,
     threads: int = 1,
 ) -> SlabMisfit:
-    """Create the misfit of a single-axis series: cut its views into slabs.
+    """Create the misfit of a single-axis series: divide its views into slabs.
 
     Parameters
     ----------
