@@ -1,4 +1,4 @@
-"""Projectors: what all of them look like. Each module of this package has one implementation."""
+"""Common interface of all projectors; each module of this package holds one implementation."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 class Device(Protocol):
-    """Where the arrays of a projector are: those of the host are NumPy's, those of a GPU understand NumPy."""
+    """Memory that holds the arrays of a projector: NumPy arrays on the host, NumPy-like arrays on a GPU."""
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name of the device, for messages."""
 
     @property
     def widths(self) -> Mapping[int, float]:
-        """Slices that a slab may have, rising, and the relative time that it takes."""
+        """Allowed numbers of slices in a slab, ascending, and the relative time that each of them takes."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
         """Return an uninitialised array."""
@@ -26,27 +26,27 @@ class Device(Protocol):
         """Return an array of zeros."""
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring an array of the host here."""
+        """Transfer an array from the host to the device."""
 
     def to_slab(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring slices here and from the order of files to the order of slabs."""
+        """Transfer slices to the device, and from the memory layout of files to that of slabs."""
 
     def from_slab(self, slab: NDArray[np.float32], n_slices: int) -> NDArray[np.float32]:
-        """Bring slices to the host and from the order of slabs to the order of files."""
+        """Transfer slices to the host, and from the memory layout of slabs to that of files."""
 
     def free_bytes(self) -> int | None:
-        """Return the memory that arrays may take; None where it is that of the host."""
+        """Return the bytes available for arrays; None where the arrays are in the memory of the host."""
 
     def session(self) -> AbstractContextManager[None]:
-        """Return the context of a thread's work on a slab."""
+        """Return the context manager in which a thread works on a slab."""
 
 
 class Projector(Protocol):
-    """A linear map from a volume to its projections, and its exact transpose."""
+    """Linear map from a volume to its projections, with its exact transpose."""
 
     @property
     def device(self) -> Device:
-        """Where volumes and sinograms are."""
+        """Device that holds volumes and sinograms."""
 
     @property
     def domain_shape(self) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""The loops of the slab projector: one projection and one back-projection, for every footprint.
+"""Loops of the slab projector: one projection and one back-projection kernel, for all footprints.
 
-Both work tile by tile. A tile of the volume is small enough for the first-level cache and meets all views
-before the next one, so that memory traffic is small against arithmetic. It lives in a contiguous scratch
-array with zeros around it, so that no loop asks where the volume ends. The weights of a tile in a view are
-tabulated by vector instructions, then applied to rows of neighbouring slices.
+Both work tile by tile. A tile of the volume fits into the first-level cache and is combined with all views
+before the next one, so that there is little memory traffic per operation. It is kept in a contiguous scratch
+array with zeros around it, so that no loop has to check where the volume ends. The weights of a tile in a
+view are tabulated by vector instructions, then applied to rows of neighbouring slices.
 """
 
 from functools import cache
@@ -31,17 +31,17 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SPAN = LANES - 1
-"""Voxels of a projection's tile along its ``GROUP`` lines, so that at most ``LANES`` rays begin there."""
+"""Voxels per line of a projection's tile of ``GROUP`` lines, so that at most ``LANES`` rays belong to it."""
 
 TILE_Z, TILE_X = 4, LANES
-"""Voxels of a back-projection's tile."""
+"""Size of a back-projection's tile, in voxels."""
 VOXELS = TILE_Z * TILE_X
 PIXELS = TILE_Z + TILE_X
-"""Detector pixels that it touches in a view, at most: its diagonal and the widest footprint."""
+"""Largest number of detector pixels that the tile covers in a view: its diagonal and the widest footprint."""
 
 
 def aligned_empty(shape: tuple[int, ...]) -> Floats:
-    """Return an uninitialised array that starts on a cache line, so that no row of a slab straddles two.
+    """Return an uninitialised array that starts on a cache line, so that vectors do not straddle two lines.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def aligned_empty(shape: tuple[int, ...]) -> Floats:
 
 
 def _margin(formula: int) -> int:
-    """Return how far beyond a tile its rays reach: half the shear of its lines at 45° and the taps."""
+    """Return how far the rays of a tile reach beyond it: half the shear of its lines at 45°, and the taps."""
     return 1 + TAPS[formula] // 2
 
 
@@ -72,7 +72,7 @@ def projection_scratch(formula: int, width: int) -> tuple[Floats, Ints, Floats]:
 
 
 def backprojection_scratch(formula: int, width: int) -> tuple[Floats, Floats, Ints, Floats]:
-    """Return the scratch arrays of a back-projection: a tile, pixels at the border, the table of a group."""
+    """Return the scratch arrays of a back-projection: a tile, border pixels, and the table of a group."""
     taps = TAPS[formula]
     tile, border = aligned_empty((VOXELS * width,)), aligned_empty((GROUP * PIXELS * width,))
     return tile, border, np.empty(GROUP * VOXELS, np.int64), aligned_empty((taps * GROUP * VOXELS,))
@@ -101,9 +101,10 @@ def projection(formula: int, width: int) -> Any:
         weights: Floats,
         sinogram: Floats,
     ) -> None:
-        """Add the projection in views that cross the lines of the volume: its rows, or columns if transposed.
+        """Add the projection to views whose rays cross the lines of the volume.
 
-        The detector position of the voxel u of line v about the centre is ``u along + v across + centre``.
+        The lines are its rows, or its columns if it is transposed. Voxel u of line v, both counted from the
+        centre, is at the detector position ``u along + v across + centre``.
         """
         n_lines, n_u = shape
         for u0 in range(-margin - 1, n_u + margin, SPAN):
@@ -118,7 +119,7 @@ def projection(formula: int, width: int) -> Any:
                 for k in range(views.size):
                     step = 1 / along[k]
                     shear = -across[k] * step
-                    # ray 0 between the two middle lines, which decides the tile that each ray belongs to
+                    # position of ray 0 between the two middle lines: it decides which tile a ray belongs to
                     lines = v0 + (GROUP - 1) / 2 - (n_lines - 1) / 2
                     middle = (n_u - 1) / 2 - centre[k] * step + lines * shear
                     edge, next_edge = (u0 - middle) * along[k], (u0 + SPAN - middle) * along[k]
@@ -149,7 +150,7 @@ def projection(formula: int, width: int) -> Any:
 def _row_of_pixels(
     sinogram: Floats, view: int, first: int, n_detector: int, border: Floats, at: int, width: int
 ) -> int:
-    """Return the address of some pixels of a view: where they are, or a copy with zeros off the detector."""
+    """Return the address of pixels of a view: in place, or of a copy with zeros beyond the detector."""
     place: int = address(sinogram, (view * n_detector + first) * width)
     if first >= 0 and first + PIXELS <= n_detector:
         return place
@@ -183,9 +184,9 @@ def backprojection(formula: int, width: int) -> Any:
         weights: Floats,
         volume: Floats,
     ) -> None:
-        """Gather for every voxel the pixels near its detector position ``x cos + z sin + centre``.
+        """Sum, for every voxel, the weighted pixels near its detector position ``x cos + z sin + centre``.
 
-        x and z are counted from ``middle`` (z, x), which is counted from the first voxel.
+        x and z are relative to ``middle`` (z, x), which is relative to the first voxel.
         """
         nz, nx = shape
         for x0 in range(0, nx, TILE_X):
@@ -229,7 +230,7 @@ def transpose(
     target_strides: tuple[int, int],
     shape: tuple[int, int, int],
 ) -> None:
-    """Exchange the last two axes, at least 16 x 16 floats, given addresses and strides in bytes."""
+    """Swap the last two axes, of at least 16 x 16 floats, given addresses and strides in bytes."""
     n, n_rows, n_columns = shape
     for k in range(n):
         for first in range(0, n_columns, LANES):

@@ -1,8 +1,8 @@
-"""The loops of the oriented projector: boxes of a volume, and the groups of rays that meet them.
+"""Loops of the oriented projector, over boxes of a volume and the groups of rays that cross them.
 
-A box is copied to where it has zeros around it, in the form that `_rays` needs. Its axes go by their roles:
-planes cross the beam, rows are (a) and columns (b) in a plane. A detector has neighbours (l) that are traced
-together, and lines (m) of them.
+A box is copied to a buffer with zeros around it, in the layout that `_rays` needs. Its axes are named by
+their roles: planes (p) lie across the beam and consist of rows (a) and columns (b). Neighbouring pixels (l)
+of the detector are traced together; they form lines (m).
 """
 
 from functools import cache
@@ -22,15 +22,15 @@ Ints = NDArray[np.int64]
 Three = tuple[int, int, int]
 
 BOX = (DEPTH, 256, 128)
-"""Voxels of a box, at most: the cache holds them while one view after another is traced."""
+"""Largest size of a box in voxels: it stays in the cache while one view after another is traced."""
 BLOCK = 16
-"""Columns that are copied before the next plane, so that lines of the cache are used whole either way."""
+"""Columns copied before the next plane, so that whole cache lines are used whichever axis is contiguous."""
 
 
 def pitches(shape: Three) -> tuple[int, int]:
-    """Return how many floats are from plane to plane and from row to row of a box with its margin."""
+    """Return the pitches, in floats, from plane to plane and from row to row of a box with its margin."""
     vectors = -(-PAIR * (shape[2] + 3) // LANES)
-    row = (vectors | 1) * LANES  # odd, or the rows would compete for the same places in the cache
+    row = (vectors | 1) * LANES  # odd, or the rows would compete for the same lines of the cache
     return row * (shape[1] + 2), row
 
 
@@ -38,7 +38,7 @@ def pitches(shape: Three) -> tuple[int, int]:
 def load_box(
     volume: Floats, at: int, strides: Three, shape: Three, pitch: tuple[int, int], box: Floats
 ) -> None:
-    """Copy voxels of a volume, from an element on, into a box of zeros: as upper and as lower of a pair."""
+    """Copy voxels of a volume, from element ``at``, to a box of zeros: each as upper and lower of a pair."""
     for a in range(shape[1]):
         for block in range(0, shape[2], BLOCK):
             for p in range(shape[0]):
@@ -53,7 +53,7 @@ def load_box(
 def unload_box(
     volume: Floats, at: int, strides: Three, shape: Three, pitch: tuple[int, int], box: Floats
 ) -> None:
-    """Do the transpose of `load_box`: add the box to the volume."""
+    """Add a box to a volume: the transpose of `load_box`."""
     for a in range(shape[1]):
         for block in range(0, shape[2], BLOCK):
             for p in range(shape[0]):
@@ -67,7 +67,7 @@ def unload_box(
 def _meeting(
     first: float, ray: float, line: float, plane: float, n_planes: int, last: int, lines: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return those of the lines m, from one to before another, that have a point between 0 and ``last``."""
+    """Return the range of those ``lines`` m, first and end, that have a point between 0 and ``last``."""
     low = first + min((LANES - 1) * ray, 0.0) + min((n_planes - 1) * plane, 0.0)
     high = first + max((LANES - 1) * ray, 0.0) + max((n_planes - 1) * plane, 0.0)
     if abs(line) < 1e-9:
@@ -82,7 +82,7 @@ def _meeting(
 
 @cache
 def tracing(transposed: int) -> Any:
-    """Return the kernel that projects a box, or its transpose."""
+    """Return the kernel that projects a box, or the kernel of the transpose."""
 
     @jit
     def trace_box(
@@ -97,10 +97,10 @@ def tracing(transposed: int) -> Any:
         images: Floats,
         n_pixels: int,
     ) -> None:
-        """Add the projections of a box, of which ``start`` is the first voxel, to images.
+        """Add the projections of a box, whose first voxel is ``start``, to images.
 
-        A frame has a row for a and one for b: their changes from neighbour to neighbour, from line to line
-        and from plane to plane, and their values for the first of all.
+        A frame has a row for a and one for b: the change from neighbour to neighbour, from line to line and
+        from plane to plane, and the value for the first neighbour, line and plane.
         """
         border = np.empty(LANES, np.float32)
         last_a, last_b = shape[1] + 1, shape[2] + 1

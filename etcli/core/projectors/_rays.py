@@ -1,9 +1,9 @@
-"""The vector instructions of the oriented projector: 16 rays through a few planes of voxels.
+"""Vector instructions of the oriented projector: trace 16 rays through a few planes of voxels.
 
-Every row of a plane is stored together with the next one, number by number, so that the four neighbours of a
-point lie side by side: ``(a, b)``, ``(a + 1, b)``, ``(a, b + 1)``, ``(a + 1, b + 1)``. One instruction loads
-them, another multiplies them by their weights in the interpolation. A plane has a margin of zeros, and points
-outside are moved onto it, so no ray asks where the volume ends.
+Every row of a plane is interleaved with the next one, so that the four neighbours of a point are contiguous:
+``(a, b)``, ``(a + 1, b)``, ``(a, b + 1)``, ``(a + 1, b + 1)``. One instruction loads them, another multiplies
+them by their interpolation weights. A plane has a margin of zeros, and points outside are moved onto it, so
+no ray has to check where the volume ends.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,20 +16,20 @@ from numba.core import cgutils
 from etcli.core.projectors._simd import LANES, _broadcast, _element, _intrinsic, _load, _shift, _store
 
 DEPTH = 8
-"""Planes that are traced together, at most."""
+"""Largest number of planes that are traced together."""
 PAIR = 2
-"""Rows that are stored together."""
+"""Rows that are interleaved."""
 
 _NEAR = 2 * PAIR
 _QUARTERS = tuple(tuple(range(q, LANES, _NEAR)) for q in range(_NEAR))
-"""Rays whose neighbours fill a vector; far apart, because a sum just stored in parts is slow to load."""
+"""Rays whose neighbours fill one vector; far apart, because memory just written in parts is slow to load."""
 _VECTORS = 5
-"""What is tabulated of 16 points: their places, and the near and far weights of rows and of columns."""
+"""Vectors tabulated for 16 points: their offsets, and the near and far weights of rows and of columns."""
 
 _FRACTION_BITS = 26
 _ONE = 1 << _FRACTION_BITS
 _BEYOND = 1 << (31 - _FRACTION_BITS)
-"""Positions are fixed-point numbers relative to the first, and nearer to it than this: in one coordinate,
+"""Limit of the positions, which are fixed-point numbers relative to the first one: in one coordinate,
 neighbouring rays are at most √2 apart, and they move by at most 1 from plane to plane."""
 
 _SHORT, _INT = ir.IntType(32), ir.IntType(64)
@@ -45,9 +45,9 @@ def trace(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add the sums along 16 rays, times ``scale``, to ``pixels[pixel:]``; or the transpose of this.
 
-    Ray i meets plane k at row ``a + i ray_a + k plane_a`` and column ``b + i ray_b + k plane_b``. Row and
-    column 0 are zero, and so are ``last_a`` and ``last_b``; some of the rays are between. The transpose adds
-    the pixels to the planes, also to their margins.
+    Ray i crosses plane k at row ``a + i ray_a + k plane_a`` and column ``b + i ray_b + k plane_b``. Rows 0
+    and ``last_a`` and columns 0 and ``last_b`` are zero; some of the rays pass between them. The transpose
+    adds the pixels to the planes, including their margins.
     """
     signature = types.void(
         planes, *(types.int64,) * 3, *(types.float64,) * 6, *(types.int64,) * 2, types.float64, pixels,
@@ -70,7 +70,7 @@ def trace(  # type: ignore[no-untyped-def]
 
 
 class _Group(NamedTuple):
-    """The arguments of `trace` that tell where 16 rays meet the planes."""
+    """Arguments of `trace` that define where 16 rays cross the planes."""
 
     origin: Any
     plane_pitch: Any
@@ -123,11 +123,11 @@ def _scatter(builder: Any, group: _Group, values: Any) -> None:
 
 
 def _crossings(builder: Any, group: _Group, quarters: list[Any]) -> Iterator[tuple[Any, Any, list[Any]]]:
-    """In a loop over the planes, yield the weights and places of the neighbours of four rays at a time."""
+    """Emit a loop over the planes; yield weights and addresses of the neighbours of four rays at a time."""
     rows = _Positions(builder, group.a, group.ray_a, group.plane_a, group.last_a)
     columns = _Positions(builder, group.b, group.ray_b, group.plane_b, group.last_b)
     pitch = _broadcast(builder, builder.trunc(group.row_pitch, _SHORT))
-    # Through memory: numbers come out of the cache much faster than out of a vector.
+    # In memory: single numbers are loaded from the cache much faster than extracted from a vector.
     table = cgutils.alloca_once(builder, _FLOATS, size=_INT(_VECTORS * DEPTH))
 
     def entry(plane: Any, vector: int) -> Any:
@@ -155,7 +155,7 @@ def _crossings(builder: Any, group: _Group, quarters: list[Any]) -> Iterator[tup
 
 
 class _Positions:
-    """One coordinate of the points where 16 rays meet a plane."""
+    """One coordinate of the points where 16 rays cross a plane."""
 
     def __init__(self, builder: Any, first: Any, ray_step: Any, plane_step: Any, last: Any) -> None:
         whole = builder.call(builder.module.declare_intrinsic("llvm.floor", [_DOUBLE]), [first])
@@ -171,17 +171,17 @@ class _Positions:
         self.high = self._bound(_chosen(builder, "<", high, _INT(_BEYOND - 1)))
 
     def _fixed(self, number: Any) -> Any:
-        """Return a fixed-point number in all lanes."""
+        """Return a vector with a fixed-point number in all lanes."""
         scaled = self.builder.fmul(number, _DOUBLE(_ONE))
         return _broadcast(self.builder, self.builder.fptosi(scaled, _SHORT))
 
     def _bound(self, whole: Any) -> Any:
-        """Return a whole fixed-point number in all lanes."""
+        """Return a vector with an integer, as a fixed-point number, in all lanes."""
         short = self.builder.trunc(whole, _SHORT)
         return _broadcast(self.builder, self.builder.shl(short, _SHORT(_FRACTION_BITS)))
 
     def advance(self) -> tuple[Any, Any, Any]:
-        """Return indices relative to ``base`` and the weights of these and the next; go to the next plane."""
+        """Return indices relative to ``base``, their weights and those of the next; go to the next plane."""
         builder = self.builder
         place = builder.load(self.place)
         builder.store(builder.add(place, self.step), self.place)
@@ -193,20 +193,20 @@ class _Positions:
 
 
 def _chosen(builder: Any, comparison: str, a: Any, b: Any) -> Any:
-    """Return the larger or the smaller of two integers."""
+    """Return the larger (">") or the smaller ("<") of two integers."""
     return builder.select(builder.icmp_signed(comparison, a, b), a, b)
 
 
 def _shorts(value: int) -> Any:
-    """Return an integer in all lanes."""
+    """Return a vector with an integer in all lanes."""
     return ir.Constant(_SHORTS, [value] * LANES)
 
 
 def _four(builder: Any, place: Any) -> Any:
-    """Return the numbers of the four neighbours at a place."""
+    """Return the vector of the four neighbours of a point, given its address."""
     return builder.load(builder.bitcast(place, _FOUR.as_pointer()), align=4)
 
 
 def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-    """Return some lanes of two vectors."""
+    """Return a vector of selected lanes of two vectors."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_SHORT, len(lanes)), list(lanes)))

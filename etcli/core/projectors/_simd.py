@@ -1,8 +1,8 @@
 """Explicit vector instructions for numba kernels.
 
-numba's own vectoriser must assume that all arrays overlap, and then does little. The intrinsics of this
-module emit what is meant: vectors of 16 floats, aligned to nothing more than a float. Arrays are flat;
-numbers that shape the code (``width``, ``taps``...) must be known when it is compiled.
+numba's own vectoriser must assume that all arrays may overlap, and so vectorises little. The intrinsics of
+this module emit vector code directly: vectors of 16 floats, which need only the alignment of a float. Arrays
+are flat; integers that shape the code (``width``, ``taps``...) must be constants at compile time.
 
 A table holds, for each of ``GROUP`` sources and ``length`` entries, the address of a row of floats and the
 weights of this row and the ``taps - 1`` that follow it: ``addresses`` is (GROUP, length), ``weights`` is
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from etcli.core.projectors._footprints import FORMULAS, PARAMETERS
 
 LANES = 16
-"""Floats of a vector: one AVX-512 register. LLVM splits it where registers are narrower."""
+"""Floats in a vector: one AVX-512 register. LLVM splits it where registers are narrower."""
 GROUP = 4
 """Sources that are added in one step, to load and store the sum once for all of them."""
 
@@ -35,7 +35,7 @@ _FLOATS, _DOUBLES = ir.VectorType(_FLOAT, LANES), ir.VectorType(_DOUBLE, LANES)
 
 
 class _Vector:
-    """A vector of the code under construction, with arithmetic; plain numbers stand for all lanes."""
+    """Vector of floats in the generated code, with arithmetic; a plain number is used in all lanes."""
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder = builder
@@ -89,29 +89,29 @@ class _Vector:
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:
-    """Make a function numba's that returns a signature and a generator of code."""
+    """Make a numba intrinsic of a function that returns a signature and a code generator."""
     return intrinsic(prefer_literal=True)(function)
 
 
 def _element(context: Any, builder: Any, kind: Any, array: Any, *offsets: Any) -> Any:
-    """Return the address of an element of a flat array, at the sum of some offsets."""
+    """Return a pointer to an element of a flat array; its index is the sum of the offsets."""
     return _shift(builder, context.make_array(kind)(context, builder, array).data, *offsets)
 
 
 def _shift(builder: Any, pointer: Any, *offsets: Any) -> Any:
-    """Return a pointer moved by some elements."""
+    """Return a pointer advanced by the sum of the offsets, in elements."""
     for offset in offsets:
         pointer = builder.gep(pointer, [_INT(offset) if isinstance(offset, int) else offset])
     return pointer
 
 
 def _load(builder: Any, pointer: Any) -> Any:
-    """Return the vector that begins at a float."""
+    """Load the vector of floats at a pointer."""
     return builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()), align=4)
 
 
 def _store(builder: Any, vector: Any, pointer: Any) -> None:
-    """Write a vector to where a number is."""
+    """Store a vector at a pointer."""
     builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4)
 
 
@@ -195,7 +195,7 @@ def add_rows(typing, target, at, addresses, weights, entry, sources, taps, width
 
 @_intrinsic
 def address(typing, array, offset):  # type: ignore[no-untyped-def]
-    """Return where an element is in memory."""
+    """Return the memory address of an element."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ptrtoint(_element(context, builder, signature.args[0], *args), _INT)

@@ -1,6 +1,6 @@
-"""ASTRA's projectors and solvers in this suite's layout: a cross-check and a second backend.
+"""ASTRA's projectors and solvers in the array layout of etcli: a cross-check and a second backend.
 
-The only module that imports astra, and only when something is computed.
+This is the only module that imports astra, and it does so only when something is computed.
 """
 
 from importlib.util import find_spec
@@ -12,34 +12,32 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.projectors.slab import HOST, SlabProjectorBase
 
-"""Joseph's projector and the area-weighted one."""
-
 Array = NDArray[np.float32]
 
 
 def astra_available() -> bool:
-    """Tell whether the ASTRA toolbox is installed.
+    """Check whether the ASTRA toolbox is installed.
 
     Returns
     -------
     bool
-        True where the other functions of this module can be expected to work.
+        True if the other functions of this module can be expected to work.
     """
     return find_spec("astra") is not None
 
 
 def cuda_usable() -> bool:
-    """Tell whether ASTRA was built for CUDA and finds a GPU."""
+    """Check whether ASTRA was built for CUDA and finds a GPU."""
     import astra
 
     return bool(astra.use_cuda())
 
 
 class AstraProjector(SlabProjectorBase):
-    """Project slabs slice by slice with ASTRA's CPU code.
+    """Slab projector that calls ASTRA's CPU code slice by slice.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices), as for
-    `etcli.core.projectors.slab.SlabProjector`; here any number of slices will do.
+    `etcli.core.projectors.slab.SlabProjector`; here any number of slices is allowed.
 
     Parameters
     ----------
@@ -99,7 +97,7 @@ class AstraProjector(SlabProjectorBase):
 
 
 class AstraCudaProjector(SlabProjectorBase):
-    """Project slabs on a GPU with ASTRA's code for three dimensions; arrays stay on the host.
+    """Slab projector that calls ASTRA's 3D code on a GPU; arrays stay on the host.
 
     Parameters
     ----------
@@ -109,7 +107,7 @@ class AstraCudaProjector(SlabProjectorBase):
         Slices of the slab.
     kernel : {"linear"}
         Rays are sampled by linear interpolation in every row or column of voxels. The back-projection
-        interpolates between pixels instead: it is not quite the transpose.
+        interpolates between pixels instead, so it is not exactly the transpose.
 
     References
     ----------
@@ -136,31 +134,31 @@ class AstraCudaProjector(SlabProjectorBase):
     def _run(self, algorithm: str, source: Array, out: Array) -> Array:
         """Project or back-project into an array.
 
-        ASTRA has slices outermost, and in three dimensions counts rows in the direction of the coordinate.
+        In ASTRA slices are outermost, and in three dimensions the row index increases with the coordinate.
         """
         import astra
 
         forward = algorithm == "FP3D_CUDA"
-        given = np.ascontiguousarray(np.moveaxis(source, 2, 0))
-        found = np.zeros((self.n_slices, *out.shape[:2]), np.float32)
-        volume, sinogram = (given, found) if forward else (found, given)
-        box = astra.create_vol_geom(self.geometry.thickness, self.geometry.width, self.n_slices)
-        delete = []
+        source_slices = np.ascontiguousarray(np.moveaxis(source, 2, 0))
+        result_slices = np.zeros((self.n_slices, *out.shape[:2]), np.float32)
+        volume, sinogram = (source_slices, result_slices) if forward else (result_slices, source_slices)
+        volume_geometry = astra.create_vol_geom(self.geometry.thickness, self.geometry.width, self.n_slices)
+        allocated = []
         try:
             settings = astra.astra_dict(algorithm)
             for name, kind, geometry, array in (
-                ("VolumeDataId" if forward else "ReconstructionDataId", "-vol", box, volume),
+                ("VolumeDataId" if forward else "ReconstructionDataId", "-vol", volume_geometry, volume),
                 ("ProjectionDataId", "-sino", _views_3d(self.geometry, self.n_slices), sinogram),
             ):
                 settings[name] = astra.data3d.link(kind, geometry, array)
-                delete.append((astra.data3d, settings[name]))
+                allocated.append((astra.data3d, settings[name]))
             task = astra.algorithm.create(settings)
-            delete.append((astra.algorithm, task))
+            allocated.append((astra.algorithm, task))
             astra.algorithm.run(task)
         finally:
-            for kind, identifier in reversed(delete):
+            for kind, identifier in reversed(allocated):
                 kind.delete(identifier)
-        out[...] = np.moveaxis(found, 0, 2)
+        out[...] = np.moveaxis(result_slices, 0, 2)
         return out
 
 
@@ -174,7 +172,7 @@ def astra_sirt(sinogram: Array, geometry: SliceGeometry, *, iterations: int, ker
     geometry : SliceGeometry
         Views and slice.
     iterations : int
-        Sweeps over all views, from zero.
+        Sweeps over all views, starting from a slice of zeros.
     kernel : {"linear", "strip"}
         Weight of a voxel in a detector pixel.
 
@@ -187,7 +185,7 @@ def astra_sirt(sinogram: Array, geometry: SliceGeometry, *, iterations: int, ker
 
 
 def astra_sirt_3d_seconds(geometry: SliceGeometry, n_slices: int, iterations: int) -> float:
-    """Return the time of ASTRA's own SIRT of a whole volume on a GPU, the way there and back included.
+    """Measure the time of ASTRA's own SIRT of a whole volume on a GPU, including the data transfers.
 
     Parameters
     ----------
@@ -207,23 +205,23 @@ def astra_sirt_3d_seconds(geometry: SliceGeometry, n_slices: int, iterations: in
 
     import astra
 
-    box = astra.create_vol_geom(geometry.thickness, geometry.width, n_slices)
-    delete = []
+    volume_geometry = astra.create_vol_geom(geometry.thickness, geometry.width, n_slices)
+    allocated = []
     try:
         settings = astra.astra_dict("SIRT3D_CUDA")
-        for name, kind, described, value in (
-            ("ReconstructionDataId", "-vol", box, 0),
+        for name, kind, shape, value in (
+            ("ReconstructionDataId", "-vol", volume_geometry, 0),
             ("ProjectionDataId", "-sino", _views_3d(geometry, n_slices), 1),
         ):
-            settings[name] = astra.data3d.create(kind, described, value)
-            delete.append((astra.data3d, settings[name]))
+            settings[name] = astra.data3d.create(kind, shape, value)
+            allocated.append((astra.data3d, settings[name]))
         task = astra.algorithm.create(settings)
-        delete.append((astra.algorithm, task))
+        allocated.append((astra.algorithm, task))
         start = time.perf_counter()
         astra.algorithm.run(task, iterations)
         return time.perf_counter() - start
     finally:
-        for kind, identifier in reversed(delete):
+        for kind, identifier in reversed(allocated):
             kind.delete(identifier)
 
 
@@ -248,42 +246,42 @@ def astra_fbp(sinogram: Array, geometry: SliceGeometry, *, kernel: str = "linear
 
 
 def _run(algorithm: str, data: Array, geometry: SliceGeometry, kernel: str, *, iterations: int = 1) -> Array:
-    """Project one slice ("FP") or make one from its projections (any other algorithm).
+    """Project one slice ("FP") or reconstruct one from its projections (any other algorithm).
 
-    ASTRA's slices begin with the row of the highest coordinate, ours with the lowest. What it allocates lives
-    until it is told otherwise.
+    ASTRA's slices start with the row of the highest coordinate, ours with that of the lowest. What ASTRA
+    allocates must be deleted explicitly.
     """
     import astra
 
     slice_geometry = astra.create_vol_geom(geometry.thickness, geometry.width)
     views = _views(geometry)
     forward = algorithm == "FP"
-    delete = []
+    allocated = []
     try:
         projector = astra.create_projector(kernel, views, slice_geometry)
-        delete.append((astra.projector, projector))
+        allocated.append((astra.projector, projector))
         volume = astra.data2d.create(
             "-vol", slice_geometry, np.ascontiguousarray(data[::-1]) if forward else 0
         )
-        delete.append((astra.data2d, volume))
+        allocated.append((astra.data2d, volume))
         sinogram = astra.data2d.create("-sino", views, 0 if forward else np.ascontiguousarray(data))
-        delete.append((astra.data2d, sinogram))
+        allocated.append((astra.data2d, sinogram))
         settings = astra.astra_dict(algorithm)
         settings["ProjectorId"] = projector
         settings["ProjectionDataId"] = sinogram
         settings["VolumeDataId" if forward else "ReconstructionDataId"] = volume
         task = astra.algorithm.create(settings)
-        delete.append((astra.algorithm, task))
+        allocated.append((astra.algorithm, task))
         astra.algorithm.run(task, iterations)
         result: Array = astra.data2d.get(sinogram) if forward else astra.data2d.get(volume)[::-1]
         return result
     finally:
-        for kind, identifier in reversed(delete):
+        for kind, identifier in reversed(allocated):
             kind.delete(identifier)
 
 
 def _views(geometry: SliceGeometry) -> dict[str, object]:
-    """Return the projection geometry as ASTRA describes it."""
+    """Return the projection geometry of a slice in ASTRA's form."""
     import astra
 
     shift = centre(geometry.n_detector) - geometry.centre_px
@@ -300,7 +298,7 @@ def _views(geometry: SliceGeometry) -> dict[str, object]:
 
 
 def _views_3d(geometry: SliceGeometry, n_slices: int) -> dict[str, object]:
-    """Return the projection geometry of a slab, whose slices are the rows of a detector."""
+    """Return the projection geometry of a slab in ASTRA's form; the slices are the rows of its detector."""
     import astra
 
     shift = centre(geometry.n_detector) - geometry.centre_px

@@ -1,13 +1,13 @@
 // The oriented projector on a GPU: Joseph's method for views of any orientation.
 //
-// A ray meets each of the planes that cross its beam once, at row a and column b, and takes there the mean of
-// the four nearest voxels by bilinear interpolation. Where the ray of pixel (u, v) meets plane p is linear:
-// a = frame[3] + u frame[0] + v frame[1] + p frame[2], and so is b by frame[4...7].
+// A ray crosses each plane of voxels once, at row a and column b, and samples the four nearest voxels there
+// by bilinear interpolation. The ray of pixel (u, v) crosses plane p at
+// a = frame[3] + u frame[0] + v frame[1] + p frame[2]; b follows in the same way from frame[4...7].
 //
-// Both directions gather, so that no two threads add to the same number: a projection the voxels along a ray,
-// a back-projection the few pixels whose rays pass a voxel at less than one row and one column.
+// Each thread computes its own result, so that no two threads add to the same number: a projection sums the
+// voxels along a ray, a back-projection the few pixels whose rays pass within one row and column of a voxel.
 
-// Positions are fixed-point numbers with 32 bits behind the point: exact to step through, floor is a shift.
+// Positions are fixed-point numbers with 32 fractional bits: steps add up exactly, and floor is a shift.
 typedef long long Place;
 
 static __device__ __forceinline__ int whole(Place place) { return (int)(place >> 32); }
@@ -23,7 +23,7 @@ static __device__ __forceinline__ float hat(Place distance) {
     return left >= one ? 1.0f : left > 0 ? fraction(left) : 0.0f;
 }
 
-// Project in views whose planes, rows and columns are n_p, n_a and n_b, and so many numbers apart.
+// Project to views for which the volume has n_p planes, n_a rows and n_b columns; the pitches are in floats.
 extern "C" __global__ void project_planes(
     const float *__restrict__ volume, int n_p, int n_a, int n_b, int pitch_p, int pitch_a, int pitch_b,
     const int *__restrict__ views, const Place *__restrict__ frames, const float *__restrict__ scales,
@@ -49,8 +49,8 @@ extern "C" __global__ void project_planes(
     images[((long long)views[k] * n_v + v) * n_u + u] = sum * scales[k];
 }
 
-// Add to every voxel the pixels of some views. The axes x, y, z play the roles of plane, row and column as
-// their numbers say; inverse is the change of u by row and column, and that of v.
+// Add the pixels of some views to every voxel. plane, row and column are the axes with these roles (0 is x);
+// inverse holds the change of u with row and column, then that of v.
 extern "C" __global__ void backproject_planes(
     const float *__restrict__ images, int n_v, int n_u, const int *__restrict__ views, int n_views,
     const Place *__restrict__ frames, const float *__restrict__ inverse, const float *__restrict__ scales,

@@ -1,4 +1,4 @@
-"""The projector of whole volumes for views of any orientation, as atomic and dual-axis tomography need it."""
+"""Projector of whole volumes for views of any orientation, as in atomic and dual-axis tomography."""
 
 from functools import partial
 from itertools import product
@@ -12,7 +12,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors import _oriented
-from etcli.core.projectors.slab import HOST, _checked, _target
+from etcli.core.projectors.slab import HOST, _check_array, _output_array
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -21,14 +21,16 @@ Three = tuple[int, int, int]
 
 X, Y, Z = 0, 1, 2
 ROLES = ((X, Z, Y), (Y, Z, X), (Z, Y, X))
-"""Planes, rows and columns where the beam is nearest to x, y or z; columns lie close together in memory."""
+"""Axes that count planes, rows and columns of voxels, for a beam nearest to x, y or z; planes lie across the
+beam, and neighbouring columns are closer together in memory than neighbouring rows."""
 ORTHOGONAL = 1e-6
+"""Largest deviation of R Rᵀ from the identity."""
 LOADED = 2
-"""Boxes of the volume in memory, a thread."""
+"""Boxes of the volume loaded at the same time, per thread."""
 
 
 class OrientedProjector:
-    """Project volumes along any directions and apply the exact transpose.
+    """Projector of volumes along any directions, with its exact transpose.
 
     Volumes have the shape (nz, ny, nx), sinograms (n_views, n_v, n_u); both are float32 and C-contiguous. One
     projector may serve several threads at once.
@@ -45,7 +47,7 @@ class OrientedProjector:
     centre_px : array_like of shape (n_views, 2), optional
         Where the centre of the volume is seen in each view, (u, v) from the centre of the view.
     threads : int
-        Threads to work on. The result does not depend on their number.
+        Number of threads. The result does not depend on it.
 
     Attributes
     ----------
@@ -55,7 +57,7 @@ class OrientedProjector:
     Raises
     ------
     UsageError
-        If a matrix is not orthogonal, or numbers do not fit.
+        If a matrix is not orthogonal, or the number of centres or a shape is wrong.
 
     Notes
     -----
@@ -92,24 +94,25 @@ class OrientedProjector:
         self.range_shape = (n_views, *(shape[1:] if detector_shape is None else detector_shape))
         if len(shape) != 3 or len(self.range_shape) != 3 or min(self.domain_shape + self.range_shape) < 1:
             raise UsageError(
-                f"a volume of shape {self.domain_shape} or views of shape {self.range_shape[1:]} cannot be"
+                f"cannot project a volume of shape {self.domain_shape} to views of shape "
+                f"{self.range_shape[1:]}"
             )
         self.threads = threads
         self._centre_px = centres
         self.tilt_deg = np.rad2deg(np.arctan2(-matrices[:, Z, X], matrices[:, Z, Z]))
-        nearest = abs(matrices[:, Z]).argmax(axis=1)
-        self._seen = [
+        nearest_axis = abs(matrices[:, Z]).argmax(axis=1)
+        self._views_and_roles = [
             (views, roles)
             for axis, roles in enumerate(ROLES)
-            if (views := np.flatnonzero(nearest == axis)).size
+            if (views := np.flatnonzero(nearest_axis == axis)).size
         ]
-        self._aspects = [
-            _Aspect(views, matrices[views], centres[views], roles, self.domain_shape, self.range_shape)
-            for views, roles in self._seen
+        self._groups = [
+            _ViewGroup(views, matrices[views], centres[views], roles, self.domain_shape, self.range_shape)
+            for views, roles in self._views_and_roles
         ]
 
     def of_views(self, views: Ints) -> "OrientedProjector":
-        """Return the projector of some of the views.
+        """Return the projector for some of the views.
 
         Parameters
         ----------
@@ -143,11 +146,11 @@ class OrientedProjector:
         ndarray of shape (n_views, n_v, n_u), float32
             Line integrals, in voxels.
         """
-        volume = _checked(volume, self.domain_shape, "volume")
-        out = _target(out, self.range_shape)
+        volume = _check_array(volume, self.domain_shape, "volume")
+        out = _output_array(out, self.range_shape)
         out[:] = 0
-        for aspect in self._aspects:
-            aspect.project(volume, out, self.threads)
+        for group in self._groups:
+            group.project(volume, out, self.threads)
         return out
 
     def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
@@ -165,11 +168,11 @@ class OrientedProjector:
         ndarray of shape (nz, ny, nx), float32
             Every voxel is the sum of the pixels it contributes to, with the same weights.
         """
-        images = _checked(sinogram, self.range_shape, "sinogram").copy()
-        out = _target(out, self.domain_shape)
+        images = _check_array(sinogram, self.range_shape, "sinogram").copy()
+        out = _output_array(out, self.domain_shape)
         out[:] = 0
-        for aspect in self._aspects:
-            aspect.backproject(images, out, self.threads)
+        for group in self._groups:
+            group.backproject(images, out, self.threads)
         return out
 
 
@@ -180,7 +183,7 @@ def crossings(
     domain_shape: tuple[int, ...],
     range_shape: tuple[int, ...],
 ) -> Float:
-    """Return where the rays of views meet the planes that cross their beams.
+    """Return where the rays of the views cross the planes of voxels, as linear functions of pixel and plane.
 
     Parameters
     ----------
@@ -194,12 +197,12 @@ def crossings(
     Returns
     -------
     ndarray of shape (n_views, 2, 4), float64
-        For rows and for columns: the changes with u, with v and from plane to plane, and the value for the
-        first of all.
+        For the row and for the column of the crossing: the change with u, with v and from plane to plane,
+        and the value for the first pixel in the first plane.
     """
     sizes, detector = np.array(domain_shape[::-1]), np.array(range_shape[:0:-1])  # x first, u first
     plane, row, column = roles
-    # the ray of (u, v) is u e_u + v e_v + w e_w, and w follows from the plane it is to meet
+    # the ray of (u, v) is u e_u + v e_v + w e_w, and w follows from the plane that it crosses
     per_plane = matrices[:, Z] / matrices[:, Z, plane, np.newaxis]
     per_pixel = matrices[:, :Z] - matrices[:, :Z, plane, np.newaxis] * per_plane[:, np.newaxis]
     middle = (detector - 1) / 2 + centre_px
@@ -210,14 +213,14 @@ def crossings(
 
 
 class _Box(NamedTuple):
-    """Some voxels of a volume: planes, rows and columns."""
+    """Box of voxels: its first index and its size along planes, rows and columns."""
 
     start: Three
     shape: Three
 
 
-class _Aspect:
-    """Views whose beam is nearest to one axis: how they see the voxels."""
+class _ViewGroup:
+    """Group of views whose beam is nearest to the same axis, with the geometry of their rays."""
 
     def __init__(
         self,
@@ -234,51 +237,51 @@ class _Aspect:
         self.shape = [sizes[axis] for axis in roles]
         self.strides = tuple(prod(sizes[:axis]) for axis in roles)
         frames = crossings(matrices, centre_px, roles, domain_shape, range_shape)
-        # rays that are traced together should meet different rows
-        turned = abs(frames[:, 0, 1]) > abs(frames[:, 0, 0])
-        frames[turned, :, :2] = frames[turned, :, 1::-1]
+        # rays that are traced together should cross different rows
+        swapped = abs(frames[:, 0, 1]) > abs(frames[:, 0, 0])
+        frames[swapped, :, :2] = frames[swapped, :, 1::-1]
         self.frames = frames
-        self.n_neighbours = np.where(turned, detector[1], detector[0])
+        self.n_neighbours = np.where(swapped, detector[1], detector[0])
         self.scale = 1 / abs(matrices[:, Z, plane])
-        self.turned_views = views[turned]
+        self.swapped_views = views[swapped]
 
     def project(self, volume: Array, images: Array, threads: int) -> None:
-        """Add the projections of the volume to images."""
+        """Add the projections of the volume to the images."""
         voxels, boxes = volume.reshape(-1), self._boxes()
-        memories = [_memory(boxes[0]) for _ in range(min(LOADED * threads, len(boxes)))]
+        buffers = [_new_buffer(boxes[0]) for _ in range(min(LOADED * threads, len(boxes)))]
         shares = np.array_split(np.arange(self.views.size), min(threads, self.views.size))
 
-        def load(loading: tuple[_Box, Array]) -> None:
-            box, memory = loading
-            memory[:] = 0
-            _oriented.load_box(voxels, *self._where(box), memory)
+        def load(box_and_buffer: tuple[_Box, Array]) -> None:
+            box, buffer = box_and_buffer
+            buffer[:] = 0
+            _oriented.load_box(voxels, *self._placement(box), buffer)
 
         def trace(views: Ints, loaded: list[tuple[_Box, Array]]) -> None:
-            for box, memory in loaded:
-                self._trace(0, box, memory, views, images)
+            for box, buffer in loaded:
+                self._trace(0, box, buffer, views, images)
 
-        for first in range(0, len(boxes), len(memories)):
-            loaded = list(zip(boxes[first:], memories, strict=False))
+        for first in range(0, len(boxes), len(buffers)):
+            loaded = list(zip(boxes[first:], buffers, strict=False))
             for _ in ordered_map(load, loaded, threads=threads):
                 pass
             for _ in ordered_map(partial(trace, loaded=loaded), shares, threads=threads):
                 pass
-        for view in self.turned_views:
+        for view in self.swapped_views:
             image = images[view]
             image[:] = image.reshape(image.T.shape).T.copy()
 
     def backproject(self, images: Array, volume: Array, threads: int) -> None:
-        """Add images, which are destroyed, to the volume."""
+        """Add the back-projection of the images to the volume; the images are overwritten."""
         voxels, boxes, views = volume.reshape(-1), self._boxes(), np.arange(self.views.size)
 
         def collect(share: list[_Box]) -> None:
-            memory = _memory(boxes[0])
+            buffer = _new_buffer(boxes[0])
             for box in share:
-                memory[:] = 0
-                self._trace(1, box, memory, views, images)
-                _oriented.unload_box(voxels, *self._where(box), memory)
+                buffer[:] = 0
+                self._trace(1, box, buffer, views, images)
+                _oriented.unload_box(voxels, *self._placement(box), buffer)
 
-        for view in self.turned_views:
+        for view in self.swapped_views:
             image = images[view]
             image.reshape(image.T.shape)[:] = image.T.copy()
         shares = [boxes[first::threads] for first in range(min(threads, len(boxes)))]
@@ -286,7 +289,7 @@ class _Aspect:
             pass
 
     def _boxes(self) -> list[_Box]:
-        """Divide the volume."""
+        """Divide the volume into boxes."""
         (n_p, n_a, n_b), (most_p, most_a, most_b) = self.shape, _oriented.BOX
         starts = product(range(0, n_p, most_p), range(0, n_a, most_a), range(0, n_b, most_b))
         return [
@@ -294,30 +297,30 @@ class _Aspect:
             for p, a, b in starts
         ]
 
-    def _where(self, box: _Box) -> tuple[int, tuple[int, ...], Three, tuple[int, int]]:
-        """Return where a box begins in the volume, and how it lies there and in its memory."""
+    def _placement(self, box: _Box) -> tuple[int, tuple[int, ...], Three, tuple[int, int]]:
+        """Return the offset and strides of a box in the volume, its shape, and its pitches in the buffer."""
         at = sum(i * stride for i, stride in zip(box.start, self.strides, strict=True))
         return at, self.strides, box.shape, _oriented.pitches(box.shape)
 
-    def _trace(self, transposed: int, box: _Box, memory: Array, chosen: Ints, images: Array) -> None:
-        """Project a box in some of the views, or the transpose."""
+    def _trace(self, transposed: int, box: _Box, buffer: Array, indices: Ints, images: Array) -> None:
+        """Project a box to some of the views, or apply the transpose."""
         _oriented.tracing(transposed)(
-            memory, box.shape, _oriented.pitches(box.shape), box.start, self.views[chosen],
-            self.frames[chosen], self.n_neighbours[chosen], self.scale[chosen], images.reshape(-1),
+            buffer, box.shape, _oriented.pitches(box.shape), box.start, self.views[indices],
+            self.frames[indices], self.n_neighbours[indices], self.scale[indices], images.reshape(-1),
             images[0].size,
         )  # fmt: skip
 
 
-def _memory(box: _Box) -> Array:
-    """Return room for a box with its margin."""
+def _new_buffer(box: _Box) -> Array:
+    """Return a buffer of zeros for a box with its margin."""
     return np.zeros(box.shape[0] * _oriented.pitches(box.shape)[0], np.float32)
 
 
 def _check_rotations(matrices: Float) -> None:
-    """Refuse what does not turn."""
+    """Raise UsageError if there are no views or a matrix is not orthogonal."""
     if matrices.ndim != 3 or matrices.shape[1:] != (3, 3) or not len(matrices):
         raise UsageError(f"views need a 3 x 3 matrix each, not an array of shape {matrices.shape}")
     deviation = abs(matrices @ matrices.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
-    good = deviation < ORTHOGONAL  # not where there is NaN
-    if not good.all():
-        raise UsageError(f"the matrix of view {np.argmin(good) + 1} does not describe a rotation")
+    orthogonal = deviation < ORTHOGONAL  # not where there is NaN
+    if not orthogonal.all():
+        raise UsageError(f"the matrix of view {np.argmin(orthogonal) + 1} does not describe a rotation")

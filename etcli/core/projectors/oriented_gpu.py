@@ -1,4 +1,4 @@
-"""The projector of views of any orientation on a GPU: the sums of `etcli.core.projectors.oriented`."""
+"""Oriented projector for the GPU: the same sums as `etcli.core.projectors.oriented`."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,25 +12,25 @@ from etcli.core.projectors.oriented import OrientedProjector, Three, crossings
 
 SOURCE = Path(__file__).with_name("oriented.cu")
 BLOCK = (32, 8)
-"""Threads of a block: neighbours along x or u, and along y or v."""
+"""Threads in a block: neighbours along x or u, and along y or v."""
 
 Array = Any
 
 
 class GpuOrientedProjector(OrientedProjector):
-    """Project volumes along any directions and apply the exact transpose, on arrays of the GPU.
+    """Projector of volumes along any directions, on arrays of the GPU, with its exact transpose.
 
     Parameters
     ----------
     rotation, shape, detector_shape, centre_px
-        As for `etcli.core.projectors.oriented.OrientedProjector`, whose results these are within float
-        rounding.
+        As for `etcli.core.projectors.oriented.OrientedProjector`; the results agree within float rounding.
     threads : int
-        Not looked at: one thread of the host is enough.
+        Ignored: one thread of the host is enough.
 
     Notes
     -----
-    Both directions gather, so no two threads add to the same number and every run gives the same bits.
+    Each thread computes its own results, in both directions. So no two threads add to the same number, and
+    every run gives the same bits.
     """
 
     device: Any = GPU
@@ -47,7 +47,7 @@ class GpuOrientedProjector(OrientedProjector):
         super().__init__(rotation, shape, detector_shape, centre_px=centre_px, threads=1)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
-        """Project a volume; arguments and result are those of the projector of the CPU."""
+        """Project a volume; arguments and result are those of `OrientedProjector.forward`."""
         volume = checked(volume, self.domain_shape, "volume")
         out = GPU.empty(self.range_shape) if out is None else checked(out, self.range_shape, "out")
         _, n_v, n_u = self.range_shape
@@ -60,7 +60,7 @@ class GpuOrientedProjector(OrientedProjector):
         return out
 
     def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
-        """Apply the transpose; arguments and result are those of the projector of the CPU."""
+        """Apply the transpose; arguments and result are those of `OrientedProjector.adjoint`."""
         sinogram = checked(sinogram, self.range_shape, "sinogram")
         out = GPU.empty(self.domain_shape) if out is None else checked(out, self.domain_shape, "out")
         out[...] = 0
@@ -75,11 +75,11 @@ class GpuOrientedProjector(OrientedProjector):
 
     @cached_property
     def _tables(self) -> list["_Tables"]:
-        """What the kernels need of the views whose beam is nearest to each axis."""
-        return [self._tables_of(views, roles) for views, roles in self._seen]
+        """Tables for the kernels, one set for each group of views with the same nearest axis."""
+        return [self._tables_of(views, roles) for views, roles in self._views_and_roles]
 
     def _tables_of(self, views: NDArray[np.intp], roles: Three) -> "_Tables":
-        """Return tables of views with the same roles of the axes."""
+        """Return the tables of a group of views, for which the axes have the same roles."""
         matrices, centres = self._rotation[views], self._centre_px[views]
         frames = crossings(matrices, centres, roles, self.domain_shape, self.range_shape)
         sizes = self.domain_shape[::-1]
@@ -99,7 +99,7 @@ class GpuOrientedProjector(OrientedProjector):
 
 
 class _Tables(NamedTuple):
-    """Views whose beam is nearest to one axis, as the kernels see them."""
+    """Arguments of the kernels for the views whose beam is nearest to the same axis."""
 
     roles: Three
     shape: tuple[int, ...]

@@ -1,18 +1,18 @@
-// The slab projector on a GPU: the loops of _kernels.py for NVIDIA's compiler, the formulas of _footprints.py.
+// The slab projector on a GPU: the loops of _kernels.py and formulas of _footprints.py for NVIDIA's compiler.
 //
-// A thread works on four neighbouring slices, which lie innermost in memory, so that a warp reads whole lines.
-// It gathers: in a projection the voxels along some neighbouring rays, in a back-projection the pixels under
-// some neighbouring voxels. Neighbours touch almost the same rows, which slide through a window of registers,
-// so that each row is loaded once for all of them; the weights of a voxel in a view serve all slices of a
-// thread. Nothing is added by two threads at once, so the result is the same in every run.
+// A thread works on four neighbouring slices, which are innermost in memory, so that a warp reads whole
+// lines. A projection sums the voxels along some neighbouring rays, a back-projection the pixels that some
+// neighbouring voxels project to. Neighbours use almost the same rows, which slide through a window of
+// registers, so that each row is loaded once for all of them; the weights of a voxel in a view serve all
+// slices of a thread. No two threads add to the same number, so the result is the same in every run.
 //
-// Threads of a block look at the same voxels from neighbouring directions (projection), or at the same pixels
-// from a tile of voxels (back-projection): what one has loaded the others find in the cache.
+// Threads of a block use the same voxels in neighbouring directions (projection), or the same pixels for a
+// tile of voxels (back-projection): what one thread has loaded, the others find in the cache.
 
-#define RUN 8      // rays or voxels of a thread
-#define BLOCK 256  // threads of a block, at most
+#define RUN 8      // rays or voxels per thread
+#define BLOCK 256  // largest number of threads in a block
 
-// Positions are fixed-point numbers with 32 bits behind the point: exact to step through, floor is a shift.
+// Positions are fixed-point numbers with 32 fractional bits: steps add up exactly, and floor is a shift.
 typedef long long Place;
 
 enum Formula { HAT, AREA, SHARES };
@@ -34,14 +34,14 @@ static __device__ __forceinline__ void add(float4 &sum, float weight, const floa
     sum.w += weight * row.w;
 }
 
-// The integral of a voxel's shadow from its centre to u.
+// Integral of a voxel's projection from its centre to u.
 static __device__ __forceinline__ float integral(float u, const Shape &shape) {
     float end = fminf(fabsf(u), shape.half);
     float slope = fmaxf(end - shape.flat, 0.0f);
     return copysignf(end * shape.height - slope * slope * shape.bend, u);
 }
 
-// The weights of neighbours, the first of them at a distance from a position.
+// Weights of neighbours, the first of which is at a given distance from a position.
 template <int FORMULA, int TAPS>
 static __device__ __forceinline__ void weigh(float distance, const Shape &shape, float (&weight)[TAPS]) {
     if (FORMULA == HAT) {  // near, slope, scale
@@ -74,7 +74,7 @@ struct Rows {
     }
 };
 
-// Neighbouring rows, moved along by loading what is new.
+// Window of neighbouring rows; moving it by one loads one new row.
 template <int TAPS> struct Window {
     float4 row[TAPS];
     int first;
@@ -104,7 +104,7 @@ template <int TAPS> struct Window {
     }
 };
 
-// Add to RUN sums the rows near the positions place, place + step...
+// Add the weighted rows near the positions place, place + step... to RUN sums.
 template <int FORMULA, int TAPS>
 static __device__ __forceinline__ void gather(
     float4 (&sum)[RUN], const Rows &rows, Place place, Place step, const Shape &shape) {
@@ -123,8 +123,8 @@ static __device__ __forceinline__ void gather(
     }
 }
 
-// Views that cross the lines of the volume: its rows, or columns if transposed. Ray i of view k meets line v
-// at voxel places[k][0] + i places[k][1] + v places[k][2]. Pitches are in rows of slices.
+// Project to views whose rays cross the lines of the volume: its rows, or columns if transposed. Ray i of
+// view k crosses line v at voxel places[k][0] + i places[k][1] + v places[k][2]. Pitches count rows of slices.
 template <int FORMULA, int TAPS>
 static __device__ __forceinline__ void project(
     const float4 *volume, int n_lines, int n_u, int line_pitch, int u_pitch, const int *views, int n_views,
@@ -160,7 +160,7 @@ static __device__ __forceinline__ void project(
                                sinogram, n_detector, n_fours);                                               \
     }
 
-// How a volume is corrected by what is back-projected: the gain of each voxel, and which may change.
+// Correction of a volume by a back-projection: gain of each voxel, which voxels may change, and bounds.
 struct Correction {
     const float *gain;
     const bool *inside;
@@ -178,8 +178,8 @@ struct Correction {
     }
 };
 
-// Every voxel gathers in all views the pixels near places[k][0] + x places[k][1] + z places[k][2]; it becomes
-// their sum, or is corrected by it.
+// Sum, for every voxel, the pixels of all views near places[k][0] + x places[k][1] + z places[k][2]; store
+// the sum, or correct the voxel by it.
 template <int FORMULA, int TAPS, bool CORRECT>
 static __device__ __forceinline__ void backproject(
     const float4 *sinogram, int n_views, int n_detector, const Place *places, const Shape *shapes,
@@ -229,7 +229,7 @@ static __device__ __forceinline__ void backproject(
                                          n_fours, correction);                                               \
     }
 
-// The last number is how many blocks a multiprocessor should have room for: registers are shared out for that.
+// The last number is how many blocks should fit on a multiprocessor: it limits the registers per thread.
 PROJECTION(project_hat, HAT, 2, 3)
 PROJECTION(project_area, AREA, 4, 2)
 BACKPROJECTION(backproject_hat, HAT, 2, 3)

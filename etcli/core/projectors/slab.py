@@ -1,7 +1,7 @@
-"""The projector of slabs: many neighbouring slices at once, fast on a CPU.
+"""Slab projector for the CPU: projects many neighbouring slices at once.
 
 All slices perpendicular to the tilt axis share one geometry, so the weight of a voxel in a detector pixel is
-computed once and applied to a whole row of slices, which lie innermost in memory.
+computed once and applied to a whole row of slices, which are innermost in memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from etcli.core.projectors._kernels import aligned_empty as aligned_empty
 from etcli.core.projectors._simd import LANES
 
 KERNELS = ("linear", "strip")
-"""Weights to choose from."""
+"""Names of the projection kernels, which define the weight of a voxel in a detector pixel."""
 COST: Mapping[int, float] = MappingProxyType({16: 0.55, 32: 0.7, 64: 1.0})
-"""Measured time of a SIRT iteration on a slab by its width, relative."""
+"""Relative time of a SIRT iteration on a slab of each width (number of slices), as measured."""
 WIDTHS = tuple(COST)
-"""Slices in a slab; the widest is the fastest per slice."""
+"""Allowed numbers of slices in a slab; the widest slab takes the least time per slice."""
 
 Array = NDArray[np.float32]
 
 
 class HostDevice:
-    """The memory of this machine, as an `etcli.core.projectors.Device`."""
+    """Memory of this machine (the host), as an `etcli.core.projectors.Device`."""
 
     name = "CPU"
     widths = COST
 
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-        """Return an uninitialised array, aligned where it is float32."""
+        """Return an uninitialised array; float32 arrays start on a cache line."""
         return aligned_empty(shape) if dtype is np.float32 else np.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
@@ -44,23 +44,23 @@ class HostDevice:
         return np.zeros(shape, np.float32)
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array itself."""
+        """Return the array itself, which is on the host already."""
         return array
 
     def to_slab(self, rows: Array) -> Array:
-        """Bring slices to the order of slabs; see `to_slab`."""
+        """Copy slices to the memory layout of slabs; see `to_slab`."""
         return to_slab(rows)
 
     def from_slab(self, slab: Array, n_slices: int) -> Array:
-        """Bring slices to the order of files; see `from_slab`."""
+        """Copy slices to the memory layout of files; see `from_slab`."""
         return from_slab(slab, n_slices)
 
     def free_bytes(self) -> None:
-        """Return None: ``--memory`` decides."""
+        """Return None: on the host, ``--memory`` sets the limit."""
         return
 
     def session(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
+        """Return a context manager that does nothing."""
         return nullcontext()
 
 
@@ -68,7 +68,7 @@ HOST = HostDevice()
 
 
 class SlabProjectorBase:
-    """What all projectors of slabs are made of.
+    """Base class of the slab projectors: geometry, kernel and array shapes.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class SlabProjectorBase:
         self.range_shape = (geometry.n_views, geometry.n_detector, n_slices)
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> Self:
-        """Return the projector of some of the views.
+        """Return the projector for some of the views.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class SlabProjectorBase:
 
 
 class SlabProjector(SlabProjectorBase):
-    """Project slabs and apply the exact transpose.
+    """Slab projector on the CPU, with its exact transpose.
 
     Volumes have the shape (thickness, width, n_slices), sinograms (n_views, n_detector, n_slices); both are
     float32 and C-contiguous. One projector may serve several threads at once.
@@ -167,18 +167,18 @@ class SlabProjector(SlabProjectorBase):
         ndarray of shape (n_views, n_detector, n_slices), float32
             Line integrals, in voxels.
         """
-        volume = _checked(volume, self.domain_shape, "volume")
-        out = _target(out, self.range_shape)
+        volume = _check_array(volume, self.domain_shape, "volume")
+        out = _output_array(out, self.range_shape)
         out[:] = 0
         thickness, width, _ = self.domain_shape
         cos, sin = self.geometry.cos, self.geometry.sin
         steep = np.abs(cos) < np.abs(sin)
         # steep views are shallow views of the transposed slice
-        for chosen, shape, strides, along, across in (
+        for selected, shape, strides, along, across in (
             (~steep, (thickness, width), (width, 1), cos, sin),
             (steep, (width, thickness), (1, width), sin, cos),
         ):
-            views = np.flatnonzero(chosen)
+            views = np.flatnonzero(selected)
             if not views.size:
                 continue
             along, across = along[views], across[views]
@@ -222,7 +222,7 @@ class SlabProjector(SlabProjectorBase):
         sections: tuple[int, int] | None = None,
         out: Array | None = None,
     ) -> Array:
-        """Sum the views at the detector position of every voxel, as filtered back-projection needs it.
+        """Sum the views at the detector position of every voxel, as needed for filtered back-projection.
 
         Parameters
         ----------
@@ -231,14 +231,15 @@ class SlabProjector(SlabProjectorBase):
         view_weight : ndarray of shape (n_views,), optional
             Factor of every view, by default 1.
         sections : (int, int), optional
-            The first section along z to compute and the one after the last, by default all.
+            Range of sections along z to compute, (first, last + 1); by default all.
         out : ndarray of shape (sections, width, n_slices), float32, optional
             Overwritten and returned.
 
         Returns
         -------
         ndarray of shape (sections, width, n_slices), float32
-            Weighted sum over the views, whatever the kernel. This is not the transpose of the projection.
+            Weighted sum over the views; it does not depend on the kernel, and is not the transpose of the
+            projection.
         """
         ones = np.ones(self.geometry.n_views)
         weight = ones if view_weight is None else np.asarray(view_weight, np.float64)
@@ -254,13 +255,13 @@ class SlabProjector(SlabProjectorBase):
         out: Array | None,
         sections: tuple[int, int] | None = None,
     ) -> Array:
-        """Let every voxel take from the pixels that its footprint touches."""
-        sinogram = _checked(sinogram, self.range_shape, "sinogram")
+        """Sum, for every voxel, the weighted pixels that its footprint covers."""
+        sinogram = _check_array(sinogram, self.range_shape, "sinogram")
         thickness, width, _ = self.domain_shape
         z0, z1 = sections or (0, thickness)
         if not 0 <= z0 < z1 <= thickness:
             raise UsageError(f"there are no sections {z0} to {z1} in a slab of {thickness}")
-        out = _target(out, (z1 - z0, width, self.n_slices))
+        out = _output_array(out, (z1 - z0, width, self.n_slices))
         middle = centre(thickness) - z0, centre(width)
         scratch = _kernels.backprojection_scratch(formula, self.n_slices)
         _kernels.backprojection(formula, self.n_slices)(
@@ -271,55 +272,55 @@ class SlabProjector(SlabProjectorBase):
 
 
 def slab_width(n_slices: int) -> int:
-    """Return the width of the slabs to use for some slices.
+    """Return the slab width to use for a number of slices.
 
     Parameters
     ----------
     n_slices : int
-        Slices to be reconstructed.
+        Number of slices to reconstruct.
 
     Returns
     -------
     int
-        The narrowest slab that holds them all, or the widest there is.
+        The smallest of ``WIDTHS`` that holds all slices, or the largest where none does.
     """
     return next((width for width in WIDTHS if width >= n_slices), WIDTHS[-1])
 
 
 def to_slab(rows: Array, *, out: Array | None = None) -> Array:
-    """Bring slices from the order of files to the order of slabs.
+    """Copy slices from the memory layout of files to that of slabs.
 
     Parameters
     ----------
     rows : ndarray of shape (n, n_slices, nx), float32
         Views or sections, for example ``series[:, y0:y1]``; at most as many slices as the widest slab.
     out : ndarray of shape (n, nx, width), float32, optional
-        Overwritten and returned; by default the narrowest slab that holds the slices.
+        Overwritten and returned; by default a new array with the width of `slab_width`.
 
     Returns
     -------
     ndarray of shape (n, nx, width), float32
-        The slices innermost, and zeros after the last of them.
+        Slices along the last axis, followed by zeros up to the width.
     """
     n, n_slices, nx = rows.shape
     if rows.dtype != np.float32:
-        raise _unfit(rows, rows.shape, "rows", "an array of")
+        raise _array_error(rows, rows.shape, "rows", "an array of")
     width = slab_width(n_slices) if out is None else out.shape[-1]
     if n_slices > width:
         raise UsageError(f"{n_slices} slices do not fit into a slab of {width}")
-    out = _target(out, (n, nx, width))
+    out = _output_array(out, (n, nx, width))
     _transpose(rows, out[..., :n_slices])
     out[..., n_slices:] = 0
     return out
 
 
 def from_slab(slab: Array, n_slices: int, *, out: Array | None = None) -> Array:
-    """Bring slices from the order of slabs to the order of files.
+    """Copy slices from the memory layout of slabs to that of files.
 
     Parameters
     ----------
     slab : ndarray of shape (n, nx, width), float32
-        The slices innermost.
+        Slices along the last axis.
     n_slices : int
         Slices to keep, from the first.
     out : ndarray of shape (n, n_slices, nx), float32, optional
@@ -336,7 +337,7 @@ def from_slab(slab: Array, n_slices: int, *, out: Array | None = None) -> Array:
     if out is None:
         out = np.empty((n, n_slices, nx), np.float32)
     elif out.shape != (n, n_slices, nx) or out.dtype != np.float32 or not out.flags.writeable:
-        raise _unfit(out, (n, n_slices, nx), "out", "writable")
+        raise _array_error(out, (n, n_slices, nx), "out", "writable")
     _transpose(slab[..., :n_slices], out)
     return out
 
@@ -350,24 +351,24 @@ def _transpose(source: Array, target: Array) -> None:
     _kernels.transpose(addresses[0], source.strides[:2], addresses[1], target.strides[:2], source.shape)
 
 
-def _checked(array: Array, shape: tuple[int, ...], name: str) -> Array:
-    """Refuse an array that the kernels would misread."""
+def _check_array(array: Array, shape: tuple[int, ...], name: str) -> Array:
+    """Return the array, or raise UsageError if its shape, type or memory layout does not fit the kernels."""
     if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise _unfit(array, shape, name, "contiguous")
+        raise _array_error(array, shape, name, "contiguous")
     return array
 
 
-def _target(out: Array | None, shape: tuple[int, ...]) -> Array:
-    """Return the array that receives a result."""
+def _output_array(out: Array | None, shape: tuple[int, ...]) -> Array:
+    """Return ``out`` after validation, or a new array if it is None."""
     if out is None:
         return aligned_empty(shape)
     if not out.flags.writeable:
-        raise _unfit(out, shape, "out", "writable")
-    return _checked(out, shape, "out")
+        raise _array_error(out, shape, "out", "writable")
+    return _check_array(out, shape, "out")
 
 
-def _unfit(array: Array, shape: tuple[int, ...], name: str, quality: str) -> UsageError:
-    """Return the error for an array that cannot be used."""
+def _array_error(array: Array, shape: tuple[int, ...], name: str, quality: str) -> UsageError:
+    """Return the UsageError for an array of the wrong shape, type or memory layout."""
     return UsageError(
         f"{name}: expected {quality} float32 of shape {shape}, not {array.dtype} of shape {array.shape}"
     )

@@ -1,4 +1,4 @@
-"""The slab projector on a GPU: the weights of `etcli.core.projectors.slab`, by kernels in CUDA C."""
+"""Slab projector for the GPU: the weights of `etcli.core.projectors.slab`, applied by kernels in CUDA C."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +15,19 @@ from etcli.core.projectors.slab import SlabProjectorBase
 
 SOURCE = Path(__file__).with_name("slab.cu")
 RUN = 8
-"""Rays or voxels of a thread; the kernels know it, too."""
+"""Neighbouring rays or voxels per thread; the kernels define the same number."""
 FOUR = 4
-"""Slices of a thread."""
+"""Slices per thread."""
 RAYS_BLOCK, VOXELS_BLOCK = (8, 8, 4), (8, 4, 8)
-"""Threads of a block, at most: fours of slices, runs, and views or sections. So 64 neighbouring rays of four
-neighbouring views go through the same voxels, and 32 x 8 voxels look at the same pixels."""
+"""Largest number of threads in a block: fours of slices, runs of rays or voxels, and views or sections. So 64
+neighbouring rays of four neighbouring views share their voxels, and 32 x 8 voxels share their pixels."""
 
 Array = Any
 Doubles = NDArray[np.float64]
 
 
 class GpuSlabProjector(SlabProjectorBase):
-    """Project slabs and apply the exact transpose, on arrays of the GPU.
+    """Slab projector on arrays of the GPU, with its exact transpose.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class GpuSlabProjector(SlabProjectorBase):
     n_slices : int
         Slices of the slab, a multiple of 4; the more, the better the GPU is used.
     kernel : {"linear", "strip"}
-        As for `etcli.core.projectors.slab.SlabProjector`, whose results these are within float rounding.
+        As for `etcli.core.projectors.slab.SlabProjector`; the results agree within float rounding.
 
     Raises
     ------
@@ -45,7 +45,8 @@ class GpuSlabProjector(SlabProjectorBase):
 
     Notes
     -----
-    Both directions gather, so no two threads add to the same number and every run gives the same bits.
+    Each thread computes its own results, in both directions. So no two threads add to the same number, and
+    every run gives the same bits.
     """
 
     device = GPU
@@ -71,10 +72,10 @@ class GpuSlabProjector(SlabProjectorBase):
             Line integrals, in voxels.
         """
         volume = checked(volume, self.domain_shape, "volume")
-        out = self._target(out, self.range_shape)
+        out = self._output_array(out, self.range_shape)
         _, n_detector, n = self.range_shape
         for name, lines, pitches, tables in self._projections:
-            grid, block = _threads(RAYS_BLOCK, n, n_detector, tables[0].size)
+            grid, block = _grid_and_block(RAYS_BLOCK, n, n_detector, tables[0].size)
             views, places, shapes = tables
             run(
                 SOURCE, name, grid, block, volume, *lines, *pitches, views, views.size, places, shapes, out,
@@ -102,7 +103,7 @@ class GpuSlabProjector(SlabProjectorBase):
     def correct(
         self, sinogram: Array, volume: Array, gain: Array, inside: Array, lower: float, upper: float
     ) -> None:
-        """Correct a volume by a back-projection, in one pass over both.
+        """Add a back-projection, times a gain, to a volume within bounds, in one pass over both.
 
         Parameters
         ----------
@@ -111,7 +112,7 @@ class GpuSlabProjector(SlabProjectorBase):
         volume : array of shape (thickness, width, n_slices), float32
             x, becomes x + gain Aᵀ y within the bounds.
         gain : array of shape (thickness, width, 1), float32
-            Of each voxel.
+            Factor of the back-projection in each voxel.
         inside : array of shape (thickness, width, 1), bool
             Voxels that may change.
         lower, upper : float
@@ -123,7 +124,7 @@ class GpuSlabProjector(SlabProjectorBase):
         assert inside.shape == gain.shape
         name, tables = self._backprojection
         thickness, width, n = self.domain_shape
-        grid, block = _threads(VOXELS_BLOCK, n, width, thickness)
+        grid, block = _grid_and_block(VOXELS_BLOCK, n, width, thickness)
         run(
             SOURCE, name.replace("backproject", "correct"), grid, block, sinogram, *self.range_shape[:2],
             *tables, volume, thickness, width, n // FOUR, gain, inside, lower, upper,
@@ -137,7 +138,7 @@ class GpuSlabProjector(SlabProjectorBase):
         sections: tuple[int, int] | None = None,
         out: Array | None = None,
     ) -> Array:
-        """Sum the views at the detector position of every voxel, as filtered back-projection needs it.
+        """Sum the views at the detector position of every voxel, as needed for filtered back-projection.
 
         Parameters and result are those of `etcli.core.projectors.slab.SlabProjector.interpolate`.
         """
@@ -158,14 +159,14 @@ class GpuSlabProjector(SlabProjectorBase):
         out: Array | None,
         sections: tuple[int, int],
     ) -> Array:
-        """Let every voxel take from the pixels that its footprint touches."""
+        """Sum, for every voxel, the weighted pixels that its footprint covers."""
         sinogram = checked(sinogram, self.range_shape, "sinogram")
         thickness, width, n = self.domain_shape
         z0, z1 = sections
         if not 0 <= z0 < z1 <= thickness:
             raise UsageError(f"there are no sections {z0} to {z1} in a slab of {thickness}")
-        out = self._target(out, (z1 - z0, width, n))
-        grid, block = _threads(VOXELS_BLOCK, n, width, z1 - z0)
+        out = self._output_array(out, (z1 - z0, width, n))
+        grid, block = _grid_and_block(VOXELS_BLOCK, n, width, z1 - z0)
         run(
             SOURCE, name, grid, block, sinogram, *self.range_shape[:2], *tables, out, z0, z1 - z0, width,
             n // FOUR,
@@ -174,25 +175,26 @@ class GpuSlabProjector(SlabProjectorBase):
 
     @cached_property
     def _projections(self) -> list[tuple[str, tuple[int, int], tuple[int, int], tuple[Array, ...]]]:
-        """The kernels of shallow and of steep views, which are shallow ones of the transposed slice.
+        """Kernels for shallow and for steep views; steep views are shallow views of the transposed slice.
 
-        Each with its numbers of lines and voxels of a line, from line to line and voxel to voxel, and tables.
+        Each is the name of a kernel with the numbers of lines and of voxels per line, the pitches from line
+        to line and from voxel to voxel, and the tables of its rays.
         """
         (thickness, width, _), cos, sin = self.domain_shape, self.geometry.cos, self.geometry.sin
         steep = np.abs(cos) < np.abs(sin)
         return [
             (f"project_{'hat' if self.kernel == 'linear' else 'area'}", lines, pitches, tables)
-            for chosen, lines, pitches, along, across in (
+            for selected, lines, pitches, along, across in (
                 (~steep, (thickness, width), (width, 1), cos, sin),
                 (steep, (width, thickness), (1, width), sin, cos),
             )
-            if (tables := self._ray_tables(np.flatnonzero(chosen), lines, along, across))
+            if (tables := self._ray_tables(np.flatnonzero(selected), lines, along, across))
         ]
 
     def _ray_tables(
         self, views: NDArray[np.intp], lines: tuple[int, int], along: Doubles, across: Doubles
     ) -> tuple[Array, ...]:
-        """Return views, in the order of tilt, where their rays meet the lines, and their footprints."""
+        """Return the views in order of tilt, the positions where their rays cross lines, and footprints."""
         if not views.size:
             return ()
         views = views[np.argsort(across[views] / along[views], kind="stable")]
@@ -210,7 +212,7 @@ class GpuSlabProjector(SlabProjectorBase):
 
     @cached_property
     def _backprojection(self) -> tuple[str, tuple[Array, ...]]:
-        """The kernel of the transpose, and its tables."""
+        """Name of the kernel of the transpose, and its tables."""
         cos, sin = self.geometry.cos, self.geometry.sin
         if self.kernel == "strip":
             return "backproject_shares", self._pixel_tables(area_parameters(cos, sin, np.ones_like(cos)))
@@ -218,20 +220,20 @@ class GpuSlabProjector(SlabProjectorBase):
         return "backproject_hat", self._pixel_tables(hat_parameters(reach, 1 / reach))
 
     def _pixel_tables(self, parameters: Doubles) -> tuple[Array, ...]:
-        """Return where voxels are seen in the views, and their footprints."""
+        """Return the positions of voxels on the detector in each view, and their footprints."""
         thickness, width, _ = self.domain_shape
         cos, sin = self.geometry.cos, self.geometry.sin
         start = self.geometry.centre_px - centre(width) * cos - centre(thickness) * sin
         places = np.stack([start + parameters[:, 0], cos, sin], axis=1)
         return fixed_point(places), GPU.put(parameters.astype(np.float32))
 
-    def _target(self, out: Array | None, shape: tuple[int, ...]) -> Array:
-        """Return the array that receives a result."""
+    def _output_array(self, out: Array | None, shape: tuple[int, ...]) -> Array:
+        """Return ``out`` after validation, or a new array if it is None."""
         return GPU.empty(shape) if out is None else checked(out, shape, "out")
 
 
-def _threads(most: tuple[int, int, int], n_slices: int, n: int, others: int) -> tuple[Any, Any]:
-    """Return grid and block for runs along an axis of a length, and another axis."""
+def _grid_and_block(largest: tuple[int, int, int], n_slices: int, n: int, n_other: int) -> tuple[Any, Any]:
+    """Return grid and block for runs along an axis of length n and single steps along one of n_other."""
     fours, runs = n_slices // FOUR, blocks(n, RUN)
-    block = (min(most[0], fours), min(most[1], runs), min(most[2], others))
-    return (blocks(runs, block[1]), blocks(others, block[2]), blocks(fours, block[0])), block
+    block = (min(largest[0], fours), min(largest[1], runs), min(largest[2], n_other))
+    return (blocks(runs, block[1]), blocks(n_other, block[2]), blocks(fours, block[0])), block

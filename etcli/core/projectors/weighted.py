@@ -1,4 +1,4 @@
-"""A slab projector whose views do not all count the same."""
+"""Slab projector with a weight for each view."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ Array = NDArray[np.float32]
 
 
 class WeightedProjector:
-    """Projects and multiplies every view by its weight; the transpose multiplies, too.
+    """Slab projector that multiplies every view by its weight, before the transpose as well.
 
-    With views that are multiplied by the same weights, SIRT and SART count each as often as its weight says,
-    and methods of least squares by the square of it.
+    If the data are multiplied by the same weights, SIRT and SART count each view in proportion to its weight,
+    and least-squares methods in proportion to the square of the weight.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class WeightedProjector:
     kernel : {"linear", "strip"}
         As for `etcli.core.projectors.slab.SlabProjector`.
     make : callable
-        ``make(geometry, n_slices=..., kernel=...)`` returns the projector that knows no weights.
+        ``make(geometry, n_slices=..., kernel=...)`` returns the projector without weights.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class WeightedProjector:
         self.domain_shape, self.range_shape = self._projector.domain_shape, self._projector.range_shape
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "WeightedProjector":
-        """Return the projector of some of the views, counted from 0."""
+        """Return the projector for some of the views, counted from 0."""
         geometry = self.geometry.of_views(views)
         n_slices = self.domain_shape[2]
         return WeightedProjector(geometry, n_slices=n_slices, kernel=self.kernel, make=self._make)
 
     def forward(self, volume: Array, *, out: Array | None = None) -> Array:
         """Project the volume; ``out`` is overwritten and returned."""
-        return self._weighed(self._projector.forward(volume, out=out))
+        return self._apply_weights(self._projector.forward(volume, out=out))
 
     def adjoint(self, sinogram: Array, *, out: Array | None = None) -> Array:
         """Apply the transpose of the projection; ``out`` is overwritten and returned."""
-        back: Array = self._projector.adjoint(self._weighed(sinogram.copy()), out=out)
-        return back
+        volume: Array = self._projector.adjoint(self._apply_weights(sinogram.copy()), out=out)
+        return volume
 
     def interpolate(self, sinogram: Array, *, view_weight: NDArray[np.float64] | None = None) -> Array:
-        """Sum the views at the detector position of every voxel: these are weighted already."""
-        found: Array = self._projector.interpolate(sinogram, view_weight=view_weight)
-        return found
+        """Sum the views, which are weighted already, at the detector position of every voxel."""
+        total: Array = self._projector.interpolate(sinogram, view_weight=view_weight)
+        return total
 
-    def _weighed(self, sinogram: Array) -> Array:
+    def _apply_weights(self, sinogram: Array) -> Array:
         """Multiply views by their weights, in place, and return them."""
         if self._weight is not None:
             sinogram *= self._weight
