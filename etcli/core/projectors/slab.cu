@@ -124,7 +124,7 @@ static __device__ __forceinline__ void gather(
 }
 
 // Project to views whose rays cross the lines of the volume: its rows, or columns if transposed. Ray i of
-// view k crosses line v at voxel places[k][0] + i places[k][1] + v places[k][2]. Pitches count rows of slices.
+// view k crosses line v at voxel places[k][0] + i places[k][1] + v places[k][2]. Pitches: in rows of slices.
 template <int FORMULA, int TAPS>
 static __device__ __forceinline__ void project(
     const float4 *volume, int n_lines, int n_u, int line_pitch, int u_pitch, const int *views, int n_views,
@@ -160,7 +160,7 @@ static __device__ __forceinline__ void project(
                                sinogram, n_detector, n_fours);                                               \
     }
 
-// Correction of a volume by a back-projection: gain of each voxel, which voxels may change, and bounds.
+// Correction of a volume by a back-projection: gain of each voxel, voxels that may change, and bounds.
 struct Correction {
     const float *gain;
     const bool *inside;

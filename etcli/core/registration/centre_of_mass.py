@@ -25,7 +25,7 @@ from etcli.core.registration.row_moments import (
     profile_centers,
     steadiness,
 )
-from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, outlying
+from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, outlier_limit
 from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
@@ -194,7 +194,7 @@ def mass_shifts(
     quality[usable] = slabs.quality
     doubtful = quality < 1 - MASS_CHANGE
     misfit_px = series.factor * misfit
-    doubtful[usable] |= jumps(measured) | (misfit_px > outlying(misfit_px))
+    doubtful[usable] |= jumps(measured) | (misfit_px > outlier_limit(misfit_px))
     residual_px = float(np.sqrt(np.mean(misfit_px**2)))
     return Shifts(shift_px - shift_px[reference], quality, doubtful, residual_px)
 

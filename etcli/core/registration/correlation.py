@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.pair_comparison import Pair, PairLink, Region, make_comparison, survey
-from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, like_neighbours, outlying
+from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, like_neighbours, outlier_limit
 from etcli.core.registration.transforms import TransformedViews, Transforms, Views
 
 Float = NDArray[np.float64]
@@ -227,4 +227,4 @@ def _contradicted(misfit: Float, links: Sequence[PairLink], usable: NDArray[np.i
     """Tell which views most of their links do not agree on."""
     ends = np.array([(link.near, link.far) for link in links])
     typical = [np.median(misfit[(ends == view).any(axis=1)]) for view in usable]
-    return np.asarray(np.array(typical) > outlying(misfit))
+    return np.asarray(np.array(typical) > outlier_limit(misfit))

@@ -1,8 +1,8 @@
-"""The motion between two images, by least squares of their intensities.
+"""Motion between two images by least squares of their intensities.
 
-Coarse to fine, an image is moved until it differs least from another one. Unlike a correlation this turns the
-image as well where it may, compares only what both images show, and counts pixels less that do not fit, as
-where particles pass behind one another.
+From coarse to fine, an image is moved until its difference from another one is smallest. Unlike a
+correlation, this can also rotate the image, compares only the overlap of the images, and gives less weight to
+pixels that do not fit, such as those where particles pass behind one another.
 """
 
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ SMALLEST_PX = 16
 COARSEST_PX = 48  # at least, of the smallest image of a pyramid
 FARTHEST = 0.5  # of the smaller side, where no limit is given
 LEAST_OVERLAP = 0.1
-ROBUST_SIGMA = 2.385  # where a pixel counts half: 95 % efficient if the differences are normally distributed
+ROBUST_SIGMA = 2.385  # where the weight is one half: 95 % efficient for normally distributed differences
 MOST_STEPS = 30
 LONGEST_STEP_PX = 1.0
 SETTLED_PX = 0.003
 LEAST_GAIN = 0.3
 BEYOND = 2  # knots of a spline
-EQUAL = 1e-6  # differences, relative to the level or the contrast, that rounding makes
+EQUAL = 1e-6  # rounding errors, relative to the level or the contrast
 
 
 @dataclass(frozen=True, eq=False)
 class PairFit:
-    """The motion that puts the content of an image onto a reference: x goes to A x + d about the centre.
+    """Motion that brings the content of an image onto a reference: x moves to A x + d about the centre.
 
     Parameters
     ----------
@@ -47,8 +47,7 @@ class PairFit:
     shift_px : ndarray of shape (2,), float64
         d, (x, y) in pixels.
     quality : float
-        Correlation of the two where they overlap, at most 1; 0 where one is blank or the shift the largest
-        allowed.
+        Correlation of the two where they overlap, at most 1; 0 if one is blank or the shift is at its limit.
     """
 
     matrix: Float
@@ -57,7 +56,7 @@ class PairFit:
 
     @property
     def angle_rad(self) -> float:
-        """Angle by which the content turns, counter-clockwise, in radians."""
+        """Angle of the rotation A, counter-clockwise, in radians."""
         return float(np.arctan2(self.matrix[1, 0], self.matrix[0, 0]))
 
 
@@ -77,13 +76,13 @@ def register_pair(
     reference, image : ndarray of shape (ny, nx)
         Of any real type; their levels and contrasts may differ.
     motion : {"translation", "rigid"}
-        Whether the image is shifted only, or turned as well.
+        Whether the image is only shifted, or also rotated.
     stretch : float
-        By how much the image is stretched along x, about the centre, before it is moved.
+        Factor by which the image is stretched along x, about the centre, before it is moved.
     smooth_px : float
-        Standard deviation of the Gaussian by which both are smoothed, against noise.
+        Standard deviation of the Gaussian that smooths both images, against noise.
     max_shift_px : float, optional
-        Largest shift looked for, along x and along y; half the smaller side when not given.
+        Largest shift considered, along x and along y; half the smaller side when not given.
 
     Returns
     -------
@@ -94,53 +93,54 @@ def register_pair(
     DataError
         If the images differ in shape, are too small or hold NaN.
     UsageError
-        If an option is unfit.
+        If an option is out of range.
 
     Notes
     -----
     The motion T minimises Σ w (I(T⁻¹ x) - g R(x) - o)² over the overlap of the image I and the reference R,
-    with a gain g and an offset o. In the inverse compositional form, each Gauss-Newton step asks for the
+    with a gain g and an offset o. In the inverse compositional form, each Gauss-Newton step computes the
     motion of the reference, whose derivatives do not change: (∂R/∂x, ∂R/∂y, x ∂R/∂y - y ∂R/∂x). The weights
-    are Cauchy's, 1/(1 + (r/cσ)²) for a difference r, with the root mean square σ of all and c = 2.385. The
-    image is interpolated by cubic splines. The images are halved until the smaller side has less than 96
-    pixels; the shift of highest correlation, in whole pixels of the coarsest, is where it starts.
+    are Cauchy's, 1/(1 + (r/cσ)²) for a difference r, with the root mean square σ of all differences and
+    c = 2.385. The image is interpolated by cubic splines. The images are halved until the smaller side has
+    less than 96 pixels; the starting point is the shift of highest correlation, in whole pixels of the
+    coarsest level.
 
     References
     ----------
     P. Thévenaz, U. E. Ruttimann, M. Unser, IEEE Trans. Image Process. 7, 27 (1998), doi:10.1109/83.650848.
     S. Baker, I. Matthews, Int. J. Comput. Vis. 56, 221 (2004), doi:10.1023/B:VISI.0000011205.11775.fd.
     """
-    _check(reference, image, motion, stretch, smooth_px)
-    within_px = farthest_px(max_shift_px, image.shape)
+    _validate(reference, image, motion, stretch, smooth_px)
+    limit_px = shift_limit_px(max_shift_px, image.shape)
     targets, images = _pyramid(reference, smooth_px), _pyramid(image, smooth_px)
-    splines = [_spline(each) for each in images]
+    splines = [_spline_coefficients(each) for each in images]
     matrix, coarsest = np.diag([stretch, 1.0]), len(images) - 1
-    shift_px = 2**coarsest * _start(targets[-1], splines[-1], matrix, ceil(within_px / 2**coarsest))
+    shift_px = 2**coarsest * _starting_shift(targets[-1], splines[-1], matrix, ceil(limit_px / 2**coarsest))
     for level in range(coarsest, -1, -1):
         size_px = 2**level
-        matrix, shift, quality = _refined(
-            targets[level], splines[level], matrix, shift_px / size_px, within_px / size_px, motion
+        matrix, shift, quality = _refine(
+            targets[level], splines[level], matrix, shift_px / size_px, limit_px / size_px, motion
         )
         shift_px = size_px * shift
-    if np.abs(shift_px).max() >= within_px:
+    if np.abs(shift_px).max() >= limit_px:
         quality = 0.0
     return PairFit(matrix / [stretch, 1.0], shift_px, quality)
 
 
-def farthest_px(max_shift_px: float | None, shape: tuple[int, ...]) -> float:
-    """Return the largest shift to look for, checked.
+def shift_limit_px(max_shift_px: float | None, shape: tuple[int, ...]) -> float:
+    """Return the largest shift to consider, after validation.
 
     Parameters
     ----------
     max_shift_px : float or None
-        What is asked for, at least 1.
+        Requested limit, at least 1.
     shape : tuple of int
         Height and width of the images.
 
     Returns
     -------
     float
-        Half the smaller side where nothing is asked for.
+        The requested limit, or half the smaller side if it is None.
 
     Raises
     ------
@@ -155,63 +155,67 @@ def farthest_px(max_shift_px: float | None, shape: tuple[int, ...]) -> float:
 
 
 def rotation(angle_rad: float) -> Float:
-    """Return the matrix, acting on (x, y), of a counter-clockwise turn by an angle in radians."""
+    """Return the matrix of a counter-clockwise rotation in radians, acting on (x, y)."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _check(
+def _validate(
     reference: NDArray[Any], image: NDArray[Any], motion: Motion, stretch: float, smooth_px: float
 ) -> None:
-    """Raise where images or options are unfit."""
+    """Validate images and options; raise DataError or UsageError."""
     if reference.ndim != 2 or reference.shape != image.shape or min(image.shape) < SMALLEST_PX:
         raise DataError(
             f"an image of shape {image.shape} cannot be registered to one of shape {reference.shape}; "
             f"they need one shape and at least {SMALLEST_PX} pixels each way"
         )
-    for name, each in (("reference", reference), ("image", image)):
-        if not np.isfinite(each).all():
+    for name, values in (("reference", reference), ("image", image)):
+        if not np.isfinite(values).all():
             raise DataError(f"the {name} holds values that are not finite; mend it or use another")
     if motion not in ("translation", "rigid"):
         raise UsageError(f"unknown motion {motion!r}; use translation or rigid")
     if not (0 < stretch < np.inf and 0 <= smooth_px < np.inf):
-        raise UsageError(f"a stretch by {stretch:g} and smoothing over {smooth_px:g} px cannot be meant")
+        raise UsageError(
+            f"a stretch by {stretch:g} and smoothing over {smooth_px:g} px are not possible; use a positive "
+            "stretch and a smoothing of 0 or more"
+        )
 
 
 def _pyramid(image: NDArray[Any], smooth_px: float) -> list[Image]:
-    """Return an image, smoothed and made comparable, and its halves, the finest first."""
-    images = [np.asarray(ndimage.gaussian_filter(_normalised(image), smooth_px))]
+    """Return a pyramid of an image, normalised and smoothed, halved from level to level, the finest first."""
+    images = [np.asarray(ndimage.gaussian_filter(_normalise(image), smooth_px))]
     while min(images[-1].shape) >= 2 * COARSEST_PX:
         images.append(bin_image(images[-1], 2))
     return images
 
 
-def _normalised(image: NDArray[Any]) -> Image:
-    """Return an image with mean 0 and standard deviation 1, or 0 throughout where it is blank."""
+def _normalise(image: NDArray[Any]) -> Image:
+    """Return an image with mean 0 and standard deviation 1, or an image of zeros if it is blank."""
     mean, contrast = np.mean(image, dtype=np.float64), np.std(image, dtype=np.float64)
     if contrast <= EQUAL * abs(mean):
         return np.zeros(image.shape, np.float32)
     return np.asarray((image - mean) / contrast, np.float32)
 
 
-def _start(target: Image, spline: Image, matrix: Float, reach: int) -> Float:
-    """Return the shift, in whole pixels, at which two images correlate best where they overlap."""
+def _starting_shift(target: Image, spline: Image, matrix: Float, reach: int) -> Float:
+    """Return the shift in whole pixels at which the overlap of two images correlates best."""
     reaches = [min(reach, n - 1) for n in target.shape]
     shape = [
-        scipy.fft.next_fast_len(n + most, real=True) for n, most in zip(target.shape, reaches, strict=True)
+        scipy.fft.next_fast_len(n + reach_px, real=True)
+        for n, reach_px in zip(target.shape, reaches, strict=True)
     ]
-    moved = _sampled(spline, matrix, np.zeros(2))
-    seen = np.isfinite(moved)
-    moved[~seen] = 0
-    # of each, what to make area, sums and sums of squares of the overlap from
+    transformed = _apply_transform(spline, matrix, np.zeros(2))
+    visible = np.isfinite(transformed)
+    transformed[~visible] = 0
+    # spectra of mask, content and squared content: they give area, sums and sums of squares of the overlap
     first, second = (
         scipy.fft.rfft2(np.stack([inside, content, content**2], dtype=np.float64), s=shape)
-        for inside, content in ((np.ones_like(seen), target), (seen, moved))
+        for inside, content in ((np.ones_like(visible), target), (visible, transformed))
     )
-    lags = np.ix_(*(np.arange(-most, most + 1) for most in reaches))
+    lags = np.ix_(*(np.arange(-reach_px, reach_px + 1) for reach_px in reaches))
 
     def overlap(i: int, j: int) -> Float:
-        """Sum a product over the overlap, for every displacement."""
+        """Return the sum of a product over the overlap, for every displacement."""
         return np.asarray(scipy.fft.irfft2(first[i].conj() * second[j], s=shape)[lags])
 
     area = np.maximum(overlap(0, 0), 1)
@@ -226,36 +230,36 @@ def _start(target: Image, spline: Image, matrix: Float, reach: int) -> Float:
     return np.array([reaches[1] - column, reaches[0] - row], np.float64)
 
 
-def _refined(
+def _refine(
     target: Image, spline: Image, matrix: Float, shift: Float, reach: float, motion: Motion
 ) -> tuple[Float, Float, float]:
-    """Improve the transform of an image at one level; return also the correlation."""
-    columns, radius = _columns(target, motion), np.hypot(*target.shape) / 4
+    """Refine the transform of an image at one level; return it with the correlation."""
+    columns, radius = _derivatives(target, motion), np.hypot(*target.shape) / 4
     target = target.ravel()
     for _ in range(MOST_STEPS):
-        moved = _sampled(spline, matrix, shift).ravel()
-        inside = np.isfinite(moved)
-        n_inside = np.count_nonzero(inside)
-        if n_inside < LEAST_OVERLAP * inside.size:
+        transformed = _apply_transform(spline, matrix, shift).ravel()
+        visible = np.isfinite(transformed)
+        n_visible = np.count_nonzero(visible)
+        if n_visible < LEAST_OVERLAP * visible.size:
             return matrix, shift, 0.0
-        residual = np.where(inside, moved - target, np.float32(0))
-        variance = max(float(residual @ residual) / n_inside, EQUAL**2)
-        weighted = columns * (inside / (1 + residual**2 / np.float32(ROBUST_SIGMA**2 * variance)))
+        residual = np.where(visible, transformed - target, np.float32(0))
+        variance = max(float(residual @ residual) / n_visible, EQUAL**2)
+        weighted = columns * (visible / (1 + residual**2 / np.float32(ROBUST_SIGMA**2 * variance)))
         normal, slope = (np.asarray(weighted @ each, np.float64) for each in (columns.T, residual))
         step = np.linalg.lstsq(normal, slope)[0]
-        right, up, turn = np.append(step[:-2], 0.0)[:3] / max(1 + step[-2], LEAST_GAIN)
-        length = np.hypot(right, up) + radius * abs(turn)
-        part = LONGEST_STEP_PX / max(length, LONGEST_STEP_PX)
-        turned = rotation(part * turn)
-        matrix = turned @ matrix
-        shift = np.clip(turned @ shift + part * np.array([right, up]), -reach, reach)
+        right, up, angle = np.append(step[:-2], 0.0)[:3] / max(1 + step[-2], LEAST_GAIN)
+        length = np.hypot(right, up) + radius * abs(angle)
+        fraction = LONGEST_STEP_PX / max(length, LONGEST_STEP_PX)
+        turn = rotation(fraction * angle)
+        matrix = turn @ matrix
+        shift = np.clip(turn @ shift + fraction * np.array([right, up]), -reach, reach)
         if length < SETTLED_PX:
             break
-    return matrix, shift, _correlation(target[inside], moved[inside])
+    return matrix, shift, _correlation(target[visible], transformed[visible])
 
 
-def _columns(image: Image, motion: Motion) -> Image:
-    """Return how the pixels change with shift x and y, turn, gain and offset, a row for each."""
+def _derivatives(image: Image, motion: Motion) -> Image:
+    """Return the derivatives of the pixels by shift x and y, rotation, gain and offset, one row for each."""
     along_y, along_x = np.gradient(image)
     columns = [along_x, along_y]
     if motion == "rigid":
@@ -265,29 +269,29 @@ def _columns(image: Image, motion: Motion) -> Image:
 
 
 def _correlation(first: Image, second: Image) -> float:
-    """Return the normalised correlation of two images, 0 where one is blank."""
-    first, second = (each - each.mean(dtype=np.float64) for each in (first, second))
+    """Return the normalised correlation of two images, 0 if one is blank."""
+    first, second = (image - image.mean(dtype=np.float64) for image in (first, second))
     energy = (first @ first) * (second @ second)
     return float(first @ second / np.sqrt(energy)) if energy > 0 else 0.0
 
 
-def _spline(image: Image) -> Image:
-    """Return the coefficients of the cubic spline through an image, two more at each border."""
+def _spline_coefficients(image: Image) -> Image:
+    """Return the coefficients of the cubic spline through an image, padded by two at each border."""
     return np.pad(ndimage.spline_filter(image, output=np.float32, mode="mirror"), BEYOND, mode="reflect")
 
 
-def _sampled(spline: Image, matrix: Float, shift: Float) -> Image:
-    """Return an image after a transform about its centre, NaN where it shows nothing."""
+def _apply_transform(spline: Image, matrix: Float, shift: Float) -> Image:
+    """Return an image after a transform about its centre, NaN outside the image."""
     ny, nx = (n - 2 * BEYOND for n in spline.shape)
     inverse, middle = np.linalg.inv(matrix), np.array([centre(nx), centre(ny)])
-    moved = np.empty((ny, nx), np.float32)
-    _interpolate(spline, inverse, middle - inverse @ (middle + shift), moved)
-    return moved
+    result = np.empty((ny, nx), np.float32)
+    _interpolate(spline, inverse, middle - inverse @ (middle + shift), result)
+    return result
 
 
 @inline
 def _knots(x: Any) -> Any:
-    """Return the weights of four knots for a point that lies x < 1 behind the second."""
+    """Return the weights of four knots for a point at a distance x < 1 after the second."""
     y = np.float32(1) - x
     sixth, half, most = np.float32(1 / 6), np.float32(0.5), np.float32(2 / 3)
     return (

@@ -1,4 +1,4 @@
-"""Lines in an image that run about along x: their common direction."""
+"""Common direction of the lines in an image that run roughly along x."""
 
 from dataclasses import dataclass
 
@@ -20,15 +20,15 @@ TINY = np.finfo(np.float64).tiny
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Where, about the centre, and by how much an image changes.
+    """Positions of the pixels of an image in a round field, and its gradient there.
 
     Parameters
     ----------
     x, y : ndarray of shape (n,), float64
-        Places from the centre in pixels, within a round field, so that all directions have the same chance.
+        Positions from the centre in pixels, within a round field, so that no direction is favoured.
     along_x, along_y : ndarray of shape (n,), float64
-        Change along x and y, a pixel, of the image smoothed by a Gaussian of 1.2 px: unlike Sobel's operator
-        it favours no direction.
+        Derivatives along x and y, per pixel, of the image smoothed by a Gaussian of 1.2 px: unlike Sobel's
+        operator it favours no direction.
     """
 
     x: Float
@@ -38,7 +38,7 @@ class Edges:
 
     @classmethod
     def of(cls, image: NDArray[np.float32]) -> "Edges":
-        """Filter an image."""
+        """Compute the gradient of an image."""
         along_y, along_x = (
             np.asarray(ndimage.gaussian_filter(image.astype(np.float64), SMOOTH_PX, order=order))
             for order in ((1, 0), (0, 1))
@@ -49,24 +49,24 @@ class Edges:
         return cls(x[field], y[field], along_x[field], along_y[field])
 
     def votes(self, angle_rad: float) -> float:
-        """Return how unevenly a Hough transform spreads over the lines of one direction.
+        """Return the variance of a Hough transform over the lines of one direction.
 
         Parameters
         ----------
         angle_rad : float
-            From +x to the lines, counter-clockwise.
+            Direction of the lines, from +x, counter-clockwise.
 
         Returns
         -------
         float
-            Variance of the votes between lines, relative to the mean squared change: near 0 where nothing is
-            in line. A pixel votes by how much more the image changes across the direction than along it.
+            Variance of the votes between lines, relative to the mean squared gradient: near 0 if there are no
+            lines. A pixel's vote is the gradient across the direction minus that along it, at least 0.
         """
         cos, sin = np.cos(angle_rad), np.sin(angle_rad)
         across, along = cos * self.along_y - sin * self.along_x, sin * self.along_y + cos * self.along_x
         edge = np.maximum(np.abs(across) - np.abs(along), 0)
         height = cos * self.y - sin * self.x
-        # Finer lines than pixels, then smoothed: whole rows of pixels voting at once would favour 0.
+        # Lines finer than pixels, then smoothed: whole rows of pixels that vote together would favour 0.
         line = np.rint(LINES_PER_PX * (height - height.min())).astype(np.intp)
         total, length = (
             ndimage.gaussian_filter1d(np.bincount(line, each), float(LINES_PER_PX)) * LINES_PER_PX
@@ -77,17 +77,17 @@ class Edges:
         return float(np.sum(uneven**2 / np.maximum(length, SHORTEST_PX)) / LINES_PER_PX / max(power, TINY))
 
     def direction(self, start_rad: float) -> float:
-        """Return the mean direction of the edges that run about in a given direction.
+        """Return the mean direction of the edges near a given direction.
 
         Parameters
         ----------
         start_rad : float
-            Direction, from +x, counter-clockwise, around which to start.
+            First estimate of the direction, from +x, counter-clockwise.
 
         Returns
         -------
         float
-            Mean weighted by the squared change, and by a Gaussian of 3° about itself.
+            Mean weighted by the squared gradient, and by a Gaussian of 3° about the mean itself.
         """
         each = -np.arctan2(self.along_x * np.sign(self.along_y), np.abs(self.along_y))
         power = self.along_x**2 + self.along_y**2

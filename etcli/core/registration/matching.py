@@ -340,7 +340,7 @@ def _trusted(start: Shifts) -> Bool:
 def _check_shifts(shifts: Shifts, n_views: int) -> None:
     """Refuse shifts of another series."""
     if len(shifts.shift_px) != n_views:
-        raise DataError(f"{n_views} views but {len(shifts.shift_px)} shifts; one a view is needed")
+        raise DataError(f"{n_views} views but {len(shifts.shift_px)} shifts; one per view is needed")
 
 
 def starting_shifts(

@@ -23,7 +23,7 @@ from etcli.core.registration.reprojection import (
     ViewDeviation,
     reproject,
 )
-from etcli.core.registration.shifts import jumps, like_neighbours, outlying, usual
+from etcli.core.registration.shifts import jumps, like_neighbours, outlier_limit, running_median
 from etcli.core.registration.tilt_axis import is_inside
 from etcli.core.registration.transforms import Transforms, Views, compose, resample
 
@@ -257,7 +257,7 @@ class MatchingScale:
         size = np.hypot(*step.T)
         spread = np.hypot(*(halves[0] - halves[1]).T) / 2
         residual = np.sqrt(np.mean(size[agreed] ** 2) + np.mean(spread[agreed] ** 2))
-        far = size > np.minimum(outlying(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
+        far = size > np.minimum(outlier_limit(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
         jumped = np.zeros(len(order), bool)
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
         doubtful = ~sure | far | jumped | self._repeated(order)
@@ -370,7 +370,7 @@ def _typical(values: Float, tilt_deg: Float) -> Float:
     """Return the median of the neighbours in angle."""
     order = np.argsort(tilt_deg, kind="stable")
     typical = np.empty_like(values)
-    typical[order] = usual(values[order])
+    typical[order] = running_median(values[order])
     return typical
 
 

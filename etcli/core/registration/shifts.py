@@ -1,4 +1,4 @@
-"""What every method of registration returns, and what is said about it."""
+"""Shifts of views: the result of all registration methods, and tests for doubtful views."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,23 +14,23 @@ Float = NDArray[np.float64]
 
 FEWEST_TO_JUMP = 5
 JUMP_SIGMA = 4.0
-JUMP_PX = 1.0  # less is no reason to doubt, however smooth the rest is
+JUMP_PX = 1.0  # a smaller deviation is no reason for doubt, however smooth the rest is
 
 
 @dataclass(frozen=True, eq=False)
 class Shifts:
-    """How far to move each view, and how far to trust that.
+    """Shift of every view, with its quality and whether it is doubtful.
 
     Parameters
     ----------
     shift_px : ndarray of shape (n_views, 2), float64
-        (x, y) by which the content of a view is to move, in pixels of the views.
+        (x, y) by which the content of a view has to be moved, in pixels of the views.
     quality : ndarray of shape (n_views,), float64
         How well the view matched, at most 1.
     doubtful : ndarray of shape (n_views,), bool
-        Views to look at: blank, unlike their neighbours, or away from the smooth motion.
+        Views to inspect: blank, unlike their neighbours, or away from the smooth motion.
     residual_px : float
-        Root mean square disagreement of the measurements, NaN where there were none to spare.
+        Root mean square disagreement of the measurements; NaN if no shift was measured more than once.
     """
 
     shift_px: Float
@@ -40,7 +40,7 @@ class Shifts:
 
 
 def checked_tilts(views: Views, tilt_deg: ArrayLike) -> Float:
-    """Return the tilt angles after checking that there is one for each of at least two views.
+    """Return the tilt angles after validation: one for each of at least two views.
 
     Parameters
     ----------
@@ -62,44 +62,44 @@ def checked_tilts(views: Views, tilt_deg: ArrayLike) -> Float:
     if views.ndim != 3 or len(views) < 2:
         raise DataError(f"a series of at least two views is needed, not an array of shape {views.shape}")
     if tilt.shape != (len(views),):
-        raise DataError(f"{len(views)} views but {tilt.size} tilt angles; one a view is needed")
+        raise DataError(f"{len(views)} views but {tilt.size} tilt angles; one per view is needed")
     if not np.isfinite(tilt).all():
         raise DataError(f"the tilt angle of view {np.argmin(np.isfinite(tilt)) + 1} is not a finite number")
     return tilt
 
 
 def jumps(shift_px: Float, *, least_px: float = JUMP_PX) -> NDArray[np.bool_]:
-    """Tell which views lie away from the smooth motion of all.
+    """Find the views whose shift departs from the smooth motion of the series.
 
     Parameters
     ----------
     shift_px : ndarray of shape (n_views, 2)
         Shifts of the views in the order of their angles.
     least_px : float
-        A smaller jump is none.
+        Smaller departures are ignored.
 
     Returns
     -------
     ndarray of shape (n_views,), bool
-        Whether a view is more than 4 robust standard deviations, and ``least_px``, from the middle of the two
-        views before it and the two behind; at a step, both views beside it. Fewer than five views tell
-        nothing.
+        Whether a view is more than 4 robust standard deviations, and ``least_px``, from the median of the two
+        views before and the two after it; at a step, both views beside it are marked. With fewer than five
+        views, none is.
     """
     if len(shift_px) < FEWEST_TO_JUMP:
         return np.zeros(len(shift_px), bool)
     middle = partial(ndimage.median_filter, footprint=[[1], [1], [0], [1], [1]], mode="mirror")
     upper, lower = middle(shift_px), -middle(-shift_px)  # of the two in the middle of four
-    apart = np.maximum(np.abs(shift_px - upper), np.abs(shift_px - lower))
-    return np.asarray((apart > np.maximum(outlying(apart), least_px)).any(axis=1))
+    deviation = np.maximum(np.abs(shift_px - upper), np.abs(shift_px - lower))
+    return np.asarray((deviation > np.maximum(outlier_limit(deviation), least_px)).any(axis=1))
 
 
-def usual(values: Float) -> Float:
-    """Return what is usual around each view: the median of eleven.
+def running_median(values: Float) -> Float:
+    """Return the median of eleven neighbouring views around each view.
 
     Parameters
     ----------
     values : ndarray of shape (n_views,)
-        Of the views in the order of their angles.
+        One value per view, in the order of the tilt angles.
 
     Returns
     -------
@@ -109,24 +109,24 @@ def usual(values: Float) -> Float:
 
 
 def like_neighbours(quality: Float, least: float) -> NDArray[np.bool_]:
-    """Tell which views match about as well as those around them.
+    """Find the views that match about as well as those around them.
 
     Parameters
     ----------
     quality : ndarray of shape (n_views,)
         Of the views in the order of their angles.
     least : float
-        Share of the usual quality that is enough.
+        Smallest accepted ratio of the quality to its running median.
 
     Returns
     -------
     ndarray of shape (n_views,), bool
     """
-    return np.asarray((quality > 0) & (quality >= least * usual(quality)))
+    return np.asarray((quality > 0) & (quality >= least * running_median(quality)))
 
 
-def outlying(deviation: Float) -> Float:
-    """Return the size beyond which a deviation is out of the ordinary.
+def outlier_limit(deviation: Float) -> Float:
+    """Return the limit beyond which a deviation is an outlier.
 
     Parameters
     ----------

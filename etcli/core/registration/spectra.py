@@ -1,4 +1,4 @@
-"""Half spectra of real images, and windows that fade images out before they are transformed."""
+"""Half spectra of real images, and windows that taper images before a Fourier transform."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ def frequencies(shape: tuple[int, int]) -> tuple[Float, Float]:
     Returns
     -------
     along_x, along_y : ndarray of shape (width // 2 + 1,) and (height, 1), float64
-        In cycles a pixel.
+        In cycles per pixel.
     """
     ny, nx = shape
     return scipy.fft.rfftfreq(nx), scipy.fft.fftfreq(ny)[:, np.newaxis]
 
 
 def multiplicity(width: int) -> NDArray[np.float32]:
-    """Return how often each column of a half spectrum stands in the whole.
+    """Return how many times each column of a half spectrum occurs in the full spectrum.
 
     Parameters
     ----------
     width : int
-        Of the image.
+        Width of the image in pixels.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def multiplicity(width: int) -> NDArray[np.float32]:
 
 
 def power(spectrum: NDArray[np.complexfloating[Any]]) -> NDArray[Any]:
-    """Return the squared modulus.
+    """Return the power, the squared modulus of a spectrum.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ def power(spectrum: NDArray[np.complexfloating[Any]]) -> NDArray[Any]:
 
 
 def fade(n: int, taper: float, margin: int = 0) -> Float:
-    """Return a window that rises as a cosine over a share of its length at each end, behind a margin of 0.
+    """Return a window that rises from 0 to 1 as a cosine at each end, inside a margin of zeros.
 
     Parameters
     ----------
     n : int
         Length.
     taper : float
-        Share over which it rises.
+        Fraction of the length over which it rises at each end.
     margin : int
         Pixels of zero at each end.
 

@@ -1,7 +1,7 @@
-"""Linear transforms of views, one a view, in IMOD's convention, and the one interpolation that applies them.
+"""Linear transforms of views, one per view, in IMOD's convention, and the interpolation that applies them.
 
-A transform takes the point x of the input image to x' = A (x - c_in) + d + c_out of the output image, x
-first, with c = (n - 1) / 2 in pixel indices.
+A transform maps the point x of the input image to x' = A (x - c_in) + d + c_out in the output image, with x
+before y and c = (n - 1) / 2 in pixel indices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,25 +20,25 @@ from etcli.core.parallel import ordered_map
 Method = Literal["cubic", "linear"]
 
 _SPLINE_ORDER: dict[Method, int] = {"cubic": 3, "linear": 1}
-# Below this a determinant is not a transform of an image but a damaged line.
+# A smaller determinant means a damaged line in a file, not a transform of an image.
 _SMALLEST_DETERMINANT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Transforms:
-    """One linear transform a view.
+    """Linear transforms of the views of a series, one per view.
 
     Parameters
     ----------
     matrix : ndarray of shape (n_views, 2, 2), float64
         A, acting on (x, y).
     shift_px : ndarray of shape (n_views, 2), float64
-        d, (x, y) in pixels of the images the transforms belong to.
+        d, (x, y) in pixels of the images that the transforms are for.
 
     Raises
     ------
     DataError
-        If the shapes do not fit, a number is not finite or a matrix cannot be inverted.
+        If a shape is wrong, a number is not finite or a matrix cannot be inverted.
     """
 
     matrix: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Transforms:
         n_views = len(shift_px)
         if matrix.shape != (n_views, 2, 2) or shift_px.shape != (n_views, 2):
             raise DataError(
-                f"transforms need a 2 x 2 matrix and an x, y shift a view, "
+                f"transforms need a 2 x 2 matrix and an x, y shift per view, "
                 f"not arrays of shape {matrix.shape} and {shift_px.shape}"
             )
         numbers = np.hstack([matrix.reshape(n_views, 4), shift_px])
@@ -65,35 +65,35 @@ class Transforms:
 
     @classmethod
     def identity(cls, n_views: int) -> "Transforms":
-        """Leave all views as they are."""
+        """Return transforms that leave all views unchanged."""
         return cls.shifts(np.zeros((n_views, 2)))
 
     @classmethod
     def shifts(cls, shift_px: ArrayLike) -> "Transforms":
-        """Move the views only.
+        """Return transforms that only shift the views.
 
         Parameters
         ----------
         shift_px : array_like of shape (n_views, 2)
-            How far the content of each view moves, (x, y) in pixels.
+            Shift of the content of each view, (x, y) in pixels.
         """
         shift_px = np.asarray(shift_px, np.float64)
         return cls(np.tile(np.eye(2), (len(shift_px), 1, 1)), shift_px)
 
     @classmethod
     def rotation(cls, axis_deg: float, n_views: int) -> "Transforms":
-        """Turn a tilt axis upright.
+        """Return transforms that rotate the views so that the tilt axis is vertical.
 
         Parameters
         ----------
         axis_deg : float
             Angle R from +y to the axis in the views, counter-clockwise, in degrees.
         n_views : int
-            Number of views, all turned alike.
+            Number of views; all get the same rotation.
 
         Notes
         -----
-        A = [[cos R, sin R], [-sin R, cos R]] takes the axis (-sin R, cos R) to (0, 1).
+        A = [[cos R, sin R], [-sin R, cos R]] maps the axis (-sin R, cos R) to (0, 1).
         """
         axis_rad = np.deg2rad(axis_deg)
         cos, sin = np.cos(axis_rad), np.sin(axis_rad)
@@ -101,7 +101,7 @@ class Transforms:
 
     @property
     def turned_deg(self) -> float:
-        """Angle of the axis that the first transform turns upright, in degrees."""
+        """Angle of the tilt axis that the first transform makes vertical, in degrees."""
         return float(np.rad2deg(np.arctan2(self.matrix[0, 0, 1], self.matrix[0, 0, 0])))
 
     @property
@@ -110,27 +110,27 @@ class Transforms:
         return len(self.shift_px)
 
     def inverse(self) -> "Transforms":
-        """Return the transforms that undo these: inv(A) and -inv(A) d."""
+        """Return the inverse transforms: inv(A) and -inv(A) d."""
         inverse = np.asarray(np.linalg.inv(self.matrix), np.float64)
-        return Transforms(inverse, -_apply(inverse, self.shift_px))
+        return Transforms(inverse, -_multiply_each(inverse, self.shift_px))
 
     def scaled(self, factor: float) -> "Transforms":
-        """Return the same transforms for images with ``factor`` times as many pixels in a length."""
+        """Return the same transforms for images with ``factor`` times as many pixels per length."""
         return Transforms(self.matrix, self.shift_px * factor)
 
     def select(self, views: Sequence[int] | NDArray[np.integer]) -> "Transforms":
         """Return the transforms of some views, counted from 0, in the order given."""
-        chosen = np.asarray(views, np.intp)
-        return Transforms(self.matrix[chosen], self.shift_px[chosen])
+        indices = np.asarray(views, np.intp)
+        return Transforms(self.matrix[indices], self.shift_px[indices])
 
 
 def compose(first: Transforms, then: Transforms) -> Transforms:
-    """Return the transforms that do what ``first`` followed by ``then`` does.
+    """Return the transforms equivalent to ``first`` followed by ``then``.
 
     Parameters
     ----------
     first, then : Transforms
-        For the same number of views, in pixels of one size.
+        For the same number of views and the same pixel size.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def compose(first: Transforms, then: Transforms) -> Transforms:
     """
     if first.n_views != then.n_views:
         raise DataError(f"cannot combine transforms of {first.n_views} views with those of {then.n_views}")
-    return Transforms(then.matrix @ first.matrix, _apply(then.matrix, first.shift_px) + then.shift_px)
+    return Transforms(then.matrix @ first.matrix, _multiply_each(then.matrix, first.shift_px) + then.shift_px)
 
 
 def resample(
@@ -156,23 +156,23 @@ def resample(
     method: Method = "cubic",
     fill: float | None = None,
 ) -> NDArray[np.float32]:
-    """Apply one transform to one view by one interpolation.
+    """Apply a transform to a view by a single interpolation.
 
     Parameters
     ----------
     image : ndarray of shape (ny, nx)
-        The view, of any real type, all finite: a spline spreads one NaN over the whole image.
+        The view, of any real type, all values finite: a spline spreads one NaN over the whole image.
     matrix : array_like of shape (2, 2)
         A, acting on (x, y).
     shift_px : array_like of shape (2,)
         d, (x, y) in pixels.
     shape : (int, int), optional
-        Height and width of the result, centre on centre; as the view when not given.
+        Height and width of the result, which has the same centre; those of the view when not given.
     method : {"cubic", "linear"}
         Cubic spline or linear interpolation.
     fill : float, optional
-        Value where the view has nothing; the median of the view's outermost pixels when not given, because
-        an edge to zero would move with the shift and mislead whatever follows.
+        Value outside the view; the median of the view's outermost pixels when not given, because an edge to
+        zero would move with the shift and mislead later steps.
 
     Returns
     -------
@@ -190,8 +190,8 @@ def resample(
     transform = Transforms(np.asarray(matrix)[None], np.asarray(shift_px)[None])
     size_in = np.array(image.shape)
     size_out = np.array(image.shape if shape is None else shape)
-    # Output to input, axes in numpy's order. Rounding takes off the 1e-16 of cos 90°, so that such turns,
-    # mirrors and whole shifts copy pixels.
+    # Output to input, axes in numpy's order. Rounding removes the 1e-16 of cos 90°, so that rotations by 90°,
+    # mirrors and integer shifts copy pixels.
     inverse = np.linalg.inv(transform.matrix[0])[::-1, ::-1].round(12)
     offset = ((size_in - 1) / 2 - inverse @ ((size_out - 1) / 2 + transform.shift_px[0, ::-1])).round(9)
 
@@ -210,7 +210,7 @@ def resample_stack(
     fill: float | None = None,
     threads: int = 1,
 ) -> Iterator[NDArray[np.float32]]:
-    """Apply the transforms to a series, yielding one view after another in order.
+    """Apply the transforms to a series, and yield the views in order.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def resample_stack(
         The series: an array, a memory map, or anything that yields views. It is read in the caller's
         thread, at most ``threads + 1`` views ahead of what has been taken.
     transforms : Transforms
-        One a view.
+        One transform per view.
     shape, method, fill
         As for `resample`.
     threads : int
@@ -235,7 +235,7 @@ def resample_stack(
         If there are more or fewer views than transforms.
     """
 
-    def paired() -> Iterator[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]]:
+    def views_with_transforms() -> Iterator[tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]]:
         n_read = 0
         for n_read, view in enumerate(views, start=1):
             if n_read > transforms.n_views:
@@ -245,18 +245,18 @@ def resample_stack(
             raise DataError(f"only {n_read} views for {transforms.n_views} transforms")
 
     apply = partial(_resample_one, shape=shape, method=method, fill=fill)
-    return ordered_map(apply, paired(), threads=threads)
+    return ordered_map(apply, views_with_transforms(), threads=threads)
 
 
 def _resample_one(
-    item: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]], **how: Any
+    item: tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]], **options: Any
 ) -> NDArray[np.float32]:
-    """Apply a transform to the view that comes with it."""
-    return resample(*item, **how)
+    """Apply a transform to its view; ``item`` is view, matrix and shift."""
+    return resample(*item, **options)
 
 
 def rim_median(image: NDArray[Any]) -> float:
-    """Return the median of the outermost pixels: the surroundings, even where a specimen crosses them."""
+    """Return the median of the outermost pixels: the surroundings, even if a specimen crosses the border."""
     return float(np.median(_rim(image)))
 
 
@@ -270,7 +270,7 @@ def _rim(image: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
 
 
-def _apply(matrix: NDArray[np.float64], shift_px: NDArray[np.float64]) -> NDArray[np.float64]:
+def _multiply_each(matrix: NDArray[np.float64], shift_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply each shift by its matrix."""
     return (matrix @ shift_px[..., np.newaxis])[..., 0]
 
@@ -282,13 +282,13 @@ def _interpolate(
     shape: tuple[int, ...],
     order: int,
 ) -> NDArray[np.float32]:
-    """Interpolate everywhere, the view mirrored beyond its borders."""
+    """Interpolate at all output pixels, with the view mirrored at its borders."""
     if not (inverse % 1).any() and not (offset % 1).any():
         order = 0  # pixels fall on pixels: copy them
     if order > 1:
         view = ndimage.spline_filter(view, order, output=np.float32, mode="mirror")
     if (inverse == np.eye(2)).all():
-        return _shifted(view, offset, shape, order)
+        return _interpolate_shifted(view, offset, shape, order)
     moved: NDArray[np.float32] = ndimage.affine_transform(
         view,
         inverse,
@@ -302,30 +302,30 @@ def _interpolate(
     return moved
 
 
-def _shifted(
+def _interpolate_shifted(
     view: NDArray[np.float32], offset: NDArray[np.float64], shape: tuple[int, ...], order: int
 ) -> NDArray[np.float32]:
-    """Interpolate from spline coefficients at pixels moved by ``offset``, one axis after the other."""
-    for axis, (by, size) in enumerate(zip(offset, shape, strict=True)):
-        whole = round(float(by))
-        part = float(by) - whole
-        if part or order > 1:
-            left = floor(part)
+    """Interpolate spline coefficients at pixels shifted by ``offset``, one axis after the other."""
+    for axis, (distance, size) in enumerate(zip(offset, shape, strict=True)):
+        whole = round(float(distance))
+        fraction = float(distance) - whole
+        if fraction or order > 1:
+            left = floor(fraction)
             weights = np.zeros(5)
-            weights[left + 1 : left + 5] = _spline_weights(part - left, order)
+            weights[left + 1 : left + 5] = _spline_weights(fraction - left, order)
             view = ndimage.correlate1d(view, weights, axis, output=np.float32, mode="mirror")
         pixels = np.clip(np.arange(size) + whole, 0, view.shape[axis] - 1)
         view = view.take(pixels, axis)
     return view
 
 
-def _spline_weights(part: float, order: int) -> list[float]:
-    """Return the weights of the pixels before, at, behind and beyond a place between the second and third."""
+def _spline_weights(fraction: float, order: int) -> list[float]:
+    """Return the weights of four neighbouring pixels for a point at a fraction between second and third."""
     if order < 3:
-        return [0.0, 1 - part, part, 0.0]
-    rest = 1 - part
-    inner = [(4 - 6 * each**2 + 3 * each**3) / 6 for each in (part, rest)]
-    return [rest**3 / 6, *inner, part**3 / 6]
+        return [0.0, 1 - fraction, fraction, 0.0]
+    rest = 1 - fraction
+    inner = [(4 - 6 * distance**2 + 3 * distance**3) / 6 for distance in (fraction, rest)]
+    return [rest**3 / 6, *inner, fraction**3 / 6]
 
 
 def _fill_outside(
@@ -335,7 +335,7 @@ def _fill_outside(
     size_in: NDArray[np.intp],
     fill: float,
 ) -> None:
-    """Write ``fill`` where the transform looks beyond the pixels of the view."""
+    """Write ``fill`` where the transform samples outside the view."""
     reach = size_in / 2
     from_centre = offset - (size_in - 1) / 2
     y, x = (np.arange(n) for n in moved.shape)
@@ -354,14 +354,14 @@ def _fill_outside(
 
 
 class TransformedViews:
-    """A series seen through transforms: each view is resampled when it is asked for.
+    """Transformed series, of which each view is resampled when it is accessed.
 
     Parameters
     ----------
     view : callable
         Returns view k, an array (ny, nx).
     transforms : Transforms
-        One a view.
+        One transform per view.
     shape : tuple of int
         Height and width of the transformed views.
     fill : float, optional
@@ -395,14 +395,14 @@ class TransformedViews:
 
 
 Views = NDArray[Any] | TransformedViews
-"""A series whose views are read one by one."""
+"""Series whose views are read one by one."""
 
 
 def lies_along_x(axis_deg: float) -> bool:
-    """Tell whether a tilt axis is nearer to x than to y."""
+    """Check whether a tilt axis is nearer to x than to y."""
     return bool(abs(np.sin(np.deg2rad(axis_deg))) > np.sqrt(0.5))
 
 
 def turned_shape(shape: tuple[int, int], axis_deg: float) -> tuple[int, int]:
-    """Return height and width of views once the tilt axis is upright: swapped where it lay."""
+    """Return height and width of views after the tilt axis is made vertical: swapped if it is nearer to x."""
     return shape[::-1] if lies_along_x(axis_deg) else shape
