@@ -14,7 +14,7 @@ from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
 from etcli.core.registration.matching import Matched, axis_residual
 from etcli.core.registration.methods import find_axis
-from etcli.core.registration.row_moments import axis_along_itself
+from etcli.core.registration.row_moments import axis_by_row
 from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
 from etcli.core.registration.transforms import Transforms, compose, turned_shape
 from etcli.core.series import TiltSeries
@@ -385,7 +385,7 @@ def _picture(alignment: TiltAlignment, path: Path) -> "Figure":
     tilt_deg, level = alignment.source.tilt_deg, alignment.background
     views = open_images(str(path)).series().images()
     ny = views.shape[1]
-    y_px, axis_px = axis_along_itself(views, tilt_deg, background=level or 0.0)
+    y_px, axis_px = axis_by_row(views, tilt_deg, background=level or 0.0)
     rows = np.round(np.linspace(0, ny - 1, 5)).astype(int)[1:-1]
     try:
         residual = axis_residual(views, tilt_deg, background=level, threads=alignment.session.threads)

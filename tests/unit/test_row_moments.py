@@ -7,7 +7,7 @@ from etcli.core.errors import DataError
 from etcli.core.registration.row_moments import (
     SMOOTH_PX,
     RowMoments,
-    axis_along_itself,
+    axis_by_row,
     fit_motion,
     measure_consistency,
     profile_centers,
@@ -140,7 +140,7 @@ def test_the_axis_is_found_along_itself():
     particles = Particles(place, np.full(3, 2.0), np.ones(3))
     views = particle_views(particles, TILT, SHAPE, offset_px=2.5) + 7
     views[4, 42:] = 7
-    y_px, axis_px = axis_along_itself(views, TILT, background=7.0)
+    y_px, axis_px = axis_by_row(views, TILT, background=7.0)
     np.testing.assert_allclose(axis_px, 2.5, atol=0.01)
     heights = np.array([-20, 0])
     assert (np.abs(y_px[:, None] - heights).min(axis=1) < 6).all()
@@ -149,10 +149,10 @@ def test_the_axis_is_found_along_itself():
 
 @pytest.mark.parametrize("tilt", [[0], [-40, 0, 40], [-40, 0, 0, 40, 40]])
 def test_few_tilt_angles_do_not_tell_the_axis(tilt):
-    for found in axis_along_itself(np.ones((len(tilt), 4, 4)), tilt, background=0.0):
+    for found in axis_by_row(np.ones((len(tilt), 4, 4)), tilt, background=0.0):
         assert found.shape == (0,)
 
 
 def test_an_empty_series_does_not_tell_the_axis():
-    for found in axis_along_itself(np.zeros((9, 4, 4)), np.arange(9), background=1.0):
+    for found in axis_by_row(np.zeros((9, 4, 4)), np.arange(9), background=1.0):
         assert found.shape == (0,)

@@ -1,7 +1,8 @@
-"""Registration of a tilt series by the line that all its views have in common.
+"""Registration of a tilt series by its common line, the profile along the tilt axis that all views share.
 
-Summed across the axis, every view of a specimen shows the same profile along the axis, at a height that tells
-the shift of the view. Across the axis, the centre of mass tells it: `etcli.core.registration.centre_of_mass`.
+Summed across the axis, every view of a specimen has the same profile along the axis, at a height that gives
+the shift of the view. The shift across the axis follows from the centre of mass, see
+`etcli.core.registration.centre_of_mass`.
 """
 
 from collections.abc import Callable
@@ -17,14 +18,14 @@ from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
 
-COARSE = 1 / 64  # of the profile: the low-pass of the first comparison
+COARSE = 1 / 64  # of the profile: width of the low-pass in the first comparison
 FINE_PX = 1.0
-FADE = 4.0  # widths of the low-pass by which the ends of a profile fade
-LEAST_POWER = 0.02  # of the largest, for parts of profiles to be compared
+FADE = 4.0  # width of the fade at the ends of a profile, in widths of the low-pass
+LEAST_POWER = 0.02  # of the largest power; overlaps with less are normalised by this
 ROUNDS = 50
 SETTLED_PX = 0.002
 LEAST_GAIN = 0.1
-EVEN = 0.05  # of the largest variance; less is taken for that
+EVEN = 0.05  # of the largest variance; smaller variances are raised to this
 TINY = np.finfo(np.float64).tiny
 
 
@@ -38,13 +39,13 @@ def common_line_views(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Shifts:
-    """Find the shifts of the views of a specimen that lies between their sides, by their common line.
+    """Find the shifts of a tilt series by its common line, for a specimen between the sides of the views.
 
     Parameters
     ----------
     views, tilt_deg, reference, background, region, threads, progress
-        As for `etcli.core.registration.centre_of_mass.com_views`; the specimen may go on above and below the
-        views.
+        As for `etcli.core.registration.centre_of_mass.com_views`; the specimen may continue above and below
+        the views.
 
     Returns
     -------
@@ -59,11 +60,11 @@ def common_line_views(
     Notes
     -----
     Across the axis, this is `com_views`. Along it, the sums q_k(y) of the views across the axis are profiles
-    q_k(y) = g_k r(y - h_k) of one line r. First each is compared, smoothed and in the order of |θ|, with the
-    mean of those before it, by the correlation of what both show. Then heights h and brightnesses g are
-    fitted by least squares to the mean r of the others, by Gauss and Newton, until they are settled. A row
-    counts by the inverse of the width of the window around the specimen, which is its variance in white
-    noise, and less if it does not fit, because something strays into it in that view.
+    q_k(y) = g_k r(y - h_k) of one line r. First each profile is smoothed and, in the order of |θ|, correlated
+    with the mean of those before it, over the rows that both have. Then heights h and brightnesses g are
+    fitted to the mean r of the others by least squares (Gauss-Newton) until they converge. A row is weighted
+    by the inverse of the width of the window around the specimen, which is its variance in white noise, and
+    gets less weight if it does not fit, because something else enters it in that view.
 
     References
     ----------
@@ -72,7 +73,7 @@ def common_line_views(
     return mass_shifts(
         views,
         tilt_deg,
-        _heights,
+        _fit_heights,
         reference=reference,
         background=background,
         region=region,
@@ -81,12 +82,12 @@ def common_line_views(
     )
 
 
-def _heights(mass: Float, variance: Float, before: Float | None) -> Float:
+def _fit_heights(mass: Float, variance: Float, previous: Float | None) -> Float:
     """Return the heights at which views show the common profile."""
     coarse_px = max(COARSE * mass.shape[1], FINE_PX)
-    height = _grown(_smooth(mass, coarse_px), int(coarse_px)) if before is None else before
+    height = _rough_heights(_smooth(mass, coarse_px), int(coarse_px)) if previous is None else previous
     for width in (coarse_px, FINE_PX):
-        height = _refined(_smooth(mass, width), variance, height, width)
+        height = _refine_heights(_smooth(mass, width), variance, height, width)
     return height
 
 
@@ -95,54 +96,54 @@ def _smooth(mass: Float, width: float) -> Float:
     return np.asarray(ndimage.gaussian_filter1d(mass, width, axis=1, mode="nearest"))
 
 
-def _grown(mass: Float, step: int) -> Float:
-    """Return rough heights: each profile is compared with the mean of those before it."""
+def _rough_heights(mass: Float, step: int) -> Float:
+    """Return rough heights, by correlation of each profile with the mean of those before it."""
     mass = mass[:, ::step]
     rows = np.arange(mass.shape[1])
     total, count = mass[0].copy(), np.ones(len(rows))
     height = np.zeros(len(mass))
     for view, profile in enumerate(mass[1:], start=1):
-        lag = _lag(profile, total / np.maximum(count, 1), (count > 0).astype(np.float64))
+        lag = _relative_height(profile, total / np.maximum(count, 1), (count > 0).astype(np.float64))
         height[view] = step * lag
-        seen = (rows + lag >= 0) & (rows + lag < len(rows))
-        total[seen] += profile[rows[seen] + lag]
-        count += seen
+        visible = (rows + lag >= 0) & (rows + lag < len(rows))
+        total[visible] += profile[rows[visible] + lag]
+        count += visible
     return height
 
 
-def _lag(profile: Float, reference: Float, known: Float) -> int:
-    """Return by how many rows a profile is higher than a reference, from their normalised correlation."""
+def _relative_height(profile: Float, reference: Float, known: Float) -> int:
+    """Return the height of a profile above a reference, in rows, from their normalised correlation."""
     reach = len(profile) // 2
-    moved, seen = (
-        sliding_window_view(np.pad(values, reach), len(values))  # row i: values i - reach further up
+    displaced, visible = (
+        sliding_window_view(np.pad(values, reach), len(values))  # row i: values from i - reach on
         for values in (profile, np.ones(len(profile)))
     )
-    both = seen * known
-    n_both = np.maximum(both.sum(axis=1, keepdims=True), 1)
+    overlap = visible * known
+    n_overlap = np.maximum(overlap.sum(axis=1, keepdims=True), 1)
     first, second = (
-        both * (values - np.sum(both * values, axis=1, keepdims=True) / n_both)
-        for values in (moved, reference[np.newaxis])
+        overlap * (values - np.sum(overlap * values, axis=1, keepdims=True) / n_overlap)
+        for values in (displaced, reference[np.newaxis])
     )
     power = np.array([np.sum(each**2, axis=1) for each in (first, second)])
     power = np.maximum(power, LEAST_POWER * power.max(axis=1, keepdims=True) + TINY)
     return int(np.argmax(np.sum(first * second, axis=1) / np.sqrt(power.prod(axis=0)))) - reach
 
 
-def _refined(mass: Float, variance: Float, height: Float, width: float) -> Float:
-    """Return the heights at which each profile fits the mean of the others best."""
+def _refine_heights(mass: Float, variance: Float, height: Float, width: float) -> Float:
+    """Refine the heights so that each profile fits the mean of the others best."""
     n_rows = mass.shape[1]
     view = np.broadcast_to(np.arange(len(mass))[:, np.newaxis], mass.shape)
-    told = variance > 0
-    trust = 1 / np.maximum(variance[told], EVEN * variance.max())
+    measured = variance > 0
+    certainty = 1 / np.maximum(variance[measured], EVEN * variance.max())
     for _ in range(ROUNDS):
         at = np.arange(n_rows) + height[:, np.newaxis]
-        seen = np.clip(np.minimum(at, n_rows - 1 - at) / (FADE * width), 0, 1)
+        visible = np.clip(np.minimum(at, n_rows - 1 - at) / (FADE * width), 0, 1)
         profile = ndimage.map_coordinates(mass, [view, at], order=3, mode="nearest")
-        n_others = seen.sum(axis=0) - seen
-        others = (np.sum(seen * profile, axis=0) - seen * profile) / np.maximum(n_others, TINY)
-        slope = np.gradient(others, axis=1)
-        weight = trust * (seen * np.minimum(n_others, 1))[:, told]
-        step = _step(profile[:, told], others[:, told], slope[:, told], weight)
+        n_others = visible.sum(axis=0) - visible
+        mean_of_others = (np.sum(visible * profile, axis=0) - visible * profile) / np.maximum(n_others, TINY)
+        slope = np.gradient(mean_of_others, axis=1)
+        weight = certainty * (visible * np.minimum(n_others, 1))[:, measured]
+        step = _height_step(profile[:, measured], mean_of_others[:, measured], slope[:, measured], weight)
         step -= np.median(step)
         height = height + np.clip(step, -width, width)
         if np.abs(step).max() < SETTLED_PX:
@@ -150,18 +151,18 @@ def _refined(mass: Float, variance: Float, height: Float, width: float) -> Float
     return height
 
 
-def _step(profile: Float, others: Float, slope: Float, weight: Float) -> Float:
-    """Return by how much profiles are higher than others, from profile = gain (others - step slope).
+def _height_step(profile: Float, reference: Float, slope: Float, weight: Float) -> Float:
+    """Return the heights of profiles above a reference, from profile = gain (reference - step slope).
 
-    Rows that do not fit, because something else strays into them, count less.
+    Rows that do not fit, because something else enters them, get less weight.
     """
 
     def dot(first: Float, second: Float) -> Float:
         return np.asarray(np.sum(weight * first * second, axis=1, keepdims=True))
 
-    power = np.maximum(dot(others, others), TINY)
-    gain = np.maximum(dot(profile, others) / power, LEAST_GAIN)
-    left = profile - gain * others
-    slope = slope - dot(slope, others) / power * others  # what no gain explains
-    weight = weight * robust_weight(left * np.sqrt(weight))
-    return np.asarray(-dot(slope, left) / (gain * np.maximum(dot(slope, slope), TINY)))[:, 0]
+    power = np.maximum(dot(reference, reference), TINY)
+    gain = np.maximum(dot(profile, reference) / power, LEAST_GAIN)
+    residual = profile - gain * reference
+    slope = slope - dot(slope, reference) / power * reference  # the part that a gain cannot explain
+    weight = weight * robust_weight(residual * np.sqrt(weight))
+    return np.asarray(-dot(slope, residual) / (gain * np.maximum(dot(slope, slope), TINY)))[:, 0]

@@ -1,7 +1,7 @@
 """Registration of a tilt series by correlation of each view with its neighbours in angle.
 
 Every view is linked to the next few by the displacement at which two of them correlate best; the shifts of
-all views follow from all links by least squares, so an error is not carried on from view to view.
+all views follow from all links by least squares, so that errors do not add up from view to view.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, Vie
 Float = NDArray[np.float64]
 
 FAILED = 0.3  # of the neighbours' correlation
-SIZES_PX = 256, 512  # that views are binned to; the finest detail adds nothing
-NEAR = 1 / 8  # of the view: what views may still be displaced when they have been registered once
+SIZES_PX = 256, 512  # views are binned to at most this; finer detail adds nothing
+NEAR = 1 / 8  # of the view: largest remaining displacement after views have been registered once
 ROBUST_ROUNDS = 10
 
 
@@ -39,7 +39,7 @@ def correlate_views(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Shifts:
-    """Find the shifts that put the views of a tilt series onto each other.
+    """Find the shifts of the views of a tilt series by correlation of neighbouring views.
 
     Parameters
     ----------
@@ -48,25 +48,25 @@ def correlate_views(
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     reference : int, optional
-        View that stays where it is, counted from 0; the one nearest 0° when not given.
+        View that is not shifted, counted from 0; the one nearest 0° when not given.
     background : float, optional
-        Level taken off each view; the mean of its outermost pixels when not given.
+        Level that is subtracted from each view; the mean of its outermost pixels when not given.
     low_px, high_px : float, optional
-        Longest and shortest period that is let through; at the period itself one half passes.
+        Longest and shortest period of the band-pass; the transmission is one half at both.
     taper : float
-        Share of the width at each border over which the view fades to the background.
+        Fraction of the width at each border over which the view fades to the background.
     max_shift_px : float, optional
-        Largest displacement, along x and along y, looked for between two views; half the view when not
+        Largest displacement considered between two views, along x and along y; half the view when not
         given.
     region : (slice, slice), optional
-        Rows and columns to be compared.
+        Rows and columns to compare.
     stretch : bool, optional
-        Whether views of larger tilt are stretched across the axis by the ratio of the cosines, as a foil
-        needs it and a needle or particle does not. When not given, whatever makes the views more alike.
+        Whether views of larger tilt are stretched across the axis by the ratio of the cosines: right for a
+        foil, wrong for a needle or particle. When not given, whichever makes the views more similar.
     neighbours : int
-        Each view is compared with so many following ones; 1 is the chain of neighbours.
+        Number of following views that each view is compared with; 1 gives a chain of neighbours.
     threads : int
-        Views worked on at the same time.
+        Views processed at the same time.
     progress : callable, optional
         Called with 1 for every view that is done, twice for each.
 
@@ -74,28 +74,28 @@ def correlate_views(
     -------
     Shifts
         The quality is the normalised weighted correlation with the view that fits best. A failed view, one
-        below 0.3 of its neighbours' median, is passed over; it gets an interpolated shift and is doubtful.
+        below 0.3 of its neighbours' median, is skipped; it gets an interpolated shift and is doubtful.
 
     Raises
     ------
     DataError
         If counts differ, a view holds NaN, or fewer than two views have anything in common.
     UsageError
-        If the reference, the region or a number is unfit.
+        If the reference, the region or a number is out of range.
 
     Notes
     -----
-    With the larger of two tilts stretched, r = cos θ_i / cos θ_k >= 1 for the steeper view k, a foil's views
-    differ by the displacement δ = s_i - r s_k of their content across the axis, and s_i - s_k along it. The
-    links δ of all pairs are solved for s with s_ref = 0, weighted by their variance (1 - c²)/c² for a
-    correlation c, outliers by Cauchy's weight. The stretch ends at 80°.
+    The view k of larger tilt is stretched by r = cos θ_i / cos θ_k >= 1. Then the contents of two views of a
+    foil are displaced by δ = s_i - r s_k across the axis, and by s_i - s_k along it. The links δ of all pairs
+    are solved for s with s_ref = 0, weighted by the inverse of their variance (1 - c²)/c² for a correlation
+    c, and outliers by Cauchy's weight. The stretch stays constant beyond 80°.
 
     The cross-power spectrum is weighted by the square root of c / (P (1 - c²)), with P the power and c the
-    coherence of the views at a spatial frequency, learnt from the series: half-way between plain
+    coherence of the views at a spatial frequency, estimated from the series: half-way between plain
     correlation, which is robust, and Knapp and Carter's maximum likelihood, which is phase correlation
     where there is no noise. The peak is refined by a matrix-multiply Fourier transform of its
     neighbourhood and a parabola. All of it is done twice, first with views binned to 256 px, then with
-    views moved to where they belong and binned to 512 px.
+    views shifted by the first result and binned to 512 px.
 
     References
     ----------
@@ -110,7 +110,7 @@ def correlate_views(
         raise UsageError(f"each view needs at least one neighbour to be compared with, not {neighbours}")
     order = np.argsort(tilt, kind="stable")
 
-    def compared(
+    def link_views(
         views: Views, reach_px: float | None, stretch: bool | None, size_px: int
     ) -> tuple[list[PairLink], NDArray[np.intp], Float, bool]:
         comparison = make_comparison(
@@ -128,63 +128,69 @@ def correlate_views(
         def compare(pair: Pair) -> PairLink:
             return comparison.link(pair, weight, stretched)
 
-        return *_linked(compare, order, neighbours, threads, progress), stretched
+        return *_link_neighbours(compare, order, neighbours, threads, progress), stretched
 
-    links, usable, quality, stretched = compared(views, max_shift_px, stretch, SIZES_PX[0])
-    coarse = _everywhere(_solved(links, usable, _reference(reference, usable, tilt))[0], tilt, usable).round()
-    # Again with the views where they belong, so that the window shows the same part of the specimen in all.
+    links, usable, quality, stretched = link_views(views, max_shift_px, stretch, SIZES_PX[0])
+    coarse = _interpolate_skipped(
+        _solve(links, usable, _pick_reference(reference, usable, tilt))[0], tilt, usable
+    ).round()
+    # Again with the views shifted, so that the window shows the same part of the specimen in all of them.
     moved = TransformedViews(views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background)
     near_px = max(NEAR * min(views.shape[1:]), 1)
-    links, usable, quality, _ = compared(moved, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1])
-    reference = _reference(reference, usable, tilt)
-    solved, misfit = _solved(links, usable, reference)
-    shift_px = _everywhere(coarse[usable] - coarse[reference] + solved, tilt, usable)
+    links, usable, quality, _ = link_views(
+        moved, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1]
+    )
+    reference = _pick_reference(reference, usable, tilt)
+    relative, misfit = _solve(links, usable, reference)
+    shift_px = _interpolate_skipped(coarse[usable] - coarse[reference] + relative, tilt, usable)
     doubtful = np.ones(len(tilt), bool)
-    doubtful[usable] = jumps(shift_px[usable]) | _contradicted(misfit, links, usable)
+    doubtful[usable] = jumps(shift_px[usable]) | _inconsistent(misfit, links, usable)
     has_spare_links = len(links) >= len(usable)
     return Shifts(
         shift_px, quality, doubtful, float(np.sqrt(np.mean(misfit**2))) if has_spare_links else np.nan
     )
 
 
-def _reference(wish: int | None, usable: NDArray[np.intp], tilt_deg: Float) -> int:
-    """Return the view that stays where it is: the one asked for, or of the usable ones the one nearest 0°."""
-    if wish is None:
+def _pick_reference(requested: int | None, usable: NDArray[np.intp], tilt_deg: Float) -> int:
+    """Return the view that is not shifted: the requested one, or the usable view nearest 0°."""
+    if requested is None:
         return int(usable[np.argmin(np.abs(tilt_deg[usable]))])
-    if wish not in usable:
-        raise UsageError(f"reference view {wish + 1} is blank or unlike its neighbours; choose another")
-    return wish
+    if requested not in usable:
+        raise UsageError(f"reference view {requested + 1} is blank or unlike its neighbours; choose another")
+    return requested
 
 
-def _everywhere(solved: Float, tilt_deg: Float, usable: NDArray[np.intp]) -> Float:
-    """Return shifts for all views, interpolated over the angles where a view was passed over."""
-    shift_px = np.stack([np.interp(tilt_deg, tilt_deg[usable], column) for column in solved.T], axis=1)
-    shift_px[usable] = solved
+def _interpolate_skipped(measured: Float, tilt_deg: Float, usable: NDArray[np.intp]) -> Float:
+    """Return shifts for all views, interpolated over the tilt angle for views that were skipped."""
+    shift_px = np.stack([np.interp(tilt_deg, tilt_deg[usable], column) for column in measured.T], axis=1)
+    shift_px[usable] = measured
     return np.asarray(shift_px)
 
 
-def _linked(
+def _link_neighbours(
     compare: Callable[[Pair], PairLink],
     order: NDArray[np.intp],
     neighbours: int,
     threads: int,
     progress: Callable[[int], None] | None,
 ) -> tuple[list[PairLink], NDArray[np.intp], Float]:
-    """Link each view with the next ones, passing over failures; return links, good views, qualities."""
+    """Link each view to the next ones and skip failed views; return links, good views and qualities."""
     known: dict[Pair, PairLink] = {}
     quality = np.zeros(len(order))
     usable = order
     while True:
-        wanted = [
+        pairs_of_view = [
             [(int(near), int(far)) for far in usable[i + 1 : i + 1 + neighbours]]
             for i, near in enumerate(usable)
         ]
-        new = [[pair for pair in pairs if pair not in known] for pairs in wanted]
-        for found in ordered_map(lambda pairs: [compare(pair) for pair in pairs], new, threads=threads):
-            known |= {(link.near, link.far): link for link in found}
+        new = [[pair for pair in pairs if pair not in known] for pairs in pairs_of_view]
+        for links_of_view in ordered_map(
+            lambda pairs: [compare(pair) for pair in pairs], new, threads=threads
+        ):
+            known |= {(link.near, link.far): link for link in links_of_view}
             if progress and usable is order:
                 progress(1)
-        links = [known[pair] for pairs in wanted for pair in pairs]
+        links = [known[pair] for pairs in pairs_of_view for pair in pairs]
         quality[usable] = 0
         for link in links:
             quality[[link.near, link.far]] = np.maximum(quality[[link.near, link.far]], link.quality)
@@ -196,16 +202,16 @@ def _linked(
         usable = usable[good]
 
 
-def _solved(links: Sequence[PairLink], usable: NDArray[np.intp], reference: int) -> tuple[Float, Float]:
+def _solve(links: Sequence[PairLink], usable: NDArray[np.intp], reference: int) -> tuple[Float, Float]:
     """Return the shifts (x, y) of the usable views that fit the links best, and the misfit of each link."""
     rows = np.arange(len(links))
-    place = {int(view): i for i, view in enumerate(usable)}
-    near, far = np.array([(place[link.near], place[link.far]) for link in links]).T
+    column_of = {int(view): i for i, view in enumerate(usable)}
+    near, far = np.array([(column_of[link.near], column_of[link.far]) for link in links]).T
     design = np.zeros((2, len(links), len(usable)))
     design[0, rows, near] = [-link.near_stretch for link in links]
     design[0, rows, far] = [link.far_stretch for link in links]
     design[1, rows, near], design[1, rows, far] = -1, 1
-    free = np.arange(len(usable)) != place[reference]
+    free = np.arange(len(usable)) != column_of[reference]
     measured = -np.array([link.displacement_px for link in links])
     quality = np.clip([link.quality for link in links], 0.01, 0.999)
     trust = quality**2 / (1 - quality**2)
@@ -223,8 +229,8 @@ def _solved(links: Sequence[PairLink], usable: NDArray[np.intp], reference: int)
     return shift, misfit
 
 
-def _contradicted(misfit: Float, links: Sequence[PairLink], usable: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Tell which views most of their links do not agree on."""
+def _inconsistent(misfit: Float, links: Sequence[PairLink], usable: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Find the views for which most of the links have a large misfit."""
     ends = np.array([(link.near, link.far) for link in links])
-    typical = [np.median(misfit[(ends == view).any(axis=1)]) for view in usable]
-    return np.asarray(np.array(typical) > outlier_limit(misfit))
+    typical_misfit = [np.median(misfit[(ends == view).any(axis=1)]) for view in usable]
+    return np.asarray(np.array(typical_misfit) > outlier_limit(misfit))

@@ -1,4 +1,4 @@
-"""Comparison of two views of a tilt series: by how much they are displaced, and how alike they are."""
+"""Comparison of pairs of views of a tilt series: their displacement and their similarity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ Pair = tuple[int, int]
 Region = tuple[slice, slice]
 
 SMALLEST_PX = 16
-STEEPEST_DEG = 80.0  # no foil can be seen beyond it: what is there is compact and needs no stretching
-SURVEYED = 12  # pairs of each kind from which the weights are learnt
-SURVEYED_STEPS = 1, 3  # neighbours, and views far enough apart to tell a foil from a particle
+STEEPEST_DEG = 80.0  # no foil can be seen at higher tilts: the specimen is compact and needs no stretching
+SURVEYED = 12  # pairs of each kind from which the weights are estimated
+SURVEYED_STEPS = 1, 3  # neighbours, and views far enough apart to distinguish a foil from a particle
 COHERENCE_LIMIT = 0.9999
 FINE_STEP_PX = 0.1
-BODY = 1 / 12  # of the field: what is larger counts as body, not as detail
-UNEVEN = 0.05  # of the contrast of the body: where it varies more along the rim, it reaches beyond the view
-KEPT = 12  # views; a few more than are compared with one another at a time
+BODY = 1 / 12  # of the field: larger structures count as body, not as detail
+UNEVEN = 0.05  # of the contrast of the body: if it varies more along the border, it reaches beyond the view
+CACHED = 12  # views in the cache; a few more than are compared with one another at a time
 TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
 class PairLink:
-    """What two views say about each other.
+    """Displacement and correlation of two views.
 
     Parameters
     ----------
     near, far : int
         The views, counted from 0.
     near_stretch, far_stretch : float
-        By how much each was stretched across the axis to be compared; one of them is 1.
+        Factor by which each was stretched across the axis for the comparison; one of them is 1.
     displacement_px : (float, float)
         (x, y) from the content of the near view to that of the far one, after stretching about the middle
         of the view, in pixels of the views: near_stretch s_near - far_stretch s_far for the shifts s.
@@ -61,7 +61,7 @@ class PairLink:
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
-    """How the views of a series are made comparable; `make_comparison` derives it from a request.
+    """Comparison of the views of a series by correlation; created by `make_comparison`.
 
     Parameters
     ----------
@@ -72,19 +72,19 @@ class PairComparison:
     region : (slice, slice)
         Rows and columns that are compared.
     factor : int
-        Of binning.
+        Binning factor.
     background : float or None
-        Level taken off each view; the mean of its outermost pixels where None.
+        Level that is subtracted from each view; the mean of its outermost pixels if None.
     body_px : int
-        Where the specimen reaches beyond the views, the width of the running mean that is taken off them;
-        else 0. A bright body that is faded out at the border would stay there whatever the specimen does,
-        and outweigh its details.
+        Width of the running mean that is subtracted if the specimen reaches beyond the views, else 0. A
+        bright body that is faded out at the border would not move with the specimen, and would outweigh
+        its details.
     window : ndarray of shape (ny, nx), float32
-        Fades the binned region out at its borders.
+        Factor that fades the binned region out at its borders.
     reach : int
         Largest displacement, in binned pixels.
     middle_px : float
-        Where the middle of the view lies across the axis, from the middle of the region, in pixels.
+        Distance of the middle of the view from the middle of the region, across the axis, in pixels.
     """
 
     views: Views
@@ -99,18 +99,18 @@ class PairComparison:
 
     @cached_property
     def padded(self) -> tuple[int, int]:
-        """Shape in which a displacement within reach does not wrap."""
+        """Shape of the padded images, in which a displacement within reach does not wrap around."""
         ny, nx = (scipy.fft.next_fast_len(n + self.reach, real=True) for n in self.window.shape)
         return ny, nx
 
     @cached_property
     def frequency(self) -> tuple[Float, Float]:
-        """Spatial frequencies along x and along y, in cycles a binned pixel, of a half spectrum."""
+        """Spatial frequencies along x and along y, in cycles per binned pixel, of a half spectrum."""
         return frequencies(self.padded)
 
     @cached_property
     def multiplicity(self) -> Image:
-        """How often each column of the half spectrum stands in the whole."""
+        """How many times each column of the half spectrum occurs in the full spectrum."""
         return multiplicity(self.padded[1])
 
     @cached_property
@@ -119,7 +119,7 @@ class PairComparison:
         return np.asarray(np.hypot(*self.frequency) * (min(self.padded) / 4), np.intp)
 
     def ring_sum(self, values: NDArray[np.floating[Any]]) -> Float:
-        """Sum over each ring of the whole spectrum, given its half."""
+        """Return the sum over each ring of the full spectrum, given values of the half spectrum."""
         return np.asarray(np.bincount(self.rings.ravel(), (values * self.multiplicity).ravel()))
 
     def band(self, low_px: float | None, high_px: float | None) -> Image:
@@ -133,38 +133,38 @@ class PairComparison:
         return np.asarray(passed, np.float32)
 
     def _image(self, view: int) -> Image:
-        """Return a view as it is compared, but for stretching and fading."""
-        image = _binned(self.views[view], self.region, self.factor)
+        """Return a view, binned and without background, before stretching and fading."""
+        image = _bin_region(self.views[view], self.region, self.factor)
         if not np.isfinite(image.sum(dtype=np.float64)):
             raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
         if self.body_px:
-            return image - _body(image, self.body_px)
+            return image - _coarse_part(image, self.body_px)
         return image - np.float32(rim_mean(image) if self.background is None else self.background)
 
     @cached_property
     def image(self) -> Callable[[int], Image]:
-        """The views as they are compared, the last few kept."""
-        return lru_cache(maxsize=KEPT)(self._image)
+        """Function that returns a view, binned and without background; the last few are cached."""
+        return lru_cache(maxsize=CACHED)(self._image)
 
     @cached_property
     def spectrum(self) -> Callable[[int, float], Spectrum]:
-        """The spectra of views by how much these are stretched across the axis, the last few kept."""
-        return lru_cache(maxsize=KEPT)(self._spectrum)
+        """Function that returns the spectrum of a view stretched by a factor; the last few are cached."""
+        return lru_cache(maxsize=CACHED)(self._spectrum)
 
     def _spectrum(self, view: int, stretch: float) -> Spectrum:
         """Return the spectrum of a view, stretched, faded and padded."""
         image = self.image(view)
         if stretch != 1:
-            image = _stretched(image, stretch)
+            image = _stretch(image, stretch)
         return np.asarray(scipy.fft.rfft2(image * self.window, s=self.padded), np.complex64)
 
     def stretches(self, pair: Pair, stretched: bool) -> tuple[float, float]:
-        """Return by how much to stretch each of two views: one of them by 1, none by less."""
+        """Return the factors by which to stretch each of two views: one of them is 1, none is smaller."""
         ratio = float(self.cosine[pair[0]] / self.cosine[pair[1]]) if stretched else 1.0
         return max(1.0, 1 / ratio), max(1.0, ratio)
 
     def peak(self, cross: Spectrum) -> tuple[float, float, float]:
-        """Return the displacement x, y in binned pixels where the correlation is highest, and its height."""
+        """Return the displacement x, y of the correlation peak, in binned pixels, and the peak's height."""
         ny, nx = self.padded
         lags = np.arange(-self.reach, self.reach + 1)
         within_reach = scipy.fft.irfft2(cross, s=self.padded)[np.ix_(lags % ny, lags % nx)]
@@ -175,7 +175,7 @@ class PairComparison:
         along_y = np.exp(2j * np.pi * y[:, np.newaxis] * self.frequency[1].T)
         height = (along_y @ cross @ along_x).real
         row, column = np.unravel_index(np.argmax(height), height.shape)
-        right, up = _vertex(height, int(row), int(column))
+        right, up = _peak_offset(height, int(row), int(column))
         return x[column] + right * FINE_STEP_PX, y[row] + up * FINE_STEP_PX, float(height.max())
 
     def link(self, pair: Pair, weight: Image, stretched: bool) -> PairLink:
@@ -202,7 +202,7 @@ def make_comparison(
     region: Region | None = None,
     size_px: int,
 ) -> PairComparison:
-    """Derive from a request how views are to be compared.
+    """Create the comparison of the views of a series.
 
     Parameters
     ----------
@@ -217,12 +217,12 @@ def make_comparison(
 
     Returns
     -------
-    Pairing
+    PairComparison
 
     Raises
     ------
     UsageError
-        If a number or the region is unfit.
+        If a number is out of range or the region is too small.
     """
     if not 0 <= taper <= 0.5:
         raise UsageError(f"a taper of {taper:g} is not a share between 0 and 0.5 of the width")
@@ -239,9 +239,9 @@ def make_comparison(
     inside = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
     factor = ceil(max(len(rows), len(columns)) / size_px)
     ny, nx = len(rows) // factor, len(columns) // factor
-    some = np.unique(np.linspace(0, len(views) - 1, SURVEYED).astype(int))
+    sample = np.unique(np.linspace(0, len(views) - 1, SURVEYED).astype(int))
     body_px = max(3, round(min(ny, nx) * BODY))
-    if np.mean([_reaches_beyond(_binned(views[k], inside, factor), body_px) for k in some]) <= 0.5:
+    if np.mean([_reaches_beyond(_bin_region(views[k], inside, factor), body_px) for k in sample]) <= 0.5:
         body_px = 0
     reach = min(ny, nx) // 2 if max_shift_px is None else min(ceil(max_shift_px / factor), min(ny, nx) - 1)
     return PairComparison(
@@ -264,16 +264,16 @@ def survey(
     stretched: bool | None,
     band: Image,
 ) -> tuple[Image, bool]:
-    """Learn from some pairs of views how to weight the spatial frequencies, and whether to stretch.
+    """Estimate weights of the spatial frequencies from some pairs of views, and decide whether to stretch.
 
     Parameters
     ----------
-    pairing : PairComparison
-        How views are compared.
+    comparison : PairComparison
+        Comparison of the views.
     order : ndarray of shape (n_views,), int
         The views in the order of their angles.
     stretched : bool or None
-        Whether to stretch; None for whatever makes the views more alike.
+        Whether to stretch; None for whichever makes the views more similar.
     band : ndarray, float32
         Transmission that the weights are multiplied by.
 
@@ -282,7 +282,7 @@ def survey(
     weight : ndarray, float32
         Weight of each element of a cross-power spectrum, at most 1.
     stretched : bool
-        The choice.
+        Whether to stretch.
 
     Raises
     ------
@@ -297,11 +297,11 @@ def survey(
     undecided = stretched is None and np.ptp(comparison.cosine) > 0
     choices = [False, True] if undecided else [bool(stretched)]
     spectra = [_common_power(comparison, pairs, choice, band) for choice in choices]
-    alike = [_mean_coherence(*each) for each in spectra]
-    best = int(np.argmax(alike))
-    common, power = spectra[best]
-    coherence = np.clip(common / np.maximum(power, TINY), 0, COHERENCE_LIMIT)
-    density = power / np.maximum(comparison.ring_sum(np.ones(comparison.rings.shape)), 1)
+    coherences = [_mean_coherence(*each) for each in spectra]
+    best = int(np.argmax(coherences))
+    common, whole_power = spectra[best]
+    coherence = np.clip(common / np.maximum(whole_power, TINY), 0, COHERENCE_LIMIT)
+    density = whole_power / np.maximum(comparison.ring_sum(np.ones(comparison.rings.shape)), 1)
     gain = np.sqrt(coherence / (1 - coherence**2) / np.maximum(density, TINY))
     if not gain.any():
         raise DataError("neighbouring views have nothing in common; are they blank, or the angles wrong?")
@@ -311,7 +311,7 @@ def survey(
 def _common_power(
     comparison: PairComparison, pairs: list[Pair], stretched: bool, band: Image
 ) -> tuple[Float, Float]:
-    """Return the power that pairs of views have in common, and all their power, in each ring."""
+    """Return, for each ring, the power that pairs of views have in common, and their total power."""
     common = np.zeros(int(comparison.rings.max()) + 1)
     whole = np.zeros_like(common)
     frequency_x, frequency_y = comparison.frequency
@@ -323,19 +323,19 @@ def _common_power(
         cross *= np.exp(2j * np.pi * x * frequency_x)
         cross *= np.exp(2j * np.pi * y * frequency_y)
         both = np.sqrt(comparison.ring_sum(power(first)) * comparison.ring_sum(power(second)))
-        total = max(both.sum(), TINY)  # each pair counts the same, however bright
+        total = max(both.sum(), TINY)  # all pairs get the same weight, however bright they are
         common += comparison.ring_sum(cross.real) / total
         whole += both / total
     return common, whole
 
 
 def _mean_coherence(common: Float, power: Float) -> float:
-    """Return the coherence averaged over the power in common, so that rings of mere noise do not count."""
-    common = np.maximum(common[1:], 0)  # the innermost ring, the shape of the field of view, is always alike
+    """Return the mean coherence weighted by the common power, so that rings of pure noise do not count."""
+    common = np.maximum(common[1:], 0)  # the innermost ring, the shape of the field of view, always agrees
     return float(np.sum(common**2 / np.maximum(power[1:], TINY)) / max(common.sum(), TINY))
 
 
-def _stretched(image: Image, factor: float) -> Image:
+def _stretch(image: Image, factor: float) -> Image:
     """Stretch an image across the axis about its middle, by linear interpolation."""
     middle = (image.shape[1] - 1) / 2
     x = (np.arange(image.shape[1]) - middle) / factor + middle
@@ -344,32 +344,32 @@ def _stretched(image: Image, factor: float) -> Image:
     return np.asarray(image[:, left] * (1 - share) + image[:, left + 1] * share)
 
 
-def _binned(view: NDArray[Any], region: Region, factor: int) -> Image:
+def _bin_region(view: NDArray[Any], region: Region, factor: int) -> Image:
     """Return a region of a view, binned."""
     return bin_image(np.asarray(view[region]), factor)
 
 
-def _body(image: Image, width: int) -> Image:
-    """Return what of an image is larger than a width; not to be trusted closer than that to the border."""
+def _coarse_part(image: Image, width: int) -> Image:
+    """Return the part of an image that is larger than a width; unreliable closer than that to the border."""
     once = ndimage.uniform_filter(image, width, mode="nearest")
     return np.asarray(ndimage.uniform_filter(once, width, mode="nearest"))
 
 
 def _reaches_beyond(image: Image, width: int) -> bool:
-    """Tell whether the specimen goes on beyond the border of an image."""
-    body = _body(image, width)
-    rim = np.concatenate([body[0], body[-1], body[1:-1, 0], body[1:-1, -1]])
-    return bool(rim.std() > UNEVEN * np.ptp(body))
+    """Check whether the specimen continues beyond the border of an image."""
+    body = _coarse_part(image, width)
+    border = np.concatenate([body[0], body[-1], body[1:-1, 0], body[1:-1, -1]])
+    return bool(border.std() > UNEVEN * np.ptp(body))
 
 
-def _vertex(height: Float, row: int, column: int) -> tuple[float, float]:
-    """Return where (x, y) the parabola through 3 x 3 values is highest, from their middle."""
-    around = height[row - 1 : row + 2, column - 1 : column + 2]
-    if min(row, column) == 0 or around.shape != (3, 3):
+def _peak_offset(height: Float, row: int, column: int) -> tuple[float, float]:
+    """Return the position (x, y) of the maximum of a paraboloid through 3 x 3 values, from their middle."""
+    values = height[row - 1 : row + 2, column - 1 : column + 2]
+    if min(row, column) == 0 or values.shape != (3, 3):
         return 0.0, 0.0
-    slope_x, slope_y = (around[:, 2] - around[:, 0]).sum() / 6, (around[2] - around[0]).sum() / 6
-    bend_x, bend_y = (np.diff(around, 2, axis=axis).sum() / 3 for axis in (1, 0))
-    bend_xy = (around[2, 2] + around[0, 0] - around[2, 0] - around[0, 2]) / 4
+    slope_x, slope_y = (values[:, 2] - values[:, 0]).sum() / 6, (values[2] - values[0]).sum() / 6
+    bend_x, bend_y = (np.diff(values, 2, axis=axis).sum() / 3 for axis in (1, 0))
+    bend_xy = (values[2, 2] + values[0, 0] - values[2, 0] - values[0, 2]) / 4
     determinant = bend_x * bend_y - bend_xy**2
     if determinant <= 0:  # no summit
         return 0.0, 0.0

@@ -1,8 +1,8 @@
-"""Centres of mass of the rows of a tilt series, and the motion they follow when the specimen turns.
+"""Centres of mass of the rows of a tilt series, and their motion when the specimen is tilted.
 
-The slice of a specimen at one height along the axis keeps its mass at every tilt, and its centre of mass
-(x, z) is seen at x cos θ + z sin θ from the axis. What the centres do beyond that tells of the shifts of the
-views and of the place and direction of the axis.
+The slice of a specimen at one height along the axis has the same mass at every tilt, and its centre of mass
+(x, z) is seen at x cos θ + z sin θ from the axis. Deviations of the centres from this motion reveal the
+shifts of the views and the position and direction of the axis.
 """
 
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ from etcli.core.geometry import centre
 Float = NDArray[np.float64]
 
 FEWEST_VIEWS = 4  # for three unknowns
-STEADY = 0.1  # relative deviation of the mass at which a row counts half
-LEAST_MASS = 0.02
+STEADY = 0.1  # relative deviation of the mass at which the weight of a row is one half
+LEAST_MASS = 0.02  # of the heaviest row
 LEAST_SEEN = 0.5  # of a row's mass, in every view
-SMOOTH_PX = 1.5  # of rows measured in a turned view
+SMOOTH_PX = 1.5  # standard deviation, for rows measured in a rotated view
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowM
     views : iterable of ndarray of shape (ny, nx)
         An array, a memory map, or anything that yields views.
     background : float
-        Level of the empty surroundings, taken off.
+        Level of the empty surroundings, which is subtracted.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowM
 
     Notes
     -----
-    A background left in draws every centre towards the middle of the view, by the share it has in the mass.
+    A remaining background draws every centre towards the middle of the view, by its share of the mass.
     """
     rows = []
     for number, view in enumerate(views, start=1):
@@ -89,7 +89,7 @@ def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowM
 def turned_moments(
     image: NDArray[np.float32], matrix: ArrayLike, shift_px: ArrayLike, *, n_rows: int
 ) -> tuple[Float, Float]:
-    """Measure mass and moment of the rows that a view has after a linear transform.
+    """Measure mass and moment of the rows of a view after a linear transform, without interpolation.
 
     Parameters
     ----------
@@ -109,15 +109,17 @@ def turned_moments(
 
     Notes
     -----
-    The Fourier transform of the projection along the rows is a slice of that of the view. There is no
-    interpolation, whose noise would depend on the angle and be largest at none.
+    The Fourier transform of the projection along the rows is a section through that of the view. There is no
+    interpolation, because the noise after it would depend on the angle and be largest without a rotation.
     """
     matrix, shift_px = np.asarray(matrix, np.float64), np.asarray(shift_px, np.float64)
     x, y = (np.arange(n) - centre(n) for n in image.shape[::-1])
     n_padded = scipy.fft.next_fast_len(int(np.hypot(*image.shape)) + 8 * ceil(SMOOTH_PX), real=True)
-    wave = _waves(n_padded)
-    columns = np.concatenate([image, image * x.astype(np.float32)]) @ _turns(matrix[1, 0], len(x), n_padded)
-    along_y = _turns(matrix[1, 1], len(y), n_padded)
+    wave = _smoothed_frequencies(n_padded)
+    columns = np.concatenate([image, image * x.astype(np.float32)]) @ _phase_factors(
+        matrix[1, 0], len(x), n_padded
+    )
+    along_y = _phase_factors(matrix[1, 1], len(y), n_padded)
     along_y = along_y[:, : len(wave)] + 1j * along_y[:, len(wave) :]
     sums, x_sums = np.split(columns[:, : len(wave)] + 1j * columns[:, len(wave) :], 2)
     sums, x_sums = sums * along_y, x_sums * along_y
@@ -128,29 +130,29 @@ def turned_moments(
     return rows[0], rows[1]
 
 
-def _waves(n_padded: int) -> Float:
-    """Return the angular frequencies, in rad/px, that smoothing leaves of rows so many."""
+def _smoothed_frequencies(n_padded: int) -> Float:
+    """Return the angular frequencies, in rad/px, of ``n_padded`` rows that remain after smoothing."""
     wave: Float = 2 * np.pi * scipy.fft.rfftfreq(n_padded)
     return wave[wave * SMOOTH_PX < 2.5]
 
 
-@lru_cache(maxsize=4)  # the same for all views of a series that is only shifted and turned
-def _turns(slope: float, n: int, n_padded: int) -> NDArray[np.float32]:
+@lru_cache(maxsize=4)  # the same for all views of a series that is only shifted and rotated
+def _phase_factors(slope: float, n: int, n_padded: int) -> NDArray[np.float32]:
     """Return exp(-i slope x wave) for pixels x about the centre: real parts, then imaginary parts."""
-    phase = np.outer(slope * (np.arange(n) - centre(n)), _waves(n_padded))
+    phase = np.outer(slope * (np.arange(n) - centre(n)), _smoothed_frequencies(n_padded))
     return np.concatenate([np.cos(phase), -np.sin(phase)], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """The motion a + b cos θ + c sin θ that fits the centres of mass of each row best.
+    """Motion a + b cos θ + c sin θ fitted to the centres of mass of each row.
 
     Parameters
     ----------
     constant_px, cosine_px, sine_px : ndarray of shape (ny,), float64
         a, b and c in pixels; NaN in rows without weight.
     residual_px : ndarray of shape (n_views, ny), float64
-        What the motion leaves of the centres.
+        Centres of mass minus the fitted motion.
     """
 
     constant_px: Float
@@ -160,7 +162,7 @@ class Motion:
 
 
 def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motion:
-    """Fit the motion of a turning specimen to the centres of mass of each row.
+    """Fit the motion of a tilting specimen to the centres of mass of each row.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     weight : ndarray of shape (n_views, ny)
-        How much each centre counts.
+        Weight of each centre.
 
     Returns
     -------
@@ -195,15 +197,15 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
     return Motion(fitted[:, 0], fitted[:, 1], fitted[:, 2], centre_px - design @ fitted.T)
 
 
-def axis_along_itself(
+def axis_by_row(
     views: Iterable[NDArray[Any]], tilt_deg: ArrayLike, *, background: float
 ) -> tuple[Float, Float]:
-    """Find where the axis of an aligned series lies, row by row.
+    """Return the position of the tilt axis of an aligned series, row by row.
 
     Parameters
     ----------
     views : iterable of ndarray of shape (ny, nx)
-        The series, its axis upright.
+        The series, its tilt axis vertical.
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     background : float
@@ -212,8 +214,8 @@ def axis_along_itself(
     Returns
     -------
     y_px, axis_px : ndarray of shape (n_rows,), float64
-        Rows that tell it, and the place of the axis there, both from the middle of the views, in pixels;
-        empty when there are fewer than four different tilt angles or no row tells it.
+        Rows in which the position can be measured, and the position of the axis there, both from the middle
+        of the views, in pixels; empty if there are fewer than four different tilt angles or no such row.
 
     Raises
     ------
@@ -222,8 +224,8 @@ def axis_along_itself(
 
     Notes
     -----
-    The constant a of the motion fitted to the row (`fit_motion`), for rows that keep at least half of their
-    median mass in all views: others were moved out of some by their shifts.
+    The position is the constant a of the motion fitted to the row (`fit_motion`). Only rows that keep at
+    least half of their median mass in all views are used: the others were shifted out of some views.
     """
     if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_VIEWS:
         return np.empty(0), np.empty(0)
@@ -231,12 +233,12 @@ def axis_along_itself(
     n_rows = moments.mass.shape[1]
     steady = steadiness(moments.mass)
     motion = fit_motion(moments.centre_px, tilt_deg, weight=np.broadcast_to(steady, moments.mass.shape))
-    seen = (steady > 0) & (moments.mass > LEAST_SEEN * np.median(moments.mass, axis=0)).all(axis=0)
-    return np.arange(n_rows, dtype=np.float64)[seen] - centre(n_rows), motion.constant_px[seen]
+    usable = (steady > 0) & (moments.mass > LEAST_SEEN * np.median(moments.mass, axis=0)).all(axis=0)
+    return np.arange(n_rows, dtype=np.float64)[usable] - centre(n_rows), motion.constant_px[usable]
 
 
 def steadiness(mass: Float) -> Float:
-    """Weight rows by how constant their mass is over the series.
+    """Return weights for rows, by how constant their mass is over the series.
 
     Parameters
     ----------
@@ -258,39 +260,39 @@ def steadiness(mass: Float) -> Float:
 
 @dataclass(frozen=True, eq=False)
 class Consistency:
-    """How far rows are from those of one specimen that turns about an upright axis.
+    """Deviation of the rows of a series from those of one specimen that tilts about a vertical axis.
 
     Parameters
     ----------
-    left : ndarray of shape (2,), float64
+    misfit : ndarray of shape (2,), float64
         Σ Δmass² and Σ Δmoment², in units of Σ mass²; the moment in pixels.
     offset_px : float
-        Place of the axis, from the middle of the views, in pixels.
+        Position of the axis, from the middle of the views, in pixels.
     residual_px : float
         Root mean square distance of the centres of mass from the motion fitted to them, in pixels.
     """
 
-    left: Float
+    misfit: Float
     offset_px: float
     residual_px: float
 
     @property
     def cost(self) -> float:
-        """Logarithm of the likelihood with the variances unknown, negative and up to a constant."""
-        return float(np.sum(np.log(self.left + np.finfo(np.float64).eps)))
+        """Negative logarithm of the likelihood with unknown variances, up to constants."""
+        return float(np.sum(np.log(self.misfit + np.finfo(np.float64).eps)))
 
 
 def measure_consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) -> Consistency:
-    """Compare the rows of a series with those of one specimen that turns about an upright axis.
+    """Compare the rows of a series with those of one specimen that tilts about a vertical axis.
 
     Parameters
     ----------
     moments : RowMoments
-        Of the series.
+        Moments of the rows of the series.
     tilt_deg : ndarray of shape (n_views,)
         Tilt angles in degrees.
     weight : ndarray of shape (ny,)
-        How much each row counts.
+        Weight of each row.
 
     Returns
     -------
@@ -299,8 +301,8 @@ def measure_consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) 
     Notes
     -----
     At every height q the mass m(q) must be the same in all views and the moment be m(q) (offset + b(q) cos θ
-    + c(q) sin θ): the first two consistency conditions of the Radon transform. Shifts in x and y and
-    brightness of each view, which registration may have left, are fitted and do not count.
+    + c(q) sin θ): the first two consistency conditions of the Radon transform. Remaining shifts in x and y
+    and the brightness of each view are fitted, and so do not count as deviations.
 
     References
     ----------
@@ -308,19 +310,21 @@ def measure_consistency(moments: RowMoments, tilt_deg: Float, *, weight: Float) 
     """
     root = np.sqrt(weight)
     mass = moments.mass.mean(axis=0)
-    free = np.linalg.qr(root[:, np.newaxis] * np.stack([mass, np.gradient(mass)], axis=1)).Q
+    fitted_basis = np.linalg.qr(root[:, np.newaxis] * np.stack([mass, np.gradient(mass)], axis=1)).Q
     change = root * (moments.mass - mass)
-    change -= change @ free @ free.T
+    change -= change @ fitted_basis @ fitted_basis.T
 
     tilt_rad = np.deg2rad(tilt_deg)
-    turning = np.linalg.qr(np.stack([np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)).Q
+    motion_basis = np.linalg.qr(np.stack([np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)).Q
     moment = root * moments.moment_px
-    moment -= turning @ (turning.T @ moment)
-    still = 1 - turning @ turning.sum(axis=0)
+    moment -= motion_basis @ (motion_basis.T @ moment)
+    constant = 1 - motion_basis @ motion_basis.sum(axis=0)
     mass = root * mass
     total = max(float(mass @ mass), np.finfo(np.float64).tiny)
     shift = moment @ mass / total  # of each view; its constant part is the offset
     moment -= np.outer(shift, mass)
 
-    left = np.array([np.sum(change**2), np.sum(moment**2)]) / total
-    return Consistency(left, float(still @ shift / (still @ still)), float(np.sqrt(left[1] / len(shift))))
+    misfit = np.array([np.sum(change**2), np.sum(moment**2)]) / total
+    return Consistency(
+        misfit, float(constant @ shift / (constant @ constant)), float(np.sqrt(misfit[1] / len(shift)))
+    )

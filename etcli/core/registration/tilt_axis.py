@@ -346,7 +346,7 @@ def _lowest(
 ) -> tuple[float, Consistency]:
     """Return by how much to turn for the best fit, given moments at three angles, and the middle fit."""
     fits = [measure_consistency(moments, tilt_deg, weight=weight) for moments in around]
-    left = np.array([fit.left for fit in fits])
+    left = np.array([fit.misfit for fit in fits])
     # Near the best fit this is the change of the cost, and a parabola where the cost itself has a cusp.
     return step * lowest(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
 
