@@ -136,7 +136,7 @@ def test_unfit_requests(foil):
     for limit_px in (0.0, 45.0):
         with pytest.raises(UsageError, match=f"within {limit_px:g} px"):
             sum_axis(foil, TILT, limit_px=limit_px)
-    with pytest.raises(DataError, match="4 tilt angles do not tell an axis"):
+    with pytest.raises(DataError, match="4 tilt angles do not determine an axis"):
         sum_axis(foil[:4], TILT[:4])
     with pytest.raises(DataError, match="20 x 72 pixels"):
         sum_axis(foil[:, :, :20], TILT)

@@ -222,5 +222,5 @@ def test_unfit_requests():
             com_axis(views, TILT, background=0.0, limit_deg=limit_deg)
     with pytest.raises(DataError, match="29 views but 28"):
         com_axis(views, TILT[1:], background=0.0)
-    with pytest.raises(DataError, match="4 tilt angles do not tell an axis"):
+    with pytest.raises(DataError, match="4 tilt angles do not determine an axis"):
         com_axis(views[:4], TILT[:4], background=0.0)

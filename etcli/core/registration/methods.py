@@ -180,7 +180,7 @@ def find_axis(
     how: dict[str, Any] = {"background": background, "threads": threads}
     if method == "match":
         if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_TILTS:
-            raise DataError(f"too few tilt angles to tell an axis; {FEWEST_TILTS} are needed")
+            raise DataError(f"too few tilt angles to determine an axis; {FEWEST_TILTS} are needed")
         start = None
         if background is not None:
             with suppress(ConvergenceError, DataError):

@@ -1,8 +1,8 @@
-"""The tilt axis about which slices become sharpest, for foils and specimens that the views cut.
+"""Tilt axis by the sharpness of slices, for foils and specimens that extend beyond the views.
 
-Reconstructed about a wrong axis a particle becomes an arc. The offset at which the particles of a slice are
-most compact lies, for slices at many heights along the axis, on a straight line: its value in the middle is
-the offset of the axis, its slope the angle by which the axis is not yet upright.
+A particle reconstructed about a wrong axis becomes an arc. For slices at many heights along the axis, the
+offsets at which the particles are most compact lie on a straight line: its value in the middle is the offset
+of the axis, its slope the remaining angle of the axis from the vertical.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,14 @@ Image = NDArray[np.float32]
 SMALLEST_PX = 32  # of a view
 FINE_PX, COARSE_PX = 256, 128  # views are binned to at most this
 FINE_ROWS, COARSE_ROWS = 128, 32  # slices
-SPAN = 0.8  # of the height of the views, over which the slices are spread
+SPAN = 0.8  # of the height of the views, over which the slices are distributed
 SMOOTH_PX = 1.0  # standard deviation, so that nothing depends on where interpolation falls between pixels
-WIDE, NARROW_PX = 1 / 8, 4.0  # standard deviation, of the width and in pixels: slower changes are taken off
-FADE = 0.05  # share of the views over which they fade at their borders
-FULL, EMPTY = 0.8, 0.95  # radii in half widths: a slice counts fully to the one and not beyond the other
+WIDE, NARROW_PX = 1 / 8, 4.0  # standard deviation, of the width and in pixels: slower changes are subtracted
+FADE = 0.05  # of the size of the views, over which they fade at their borders
+FULL, EMPTY = 0.8, 0.95  # radii in half widths: the weight in a slice is 1 up to the first, 0 from the second
 SEARCH_STEP_DEG = 3.0
-LEANS = np.linspace(-0.5, 0.5, 7)  # between two angles of the search, in steps of it
-FARTHEST = 1 / 8  # of the width: how far from the middle the axis is looked for
+INCLINATIONS = np.linspace(-0.5, 0.5, 7)  # between two angles of the search, in units of its step
+FARTHEST = 1 / 8  # of the width: largest distance of the axis from the middle
 NEAR_PX = np.arange(-2.0, 3.0)  # offsets to which a parabola is fitted
 LARGEST_STEP_PX, LARGEST_STEP_DEG = 2.0, 1.5
 STILL_PX, STILL_DEG = 0.2, 0.1
@@ -50,14 +50,14 @@ CURVE_DEG = np.linspace(-10.0, 10.0, 41)
 
 @dataclass(frozen=True, eq=False)
 class AxisSearch:
-    """How good an axis is, against its angle and against its offset, for a picture.
+    """Sharpness of the slices as a function of the angle and of the offset of the axis, for a plot.
 
     Parameters
     ----------
     angle_deg, angle_value : ndarray of shape (n_angles,), float64
-        Angles, and the value of the axis at the best offset for each.
+        Angles, and the sharpness at the best offset for each.
     offset_px, offset_value : ndarray of shape (n_offsets,), float64
-        Offsets, and the value of the axis there at the angle that was found.
+        Offsets, and the sharpness for each at the angle that was found.
     """
 
     angle_deg: Float
@@ -68,12 +68,12 @@ class AxisSearch:
 
 @dataclass(frozen=True)
 class SearchedAxis(TiltAxis):
-    """A tilt axis as found by trying many.
+    """Tilt axis found by a search over angles and offsets.
 
     Parameters
     ----------
     search : AxisSearch
-        What was found for the others, relative to the best; largest where the axis is.
+        Sharpness for the axes tried, relative to the best.
     """
 
     search: AxisSearch = field(compare=False, repr=False)
@@ -90,7 +90,7 @@ def sum_axis(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> SearchedAxis:
-    """Find the tilt axis about which slices become sharpest; the views need not show the whole specimen.
+    """Find the tilt axis for which slices are sharpest; the views need not show the whole specimen.
 
     Parameters
     ----------
@@ -99,21 +99,21 @@ def sum_axis(
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     transforms : Transforms, optional
-        What registers the views, if they are not registered.
+        Transforms that register the views, if they are not registered.
     start_deg, limit_deg : float
-        The axis is looked for within `limit_deg` of `start_deg`.
+        The axis is searched for within `limit_deg` of `start_deg`.
     limit_px : float, optional
-        It is looked for within this distance of the middle of the views; an eighth of the width when not
-        given.
+        The axis is searched for within this distance of the middle of the views; an eighth of the width when
+        not given.
     threads : int
-        Views and slices worked on at the same time.
+        Views and slices processed at the same time.
     progress : callable, optional
         Called with 1 for every view that has been read, once for each.
 
     Returns
     -------
     SearchedAxis
-        There is no residual.
+        The residual is NaN.
 
     Raises
     ------
@@ -122,21 +122,22 @@ def sum_axis(
     UsageError
         If a limit is out of range.
     ConvergenceError
-        If the axis is beyond a limit, or the slices do not tell its angle within 1°.
+        If the axis is beyond a limit, or its angle is uncertain by more than 1°.
 
     Notes
     -----
-    The measure is Σ w f³ over filtered back-projections f of band-passed views, w a disc that fades towards
-    the sides of the views. Σ f² cannot serve: to displace all views changes only phases in Fourier space.
-    Its sign is that of the sum over all that is tried, so that dark particles will do as well. Views are
-    displaced by the part of a constant that is no a cos θ + b sin θ, so that the specimen stays where it is
-    and only its sharpness changes. Every slice gives a parabola of the measure against the offset; the axis
-    is where their sum is largest with the offset linear in height. That never compares slices at different
-    angles, which cut the specimen elsewhere.
+    The measure of sharpness is Σ w f³ over filtered back-projections f of band-passed views, with a disc w
+    that fades towards the sides of the views. Σ f² does not work: a displacement of all views changes only
+    phases in Fourier space. The sign of the measure is that of its sum over all axes tried, so that dark
+    particles work as well. Views are displaced by the part of a constant that is not of the form a cos θ +
+    b sin θ, so that the specimen stays where it is and only its sharpness changes. Every slice gives a
+    parabola of the measure against the offset; the axis is at the maximum of their sum, for an offset that is
+    linear in height. So slices at different angles, which cut the specimen at other places, are never
+    compared.
 
-    It is small particles that tell: a large smooth body only changes its outline, little and where the
-    missing wedge hides it. Views are first freed of what varies over an eighth of their width, then over
-    4 pixels; the second result is more precise, and is kept where it agrees with the first.
+    The information is in small particles: of a large smooth body only the outline changes, slightly and where
+    the missing wedge hides it. First, variations over an eighth of the width are removed from the views, then
+    those over 4 pixels; the second result is more precise, and is used if it agrees with the first.
 
     References
     ----------
@@ -146,19 +147,19 @@ def sum_axis(
     tilt = checked_tilts(views, tilt_deg)
     shape = turned_shape((views.shape[1], views.shape[2]), start_deg)
     farthest_px = FARTHEST * shape[1] if limit_px is None else limit_px
-    _check(tilt, shape, limit_deg, farthest_px)
+    _validate(tilt, shape, limit_deg, farthest_px)
     factor, images = _read(views, threads, progress)
     known = transforms or Transforms.identity(len(tilt))
     prepared = partial(_Slices.of, images, factor, known, tilt, start_deg=start_deg, threads=threads)
     coarse = prepared(size=COARSE_PX, n_rows=COARSE_ROWS)
-    angle, offset, sign = _searched(coarse, start_deg, limit_deg, farthest_px)
-    wide = prepared(size=FINE_PX, n_rows=FINE_ROWS).climbed(angle, offset, sign)
+    angle, offset, sign = _grid_search(coarse, start_deg, limit_deg, farthest_px)
+    wide = prepared(size=FINE_PX, n_rows=FINE_ROWS).climb(angle, offset, sign)
     if wide is None:
         raise ConvergenceError("the slices become sharpest about no axis; use another method")
     narrow = prepared(size=FINE_PX, n_rows=FINE_ROWS, wide_px=NARROW_PX)
     angle, offset = wide.axis.tolist()
-    found = wide.confirmed(narrow.climbed(angle, offset, sign))
-    (angle, offset), (angle_sigma, offset_sigma) = found.axis.tolist(), found.sigma.tolist()
+    estimate = wide.confirmed_by(narrow.climb(angle, offset, sign))
+    (angle, offset), (angle_sigma, offset_sigma) = estimate.axis.tolist(), estimate.sigma.tolist()
     if angle_sigma > LARGEST_SIGMA_DEG:
         raise ConvergenceError(
             f"the angle of the axis, {angle:.1f}°, is uncertain by {angle_sigma:.1f}°; "
@@ -170,25 +171,25 @@ def sum_axis(
 
 @dataclass(frozen=True, eq=False)
 class _Estimate:
-    """Angle of an axis in degrees and its offset in pixels of the views, with standard deviations."""
+    """Estimated axis: angle in degrees and offset in pixels of the views, with standard deviations."""
 
     axis: Float
     sigma: Float
 
-    def confirmed(self, finer: "_Estimate | None") -> "_Estimate":
-        """Return what finer detail says where it agrees with this; this is less certain where it does not."""
+    def confirmed_by(self, finer: "_Estimate | None") -> "_Estimate":
+        """Return the estimate from finer detail if it agrees; else this one, with a larger uncertainty."""
         if finer:
-            moved = finer.axis - self.axis
-            agrees = (np.abs(moved) < AGREE_SIGMA * np.hypot(self.sigma, finer.sigma)).all()
+            difference = finer.axis - self.axis
+            agrees = (np.abs(difference) < AGREE_SIGMA * np.hypot(self.sigma, finer.sigma)).all()
             if agrees and finer.sigma.prod() < AGREE_SIGMA**2 * self.sigma.prod():
-                # What coarser detail says otherwise is no noise, but the shape of the specimen.
-                return _Estimate(finer.axis, np.hypot(finer.sigma, moved / 2))
+                # The difference from coarser detail is not noise, but comes from the shape of the specimen.
+                return _Estimate(finer.axis, np.hypot(finer.sigma, difference / 2))
         return _Estimate(self.axis, AGREE_SIGMA * self.sigma)
 
 
 @dataclass(frozen=True, eq=False)
 class _Slices:
-    """Band-passed views, few and small enough to be reconstructed many times."""
+    """Band-passed and binned views, small enough to reconstruct slices from them many times."""
 
     images: list[Image]
     factor: int
@@ -212,45 +213,45 @@ class _Slices:
         n_rows: int,
         wide_px: float | None = None,
     ) -> "_Slices":
-        """Bin views that have been binned by ``factor`` to at most ``size`` pixels, and band-pass them."""
+        """Bin views, already binned by ``factor``, to at most ``size`` pixels, and band-pass them."""
         further = ceil(max(images[0].shape) / size)
 
         def prepare(image: Image) -> Image:
             binned = bin_image(image, further)
-            return _band_passed(binned, wide_px or WIDE * max(binned.shape))
+            return _band_pass(binned, wide_px or WIDE * max(binned.shape))
 
-        passed = list(ordered_map(prepare, images, threads=threads))
-        ny, nx = turned_shape((passed[0].shape[0], passed[0].shape[1]), start_deg)
+        filtered = list(ordered_map(prepare, images, threads=threads))
+        ny, nx = turned_shape((filtered[0].shape[0], filtered[0].shape[1]), start_deg)
         factor *= further
         known = transforms.scaled(1 / factor)
-        return cls(passed, factor, known, tilt_deg, (ny, nx), min(n_rows, int(SPAN * ny)), threads)
+        return cls(filtered, factor, known, tilt_deg, (ny, nx), min(n_rows, int(SPAN * ny)), threads)
 
     @property
     def spacing_px(self) -> float:
-        """Distance of the slices."""
+        """Distance between neighbouring slices, in pixels of these views."""
         return SPAN * self.shape[0] / self.n_rows
 
     @property
     def height_px(self) -> Float:
-        """Heights of the slices, from the middle."""
+        """Heights of the slices from the middle, in pixels of these views."""
         return np.asarray(self.spacing_px * (np.arange(self.n_rows) - centre(self.n_rows)))
 
     def rows(self, angle_deg: float) -> Image:
-        """Return the rows (view, row, x) of the views with the axis upright that become slices."""
+        """Return the rows (view, row, x) of the views that become slices, with the axis vertical."""
         matrix, shift = alignment_matrix(angle_deg, 0.0)
         n_views = len(self.images)
         squeezed = np.diag([1, 1 / self.spacing_px]) @ matrix
-        turn = Transforms(np.tile(squeezed, (n_views, 1, 1)), np.tile(shift, (n_views, 1)))
-        upright = compose(self.transforms, turn)
-        turned = ordered_map(
+        to_rows = Transforms(np.tile(squeezed, (n_views, 1, 1)), np.tile(shift, (n_views, 1)))
+        upright = compose(self.transforms, to_rows)
+        rotated = ordered_map(
             lambda view: resample(*view, shape=(self.n_rows, self.shape[1]), fill=0.0),
             zip(self.images, upright.matrix, upright.shift_px, strict=True),
             threads=self.threads,
         )
-        return np.stack(list(turned))
+        return np.stack(list(rotated))
 
     def sharpness(self, angle_deg: float, offset_px: Float) -> Float:
-        """Measure every slice at every offset of the axis, in pixels of these views."""
+        """Return the sharpness of every slice for every offset of the axis, in pixels of these views."""
         nx = self.shape[1]
         size = scipy.fft.next_fast_len(2 * nx, real=True)
         rows = self.rows(angle_deg)
@@ -260,63 +261,66 @@ class _Slices:
             for first in range(0, self.n_rows, WIDTHS[-1])
         ]
         wave = 2j * np.pi * scipy.fft.rfftfreq(size)
-        still = _without_translation(self.tilt_deg)
-        weight, disc = view_weights(self.tilt_deg), _disc(nx)
+        constant_part = _beyond_translation(self.tilt_deg)
+        weight, disc_weights = view_weights(self.tilt_deg), _disc_weights(nx)
         geometry = SliceGeometry(self.tilt_deg, n_detector=nx, thickness=nx, width=nx)
 
         def measure(job: tuple[float, NDArray[np.complex64]]) -> Image:
             offset, spectrum = job
-            # Displaced by phases: interpolation would make slices sharper at some offsets than at others.
-            phase = np.exp(np.multiply.outer(offset * still, wave)).astype(np.complex64)
+            # Displaced by phase factors: after interpolation, slices would be sharper at some offsets.
+            phase = np.exp(np.multiply.outer(offset * constant_part, wave)).astype(np.complex64)
             filtered = scipy.fft.irfft(spectrum * phase[..., np.newaxis], size, axis=1)[:, :nx]
             projector = SlabProjector(geometry, n_slices=spectrum.shape[-1])
             slices = projector.interpolate(np.ascontiguousarray(filtered), view_weight=weight)
             cube = slices * slices
             cube *= slices
-            return disc @ cube.reshape(disc.size, -1)
+            return disc_weights @ cube.reshape(disc_weights.size, -1)
 
         jobs = ((offset, spectrum) for offset in offset_px for spectrum in spectra)
         measured = np.concatenate(list(ordered_map(measure, jobs, threads=self.threads)))
         return measured.reshape(len(offset_px), -1)[:, : self.n_rows].astype(np.float64)
 
-    def climbed(self, angle_deg: float, offset_px: float, sign: float) -> _Estimate | None:
-        """Climb from an axis near the best one to that; None where there is nothing to climb."""
+    def climb(self, angle_deg: float, offset_px: float, sign: float) -> _Estimate | None:
+        """Return the axis of greatest sharpness near a first estimate; None if there is no maximum."""
         offset = offset_px / self.factor
         for _ in range(ROUNDS):
             values = sign * self.sharpness(angle_deg, offset + NEAR_PX)
-            lean, step = _top(self.height_px, values)
-            if np.isnan(lean):  # far from the best: go where it is better
-                lean, step = 0.0, NEAR_PX[np.argmax(values.sum(axis=1))]
+            inclination, step = _parabola_maximum(self.height_px, values)
+            if np.isnan(inclination):  # far from the maximum: take the best of the offsets
+                inclination, step = 0.0, NEAR_PX[np.argmax(values.sum(axis=1))]
                 if step == 0:
                     return None
-            angle_deg += np.clip(lean, -LARGEST_STEP_DEG, LARGEST_STEP_DEG)
+            angle_deg += np.clip(inclination, -LARGEST_STEP_DEG, LARGEST_STEP_DEG)
             offset += np.clip(step, -LARGEST_STEP_PX, LARGEST_STEP_PX)
-            if abs(lean) < STILL_DEG and abs(step) < STILL_PX:
+            if abs(inclination) < STILL_DEG and abs(step) < STILL_PX:
                 break
         else:
             return None
         blocks = np.array_split(np.arange(self.n_rows), BLOCKS)
-        parts = [_top(np.delete(self.height_px, block), np.delete(values, block, axis=1)) for block in blocks]
-        sigma = np.sqrt(BLOCKS - 1) * np.std(parts, axis=0)
+        results = [
+            _parabola_maximum(np.delete(self.height_px, block), np.delete(values, block, axis=1))
+            for block in blocks
+        ]
+        sigma = np.sqrt(BLOCKS - 1) * np.std(results, axis=0)
         if np.isnan(sigma).any():
             return None
         to_views = np.array([1, self.factor])
         return _Estimate(to_views * [angle_deg, offset], to_views * sigma)
 
     def curves(self, angle_deg: float, offset_px: float, farthest_px: float, sign: float) -> AxisSearch:
-        """Return the values about an axis."""
+        """Return the sharpness as a function of angle and of offset around an axis."""
         reach = ceil(farthest_px / self.factor)
         offset = offset_px / self.factor + np.arange(-reach, reach + 1.0)
-        values = _leaning(sign * self.sharpness(angle_deg, offset), self.height_px, CURVE_DEG)
+        values = _sum_along_lines(sign * self.sharpness(angle_deg, offset), self.height_px, CURVE_DEG)
         values /= values.max()
-        upright = values[np.argmin(np.abs(CURVE_DEG))]
-        return AxisSearch(angle_deg + CURVE_DEG, values.max(axis=1), self.factor * offset, upright)
+        at_angle = values[np.argmin(np.abs(CURVE_DEG))]
+        return AxisSearch(angle_deg + CURVE_DEG, values.max(axis=1), self.factor * offset, at_angle)
 
 
-def _searched(
+def _grid_search(
     slices: _Slices, start_deg: float, limit_deg: float, farthest_px: float
 ) -> tuple[float, float, float]:
-    """Return angle and offset of the best axis within the limits, and the sign of what is measured."""
+    """Return angle and offset of the best axis within the limits, and the sign of the measure."""
     n_steps = ceil(limit_deg / SEARCH_STEP_DEG)
     step = limit_deg / n_steps
     angles = start_deg + step * np.arange(-n_steps, n_steps + 1)
@@ -324,12 +328,17 @@ def _searched(
     offsets = np.arange(-reach, reach + 1.0)
     measured = np.array([slices.sharpness(angle, offsets) for angle in angles])
     sign = float(np.sign(measured.sum()))
-    values = np.array([_leaning(sign * each, slices.height_px, step * LEANS) for each in measured])
-    # Turned, the slices show other parts of the specimen: compare what is gained, not what there is.
+    values = np.array(
+        [_sum_along_lines(sign * each, slices.height_px, step * INCLINATIONS) for each in measured]
+    )
+    # At another angle, slices show other parts of the specimen: compare the gain in sharpness, not its value.
     values -= values.mean(axis=(1, 2), keepdims=True)
-    at, lean, place = np.unravel_index(np.argmax(values), values.shape)
-    angle, offset = float(angles[at] + step * LEANS[lean]), slices.factor * float(offsets[place])
-    if abs(angle - start_deg) >= limit_deg or place in (0, len(offsets) - 1):
+    best_angle, line, best_offset = np.unravel_index(np.argmax(values), values.shape)
+    angle, offset = (
+        float(angles[best_angle] + step * INCLINATIONS[line]),
+        slices.factor * float(offsets[best_offset]),
+    )
+    if abs(angle - start_deg) >= limit_deg or best_offset in (0, len(offsets) - 1):
         raise ConvergenceError(
             f"no tilt axis within {limit_deg:g}° of {start_deg:g}° and {farthest_px:.0f} px of the middle; "
             "give its rough angle, larger limits, or use another method"
@@ -337,28 +346,28 @@ def _searched(
     return angle, offset, sign
 
 
-def _leaning(values: Float, height_px: Float, lean_deg: Float) -> Float:
-    """Sum the values of all slices over lines that lean: (n_leans, n_offsets) from (n_offsets, n_rows)."""
+def _sum_along_lines(values: Float, height_px: Float, inclination_deg: Float) -> Float:
+    """Sum the values (n_offsets, n_rows) of all slices along inclined lines: (n_inclinations, n_offsets)."""
     n_offsets, n_rows = values.shape
-    away = np.multiply.outer(np.tan(np.deg2rad(lean_deg)), height_px)
-    place = np.arange(n_offsets)[:, np.newaxis] - away[:, np.newaxis, :]
-    row = np.broadcast_to(np.arange(n_rows), place.shape)
-    followed = ndimage.map_coordinates(values, [place, row], order=1, mode="nearest")
-    return np.asarray(followed.sum(axis=-1))
+    displacement = np.multiply.outer(np.tan(np.deg2rad(inclination_deg)), height_px)
+    position = np.arange(n_offsets)[:, np.newaxis] - displacement[:, np.newaxis, :]
+    row = np.broadcast_to(np.arange(n_rows), position.shape)
+    samples = ndimage.map_coordinates(values, [position, row], order=1, mode="nearest")
+    return np.asarray(samples.sum(axis=-1))
 
 
-def _top(height_px: Float, values: Float) -> tuple[float, float]:
-    """Return the lean in degrees and the offset where the parabolas of all slices are highest, else NaN."""
+def _parabola_maximum(height_px: Float, values: Float) -> tuple[float, float]:
+    """Return the inclination in degrees and the offset at the maximum of the parabolas' sum, or NaN."""
     bend, slope, _ = np.polyfit(NEAR_PX, values, 2)
     curvature = -2 * np.array([[bend.sum(), -bend @ height_px], [-bend @ height_px, bend @ height_px**2]])
     if not (np.linalg.eigvalsh(curvature) > 0).all():
         return np.nan, np.nan
-    offset, lean = np.linalg.solve(curvature, [slope.sum(), -slope @ height_px])
-    return float(np.rad2deg(np.arctan(lean))), float(offset)
+    offset, inclination = np.linalg.solve(curvature, [slope.sum(), -slope @ height_px])
+    return float(np.rad2deg(np.arctan(inclination))), float(offset)
 
 
 def _read(views: Views, threads: int, progress: Callable[[int], None] | None) -> tuple[int, list[Image]]:
-    """Bin the views and return the factor with them."""
+    """Read and bin the views; return the binning factor and the images."""
     factor = ceil(max(views.shape[1:]) / FINE_PX)
     images = []
     binned = ordered_map(lambda k: bin_image(views[k], factor), range(len(views)), threads=threads)
@@ -371,44 +380,44 @@ def _read(views: Views, threads: int, progress: Callable[[int], None] | None) ->
     return factor, images
 
 
-def _check(tilt_deg: Float, shape: tuple[int, int], limit_deg: float, limit_px: float) -> None:
-    """Refuse what cannot be searched."""
+def _validate(tilt_deg: Float, shape: tuple[int, int], limit_deg: float, limit_px: float) -> None:
+    """Validate views and limits; raise DataError or UsageError."""
     if len(np.unique(tilt_deg)) < FEWEST_TILTS:
         raise DataError(
-            f"{len(np.unique(tilt_deg))} tilt angles do not tell an axis; {FEWEST_TILTS} are needed"
+            f"{len(np.unique(tilt_deg))} tilt angles do not determine an axis; {FEWEST_TILTS} are needed"
         )
     if min(shape) < SMALLEST_PX:
         raise DataError(
-            f"views of {shape[1]} x {shape[0]} pixels do not tell an axis; {SMALLEST_PX} are needed"
+            f"views of {shape[1]} x {shape[0]} pixels do not determine an axis; {SMALLEST_PX} are needed"
         )
     if not 0 < limit_deg <= 45:
-        raise UsageError(f"an axis cannot be looked for within {limit_deg:g}°; use a limit up to 45°")
+        raise UsageError(f"an axis cannot be searched for within {limit_deg:g}°; use a limit up to 45°")
     if not 0 < limit_px <= shape[1] / 2:
         raise UsageError(
-            f"an axis cannot be looked for within {limit_px:g} px; use a limit up to {shape[1] // 2} px"
+            f"an axis cannot be searched for within {limit_px:g} px; use a limit up to {shape[1] // 2} px"
         )
 
 
-def _band_passed(image: Image, wide_px: float) -> Image:
-    """Smooth an image, take off what varies slowly, and let it fade at the borders."""
-    passed: Image = ndimage.gaussian_filter(image, SMOOTH_PX, mode="nearest")
-    passed -= ndimage.gaussian_filter(image, wide_px, mode="nearest", truncate=2.5)
+def _band_pass(image: Image, wide_px: float) -> Image:
+    """Smooth an image, subtract its slow variations, and fade it out at the borders."""
+    filtered: Image = ndimage.gaussian_filter(image, SMOOTH_PX, mode="nearest")
+    filtered -= ndimage.gaussian_filter(image, wide_px, mode="nearest", truncate=2.5)
     for axis, n in enumerate(image.shape):
         from_border = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
         fade = np.sin(np.pi / 2 * np.minimum(from_border / (FADE * n), 1)) ** 2
-        passed *= np.expand_dims(fade.astype(np.float32), 1 - axis)
-    return passed
+        filtered *= np.expand_dims(fade.astype(np.float32), 1 - axis)
+    return filtered
 
 
-def _disc(n: int) -> Image:
-    """Return the weights of a slice, row by row."""
+def _disc_weights(n: int) -> Image:
+    """Return the weights of the voxels of a slice, a disc that fades at its border, row by row."""
     from_middle = (np.arange(n) - centre(n)) / (n / 2)
     radius = np.hypot(from_middle[:, np.newaxis], from_middle)
     return np.asarray(np.clip((EMPTY - radius) / (EMPTY - FULL), 0, 1).ravel(), np.float32)
 
 
-def _without_translation(tilt_deg: Float) -> Float:
-    """Return what a displacement of all views by 1 leaves that moves no specimen, view by view."""
+def _beyond_translation(tilt_deg: Float) -> Float:
+    """Return, for each view, the part of a unit displacement that no translation of the specimen explains."""
     tilt_rad = np.deg2rad(tilt_deg)
     design = np.stack([np.cos(tilt_rad), np.sin(tilt_rad)], axis=1)
     return np.asarray(1 - design @ np.linalg.lstsq(design, np.ones(len(tilt_rad)))[0])

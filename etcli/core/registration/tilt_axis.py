@@ -1,8 +1,8 @@
-"""Angle and place of the tilt axis in a registered series.
+"""Angle and position of the tilt axis in a registered series.
 
-The angle R is from +y to the axis, counter-clockwise positive with row 0 at the bottom; the offset is where
+The angle R is from +y to the axis, counter-clockwise positive with row 0 at the bottom. The offset is where
 the axis crosses the row through the middle of the view, in pixels from that middle, after the view has been
-turned about it by -R so that the axis is vertical.
+rotated about the middle by -R so that the axis is vertical.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,10 +44,10 @@ COARSE_PX, FINE_PX = 128, 512  # views are binned to at most this
 COARSE_STEP_DEG = 1.0
 FINE_STEPS_DEG = 0.5, 0.2, 0.1, 0.1
 MASS_CHANGE = 0.2  # a view whose mass differs by more does not show the whole specimen
-FEWEST_WHOLE = 0.75  # share of the views that must show it
+FEWEST_WHOLE = 0.75  # fraction of the views that must show it
 SIDE_LIMIT = 0.25  # intensity at the sides, relative to the mean
 BLOCKS = 8  # of the jackknife
-FEWEST_STEADY = 0.25  # share of the mass
+FEWEST_STEADY = 0.25  # fraction of the mass that must be constant over the series
 LARGEST_SIGMA_DEG = 1.0
 HOUGH_STEP_DEG = 0.25
 CLEAR_LINES = 0.03  # of `Edges.votes`: paths of particles give 0.05 to 0.15, foils and noise below 0.015
@@ -55,20 +55,20 @@ CLEAR_LINES = 0.03  # of `Edges.votes`: paths of particles give 0.05 to 0.15, fo
 
 @dataclass(frozen=True)
 class TiltAxis:
-    """A tilt axis as found.
+    """Measured tilt axis: angle and offset with standard deviations, and the residual.
 
     Parameters
     ----------
     angle_deg : float
         R, from +y to the axis, counter-clockwise, in degrees.
     offset_px : float
-        Where the axis crosses the middle row, from the middle of the view, once vertical; NaN if the method
-        does not tell.
+        Where the axis crosses the middle row once it is vertical, from the middle of the view; NaN if the
+        method does not measure it.
     angle_sigma_deg, offset_sigma_px : float
-        Standard deviations, from leaving out parts of the specimen; NaN if the method does not tell.
+        Standard deviations, from leaving out parts of the specimen; NaN if the method does not measure them.
     residual_px : float
         Root mean square distance from the motion that the method fits: of centres of mass, or of views from
-        their reprojections; NaN likewise.
+        their reprojections; NaN if the method does not measure it.
     """
 
     angle_deg: float
@@ -79,12 +79,12 @@ class TiltAxis:
 
 
 def alignment_matrix(angle_deg: float, offset_px: float) -> tuple[Float, Float]:
-    """Return the transform that turns a tilt axis vertical and brings it to the middle.
+    """Return the transform that makes a tilt axis vertical and brings it to the middle.
 
     Parameters
     ----------
     angle_deg, offset_px : float
-        The axis, as `TiltAxis` has it.
+        The axis, as in `TiltAxis`.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def com_axis(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TiltAxis:
-    """Find the tilt axis of a specimen that lies wholly inside the views, from its centres of mass.
+    """Find the tilt axis from the centres of mass of a specimen that lies wholly inside the views.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ def com_axis(
     background : float
         Level of the empty surroundings.
     transforms : Transforms, optional
-        What registers the views, if they are not registered.
+        Transforms that register the views, if they are not registered.
     start_deg, limit_deg : float
-        The axis is looked for within `limit_deg` of `start_deg`.
+        The axis is searched for within `limit_deg` of `start_deg`.
     threads : int
-        Views worked on at the same time.
+        Views processed at the same time.
     progress : callable, optional
         Called with 1 for every view that has been read; each is read twice.
 
@@ -138,15 +138,15 @@ def com_axis(
         If the limit is not between 0 and 45°.
     ConvergenceError
         If the specimen is cut by the sides of the views or its mass changes with the tilt, as with a foil;
-        if the axis is beyond the limits; or if the specimen does not tell it within 1°.
+        if the axis is beyond the limits; or if its angle is uncertain by more than 1°.
 
     Notes
     -----
-    The axis is the one about which the rows are most consistent (`measure_consistency`): with the axis
-    upright, the centre of mass at every height moves as offset + b cos θ + c sin θ, with one offset for all
-    heights, and its mass stays. For a needle this is the straight line through the a(y) of its rows; for
-    particles that move from row to row when the axis is tilted the conditions hold as well, and are exact at
-    the axis.
+    The axis is the one for which the rows are most consistent (`measure_consistency`): if the axis is
+    vertical, the centre of mass at every height moves as offset + b cos θ + c sin θ, with one offset for all
+    heights, and the mass stays the same. For a needle this is the straight line through the a(y) of its rows;
+    the conditions are also valid for particles that move from row to row because the axis is inclined, and
+    are exact at the axis.
 
     References
     ----------
@@ -155,26 +155,28 @@ def com_axis(
     """
     tilt = checked_tilts(views, tilt_deg)
     if not 0 < limit_deg <= 45:
-        raise UsageError(f"an axis cannot be looked for within {limit_deg:g}°; use a limit up to 45°")
+        raise UsageError(f"an axis cannot be searched for within {limit_deg:g}°; use a limit up to 45°")
     if len(np.unique(tilt)) < FEWEST_TILTS:
-        raise DataError(f"{len(np.unique(tilt))} tilt angles do not tell an axis; {FEWEST_TILTS} are needed")
+        raise DataError(
+            f"{len(np.unique(tilt))} tilt angles do not determine an axis; {FEWEST_TILTS} are needed"
+        )
     known = transforms or Transforms.identity(len(tilt))
-    binned = partial(_Binned.of, views, background=background, threads=threads, progress=progress)
+    binned = partial(_BinnedSeries.of, views, background=background, threads=threads, progress=progress)
     coarse = binned(range(len(tilt)), known, size=COARSE_PX)
     _check_sides(coarse, start_deg)
     steps = ceil(limit_deg / COARSE_STEP_DEG)
     angles = start_deg + limit_deg * np.arange(-steps, steps + 1) / steps
     moments = [coarse.moments(angle, 0.0) for angle in angles]
-    rows = coarse.inside(start_deg + limit_deg).astype(np.float64)
-    whole = _whole_views(moments[steps].mass @ rows)
-    fits = [measure_consistency(each.select(whole), tilt[whole], weight=rows) for each in moments]
+    row_weight = coarse.rows_inside(start_deg + limit_deg).astype(np.float64)
+    whole = _whole_views(moments[steps].mass @ row_weight)
+    fits = [measure_consistency(each.select(whole), tilt[whole], weight=row_weight) for each in moments]
     best = int(np.argmin([fit.cost for fit in fits]))
     if best in (0, len(angles) - 1):
         raise ConvergenceError(
             f"no tilt axis within {limit_deg:g}° of {start_deg:g}°; give its rough angle, or a larger limit"
         )
     fine = binned(whole, known.select(whole), size=FINE_PX)
-    return _refined(fine, tilt[whole], float(angles[best]), fits[best].offset_px * coarse.factor)
+    return _refine(fine, tilt[whole], float(angles[best]), fits[best].offset_px * coarse.factor)
 
 
 def maximage_axis(
@@ -187,7 +189,7 @@ def maximage_axis(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> TiltAxis:
-    """Find the angle of the tilt axis from the lines that bright particles trace across it.
+    """Find the angle of the tilt axis from the paths of bright particles in the maximum of all views.
 
     Parameters
     ----------
@@ -199,7 +201,7 @@ def maximage_axis(
     Returns
     -------
     TiltAxis
-        The angle only; accurate to some tenths of a degree.
+        The angle only, accurate to some tenths of a degree.
 
     Raises
     ------
@@ -210,16 +212,16 @@ def maximage_axis(
     -----
     Each pixel of the maximum of all views votes in a Hough transform for the line through it that is
     perpendicular to an axis of angle R, by how much more the image changes across that line than along it;
-    the angle at which the votes are least even wins. Paths of different particles that lie nearly in line
-    lead it astray by up to a degree, so the angle is then taken from the mean direction of the edges that
-    are within some degrees of it.
+    the angle with the largest variance of the votes is chosen. Paths of different particles that lie nearly
+    on one line cause errors of up to a degree, so the result is the mean direction of the edges within some
+    degrees of this angle.
 
     References
     ----------
     R. O. Duda, P. E. Hart, Commun. ACM 15, 11 (1972), doi:10.1145/361237.361242.
     """
     n_views = len(views)
-    binned = _Binned.of(
+    binned = _BinnedSeries.of(
         views,
         range(n_views),
         transforms or Transforms.identity(n_views),
@@ -241,8 +243,8 @@ def maximage_axis(
 
 
 @dataclass(frozen=True, eq=False)
-class _Binned:
-    """A series without its background, small enough to be turned many times."""
+class _BinnedSeries:
+    """Binned series without its background, small enough to be rotated many times."""
 
     images: list[Image]
     factor: int
@@ -253,47 +255,47 @@ class _Binned:
     def of(
         cls,
         views: Views,
-        chosen: Iterable[int],
+        selected: Iterable[int],
         transforms: Transforms,
         *,
         size: int,
         background: float,
         threads: int,
         progress: Callable[[int], None] | None,
-    ) -> "_Binned":
-        """Bin the chosen views to at most ``size`` pixels."""
+    ) -> "_BinnedSeries":
+        """Read the chosen views and bin them to at most ``size`` pixels."""
         factor = ceil(max(views.shape[1:]) / size)
         images = []
-        for image in ordered_map(lambda view: bin_image(views[view], factor), chosen, threads=threads):
+        for image in ordered_map(lambda view: bin_image(views[view], factor), selected, threads=threads):
             images.append(image - np.float32(background))
             if progress:
                 progress(1)
         return cls(images, factor, transforms.scaled(1 / factor), threads)
 
     def shape(self, angle_deg: float) -> tuple[int, int]:
-        """Shape of a view whose axis is upright."""
+        """Return the shape of a view after its axis has been made vertical."""
         ny, nx = self.images[0].shape
         return turned_shape((ny, nx), angle_deg)
 
-    def upright(self, angle_deg: float, offset_px: float) -> Transforms:
-        """Return what registers the binned views and brings an axis, given in raw pixels, upright."""
+    def upright_transforms(self, angle_deg: float, offset_px: float) -> Transforms:
+        """Return transforms that register the binned views and make an axis (in raw pixels) vertical."""
         matrix, shift = alignment_matrix(angle_deg, offset_px / self.factor)
         n_views = len(self.images)
-        turn = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift, (n_views, 1)))
-        return compose(self.transforms, turn)
+        to_vertical = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift, (n_views, 1)))
+        return compose(self.transforms, to_vertical)
 
-    def inside(self, angle_deg: float) -> NDArray[np.bool_]:
-        """Tell which rows, once the axis is upright, lie inside every view over all their length."""
+    def rows_inside(self, angle_deg: float) -> NDArray[np.bool_]:
+        """Find the rows that lie inside every view over their full length, once the axis is vertical."""
         ny, nx = self.shape(angle_deg)
-        from_upright = np.deg2rad((angle_deg + 45) % 90 - 45)
-        moved = np.abs(self.upright(angle_deg, 0.0).shift_px[:, 1]).max()
+        from_vertical = np.deg2rad((angle_deg + 45) % 90 - 45)
+        largest_shift = np.abs(self.upright_transforms(angle_deg, 0.0).shift_px[:, 1]).max()
         height = np.abs(np.arange(ny) - centre(ny))
-        # Half of the rows must do where so little is common to all views.
-        return np.asarray(height <= max(ny / 2 - moved - nx / 2 * abs(np.sin(from_upright)), ny / 4))
+        # At least the middle half of the rows is used, even if less is common to all views.
+        return np.asarray(height <= max(ny / 2 - largest_shift - nx / 2 * abs(np.sin(from_vertical)), ny / 4))
 
     def moments(self, angle_deg: float, offset_px: float) -> RowMoments:
-        """Measure the rows of the views with the axis upright in the middle, without interpolation."""
-        upright = self.upright(angle_deg, offset_px)
+        """Measure the rows of the views with the axis vertical in the middle, without interpolation."""
+        upright = self.upright_transforms(angle_deg, offset_px)
         n_rows = self.shape(angle_deg)[0]
         measured = ordered_map(
             lambda view: turned_moments(*view, n_rows=n_rows),
@@ -304,55 +306,55 @@ class _Binned:
         return RowMoments(np.array(mass), np.array(moment))
 
     def brightest(self, angle_deg: float) -> Image:
-        """Return the maximum over the views with the axis upright."""
-        upright = self.upright(angle_deg, 0.0)
-        turned = ordered_map(
+        """Return the maximum over all views, with the axis vertical."""
+        upright = self.upright_transforms(angle_deg, 0.0)
+        rotated = ordered_map(
             lambda view: resample(*view, shape=self.shape(angle_deg), method="linear", fill=0.0),
             zip(self.images, upright.matrix, upright.shift_px, strict=True),
             threads=self.threads,
         )
-        return reduce(np.maximum, turned)
+        return reduce(np.maximum, rotated)
 
 
-def _refined(series: _Binned, tilt_deg: Float, angle: float, offset: float) -> TiltAxis:
-    """Find the axis that fits best, near a first estimate."""
+def _refine(series: _BinnedSeries, tilt_deg: Float, angle: float, offset: float) -> TiltAxis:
+    """Find the axis that fits best near a first estimate."""
     for step in FINE_STEPS_DEG:
-        around = [series.moments(angle + turn, offset) for turn in (-step, 0.0, step)]
-        inside = series.inside(angle)
-        weight = inside * steadiness(around[1].mass)
-        turn, fit = _lowest(around, step, tilt_deg, weight=weight)
+        moments_around = [series.moments(angle + turn, offset) for turn in (-step, 0.0, step)]
+        inside = series.rows_inside(angle)
+        weight = inside * steadiness(moments_around[1].mass)
+        turn, fit = _best_rotation(moments_around, step, tilt_deg, weight=weight)
         angle, offset = angle + turn, offset + series.factor * fit.offset_px
-    mass = inside * np.maximum(np.median(around[1].mass, axis=0), 0)
+    mass = inside * np.maximum(np.median(moments_around[1].mass, axis=0), 0)
     steady = float(weight @ mass / max(mass.sum(), np.finfo(np.float64).tiny))
     if steady < FEWEST_STEADY:
         raise ConvergenceError(
             f"only {100 * steady:.0f} % of the specimen keeps its mass at every height over the series; "
-            "register it better, take off its background, or use another method"
+            "register it better, subtract its background, or use another method"
         )
     blocks = np.array_split(np.flatnonzero(weight), BLOCKS)
-    without = [np.where(np.isin(np.arange(len(weight)), block), 0, weight) for block in blocks]
-    parts = [_lowest(around, step, tilt_deg, weight=rows) for rows in without]
-    scatter = np.std([(turn, series.factor * part.offset_px) for turn, part in parts], axis=0)
+    remaining_weights = [np.where(np.isin(np.arange(len(weight)), block), 0, weight) for block in blocks]
+    results = [_best_rotation(moments_around, step, tilt_deg, weight=rows) for rows in remaining_weights]
+    scatter = np.std([(turn, series.factor * part.offset_px) for turn, part in results], axis=0)
     angle_sigma, offset_sigma = np.sqrt(BLOCKS - 1) * scatter
     if angle_sigma > LARGEST_SIGMA_DEG:
         raise ConvergenceError(
-            f"the angle of the axis, {angle:.1f}°, is uncertain by {angle_sigma:.1f}°; give it"
+            f"the angle of the axis, {angle:.1f}°, is uncertain by {angle_sigma:.1f}°; give the angle"
         )
     return TiltAxis(angle, offset, float(angle_sigma), float(offset_sigma), series.factor * fit.residual_px)
 
 
-def _lowest(
-    around: list[RowMoments], step: float, tilt_deg: Float, *, weight: Float
+def _best_rotation(
+    moments_around: list[RowMoments], step: float, tilt_deg: Float, *, weight: Float
 ) -> tuple[float, Consistency]:
-    """Return by how much to turn for the best fit, given moments at three angles, and the middle fit."""
-    fits = [measure_consistency(moments, tilt_deg, weight=weight) for moments in around]
-    left = np.array([fit.misfit for fit in fits])
-    # Near the best fit this is the change of the cost, and a parabola where the cost itself has a cusp.
-    return step * lowest(np.sum(left / (left.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
+    """Return the rotation to the best fit, given moments at three angles, and the fit at the middle one."""
+    fits = [measure_consistency(moments, tilt_deg, weight=weight) for moments in moments_around]
+    misfit = np.array([fit.misfit for fit in fits])
+    # Near the best fit this is the change of the cost; it is a parabola where the cost itself has a cusp.
+    return step * lowest(np.sum(misfit / (misfit.mean(axis=0) + np.finfo(np.float64).eps), axis=1)), fits[1]
 
 
 def _whole_views(mass: Float) -> NDArray[np.intp]:
-    """Return the views that have the mass of most; the rest are blank or do not show the whole specimen."""
+    """Return the views with a typical mass; the others are blank or do not show the whole specimen."""
     typical = float(np.median(mass))
     whole = np.flatnonzero(np.abs(mass - typical) < MASS_CHANGE * typical)
     if len(whole) < FEWEST_WHOLE * len(mass):
@@ -364,8 +366,8 @@ def _whole_views(mass: Float) -> NDArray[np.intp]:
     return whole
 
 
-def _check_sides(series: _Binned, angle_deg: float) -> None:
-    """Raise where the specimen reaches the sides of the views, so that its centre of mass is not seen."""
+def _check_sides(series: _BinnedSeries, angle_deg: float) -> None:
+    """Raise ConvergenceError if the specimen reaches the sides of the views, which hide some of its mass."""
     mean = np.asarray(np.mean(series.images, axis=0, dtype=np.float64))
     if lies_along_x(angle_deg):
         mean = mean.T
@@ -376,12 +378,12 @@ def _check_sides(series: _Binned, angle_deg: float) -> None:
 
 
 def is_inside(mean: Float) -> bool:
-    """Tell whether the specimen does not reach the left and right sides of the views.
+    """Check whether the specimen lies between the left and right sides of the views.
 
     Parameters
     ----------
     mean : ndarray of shape (ny, nx)
-        The mean of all views, without the surroundings.
+        The mean of all views, without the level of the surroundings.
 
     Returns
     -------
