@@ -1,4 +1,4 @@
-"""Projection matching: a series is aligned to what its own reconstruction predicts, from coarse to fine."""
+"""Projection matching: align a series to reprojections of its own reconstruction, from coarse to fine."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -19,31 +19,32 @@ from etcli.core.registration.transforms import Transforms, Views, lies_along_x
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-SIZES_PX = 48, 96, 192  # that views are binned to, one after the other
-QUICK_PX = 64  # for what is done on top of something else
-JUDGED_PX = 96  # the largest size for what takes many reconstructions
+SIZES_PX = 48, 96, 192  # sizes that views are binned to, one after the other
+QUICK_PX = 64  # size for comparisons after another method
+JUDGED_PX = 96  # largest size for steps that need many reconstructions
 JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
-MOST_DOUBTFUL = 0.5  # of the views, or the doubts themselves are doubtful
+MOST_DOUBTFUL = 0.5  # of the views; if more are doubtful, the doubts are ignored
 
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """What projection matching found.
+    """Result of a comparison with reprojections: shifts, tilt axis and tilt angles.
 
     Parameters
     ----------
     shifts : Shifts
-        The quality is the correlation of a view's details with what other views predict for it. The residual
-        is the root mean square displacement from that, and half of the one between two halves of the rows.
+        The quality is the correlation of a view's details with its prediction from other views. The residual
+        combines the root mean square displacement from the prediction, and half of that between two halves of
+        the rows.
     axis : TiltAxis
         The tilt axis of the shifted views.
     tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles, refined where that was asked for.
+        Tilt angles, refined if that was requested.
     in_order : bool
-        False where views next to each other in tilt are no more alike than others, as where angles are wrong.
+        False if views next to each other in tilt are no more similar than others, as with wrong angles.
     """
 
     shifts: Shifts
@@ -78,51 +79,54 @@ def match_views(
     start : Shifts, optional
         Shifts to start from; those of `starting_shifts` when not given.
     axis : TiltAxis, optional
-        Tilt axis to start from; when not given, found from the centre of mass, or taken to be upright.
+        Tilt axis to start from; when not given, found from the centre of mass, or assumed to be vertical.
     before : Transforms, optional
-        What brings the axis upright, roughly, where the views do not show it so.
+        Transforms that make the axis roughly vertical, if it is not vertical in the views.
     free_shifts, free_tilts : bool
         Whether shifts and tilt angles are refined; the axis always is.
     reference : int, optional
-        View that stays where it is, counted from 0; when not given, of those beyond doubt the one nearest 0°.
+        View that is not shifted, counted from 0; when not given, the one nearest 0° that is not doubtful.
     background : float, optional
-        Level of the empty surroundings. When not given, 1 % of all pixels are taken to be darker.
+        Level of the empty surroundings; when not given, the first percentile of all pixels.
     iterations : int
-        Most rounds at each of three scales.
+        Maximum number of rounds at each of three scales.
     threads : int
-        Threads to work with.
+        Number of threads.
     progress : callable, optional
-        Called with the number of rounds that are done or need not be, 3 `iterations` in all.
+        Called with the number of rounds that are done or no longer needed, 3 `iterations` in all.
 
     Returns
     -------
     Matched
-        With fewer than five tilt angles the shifts are those of the start, and nothing is said of them.
+        With fewer than five tilt angles, the shifts are those of the start and are not compared with
+        anything.
 
     Raises
     ------
     DataError
         If counts differ, a view holds NaN, or the views have nothing in common.
     UsageError
-        If the reference or a number is unfit.
+        If the reference or a number is out of range.
     ConvergenceError
-        If the shifts are to stay and no axis explains the views best, or the specimen reaches their sides.
+        If the shifts are fixed and no angle of the axis fits best, or the specimen reaches the sides of the
+        views.
 
     Notes
     -----
-    In each round a volume is reconstructed from all views that can be trusted, projected at every tilt, and
-    each view moved to where it correlates best with its projection. What moves the specimen as a whole stays
-    about as it was at the start: a constant along the axis, cos θ and sin θ across it; a constant across it
-    moves the axis. Views are binned to 48, 96 and 192 px in turn. The rounds at each scale are accelerated by
-    Anderson's mixing and end when no view moves by more than 0.005 binned pixels. The angle of the axis is
-    the one at which the prediction fits the views best.
+    In each round a volume is reconstructed from all views that can be trusted and projected at every tilt,
+    and each view is moved to where it correlates best with its projection. The position of the specimen as a
+    whole stays about the same as at the start: steps that are constant along the axis, or proportional to cos
+    θ or sin θ across it, are removed; a constant across the axis moves the axis. Views are binned to 48, 96
+    and 192 px in turn. The rounds at each scale are accelerated by Anderson's mixing and end when no view
+    moves by more than 0.005 binned pixels. The angle of the axis is the one at which the predictions fit the
+    views best.
 
-    Where the specimen reaches the sides of all views, what lies outside would pull them along: the shifts of
-    the start are kept, and judged by what is smaller than some binned pixels. Pixels that a view does not
-    have are taken from its prediction, so that no border moves with it.
+    If the specimen reaches the sides of all views, the parts outside would bias the shifts: those of the
+    start are kept, and compared by structures smaller than some binned pixels. Pixels that a view does not
+    show are taken from its prediction, so that no border moves with it.
 
     At the end every sixth view is left out of the reconstruction that it is compared with, within a quarter
-    of the field: a view that fits better elsewhere, such as one lattice period away, goes there.
+    of the field: a view that fits better elsewhere, such as one lattice period away, is moved there.
 
     References
     ----------
@@ -137,23 +141,23 @@ def match_views(
         raise UsageError(f"matching needs at least one iteration, not {iterations}")
     if start is None:
         start = starting_shifts(views, tilt, background=background, threads=threads)
-        # Their reference may be the one view that shows the specimen half outside.
+        # The reference of these shifts may be a view with the specimen half outside.
         start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
     _check_shifts(start, len(tilt))
     if len(np.unique(tilt)) < FEWEST_TILTS:
-        stays = int(np.argmin(np.abs(tilt))) if reference is None else reference
-        return _unjudged(replace(start, shift_px=start.shift_px - start.shift_px[stays]), tilt)
+        fixed = int(np.argmin(np.abs(tilt))) if reference is None else reference
+        return _without_comparison(replace(start, shift_px=start.shift_px - start.shift_px[fixed]), tilt)
     lying = before is not None and lies_along_x(before.turned_deg)
     series = SeriesPyramid(views, background, threads, lying)
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or no_progress, converged=not free_shifts)
-    alignment, verdict, known = _followed(series, tilt, start, axis, rounds, before)
+    alignment, verdict, known = _align_coarse_to_fine(series, tilt, start, axis, rounds, before)
     if reference is None:
-        sure = verdict.alike & ~verdict.doubtful
-        fit = np.flatnonzero(sure if sure.any() else verdict.alike)
-        reference = int(fit[np.argmin(np.abs(tilt[fit]))])
+        certain = verdict.alike & ~verdict.doubtful
+        candidates = np.flatnonzero(certain if certain.any() else verdict.alike)
+        reference = int(candidates[np.argmin(np.abs(tilt[candidates]))])
     elif not verdict.alike[reference]:
         raise UsageError(f"reference view {reference + 1} is unlike what others predict; choose another")
-    # The reference stays where it is, which moves the axis.
+    # The shift of the reference is zero, which moves the axis.
     across = Transforms.rotation(alignment.angle_deg, 1).matrix[0, 0] @ alignment.shift_px[reference]
     alignment = replace(
         alignment,
@@ -161,7 +165,7 @@ def match_views(
         offset_px=float(alignment.offset_px - across),
     )
     shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
-    return Matched(shifts, _axis(alignment, verdict, known), alignment.tilt_deg, verdict.in_order)
+    return Matched(shifts, _final_axis(alignment, verdict, known), alignment.tilt_deg, verdict.in_order)
 
 
 def judge_shifts(
@@ -173,17 +177,17 @@ def judge_shifts(
     background: float | None = None,
     threads: int = 1,
 ) -> Matched:
-    """Compare a registered series with reprojections of its reconstruction, whatever registered it.
+    """Compare a series, registered by any method, with reprojections of its reconstruction.
 
     Parameters
     ----------
     views, tilt_deg, background, threads
         As for `match_views`.
     shifts : Shifts
-        By any method; they stay as they are.
+        Shifts by any method; they are not changed.
     axis : TiltAxis, optional
-        Tilt axis of the shifted views, which stays; when not given, it is that of the centre of mass, its
-        offset refined.
+        Tilt axis of the shifted views, which is not changed; when not given, that of the centre of mass, with
+        its offset refined.
 
     Returns
     -------
@@ -198,7 +202,7 @@ def judge_shifts(
     tilt = checked_tilts(views, tilt_deg)
     _check_shifts(shifts, len(tilt))
     if len(np.unique(tilt)) < FEWEST_TILTS:
-        return _unjudged(shifts, tilt)
+        return _without_comparison(shifts, tilt)
     series = SeriesPyramid(views, background, threads)
     judge = series.level(series.factor(QUICK_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
@@ -207,26 +211,26 @@ def judge_shifts(
         axis = _starting_axis(judge, tilt, shifts)
         known = np.isfinite(axis.angle_sigma_deg)
     alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
-    trusted = _trusted(shifts)
+    trusted = _first_trusted(shifts)
     if free_offset and judge.positive:
-        alignment, trusted = Rounds(JUDGING_ROUNDS, free_shifts=False).settle(
+        alignment, trusted = Rounds(JUDGING_ROUNDS, free_shifts=False).iterate(
             judge, alignment, trusted, NEAR_PX
         )
-    verdict = judge.left_out(alignment, trusted, free_offset=free_offset)
+    verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    return Matched(judged, _axis(alignment, verdict, known), tilt, verdict.in_order)
+    return Matched(judged, _final_axis(alignment, verdict, known), tilt, verdict.in_order)
 
 
 @dataclass(frozen=True, eq=False)
 class AxisResidual:
-    """How well the reconstruction explains a series, against angle and offset of the axis.
+    """Residual of a series after reprojection, as a function of angle and of offset of the axis.
 
     Parameters
     ----------
     angle_deg, by_angle : ndarray of shape (n_angles,), float64
-        Angles from the axis of the series, and the relative norm of what is not explained there.
+        Angles from the axis of the series, and the relative norm of the residual for each.
     offset_px, by_offset : ndarray of shape (n_offsets,), float64
-        Offsets likewise.
+        Offsets from the axis of the series, and the relative norm of the residual for each.
     """
 
     angle_deg: Float
@@ -238,12 +242,12 @@ class AxisResidual:
 def axis_residual(
     views: Views, tilt_deg: ArrayLike, *, background: float | None = None, threads: int = 1
 ) -> AxisResidual:
-    """Try axes around that of an aligned series.
+    """Measure the residual after reprojection for axes around that of an aligned series.
 
     Parameters
     ----------
     views, tilt_deg, background, threads
-        As for `match_views`; the tilt axis upright in the middle.
+        As for `match_views`; the tilt axis vertical in the middle.
 
     Returns
     -------
@@ -258,20 +262,20 @@ def axis_residual(
     tilt = checked_tilts(views, tilt_deg)
     series = SeriesPyramid(views, background, threads)
     scale = series.level(series.factor(QUICK_PX))
-    straight = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
+    aligned = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
     angle_deg = np.linspace(-3, 3, 7)
     offset_px = np.linspace(-0.03, 0.03, 7) * views.shape[2]
-    everything = np.ones(len(tilt), bool)
+    all_views = np.ones(len(tilt), bool)
 
     def residual(**axis: Any) -> float:
-        return float(np.sqrt(scale.residual(replace(straight, **axis), everything)))
+        return float(np.sqrt(scale.residual(replace(aligned, **axis), all_views)))
 
     by_angle = np.array([residual(angle_deg=angle) for angle in angle_deg])
     by_offset = np.array([residual(offset_px=offset) for offset in offset_px])
     return AxisResidual(angle_deg, by_angle, offset_px, by_offset)
 
 
-def _followed(
+def _align_coarse_to_fine(
     series: SeriesPyramid,
     tilt: Float,
     start: Shifts,
@@ -279,66 +283,66 @@ def _followed(
     rounds: Rounds,
     before: Transforms | None,
 ) -> tuple[Alignment, Verdict, bool]:
-    """Align from coarse to fine, compare the result with views left out; tell whether the axis is known."""
+    """Align from coarse to fine and compare left-out views; return also whether the axis is known."""
     judge = series.level(series.factor(JUDGED_PX))
     axis = axis or _starting_axis(judge, tilt, start)
     offset_px = float(np.nan_to_num(axis.offset_px))
     alignment = Alignment(start.shift_px, axis.angle_deg, offset_px, tilt, before)
-    trusted = _trusted(start)
+    trusted = _first_trusted(start)
     if not (judge.positive or rounds.free_shifts):
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
-    if not judge.positive:  # what lies outside the views would pull them along
+    if not judge.positive:  # parts of the specimen outside the views would bias the shifts
         rounds.progress(len(SIZES_PX) * rounds.iterations)
-        return alignment, judge.left_out(alignment, trusted), False
+        return alignment, judge.compare_left_out(alignment, trusted), False
     unknown = bool(np.isnan(axis.angle_sigma_deg))
     known = not unknown
     factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
     for factor in factors:
         scale = judge if factor == judge.factor else series.level(factor)
         reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
-        alignment, trusted = rounds.settle(scale, alignment, trusted, reach_px)
+        alignment, trusted = rounds.iterate(scale, alignment, trusted, reach_px)
         if scale.positive and (factor == judge.factor or (unknown and factor > judge.factor)):
             with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
-                alignment = scale.turned(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
+                alignment = scale.refine_angle(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
                 known = True
     rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
     rounds = replace(rounds, progress=no_progress)
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
-    def finished(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
+    def finish(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
         if rounds.free_shifts:
-            alignment, _ = axis_rounds.settle(judge, alignment, trusted, NEAR_PX)
-        return alignment, judge.left_out(alignment, trusted)
+            alignment, _ = axis_rounds.iterate(judge, alignment, trusted, NEAR_PX)
+        return alignment, judge.compare_left_out(alignment, trusted)
 
-    alignment, verdict = finished(alignment, trusted)
+    alignment, verdict = finish(alignment, trusted)
     for _ in range(REPAIRS):
         elsewhere = verdict.elsewhere & rounds.free_shifts
         if not elsewhere.any():
             break
         alignment = alignment.moved(np.where(elsewhere[:, np.newaxis], verdict.step_px, 0))
-        alignment, trusted = rounds.settle(judge, alignment, trusted | elsewhere, NEAR_PX)
+        alignment, trusted = rounds.iterate(judge, alignment, trusted | elsewhere, NEAR_PX)
         with suppress(ConvergenceError):
-            alignment = judge.turned(alignment, trusted, ANGLE_STEPS_DEG)
-        alignment, trusted = rounds.settle(judge, alignment, trusted, NEAR_PX)
-        alignment, verdict = finished(alignment, trusted)
+            alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG)
+        alignment, trusted = rounds.iterate(judge, alignment, trusted, NEAR_PX)
+        alignment, verdict = finish(alignment, trusted)
     return alignment, verdict, known
 
 
-def _unjudged(shifts: Shifts, tilt_deg: Float) -> Matched:
-    """Return shifts of too few views for a reconstruction to tell anything."""
+def _without_comparison(shifts: Shifts, tilt_deg: Float) -> Matched:
+    """Return the shifts without a comparison, for a series of too few views."""
     unknown = TiltAxis(np.nan, np.nan, np.nan, np.nan, np.nan)
     return Matched(replace(shifts, residual_px=np.nan), unknown, tilt_deg)
 
 
-def _trusted(start: Shifts) -> Bool:
-    """Tell which views to reconstruct from at first."""
-    sure = bool(np.mean(start.doubtful) <= MOST_DOUBTFUL)
-    trusted: Bool = np.logical_not(start.doubtful) if sure else np.greater(start.quality, 0)
+def _first_trusted(start: Shifts) -> Bool:
+    """Return a mask of the views that the first reconstruction uses."""
+    few_doubtful = bool(np.mean(start.doubtful) <= MOST_DOUBTFUL)
+    trusted: Bool = np.logical_not(start.doubtful) if few_doubtful else np.greater(start.quality, 0)
     return trusted if trusted.any() else np.ones_like(trusted)
 
 
 def _check_shifts(shifts: Shifts, n_views: int) -> None:
-    """Refuse shifts of another series."""
+    """Raise DataError unless there is one shift per view."""
     if len(shifts.shift_px) != n_views:
         raise DataError(f"{n_views} views but {len(shifts.shift_px)} shifts; one per view is needed")
 
@@ -346,7 +350,7 @@ def _check_shifts(shifts: Shifts, n_views: int) -> None:
 def starting_shifts(
     views: Views, tilt_deg: ArrayLike, *, background: float | None = None, threads: int = 1
 ) -> Shifts:
-    """Find shifts that are good enough to start from.
+    """Find shifts that projection matching can start from.
 
     Parameters
     ----------
@@ -356,7 +360,7 @@ def starting_shifts(
     Returns
     -------
     Shifts
-        From common lines; from correlation where the specimen does not lie wholly inside the views.
+        From common lines, or from correlation if the specimen does not lie between the sides of the views.
     """
     if background is not None:
         try:
@@ -367,23 +371,23 @@ def starting_shifts(
 
 
 def _starting_axis(scale: MatchingScale, tilt_deg: Float, start: Shifts) -> TiltAxis:
-    """Find the axis of the shifted views from the centre of mass, or take it to be upright and central."""
-    upright = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
+    """Find the axis of the shifted views from the centre of mass, or assume it to be vertical and central."""
+    vertical = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
     if not scale.positive:
-        return upright
+        return vertical
     moved = Transforms.shifts(start.shift_px / scale.factor)
     try:
         found = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
-        return upright
+        return vertical
     if abs(found.offset_px) > FARTHEST_AXIS * scale.shape[1]:
-        return upright
+        return vertical
     return replace(
         found, offset_px=found.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan
     )
 
 
-def _axis(alignment: Alignment, verdict: Verdict, known: bool) -> TiltAxis:
-    """Return the tilt axis of an alignment, of NaN where it was merely taken to be upright."""
-    place = (alignment.angle_deg, alignment.offset_px) if known else (np.nan, np.nan)
-    return TiltAxis(*place, np.nan, np.nan, verdict.residual_px)
+def _final_axis(alignment: Alignment, verdict: Verdict, known: bool) -> TiltAxis:
+    """Return the tilt axis of an alignment; angle and offset are NaN if they were only assumed."""
+    angle_and_offset = (alignment.angle_deg, alignment.offset_px) if known else (np.nan, np.nan)
+    return TiltAxis(*angle_and_offset, np.nan, np.nan, verdict.residual_px)

@@ -1,4 +1,4 @@
-"""The rounds of projection matching: reconstruct, project, move, until nothing moves."""
+"""Rounds of projection matching: reconstruct, reproject and move the views until they no longer move."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.registration.matching_scale import Alignment, MatchingScale, alike, convincing, unexplained
+from etcli.core.registration.matching_scale import (
+    Alignment,
+    MatchingScale,
+    similar_views,
+    split_motion,
+    well_matched,
+)
 from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation, reproject
 
 Float = NDArray[np.float64]
@@ -14,32 +20,34 @@ Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
 Progress = Callable[[int], None]
 
-SETTLED_PX, SETTLED_DEG = 0.005, 0.02  # binned pixels; at most so much in a round is nothing
-CONVERGED = 200  # iterations; before that, true tilt angles seem to be some tenths of a degree wrong, and the
-# axis some hundredths of a pixel; where shifts are looked for, they are too many, as noise is fitted too
-MIXED = 4  # rounds that the acceleration looks back on
+SETTLED_PX, SETTLED_DEG = 0.005, 0.02  # binned pixels; the rounds end when all changes are smaller
+# Iterations until reconstructions converge. With fewer, correct tilt angles seem to be wrong by some tenths
+# of a degree, and the axis by some hundredths of a pixel. To find shifts they are too many: they fit noise.
+CONVERGED = 200
+MIXED = 4  # previous rounds that the acceleration uses
 HALF_DEG = 0.5
 LARGEST_TURN_DEG = 1.0  # of a tilt angle in one round
 
 
 def no_progress(_: int) -> None:
-    """Tell nobody how far the work is."""
+    """Progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Reconstruct, project, move, until nothing moves.
+    """Settings and loop of the rounds of projection matching.
 
     Parameters
     ----------
     iterations : int
-        Most rounds.
+        Maximum number of rounds.
     free_shifts, free_tilts : bool
-        What moves besides the axis.
+        Whether shifts and tilt angles are refined; the axis always is.
     progress : callable
-        Called with the number of rounds that are done or need not be.
+        Called with the number of rounds that are done or no longer needed.
     converged : bool
-        Whether reconstructions are to converge whatever the noise does; with ``free_tilts`` they do.
+        Whether reconstructions are iterated to convergence, although they fit noise then; with ``free_tilts``
+        they always are.
     """
 
     iterations: int
@@ -48,15 +56,15 @@ class Rounds:
     progress: Progress = no_progress
     converged: bool = False
 
-    def settle(
+    def iterate(
         self, scale: MatchingScale, alignment: Alignment, trusted: Bool, reach_px: int
     ) -> tuple[Alignment, Bool]:
-        """Return the alignment at which views and predictions agree, and which views are like theirs."""
+        """Return the alignment at which views and predictions agree, and a mask of the views that match."""
         predicted: Image | None = None
-        places: list[Float] = []
+        positions: list[Float] = []
         steps: list[Float] = []
-        for done in range(1, self.iterations + 1):
-            views, shown = scale.aligned(alignment, None if predicted is None else predicted[0])
+        for n_done in range(1, self.iterations + 1):
+            views, shown = scale.align(alignment, None if predicted is None else predicted[0])
             predicted = reproject(
                 views,
                 alignment.tilt_deg,
@@ -66,45 +74,45 @@ class Rounds:
                 turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
                 threads=scale.threads,
             )
-            misfits = scale.compared(views, shown, predicted, reach_px)
-            quality = np.array([misfit.quality for misfit in misfits])
-            like = alike(quality, alignment.tilt_deg)
-            sure = convincing(quality, alignment.tilt_deg)
-            trusted = like & (trusted | sure)
-            measured = -scale.factor * np.array([misfit.displacement_px for misfit in misfits])
-            step, offset = unexplained(measured, alignment.tilt_deg, trusted)
-            step[~like] = 0  # it would wander
+            deviations = scale.compare_views(views, shown, predicted, reach_px)
+            quality = np.array([deviation.quality for deviation in deviations])
+            similar = similar_views(quality, alignment.tilt_deg)
+            certain = well_matched(quality, alignment.tilt_deg)
+            trusted = similar & (trusted | certain)
+            measured = -scale.factor * np.array([deviation.displacement_px for deviation in deviations])
+            step, offset = split_motion(measured, alignment.tilt_deg, trusted)
+            step[~similar] = 0  # such a view would drift
             if not self.free_shifts:
                 step[:] = 0
-            places.append(np.append(alignment.shift_px, alignment.offset_px))
-            wanted = alignment.moved(step, offset)
-            steps.append(np.append(wanted.shift_px, wanted.offset_px) - places[-1])
-            mixed = places[-1] + _accelerated(places, steps, most=2 * scale.factor)
+            positions.append(np.append(alignment.shift_px, alignment.offset_px))
+            target = alignment.moved(step, offset)
+            steps.append(np.append(target.shift_px, target.offset_px) - positions[-1])
+            mixed = positions[-1] + _anderson_step(positions, steps, limit=2 * scale.factor)
             alignment = replace(alignment, shift_px=mixed[:-1].reshape(-1, 2), offset_px=float(mixed[-1]))
             turn_deg = np.zeros(len(views))
             if self.free_tilts:
-                turn_deg = _turns(misfits, trusted)
+                turn_deg = _tilt_corrections(deviations, trusted)
                 alignment = replace(alignment, tilt_deg=alignment.tilt_deg + turn_deg)
             self.progress(1)
             if np.abs(steps[-1]).max() < SETTLED_PX * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
-                self.progress(self.iterations - done)
+                self.progress(self.iterations - n_done)
                 break
-        return alignment, trusted & sure
+        return alignment, trusted & certain
 
 
-def _accelerated(places: list[Float], steps: list[Float], *, most: float) -> Float:
-    """Return the step that Anderson's mixing makes of the last few, at most so far in one number."""
-    plain, past = steps[-1], min(len(steps) - 1, MIXED)
-    if not past or np.abs(plain).max() > 2 * most:
-        return plain
-    moved = np.stack([places[-i] - places[-i - 1] for i in range(1, past + 1)], axis=1)
-    change = np.stack([steps[-i] - steps[-i - 1] for i in range(1, past + 1)], axis=1)
-    share = np.linalg.lstsq(change, plain, rcond=1e-3)[0]
-    return np.clip(plain - (moved + change) @ share, -most, most)
+def _anderson_step(positions: list[Float], steps: list[Float], *, limit: float) -> Float:
+    """Return the step by Anderson's mixing of the last few steps, with every number limited to ``limit``."""
+    latest, n_past = steps[-1], min(len(steps) - 1, MIXED)
+    if not n_past or np.abs(latest).max() > 2 * limit:
+        return latest
+    moved = np.stack([positions[-i] - positions[-i - 1] for i in range(1, n_past + 1)], axis=1)
+    change = np.stack([steps[-i] - steps[-i - 1] for i in range(1, n_past + 1)], axis=1)
+    share = np.linalg.lstsq(change, latest, rcond=1e-3)[0]
+    return np.clip(latest - (moved + change) @ share, -limit, limit)
 
 
-def _turns(misfits: list[ViewDeviation], trusted: Bool) -> Float:
-    """Return by how much more each view seems to be tilted than the mean of all."""
-    turn = np.where(trusted, [misfit.turn_deg for misfit in misfits], 0)
+def _tilt_corrections(deviations: list[ViewDeviation], trusted: Bool) -> Float:
+    """Return the estimated correction of each tilt angle, relative to the mean of all."""
+    turn = np.where(trusted, [deviation.turn_deg for deviation in deviations], 0)
     turn = np.clip(turn, -LARGEST_TURN_DEG, LARGEST_TURN_DEG)
     return np.asarray(turn - turn.mean())

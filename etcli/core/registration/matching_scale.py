@@ -1,4 +1,4 @@
-"""A tilt series at some scale: aligned, compared with its own reconstructions, and judged by them."""
+"""Tilt series at one scale (binning): aligned, and compared with reprojections of its reconstructions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,37 +31,37 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Image = NDArray[np.float32]
 
-NEAR_PX = 2  # binned pixels that a view may move in a round once the coarsest level is done
+NEAR_PX = 2  # binned pixels that a view may move in a round after the coarsest level
 FOLDS = 6
-ANGLE_ITERATIONS = 80  # a reconstruction that has not converged prefers other angles
-BANDS = 5  # of rows in each of two halves that are compared on their own
-MOST_TURNS = 8  # in search of the best angle, each by at most two steps
-OUTLYING = 6 * 1.4826  # median deviations of the quality: that view is not where it belongs, or spoilt
-SHORT = 0.1  # of the usual quality is not worth mentioning
-ELSEWHERE_PX = 1.5  # binned, by which a left-out view fits better at another place, not nearby
-BEYOND = 1.3  # times what chance achieves
-SURE = 0.5  # of the usual quality, or that place is an accident
+ANGLE_ITERATIONS = 80  # a reconstruction that has not converged favours other angles
+BANDS = 5  # of rows, in each of two halves that are compared separately
+MOST_MOVES = 8  # moves in the search for the best angle, each by at most two steps
+OUTLYING = 6 * 1.4826  # median deviations of the quality: beyond this, a view is misplaced or damaged
+SHORT = 0.1  # of the typical quality; a smaller deficit is ignored
+ELSEWHERE_PX = 1.5  # binned; a left-out view that fits better farther away than this is misplaced
+BEYOND = 1.3  # times the best correlation by chance
+SURE = 0.5  # of the median quality; with less, a better fit elsewhere is accidental
 ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
 SMALLEST_SIDE_PX = 16
-IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # of the likeness; measured: right .3 to 1, mixed up below .28; views
+IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # similarity (measured: in order .3 to 1, shuffled below .28); views
 TINY = np.finfo(np.float32).tiny
-FAINTEST = 1.0  # percentile of all pixels taken for the background where none is known
+FAINTEST = 1.0  # percentile of all pixels, used as the background level if none is given
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Where views, tilt axis and tilts are taken to be.
+    """Alignment of a series: shifts of the views, tilt axis and tilt angles.
 
     Parameters
     ----------
     shift_px : ndarray of shape (n_views, 2), float64
-        (x, y) by which the content of each view is to move before it is turned.
+        (x, y) by which the content of each view has to be moved before it is rotated.
     angle_deg, offset_px : float
-        The tilt axis in the views once moved, as `TiltAxis` has it.
+        The tilt axis in the shifted views, as in `TiltAxis`.
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles in degrees.
     before : Transforms, optional
-        What is applied to the views before all this.
+        Transforms that are applied to the views first.
     """
 
     shift_px: Float
@@ -71,7 +71,7 @@ class Alignment:
     before: Transforms | None = None
 
     def transforms(self) -> Transforms:
-        """Return what brings the views to the upright central axis."""
+        """Return the transforms that make the tilt axis vertical and central."""
         n_views = len(self.tilt_deg)
         shifts = Transforms.shifts(self.shift_px)
         moved = shifts if self.before is None else compose(self.before, shifts)
@@ -79,7 +79,7 @@ class Alignment:
         return compose(turned, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
 
     def moved(self, step_px: Float, offset_px: float = 0.0) -> "Alignment":
-        """Return the alignment with the turned views moved by ``step_px`` and the axis by ``offset_px``."""
+        """Return the alignment with the rotated views moved by ``step_px`` and the axis by ``offset_px``."""
         turn = Transforms.rotation(self.angle_deg, 1).matrix[0]
         return replace(
             self, shift_px=self.shift_px + step_px @ turn, offset_px=self.offset_px + float(offset_px)
@@ -88,7 +88,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class SeriesPyramid:
-    """The series at any scale; its axis lies along x where ``lying``."""
+    """Series that can be binned to any scale; its tilt axis is along x if ``lying``, else along y."""
 
     views: Views
     background: float | None
@@ -96,27 +96,29 @@ class SeriesPyramid:
     lying: bool = False
 
     def factor(self, size_px: int) -> int:
-        """Return the least factor that bins the views to a size, and leaves something of narrow ones."""
+        """Return the smallest factor that bins the views to a size, or less to keep a short side."""
         ny, nx = int(self.views.shape[1]), int(self.views.shape[2])
         return min(ceil(max(ny, nx) / size_px), max(min(ny, nx) // SMALLEST_SIDE_PX, 1))
 
     def level(self, factor: int) -> "MatchingScale":
-        """Bin the views and take off what is not the specimen."""
-        shrink = partial(bin_image, factor=factor)
+        """Bin the views and subtract the background; a specimen darker than it is inverted."""
+        bin_view = partial(bin_image, factor=factor)
         images = np.array(
-            list(ordered_map(lambda k: shrink(self.views[k]), range(len(self.views)), threads=self.threads))
+            list(ordered_map(lambda k: bin_view(self.views[k]), range(len(self.views)), threads=self.threads))
         )
         if not np.isfinite(images.sum(dtype=np.float64)):
-            bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
-            raise DataError(f"view {bad + 1} holds values that are not finite; exclude it or mend the file")
+            first_bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
+            raise DataError(
+                f"view {first_bad + 1} holds values that are not finite; exclude it or mend the file"
+            )
         if np.ptp(images) == 0:
             raise DataError("the views show nothing: all their pixels are equal")
         mean = images.mean(axis=0, dtype=np.float64)
         mean = mean.T if self.lying else mean
         surroundings = self._surroundings(images)
-        lone = [(level, sign) for level, sign in surroundings if is_inside(sign * (mean - level))]
-        inside = bool(lone)
-        level, sign = (lone or surroundings)[0]
+        enclosed = [(level, sign) for level, sign in surroundings if is_inside(sign * (mean - level))]
+        inside = bool(enclosed)
+        level, sign = (enclosed or surroundings)[0]
         images -= np.float32(level)
         images *= np.float32(sign)
         if not inside:
@@ -126,7 +128,7 @@ class SeriesPyramid:
         return MatchingScale(images, shape, factor, inside, self.threads)
 
     def _surroundings(self, images: Image) -> list[tuple[float, int]]:
-        """Return possible levels of the empty surroundings; -1 where the specimen is darker than these."""
+        """Return possible levels of the surroundings and the sign of the contrast (-1: darker specimen)."""
         if self.background is not None:
             return [(self.background, 1 if images.mean(dtype=np.float64) >= self.background else -1)]
         dark, bright = np.percentile(images, [FAINTEST, 100 - FAINTEST])
@@ -135,20 +137,20 @@ class SeriesPyramid:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """How views compare with what others predict for them.
+    """Result of the comparison of every view with its prediction from other views.
 
     Parameters
     ----------
     step_px : ndarray of shape (n_views, 2), float64
-        By how much to move each view to where it fits best, in pixels of the series.
+        Move that brings each view to where it fits best, in pixels of the series.
     quality : ndarray of shape (n_views,), float64
         Correlation of details there.
     alike, elsewhere, doubtful : ndarray of shape (n_views,), bool
-        Whether a view is like what is predicted; whether that is at another place; whether to look at it.
+        Whether a view matches its prediction; whether it does so at another position; whether to inspect it.
     residual_px : float
         Root mean square of the steps, and of half the difference between two halves of the rows.
     in_order : bool
-        Whether views next to each other in tilt are more alike than others.
+        Whether views next to each other in tilt are more similar than others.
     """
 
     step_px: Float
@@ -162,9 +164,9 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class MatchingScale:
-    """The series at one scale: binned views without background, and their shape once the axis is upright.
+    """Series at one scale: binned views without background, and their shape once the axis is vertical.
 
-    The density is kept ``positive`` unless the specimen reaches the sides of the views.
+    Negative density is excluded (``positive``) unless the specimen reaches the sides of the views.
     """
 
     images: Image
@@ -173,21 +175,23 @@ class MatchingScale:
     positive: bool
     threads: int
 
-    def aligned(self, alignment: Alignment, predicted: Image | None) -> tuple[Image, Image]:
-        """Return the views on the upright central axis, and where they show something."""
+    def align(self, alignment: Alignment, predicted: Image | None) -> tuple[Image, Image]:
+        """Return the views with the axis vertical and central, and masks of the pixels that they show."""
         transforms = alignment.transforms().scaled(1 / self.factor)
-        turned = ordered_map(
+        rotated = ordered_map(
             lambda item: resample(*item, shape=self.shape, fill=np.nan),
             zip(self.images, transforms.matrix, transforms.shift_px, strict=True),
             threads=self.threads,
         )
-        views = np.array(list(turned))
+        views = np.array(list(rotated))
         shown = np.isfinite(views)
         np.copyto(views, 0 if predicted is None else predicted, where=~shown)
         return views, shown.astype(np.float32)
 
-    def compared(self, views: Image, shown: Image, predicted: Image, reach_px: int) -> list[ViewDeviation]:
-        """Compare each view with its prediction, and where there are three, its tilt."""
+    def compare_views(
+        self, views: Image, shown: Image, predicted: Image, reach_px: int
+    ) -> list[ViewDeviation]:
+        """Compare each view with its prediction; with three predictions per view, its tilt as well."""
 
         def compare(k: int) -> ViewDeviation:
             turned = predicted[1:, k] if len(predicted) > 1 else None
@@ -197,62 +201,65 @@ class MatchingScale:
 
         return list(ordered_map(compare, range(len(views)), threads=self.threads))
 
-    def turned(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
-        """Return the alignment with the axis at the angle at which the prediction fits the views best."""
+    def refine_angle(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
+        """Return the alignment with the angle of the axis for which the predictions fit the views best."""
         for step in steps_deg:
-            alignment = self._turned(alignment, trusted, step)
+            alignment = self._refine_angle(alignment, trusted, step)
         return alignment
 
-    def _turned(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
-        """Look for the best angle on a grid, and between its points by a parabola."""
+    def _refine_angle(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
+        """Search for the best angle on a grid, and by a parabola between its points."""
 
-        def at(place: float) -> Alignment:
+        def alignment_at(place: float) -> Alignment:
             return replace(alignment, angle_deg=alignment.angle_deg + place * step_deg)
 
-        residual = cache(lambda place: self.residual(at(place), trusted))
+        residual = cache(lambda place: self.residual(alignment_at(place), trusted))
         middle = 0
-        for _ in range(MOST_TURNS):
+        for _ in range(MOST_MOVES):
             around = [residual(middle + k) for k in (-1, 0, 1)]
-            turn = lowest(around)
-            if around[0] - 2 * around[1] + around[2] > 0 and abs(turn) <= 1:
-                return at(middle + turn)
-            far, near = middle + round(turn), middle + int(np.sign(turn))
+            offset = lowest(around)
+            if around[0] - 2 * around[1] + around[2] > 0 and abs(offset) <= 1:
+                return alignment_at(middle + offset)
+            far, near = middle + round(offset), middle + int(np.sign(offset))
             middle = far if residual(far) < residual(near) else near
         raise ConvergenceError(
-            f"no tilt axis within {2 * MOST_TURNS * step_deg:g}° explains the views best; are they "
+            f"no tilt axis within {2 * MOST_MOVES * step_deg:g}° explains the views best; are they "
             "registered? Give its rough angle, or use another method"
         )
 
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
-        """Return the mean square of what the reconstruction does not explain of the views."""
+        """Return the mean square of the relative residuals of the views after reprojection."""
         used = np.flatnonzero(trusted)
-        views, shown, predicted = self._predicted(alignment, [(used, used)], ANGLE_ITERATIONS)
-        misfits = self.compared(views[used], shown[used], predicted[:, used], 0)
-        return float(np.mean([misfit.residual**2 for misfit in misfits]))
+        views, shown, predicted = self._predict(alignment, [(used, used)], ANGLE_ITERATIONS)
+        deviations = self.compare_views(views[used], shown[used], predicted[:, used], 0)
+        return float(np.mean([deviation.residual**2 for deviation in deviations]))
 
-    def left_out(self, alignment: Alignment, trusted: Bool, *, free_offset: bool = True) -> Verdict:
-        """Compare each view with what others predict for it; what a free offset explains does not count."""
+    def compare_left_out(self, alignment: Alignment, trusted: Bool, *, free_offset: bool = True) -> Verdict:
+        """Compare each view with its prediction from others; steps due to a free offset are ignored."""
         order = np.argsort(alignment.tilt_deg, kind="stable")
         folds = [order[k::FOLDS] for k in range(min(FOLDS, len(order)))]
-        everything = np.flatnonzero(trusted)
-        left = [np.setdiff1d(everything, fold) for fold in folds]
-        groups = [(used if used.size else everything, fold) for used, fold in zip(left, folds, strict=True)]
-        views, shown, predicted = self._predicted(alignment, groups, ITERATIONS)
-        misfits = self.compared(views, shown, predicted, self._far_px)
-        quality = np.array([misfit.quality for misfit in misfits])
+        trusted_views = np.flatnonzero(trusted)
+        others = [np.setdiff1d(trusted_views, fold) for fold in folds]
+        groups = [
+            (used if used.size else trusted_views, fold) for used, fold in zip(others, folds, strict=True)
+        ]
+        views, shown, predicted = self._predict(alignment, groups, ITERATIONS)
+        deviations = self.compare_views(views, shown, predicted, self._far_px)
+        quality = np.array([deviation.quality for deviation in deviations])
         self._check_beyond_chance(quality, shown)
-        like = alike(quality, alignment.tilt_deg)
-        sure = like & convincing(quality, alignment.tilt_deg)
-        agreed = trusted & sure if (trusted & sure).any() else sure
+        similar = similar_views(quality, alignment.tilt_deg)
+        certain = similar & well_matched(quality, alignment.tilt_deg)
+        agreed = trusted & certain if (trusted & certain).any() else certain
 
-        def steps(misfits: list[ViewDeviation]) -> Float:
-            measured = -self.factor * np.array([misfit.displacement_px for misfit in misfits])
-            step, offset_px = unexplained(measured, alignment.tilt_deg, agreed)
+        def steps(deviations: list[ViewDeviation]) -> Float:
+            measured = -self.factor * np.array([deviation.displacement_px for deviation in deviations])
+            step, offset_px = split_motion(measured, alignment.tilt_deg, agreed)
             return step if free_offset else step - [offset_px, 0.0]
 
-        step = steps(misfits)
+        step = steps(deviations)
         halves = [
-            steps(self.compared(views, shown * band, predicted, NEAR_PX)) for band in _bands(self.shape[0])
+            steps(self.compare_views(views, shown * band, predicted, NEAR_PX))
+            for band in _bands(self.shape[0])
         ]
         size = np.hypot(*step.T)
         spread = np.hypot(*(halves[0] - halves[1]).T) / 2
@@ -260,11 +267,13 @@ class MatchingScale:
         far = size > np.minimum(outlier_limit(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
         jumped = np.zeros(len(order), bool)
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
-        doubtful = ~sure | far | jumped | self._repeated(order)
+        doubtful = ~certain | far | jumped | self._find_repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
-        seen = order[agreed[order]]
-        in_order = len(seen) < FEWEST_IN_ORDER or self._likeness_of_neighbours(views[seen]) > IN_ORDER
-        return Verdict(step, quality, like, elsewhere, doubtful, float(residual), in_order)
+        shown_in_order = order[agreed[order]]
+        in_order = (
+            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(views[shown_in_order]) > IN_ORDER
+        )
+        return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), in_order)
 
     @cached_property
     def _comparison(self) -> Comparison:
@@ -276,7 +285,7 @@ class MatchingScale:
         return min(self.shape) // 4
 
     def _check_beyond_chance(self, quality: Float, shown: Image) -> None:
-        """Refuse views that are no more like their predictions than noise would be at the best place."""
+        """Raise DataError if the views match their predictions no better than noise at its best position."""
         places = (2 * self._far_px + 1) ** 2
         best = np.sqrt(2 * np.log(places)) * self._comparison.chance(shown)
         if np.median(quality / best) < BEYOND:
@@ -285,10 +294,10 @@ class MatchingScale:
                 "do they show a specimen, and are the tilt angles right?"
             )
 
-    def _predicted(
+    def _predict(
         self, alignment: Alignment, groups: Sequence[Group], iterations: int
     ) -> tuple[Image, Image, Image]:
-        """Return the aligned views, where they show something, and their predictions."""
+        """Return the aligned views, masks of the pixels that they show, and their predictions."""
         predict = partial(
             reproject,
             tilt_deg=alignment.tilt_deg,
@@ -297,17 +306,17 @@ class MatchingScale:
             iterations=iterations,
             threads=self.threads,
         )
-        views, shown = self.aligned(alignment, None)
+        views, shown = self.align(alignment, None)
         predicted = predict(views)
-        if not shown.all():  # once more, with what views do not have taken from the predictions
-            views, shown = self.aligned(alignment, predicted[0])
+        if not shown.all():  # once more, with pixels that views do not show taken from the predictions
+            views, shown = self.align(alignment, predicted[0])
             predicted = predict(views)
         return views, shown, predicted
 
-    def _likeness_of_neighbours(self, views: Image) -> float:
-        """Tell how much of the likeness of views depends on their order: 1 if each is most like the next one.
+    def _order_score(self, views: Image) -> float:
+        """Return how much the similarity of views depends on their order.
 
-        It is 0 if neighbours are as much alike as any two views.
+        It is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two views.
         """
         details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
         flat = (details * self._comparison.window).reshape(len(views), -1)
@@ -317,8 +326,8 @@ class MatchingScale:
         usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
         return float((np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY))
 
-    def _repeated(self, order: NDArray[np.intp]) -> Bool:
-        """Tell which views are the same image as a neighbour in angle: one of the two was not taken there."""
+    def _find_repeated(self, order: NDArray[np.intp]) -> Bool:
+        """Find the views that are identical to a neighbour: one of the two was not taken at its angle."""
         same = [np.array_equal(self.images[one], self.images[next_]) for one, next_ in pairwise(order)]
         repeated = np.zeros(len(order), bool)
         repeated[order[:-1]] |= same
@@ -326,8 +335,8 @@ class MatchingScale:
         return repeated
 
 
-def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
-    """Split steps into what moves the axis across itself and what is left without moving the specimen.
+def split_motion(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, float]:
+    """Split steps into a displacement of the axis and the part that no motion of the specimen explains.
 
     Parameters
     ----------
@@ -336,64 +345,66 @@ def unexplained(step_px: Float, tilt_deg: Float, trusted: Bool) -> tuple[Float, 
     tilt_deg : ndarray of shape (n_views,)
         Tilt angles in degrees.
     trusted : ndarray of shape (n_views,), bool
-        Views to which the motion of the specimen is fitted, outliers counting less.
+        Views to which the motion of the specimen is fitted; outliers get less weight.
 
     Returns
     -------
-    left_px : ndarray of shape (n_views, 2), float64
-        What is left.
+    residual_px : ndarray of shape (n_views, 2), float64
+        Steps minus the fitted motion of the specimen and of the axis.
     offset_px : float
-        By how much the axis moves.
+        Displacement of the axis.
     """
     tilt_rad = np.deg2rad(tilt_deg)
     constant = np.ones_like(tilt_rad)
-    across, fitted = _without(
+    across, coefficients = _robust_residual(
         step_px[:, 0], np.stack([constant, np.cos(tilt_rad), np.sin(tilt_rad)], axis=1), trusted
     )
-    along, _ = _without(step_px[:, 1], constant[:, np.newaxis], trusted)
-    return np.stack([across, along], axis=1), -float(fitted[0])
+    along, _ = _robust_residual(step_px[:, 1], constant[:, np.newaxis], trusted)
+    return np.stack([across, along], axis=1), -float(coefficients[0])
 
 
-def _without(values: Float, design: Float, trusted: Bool) -> tuple[Float, Float]:
-    """Return what a robust fit leaves of values, and its coefficients."""
+def _robust_residual(values: Float, design: Float, trusted: Bool) -> tuple[Float, Float]:
+    """Return the residuals of a robust linear fit, and its coefficients."""
     weight = trusted.astype(np.float64)
     for _ in range(ROBUST_ROUNDS):
         root = np.sqrt(weight)
-        fitted = np.linalg.lstsq(design * root[:, np.newaxis], values * root)[0]
-        left = values - design @ fitted
-        scale = max(3 * float(np.median(np.abs(left[trusted]))), SMALLEST_PX)
-        weight = trusted / (1 + (left / scale) ** 2)
-    return left, np.asarray(fitted, np.float64)
+        coefficients = np.linalg.lstsq(design * root[:, np.newaxis], values * root)[0]
+        residual = values - design @ coefficients
+        scale = max(3 * float(np.median(np.abs(residual[trusted]))), SMALLEST_PX)
+        weight = trusted / (1 + (residual / scale) ** 2)
+    return residual, np.asarray(coefficients, np.float64)
 
 
-def _typical(values: Float, tilt_deg: Float) -> Float:
-    """Return the median of the neighbours in angle."""
+def _neighbour_median(values: Float, tilt_deg: Float) -> Float:
+    """Return the running median over neighbours in tilt angle."""
     order = np.argsort(tilt_deg, kind="stable")
     typical = np.empty_like(values)
     typical[order] = running_median(values[order])
     return typical
 
 
-def convincing(quality: Float, tilt_deg: Float) -> Bool:
-    """Tell which views are so much like their predictions that they are where they belong."""
-    typical = _typical(quality, tilt_deg)
-    short = typical - quality
-    return np.asarray(short <= np.maximum(OUTLYING * _typical(np.abs(short), tilt_deg), SHORT * typical))
+def well_matched(quality: Float, tilt_deg: Float) -> Bool:
+    """Find the views that match their predictions so well that their positions are certain."""
+    typical = _neighbour_median(quality, tilt_deg)
+    deficit = typical - quality
+    return np.asarray(
+        deficit <= np.maximum(OUTLYING * _neighbour_median(np.abs(deficit), tilt_deg), SHORT * typical)
+    )
 
 
-def alike(quality: Float, tilt_deg: Float) -> Bool:
-    """Tell which views are about as much like their predictions as their neighbours in angle."""
+def similar_views(quality: Float, tilt_deg: Float) -> Bool:
+    """Find the views that match their predictions about as well as their neighbours in angle."""
     order = np.argsort(tilt_deg, kind="stable")
-    alike = np.zeros(len(quality), bool)
-    alike[order] = like_neighbours(quality[order], FAILED)
-    if alike.sum() < 3:
+    similar = np.zeros(len(quality), bool)
+    similar[order] = like_neighbours(quality[order], FAILED)
+    if similar.sum() < 3:
         raise DataError(
             "the views have nothing in common with their reconstruction; are the tilt angles right?"
         )
-    return alike
+    return similar
 
 
 def _bands(n_rows: int) -> list[Image]:
-    """Return two sets of bands of rows, which together are all of them."""
+    """Return the weights of rows in two complementary sets of bands, one column each."""
     wave = np.cos(2 * np.pi * BANDS * np.arange(n_rows, dtype=np.float32) / n_rows)[:, np.newaxis]
     return [np.asarray(np.sqrt((1 + sign * wave) / 2), np.float32) for sign in (1, -1)]

@@ -1,4 +1,4 @@
-"""All methods behind one function each: shifts and tilt axis by any of them, judged in one way."""
+"""Shifts, tilt axis and orientations by any method, with the same quality measures for all of them."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,31 +54,31 @@ def register_views(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Matched:
-    """Find the shifts that put the views of a tilt series onto each other.
+    """Find the shifts that align the views of a tilt series, by one of several methods.
 
     Parameters
     ----------
     views : ndarray of shape (n_views, ny, nx)
-        The series, of any real type, in any order, its tilt axis roughly upright; read view by view.
+        The series, of any real type, in any order, its tilt axis roughly vertical; read view by view.
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
     method : {"pc", "stackreg", "com", "com-cl", "match"}
         Correlation of neighbours, least squares from view to view, centre of mass, the same with common
         lines along the axis, or projection matching.
     reference : int, optional
-        View that stays where it is, counted from 0; the one nearest 0° when not given.
+        View that is not shifted, counted from 0; the one nearest 0° when not given.
     background : float, optional
         Level of the empty surroundings.
     region : (slice, slice), optional
-        Rows and columns to be compared; not by ``match``.
+        Rows and columns to compare; not for ``match``.
     max_shift_px : float, optional
-        Largest displacement between neighbours: of ``pc`` and ``stackreg``.
+        Largest displacement between neighbours, for ``pc`` and ``stackreg``.
     iterations : int
-        Of ``match``: most rounds at each of three scales.
+        Maximum number of rounds at each of three scales, for ``match``.
     threads : int
-        Threads to work with.
+        Number of threads.
     progress : callable, optional
-        Called with the number of steps done, of `n_steps`.
+        Called with the number of steps done, `n_steps` in all.
 
     Returns
     -------
@@ -90,12 +90,12 @@ def register_views(
     DataError
         If counts differ, a view holds NaN, or the views have nothing in common.
     UsageError
-        If there is no such method, or a request is unfit.
+        If there is no such method, or an argument does not fit the method or the series.
     ConvergenceError
-        If the specimen is not what the method is for; the message says which one is.
+        If the method does not suit the specimen; the message names one that does.
     """
     common: dict[str, Any] = {"reference": reference, "threads": threads}
-    looked_at: dict[str, Any] = {"region": region, "max_shift_px": max_shift_px}
+    pair_options: dict[str, Any] = {"region": region, "max_shift_px": max_shift_px}
     if method == "match":
         if region is not None or max_shift_px is not None:
             raise UsageError("projection matching compares whole views, however far apart; use pc")
@@ -105,13 +105,15 @@ def register_views(
     shifts: Shifts
     if method == "pc":
         shifts = correlate_views(
-            views, tilt_deg, background=background, progress=progress, **common, **looked_at
+            views, tilt_deg, background=background, progress=progress, **common, **pair_options
         )
     elif method == "stackreg":
-        shifts = stackreg_views(views, tilt_deg, progress=progress, **common, **looked_at)
+        shifts = stackreg_views(views, tilt_deg, progress=progress, **common, **pair_options)
     elif method in ("com", "com-cl"):
-        find = com_views if method == "com" else common_line_views
-        shifts = find(views, tilt_deg, background=background, region=region, progress=progress, **common)
+        com_method = com_views if method == "com" else common_line_views
+        shifts = com_method(
+            views, tilt_deg, background=background, region=region, progress=progress, **common
+        )
     else:
         raise UsageError(f"no method of registration named {method!r}; use one of {', '.join(METHODS)}")
     return judge_shifts(views, tilt_deg, shifts, background=background, threads=threads)
@@ -130,7 +132,7 @@ def find_axis(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Matched:
-    """Find the tilt axis of a registered series, and tilt angles where asked for.
+    """Find the tilt axis of a registered series, and refine its tilt angles if requested.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def find_axis(
     method : {"com", "maximage", "sum", "match"}
         Centre of mass, paths in the maximum of all views, sharpness of slices, or reprojections.
     transforms : Transforms, optional
-        What registers the views, if they are not registered.
+        Transforms that register the views, if they are not registered.
     start_deg : float
         Rough angle of the axis.
     background : float, optional
@@ -156,7 +158,7 @@ def find_axis(
     Returns
     -------
     Matched
-        The shifts are zero. Where a method does not tell the offset it is NaN.
+        The shifts are zero. The offset is NaN if the method does not measure it.
 
     Raises
     ------
@@ -165,19 +167,19 @@ def find_axis(
     UsageError
         If there is no such method.
     ConvergenceError
-        If the specimen is not what the method is for; the message says which one is.
+        If the method does not suit the specimen; the message names one that does.
     """
     n_views = len(views)
     known = transforms or Transforms.identity(n_views)
-    unmoved = Shifts(np.zeros((n_views, 2)), np.ones(n_views), np.zeros(n_views, bool), np.nan)
+    zero_shifts = Shifts(np.zeros((n_views, 2)), np.ones(n_views), np.zeros(n_views, bool), np.nan)
 
-    def seen(angle_deg: float, offset_px: float) -> TransformedViews:
+    def transformed(angle_deg: float, offset_px: float) -> TransformedViews:
         matrix, shift_px = alignment_matrix(angle_deg, offset_px)
         turn = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift_px, (n_views, 1)))
         shape = turned_shape((views.shape[1], views.shape[2]), angle_deg)
         return TransformedViews(views.__getitem__, compose(known, turn), shape, fill=background)
 
-    how: dict[str, Any] = {"background": background, "threads": threads}
+    options: dict[str, Any] = {"background": background, "threads": threads}
     if method == "match":
         if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_TILTS:
             raise DataError(f"too few tilt angles to determine an axis; {FEWEST_TILTS} are needed")
@@ -192,39 +194,39 @@ def find_axis(
                     start_deg=start_deg,
                     threads=threads,
                 )
-        unplaced = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
+        assumed_axis = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
         found = match_views(
             views,
             tilt_deg,
-            start=unmoved,
-            axis=replace(start, angle_deg=start.angle_deg - start_deg) if start else unplaced,
+            start=zero_shifts,
+            axis=replace(start, angle_deg=start.angle_deg - start_deg) if start else assumed_axis,
             before=compose(known, Transforms.rotation(start_deg, n_views)),
             free_shifts=False,
             free_tilts=free_tilts,
             iterations=iterations,
             progress=progress,
-            **how,
+            **options,
         )
         return replace(found, axis=replace(found.axis, angle_deg=found.axis.angle_deg + start_deg))
-    where: dict[str, Any] = {
+    axis_options: dict[str, Any] = {
         "transforms": known,
         "start_deg": start_deg,
         "threads": threads,
         "progress": progress,
     }
     if method == "com":
-        axis = com_axis(views, tilt_deg, background=background or 0.0, **where)
+        axis = com_axis(views, tilt_deg, background=background or 0.0, **axis_options)
     elif method == "maximage":
-        axis = maximage_axis(views, background=background or 0.0, **where)
+        axis = maximage_axis(views, background=background or 0.0, **axis_options)
     elif method == "sum":
-        axis = sum_axis(views, tilt_deg, **where)
+        axis = sum_axis(views, tilt_deg, **axis_options)
     else:
         raise UsageError(
             f"no method of finding the axis named {method!r}; use one of {', '.join(AXIS_METHODS)}"
         )
-    placed = TiltAxis(0.0, 0.0 * axis.offset_px, np.nan, np.nan, np.nan)  # NaN stays NaN
-    aligned = seen(axis.angle_deg, float(np.nan_to_num(axis.offset_px)))
-    judged = judge_shifts(aligned, tilt_deg, unmoved, axis=placed, **how)
+    central_axis = TiltAxis(0.0, 0.0 * axis.offset_px, np.nan, np.nan, np.nan)  # NaN stays NaN
+    aligned = transformed(axis.angle_deg, float(np.nan_to_num(axis.offset_px)))
+    judged = judge_shifts(aligned, tilt_deg, zero_shifts, axis=central_axis, **options)
     return replace(judged, axis=replace(axis, residual_px=judged.shifts.residual_px))
 
 
@@ -244,13 +246,13 @@ def orient_views(
     views : ndarray of shape (n_views, ny, nx)
         The series, of any real type; read view by view.
     euler_deg : array_like of shape (n_views, 3)
-        Where to start: φ, θ and ψ in degrees.
+        Starting values of φ, θ and ψ in degrees.
     start : Matched
-        Shifts and tilt axis as `register_views` finds them.
+        Shifts and tilt axis from `register_views`.
     background : float, optional
         Level of the empty surroundings, as for `match_views`.
     threads : int
-        Threads to work with.
+        Number of threads.
     progress : callable, optional
         Called with 1 after every round, of `ORIENTING_ROUNDS`.
 
@@ -264,7 +266,7 @@ def orient_views(
     DataError
         If the counts differ, values are not finite or the tilt axis of the start is not known.
     UsageError
-        If φ or ψ of a view is more than 10°: the shifts to start from know one tilt axis.
+        If φ or ψ of a view is more than 10°: the starting shifts assume a single tilt axis.
 
     Notes
     -----
@@ -273,7 +275,7 @@ def orient_views(
     euler = np.asarray(euler_deg, np.float64)
     if np.abs(euler[:, [0, 2]]).max(initial=0) > MOST_TURNED_DEG:
         raise UsageError(
-            f"views turned by more than {MOST_TURNED_DEG:g}° about other axes than the tilt axis "
+            f"views rotated by more than {MOST_TURNED_DEG:g}° about other axes than the tilt axis "
             "cannot be registered yet"
         )
     if not np.isfinite(start.axis.angle_deg):
@@ -294,7 +296,7 @@ def orient_views(
 
 
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:
-    """Return how many steps a method tells its progress in."""
+    """Return the number of progress steps of a method."""
     if method == "match":
         return 3 * iterations
     return 2 * n_views if method in ("pc", "stackreg") else n_views

@@ -1,7 +1,7 @@
 """Refinement of the orientation of every view against projections of a volume.
 
-The structure that tells a wrong angle is fine: a compact particle looks alike from everywhere when blurred.
-So views and projections are compared after a band-pass, the difference of two Gaussians.
+Only fine structure reveals a wrong angle: a compact particle, when blurred, looks similar from all
+directions. So views and projections are compared after a band-pass, the difference of two Gaussians.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,34 +25,34 @@ Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
 TRUNCATE = 3.0  # standard deviations of a Gaussian
-DIFFERENCE_RAD = np.deg2rad(0.5)  # for derivatives; anything well below the width of an atom will do
+DIFFERENCE_RAD = np.deg2rad(0.5)  # for derivatives; must be well below the width of an atom
 VIEWS_AT_ONCE = 16
 DAMPING = 1e-3  # relative to the diagonal of the normal equations
-MORE, LESS = 10.0, 0.3
+DAMPING_UP, DAMPING_DOWN = 10.0, 0.3  # factors of the damping after a step that failed or succeeded
 
 BAND_PX = (0.7, 3.0)
 STEPS_A_ROUND = 2
 SIRT_RELAXATION = 1.8
 OVERSHOOT = 1.5
-"""Factor of the changes of a round. A volume fits the angles it was made with, so the next angles lag behind;
-1.5 makes up for much of that, 2 oscillates."""
-CALM_ROUNDS = 2  # before that
+"""Factor of the changes of a round. A volume fits the angles that it was reconstructed with, so the angles
+found from it change too little; 1.5 compensates for much of that, 2 oscillates."""
+CALM_ROUNDS = 2  # first rounds, without this factor
 
 
 @dataclass(frozen=True, eq=False)
 class Orientations:
-    """How every view was taken, and how well it matches.
+    """Orientation and shift of every view, and its correlation with the projection of a volume.
 
     Parameters
     ----------
     euler_deg : ndarray of shape (n_views, 3), float64
         φ, θ and ψ in degrees; see `etcli.core.orientation`.
     shift_px : ndarray of shape (n_views, 2), float64
-        (x, y) by which the content of a view is to move to have the rotation centre in its middle.
+        (x, y) by which the content of a view has to be moved to bring the rotation centre to its middle.
     correlation : ndarray of shape (n_views,), float64
-        Of the band-passed view with the band-passed projection.
+        Correlation of the band-passed view with the band-passed projection.
     change_deg : float
-        Root mean square rotation in the last step, or round: what may still be expected.
+        Root mean square rotation in the last step, or round: an estimate of what may still change.
     """
 
     euler_deg: Float
@@ -82,17 +82,17 @@ def refine_orientations(
     views : ndarray of shape (n_views, n_v, n_u), float32
         Views without background; read a few at a time.
     euler_deg : array_like of shape (n_views, 3)
-        Where to start: φ, θ and ψ in degrees.
+        Starting values of φ, θ and ψ in degrees.
     shift_px : array_like of shape (n_views, 2), optional
-        Where to start: (x, y) by which the content of a view is to move; zero when not given.
+        Starting values of the shift (x, y) of the content of each view; zero when not given.
     band_px : (float, float)
         Standard deviations of the two Gaussians, of which the wider is subtracted.
     steps : int
-        Steps of each view, at most.
+        Maximum number of steps per view.
     max_step_deg, max_step_px : float
         Longest rotation and move in a step.
     threads : int
-        Threads to work on.
+        Number of threads.
 
     Returns
     -------
@@ -104,22 +104,22 @@ def refine_orientations(
     DataError
         If the counts differ or values are not finite.
     UsageError
-        If a number is unfit.
+        If a number is out of range.
 
     Notes
     -----
-    Levenberg-Marquardt's method for each view: the misfit ‖F(y - α P)‖² of the band-passed view y and
+    The Levenberg-Marquardt method for each view: the misfit ‖F(y - α P)‖² of the band-passed view y and
     projection P is linear in the brightness α and linearised in rotations about the three axes of the
     microscope and moves along two of them. For rotations about u and v the derivative of P is a central
     difference of two projections, for the others it follows from the gradient of P. A step that lowers the
-    correlation is taken back and tried again with stronger damping.
+    correlation is undone and repeated with stronger damping.
     """
-    start = _started(views, euler_deg, shift_px)
+    start = _starting_poses(views, euler_deg, shift_px)
     if volume.ndim != 3 or not np.isfinite(volume).all() or not volume.any():
         raise DataError("orientations need a volume of finite values, not all of them zero")
     search = _Search(band_px, steps, np.deg2rad(max_step_deg), max_step_px, threads)
-    poses, correlation, change_rad = search.refined(volume, views, start)
-    return _orientations(poses, correlation, change_rad, euler_deg)
+    poses, correlation, change_rad = search.refine(volume, views, start)
+    return _to_orientations(poses, correlation, change_rad, euler_deg)
 
 
 def align_orientations(
@@ -137,24 +137,24 @@ def align_orientations(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Orientations:
-    """Find orientations and shifts of views in turns with the volume that they project.
+    """Find orientations and shifts of views, in alternation with reconstructions of the volume.
 
     Parameters
     ----------
     views : ndarray of shape (n_views, n_v, n_u), float32
         Views without background.
     euler_deg : array_like of shape (n_views, 3)
-        Where to start: φ, θ and ψ in degrees.
+        Starting values of φ, θ and ψ in degrees.
     shift_px : array_like of shape (n_views, 2), optional
-        Where to start: (x, y) by which the content of a view is to move; zero when not given.
+        Starting values of the shift (x, y) of the content of each view; zero when not given.
     thickness : int, optional
-        Voxels of the volume along z; as along x when not given.
+        Voxels of the volume along z; as many as along x when not given.
     rounds : int
-        Reconstructions, at most.
+        Maximum number of reconstructions.
     iterations : int
-        Of SIRT in a round, without negative density, from the volume of the round before.
+        Iterations of SIRT in a round, without negative density, starting from the previous volume.
     tolerance_deg : float
-        No more rounds when the root mean square rotation in one is less.
+        The rounds end when the root mean square rotation in one of them is smaller.
     band_px, max_step_deg, max_step_px, threads
         As for `refine_orientations`.
     progress : callable, optional
@@ -163,24 +163,24 @@ def align_orientations(
     Returns
     -------
     Orientations
-        With the same mean rotation and the same mean place of the specimen as at the start.
+        With the same mean rotation and the same mean position of the specimen as at the start.
 
     Raises
     ------
     DataError
         If the counts differ or values are not finite.
     UsageError
-        If a number is unfit.
+        If a number is out of range.
 
     Notes
     -----
-    A rotation common to all views, R_k → R_k G, turns the specimen, and a move by R_k t displaces it; neither
-    changes any view, so both are kept at zero on average. Errors that vary slowly from view to view go along
-    with a deformation of the volume and take many rounds: the volume must have adapted to the angles, which
-    is why it is carried on from round to round. Leaving a view out of the volume that it is matched to
-    brought nothing on data of 60 views.
+    A rotation common to all views, R_k → R_k G, rotates the specimen, and a move by R_k t displaces it;
+    neither changes any view, so both are kept at zero on average. Errors that vary slowly from view to view
+    are coupled to a deformation of the volume and take many rounds: the volume must adapt to the angles, and
+    so is carried over from round to round. Leaving a view out of the volume that it is compared with gave no
+    improvement on data of 60 views.
     """
-    start = poses = _started(views, euler_deg, shift_px)
+    start = poses = _starting_poses(views, euler_deg, shift_px)
     _check_at_least(1, rounds=rounds, iterations=iterations)
     search = _Search(band_px, STEPS_A_ROUND, np.deg2rad(max_step_deg), max_step_px, threads)
     n_v, n_u = views.shape[1:]
@@ -204,45 +204,45 @@ def align_orientations(
         )
         if not volume.any():
             raise DataError("the views hold nothing to reconstruct; is the background subtracted twice?")
-        matched, correlation, _ = search.refined(volume, views, poses)
-        turn_rad, move_px = poses.away(matched)
+        matched, correlation, _ = search.refine(volume, views, poses)
+        turn_rad, move_px = poses.difference_to(matched)
         factor = OVERSHOOT if n >= CALM_ROUNDS else 1
-        poses = poses.moved(factor * turn_rad, factor * move_px).settled(start)
+        poses = poses.moved(factor * turn_rad, factor * move_px).without_common_motion(start)
         change_rad = factor * _rms(turn_rad)
         if progress:
             progress(1)
         if np.rad2deg(change_rad) < tolerance_deg:
             break
-    return _orientations(poses, correlation, change_rad, euler_deg)
+    return _to_orientations(poses, correlation, change_rad, euler_deg)
 
 
 class _Poses(NamedTuple):
-    """How every view is turned, and where it shows the centre of the volume."""
+    """Pose of every view: its rotation, and where it shows the centre of the volume."""
 
     rotation: Float
     centre_px: Float
 
     def moved(self, turn_rad: Float, move_px: Float) -> "_Poses":
-        """Return the poses after turns about the axes of the microscope and moves on the detector."""
+        """Return the poses after rotations about the axes of the microscope and moves on the detector."""
         turn = Rotation.from_rotvec(turn_rad).as_matrix()
         return _Poses(turn @ self.rotation, self.centre_px + move_px)
 
-    def away(self, others: "_Poses") -> tuple[Float, Float]:
-        """Return the turns and moves that lead to others."""
-        turn = Rotation.from_matrix(others.rotation @ self.rotation.transpose(0, 2, 1))
-        return turn.as_rotvec(), others.centre_px - self.centre_px
+    def difference_to(self, target: "_Poses") -> tuple[Float, Float]:
+        """Return the rotations and moves that lead to the target poses."""
+        turn = Rotation.from_matrix(target.rotation @ self.rotation.transpose(0, 2, 1))
+        return turn.as_rotvec(), target.centre_px - self.centre_px
 
-    def settled(self, start: "_Poses") -> "_Poses":
-        """Return the poses without what the specimen as a whole has turned and moved since the start."""
+    def without_common_motion(self, start: "_Poses") -> "_Poses":
+        """Return the poses without the mean rotation and displacement of the specimen since the start."""
         common = Rotation.from_matrix(start.rotation.transpose(0, 2, 1) @ self.rotation).mean().as_matrix()
         rotation = self.rotation @ common.T
-        seen = rotation[:, :2].reshape(-1, 3)
-        displacement = np.linalg.lstsq(seen, (self.centre_px - start.centre_px).ravel())[0]
-        return _Poses(rotation, self.centre_px - (seen @ displacement).reshape(-1, 2))
+        directions = rotation[:, :2].reshape(-1, 3)
+        displacement = np.linalg.lstsq(directions, (self.centre_px - start.centre_px).ravel())[0]
+        return _Poses(rotation, self.centre_px - (directions @ displacement).reshape(-1, 2))
 
 
 class _Equations(NamedTuple):
-    """Normal equations of every view for its brightness, three turns and two moves; its correlation."""
+    """Normal equations of every view for brightness, three rotations and two moves, and its correlation."""
 
     matrix: Float
     right: Float
@@ -251,7 +251,7 @@ class _Equations(NamedTuple):
 
 @dataclass(frozen=True)
 class _Search:
-    """Levenberg and Marquardt's search for the pose of each view; see `refine_orientations`."""
+    """Levenberg-Marquardt search for the pose of each view; see `refine_orientations`."""
 
     band_px: tuple[float, float]
     steps: int
@@ -266,25 +266,25 @@ class _Search:
                 f"a band of {self.band_px[0]:g} to {self.band_px[1]:g} pixels lets nothing through"
             )
         if not min(self.longest_turn_rad, self.longest_move_px) > 0:
-            raise UsageError("the longest step must be more than nothing")
+            raise UsageError("the longest step must be positive")
 
-    def refined(self, volume: Array, views: Array, poses: _Poses) -> tuple[_Poses, Float, float]:
-        """Return the best poses, their correlations and the root mean square turn of the last step."""
+    def refine(self, volume: Array, views: Array, poses: _Poses) -> tuple[_Poses, Float, float]:
+        """Return the best poses, their correlations and the root mean square rotation of the last step."""
         equations = self._equations(volume, views, poses)
         damping = np.full(len(views), DAMPING)
         for _ in range(self.steps):
             turn_rad, move_px = self._step(equations, damping)
             trial = poses.moved(turn_rad, move_px)
-            found = self._equations(volume, views, trial)
-            better = found.correlation > equations.correlation
-            poses = _Poses(*_chosen(better, trial, poses))
-            equations = _Equations(*_chosen(better, found, equations))
-            damping *= np.where(better, LESS, MORE)
+            trial_equations = self._equations(volume, views, trial)
+            better = trial_equations.correlation > equations.correlation
+            poses = _Poses(*_select_views(better, trial, poses))
+            equations = _Equations(*_select_views(better, trial_equations, equations))
+            damping *= np.where(better, DAMPING_DOWN, DAMPING_UP)
             change_rad = _rms(turn_rad * better[:, np.newaxis])
         return poses, equations.correlation, change_rad
 
     def _step(self, equations: _Equations, damping: Float) -> tuple[Float, Float]:
-        """Return turns and moves of all views; none where the projection does not match at all."""
+        """Return rotations and moves of all views; zero where the projection does not match at all."""
         diagonal = np.einsum("kii->ki", equations.matrix) * damping[:, np.newaxis]
         diagonal[:, 0] = 0
         diagonal += np.finfo(float).tiny  # views that show nothing
@@ -292,33 +292,33 @@ class _Search:
         solution = np.linalg.solve(matrix, equations.right[..., np.newaxis])[..., 0]
         brightness = np.where(solution[:, 0] > 0, solution[:, 0], np.inf)[:, np.newaxis]
         return (
-            _limited(solution[:, 1:4] / brightness, self.longest_turn_rad),
-            _limited(solution[:, 4:6] / brightness, self.longest_move_px),
+            _limit_length(solution[:, 1:4] / brightness, self.longest_turn_rad),
+            _limit_length(solution[:, 4:6] / brightness, self.longest_move_px),
         )
 
     def _equations(self, volume: Array, views: Array, poses: _Poses) -> _Equations:
-        """Compare the views with projections and their derivatives, some views at a time."""
+        """Return the equations of all views from projections and their derivatives, some views at a time."""
         parts: list[tuple[Float, Float, float]] = []
         for first in range(0, len(views), VIEWS_AT_ONCE):
-            some = slice(first, first + VIEWS_AT_ONCE)
+            batch = slice(first, first + VIEWS_AT_ONCE)
             images = _derivatives(
-                volume, views.shape[1:], poses.rotation[some], poses.centre_px[some], self.threads
+                volume, views.shape[1:], poses.rotation[batch], poses.centre_px[batch], self.threads
             )
-            pairs = zip(views[some], images, strict=True)
-            parts += ordered_map(self._compared, pairs, threads=self.threads)
+            pairs = zip(views[batch], images, strict=True)
+            parts += ordered_map(self._view_equations, pairs, threads=self.threads)
         matrix, right, correlation = (np.array(part) for part in zip(*parts, strict=True))
         return _Equations(matrix, right, correlation)
 
-    def _compared(self, pair: tuple[Array, Array]) -> tuple[Float, Float, float]:
+    def _view_equations(self, pair: tuple[Array, Array]) -> tuple[Float, Float, float]:
         """Return the normal equations of one view and its correlation with the projection."""
-        view, images = (self._filtered(part).astype(np.float64) for part in pair)
+        view, images = (self._band_pass(array).astype(np.float64) for array in pair)
         models, data = images.reshape(len(images), -1), view.ravel()
         matrix, right = models @ models.T, models @ data
         norm = np.sqrt(matrix[0, 0] * (data @ data))
         return matrix, right, right[0] / norm if norm > 0 else 0.0
 
-    def _filtered(self, images: Array) -> Array:
-        """Return images, the last two axes, after the band-pass."""
+    def _band_pass(self, images: Array) -> Array:
+        """Return images (the last two axes) after the band-pass."""
         narrow, wide = (
             ndimage.gaussian_filter(images, sigma, mode="constant", truncate=TRUNCATE, axes=(-2, -1))
             for sigma in self.band_px
@@ -329,66 +329,71 @@ class _Search:
 def _derivatives(
     volume: Array, shape: tuple[int, ...], rotation: Float, centre_px: Float, threads: int
 ) -> Array:
-    """Return (n_views, 6, n_v, n_u): projections, derived by turns about u, v, the beam, moves along u, v."""
-    about = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
-    matrices = Rotation.from_rotvec(DIFFERENCE_RAD * about).as_matrix()[:, np.newaxis] @ rotation
+    """Return projections and their derivatives, as an array of shape (n_views, 6, n_v, n_u).
+
+    The derivatives are by rotations about u, v and the beam, then by moves along u and v.
+    """
+    rotation_vectors = np.array([[0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    matrices = Rotation.from_rotvec(DIFFERENCE_RAD * rotation_vectors).as_matrix()[:, np.newaxis] @ rotation
     projector = OrientedProjector(
         matrices.reshape(-1, 3, 3), volume.shape, shape, centre_px=np.tile(centre_px, (5, 1)), threads=threads
     )
-    still, *turned = projector.forward(volume).reshape(5, len(rotation), *shape)
-    about_u, about_v = ((turned[n] - turned[n + 1]) / np.float32(2 * DIFFERENCE_RAD) for n in (0, 2))
-    along_v, along_u = np.gradient(still, axis=(1, 2))
+    unrotated, *rotated = projector.forward(volume).reshape(5, len(rotation), *shape)
+    about_u, about_v = ((rotated[n] - rotated[n + 1]) / np.float32(2 * DIFFERENCE_RAD) for n in (0, 2))
+    along_v, along_u = np.gradient(unrotated, axis=(1, 2))
     v, u = (
         np.arange(n, dtype=np.float32) - np.float32(centre(n)) - offset[:, np.newaxis].astype(np.float32)
         for n, offset in zip(shape, centre_px.T[::-1], strict=True)
     )
     about_beam = v[:, :, np.newaxis] * along_u - u[:, np.newaxis] * along_v
-    return np.stack([still, about_u, about_v, about_beam, -along_u, -along_v], axis=1)
+    return np.stack([unrotated, about_u, about_v, about_beam, -along_u, -along_v], axis=1)
 
 
-def _chosen(
-    chosen: NDArray[np.bool_], these: tuple[Float, ...], others: tuple[Float, ...]
+def _select_views(
+    mask: NDArray[np.bool_], first: tuple[Float, ...], second: tuple[Float, ...]
 ) -> Iterator[Float]:
-    """Return these arrays for the chosen views, and others for the rest."""
-    for mine, its in zip(these, others, strict=True):
-        yield np.where(chosen.reshape(-1, *[1] * (mine.ndim - 1)), mine, its)
+    """Yield the first arrays for the selected views, and the second for the others."""
+    for in_first, in_second in zip(first, second, strict=True):
+        yield np.where(mask.reshape(-1, *[1] * (in_first.ndim - 1)), in_first, in_second)
 
 
 def _rms(vectors: Float) -> float:
-    """Return the root mean square length."""
+    """Return the root mean square length of vectors."""
     return float(np.sqrt(np.mean(np.sum(vectors**2, axis=1))))
 
 
-def _limited(vectors: Float, longest: float) -> Float:
-    """Return vectors, shortened where they are too long."""
+def _limit_length(vectors: Float, longest: float) -> Float:
+    """Return vectors, shortened where they are longer than a limit."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors * np.minimum(1, longest / np.maximum(length, np.finfo(float).tiny)))
 
 
-def _started(views: Array, euler_deg: ArrayLike, shift_px: ArrayLike | None) -> _Poses:
-    """Return the poses to start from after checking what goes with them."""
+def _starting_poses(views: Array, euler_deg: ArrayLike, shift_px: ArrayLike | None) -> _Poses:
+    """Return the starting poses, after validation of angles, shifts and views."""
     rotation = rotation_matrices(euler_deg)
     n_views = len(rotation)
     shift = np.zeros((n_views, 2)) if shift_px is None else np.asarray(shift_px, np.float64)
     if views.ndim != 3 or len(views) != n_views or shift.shape != (n_views, 2):
         raise DataError(
-            f"three Euler angles and a shift (x, y) a view are needed, not {n_views} and an array of shape "
+            f"three Euler angles and a shift (x, y) per view are needed, not {n_views} and an array of shape "
             f"{shift.shape} for views of shape {views.shape}"
         )
     if not (np.isfinite(views).all() and np.isfinite(shift).all()):
-        raise DataError("views and shifts must be finite numbers; replace or exclude what is not")
+        raise DataError("views and shifts must be finite numbers; replace NaN, or exclude these views")
     return _Poses(rotation, -shift)
 
 
 def _check_at_least(least: int, **numbers: int) -> None:
-    """Refuse to do less than something."""
+    """Raise UsageError if a number is less than ``least``."""
     for name, number in numbers.items():
         if number < least:
             raise UsageError(f"{name}: at least {least} is needed, not {number}")
 
 
-def _orientations(poses: _Poses, correlation: Float, change_rad: float, near_deg: ArrayLike) -> Orientations:
-    """Return poses as users know them."""
+def _to_orientations(
+    poses: _Poses, correlation: Float, change_rad: float, near_deg: ArrayLike
+) -> Orientations:
+    """Convert poses to Euler angles and shifts."""
     return Orientations(
         euler_deg=euler_angles(poses.rotation, near_deg=near_deg),
         shift_px=-poses.centre_px,
