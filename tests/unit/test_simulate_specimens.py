@@ -86,9 +86,11 @@ def test_a_needle_has_layers_that_are_straight_lines_across_the_axis(seed: int) 
     radius = 0.2 * 128 + 0.12 * 10
     assert (slice_xz[np.hypot(x, z) > radius] == 0).all()
     layers = [
-        body for body in specimen.solids if len(body.slabs) == 2 and np.isfinite(body.slabs[1][1:]).all()
+        body for body in specimen.solids if len(body.plates) == 2 and np.isfinite(body.plates[1][1:]).all()
     ]
-    normal, low, high = min((body.slabs[1] for body in layers), key=lambda slab: abs(slab.low + slab.high))
+    normal, low, high = min(
+        (body.plates[1] for body in layers), key=lambda plate: abs(plate.low + plate.high)
+    )
     assert abs(normal[2]) > np.cos(np.deg2rad(26)) and np.linalg.norm(normal) == pytest.approx(1)
     step = np.array([normal[2], 0, -normal[0]]) / np.hypot(normal[0], normal[2])
     line = specimen.density(*(step[:, None] * np.linspace(-18, 18, 61) + normal[:, None] * (low + high) / 2))

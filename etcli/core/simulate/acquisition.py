@@ -1,4 +1,4 @@
-"""How a simulated series is acquired: its errors and its noise, whatever the signal is."""
+"""Acquisition of a simulated tilt series: its errors and its noise, for any signal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ Image = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What a simulated tilt series has suffered.
+    """True parameters of a simulated tilt series.
 
     Parameters
     ----------
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles at which the views were taken; the series holds the nominal ones.
     shift_px : ndarray of shape (n_views, 2), float64
-        How far (x, y) the content of each view is displaced, in pixels.
+        Displacement (x, y) of the content of each view, in pixels.
     axis_deg : float
         Angle R from +y to the tilt axis, counter-clockwise.
     axis_offset_px : float
@@ -31,7 +31,7 @@ class GroundTruth:
     background : float
         Added to every pixel, in density · pixels.
     electrons_per_unit : float or None
-        Electrons a pixel per density · pixel; None without noise.
+        Electrons per pixel for one density · pixel; None without noise.
 
     Notes
     -----
@@ -48,12 +48,12 @@ class GroundTruth:
     electrons_per_unit: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain numbers and lists, as JSON has them.
+        """Return the fields as plain numbers and lists, for JSON.
 
         Returns
         -------
         dict
-            One entry a field, of the same name.
+            One entry per field, with the same name.
         """
         return {
             "tilt_deg": self.tilt_deg.tolist(),
@@ -67,14 +67,14 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class AcquisitionErrors:
-    """What goes wrong between a view and the next.
+    """Errors of the acquisition: drift, position of the tilt axis, and errors of the tilt angles.
 
     Parameters
     ----------
     drift_px : float
         Views are displaced in x and y by up to this, uniformly and independently.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `GroundTruth`.
+        Angle and offset of the tilt axis; see `GroundTruth`.
     tilt_error_deg : float
         Standard deviation of the normal error of each tilt angle.
     """
@@ -85,11 +85,11 @@ class AcquisitionErrors:
     tilt_error_deg: float = 0.0
 
     def check(self) -> None:
-        """Refuse errors that cannot be; a UsageError."""
+        """Validate the errors; raise UsageError for values that are negative or not finite."""
         if not (0 <= self.drift_px < np.inf and 0 <= self.tilt_error_deg < np.inf):
             raise UsageError(
-                f"drift {self.drift_px} px and tilt error {self.tilt_error_deg}° are sizes; use zero or "
-                "positive numbers"
+                f"drift {self.drift_px} px and tilt error {self.tilt_error_deg}° are not both possible; "
+                "use zero or positive numbers"
             )
         if not np.isfinite([self.axis_deg, self.axis_offset_px]).all():
             raise UsageError("tilt axis and background must be finite numbers")
@@ -97,12 +97,12 @@ class AcquisitionErrors:
 
 @dataclass(frozen=True)
 class CountingNoise:
-    """The noise of counted electrons on a background.
+    """Poisson noise of counted electrons, on a constant background.
 
     Parameters
     ----------
     electrons_per_unit : float or None
-        Electrons a pixel per unit of the signal; None for no noise.
+        Electrons per pixel and unit of the signal; None for no noise.
     background : float
         Added to every pixel before the noise, in units of the signal.
     """
@@ -110,8 +110,8 @@ class CountingNoise:
     electrons_per_unit: float | None = None
     background: float = 0.0
 
-    def applied(self, clean: Image, rng: np.random.Generator) -> Image:
-        """Return what is recorded of a clean image, which is overwritten."""
+    def apply(self, clean: Image, rng: np.random.Generator) -> Image:
+        """Add background and noise to a clean image, which is overwritten; return the recorded image."""
         clean += self.background
         if self.electrons_per_unit is None:
             return clean
@@ -129,7 +129,7 @@ def record(
     rng: np.random.Generator,
     threads: int = 1,
 ) -> tuple[NDArray[np.float32], GroundTruth]:
-    """Record a series.
+    """Record a tilt series with errors and noise, given its signal.
 
     Parameters
     ----------
@@ -142,30 +142,30 @@ def record(
     errors : AcquisitionErrors
     noise : CountingNoise
     rng : numpy.random.Generator
-        Every view draws from a generator of its own spawned from this one, and draws the same whatever
-        the sizes of the errors. So views added at the end and errors changed leave the others as they are.
+        Every view has its own generator, spawned from this one, and draws the same numbers whatever the sizes
+        of the errors. So adding views at the end or changing an error leaves everything else unchanged.
     threads : int
-        Views computed at once; the result does not depend on it.
+        Views computed at the same time; the result does not depend on it.
 
     Returns
     -------
     data : ndarray of shape (n_views, ny, nx), float32
-        With noise, counted electrons divided by the electrons that one unit gives.
+        With noise, counted electrons divided by the electrons per unit.
     truth : GroundTruth
-        What was applied.
+        True parameters of the series.
 
     Raises
     ------
     UsageError
-        When errors or background are no numbers.
+        If errors or background are not finite, or an error is negative.
     """
     errors.check()
     if not np.isfinite(noise.background):
         raise UsageError("tilt axis and background must be finite numbers")
     n_views = len(tilt_deg)
     generators = rng.spawn(n_views)
-    shift = np.array([errors.drift_px * own.uniform(-1, 1, 2) for own in generators])
-    error = np.array([errors.tilt_error_deg * own.standard_normal() for own in generators])
+    shift = np.array([errors.drift_px * generator.uniform(-1, 1, 2) for generator in generators])
+    error = np.array([errors.tilt_error_deg * generator.standard_normal() for generator in generators])
     truth = GroundTruth(
         tilt_deg + error,
         shift,
@@ -176,7 +176,7 @@ def record(
     )
 
     def view(k: int) -> Image:
-        return noise.applied(signal(k, truth), generators[k])
+        return noise.apply(signal(k, truth), generators[k])
 
     data = np.empty((n_views, *shape), np.float32)
     for target, image in zip(data, ordered_map(view, range(n_views), threads=threads), strict=True):

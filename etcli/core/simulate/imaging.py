@@ -1,4 +1,4 @@
-"""The dark-field tilt series that a microscope would record of a specimen made of solids."""
+"""Simulated dark-field tilt series of a specimen made of solids."""
 
 from dataclasses import replace
 
@@ -13,8 +13,8 @@ from etcli.core.simulate.solids import Solid, Specimen
 
 Array = NDArray[np.float64]
 
-SCATTERED = 0.1  # part of the incident electrons that the brightest untilted pixel sends to the detector
-RAYS_AT_ONCE = 1 << 15  # so that what is computed for them stays in the cache
+SCATTERED = 0.1  # fraction of the incident electrons that the brightest untilted pixel sends to the detector
+RAYS_AT_ONCE = 1 << 15  # so that intermediate results stay in the cache
 
 
 def tilt_series(
@@ -33,19 +33,19 @@ def tilt_series(
     oversampling: int = 3,
     threads: int = 1,
 ) -> tuple[TiltSeries, GroundTruth]:
-    """Record a tilt series of a specimen by dark-field STEM.
+    """Simulate a dark-field STEM tilt series of a specimen.
 
     Parameters
     ----------
     specimen : Specimen
-        What is imaged.
+        Specimen to image.
     tilt_deg : array_like of shape (n_views,)
         Nominal tilt angles in degrees, any order.
     shape : tuple of int
         Pixels (ny, nx) of a view.
     rng : numpy.random.Generator
-        Every view draws from a generator of its own spawned from this one, and draws the same whatever
-        the sizes of the errors. So views added at the end and errors changed leave the others as they are.
+        Every view has its own generator, spawned from this one, and draws the same numbers whatever the sizes
+        of the errors. So adding views at the end or changing an error leaves everything else unchanged.
     dose_e_A2 : float, optional
         Incident electrons per Å² and view; without it there is no noise.
     pixel_A : float
@@ -53,23 +53,23 @@ def tilt_series(
     drift_px : float
         Views are displaced in x and y by up to this, uniformly and independently.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `GroundTruth`.
+        Angle and offset of the tilt axis; see `GroundTruth`.
     tilt_error_deg : float
         Standard deviation of the normal error of each tilt angle.
     background : float
         Added to every pixel before the noise, in density · pixels.
     oversampling : int
-        Rays a pixel in each direction.
+        Rays per pixel in each direction.
     threads : int
-        Views computed at once; the result does not depend on it.
+        Views computed at the same time; the result does not depend on it.
 
     Returns
     -------
     series : TiltSeries
         Views in density · pixels with nominal angles; with noise, counted electrons divided by the
-        electrons that one unit gives.
+        electrons per unit.
     truth : GroundTruth
-        What was applied.
+        True parameters of the series.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def tilt_series(
 
     Notes
     -----
-    An electron count is Poisson distributed. Its mean is in proportion to the projected density; the
+    An electron count is Poisson distributed. Its mean is proportional to the projected density; the
     cross-section is such that the brightest pixel of the untilted view receives 0.1 of the incident
     electrons.
     """
@@ -124,7 +124,7 @@ def project(
     Parameters
     ----------
     specimen : Specimen
-        What is projected.
+        Specimen to project.
     tilt_deg : float
         Tilt angle in degrees.
     shape : tuple of int
@@ -132,9 +132,9 @@ def project(
     shift_px : tuple of float
         Displacement (x, y) of the content.
     axis_deg, axis_offset_px : float
-        Where the tilt axis lies; see `GroundTruth`.
+        Angle and offset of the tilt axis; see `GroundTruth`.
     oversampling : int
-        Rays a pixel in each direction.
+        Rays per pixel in each direction.
 
     Returns
     -------
@@ -164,12 +164,12 @@ def project(
 
 
 def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:
-    """Return the order in which a dose-symmetric scheme takes the views.
+    """Return the order of acquisition of the views in a dose-symmetric scheme.
 
     Parameters
     ----------
     tilt_deg : array_like of shape (n_views,)
-        Tilt angles in degrees, rising.
+        Tilt angles in degrees, ascending.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:
     Raises
     ------
     UsageError
-        When the angles do not rise.
+        When the angles are not ascending.
 
     References
     ----------
@@ -199,10 +199,10 @@ def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:
     return np.concatenate(order)
 
 
-def _check(nominal: Array, shape: tuple[int, int], *, pixel_A: float) -> None:
-    """Refuse what cannot be recorded."""
-    if nominal.ndim != 1 or nominal.size == 0 or not np.isfinite(nominal).all():
-        raise UsageError("tilt angles must be a list of finite numbers, one a view")
+def _check(tilt_deg: Array, shape: tuple[int, int], *, pixel_A: float) -> None:
+    """Validate tilt angles, shape and pixel size; raise UsageError."""
+    if tilt_deg.ndim != 1 or tilt_deg.size == 0 or not np.isfinite(tilt_deg).all():
+        raise UsageError("tilt angles must be a list of finite numbers, one per view")
     if min(shape) < 1:
         raise UsageError(f"views of {shape[1]} × {shape[0]} px are empty; use positive sizes")
     if not 0 < pixel_A < np.inf:
@@ -212,7 +212,7 @@ def _check(nominal: Array, shape: tuple[int, int], *, pixel_A: float) -> None:
 def _electrons_per_unit(
     specimen: Specimen, shape: tuple[int, int], incident: float, oversampling: int
 ) -> float:
-    """Return the electrons that a density · pixel scatters of those that fall on a pixel."""
+    """Return the electrons scattered to the detector per density · pixel, given those incident on a pixel."""
     if not 0 < incident < np.inf:
         raise UsageError("a dose must be positive to give an image; leave it out for one without noise")
     brightest = float(project(specimen, 0.0, shape=shape, oversampling=oversampling).max())
@@ -222,7 +222,7 @@ def _electrons_per_unit(
 
 
 def _rays(pixels: slice, n: int, oversampling: int) -> Array:
-    """Return where the rays of some of ``n`` pixels are, from the centre of all."""
+    """Return the positions of the rays through a range of ``n`` pixels, from the centre of all of them."""
     edge = pixels.start - 0.5 - centre(n)
     count = (pixels.stop - pixels.start) * oversampling
     rays: Array = edge + (np.arange(count) + 0.5) / oversampling
@@ -232,7 +232,7 @@ def _rays(pixels: slice, n: int, oversampling: int) -> Array:
 def _footprint(
     solid: Solid, cos: float, sin: float, turn: Array, origin: Array, shape: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """Return the rows and columns of a view on which the box of a solid falls."""
+    """Return the rows and columns of a view that the projected box of a solid covers."""
     x, y, z = np.array(np.meshgrid(*np.stack([solid.low, solid.high], axis=1), indexing="ij")).reshape(3, 8)
     corners = turn @ np.stack([x * cos + z * sin, y]) + origin[:, None]
     middle = np.array([[centre(shape[1])], [centre(shape[0])]])

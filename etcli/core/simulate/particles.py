@@ -1,4 +1,4 @@
-"""Specimens of the kind that electron tomography of materials looks at."""
+"""Typical specimens of electron tomography of materials: a catalyst particle and a needle."""
 
 from dataclasses import replace
 
@@ -12,26 +12,27 @@ Array = NDArray[np.float64]
 Spheres = list[tuple[Array, float]]
 
 SUPPORT, METAL = 1.0, 4.0  # densities of the catalyst
-LAYERS = (0.3, 1.0, 0.5, 0.8)  # densities of the needle's layers, in turn
+LAYERS = (0.3, 1.0, 0.5, 0.8)  # densities of the needle's layers, repeated in this order
 PRECIPITATE = 1.6
 SMALLEST = 16
 
 
 def particle(size: int, rng: np.random.Generator) -> Specimen:
-    """Make a catalyst: an irregular support with metal particles on its surface and inside.
+    """Create a catalyst particle: an irregular support with metal particles on its surface and inside.
 
     Parameters
     ----------
     size : int
         Edge of the field in pixels, at least 16; all lengths scale with it.
     rng : numpy.random.Generator
-        Source of shape, places and sizes.
+        Source of shape, positions and sizes.
 
     Returns
     -------
     Specimen
-        Of three densities, 0, `SUPPORT` and `METAL`. Its 15 to 40 metal spheres do not touch; their radii
-        are 1.2 % to 3.5 % of the size. It stays 0.1 of the size away from the field's edge at every tilt.
+        Specimen with three densities, 0, `SUPPORT` and `METAL`. Its 15 to 40 metal spheres do not touch;
+        their radii are 1.2 % to 3.5 % of the size. It stays 0.1 of the size away from the field's edge at
+        every tilt.
 
     Raises
     ------
@@ -52,16 +53,16 @@ def particle(size: int, rng: np.random.Generator) -> Specimen:
             outwards = _direction(rng)
             surface = _surface(support, outwards)
             inside, above = 0.85 * np.cbrt(rng.uniform()) * surface, surface + radius * rng.uniform(-0.5, 0.6)
-            middle = outwards * (inside if index % 3 == 0 else above)
-            if _is_free(middle, radius, placed):
+            position = outwards * (inside if index % 3 == 0 else above)
+            if _is_free(position, radius, placed):
                 break
-        placed.append((middle, radius))
-        solids += embed([support], ellipsoid(middle, radius, density=METAL))
+        placed.append((position, radius))
+        solids += embed([support], ellipsoid(position, radius, density=METAL))
     return Specimen(tuple(solids))
 
 
 def needle(size: int, rng: np.random.Generator) -> Specimen:
-    """Make a tapered needle along the tilt axis, with flat layers, a few voids and precipitates.
+    """Create a tapered needle along the tilt axis, with flat layers, a few voids and precipitates.
 
     Parameters
     ----------
@@ -73,8 +74,8 @@ def needle(size: int, rng: np.random.Generator) -> Specimen:
     Returns
     -------
     Specimen
-        A cone with a round tip at 0.4 of the size above the centre, which goes on below the field. Its
-        layers, every other one thin, are within 26° of perpendicular to z, and so are straight lines in a
+        A cone with a round tip at 0.4 of the size above the centre, which continues below the field. Its
+        layers, every other one thin, are perpendicular to z to within 26°, and so are straight lines in a
         slice perpendicular to the tilt axis.
 
     Raises
@@ -98,42 +99,45 @@ def needle(size: int, rng: np.random.Generator) -> Specimen:
         radii = size * rng.uniform(0.012, 0.035, 3)
         while True:
             y, angle = rng.uniform(-0.45 * size, tip - radius), rng.uniform(0, 2 * np.pi)
-            room = radius + slope * y - 1.2 * radii.max()
-            off_axis = room * np.sqrt(rng.uniform())
-            middle = np.array([off_axis * np.cos(angle), y, off_axis * np.sin(angle)])
-            if _is_free(middle, radii.max(), placed):
+            largest_off_axis = radius + slope * y - 1.2 * radii.max()
+            off_axis = largest_off_axis * np.sqrt(rng.uniform())
+            position = np.array([off_axis * np.cos(angle), y, off_axis * np.sin(angle)])
+            if _is_free(position, radii.max(), placed):
                 break
-        placed.append((middle, radii.max()))
-        solids += embed(layers, ellipsoid(middle, radii, density=PRECIPITATE if index % 2 else 0.0))
+        placed.append((position, radii.max()))
+        solids += embed(layers, ellipsoid(position, radii, density=PRECIPITATE if index % 2 else 0.0))
     return Specimen(tuple(solids))
 
 
 def _check(size: int) -> None:
-    """Refuse sizes at which nothing can be seen."""
+    """Raise UsageError if the size is too small for a specimen."""
     if size < SMALLEST:
         raise UsageError(f"a specimen of {size} px shows nothing; use a size of at least {SMALLEST} px")
 
 
 def _direction(rng: np.random.Generator) -> Array:
-    """Draw a direction, all being equally likely."""
+    """Draw a direction from the uniform distribution on the sphere."""
     vector = rng.normal(size=3)
     return vector / float(np.linalg.norm(vector))
 
 
 def _surface(body: Solid, direction: Array) -> float:
-    """Return how far the surface is from the centre along a direction, for a body centred there."""
+    """Return the distance from the centre to the surface along a direction, for a body at the centre."""
     distances = [1 / np.sqrt(direction @ quadric[:3, :3] @ direction) for quadric in body.quadrics]
-    distances += [high / (normal @ direction) for normal, _, high in body.slabs if normal @ direction > 0]
+    distances += [high / (normal @ direction) for normal, _, high in body.plates if normal @ direction > 0]
     return float(min(distances))
 
 
 def _is_free(middle: Array, radius: float, placed: Spheres) -> bool:
-    """Return whether a sphere keeps clear of those placed, by half its radius."""
-    return all(np.linalg.norm(middle - other) > 1.5 * radius + taken for other, taken in placed)
+    """Check whether a sphere keeps a distance of half its radius from those placed before."""
+    return all(
+        np.linalg.norm(middle - placed_middle) > 1.5 * radius + placed_radius
+        for placed_middle, placed_radius in placed
+    )
 
 
 def _tapered(radius: float, slope: float, *, tip: float, bottom: float) -> tuple[Solid, Solid]:
-    """Return a cone and the sphere that goes on smoothly from it to the tip, cut where they touch."""
+    """Return a cone and the spherical cap that continues it smoothly to the tip, cut where they join."""
     stretch = np.sqrt(1 + slope**2)
     cap_radius = (radius + slope * tip) / (stretch + slope)
     middle = tip - cap_radius
@@ -143,7 +147,7 @@ def _tapered(radius: float, slope: float, *, tip: float, bottom: float) -> tuple
 
 
 def _layer_bounds(size: int, rng: np.random.Generator) -> list[float]:
-    """Draw where layers begin and end along their normal; the outermost have no end."""
+    """Draw the bounds of the layers along their normal; the outermost layers are unbounded."""
     bounds = [-np.inf]
     position = -0.19 * size
     while position < 0.19 * size:

@@ -1,11 +1,11 @@
-"""Phantoms that everybody knows."""
+"""Standard phantoms: the head phantom of Shepp and Logan."""
 
 import numpy as np
 
 from etcli.core.errors import UsageError
 from etcli.core.simulate.solids import Specimen, ellipsoid
 
-# Contrasts and 2-D ellipses of Toft (1996); the fourth number, the radius along the tilt axis, is that of
+# Contrasts and 2-D ellipses of Toft (1996); the fourth number, the radius along the tilt axis, is from
 # Schabel's 3-D table. Columns: density, radii along x, z, y, centre in x, z, rotation from x to z in degrees.
 SHEPP_LOGAN = (
     (1.0, 0.69, 0.92, 0.81, 0.0, 0.0, 0.0),
@@ -22,7 +22,7 @@ SHEPP_LOGAN = (
 
 
 def shepp_logan(size: int) -> Specimen:
-    """Make the head phantom of Shepp and Logan with Toft's contrasts, as ellipsoids.
+    """Create the head phantom of Shepp and Logan with Toft's contrasts, as ellipsoids.
 
     Parameters
     ----------

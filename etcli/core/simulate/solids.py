@@ -1,8 +1,8 @@
-"""Specimens as sums of convex solids, whose projections are closed forms.
+"""Specimens as sums of convex solids, whose projections have closed forms.
 
-A solid is the common part of quadrics and slabs. A ray meets it in one interval, whose ends are roots
-of quadratic equations, so that projections owe nothing to voxels. Positions are in pixels from the
-rotation centre.
+A solid is the intersection of quadrics and plates (spaces between parallel planes). A ray crosses it in one
+interval, whose ends are roots of quadratic equations, so that projections need no voxels. Positions are in
+pixels from the rotation centre.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class Plate(NamedTuple):
-    """The space between two planes: ``low <= normal · (x, y, z) <= high``; the bounds may be infinite."""
+    """Space between two parallel planes: ``low <= normal · (x, y, z) <= high``; bounds may be infinite."""
 
     normal: Array
     low: float
@@ -29,30 +29,30 @@ class Plate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """A convex body of one density: the common part of its quadrics, its slabs and its box.
+    """Convex body of one density: the intersection of its quadrics and its plates.
 
     Parameters
     ----------
     density : float
-        What a voxel inside it adds.
+        Value that it adds to the voxels inside it.
     quadrics : tuple of ndarray of shape (4, 4), float64
         Symmetric matrices; inside is ``v Q v <= 0`` with ``v = (x, y, z, 1)``. Each must be an ellipse,
         not a hyperbola, in planes of constant y, as ellipsoids and the cones along the tilt axis are.
-    slabs : tuple of Plate
-        Pairs of planes.
+    plates : tuple of Plate
+        Pairs of parallel planes.
     low, high : ndarray of shape (3,), float64
-        Corners (x, y, z) of a box around the rest, which need not be tight.
+        Corners (x, y, z) of a box that encloses the body, not necessarily tightly.
     """
 
     density: float
     quadrics: tuple[Array, ...]
-    slabs: tuple[Plate, ...]
+    plates: tuple[Plate, ...]
     low: Array
     high: Array
 
     @property
     def is_empty(self) -> bool:
-        """Whether the box, and so the solid, holds nothing."""
+        """Whether the box, and therefore the solid, is empty."""
         return not bool((self.low < self.high).all())
 
     def cut(self, normal: ArrayLike, low: float = -np.inf, high: float = np.inf) -> "Solid":
@@ -70,21 +70,21 @@ class Solid:
         Solid
             Of the same density.
         """
-        slab = Plate(np.asarray(normal, np.float64), low, high)
-        corners = np.sort(slab.normal[:, None] * np.stack([self.low, self.high], axis=1), axis=1)
+        plate = Plate(np.asarray(normal, np.float64), low, high)
+        corners = np.sort(plate.normal[:, None] * np.stack([self.low, self.high], axis=1), axis=1)
         others = corners.sum(axis=0) - corners
         bounds = np.stack([low - others[:, 1], high - others[:, 0]], axis=1)
-        sloped = slab.normal != 0
-        bounds[sloped] = np.sort(bounds[sloped] / slab.normal[sloped, None], axis=1)
+        affected = plate.normal != 0
+        bounds[affected] = np.sort(bounds[affected] / plate.normal[affected, None], axis=1)
         return replace(
             self,
-            slabs=(*self.slabs, slab),
-            low=np.where(sloped, np.maximum(self.low, bounds[:, 0]), self.low),
-            high=np.where(sloped, np.minimum(self.high, bounds[:, 1]), self.high),
+            plates=(*self.plates, plate),
+            low=np.where(affected, np.maximum(self.low, bounds[:, 0]), self.low),
+            high=np.where(affected, np.minimum(self.high, bounds[:, 1]), self.high),
         )
 
     def common(self, other: "Solid", *, density: float) -> "Solid":
-        """Return what two solids have in common, with a density of its own.
+        """Return the intersection of two solids, with a given density.
 
         Parameters
         ----------
@@ -96,18 +96,18 @@ class Solid:
         Returns
         -------
         Solid
-            The common part; it may be empty.
+            The intersection; it may be empty.
         """
         return Solid(
             density,
             self.quadrics + other.quadrics,
-            self.slabs + other.slabs,
+            self.plates + other.plates,
             np.maximum(self.low, other.low),
             np.minimum(self.high, other.high),
         )
 
     def contains(self, x: ArrayLike, y: ArrayLike, z: ArrayLike) -> NDArray[np.bool_]:
-        """Return whether points lie inside.
+        """Check whether points lie inside the solid.
 
         Parameters
         ----------
@@ -123,26 +123,26 @@ class Solid:
         inside = np.ones(point.shape[1:], bool)
         for quadric in self.quadrics:
             inside &= np.einsum("i...,ij,j...->...", point, quadric, point) <= 0
-        for normal, low, high in self.slabs:
+        for normal, low, high in self.plates:
             height = np.tensordot(normal, point[:3], 1)
             inside &= (low <= height) & (height <= high)
         return inside
 
     def interval(self, p: Array, y: Array, *, cos: float, sin: float) -> tuple[Array, Array]:
-        """Return where rays perpendicular to the tilt axis enter and leave.
+        """Return where rays perpendicular to the tilt axis enter and leave the solid.
 
         Parameters
         ----------
         p, y : ndarray of float64
-            Where the rays meet the detector, across and along the tilt axis, in pixels from the axis
+            Where the rays reach the detector, across and along the tilt axis, in pixels from the axis
             and from the centre; broadcast against each other.
         cos, sin : float
-            Of the tilt angle θ.
+            Cosine and sine of the tilt angle θ.
 
         Returns
         -------
         first, last : ndarray of float64
-            Path t along the ray; where it misses the solid ``last <= first``.
+            Positions t along the ray; ``last <= first`` if it misses the solid.
 
         Notes
         -----
@@ -164,7 +164,7 @@ class Solid:
                 square += 2 * d[0, 1] * (p * y)
             half = np.sqrt(np.maximum(square, 0)) / a
             first, last = np.maximum(first, middle - half), np.minimum(last, middle + half)
-        for normal, low, high in self.slabs:
+        for normal, low, high in self.plates:
             rise = float(normal @ along[:3])
             height = (normal[0] * cos + normal[2] * sin) * p + normal[1] * y
             if abs(rise) < 1e-12:
@@ -179,7 +179,7 @@ class Solid:
 def ellipsoid(
     middle: ArrayLike, radii: ArrayLike, *, density: float = 1.0, rotation: ArrayLike | None = None
 ) -> Solid:
-    """Make an ellipsoid.
+    """Create an ellipsoid.
 
     Parameters
     ----------
@@ -188,9 +188,9 @@ def ellipsoid(
     radii : float or array_like of shape (3,)
         Half axes along its own x, y, z, in pixels; one number for a sphere.
     density : float
-        What it adds to a voxel.
+        Value that it adds to the voxels inside it.
     rotation : array_like of shape (3, 3), optional
-        Columns are the directions of its axes.
+        Matrix whose columns are the directions of its axes.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def ellipsoid(
 
 
 def cone(radius: float, slope: float, *, bottom: float, top: float, density: float = 1.0) -> Solid:
-    """Make a round truncated cone (a cylinder without slope) around the tilt axis.
+    """Create a round truncated cone around the tilt axis, or a cylinder if the slope is zero.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def cone(radius: float, slope: float, *, bottom: float, top: float, density: flo
     bottom, top : float
         Its ends along y, in pixels from the centre.
     density : float
-        What it adds to a voxel.
+        Value that it adds to the voxels inside it.
 
     Returns
     -------
@@ -252,19 +252,19 @@ def cone(radius: float, slope: float, *, bottom: float, top: float, density: flo
 
 
 def embed(bodies: Sequence[Solid], inclusion: Solid) -> list[Solid]:
-    """Put an inclusion in place of what it displaces.
+    """Return the solids that, added to bodies, replace parts of them by an inclusion.
 
     Parameters
     ----------
     bodies : sequence of Solid
         Solids that do not overlap each other.
     inclusion : Solid
-        Its density is the density found there; zero for a void.
+        Its density replaces that of the bodies; zero for a void.
 
     Returns
     -------
     list of Solid
-        What must be added to the bodies: the inclusion, and the parts taken out of the bodies.
+        The inclusion, and its intersections with the bodies, which have negative densities.
     """
     taken = [inclusion.common(body, density=-body.density) for body in bodies]
     return [part for part in (inclusion, *taken) if part.density and not part.is_empty]
@@ -272,12 +272,12 @@ def embed(bodies: Sequence[Solid], inclusion: Solid) -> list[Solid]:
 
 @dataclass(frozen=True, eq=False)
 class Specimen:
-    """A sum of solids.
+    """Specimen as a sum of solids.
 
     Parameters
     ----------
     solids : tuple of Solid
-        Their densities add where they overlap. Empty ones are left out.
+        Their densities add up where they overlap. Empty ones are left out.
     """
 
     solids: tuple[Solid, ...]
@@ -306,14 +306,14 @@ class Specimen:
     def sections(
         self, shape: tuple[int, int, int], *, oversampling: int = 4
     ) -> Iterator[NDArray[np.float32]]:
-        """Rasterise section by section, each voxel being the mean density in its cube.
+        """Rasterise the specimen section by section; each voxel is the mean density in its cube.
 
         Parameters
         ----------
         shape : tuple of int
             Voxels (nz, ny, nx); the rotation centre is the centre of the volume.
         oversampling : int
-            Lines a voxel in y and in z; along x the mean is exact.
+            Lines per voxel in y and in z; along x the mean is exact.
 
         Yields
         ------
@@ -321,16 +321,16 @@ class Specimen:
             Sections from the lowest z to the highest.
         """
         nz, ny, nx = shape
-        within = _offsets(oversampling)
+        within = _subpixel_offsets(oversampling)
         for index in range(nz):
             section = np.zeros((ny, nx))
             z = index - centre(nz) + within
             for solid in self.solids:
                 if solid.low[2] <= index - centre(nz) + 0.5 and solid.high[2] >= index - centre(nz) - 0.5:
-                    rows = _touched(solid.low[1], solid.high[1], ny)
+                    rows = _overlapping_pixels(solid.low[1], solid.high[1], ny)
                     y = np.arange(rows.start, rows.stop)[:, None, None] - centre(ny) + within[:, None]
                     section[rows] += solid.density * _coverage(solid, y, z, nx)
-            yield (section.round(12) + 0.0).astype(np.float32)  # 1 − 0.8 − 0.2 is not 0, and −0 is not 0
+            yield (section.round(12) + 0.0).astype(np.float32)  # 1 − 0.8 − 0.2 becomes 0, and −0 as well
 
     def volume(self, shape: tuple[int, int, int], *, pixel_A: float = 1.0, oversampling: int = 4) -> Volume:
         """Rasterise the whole specimen.
@@ -342,7 +342,7 @@ class Specimen:
         pixel_A : float
             Voxel size in Å.
         oversampling : int
-            As of `sections`.
+            As for `sections`.
 
         Returns
         -------
@@ -355,19 +355,19 @@ class Specimen:
         return Volume(data, pixel_A=pixel_A)
 
 
-def _offsets(n: int) -> Array:
-    """Return the middles of ``n`` equal parts of a pixel, from its centre."""
+def _subpixel_offsets(n: int) -> Array:
+    """Return the middles of ``n`` equal parts of a pixel, relative to its centre."""
     return (np.arange(n) + 0.5) / n - 0.5
 
 
-def _touched(low: float, high: float, n: int) -> slice:
-    """Return which of ``n`` pixels reach into an interval about their centre."""
+def _overlapping_pixels(low: float, high: float, n: int) -> slice:
+    """Return the range of those of ``n`` pixels that overlap an interval, given relative to their centre."""
     first, last = np.clip([np.floor(low + centre(n) + 0.5), np.ceil(high + centre(n) + 0.5)], 0, n)
     return slice(int(first), int(last))
 
 
 def _coverage(solid: Solid, y: Array, z: Array, nx: int) -> Array:
-    """Return how much of each pixel of some rows a solid covers, from lines along x at all y and z.
+    """Return the fraction of each pixel that a solid covers in some rows, from lines along x at all y and z.
 
     The coverage by an interval is the running sum of two fractions at each end. Ends are rounded to
     2⁻²⁰ px so that these sums are exact, and exactly zero beyond the solid.
