@@ -48,8 +48,8 @@ class _Vector:
         return _Vector(self.builder, getattr(self.builder, operation)(*map(self._operand, operands)))
 
     def _choose(self, comparison: str, other: Any) -> "_Vector":
-        mine, its = self.value, self._operand(other)
-        chosen = self.builder.select(self.builder.fcmp_ordered(comparison, mine, its), mine, its)
+        left, right = self.value, self._operand(other)
+        chosen = self.builder.select(self.builder.fcmp_ordered(comparison, left, right), left, right)
         return _Vector(self.builder, chosen)
 
     def __add__(self, other: Any) -> "_Vector":

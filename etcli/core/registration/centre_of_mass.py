@@ -140,7 +140,7 @@ def _centres_along(mass: Float, variance: Float, previous: Float | None) -> Floa
     typical = np.median(mass, axis=0)
     if max(typical[:2].mean(), typical[-2:].mean()) > END_LIMIT * typical.max():
         raise ConvergenceError(
-            "the specimen goes on above or below the views, so its centre of mass is not seen; "
+            "the specimen continues above or below the views, so its centre of mass is not visible; "
             "use --method com-cl"
         )
     return np.asarray(mass @ np.arange(mass.shape[1]) / mass.sum(axis=1))
@@ -305,10 +305,10 @@ class _BinnedViews:
 
         def specimen(view: int) -> Image:
             image, inside = self.images[view], window[canvas.part(canvas.offset[view])]
-            seen: Image = image * inside
+            content: Image = image * inside
             if not self.background_is_known:
-                seen -= _surrounding_level(image - seen, inside) * inside
-            return seen
+                content -= _surrounding_level(image - content, inside) * inside
+            return content
 
         contents = ordered_map(specimen, range(len(self.images)), threads=self.threads)
         return profile_centers(contents, background=0.0)
@@ -362,9 +362,9 @@ class _Segments:
         mass = moments.mass
         typical = np.maximum(np.median(mass, axis=0), 0.01 * mass.mean())
         gain = np.maximum(np.median(mass / typical, axis=1), 0.01)
-        at = edges + height[:, np.newaxis]
+        edges_in_view = edges + height[:, np.newaxis]
         steady_weight = steadiness(mass / gain[:, np.newaxis])
-        trust = steady_weight * (at[:, :-1] >= borders[0]) * (at[:, 1:] <= borders[-1])
+        trust = steady_weight * (edges_in_view[:, :-1] >= borders[0]) * (edges_in_view[:, 1:] <= borders[-1])
         variation = np.sum(trust * (mass / typical - 1) ** 2, axis=1) / np.maximum(
             trust.sum(axis=1), NEGLIGIBLE
         )

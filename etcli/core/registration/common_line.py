@@ -136,9 +136,9 @@ def _refine_heights(mass: Float, variance: Float, height: Float, width: float) -
     measured = variance > 0
     certainty = 1 / np.maximum(variance[measured], EVEN * variance.max())
     for _ in range(ROUNDS):
-        at = np.arange(n_rows) + height[:, np.newaxis]
-        visible = np.clip(np.minimum(at, n_rows - 1 - at) / (FADE * width), 0, 1)
-        profile = ndimage.map_coordinates(mass, [view, at], order=3, mode="nearest")
+        row_in_view = np.arange(n_rows) + height[:, np.newaxis]
+        visible = np.clip(np.minimum(row_in_view, n_rows - 1 - row_in_view) / (FADE * width), 0, 1)
+        profile = ndimage.map_coordinates(mass, [view, row_in_view], order=3, mode="nearest")
         n_others = visible.sum(axis=0) - visible
         mean_of_others = (np.sum(visible * profile, axis=0) - visible * profile) / np.maximum(n_others, TINY)
         slope = np.gradient(mean_of_others, axis=1)

@@ -135,10 +135,12 @@ def correlate_views(
         _solve(links, usable, _pick_reference(reference, usable, tilt))[0], tilt, usable
     ).round()
     # Again with the views shifted, so that the window shows the same part of the specimen in all of them.
-    moved = TransformedViews(views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background)
+    shifted_views = TransformedViews(
+        views.__getitem__, Transforms.shifts(coarse), views.shape[1:], fill=background
+    )
     near_px = max(NEAR * min(views.shape[1:]), 1)
     links, usable, quality, _ = link_views(
-        moved, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1]
+        shifted_views, min(max_shift_px or near_px, near_px), stretched, SIZES_PX[1]
     )
     reference = _pick_reference(reference, usable, tilt)
     relative, misfit = _solve(links, usable, reference)
@@ -175,7 +177,7 @@ def _link_neighbours(
     progress: Callable[[int], None] | None,
 ) -> tuple[list[PairLink], NDArray[np.intp], Float]:
     """Link each view to the next ones and skip failed views; return links, good views and qualities."""
-    known: dict[Pair, PairLink] = {}
+    link_of_pair: dict[Pair, PairLink] = {}
     quality = np.zeros(len(order))
     usable = order
     while True:
@@ -183,14 +185,14 @@ def _link_neighbours(
             [(int(near), int(far)) for far in usable[i + 1 : i + 1 + neighbours]]
             for i, near in enumerate(usable)
         ]
-        new = [[pair for pair in pairs if pair not in known] for pairs in pairs_of_view]
+        new = [[pair for pair in pairs if pair not in link_of_pair] for pairs in pairs_of_view]
         for links_of_view in ordered_map(
             lambda pairs: [compare(pair) for pair in pairs], new, threads=threads
         ):
-            known |= {(link.near, link.far): link for link in links_of_view}
+            link_of_pair |= {(link.near, link.far): link for link in links_of_view}
             if progress and usable is order:
                 progress(1)
-        links = [known[pair] for pairs in pairs_of_view for pair in pairs]
+        links = [link_of_pair[pair] for pairs in pairs_of_view for pair in pairs]
         quality[usable] = 0
         for link in links:
             quality[[link.near, link.far]] = np.maximum(quality[[link.near, link.far]], link.quality)

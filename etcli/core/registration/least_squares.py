@@ -150,7 +150,7 @@ def shift_limit_px(max_shift_px: float | None, shape: tuple[int, ...]) -> float:
     if max_shift_px is None:
         return FARTHEST * min(shape)
     if not max_shift_px >= 1:
-        raise UsageError(f"a largest shift of {max_shift_px:g} px leaves nothing to look for; use 1 or more")
+        raise UsageError(f"a largest shift of {max_shift_px:g} px is too small; use 1 or more")
     return max_shift_px
 
 

@@ -150,13 +150,15 @@ def match_views(
     lying = before is not None and lies_along_x(before.turned_deg)
     series = SeriesPyramid(views, background, threads, lying)
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or no_progress, converged=not free_shifts)
-    alignment, verdict, known = _align_coarse_to_fine(series, tilt, start, axis, rounds, before)
+    alignment, verdict, axis_is_known = _align_coarse_to_fine(series, tilt, start, axis, rounds, before)
     if reference is None:
         certain = verdict.alike & ~verdict.doubtful
         candidates = np.flatnonzero(certain if certain.any() else verdict.alike)
         reference = int(candidates[np.argmin(np.abs(tilt[candidates]))])
     elif not verdict.alike[reference]:
-        raise UsageError(f"reference view {reference + 1} is unlike what others predict; choose another")
+        raise UsageError(
+            f"reference view {reference + 1} does not match its prediction from other views; choose another"
+        )
     # The shift of the reference is zero, which moves the axis.
     across = Transforms.rotation(alignment.angle_deg, 1).matrix[0, 0] @ alignment.shift_px[reference]
     alignment = replace(
@@ -165,7 +167,9 @@ def match_views(
         offset_px=float(alignment.offset_px - across),
     )
     shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
-    return Matched(shifts, _final_axis(alignment, verdict, known), alignment.tilt_deg, verdict.in_order)
+    return Matched(
+        shifts, _final_axis(alignment, verdict, axis_is_known), alignment.tilt_deg, verdict.in_order
+    )
 
 
 def judge_shifts(
@@ -206,10 +210,10 @@ def judge_shifts(
     series = SeriesPyramid(views, background, threads)
     judge = series.level(series.factor(QUICK_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
-    known = axis is not None
+    axis_is_known = axis is not None
     if axis is None:
         axis = _starting_axis(judge, tilt, shifts)
-        known = np.isfinite(axis.angle_sigma_deg)
+        axis_is_known = np.isfinite(axis.angle_sigma_deg)
     alignment = Alignment(shifts.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt)
     trusted = _first_trusted(shifts)
     if free_offset and judge.positive:
@@ -218,7 +222,7 @@ def judge_shifts(
         )
     verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    return Matched(judged, _final_axis(alignment, verdict, known), tilt, verdict.in_order)
+    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, verdict.in_order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,17 +298,17 @@ def _align_coarse_to_fine(
     if not judge.positive:  # parts of the specimen outside the views would bias the shifts
         rounds.progress(len(SIZES_PX) * rounds.iterations)
         return alignment, judge.compare_left_out(alignment, trusted), False
-    unknown = bool(np.isnan(axis.angle_sigma_deg))
-    known = not unknown
+    start_is_unknown = bool(np.isnan(axis.angle_sigma_deg))
+    axis_is_known = not start_is_unknown
     factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
     for factor in factors:
         scale = judge if factor == judge.factor else series.level(factor)
         reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
         alignment, trusted = rounds.iterate(scale, alignment, trusted, reach_px)
-        if scale.positive and (factor == judge.factor or (unknown and factor > judge.factor)):
+        if scale.positive and (factor == judge.factor or (start_is_unknown and factor > judge.factor)):
             with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
-                alignment = scale.refine_angle(alignment, trusted, ANGLE_STEPS_DEG[not unknown :])
-                known = True
+                alignment = scale.refine_angle(alignment, trusted, ANGLE_STEPS_DEG[not start_is_unknown :])
+                axis_is_known = True
     rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
     rounds = replace(rounds, progress=no_progress)
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
@@ -325,7 +329,7 @@ def _align_coarse_to_fine(
             alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG)
         alignment, trusted = rounds.iterate(judge, alignment, trusted, NEAR_PX)
         alignment, verdict = finish(alignment, trusted)
-    return alignment, verdict, known
+    return alignment, verdict, axis_is_known
 
 
 def _without_comparison(shifts: Shifts, tilt_deg: Float) -> Matched:
@@ -377,17 +381,15 @@ def _starting_axis(scale: MatchingScale, tilt_deg: Float, start: Shifts) -> Tilt
         return vertical
     moved = Transforms.shifts(start.shift_px / scale.factor)
     try:
-        found = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
+        axis = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
         return vertical
-    if abs(found.offset_px) > FARTHEST_AXIS * scale.shape[1]:
+    if abs(axis.offset_px) > FARTHEST_AXIS * scale.shape[1]:
         return vertical
-    return replace(
-        found, offset_px=found.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan
-    )
+    return replace(axis, offset_px=axis.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan)
 
 
-def _final_axis(alignment: Alignment, verdict: Verdict, known: bool) -> TiltAxis:
+def _final_axis(alignment: Alignment, verdict: Verdict, is_known: bool) -> TiltAxis:
     """Return the tilt axis of an alignment; angle and offset are NaN if they were only assumed."""
-    angle_and_offset = (alignment.angle_deg, alignment.offset_px) if known else (np.nan, np.nan)
+    angle_and_offset = (alignment.angle_deg, alignment.offset_px) if is_known else (np.nan, np.nan)
     return TiltAxis(*angle_and_offset, np.nan, np.nan, verdict.residual_px)

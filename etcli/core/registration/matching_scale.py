@@ -74,9 +74,9 @@ class Alignment:
         """Return the transforms that make the tilt axis vertical and central."""
         n_views = len(self.tilt_deg)
         shifts = Transforms.shifts(self.shift_px)
-        moved = shifts if self.before is None else compose(self.before, shifts)
-        turned = compose(moved, Transforms.rotation(self.angle_deg, n_views))
-        return compose(turned, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
+        shifted = shifts if self.before is None else compose(self.before, shifts)
+        rotated = compose(shifted, Transforms.rotation(self.angle_deg, n_views))
+        return compose(rotated, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
 
     def moved(self, step_px: Float, offset_px: float = 0.0) -> "Alignment":
         """Return the alignment with the rotated views moved by ``step_px`` and the axis by ``offset_px``."""
@@ -210,10 +210,10 @@ class MatchingScale:
     def _refine_angle(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
         """Search for the best angle on a grid, and by a parabola between its points."""
 
-        def alignment_at(place: float) -> Alignment:
-            return replace(alignment, angle_deg=alignment.angle_deg + place * step_deg)
+        def alignment_at(steps: float) -> Alignment:
+            return replace(alignment, angle_deg=alignment.angle_deg + steps * step_deg)
 
-        residual = cache(lambda place: self.residual(alignment_at(place), trusted))
+        residual = cache(lambda steps: self.residual(alignment_at(steps), trusted))
         middle = 0
         for _ in range(MOST_MOVES):
             around = [residual(middle + k) for k in (-1, 0, 1)]
@@ -286,11 +286,11 @@ class MatchingScale:
 
     def _check_beyond_chance(self, quality: Float, shown: Image) -> None:
         """Raise DataError if the views match their predictions no better than noise at its best position."""
-        places = (2 * self._far_px + 1) ** 2
-        best = np.sqrt(2 * np.log(places)) * self._comparison.chance(shown)
+        n_positions = (2 * self._far_px + 1) ** 2
+        best = np.sqrt(2 * np.log(n_positions)) * self._comparison.chance(shown)
         if np.median(quality / best) < BEYOND:
             raise DataError(
-                "the views have nothing in common with what others predict, beyond what noise has; "
+                "the views match their predictions from other views no better than noise; "
                 "do they show a specimen, and are the tilt angles right?"
             )
 

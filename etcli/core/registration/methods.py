@@ -98,7 +98,7 @@ def register_views(
     pair_options: dict[str, Any] = {"region": region, "max_shift_px": max_shift_px}
     if method == "match":
         if region is not None or max_shift_px is not None:
-            raise UsageError("projection matching compares whole views, however far apart; use pc")
+            raise UsageError("projection matching takes no region and no largest shift; use pc")
         return match_views(
             views, tilt_deg, background=background, iterations=iterations, progress=progress, **common
         )
@@ -170,14 +170,14 @@ def find_axis(
         If the method does not suit the specimen; the message names one that does.
     """
     n_views = len(views)
-    known = transforms or Transforms.identity(n_views)
+    registration = transforms or Transforms.identity(n_views)
     zero_shifts = Shifts(np.zeros((n_views, 2)), np.ones(n_views), np.zeros(n_views, bool), np.nan)
 
     def transformed(angle_deg: float, offset_px: float) -> TransformedViews:
         matrix, shift_px = alignment_matrix(angle_deg, offset_px)
         turn = Transforms(np.tile(matrix, (n_views, 1, 1)), np.tile(shift_px, (n_views, 1)))
         shape = turned_shape((views.shape[1], views.shape[2]), angle_deg)
-        return TransformedViews(views.__getitem__, compose(known, turn), shape, fill=background)
+        return TransformedViews(views.__getitem__, compose(registration, turn), shape, fill=background)
 
     options: dict[str, Any] = {"background": background, "threads": threads}
     if method == "match":
@@ -190,26 +190,26 @@ def find_axis(
                     views,
                     tilt_deg,
                     background=background,
-                    transforms=known,
+                    transforms=registration,
                     start_deg=start_deg,
                     threads=threads,
                 )
         assumed_axis = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
-        found = match_views(
+        matched = match_views(
             views,
             tilt_deg,
             start=zero_shifts,
             axis=replace(start, angle_deg=start.angle_deg - start_deg) if start else assumed_axis,
-            before=compose(known, Transforms.rotation(start_deg, n_views)),
+            before=compose(registration, Transforms.rotation(start_deg, n_views)),
             free_shifts=False,
             free_tilts=free_tilts,
             iterations=iterations,
             progress=progress,
             **options,
         )
-        return replace(found, axis=replace(found.axis, angle_deg=found.axis.angle_deg + start_deg))
+        return replace(matched, axis=replace(matched.axis, angle_deg=matched.axis.angle_deg + start_deg))
     axis_options: dict[str, Any] = {
-        "transforms": known,
+        "transforms": registration,
         "start_deg": start_deg,
         "threads": threads,
         "progress": progress,
@@ -284,7 +284,7 @@ def orient_views(
     scale = series.level(series.factor(ORIENTED_PX))
     turn = Transforms.rotation(start.axis.angle_deg, 1).matrix[0]
     centred_px = start.shifts.shift_px - start.axis.offset_px * turn[0]
-    found = align_orientations(
+    refined = align_orientations(
         scale.images,
         euler,
         shift_px=centred_px / scale.factor,
@@ -292,7 +292,7 @@ def orient_views(
         threads=threads,
         progress=progress,
     )
-    return replace(found, shift_px=found.shift_px * scale.factor)
+    return replace(refined, shift_px=refined.shift_px * scale.factor)
 
 
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:

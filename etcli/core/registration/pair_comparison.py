@@ -227,7 +227,7 @@ def make_comparison(
     if not 0 <= taper <= 0.5:
         raise UsageError(f"a taper of {taper:g} is not a share between 0 and 0.5 of the width")
     if max_shift_px is not None and not max_shift_px >= 1:
-        raise UsageError(f"a largest shift of {max_shift_px:g} px leaves nothing to look for; use 1 or more")
+        raise UsageError(f"a largest shift of {max_shift_px:g} px is too small; use 1 or more")
     rows, columns = (
         range(n)[part] for n, part in zip(views.shape[1:], region or (slice(None), slice(None)), strict=True)
     )
@@ -313,7 +313,7 @@ def _common_power(
 ) -> tuple[Float, Float]:
     """Return, for each ring, the power that pairs of views have in common, and their total power."""
     common = np.zeros(int(comparison.rings.max()) + 1)
-    whole = np.zeros_like(common)
+    whole_power = np.zeros_like(common)
     frequency_x, frequency_y = comparison.frequency
     for pair in pairs:
         stretches = comparison.stretches(pair, stretched)
@@ -322,11 +322,11 @@ def _common_power(
         x, y, _ = comparison.peak(band * cross)
         cross *= np.exp(2j * np.pi * x * frequency_x)
         cross *= np.exp(2j * np.pi * y * frequency_y)
-        both = np.sqrt(comparison.ring_sum(power(first)) * comparison.ring_sum(power(second)))
-        total = max(both.sum(), TINY)  # all pairs get the same weight, however bright they are
+        pair_power = np.sqrt(comparison.ring_sum(power(first)) * comparison.ring_sum(power(second)))
+        total = max(pair_power.sum(), TINY)  # all pairs get the same weight, however bright they are
         common += comparison.ring_sum(cross.real) / total
-        whole += both / total
-    return common, whole
+        whole_power += pair_power / total
+    return common, whole_power
 
 
 def _mean_coherence(common: Float, power: Float) -> float:

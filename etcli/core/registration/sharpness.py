@@ -149,8 +149,8 @@ def sum_axis(
     farthest_px = FARTHEST * shape[1] if limit_px is None else limit_px
     _validate(tilt, shape, limit_deg, farthest_px)
     factor, images = _read(views, threads, progress)
-    known = transforms or Transforms.identity(len(tilt))
-    prepared = partial(_Slices.of, images, factor, known, tilt, start_deg=start_deg, threads=threads)
+    registration = transforms or Transforms.identity(len(tilt))
+    prepared = partial(_Slices.of, images, factor, registration, tilt, start_deg=start_deg, threads=threads)
     coarse = prepared(size=COARSE_PX, n_rows=COARSE_ROWS)
     angle, offset, sign = _grid_search(coarse, start_deg, limit_deg, farthest_px)
     wide = prepared(size=FINE_PX, n_rows=FINE_ROWS).climb(angle, offset, sign)

@@ -325,17 +325,17 @@ def _register_neighbours(
     series: _BinnedRegion, order: Indices, report: Callable[[int], None]
 ) -> tuple[Indices, list[PairFit], Float]:
     """Register neighbours and skip failed views; return the good views, their fits, and all qualities."""
-    known: dict[Pair, PairFit] = {}
+    fit_of_pair: dict[Pair, PairFit] = {}
     quality = np.zeros(len(order))
     usable = order
     while True:
         pairs = _successive_pairs(usable)
-        new = [pair for pair in pairs if pair not in known]
+        new = [pair for pair in pairs if pair not in fit_of_pair]
         for pair, fit in zip(new, series.fits(new), strict=True):
-            known[pair] = fit
+            fit_of_pair[pair] = fit
             if usable is order:
                 report(1)
-        fits = [known[pair] for pair in pairs]
+        fits = [fit_of_pair[pair] for pair in pairs]
         similarity = np.array([fit.quality for fit in fits])
         quality[usable] = np.maximum(np.append(similarity, 0), np.append(0, similarity))
         good = like_neighbours(quality[usable], FAILED)

@@ -160,22 +160,25 @@ def com_axis(
         raise DataError(
             f"{len(np.unique(tilt))} tilt angles do not determine an axis; {FEWEST_TILTS} are needed"
         )
-    known = transforms or Transforms.identity(len(tilt))
+    registration = transforms or Transforms.identity(len(tilt))
     binned = partial(_BinnedSeries.of, views, background=background, threads=threads, progress=progress)
-    coarse = binned(range(len(tilt)), known, size=COARSE_PX)
+    coarse = binned(range(len(tilt)), registration, size=COARSE_PX)
     _check_sides(coarse, start_deg)
     steps = ceil(limit_deg / COARSE_STEP_DEG)
     angles = start_deg + limit_deg * np.arange(-steps, steps + 1) / steps
     moments = [coarse.moments(angle, 0.0) for angle in angles]
     row_weight = coarse.rows_inside(start_deg + limit_deg).astype(np.float64)
     whole = _whole_views(moments[steps].mass @ row_weight)
-    fits = [measure_consistency(each.select(whole), tilt[whole], weight=row_weight) for each in moments]
+    fits = [
+        measure_consistency(moments_at_angle.select(whole), tilt[whole], weight=row_weight)
+        for moments_at_angle in moments
+    ]
     best = int(np.argmin([fit.cost for fit in fits]))
     if best in (0, len(angles) - 1):
         raise ConvergenceError(
             f"no tilt axis within {limit_deg:g}° of {start_deg:g}°; give its rough angle, or a larger limit"
         )
-    fine = binned(whole, known.select(whole), size=FINE_PX)
+    fine = binned(whole, registration.select(whole), size=FINE_PX)
     return _refine(fine, tilt[whole], float(angles[best]), fits[best].offset_px * coarse.factor)
 
 

@@ -222,7 +222,7 @@ def resample_stack(
     shape, method, fill
         As for `resample`.
     threads : int
-        Views worked on at the same time.
+        Views processed at the same time.
 
     Yields
     ------

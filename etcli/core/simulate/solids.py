@@ -72,8 +72,8 @@ class Solid:
         """
         plate = Plate(np.asarray(normal, np.float64), low, high)
         corners = np.sort(plate.normal[:, None] * np.stack([self.low, self.high], axis=1), axis=1)
-        others = corners.sum(axis=0) - corners
-        bounds = np.stack([low - others[:, 1], high - others[:, 0]], axis=1)
+        other_axes = corners.sum(axis=0) - corners
+        bounds = np.stack([low - other_axes[:, 1], high - other_axes[:, 0]], axis=1)
         affected = plate.normal != 0
         bounds[affected] = np.sort(bounds[affected] / plate.normal[affected, None], axis=1)
         return replace(
