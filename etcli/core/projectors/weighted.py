@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 
 class WeightedProjector:
-    """Slab projector that multiplies every view by its weight, before the transpose as well.
+    """Slab projector that multiplies every view by its weight, after projection and before the transpose.
 
     If the data are multiplied by the same weights, SIRT and SART count each view in proportion to its weight,
     and least-squares methods in proportion to the square of the weight.
