@@ -195,7 +195,10 @@ def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, metho
         "constant": np.full(shape, 5),
     }
     said = refusal(tmp_path, nothing[content], method)
-    assert any(words in said for words in ("in common", "stands out", "no contrast", "mass", "common"))
+    assert any(
+        words in said
+        for words in ("no better than noise", "in common", "stands out", "no contrast", "mass", "common")
+    )
 
 
 @pytest.mark.parametrize(
