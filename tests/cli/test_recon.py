@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from etcli.cli.reconstruction_options import listed
 from etcli.core.geometry import SliceGeometry
 from etcli.core.orientation import euler_angles
 from etcli.core.projectors.slab import SlabProjector, from_slab, slab_width, to_slab
@@ -23,6 +24,7 @@ from etcli.core.solvers.filtered_backprojection import (
     hamming_like,
     sirt_like,
 )
+from etcli.core.solvers.methods import methods_with
 from tests.blobs import Point, blob_near, blob_views
 from tests.files import etcli, failure
 
@@ -790,7 +792,7 @@ def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
     [
         (
             ("--method", "fbp", "--iterations", 3),
-            "--iterations is for --method sirt, sart, cgls, fista, resire or dart, not for fbp",
+            f"--iterations is for --method {listed(methods_with('iterations'), 'or')}, not for fbp",
         ),
         (
             ("--method", "bp", "--nonnegative"),

@@ -10,7 +10,6 @@ from etcli.core.solvers.momentum import FunctionRestart, Momentum
 from etcli.core.solvers.priors import Bounds, Sparsity
 from etcli.core.solvers.sweeps import Sweep, Update, all_at_once, ordered_subsets
 
-RNG = np.random.default_rng(5)
 SHAPE = 2, 3, 4
 N_VIEWS = 20
 
@@ -42,8 +41,13 @@ class SquaredIntensity:
         return float(np.linalg.norm(left))
 
 
+@pytest.fixture
+def truth() -> np.ndarray:
+    return 1 + np.abs(np.random.default_rng(5).normal(size=SHAPE))
+
+
 def views(order: list[int], truth: np.ndarray, *, moved: float = 0.0) -> list[SquaredIntensity]:
-    rows = RNG.normal(size=(N_VIEWS, 6, truth.size)) / 5
+    rows = np.random.default_rng(6).normal(size=(N_VIEWS, 6, truth.size)) / 5
     return [
         SquaredIntensity(a, (a @ truth.ravel()) ** 2, order, number=k, moved=moved)
         for k, a in enumerate(rows)
@@ -60,8 +64,7 @@ def shuffled(parts: list[SquaredIntensity], step: float):
     return rule
 
 
-def test_a_nonlinear_misfit_is_followed_view_by_view() -> None:
-    truth = 1 + np.abs(RNG.normal(size=SHAPE))
+def test_a_nonlinear_misfit_is_followed_view_by_view(truth: np.ndarray) -> None:
     order: list[int] = []
     parts = views(order, truth)
     found = fista(
@@ -77,9 +80,8 @@ def test_a_nonlinear_misfit_is_followed_view_by_view() -> None:
     assert (np.sort(sweeps) == np.arange(N_VIEWS)).all() and (sweeps[0] != sweeps[1]).any()
 
 
-def test_a_weight_may_come_from_what_the_steps_changed() -> None:
+def test_a_weight_may_come_from_what_the_steps_changed(truth: np.ndarray) -> None:
     """The rule sees the volume before and after the gradient steps, and its weight is the prior's."""
-    truth = 1 + np.abs(RNG.normal(size=SHAPE))
     parts, seen = views([], truth), []
 
     def spread(k: int, update: Update, before: np.ndarray, after: np.ndarray) -> float:
@@ -107,9 +109,8 @@ def test_a_weight_may_come_from_what_the_steps_changed() -> None:
     assert seen[-1][1] < seen[0][1]
 
 
-def test_a_hook_refines_what_the_misfit_takes_for_known() -> None:
+def test_a_hook_refines_what_the_misfit_takes_for_known(truth: np.ndarray) -> None:
     """Here a background that all views have in common, from the residual between sweeps."""
-    truth = 1 + np.abs(RNG.normal(size=SHAPE))
     parts, calls = views([], truth, moved=0.5), []  # the truth has none
 
     def refine(k: int, volume: np.ndarray) -> bool:

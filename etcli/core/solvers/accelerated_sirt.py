@@ -56,7 +56,9 @@ def accelerated_sirt(
     A. Beck, M. Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), doi:10.1137/080716542.
     B. O'Donoghue, E. Candès, Found. Comput. Math. 15, 715 (2015), doi:10.1007/s10208-013-9150-3: the restart.
     """
-    check_request("FISTA", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper)
+    check_request(
+        "accelerated SIRT", projector, sinogram.shape, iterations=iterations, lower=lower, upper=upper
+    )
     sums = sums or inverse_sums(projector)
     check_shape("array of row sums", sums.rows.shape, projector.range_shape)
     check_shape("array of column sums", sums.columns.shape, projector.domain_shape)
