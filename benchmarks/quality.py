@@ -229,6 +229,8 @@ METHODS = {
     "sart 20": Method(MethodParameters("sart", iterations=20)),
     "sart 20 +": Method(MethodParameters("sart", iterations=20, lower=0)),
     "sart 20 by sixes +": Method(MethodParameters("sart", iterations=20, subset_size=6, lower=0)),
+    "mlem 20": Method(MethodParameters("mlem", iterations=20)),
+    "mlem auto": Method(MethodParameters("mlem"), with_iterations),
     "cgls 10": Method(MethodParameters("cgls", iterations=10)),
     "cgls auto": Method(MethodParameters("cgls"), with_iterations),
     "fista tv auto +": Method(MethodParameters("fista", prior="tv", lower=0), with_weight),

@@ -49,7 +49,7 @@ def test_projections_are_those_of_the_cpu(gpu, seed, shape, detector, exact, shi
     assert abs(inner(projected, y) - inner(x, back)) <= 2e-6 * size
 
 
-@pytest.mark.parametrize("name", ["resire", "sirt", "fista"])
+@pytest.mark.parametrize("name", ["resire", "sirt", "mlem", "fista"])
 def test_methods_give_what_they_give_on_the_cpu(gpu, name) -> None:
     rotation = Rotation.random(9, rng=np.random.default_rng(1)).as_matrix()
     truth = np.zeros((14, 17, 19), np.float32)

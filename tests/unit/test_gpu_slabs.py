@@ -132,6 +132,7 @@ RECIPES = {
     "sirt within bounds": MethodParameters("sirt", iterations=12, relaxation=1.4, lower=0.0, upper=1.2),
     "sart": MethodParameters("sart", iterations=3, relaxation=0.5, lower=0.0),
     "ordered subsets": MethodParameters("sart", iterations=3, subset_size=5),
+    "mlem": MethodParameters("mlem", iterations=8, upper=1.2),
     "cgls": MethodParameters("cgls", iterations=4),
     "resire": MethodParameters("resire", iterations=10),
     "dart": MethodParameters("dart", iterations=6, levels=(0.0, 0.8, 1.5)),

@@ -105,6 +105,15 @@ METHODS = {
             iterations=10,
         ),
         Method(
+            "mlem",
+            "expectation maximisation, the most likely densities for counted electrons",
+            _SOLVERS + "mlem",
+            frozenset(ITERATIVE | {"auto_iterations", "upper"}),
+            iterations=20,
+            lowest=0.0,
+            any_orientation=True,
+        ),
+        Method(
             "cgls",
             "conjugate gradients",
             _SOLVERS + "cgls",

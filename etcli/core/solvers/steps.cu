@@ -51,6 +51,19 @@ KERNEL correct(SHAPE, OUT volume, IN correction, IN gain, const bool *__restrict
     if (inside[row]) volume[i] = clip(volume[i] + gain[row] * correction[i], lower, upper);
 }
 
+// MLEM
+
+KERNEL divide(SUMS, IN sinogram, float *projected) {
+    SUM(i, float measured = sinogram[i]; float expected = projected[i];
+        total += (measured - expected) * (measured - expected);
+        projected[i] = expected > 0 && measured > 0 ? fminf(measured / expected, 1e30f) : 0.0f)
+}
+
+KERNEL multiply(SHAPE, OUT volume, IN factor, IN gain, float upper) {
+    EACH(i)
+    volume[i] = fminf(volume[i] * gain[i / n] * factor[i], upper);
+}
+
 // CGLS
 
 KERNEL add_by_slice(SHAPE, OUT values, IN factor, IN others) {
