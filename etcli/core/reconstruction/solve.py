@@ -83,7 +83,8 @@ def solve(
             f"{method.name} needs views tilted about one axis; use one of "
             f"{', '.join(methods_for_any_orientation())}"
         )
-    volume: Array = method.load("solve_volume")(parameters, misfit, callback, zeros=zeros)
+    arrays = {"zeros": zeros} if method.whole_volume else {}
+    volume: Array = method.load("solve_volume")(parameters, misfit, callback, **arrays)
     return volume
 
 

@@ -7,8 +7,8 @@ the method, which has
 
 - ``slab_solver(parameters, geometry, masked=False)``: returns a `SlabSolver`, unless the method works on the
   whole volume at once;
-- ``solve_volume(parameters, misfit, callback=None, zeros=...)``: returns the volume, if the method works on
-  the whole volume or accepts views of any orientation;
+- ``solve_volume(parameters, misfit, callback=None)``: returns the volume, if the method works on the whole
+  volume, and then also takes ``zeros`` to create arrays, or accepts views of any orientation;
 - ``volumes_held(parameters)``: returns how many arrays of the size of the volume the method holds at once, if
   it works on the whole volume.
 """

@@ -15,7 +15,6 @@ from etcli.core.solvers.misfit import OrientedMisfit
 from etcli.core.solvers.sirt import Callback, sirt, steps_and_bounds
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.spectral_norm import squared_norm
-from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 Three = tuple[int, int, int]
@@ -201,11 +200,7 @@ def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked
 
 
 def solve_volume(
-    parameters: MethodParameters,
-    misfit: OrientedMisfit,
-    callback: Callback | None = None,
-    *,
-    zeros: Zeros = in_memory,
+    parameters: MethodParameters, misfit: OrientedMisfit, callback: Callback | None = None
 ) -> Array:
     """Reconstruct the whole volume from views of any orientation."""
     return resire(misfit.projector, misfit.views, **steps_and_bounds(parameters), callback=callback)

@@ -16,7 +16,6 @@ from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import OrientedMisfit
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.steps import step, summing_step
-from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 Callback = Callable[[int, float, Array], None]
@@ -204,11 +203,7 @@ def slab_solver(parameters: MethodParameters, geometry: SliceGeometry, *, masked
 
 
 def solve_volume(
-    parameters: MethodParameters,
-    misfit: OrientedMisfit,
-    callback: Callback | None = None,
-    *,
-    zeros: Zeros = in_memory,
+    parameters: MethodParameters, misfit: OrientedMisfit, callback: Callback | None = None
 ) -> Array:
     """Reconstruct the whole volume from views of any orientation."""
     return sirt(misfit.projector, misfit.views, **steps_and_bounds(parameters), callback=callback)
