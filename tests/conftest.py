@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program has it; heeded when NumPy is imported
+
 from tests.gpu import REAL, use
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the program has it; heeded when NumPy is imported
 SHARED = Path(os.environ.get("ETCLI_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
 

@@ -16,7 +16,7 @@ from tests.series import Particles, particle_views, scattered
 Views = NDArray[np.float32]
 Moved = NDArray[np.float64]
 
-SIZE = 64
+SIZES = {"particle": 48, "needle": 64, "cluster": 64, "foil": 64}  # of a view; those that are cut need more
 TILT_DEG = np.arange(-60.0, 61.0, 4.0)
 N_VIEWS = len(TILT_DEG)
 DRIFT_PX = 3.0
@@ -25,14 +25,20 @@ METHODS = ("auto", "pc", "stackreg", "com", "com-cl")
 BY_LIKENESS = METHODS[:3]  # what does not need to see the whole specimen
 BY_MASS = METHODS[3:]
 FIRST, SOME, MIDDLE = 0, 7, N_VIEWS // 2  # views; the one in the middle, at 0°, is the reference
-HALF, THIRD = SIZE / 2, SIZE / 3
-OUTSIDE = (0.0, SIZE / 2 / np.sin(np.deg2rad(60)))  # x, z that are at the border of the field at 60°
-BESIDE = (0.95 * SIZE, 0.0)
+HALF, THIRD = 1 / 2, 1 / 3  # of the field
+OUTSIDE = (0.0, SIZES["cluster"] / 2 / np.sin(np.deg2rad(60)))  # x, z at the border of the field at 60°
+BESIDE = (0.95 * SIZES["cluster"], 0.0)
+ONE_THREAD = ("--threads", 1)  # two that take turns with those of other tests only cost time
 
 
 def more(*case: object) -> list[object]:
     """One more case, which takes long and shows much the same."""
     return [pytest.param(*case, marks=pytest.mark.slow)]
+
+
+def shape(specimen: str) -> tuple[int, int]:
+    """The rows and columns of a view."""
+    return SIZES[specimen], SIZES[specimen]
 
 
 def drift() -> Moved:
@@ -46,12 +52,12 @@ def counted(views: NDArray[np.floating]) -> Views:
     return np.random.default_rng(3).poisson(np.maximum(views, 0) * (PEAK / brightest)).astype(np.float32)
 
 
-def solid(specimen: str, moved: Moved) -> Views:
+def solid(specimen: str, moved: Moved, *, size: int) -> Views:
     """Views of a particle of metal on a support, or of a needle that comes in from below."""
-    made = {"particle": particle, "needle": needle}[specimen](SIZE, np.random.default_rng(0))
+    made = {"particle": particle, "needle": needle}[specimen](size, np.random.default_rng(0))
     places = zip(TILT_DEG, moved, strict=True)
     return counted(
-        np.array([project(made, tilt, shape=(SIZE, SIZE), shift_px=(x, y)) for tilt, (x, y) in places])
+        np.array([project(made, tilt, shape=(size, size), shift_px=(x, y)) for tilt, (x, y) in places])
     )
 
 
@@ -64,21 +70,22 @@ def gathered(moved: Moved, *beside: tuple[float, float]) -> Views:
         np.concatenate([part.sigma for part in parts]),
         np.concatenate([part.height for part in parts]),
     )
-    return counted(particle_views(whole, TILT_DEG, (SIZE, SIZE), moved_px=moved))
+    return counted(particle_views(whole, TILT_DEG, shape("cluster"), moved_px=moved))
 
 
 def foil(moved: Moved) -> Views:
     """Views of a foil with particles that goes on beyond all sides."""
-    strewn = scattered(170, 0, (3 * SIZE, 3 * SIZE, 5), sigma=(1, 2.5))
+    reach = 3 * SIZES["foil"]
+    strewn = scattered(170, 0, (reach, reach, 5), sigma=(1, 2.5))
     body = 0.5 / np.cos(np.deg2rad(TILT_DEG))[:, np.newaxis, np.newaxis]
-    return counted(particle_views(strewn, TILT_DEG, (SIZE, SIZE), moved_px=moved) + body)
+    return counted(particle_views(strewn, TILT_DEG, shape("foil"), moved_px=moved) + body)
 
 
 def views_of(specimen: str, moved: Moved) -> Views:
     """Views of a specimen by name."""
     if specimen == "foil":
         return foil(moved)
-    return gathered(moved, (0, 0)) if specimen == "cluster" else solid(specimen, moved)
+    return gathered(moved, (0, 0)) if specimen == "cluster" else solid(specimen, moved, size=SIZES[specimen])
 
 
 @cache
@@ -101,7 +108,8 @@ def register(folder: Path, views: Views, moved: Moved, method: str) -> tuple[lis
 
     Motions a + b cos θ + c sin θ across the axis, and one along it, are no errors.
     """
-    run = etcli("register", "--json", "--method", method, series(folder, views), folder / "out.mrc")
+    path = series(folder, views)
+    run = etcli("register", "--json", *ONE_THREAD, "--method", method, path, folder / "out.mrc")
     numbers = json.loads(run.out)
     told = [line for line in run.err.splitlines() if line.startswith("WARNING: register - look at view")]
     listed = (
@@ -123,7 +131,7 @@ def refusal(folder: Path, views: NDArray[np.floating], method: str) -> str:
     """Register, which must fail and leave nothing; return what is said."""
     path = series(folder, views)
     before = sorted(folder.iterdir())
-    line = failure("register", "-q", "--method", method, path, folder / "out.mrc")
+    line = failure("register", "-q", *ONE_THREAD, "--method", method, path, folder / "out.mrc")
     assert "unexpected" not in line  # no error that nobody thought of
     assert sorted(folder.iterdir()) == before
     return line
@@ -188,11 +196,11 @@ def test_mass_that_is_not_all_seen_is_refused(tmp_path: Path, method: str) -> No
 )
 def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, method: str) -> None:
     rng = np.random.default_rng(5)
-    shape = N_VIEWS, SIZE, SIZE
+    size = N_VIEWS, *shape("particle")
     nothing = {
-        "counts": rng.poisson(20, shape),
-        "noise": rng.normal(size=shape),
-        "constant": np.full(shape, 5),
+        "counts": rng.poisson(20, size),
+        "noise": rng.normal(size=size),
+        "constant": np.full(size, 5),
     }
     said = refusal(tmp_path, nothing[content], method)
     assert any(
@@ -213,7 +221,7 @@ def test_views_that_show_nothing_are_refused(tmp_path: Path, content: str, metho
 def test_a_blank_view_is_named(tmp_path: Path, content: str, method: str, view: int) -> None:
     views = drifted("particle").copy()
     rng = np.random.default_rng(6)
-    views[view] = 0 if content == "zero" else rng.poisson(views[view].mean(), (SIZE, SIZE))
+    views[view] = 0 if content == "zero" else rng.poisson(views[view].mean(), views[view].shape)
     named, worst = register(tmp_path, views, drift(), method)
     assert named == [view]
     assert worst < 0.5
@@ -236,7 +244,7 @@ def test_a_view_half_a_field_away(
     tmp_path: Path, specimen: str, method: str, view: int, x: float, y: float
 ) -> None:
     moved = drift()
-    moved[view] += x, y
+    moved[view] += np.multiply((x, y), SIZES[specimen])
     named, worst = register(tmp_path, views_of(specimen, moved), moved, method)
     assert worst < 0.7
     assert len(set(named) - {view}) <= 3
@@ -256,7 +264,7 @@ def test_a_step_of_a_third_of_the_field(
 ) -> None:
     """All views from one on are displaced; without those that are named, they must be right."""
     moved = drift()
-    moved[view:] += x, y
+    moved[view:] += np.multiply((x, y), SIZES[specimen])
     named, worst = register(tmp_path, views_of(specimen, moved), moved, method)
     assert worst < 1.2
     assert len(named) <= 5
@@ -275,7 +283,7 @@ def test_a_step_after_which_the_specimen_is_half_outside(
 ) -> None:
     """A needle without its tip may be anywhere along itself: it cannot be right, so it is told."""
     moved = drift()
-    moved[view:] += x, y
+    moved[view:] += np.multiply((x, y), SIZES[specimen])
     named, _ = register(tmp_path, views_of(specimen, moved), moved, "auto")
     assert view in named
 
@@ -287,9 +295,10 @@ def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
     right.mkdir()
     wrong.mkdir()
     path = series(wrong, drifted(specimen)[np.random.default_rng(0).permutation(N_VIEWS)])
-    line = failure("register", "-q", "--strict", path, tmp_path / "again.mrc")
+    line = failure("register", "-q", *ONE_THREAD, "--strict", path, tmp_path / "again.mrc")
     assert "no more alike than others; are the tilt angles right?" in line
-    run = etcli("register", "--strict", series(right, drifted(specimen)), tmp_path / "out.mrc")
+    path = series(right, drifted(specimen))
+    run = etcli("register", *ONE_THREAD, "--strict", path, tmp_path / "out.mrc")
     assert "alike" not in run.err
 
 
@@ -327,10 +336,10 @@ def test_a_view_of_inverse_contrast_is_named(tmp_path: Path, specimen: str, meth
 
 def test_the_chain_of_views_breaks_where_one_is_inverted(tmp_path: Path) -> None:
     """Least squares from view to view have nothing that could make up for it, so it is told."""
-    views = drifted("particle").copy()
+    views = solid("particle", drift(), size=64)
     views[SOME] = views[SOME].max() - views[SOME]
     path = series(tmp_path, views)
-    run = etcli("register", "--json", "--method", "stackreg", path, tmp_path / "out.mrc")
+    run = etcli("register", "--json", *ONE_THREAD, "--method", "stackreg", path, tmp_path / "out.mrc")
     assert SOME + 1 in json.loads(run.out)["doubtful"]
     assert "px; look at --plot before going on" in run.err
 
@@ -361,7 +370,7 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
     path = series(tmp_path, drifted("particle"))
     before = sorted(tmp_path.iterdir())
     files = ("--write-xf", tmp_path / "r.xf", "--plot", tmp_path / "p.png", path, tmp_path / "out.mrc")
-    outputs = ("--method", "pc", *files)
+    outputs = (*ONE_THREAD, "--method", "pc", *files)
     # A pixel is 10 Å.
     for limit, limit_px in (("0.001px", "0.001"), ("0.02A", "0.002")):
         line = failure("register", "-q", "--strict", "--max-residual", limit, *outputs)
@@ -378,9 +387,9 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
 def test_a_hopeless_series_is_refused_when_strict(tmp_path: Path, method: str) -> None:
     """Each view shows another specimen."""
     specimens = (scattered(25, seed, (19, 23, 19)) for seed in range(N_VIEWS))
-    views = np.array([particle_views(each, [0.0], (SIZE, SIZE))[0] for each in specimens])
+    views = np.array([particle_views(each, [0.0], shape("cluster"))[0] for each in specimens])
     path = series(tmp_path, counted(views))
     before = sorted(tmp_path.iterdir())
     how = ("--method", method, "--strict", "--max-residual", "0.5px", "--write-xf", tmp_path / "r.xf")
-    failure("register", "-q", *how, path, tmp_path / "out.mrc")
+    failure("register", "-q", *ONE_THREAD, *how, path, tmp_path / "out.mrc")
     assert sorted(tmp_path.iterdir()) == before
