@@ -13,7 +13,11 @@ from tests.files import etcli, failure, write_stack
 from tests.series import particle_views, scattered
 
 AXIS_DEG, OFFSET_PX = 3.0, -2.5
-PARTICLE = ("simulate", "particle", "--size", 64, "--range", -70, 70, 5, "--seed", 5, "--level", 0.5)
+SIZE, STEP_DEG = 48, 10
+TILT_DEG = np.arange(-70, 71, STEP_DEG)
+N_VIEWS = len(TILT_DEG)
+MIDDLE = N_VIEWS // 2 + 1  # view at 0°, counted from 1
+PARTICLE = ("simulate", "particle", "--size", SIZE, "--range", -70, 70, STEP_DEG, "--seed", 5, "--level", 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +107,12 @@ def test_what_a_method_does_not_tell_is_not_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("views", "options"),
-    [("1,15,29", ()), ("1,15", ()), ("15", ()), ("1-29", ("--background", 1e9))],
+    [
+        (f"1,{MIDDLE},{N_VIEWS}", ()),
+        (f"1,{MIDDLE}", ()),
+        (f"{MIDDLE}", ()),
+        (f"1-{N_VIEWS}", ("--background", 1e9)),
+    ],
     ids=["three", "two", "one", "no row seen"],
 )
 def test_a_picture_without_an_axis_to_show(
@@ -144,7 +153,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_search(
 def test_a_square_needle_along_x_leaves_its_sides_empty(tmp_path: Path) -> None:
     series, registered, output = (tmp_path / name for name in ("s.mrc", "r.mrc", "a.mrc"))
     etcli(
-        *("simulate", "needle", "--size", 64, "--range", -76, 76, 4, "--axis", 85, "--offset", 1.5),
+        *("simulate", "needle", "--size", SIZE, "--range", -76, 76, 8, "--axis", 85, "--offset", 1.5),
         *("--drift", "2px", "--seed", 1, series),
     )
     mdoc = Path(f"{series}.mdoc")
@@ -163,14 +172,14 @@ def test_errors_about_the_views_name_the_file(tmp_path: Path) -> None:
 
 def test_one_interpolation_by_the_product(turned: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    shifts = rng.uniform(-3, 3, (29, 2)).round(3)
+    shifts = rng.uniform(-3, 3, (N_VIEWS, 2)).round(3)
     pre, product = tmp_path / "pre.xf", tmp_path / "product.xf"
-    np.savetxt(pre, np.hstack([np.tile([1, 0, 0, 1], (29, 1)), shifts]), fmt="%.3f")
+    np.savetxt(pre, np.hstack([np.tile([1, 0, 0, 1], (N_VIEWS, 1)), shifts]), fmt="%.3f")
     both = tmp_path / "both.mrc"
     etcli("tiltalign", "--angle", 3, "--offset", 2, "--prexf", pre, "--write-xf", product, turned, both)
     rows = np.loadtxt(product)
     cos, sin = np.cos(np.deg2rad(3)), np.sin(np.deg2rad(3))
-    np.testing.assert_allclose(rows[:, :4], np.tile([cos, sin, -sin, cos], (29, 1)), atol=1e-6)
+    np.testing.assert_allclose(rows[:, :4], np.tile([cos, sin, -sin, cos], (N_VIEWS, 1)), atol=1e-6)
     expected = shifts @ np.array([[cos, sin], [-sin, cos]]).T - [2, 0]
     np.testing.assert_allclose(rows[:, 4:], expected, atol=2e-3)
     by_xform = tmp_path / "xform.mrc"
@@ -194,14 +203,14 @@ def test_wrong_requests_are_refused(turned: Path, tmp_path: Path) -> None:
     short = tmp_path / "short.xf"
     short.write_text("1 0 0 1 0 0\n")
     message = failure("tiltalign", "--prexf", short, turned, tmp_path / "out.mrc")
-    assert "1 transforms for the 29 views" in message
+    assert f"1 transforms for the {N_VIEWS} views" in message
     assert [path.name for path in tmp_path.iterdir()] == ["short.xf"]
 
 
 def test_angles_are_written(turned: Path, tmp_path: Path) -> None:
     tlt = tmp_path / "a.tlt"
     etcli("tiltalign", "--angle", 0, "--write-tlt", tlt, turned, tmp_path / "out.mrc")
-    np.testing.assert_allclose(np.loadtxt(tlt), np.arange(-70, 71, 5))
+    np.testing.assert_allclose(np.loadtxt(tlt), TILT_DEG)
 
 
 @pytest.mark.parametrize("option", ["--write-xf", "--write-tlt", "--plot"])
@@ -209,7 +218,7 @@ def test_nothing_written_beside_takes_the_place_of_an_input(
     turned: Path, tmp_path: Path, option: str
 ) -> None:
     pre = tmp_path / "pre.png"  # a name that every option takes
-    np.savetxt(pre, np.tile([1, 0, 0, 1, 0, 0], (29, 1)), fmt="%.3f")
+    np.savetxt(pre, np.tile([1, 0, 0, 1, 0, 0], (N_VIEWS, 1)), fmt="%.3f")
     before = pre.read_bytes()
     arguments = ("tiltalign", "-q", "--angle", 1, "--prexf", pre, option, pre, turned, tmp_path / "out.mrc")
     assert "pre.png: is an input" in failure(*arguments, status=2)
@@ -223,7 +232,7 @@ def test_a_file_that_is_silent_is_told_where_the_axis_lies(
     lying = tmp_path / "lying.mrc"
     with mrcfile.new(lying, np.ascontiguousarray(np.rot90(mrcfile.read(turned), 1, (2, 1)))) as mrc:
         mrc.set_image_stack()
-    np.savetxt(tmp_path / "lying.rawtlt", np.arange(-70, 71, 5))
+    np.savetxt(tmp_path / "lying.rawtlt", TILT_DEG)
     xf, output = tmp_path / "r.xf", tmp_path / "out.mrc"
     etcli("register", "--axis", 88, "--write-xf", xf, lying, tmp_path / "pre.mrc")
     assert read_mdoc(tmp_path / "pre.mrc.mdoc").tilt_axis.deg == 88
