@@ -21,7 +21,7 @@ def displaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A particle whose views are displaced by up to 4 pixels; truth.json beside it."""
     folder = tmp_path_factory.mktemp("register")
     etcli(
-        *("simulate", "particle", "--size", 64, "--range", -60, 60, 4, "--drift", "4px", "--dose", 500),
+        *("simulate", "particle", "--size", 48, "--range", -60, 60, 5, "--drift", "4px", "--dose", 500),
         *("--seed", 3, "--write-truth", folder / "truth.json", folder / "series.mrc"),
     )
     return folder / "series.mrc"
@@ -183,10 +183,10 @@ def test_errors_about_the_views_name_the_file(displaced: Path, tmp_path: Path) -
 
 def test_wrong_requests_are_refused(displaced: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mrc"
-    assert "31 views" in failure("register", "-q", "--reference", 99, displaced, output, status=2)
-    for region in ("1-65,1-20", "1-20,40-65"):
+    assert "25 views" in failure("register", "-q", "--reference", 99, displaced, output, status=2)
+    for region in ("1-49,1-20", "1-20,40-49"):
         line = failure("register", "-q", "--region", region, displaced, output, status=2)
-        assert "--region reaches beyond the views of 64 x 64 pixels" in line
+        assert "--region reaches beyond the views of 48 x 48 pixels" in line
     assert "region" in failure("register", "-q", "--region", "1-4,1-4", displaced, output, status=2)
     assert "picture" in failure("register", "--plot", "p.txt", displaced, output, status=2)
     assert not list(tmp_path.iterdir())
@@ -197,7 +197,7 @@ def test_a_length_needs_a_pixel_size(displaced: Path, tmp_path: Path) -> None:
     with mrcfile.new(nameless, mrcfile.read(displaced)) as mrc:
         mrc.set_image_stack()
         mrc.voxel_size = 0
-    np.savetxt(tmp_path / "a.rawtlt", np.arange(-60, 61, 4))
+    np.savetxt(tmp_path / "a.rawtlt", np.arange(-60, 61, 5))
     arguments = ("register", "-q", "--max-shift", "4nm", nameless, tmp_path / "b.mrc")
     assert "pixel size" in failure(*arguments, status=2)
 
@@ -205,9 +205,9 @@ def test_a_length_needs_a_pixel_size(displaced: Path, tmp_path: Path) -> None:
 def test_orientations_are_refined_and_written(tmp_path: Path) -> None:
     """Views of a cloud of particles whose angles are known to some degrees only."""
     rng = np.random.default_rng(4)
-    true = tilts_as_euler(np.arange(-66, 67, 6.0))
-    place, height = rng.uniform(-11, 11, (40, 3)), rng.uniform(0.5, 1.5, 40)
-    grid = np.arange(40)[:, None] - 19.5
+    true = tilts_as_euler(np.arange(-64, 65, 8.0))
+    place, height = rng.uniform(-8, 8, (40, 3)), rng.uniform(0.5, 1.5, 40)
+    grid = np.arange(30)[:, None] - 14.5
     views = []
     for rotation in rotation_matrices(true):
         u, v, _ = rotation @ place.T
