@@ -28,7 +28,12 @@ FIRST, SOME, MIDDLE = 0, 7, N_VIEWS // 2  # views; the one in the middle, at 0°
 HALF, THIRD = 1 / 2, 1 / 3  # of the field
 OUTSIDE = (0.0, SIZES["cluster"] / 2 / np.sin(np.deg2rad(60)))  # x, z at the border of the field at 60°
 BESIDE = (0.95 * SIZES["cluster"], 0.0)
-ONE_THREAD = ("--threads", 1)  # two that take turns with those of other tests only cost time
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With views as small as these, more threads only take more time."""
+    monkeypatch.setenv("ETCLI_THREADS", "1")
 
 
 def more(*case: object) -> list[object]:
@@ -108,8 +113,7 @@ def register(folder: Path, views: Views, moved: Moved, method: str) -> tuple[lis
 
     Motions a + b cos θ + c sin θ across the axis, and one along it, are no errors.
     """
-    path = series(folder, views)
-    run = etcli("register", "--json", *ONE_THREAD, "--method", method, path, folder / "out.mrc")
+    run = etcli("register", "--json", "--method", method, series(folder, views), folder / "out.mrc")
     numbers = json.loads(run.out)
     told = [line for line in run.err.splitlines() if line.startswith("WARNING: register - look at view")]
     listed = (
@@ -131,7 +135,7 @@ def refusal(folder: Path, views: NDArray[np.floating], method: str) -> str:
     """Register, which must fail and leave nothing; return what is said."""
     path = series(folder, views)
     before = sorted(folder.iterdir())
-    line = failure("register", "-q", *ONE_THREAD, "--method", method, path, folder / "out.mrc")
+    line = failure("register", "-q", "--method", method, path, folder / "out.mrc")
     assert "unexpected" not in line  # no error that nobody thought of
     assert sorted(folder.iterdir()) == before
     return line
@@ -295,10 +299,9 @@ def test_tilt_angles_mixed_up(tmp_path: Path, specimen: str) -> None:
     right.mkdir()
     wrong.mkdir()
     path = series(wrong, drifted(specimen)[np.random.default_rng(0).permutation(N_VIEWS)])
-    line = failure("register", "-q", *ONE_THREAD, "--strict", path, tmp_path / "again.mrc")
+    line = failure("register", "-q", "--strict", path, tmp_path / "again.mrc")
     assert "no more alike than others; are the tilt angles right?" in line
-    path = series(right, drifted(specimen))
-    run = etcli("register", *ONE_THREAD, "--strict", path, tmp_path / "out.mrc")
+    run = etcli("register", "--strict", series(right, drifted(specimen)), tmp_path / "out.mrc")
     assert "alike" not in run.err
 
 
@@ -339,7 +342,7 @@ def test_the_chain_of_views_breaks_where_one_is_inverted(tmp_path: Path) -> None
     views = solid("particle", drift(), size=64)
     views[SOME] = views[SOME].max() - views[SOME]
     path = series(tmp_path, views)
-    run = etcli("register", "--json", *ONE_THREAD, "--method", "stackreg", path, tmp_path / "out.mrc")
+    run = etcli("register", "--json", "--method", "stackreg", path, tmp_path / "out.mrc")
     assert SOME + 1 in json.loads(run.out)["doubtful"]
     assert "px; look at --plot before going on" in run.err
 
@@ -370,7 +373,7 @@ def test_a_residual_above_the_limit(tmp_path: Path) -> None:
     path = series(tmp_path, drifted("particle"))
     before = sorted(tmp_path.iterdir())
     files = ("--write-xf", tmp_path / "r.xf", "--plot", tmp_path / "p.png", path, tmp_path / "out.mrc")
-    outputs = (*ONE_THREAD, "--method", "pc", *files)
+    outputs = ("--method", "pc", *files)
     # A pixel is 10 Å.
     for limit, limit_px in (("0.001px", "0.001"), ("0.02A", "0.002")):
         line = failure("register", "-q", "--strict", "--max-residual", limit, *outputs)
@@ -391,5 +394,5 @@ def test_a_hopeless_series_is_refused_when_strict(tmp_path: Path, method: str) -
     path = series(tmp_path, counted(views))
     before = sorted(tmp_path.iterdir())
     how = ("--method", method, "--strict", "--max-residual", "0.5px", "--write-xf", tmp_path / "r.xf")
-    failure("register", "-q", *ONE_THREAD, *how, path, tmp_path / "out.mrc")
+    failure("register", "-q", *how, path, tmp_path / "out.mrc")
     assert sorted(tmp_path.iterdir()) == before

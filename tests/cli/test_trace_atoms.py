@@ -40,6 +40,12 @@ def write_volume(path: Path, height: ArrayLike = 1.0, *, noise: float = NOISE, s
     return write_stack(path, data, PIXEL_A)
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With volumes as small as these, more threads only take more time."""
+    monkeypatch.setenv("ETCLI_THREADS", "1")
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """27 atoms of one species."""
