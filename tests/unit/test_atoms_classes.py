@@ -1,5 +1,7 @@
 """Atoms told from noise, species from each other, and the rules that clean."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
@@ -13,7 +15,7 @@ from tests.gaussians import gaussian_volume, jittered, noisy
 MEANS = {1: [1.0], 2: [0.5, 1.0], 3: [0.35, 0.65, 1.0], 4: [0.3, 0.5, 0.75, 1.0]}
 
 
-def made(n_species, *, n=400, n_noise=300, spread=0.06, seed=0):
+def made(n_species, *, n=120, n_noise=90, spread=0.06, seed=0):
     """Scores of species and of what is no atom, above 0.1, and what they are: 0 is no atom."""
     rng = np.random.default_rng(seed)
     score = [0.1 + rng.exponential(0.03, n_noise)]
@@ -22,11 +24,17 @@ def made(n_species, *, n=400, n_noise=300, spread=0.06, seed=0):
     return np.concatenate(score), kind
 
 
+@cache
+def fitted(n_species):
+    """Species and their number as they are found in scores of so many."""
+    return fit_mixture(made(n_species)[0], threshold=0.1)
+
+
 @pytest.mark.parametrize("n_species", MEANS)
 @pytest.mark.parametrize("known", [False, True])
 def test_species_and_their_number_are_found(n_species, known):
     score, kind = made(n_species)
-    mixture = fit_mixture(score, threshold=0.1, n_species=n_species if known else None)
+    mixture = fit_mixture(score, threshold=0.1, n_species=n_species) if known else fitted(n_species)
     np.testing.assert_allclose(mixture.mean, MEANS[n_species], rtol=0.03)
     np.testing.assert_allclose(mixture.deviation / mixture.mean, 0.06, rtol=0.3)
     assert mixture.share.sum() == pytest.approx(1)
@@ -41,7 +49,7 @@ def test_no_false_maxima_are_made_up_where_there_are_none():
 
 def test_order_does_not_matter_and_neither_does_the_unit():
     score, _ = made(2)
-    one = fit_mixture(score, threshold=0.1)
+    one = fitted(2)
     order = np.random.default_rng(1).permutation(len(score))
     other = fit_mixture(1e4 * score[order], threshold=1e3)
     np.testing.assert_allclose(other.mean, 1e4 * one.mean, rtol=1e-4)
