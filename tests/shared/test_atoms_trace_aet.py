@@ -5,6 +5,7 @@ which they find 95.7, 100 and 100 % of the atoms within 28.8, 17.3 and 4.2 pm. Y
 (2022): a tantalum film.
 """
 
+from functools import cache
 from pathlib import Path
 
 import mrcfile
@@ -29,6 +30,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("aet")
 
 
+@cache
 def traced(path):
     with mrcfile.open(path) as file:
         volume, pixel_A = file.data.astype(np.float32), float(file.voxel_size.x)

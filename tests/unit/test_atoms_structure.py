@@ -1,5 +1,7 @@
 """Distances, bonds and coordination of lattices, particles and films that are known."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -7,9 +9,15 @@ from ase.build import bulk
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import histograms
 from etcli.core.atoms.body import find_body
-from etcli.core.atoms.structure import STEP_A, first_minimum_A, measure_structure, pair_distribution
+from etcli.core.atoms.structure import STEP_A, Structure, first_minimum_A, measure_structure, pair_distribution
 from etcli.core.errors import DataError
 from tests.solids import LATTICES, lattice
+
+
+@cache
+def sphere(name: str, *, jitter_A: float) -> Structure:
+    """The structure of a sphere of a crystal, found once."""
+    return measure_structure(lattice(name, jitter_A=jitter_A))
 
 
 def density(name: str) -> float:
@@ -21,7 +29,7 @@ def density(name: str) -> float:
 @pytest.mark.parametrize("jitter_A", [0.0, 0.06])
 def test_coordination_and_bond_lengths_of_lattices(name: str, jitter_A: float) -> None:
     cell, bonds, length, _ = LATTICES[name]
-    found = measure_structure(lattice(name, jitter_A=jitter_A))
+    found = sphere(name, jitter_A=jitter_A)
     if name == "bcc" and jitter_A:  # the second shell is near, so that the minimum is where chance has it
         assert 7.5 < found.coordination[found.inside].mean() < 14.5
         return
@@ -39,12 +47,12 @@ def test_coordination_and_bond_lengths_of_lattices(name: str, jitter_A: float) -
 
 def test_bond_angles_of_lattices() -> None:
     tetrahedral = np.rad2deg(np.arccos(-1 / 3))
-    found = measure_structure(lattice("diamond"))
+    found = sphere("diamond", jitter_A=0.0)
     np.testing.assert_allclose(found.angle_deg, tetrahedral, atol=1e-6)
     n = found.coordination
     assert len(found.angle_deg) == (n * (n - 1) // 2).sum()
     np.testing.assert_array_equal(np.bincount(found.centre, minlength=len(n)), n * (n - 1) // 2)
-    close = measure_structure(lattice("fcc"))
+    close = sphere("fcc", jitter_A=0.0)
     inner = close.angle_deg[close.inside[close.centre]]
     angles, counts = np.unique(np.round(inner), return_counts=True)
     # of the 66 angles of an atom of fcc: 24 of 60°, 12 of 90°, 24 of 120°, 6 of 180°
@@ -107,9 +115,9 @@ def test_partial_distributions_add_up() -> None:
 
 
 def test_the_order_of_the_atoms_plays_no_part() -> None:
-    atoms = lattice("diamond", jitter_A=0.05)
+    atoms = lattice("diamond", jitter_A=0.06)
     order = np.random.default_rng(1).permutation(len(atoms))
-    one, other = measure_structure(atoms), measure_structure(atoms.select(order))
+    one, other = sphere("diamond", jitter_A=0.06), measure_structure(atoms.select(order))
     np.testing.assert_array_equal(one.distribution.g, other.distribution.g)
     assert one.cutoff_A == other.cutoff_A
     np.testing.assert_array_equal(one.coordination[order], other.coordination)
@@ -117,12 +125,11 @@ def test_the_order_of_the_atoms_plays_no_part() -> None:
 
 def test_the_cutoff_may_be_given_and_has_a_limit() -> None:
     atoms = lattice("fcc")
-    assert set(
-        measure_structure(atoms, cutoff_A=4.2).coordination[measure_structure(atoms, cutoff_A=4.2).inside]
-    ) == {18}
+    found = measure_structure(atoms, cutoff_A=4.2)
+    assert set(found.coordination[found.inside]) == {18}
     rng = np.random.default_rng(2)
-    gas = Atoms(rng.uniform(-10, 10, (500, 3)), np.full(500, "X"))
-    assert measure_structure(gas).cutoff_A <= 2 * np.median(measure_structure(gas).nearest_A)
+    gas = measure_structure(Atoms(rng.uniform(-10, 10, (500, 3)), np.full(500, "X")))
+    assert gas.cutoff_A <= 2 * np.median(gas.nearest_A)
 
 
 def test_few_atoms_have_a_structure_two_at_least() -> None:
@@ -148,4 +155,4 @@ def test_the_body_of_a_sphere() -> None:
     r = np.array([0.0, 3, 8, 14])
     # the overlap of a sphere with itself, moved by r
     expected = 1 - 3 / 4 * r / radius + (r / radius) ** 3 / 16
-    np.testing.assert_allclose(body.autocorrelation(r), expected, atol=0.02)
+    np.testing.assert_allclose(body.room(r), expected, atol=0.02)
