@@ -10,9 +10,10 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tests.files import failure, images, write_series
+from tests.files import etcli, failure, images, write_series
 
-ETCLI = [sys.executable, "-m", "etcli", "recon", "-q", "--background", "none"]
+RECON = ("recon", "-q", "--background", "none")
+ETCLI = [sys.executable, "-m", "etcli"]
 DASK = [sys.executable, "-m", "dask"]
 
 
@@ -42,18 +43,43 @@ class Cluster:
             process.wait()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
     yield made
     made.stop()
 
 
+def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None:
+    """A mask, a choice of views, and a file that is replaced by another of the same size."""
+    how = [*RECON, "--iterations", "3", "--exclude", "2", "--mask", "mask.mrc", "--thickness", "30px"]
+    mask = np.zeros((30, 40, 90), np.float32)
+    mask[4:20, :, 10:70] = 1
+    mrcfile.write(tmp_path / "mask.mrc", mask)
+    for seed in (0, 1):
+        (tmp_path / "a.mrc").unlink(missing_ok=True)
+        write_series(tmp_path / "a.mrc", images(21, 40, 90) + 9 * seed, np.linspace(-60, 60, 21))
+        etcli(*how, "a.mrc", "here.mrc", cwd=tmp_path)
+        command = [*ETCLI, *how, "--dask", cluster.file, "a.mrc", "there.mrc"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        assert (tmp_path / "there.mrc").read_bytes() == (tmp_path / "here.mrc").read_bytes()
+
+
 def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     write_series(tmp_path / "a.mrc", images(21, 300, 90), np.linspace(-60, 60, 21))
-    how = (*ETCLI, "--iterations", "150", "--views", "1-15,17-21")
-    subprocess.run([*how, "-j", "2", "--error-curve", "a.csv", "a.mrc", "here.mrc"], cwd=tmp_path, check=True)
-    command = [*how, "--dask", cluster.file, "--resume", "--error-curve", "b.csv", "a.mrc", "there.mrc"]
+    how = (*RECON, "--iterations", "150", "--views", "1-15,17-21")
+    etcli(*how, "-j", "2", "--error-curve", "a.csv", "a.mrc", "here.mrc", cwd=tmp_path)
+    command = [
+        *ETCLI,
+        *how,
+        "--dask",
+        cluster.file,
+        "--resume",
+        "--error-curve",
+        "b.csv",
+        "a.mrc",
+        "there.mrc",
+    ]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60
         while process.poll() is None and not list((tmp_path / "there.mrc.resume").glob("*.npz")):
@@ -66,24 +92,10 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
 
 
-def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None:
-    """A mask, a choice of views, and a file that is replaced by another of the same size."""
-    how = [*ETCLI, "--iterations", "3", "--exclude", "2", "--mask", "mask.mrc", "--thickness", "30px"]
-    mask = np.zeros((30, 40, 90), np.float32)
-    mask[4:20, :, 10:70] = 1
-    mrcfile.write(tmp_path / "mask.mrc", mask)
-    for seed in (0, 1):
-        (tmp_path / "a.mrc").unlink(missing_ok=True)
-        write_series(tmp_path / "a.mrc", images(21, 40, 90) + 9 * seed, np.linspace(-60, 60, 21))
-        subprocess.run([*how, "a.mrc", "here.mrc"], cwd=tmp_path, check=True)
-        subprocess.run([*how, "--dask", cluster.file, "a.mrc", "there.mrc"], cwd=tmp_path, check=True)
-        assert (tmp_path / "there.mrc").read_bytes() == (tmp_path / "here.mrc").read_bytes()
-
-
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path / "a.mrc", images(21, 30, 90), np.linspace(-60, 60, 21))
     monkeypatch.setattr("etcli.pipeline.dask_cluster.ANSWER_S", 1)
-    how = ("recon", "-q", "--background", "none", "--dask", "tcp://127.0.0.1:9")
+    how = (*RECON, "--dask", "tcp://127.0.0.1:9")
     line = failure(*how, tmp_path / "a.mrc", tmp_path / "v.mrc")
     assert "tcp://127.0.0.1:9: no Dask scheduler answers" in line
     line = failure(*how, "--method", "fista", tmp_path / "a.mrc", tmp_path / "v.mrc", status=2)

@@ -1,6 +1,7 @@
 """``recon --resume`` after a kill at any moment."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +17,22 @@ HOW = ("-j", "2", "--iterations", "40", "--background", "none")
 N_ROWS = 400
 
 
+def write_source(folder: Path) -> Path:
+    return write_series(folder / "a.mrc", images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    write_series(tmp_path / "a.mrc", images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
-    return tmp_path / "a.mrc"
+    return write_source(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A series, and v.mrc.resume with the slabs of it that a run left when it was killed."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    write_source(folder)
+    assert killed(folder, 2)
+    return folder
 
 
 def killed(folder: Path, after: int, *options: str, name: str = "v.mrc", delay: float = 0.0) -> int:
@@ -56,48 +69,52 @@ def test_what_was_killed_goes_on_to_the_same_end(source: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("change", ["options", "input", "angles", "half"])
-def test_slabs_of_other_work_are_not_used(source: Path, tmp_path: Path, change: str) -> None:
-    assert killed(tmp_path, 2)
-    options = [*HOW]
+def test_slabs_of_other_work_are_not_used(interrupted: Path, tmp_path: Path, change: str) -> None:
+    folder, options = interrupted, [*HOW]
     if change == "options":
         options += ["--relaxation", "0.5"]
     elif change == "half":
-        (tmp_path / "v.mrc.resume").rename(tmp_path / "w_odd.mrc.resume")
         options += ["--half-sets"]
-    elif change == "input":
+    elif change == "angles":
+        np.savetxt(tmp_path / "b.tlt", np.linspace(-50, 50, 21))
+        options += ["--tilts", str(tmp_path / "b.tlt")]
+    else:
+        folder = tmp_path
+        source = write_source(folder)
+        assert killed(folder, 2)
         source.unlink()
         write_series(source, 1 + images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
-    else:
-        np.savetxt(tmp_path / "a.tlt", np.linspace(-50, 50, 21))
-        options += ["--tilts", str(tmp_path / "a.tlt")]
-    if change != "half":
-        (tmp_path / "v.mrc.resume").rename(tmp_path / "w.mrc.resume")
-    run = etcli("recon", *options, "--resume", source.name, "w.mrc", cwd=tmp_path)
+    first = f"{change}_odd.mrc" if change == "half" else f"{change}.mrc"
+    shutil.copytree(folder / "v.mrc.resume", folder / f"{first}.resume")
+    run = etcli("recon", *options, "--resume", "a.mrc", f"{change}.mrc", cwd=folder)
     assert "going on" not in run.err
-    etcli("recon", "-q", *options, source.name, "same.mrc", cwd=tmp_path)
+    etcli("recon", "-q", *options, "a.mrc", f"{change}_same.mrc", cwd=folder)
     for half in ("", "_odd", "_even") if change == "half" else ("",):
-        found, expected = (tmp_path / f"{stem}{half}.mrc" for stem in ("w", "same"))
+        found, expected = (folder / f"{change}{stem}{half}.mrc" for stem in ("", "_same"))
         assert found.read_bytes() == expected.read_bytes()
 
 
-def test_a_damaged_slab_is_refused(source: Path, tmp_path: Path) -> None:
-    assert killed(tmp_path, 1)
-    kept = next((tmp_path / "v.mrc.resume").glob("*.npz"))
+def test_a_damaged_slab_is_refused(interrupted: Path) -> None:
+    target = interrupted / "damaged.mrc"
+    shutil.copytree(interrupted / "v.mrc.resume", f"{target}.resume")
+    kept = next(Path(f"{target}.resume").glob("*.npz"))
     kept.write_bytes(kept.read_bytes()[:-100])
-    line = failure("recon", "-q", *HOW, "--resume", source.name, "v.mrc", cwd=tmp_path)
-    assert f"v.mrc.resume/{kept.name}: is damaged; remove it" in line
+    line = failure("recon", "-q", *HOW, "--resume", "a.mrc", target.name, cwd=interrupted)
+    assert f"damaged.mrc.resume/{kept.name}: is damaged; remove it" in line
     kept.unlink()
-    etcli("recon", "-q", *HOW, "--resume", source.name, "v.mrc", cwd=tmp_path)
+    run = etcli("recon", *HOW, "--resume", "a.mrc", target.name, cwd=interrupted)
+    assert "going on" in run.err
 
 
-def test_a_run_that_is_refused_throws_nothing_away(source: Path, tmp_path: Path) -> None:
-    assert killed(tmp_path, 1)
-    earlier_output(tmp_path / "v.mrc")
-    kept = sorted((tmp_path / "v.mrc.resume").iterdir())
+def test_a_run_that_is_refused_throws_nothing_away(interrupted: Path) -> None:
+    target = interrupted / "refused.mrc"
+    shutil.copytree(interrupted / "v.mrc.resume", f"{target}.resume")
+    earlier_output(target)
+    kept = sorted(Path(f"{target}.resume").iterdir())
     options = ("--no-clobber", "--relaxation", "0.5", "--resume")
-    line = failure("recon", "-q", *HOW, *options, source.name, "v.mrc", cwd=tmp_path, status=2)
-    assert "v.mrc: exists" in line
-    assert sorted((tmp_path / "v.mrc.resume").iterdir()) == kept
+    line = failure("recon", "-q", *HOW, *options, "a.mrc", target.name, cwd=interrupted, status=2)
+    assert "refused.mrc: exists" in line
+    assert sorted(Path(f"{target}.resume").iterdir()) == kept
 
 
 def test_half_sets_go_on_too(source: Path, tmp_path: Path) -> None:
