@@ -19,8 +19,8 @@ CPU = ("--device", "cpu")
 
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
-    """Write a series of 30 rows, 40 pixels wide."""
-    return write_series(tmp_path / "a.mrc", images(21, 30, 40), TILTS)
+    """Write a series of 20 rows, 30 pixels wide."""
+    return write_series(tmp_path / "a.mrc", images(21, 20, 30), TILTS)
 
 
 def recon(folder: Path, name: str, *how: object) -> tuple[np.ndarray, str]:
@@ -34,13 +34,13 @@ def recon(folder: Path, name: str, *how: object) -> tuple[np.ndarray, str]:
     [
         ("--iterations", 5, "--nonnegative"),
         ("--method", "sart", "--iterations", 2, "--kernel", "strip"),
-        ("--method", "fista", "--iterations", 5, "--weight", 900, "--thickness", "20px"),
+        ("--method", "fista", "--iterations", 5, "--weight", 900, "--thickness", "16px"),
         ("--method", "fista", "--iterations", 3, "--thickness", "auto"),
         ("--method", "fbp", "--filter", "hann"),
         ("--method", "dart", "--levels", "0,9,22", "--iterations", 3),
         ("--method", "resire", "--iterations", 4, "--half-sets"),
-        ("--method", "resire", "--iterations", 3, "--x-tilt", "4", "--thickness", "20px"),
-        ("--method", "fista", "--iterations", 3, "--weight", "auto", "--x-tilt", "4", "--thickness", "20px"),
+        ("--method", "resire", "--iterations", 3, "--x-tilt", "4", "--thickness", "16px"),
+        ("--method", "fista", "--iterations", 3, "--weight", "auto", "--x-tilt", "4", "--thickness", "16px"),
         ("--iterations", 6, "--plot", "p.png", "--error-curve", "e.csv"),
     ],
     ids=lambda how: " ".join(map(str, how)),

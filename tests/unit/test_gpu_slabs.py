@@ -135,7 +135,7 @@ RECIPES = {
     "mlem": MethodParameters("mlem", iterations=8, upper=1.2),
     "cgls": MethodParameters("cgls", iterations=4),
     "resire": MethodParameters("resire", iterations=10),
-    "dart": MethodParameters("dart", iterations=6, levels=(0.0, 0.8, 1.5)),
+    "dart": MethodParameters("dart", iterations=3, levels=(0.0, 0.8, 1.5)),
     "fbp": MethodParameters("fbp", window="hann"),
     "bp": MethodParameters("bp"),
 }
