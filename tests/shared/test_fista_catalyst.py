@@ -17,19 +17,23 @@ from etcli.core.solvers.misfit import slab_misfit
 from etcli.core.solvers.priors import make_prior
 from tests.catalyst import N, catalyst_slices, noisy
 
+ALL, TWO = slice(None), slice(1, None, 2)  # of the slices, of which each has about the same error
+
 
 @pytest.mark.parametrize(
-    ("every", "clean", "limit"),
+    ("every", "clean", "slices", "limit"),
     [
-        (5, True, 0.035),
-        (5, False, 0.10),
-        pytest.param(2, True, 0.022, marks=pytest.mark.slow),
-        pytest.param(2, False, 0.075, marks=pytest.mark.slow),
+        (5, True, TWO, 0.035),
+        (5, False, TWO, 0.10),
+        pytest.param(5, True, ALL, 0.035, marks=pytest.mark.slow),
+        pytest.param(5, False, ALL, 0.10, marks=pytest.mark.slow),
+        pytest.param(2, True, ALL, 0.022, marks=pytest.mark.slow),
+        pytest.param(2, False, ALL, 0.075, marks=pytest.mark.slow),
     ],
 )
-def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, limit):
+def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, slices, limit):
     views, tilt, truth = catalyst_slices(shared_data / "etspy")
-    views = views if clean else noisy(views)
+    views = (views if clean else noisy(views))[:, slices]
     geometry = SliceGeometry(tilt[::every], n_detector=N, thickness=N, width=N)
     how = {"make_projector": partial(SlabProjector, kernel="strip"), "threads": 2}
     prior = partial(make_prior, "tv", lower=0.0)
@@ -40,6 +44,6 @@ def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, lim
         found.append(
             fista(series, prior(series.shape), weight=weight, iterations=METHODS["fista"].iterations)[..., 0]
         )
-    error = np.linalg.norm(np.array(found) - truth) / np.linalg.norm(truth)
+    error = np.linalg.norm(np.array(found) - truth[slices]) / np.linalg.norm(truth[slices])
     print(f"\n{len(tilt[::every])} views, {'clean' if clean else '3 % noise'}: {error:.4f}")
     assert error < limit

@@ -62,7 +62,7 @@ def test_atoms_of_a_particle_are_where_they_should_be(shared_data):
     pixel_A, background = 0.195, 1  # count a pixel
     views, rotation = series(folder)
     projector = OrientedProjector(rotation, (127, 127, 127), threads=2)
-    found = resire(projector, views - background, iterations=20)
+    found = resire(projector, views - background, iterations=10)
     smooth = ndimage.gaussian_filter(found, 1)
     atoms = np.loadtxt(folder / "truth.xyz", skiprows=2, usecols=(3, 2, 1)) / pixel_A + 63
     maxima = np.argwhere(ndimage.maximum_filter(smooth, 5) == smooth)

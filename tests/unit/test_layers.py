@@ -1,6 +1,7 @@
 """Who may import whom: see the rules of dependency. The imports are read, not run."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,17 @@ GROUND = {
 WITHOUT_TERMINAL = ("core", "io", "pipeline", "plotting")
 
 
-def imports(path: Path, *, only_at_import: bool = False) -> set[str]:
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file as it is parsed, once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path, *, only_at_import: bool = False) -> frozenset[str]:
     """Full names of the modules that a file imports; those under TYPE_CHECKING left out on request."""
     found = set()
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [tree(path)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -49,7 +57,7 @@ def imports(path: Path, *, only_at_import: bool = False) -> set[str]:
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 def part_of(path: Path) -> str:
@@ -94,7 +102,7 @@ def test_the_library_never_prints() -> None:
         named(path)
         for path in MODULES
         if part_of(path) in WITHOUT_TERMINAL
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     }
@@ -118,7 +126,7 @@ def test_such_packages_have_one_home(package: str, home: str) -> None:
         if any(name.startswith("importlib") for name in names):
             names |= {
                 node.value
-                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                for node in ast.walk(tree(path))
                 if isinstance(node, ast.Constant) and isinstance(node.value, str)
             }  # what importlib is given
         if any(f"{name}.".startswith(f"{package}.") for name in names):
@@ -178,10 +186,9 @@ def test_commands_start_without_heavy_packages(path: Path) -> None:
 )
 def test_a_command_parses_calls_and_reports(path: Path) -> None:
     """What it does is in the pipeline, where others can reach it."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     lengths = {
         node.name: (node.end_lineno or 0) - node.lineno
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef)
     }
     assert max(lengths.values()) <= 60, lengths
