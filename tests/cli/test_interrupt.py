@@ -25,7 +25,7 @@ def heeded():
 @pytest.fixture
 def running(tmp_path):
     """A command that would take long, with a part of its output written, and outputs from before."""
-    write_series(tmp_path / "a.mrc", images(60, 300, 300), range(60))
+    write_series(tmp_path / "a.mrc", images(60, 200, 200), range(60))
     for name in ("out.mrc", "out.mrc.mdoc"):
         earlier_output(tmp_path / name)
     command = [*ETCLI, "-j", "2", "filter", "--size", "25", "a.mrc", "out.mrc"]
@@ -81,7 +81,7 @@ def test_a_kill_leaves_the_outputs_as_they_were(running, tmp_path) -> None:
 
 def test_a_shell_loop_ends_with_it(tmp_path) -> None:
     """A program that exits with 130 instead would let the loop go on."""
-    write_series(tmp_path / "a.mrc", images(60, 300, 300), range(60))
+    write_series(tmp_path / "a.mrc", images(60, 200, 200), range(60))
     loop = "for k in 1 2 3; do " + " ".join(ETCLI) + " filter --size 25 a.mrc out$k.mrc; done; echo went on"
     with subprocess.Popen(
         ["bash", "-c", loop],

@@ -1,5 +1,7 @@
 """Alignment of a simulated catalyst whose displacements and axis are known, against ETSpy 1.3."""
 
+from functools import cache, partial
+
 import mrcfile
 import numpy as np
 import pytest
@@ -13,17 +15,49 @@ from tests.series import left_over
 CANVAS = 512
 
 
-@pytest.fixture(scope="module", params=["±70°", pytest.param("0…178°", marks=pytest.mark.slow)])
-def series(shared_data, request):
-    path = shared_data / "etspy" / "catalyst_180_bin2"
+SPANS = ["±70°", pytest.param("0…178°", marks=pytest.mark.slow)]
+
+
+@cache
+def catalyst(folder, span):
+    """Views and tilts, not to be changed."""
+    path = folder / "etspy" / "catalyst_180_bin2"
     tilt = np.loadtxt(path.with_suffix(".rawtlt"))
     with mrcfile.open(path.with_suffix(".mrc"), permissive=True) as file:
         views = np.array(file.data, np.float32)
-    if request.param == "±70°":
+    if span == "±70°":
         beyond = tilt >= 110
         views = np.concatenate([views[beyond][:, :, ::-1], views[tilt <= 70]])
         tilt = np.concatenate([tilt[beyond] - 180, tilt[tilt <= 70]])
-    return views, tilt
+    return unchanging(views, tilt)
+
+
+@cache
+def moved_catalyst(folder, span, noisy):
+    """Displaced views, tilts, and by how much they are displaced, not to be changed."""
+    views, tilt = catalyst(folder, span)
+    moved, noise = draw(views)
+    views = np.array([displaced(view, shift) for view, shift in zip(views, moved, strict=True)])
+    if noisy:
+        views = np.clip(views + noise, 0, None).astype(np.float32)
+    return unchanging(views, tilt, moved)
+
+
+def unchanging(*arrays):
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+@pytest.fixture(params=SPANS)
+def series(shared_data, request):
+    return catalyst(shared_data, request.param)
+
+
+@pytest.fixture(params=SPANS)
+def moved_series(shared_data, request):
+    """The displaced series, as a function of whether it is noisy."""
+    return partial(moved_catalyst, shared_data, request.param)
 
 
 def displaced(view, shift):
@@ -53,12 +87,8 @@ def background(views):
 # RMS px left along and across the axis. ETSpy's best by correlation, upsampled 20 times:
 # .063 .118 and 3.21 1.26 noisy within ±70°, .030 .124 and 2.83 1.78 noisy to 178°.
 @pytest.mark.parametrize("noisy", [False, True])
-def test_shifts(series, noisy):
-    views, tilt = series
-    moved, noise = draw(views)
-    views = np.array([displaced(view, shift) for view, shift in zip(views, moved, strict=True)])
-    if noisy:
-        views = np.clip(views + noise, 0, None).astype(np.float32)
+def test_shifts(moved_series, noisy):
+    views, tilt, moved = moved_series(noisy)
     found = correlate_views(views, tilt, threads=2)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.3f}, across {across:.3f} px")

@@ -9,9 +9,9 @@ from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from tests.series import left_over
-from tests.shared.test_alignment_catalyst import displaced, draw, series
+from tests.shared.test_alignment_catalyst import moved_series
 
-__all__ = ["series"]
+__all__ = ["moved_series"]
 
 
 # RMS px left along and across the axis. ETSpy 1.3 within ±70°, COM: .269 .496 and .278 2.16 noisy,
@@ -19,12 +19,8 @@ __all__ = ["series"]
 # disc of the specimen .027 px.
 @pytest.mark.parametrize("method", [com_views, common_line_views])
 @pytest.mark.parametrize("noisy", [False, True])
-def test_shifts(series, noisy, method):
-    views, tilt = series
-    moved, noise = draw(views)
-    views = np.array([displaced(view, shift) for view, shift in zip(views, moved, strict=True)])
-    if noisy:
-        views = np.clip(views + noise, 0, None).astype(np.float32)
+def test_shifts(moved_series, noisy, method):
+    views, tilt, moved = moved_series(noisy)
     found = method(views, tilt, threads=2)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.4f}, across {across:.4f} px")

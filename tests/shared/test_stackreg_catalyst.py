@@ -7,20 +7,16 @@ import pytest
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.stackreg import stackreg_views
 from tests.series import left_over
-from tests.shared.test_alignment_catalyst import displaced, draw, series
+from tests.shared.test_alignment_catalyst import moved_series
 
-__all__ = ["series"]
+__all__ = ["moved_series"]
 
 
 # RMS px left along and across the axis. ETSpy 1.3 with StackReg: .080 .094 and .136 .154 noisy within ±70°,
 # .056 .172 and .300 .220 noisy to 178°.
 @pytest.mark.parametrize("noisy", [False, True])
-def test_shifts(series, noisy):
-    views, tilt = series
-    moved, noise = draw(views)
-    views = np.array([displaced(view, shift) for view, shift in zip(views, moved, strict=True)])
-    if noisy:
-        views = np.clip(views + noise, 0, None).astype(np.float32)
+def test_shifts(moved_series, noisy):
+    views, tilt, moved = moved_series(noisy)
     found = stackreg_views(views, tilt, threads=2)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.3f}, across {across:.3f} px")

@@ -31,6 +31,18 @@ def foil():
     return particle_views(FOIL, TILT, SHAPE, moved_px=moved), moved
 
 
+@pytest.fixture(scope="module")
+def found_compact(compact):
+    """What is found where nothing else is asked for."""
+    return correlate_views(compact[0], TILT)
+
+
+@pytest.fixture(scope="module")
+def found_foil(foil):
+    """The same of the foil."""
+    return correlate_views(foil[0], TILT)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (65, 80)])
 def test_one_particle_on_the_axis_returns_exactly(shape):
     moved = jitter(9.0)
@@ -42,9 +54,8 @@ def test_one_particle_on_the_axis_returns_exactly(shape):
     assert not found.doubtful.any()
 
 
-def test_particles_in_space(compact):
-    views, moved = compact
-    along, across = left_over(correlate_views(views, TILT).shift_px, moved, TILT)
+def test_particles_in_space(compact, found_compact):
+    along, across = left_over(found_compact.shift_px, compact[1], TILT)
     assert along < 0.12
     assert across < 0.2
 
@@ -67,9 +78,8 @@ def test_more_neighbours_help_against_noise(foil):
     assert np.isnan(chain.residual_px)
 
 
-def test_foil_is_stretched(foil):
-    views, moved = foil
-    found = correlate_views(views, TILT)
+def test_foil_is_stretched(foil, found_foil):
+    (views, moved), found = foil, found_foil
     np.testing.assert_array_equal(found.shift_px, correlate_views(views, TILT, stretch=True).shift_px)
     along, across = left_over(found.shift_px, moved, TILT)
     assert along < 0.02
@@ -80,10 +90,9 @@ def test_foil_is_stretched(foil):
     assert left_over(correlate_views(views, TILT, stretch=False).shift_px, moved, TILT)[1] > 10 * across
 
 
-def test_particles_in_space_are_not_stretched(compact):
-    views, _ = compact
-    found = correlate_views(views, TILT).shift_px
-    np.testing.assert_array_equal(found, correlate_views(views, TILT, stretch=False).shift_px)
+def test_particles_in_space_are_not_stretched(compact, found_compact):
+    unstretched = correlate_views(compact[0], TILT, stretch=False)
+    np.testing.assert_array_equal(found_compact.shift_px, unstretched.shift_px)
 
 
 def test_a_bright_body_that_leaves_the_view_does_not_hold_the_foil(foil):
@@ -148,13 +157,12 @@ def test_jump_out_of_a_smooth_motion_is_doubtful():
     assert left_over(found.shift_px, moved, TILT)[0] < 0.12
 
 
-def test_reference_stays(compact):
-    views, _ = compact
-    assert not correlate_views(views, TILT).shift_px[N // 2].any()
-    moved = correlate_views(views, TILT, reference=3).shift_px
+def test_reference_stays(compact, found_compact):
+    assert not found_compact.shift_px[N // 2].any()
+    moved = correlate_views(compact[0], TILT, reference=3).shift_px
     assert not moved[3].any()
     # Registration to another view moves all views alike.
-    difference = moved - correlate_views(views, TILT).shift_px
+    difference = moved - found_compact.shift_px
     np.testing.assert_allclose(difference, np.broadcast_to(difference[0], difference.shape), atol=0.02)
 
 
@@ -182,10 +190,9 @@ def test_integers_with_an_offset(compact, tmp_path):
     assert across < 0.2
 
 
-def test_threads_change_nothing(compact):
-    views, _ = compact
-    one, two = (correlate_views(views, TILT, threads=threads) for threads in (1, 2))
-    np.testing.assert_array_equal(one.shift_px, two.shift_px)
+def test_threads_change_nothing(compact, found_compact):
+    two = correlate_views(compact[0], TILT, threads=2)
+    np.testing.assert_array_equal(found_compact.shift_px, two.shift_px)
 
 
 def test_progress_counts_every_view_twice(compact):
