@@ -31,3 +31,12 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[str]:
 def stand_in() -> Iterator[str]:
     """What stands in for a GPU."""
     yield from use("stand-in")
+
+
+@pytest.fixture
+def coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of a quarter of the resolution, which are drawn in less time."""
+    from etcli.plotting.style import DPI, STYLE
+
+    for name in ("figure.dpi", "savefig.dpi"):
+        monkeypatch.setitem(STYLE, name, DPI / 4)

@@ -13,6 +13,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tests.files import etcli, failure, write_series, write_stack
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 PIXEL_A = 3.0
 SHAPE = (18, 24, 20)
 

@@ -159,6 +159,7 @@ def test_the_picture_is_drawn(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "q.png").read_bytes()
 
 
+@pytest.mark.usefixtures("coarse_pictures")
 def test_the_report_has_tables_and_pictures_of_both(pair: tuple[Path, Path], tmp_path: Path) -> None:
     etcli("compare", "--report", tmp_path / "report", *pair)
     folder = tmp_path / "report"
@@ -180,6 +181,7 @@ def test_the_report_has_tables_and_pictures_of_both(pair: tuple[Path, Path], tmp
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.usefixtures("coarse_pictures")
 def test_a_report_comes_whole_or_not_at_all(pair: tuple[Path, Path], tmp_path: Path) -> None:
     one = tmp_path / "one.xyz"
     write_atoms(one, read_atoms(pair[0]).select(np.array([0])))

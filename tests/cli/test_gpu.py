@@ -12,6 +12,8 @@ import pytest
 from tests.files import etcli, failure, images, write_series
 from tests.gpu import STAND_IN, relative
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 TILTS = np.linspace(-60, 60, 21)
 GPU = ("--device", "gpu", "-v")
 CPU = ("--device", "cpu")

@@ -28,6 +28,8 @@ from etcli.core.solvers.methods import methods_with
 from tests.blobs import Point, blob_near, blob_views
 from tests.files import etcli, failure
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 PIXEL_A = 2.5
 TILTS = np.arange(-69, 70, 4.6)
 POINTS: tuple[Point, ...] = ((7.3, -5.2, 4.4), (-9.1, 3.6, -6.7))

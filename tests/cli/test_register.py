@@ -15,6 +15,8 @@ from etcli.io.euler import read_euler, write_euler
 from etcli.io.mdoc import read_mdoc
 from tests.files import etcli, failure, mdoc_text, write_stack
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 
 @pytest.fixture(scope="module")
 def displaced(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from etcli.core.simulate.particles import needle, particle
 from tests.files import etcli, failure, mdoc_text, write_stack
 from tests.series import Particles, particle_views, scattered
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 Views = NDArray[np.float32]
 Moved = NDArray[np.float64]
 

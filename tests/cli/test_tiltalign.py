@@ -12,8 +12,10 @@ from etcli.io.mdoc import read_mdoc
 from tests.files import etcli, failure, write_stack
 from tests.series import particle_views, scattered
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 AXIS_DEG, OFFSET_PX = 3.0, -2.5
-SIZE, STEP_DEG = 48, 10
+SIZE, STEP_DEG = 40, 10
 TILT_DEG = np.arange(-70, 71, STEP_DEG)
 N_VIEWS = len(TILT_DEG)
 MIDDLE = N_VIEWS // 2 + 1  # view at 0°, counted from 1

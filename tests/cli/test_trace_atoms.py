@@ -16,6 +16,8 @@ from etcli.io.atoms import read_atoms, read_atoms_file
 from tests.files import etcli, failure, mdoc_text, write_stack
 from tests.gaussians import bound_px, gaussian_volume, jittered, nearest, noisy
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 PIXEL_A, SIGMA_PX, NOISE = 0.4, 1.25, 0.03
 SHAPE = (34, 32, 33)
 PLACES = jittered(3)

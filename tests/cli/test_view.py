@@ -11,6 +11,8 @@ from etcli.plotting.slices import maximum_projection, montage, orthoslices, sino
 from etcli.plotting.style import save
 from tests.files import etcli, failure, images, write_series, write_stack
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 TILTS = (20.0, -40.0, 0.0, 61.25, -0.04)
 
 
