@@ -12,7 +12,6 @@ from tests.shared.test_alignment_catalyst import background, displaced, draw, se
 
 __all__ = ["series"]
 
-THREADS = 2
 CATALYST_PX = {False: 0.03, True: 0.05}  # largest RMS left over, clean and noisy
 AXIS_DEG, OFFSET_PX = 3.0, 5.0
 
@@ -33,7 +32,7 @@ def test_catalyst(series, noisy):
     aside = np.array([displaced(view, by - back @ shift) for view, by in zip(turned, moved, strict=True)])
     if noisy:
         aside = np.clip(aside + noise, 0, None)
-    found = match_views(aside.astype(np.float32), tilt, background=background(aside), threads=THREADS)
+    found = match_views(aside.astype(np.float32), tilt, background=background(aside))
     left, constant = unexplained((found.shifts.shift_px + moved) @ matrix.T, tilt)
     across, along = np.sqrt(np.mean(left**2, axis=0))
     # What the errors of all views have in common across the axis moves the axis.
@@ -85,7 +84,7 @@ def measured(folder):
 @pytest.mark.parametrize(("dose", "limit_px"), [("1p6e5", 0.12), ("8p0e3", 0.4)])
 def test_amorphous_particle(amorphous, dose, limit_px):
     views, tilt, moved = amorphous(dose)
-    found = match_views(views, tilt, background=1.0, threads=THREADS)
+    found = match_views(views, tilt, background=1.0)
     along, across = left_over(found.shifts.shift_px, moved, tilt)
     print(f"\n{dose}: along {along:.3f}, across {across:.3f} px; {found.shifts.doubtful.sum()} doubtful")
     assert along < limit_px
@@ -107,7 +106,7 @@ def test_crystal(shared_data):
     views = particle_views(atoms, tilt, (size, size), moved_px=moved)
     views *= peak / np.median(views.max(axis=(1, 2)))
     views = rng.poisson(views + 1).astype(np.float32)
-    found = match_views(views, tilt, background=1.0, threads=THREADS)
+    found = match_views(views, tilt, background=1.0)
     left, _ = unexplained(found.shifts.shift_px + moved, tilt)
     rms = np.sqrt(np.mean(left**2, axis=0))
     print(f"\ncrystal: RMS {rms.round(3)}, largest {np.abs(left).max(axis=0).round(3)} px")
@@ -129,10 +128,7 @@ def film(shared_data):
 def test_film(film):
     """A film that goes on outside, of which each view shows another part, is aligned to the same place."""
     still, displaced, tilt, moved = film
-    found = [
-        match_views(views, tilt, background=0.0, threads=THREADS).shifts.shift_px
-        for views in (still, displaced)
-    ]
+    found = [match_views(views, tilt, background=0.0).shifts.shift_px for views in (still, displaced)]
     apart = left_over(found[1] + moved - found[0], 0, tilt)
     published = left_over(found[0], 0, tilt)
     print(

@@ -89,7 +89,7 @@ def background(views):
 @pytest.mark.parametrize("noisy", [False, True])
 def test_shifts(moved_series, noisy):
     views, tilt, moved = moved_series(noisy)
-    found = correlate_views(views, tilt, threads=2)
+    found = correlate_views(views, tilt)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.3f}, across {across:.3f} px")
     limits = (0.2, 0.45) if noisy else (0.02, 0.09)

@@ -25,7 +25,7 @@ def raw(shared_data):
 
 @pytest.fixture(scope="module")
 def found(raw):
-    return correlate_views(*raw, background=BACKGROUND, threads=2)
+    return correlate_views(*raw, background=BACKGROUND)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_layers_stay_at_their_height(raw, registered):
 def test_axis(raw, found, registered):
     views, tilt = raw
     shifts = Transforms.shifts(found.shift_px)
-    axis = com_axis(views, tilt, background=BACKGROUND, transforms=shifts, threads=2)
+    axis = com_axis(views, tilt, background=BACKGROUND, transforms=shifts)
     print(
         f"\naxis {axis.angle_deg:.2f} ± {axis.angle_sigma_deg:.2f}°, "
         f"{axis.offset_px:.2f} ± {axis.offset_sigma_px:.2f} px off the middle"

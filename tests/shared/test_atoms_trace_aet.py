@@ -34,7 +34,7 @@ def folder(tmp_path_factory) -> Path:
 def traced(path):
     with mrcfile.open(path) as file:
         volume, pixel_A = file.data.astype(np.float32), float(file.voxel_size.x)
-    return trace(volume, pixel_A, TraceRules(), threads=2), pixel_A
+    return trace(volume, pixel_A, TraceRules()), pixel_A
 
 
 def judged(name, position_A, truth_A, cutoff_A):
@@ -75,7 +75,7 @@ def test_silicon_from_the_volume(shared_data, folder, dose, found, extra, pm):
     percent, n_extra, rmsd_pm = judged(f"{dose}, volume", positions(result, pixel_A, CENTRE), truth_A, 0.9)
     assert percent >= found and n_extra <= extra and rmsd_pm <= pm
     # what neighbours leave under an atom draws the maximum of a polynomial, not a Gaussian
-    place, converged = polynomial_positions(result.volume, result.fitted[:, :3], threads=2)
+    place, converged = polynomial_positions(result.volume, result.fitted[:, :3])
     middle = (np.array(result.volume.shape[::-1]) - 1) / 2
     percent, _, polynomial_pm = judged(f"{dose}, polynomials", (place - middle) * pixel_A, truth_A, 0.9)
     # and noise leaves some without a maximum, which stay where they were
@@ -88,7 +88,7 @@ def test_silicon_refined_against_the_views(shared_data, folder, dose, found, ext
     result, pixel_A = traced(path)
     tilt_deg = np.loadtxt(source / "projections.rawtlt")
     data = mrcfile.read(binned).astype(np.float64)
-    views = AtomViews(data, rotation_matrices(tilts_as_euler(tilt_deg)), pixel_A, threads=2)
+    views = AtomViews(data, rotation_matrices(tilts_as_euler(tilt_deg)), pixel_A)
     # a background of one count a pixel, averaged over pixels
     done = refine_trace(result, views, pixel_A=pixel_A, centre_A=CENTRE, level=1.0, min_distance_A=1.6)
     truth_A = read_atoms(source / "truth.xyz").position_A

@@ -35,7 +35,7 @@ def test_total_variation_with_the_weight_it_finds(shared_data, every, clean, sli
     views, tilt, truth = catalyst_slices(shared_data / "etspy")
     views = (views if clean else noisy(views))[:, slices]
     geometry = SliceGeometry(tilt[::every], n_detector=N, thickness=N, width=N)
-    how = {"make_projector": partial(SlabProjector, kernel="strip"), "threads": 2}
+    how = {"make_projector": partial(SlabProjector, kernel="strip")}
     prior = partial(make_prior, "tv", lower=0.0)
     found = []
     for row in np.split(views[::every], views.shape[1], axis=1):  # far from each other: each on its own

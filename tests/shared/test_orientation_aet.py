@@ -61,7 +61,7 @@ def test_atoms_are_seen_where_they_are(shared_data, name, shape, metric):
 
     def match(volume, rotation, centre_px):
         projector = OrientedProjector(
-            rotation, shape, views.shape[1:], centre_px=np.tile(centre_px, (len(views), 1)), threads=2
+            rotation, shape, views.shape[1:], centre_px=np.tile(centre_px, (len(views), 1))
         )
         return correlation(filtered(projector.forward(volume)), filtered(views))
 
@@ -91,7 +91,7 @@ def test_wrong_angles_are_found_again(shared_data):
     views = np.array([bin_image(view, 2) for view in views])
     true = read_euler(folder / "angles.csv")
     start = true + np.random.default_rng(1).uniform(-3, 3, true.shape)
-    found = align_orientations(views, start, rounds=8, threads=2)
+    found = align_orientations(views, start, rounds=8)
     before, after = (
         error_deg(rotation_matrices(e), rotation_matrices(true)) for e in (start, found.euler_deg)
     )

@@ -37,13 +37,13 @@ def test_volume_of_a_film_is_that_which_was_published(shared_data):
     assert larger[2] == 627
 
     def match(rotation, shape, iterations):
-        projector = OrientedProjector(rotation, shape, views.shape[1:], threads=2)
+        projector = OrientedProjector(rotation, shape, views.shape[1:])
         return middle(resire(projector, views, iterations=iterations, relaxation=1.9), published.shape)
 
     found = match(rotation, larger, 30)
     alone = match(rotation, shape, 30)
     wrong = match(rotation.transpose(0, 2, 1), larger, 5)
-    whole = OrientedMisfit(OrientedProjector(rotation, larger, views.shape[1:], threads=2), views)
+    whole = OrientedMisfit(OrientedProjector(rotation, larger, views.shape[1:]), views)
     fast = middle(fista(whole, make_prior("none", larger, lower=0.0), iterations=20), shape)
     values = [correlation(volume, published) for volume in (found, alone, wrong, fast)]
     print(
@@ -61,7 +61,7 @@ def test_atoms_of_a_particle_are_where_they_should_be(shared_data):
     folder = shared_data / "aet" / "NP1_aSi_208_dose1p6e5"
     pixel_A, background = 0.195, 1  # count a pixel
     views, rotation = series(folder)
-    projector = OrientedProjector(rotation, (127, 127, 127), threads=2)
+    projector = OrientedProjector(rotation, (127, 127, 127))
     found = resire(projector, views - background, iterations=10)
     smooth = ndimage.gaussian_filter(found, 1)
     atoms = np.loadtxt(folder / "truth.xyz", skiprows=2, usecols=(3, 2, 1)) / pixel_A + 63

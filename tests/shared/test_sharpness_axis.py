@@ -28,9 +28,9 @@ def report(name, axis):
 @pytest.mark.slow
 def test_needle(shared_data):
     views, tilt = series(shared_data / "etspy" / "needle_raw")
-    shifts = Transforms.shifts(correlate_views(views, tilt, background=-31880.0, threads=2).shift_px)
-    com = com_axis(views, tilt, background=-31880.0, transforms=shifts, threads=2)
-    axis = sum_axis(views, tilt, transforms=shifts, limit_deg=6.0, threads=2)
+    shifts = Transforms.shifts(correlate_views(views, tilt, background=-31880.0).shift_px)
+    com = com_axis(views, tilt, background=-31880.0, transforms=shifts)
+    axis = sum_axis(views, tilt, transforms=shifts, limit_deg=6.0)
     report("needle", axis)
     assert axis.angle_deg == pytest.approx(com.angle_deg, abs=0.5)
     assert axis.offset_px == pytest.approx(com.offset_px, abs=0.4)
@@ -41,7 +41,7 @@ def test_turned_catalyst(shared_data):
     matrix, shift = alignment_matrix(3.0, 5.0)
     back = np.linalg.inv(matrix)
     turned = np.array([resample(view, back, -back @ shift, fill=0.0) for view in views])
-    axis = sum_axis(turned, tilt, limit_deg=6.0, threads=2)
+    axis = sum_axis(turned, tilt, limit_deg=6.0)
     report("catalyst", axis)
     assert axis.angle_deg == pytest.approx(3, abs=0.3)
     assert axis.offset_px == pytest.approx(5, abs=0.4)

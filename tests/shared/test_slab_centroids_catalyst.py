@@ -21,7 +21,7 @@ __all__ = ["moved_series"]
 @pytest.mark.parametrize("noisy", [False, True])
 def test_shifts(moved_series, noisy, method):
     views, tilt, moved = moved_series(noisy)
-    found = method(views, tilt, threads=2)
+    found = method(views, tilt)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.4f}, across {across:.4f} px")
     assert max(along, across) < (0.045 if noisy else 0.002)
@@ -35,7 +35,7 @@ def test_needle(shared_data):
     with mrcfile.open(path.with_suffix(".mrc"), permissive=True) as file:
         views = np.array(file.data)
     found = common_line_views(views, tilt, background=-31880.0)
-    by_correlation = correlate_views(views, tilt, background=-31880.0, threads=2)
+    by_correlation = correlate_views(views, tilt, background=-31880.0)
     along, across = left_over(found.shift_px, -by_correlation.shift_px, tilt)
     print(f"\nfrom the shifts by correlation: {along:.3f} px along the axis, {across:.3f} px across")
     assert along < 0.15

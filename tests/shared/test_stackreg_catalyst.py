@@ -17,7 +17,7 @@ __all__ = ["moved_series"]
 @pytest.mark.parametrize("noisy", [False, True])
 def test_shifts(moved_series, noisy):
     views, tilt, moved = moved_series(noisy)
-    found = stackreg_views(views, tilt, threads=2)
+    found = stackreg_views(views, tilt)
     along, across = left_over(found.shift_px, moved, tilt)
     print(f"\n{len(tilt)} views, {'noisy' if noisy else 'clean'}: along {along:.3f}, across {across:.3f} px")
     limits = (0.11, 0.14) if noisy else (0.035, 0.06)
@@ -31,8 +31,8 @@ def test_needle(shared_data):
     tilt = np.loadtxt(path.with_suffix(".rawtlt"))
     with mrcfile.open(path.with_suffix(".mrc"), permissive=True) as file:
         views = np.array(file.data)
-    found = stackreg_views(views, tilt, threads=2)
-    along, across = left_over(found.shift_px, -correlate_views(views, tilt, threads=2).shift_px, tilt)
+    found = stackreg_views(views, tilt)
+    along, across = left_over(found.shift_px, -correlate_views(views, tilt).shift_px, tilt)
     print(f"\nneedle: apart from correlation along {along:.3f}, across {across:.3f} px")
     assert max(along, across) < 0.12
     assert np.ptp(found.shift_px[:, 0]) > 40
