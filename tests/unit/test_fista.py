@@ -45,7 +45,7 @@ SINOGRAM = MATRIX @ blocks().ravel() + RNG.normal(0, 0.3, len(MATRIX))
 VIEWS = SINOGRAM.reshape(len(TILT), 1, N).astype(np.float32)
 
 
-def solved(prior, weight, *, lower=-np.inf, iterations=1500, threads=1):
+def solved(prior, weight, *, lower=-np.inf, iterations=700, threads=1):
     series = slab_misfit(VIEWS, GEOMETRY, threads=threads)
     found = fista(series, make_prior(prior, series.shape, lower=lower), weight=weight, iterations=iterations)
     assert found.shape == (N, N, 1)
