@@ -9,7 +9,13 @@ from ase.build import bulk
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms import histograms
 from etcli.core.atoms.body import find_body
-from etcli.core.atoms.structure import STEP_A, Structure, first_minimum_A, measure_structure, pair_distribution
+from etcli.core.atoms.structure import (
+    STEP_A,
+    Structure,
+    first_minimum_A,
+    measure_structure,
+    pair_distribution,
+)
 from etcli.core.errors import DataError
 from tests.solids import LATTICES, lattice
 
