@@ -161,4 +161,4 @@ def test_the_body_of_a_sphere() -> None:
     r = np.array([0.0, 3, 8, 14])
     # the overlap of a sphere with itself, moved by r
     expected = 1 - 3 / 4 * r / radius + (r / radius) ** 3 / 16
-    np.testing.assert_allclose(body.room(r), expected, atol=0.02)
+    np.testing.assert_allclose(body.autocorrelation(r), expected, atol=0.02)
