@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError, NonFiniteViewError, UsageError
 
 MOST_ROWS = 256  # per view; more would not make the level better, but a memory map slower
 N_PARTS = 8  # parts of each strip, whose means must agree
@@ -174,7 +174,7 @@ def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
     for k, view in enumerate(data):
         rows = np.asarray(view[:: -(-ny // MOST_ROWS)], np.float64)
         if not np.isfinite(rows).all():
-            raise DataError(f"view {k + 1} holds values that are not finite; replace or exclude it")
+            raise NonFiniteViewError(k)
         yield _measure_rim(rows, nx // margin)
 
 

@@ -9,6 +9,19 @@ class DataError(EtcliError):
     """Invalid input: a damaged file, values that cannot be used, counts that disagree."""
 
 
+class NonFiniteViewError(DataError):
+    """Invalid view: a value is NaN or infinite.
+
+    Parameters
+    ----------
+    view : int
+        Position of the view in the series, from 0; the message counts from 1.
+    """
+
+    def __init__(self, view: int) -> None:
+        super().__init__(f"view {view + 1} holds values that are not finite; exclude it or correct the file")
+
+
 class UsageError(EtcliError):
     """Invalid request: options that contradict each other or the input."""
 

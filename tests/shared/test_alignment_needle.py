@@ -8,7 +8,7 @@ import pytest
 
 from etcli.core.geometry import centre
 from etcli.core.registration.correlation import correlate_views
-from etcli.core.registration.row_moments import fit_motion, profile_centers, steadiness
+from etcli.core.registration.row_moments import fit_motion, profile_centres, steadiness
 from etcli.core.registration.tilt_axis import alignment_matrix, com_axis, maximage_axis
 from etcli.core.registration.transforms import Transforms, compose, resample_stack
 
@@ -38,7 +38,7 @@ def neighbour_correlation(views):
 
 
 def motion_of_rows(views, tilt_deg):
-    moments = profile_centers(views, background=BACKGROUND)
+    moments = profile_centres(views, background=BACKGROUND)
     weight = np.broadcast_to(steadiness(moments.mass), moments.mass.shape)
     return fit_motion(moments.centre_px, tilt_deg, weight=weight)
 
@@ -67,7 +67,7 @@ def test_registered_needle_turns_about_an_axis(raw, registered):
 
 def test_layers_stay_at_their_height(raw, registered):
     rows = np.arange(registered.shape[1]) - centre(registered.shape[1])
-    mass = profile_centers(registered, background=BACKGROUND).mass[:, BODY]
+    mass = profile_centres(registered, background=BACKGROUND).mass[:, BODY]
     height = mass @ rows[BODY] / mass.sum(axis=1)
     print(f"\nheight of the needle's middle: ± {height.std():.2f} px")
     assert height.std() < 0.5

@@ -10,7 +10,7 @@ from etcli.core.registration.row_moments import (
     axis_by_row,
     fit_motion,
     measure_consistency,
-    profile_centers,
+    profile_centres,
     steadiness,
     turned_moments,
 )
@@ -24,25 +24,25 @@ def test_centre_and_mass_of_rows():
     view = np.zeros((2, 5))
     view[0] = [0, 0, 0, 1, 3]
     view[1] = [4, 0, 0, 0, 0]
-    moments = profile_centers([view + 7, view.astype(np.int16) + 7], background=7.0)
+    moments = profile_centres([view + 7, view.astype(np.int16) + 7], background=7.0)
     np.testing.assert_allclose(moments.mass, [[4, 4], [4, 4]])
     np.testing.assert_allclose(moments.centre_px, [[1.75, -2], [1.75, -2]])
     np.testing.assert_allclose(moments.moment_px, [[7, -8], [7, -8]])
 
 
 def test_even_width_has_its_middle_between_pixels():
-    assert profile_centers([np.array([[0, 0, 1, 0]])], background=0.0).centre_px == 0.5
+    assert profile_centres([np.array([[0, 0, 1, 0]])], background=0.0).centre_px == 0.5
 
 
 def test_rows_without_mass_have_their_centre_in_the_middle():
-    assert not profile_centers(np.zeros((2, 3, 4)), background=0.0).centre_px.any()
+    assert not profile_centres(np.zeros((2, 3, 4)), background=0.0).centre_px.any()
 
 
 def test_nan_is_an_error():
     views = np.zeros((3, 2, 2))
     views[1, 0, 1] = np.nan
     with pytest.raises(DataError, match="view 2 holds"):
-        profile_centers(views, background=0.0)
+        profile_centres(views, background=0.0)
 
 
 def test_motion_of_rows_is_recovered():

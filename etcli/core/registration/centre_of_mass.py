@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from etcli.core.background import rim_level
 from etcli.core.binning import bin_image
-from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.errors import ConvergenceError, NonFiniteViewError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.row_moments import (
@@ -23,7 +23,7 @@ from etcli.core.registration.row_moments import (
     STEADY,
     RowMoments,
     fit_motion,
-    profile_centers,
+    profile_centres,
     steadiness,
 )
 from etcli.core.registration.shifts import Shifts, checked_tilts, jumps, outlier_limit
@@ -257,9 +257,7 @@ class _BinnedViews:
         def read(view: int) -> None:
             images[view] = bin_image(np.asarray(views[view][window]), factor)
             if not np.isfinite(images[view].sum(dtype=np.float64)):
-                raise DataError(
-                    f"view {view + 1} holds values that are not finite; exclude it or mend the file"
-                )
+                raise NonFiniteViewError(view)
 
         for _ in ordered_map(read, range(len(views)), threads=threads):
             if progress:
@@ -311,7 +309,7 @@ class _BinnedViews:
             return content
 
         contents = ordered_map(specimen, range(len(self.images)), threads=self.threads)
-        return profile_centers(contents, background=0.0)
+        return profile_centres(contents, background=0.0)
 
 
 def _surrounding_level(outside: Image, inside: Image) -> np.float32:

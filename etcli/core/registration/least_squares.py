@@ -171,7 +171,7 @@ def _validate(
         )
     for name, values in (("reference", reference), ("image", image)):
         if not np.isfinite(values).all():
-            raise DataError(f"the {name} holds values that are not finite; mend it or use another")
+            raise DataError(f"the {name} holds values that are not finite; correct it or use another")
     if motion not in ("translation", "rigid"):
         raise UsageError(f"unknown motion {motion!r}; use translation or rigid")
     if not (0 < stretch < np.inf and 0 <= smooth_px < np.inf):

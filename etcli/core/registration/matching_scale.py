@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from etcli.core.binning import bin_image
-from etcli.core.errors import ConvergenceError, DataError
+from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError
 from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.correlation import FAILED
@@ -108,9 +108,7 @@ class SeriesPyramid:
         )
         if not np.isfinite(images.sum(dtype=np.float64)):
             first_bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
-            raise DataError(
-                f"view {first_bad + 1} holds values that are not finite; exclude it or mend the file"
-            )
+            raise NonFiniteViewError(first_bad)
         if np.ptp(images) == 0:
             raise DataError("the views show nothing: all their pixels are equal")
         mean = images.mean(axis=0, dtype=np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from etcli.core.binning import bin_image
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError, NonFiniteViewError, UsageError
 from etcli.core.registration.spectra import fade, frequencies, multiplicity, power
 from etcli.core.registration.transforms import Views, rim_mean
 
@@ -136,7 +136,7 @@ class PairComparison:
         """Return a view, binned and without background, before stretching and fading."""
         image = _bin_region(self.views[view], self.region, self.factor)
         if not np.isfinite(image.sum(dtype=np.float64)):
-            raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
+            raise NonFiniteViewError(view)
         if self.body_px:
             return image - _coarse_part(image, self.body_px)
         return image - np.float32(rim_mean(image) if self.background is None else self.background)

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, NonFiniteViewError
 from etcli.core.geometry import centre
 
 Float = NDArray[np.float64]
@@ -52,7 +52,7 @@ class RowMoments:
         return RowMoments(self.mass[views], self.moment_px[views])
 
 
-def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowMoments:
+def profile_centres(views: Iterable[NDArray[Any]], *, background: float) -> RowMoments:
     """Measure mass and centre of mass of the rows of a series, view by view.
 
     Parameters
@@ -81,7 +81,7 @@ def profile_centers(views: Iterable[NDArray[Any]], *, background: float) -> RowM
         total = np.sum(view, axis=1, dtype=np.float64) - background * view.shape[1]
         rows.append((total, view @ from_middle))  # the moment of a constant is zero
         if not np.isfinite(total).all():
-            raise DataError(f"view {number} holds values that are not finite; exclude it or mend the file")
+            raise NonFiniteViewError(number - 1)
     mass, moment = np.array(rows).transpose(1, 0, 2)
     return RowMoments(mass, moment)
 
@@ -144,7 +144,7 @@ def _phase_factors(slope: float, n: int, n_padded: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class TiltingMotion:
     """Motion a + b cos θ + c sin θ fitted to the centres of mass of each row.
 
     Parameters
@@ -161,7 +161,7 @@ class Motion:
     residual_px: Float
 
 
-def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motion:
+def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> TiltingMotion:
     """Fit the motion of a tilting specimen to the centres of mass of each row.
 
     Parameters
@@ -175,7 +175,7 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
 
     Returns
     -------
-    Motion
+    TiltingMotion
 
     Raises
     ------
@@ -194,7 +194,7 @@ def fit_motion(centre_px: Float, tilt_deg: ArrayLike, *, weight: Float) -> Motio
     fitted = np.full(measured.shape, np.nan)
     enough = np.count_nonzero(weight, axis=0) >= FEWEST_VIEWS
     fitted[enough] = np.linalg.solve(normal[enough], measured[enough, :, np.newaxis])[..., 0]
-    return Motion(fitted[:, 0], fitted[:, 1], fitted[:, 2], centre_px - design @ fitted.T)
+    return TiltingMotion(fitted[:, 0], fitted[:, 1], fitted[:, 2], centre_px - design @ fitted.T)
 
 
 def axis_by_row(
@@ -229,7 +229,7 @@ def axis_by_row(
     """
     if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_VIEWS:
         return np.empty(0), np.empty(0)
-    moments = profile_centers(views, background=background)
+    moments = profile_centres(views, background=background)
     n_rows = moments.mass.shape[1]
     steady = steadiness(moments.mass)
     motion = fit_motion(moments.centre_px, tilt_deg, weight=np.broadcast_to(steady, moments.mass.shape))

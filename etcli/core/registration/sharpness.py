@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from etcli.core.binning import bin_image
-from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError, UsageError
 from etcli.core.geometry import SliceGeometry, centre
 from etcli.core.parallel import ordered_map
 from etcli.core.projectors.slab import WIDTHS, SlabProjector, to_slab
@@ -373,7 +373,7 @@ def _read(views: Views, threads: int, progress: Callable[[int], None] | None) ->
     binned = ordered_map(lambda k: bin_image(views[k], factor), range(len(views)), threads=threads)
     for number, image in enumerate(binned, start=1):
         if not np.isfinite(image).all():
-            raise DataError(f"view {number} holds values that are not finite; exclude it or mend the file")
+            raise NonFiniteViewError(number - 1)
         images.append(image)
         if progress:
             progress(1)

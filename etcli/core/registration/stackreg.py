@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from etcli.core.binning import bin_image
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError, NonFiniteViewError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.least_squares import (
     SMALLEST_PX,
@@ -266,7 +266,7 @@ def _read_binned(
     def read(view: int) -> None:
         images[view] = bin_image(np.asarray(views[view][window]), factor)
         if not np.isfinite(images[view].sum(dtype=np.float64)):
-            raise DataError(f"view {view + 1} holds values that are not finite; exclude it or mend the file")
+            raise NonFiniteViewError(view)
 
     for _ in ordered_map(read, range(len(views)), threads=threads):
         report(1)
