@@ -92,8 +92,16 @@ class Family(Explained, LazyGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move the kind to the front of the arguments."""
-        kind = next((k for k, word in enumerate(args) if word in self.table), 0)
+        kind = next((k for k in range(len(args)) if self._is_kind(ctx, args, k)), 0)
         return super().parse_args(ctx, [*args[kind : kind + 1], *args[:kind], *args[kind + 1 :]])
+
+    def _is_kind(self, ctx: click.Context, args: list[str], k: int) -> bool:
+        """Check whether an argument is the kind, and not the value of the option before it."""
+        command = self.get_command(ctx, args[k]) if args[k] in self.table else None
+        if command is None:
+            return False
+        options = [option for option in command.params if k and args[k - 1] in option.opts]
+        return all(isinstance(option, click.Option) and option.is_flag for option in options)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the kinds before the options."""

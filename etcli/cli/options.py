@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from etcli import __version__
 from etcli.cli.console import Console
 from etcli.cli.types import BACKGROUND, FILE, MEMORY
+from etcli.core.arguments import check_owner
 from etcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -283,11 +284,8 @@ def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> Non
     for param in ctx.command.params:
         owners = belongs_to.get(param.name or "", (method,))
         given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
-        if given and method not in owners:
-            listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
-            raise click.UsageError(
-                f"{param.opts[0]} is for --method {listed}, not for {method}; leave it out"
-            )
+        if given:
+            check_owner(method, owners, shown=param.opts[0])
 
 
 def option_name(option: Callable[[Any], Any]) -> str:

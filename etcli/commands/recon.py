@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     references=(
         "Gilbert, J. Theor. Biol. 36, 105 (1972): SIRT.",
         "Andersen & Kak, Ultrasonic Imaging 6, 81 (1984): SART.",
+        "Shepp & Vardi, IEEE Trans. Med. Imaging 1, 113 (1982): MLEM.",
+        "Hestenes & Stiefel, J. Res. Natl. Bur. Stand. 49, 409 (1952): CGLS.",
         "Kak & Slaney, Principles of Computerized Tomographic Imaging, chapter 3 (1988): FBP.",
         "Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",
         "Batenburg & Sijbers, IEEE Trans. Image Process. 20, 2542 (2011): DART.",

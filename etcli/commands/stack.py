@@ -55,7 +55,8 @@ def command(
 
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
     and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
-    .tif or .tiff writes TIFF, all else MRC. INPUT or OUTPUT may be - for a stream.
+    .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
+    is MRC. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.stack import StackRequest, stack_files
 

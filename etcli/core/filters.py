@@ -185,7 +185,9 @@ def bandpass(image: NDArray[Any], *, low_px: float | None = None, high_px: float
     image mirrored at its borders.
     """
     if low_px is None and high_px is None:
-        raise UsageError("a band-pass needs the longest period to keep (low), the shortest (high), or both")
+        raise UsageError(
+            "a band-pass needs the longest period to keep (--low), the shortest (--high), or both"
+        )
     for name, period in (("longest", low_px), ("shortest", high_px)):
         if period is not None:
             _require_positive(f"the {name} period of a band-pass", period)

@@ -39,7 +39,7 @@ class Description(Protocol):
         """Return the description with another angle of the tilt axis."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageStack:
     """Stack of images of one size, read on demand; row 0 is the bottom.
 
@@ -83,6 +83,11 @@ class ImageStack:
         """Word for an image in messages."""
         return "section"
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.shape[::-1]))
+        pixel = f"{self.pixel_A:g} Å" if self.pixel_A else "unknown size"
+        return f"<{type(self).__name__} {self.name}: {size}, pixels of {pixel}>"
+
     def __len__(self) -> int:
         return self.data.shape[0] if self._order is None else len(self._order)
 
@@ -120,11 +125,13 @@ class ImageStack:
             )
         real = np.asarray(values, np.float32)
         if values.dtype.kind == "f" and not np.isfinite(real).all():
-            raise DataError(f"{self.name}: NaN or infinite values in {where}; leave it out or mend it before")
+            raise DataError(
+                f"{self.name}: NaN or infinite values in {where}; leave it out or correct it first"
+            )
         return real
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TiltSeries(ImageStack):
     """Views of one specimen.
 
@@ -243,7 +250,7 @@ class TiltSeries(ImageStack):
         return replace(self, axis_deg=axis_deg, axis_source="given", description=description)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Volume(ImageStack):
     """Volume, sections (z, y, x): a reconstruction or a simulated specimen.
 
@@ -266,4 +273,5 @@ class Volume(ImageStack):
         x, top, y = self.origin_A
         frame = self.frame.upright()
         z = 2 * frame.centre_A[2] - top - reordered.shape[0] * (self.pixel_A or 0.0)
-        return replace(self, data=reordered, frame=frame, origin_A=(x, y, z))
+        voxel_A = (self.voxel_A[0], self.voxel_A[2], self.voxel_A[1]) if self.voxel_A else None
+        return replace(self, data=reordered, frame=frame, origin_A=(x, y, z), voxel_A=voxel_A)

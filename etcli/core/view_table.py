@@ -18,7 +18,7 @@ SAME_DEFOCUS_UM = 1e-4
 """Defoci that differ by less are equal."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ViewTable:
     """Table of the views of a series, one row per view.
 
@@ -79,12 +79,17 @@ class ViewTable:
     @classmethod
     def oriented(cls, euler_deg: ArrayLike) -> "ViewTable":
         """Create the table of views with known Euler angles, in the order of the images."""
-        angles = np.asarray(euler_deg, np.float64)
+        angles = _three_a_row(euler_deg)
         return cls.tilted(np.zeros(len(angles))).with_orientations(angles)
 
     @classmethod
     def joined(cls, tables: "Sequence[ViewTable]") -> "ViewTable":
-        """Concatenate the tables of several series; sections are renumbered, weights are dropped."""
+        """Concatenate the tables of several series; sections are renumbered, weights are dropped.
+
+        Where some series have orientations, those of the others follow from their tilt angles.
+        """
+        if any(table.euler_deg is not None for table in tables):
+            tables = [table._with_any_orientations() for table in tables]
         columns: dict[str, Any] = {}
         for name in [field.name for field in fields(cls) if field.name != "section"]:
             parts = [getattr(table, name) for table in tables]
@@ -99,6 +104,9 @@ class ViewTable:
                 ]
             )
         return cls(np.arange(sum(map(len, tables))), **columns)
+
+    def __repr__(self) -> str:
+        return f"<ViewTable of {len(self)} views: {', '.join(self._columns()) or 'no columns'}>"
 
     def __len__(self) -> int:
         return len(self.section)
@@ -120,8 +128,14 @@ class ViewTable:
 
     def with_orientations(self, euler_deg: ArrayLike) -> "ViewTable":
         """Return the table with other orientations; θ gives the tilt angles as well."""
-        angles = np.asarray(euler_deg, np.float64)
+        angles = _three_a_row(euler_deg)
         return replace(self, euler_deg=angles, tilt_deg=-angles[:, 1])
+
+    def _with_any_orientations(self) -> "ViewTable":
+        """Return the table with orientations that follow from the tilt angles, where it has no others."""
+        if self.euler_deg is not None or self.tilt_deg is None:
+            return self
+        return replace(self, euler_deg=tilts_as_euler(self.tilt_deg))
 
     @property
     def has_tilts(self) -> bool:
@@ -140,11 +154,23 @@ class ViewTable:
         -------
         ndarray of shape (n_views, 3, 3), float64, or None
             None where all views are tilted about the vertical axis only.
+
+        Raises
+        ------
+        DataError
+            When the orientation of a view is not known.
         """
         if self.euler_deg is None and x_tilt_deg == 0:
             return None
-        assert self.tilt_deg is not None
-        euler_deg = tilts_as_euler(self.tilt_deg) if self.euler_deg is None else self.euler_deg
+        euler_deg = self._with_any_orientations().euler_deg
+        if euler_deg is None:
+            raise DataError("no view has a tilt angle; give them")
+        unknown = np.flatnonzero(np.isnan(euler_deg).any(axis=1))
+        if unknown.size:
+            raise DataError(
+                f"{unknown.size} of {len(self)} views have no Euler angles, the first at section "
+                f"{self.section[unknown[0]] + 1}; exclude them, or give --euler"
+            )
         matrices: Float = rotation_matrices(euler_deg) @ rotation_matrices([[0.0, 0.0, x_tilt_deg]])[0]
         return matrices
 
@@ -166,8 +192,10 @@ class ViewTable:
         """Return the groups of views that were taken at one tilt and at different defoci."""
         if self.defocus_um is None:
             return []
-        defocus = self.defocus_um
-        return [group for group in self.groups() if np.nan_to_num(np.ptp(defocus[group])) > SAME_DEFOCUS_UM]
+        known = np.isfinite(self.defocus_um)
+        defocus = np.where(known, self.defocus_um, 0.0)
+        groups = [[k for k in group if known[k]] for group in self.groups()]
+        return [group for group in groups if group and np.ptp(defocus[group]) > SAME_DEFOCUS_UM]
 
     @property
     def is_focal_series(self) -> bool:
@@ -191,3 +219,11 @@ class ViewTable:
                 f"{self.tilt_deg[first[0]]:g}° views {listed}; a linear reconstruction takes one view a "
                 "tilt, so choose with --views"
             )
+
+
+def _three_a_row(euler_deg: ArrayLike) -> Float:
+    """Return Euler angles as an array of three per view; raise DataError for another shape."""
+    angles = np.asarray(euler_deg, np.float64)
+    if angles.ndim != 2 or angles.shape[1] != 3:
+        raise DataError(f"Euler angles are three for each view, not of the shape {angles.shape}")
+    return angles

@@ -20,7 +20,7 @@ from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
-from etcli.io.volume_text import describes_volume, fits_volume, frame_of
+from etcli.io.volume_text import describes_volume, fits_volume, frame_of, origin_of
 
 STREAM = "-"
 SQUARE_TOLERANCE = 1e-3
@@ -77,13 +77,14 @@ class ImageFile:
 
     def volume(self) -> Volume:
         """Return the images as sections of a volume."""
+        has_header = self.mode is not None
         return Volume(
             self.data,
             name=self.name,
             pixel_A=self.pixel_A,
-            origin_A=self.origin_A,
+            origin_A=self.origin_A if has_header else origin_of(self.mdoc),
             history=self.labels,
-            frame=frame_of(self.labels, self.mdoc, has_labels=self.mode is not None),
+            frame=frame_of(self.labels, self.mdoc, has_labels=has_header),
             voxel_A=self.voxel_A,
             description=self.mdoc,
         )

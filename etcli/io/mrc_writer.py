@@ -17,6 +17,9 @@ from etcli.io.mrc import HEADER_BYTES, IMOD_STAMP, LABEL_LENGTH, MODES, SIGNED_B
 UNKNOWN_STATISTICS = (0.0, -1.0, -2.0, -1.0)
 CHUNK = 1 << 15
 
+WRITTEN_MODES = (0, 1, 2, 6, 12)
+"""Modes in which images are written: int8, int16, float32, uint16, float16."""
+
 
 @dataclass(frozen=True)
 class MrcLayout:

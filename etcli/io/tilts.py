@@ -83,6 +83,11 @@ def find_mdoc(path: Path) -> Path | None:
     return next((file for file in _mdocs_of(path) if file.is_file()), None)
 
 
+def sidecars_of(path: Path) -> list[Path]:
+    """Return the paths of all files that may describe a series."""
+    return [*_mdocs_of(path), *_beside(path, ".tlt"), *_beside(path, ".rawtlt")]
+
+
 def find_tilts(
     path: Path | None,
     *,

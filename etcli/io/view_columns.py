@@ -1,6 +1,6 @@
 """Conversion between the table of views and the sections of an mdoc."""
 
-from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter, methodcaller
 
 import numpy as np
@@ -47,7 +47,7 @@ def view_table(n_views: int, mdoc: Mdoc | None, tilts: Tilts | None) -> ViewTabl
         return of_views
 
     euler_deg = column(_vectors(mdoc, EULER, 3))
-    if tilts is None or tilts.source != mdoc.name or (euler_deg is not None and np.isnan(euler_deg).any()):
+    if tilts is None or tilts.source != mdoc.name:
         euler_deg = None
     weight = column(mdoc.numbers_of(WEIGHT))
     channels = [section.get(CHANNEL) or "" for section in mdoc.sections]
@@ -74,7 +74,7 @@ def with_views(mdoc: Mdoc, views: ViewTable) -> Mdoc:
     mdoc : Mdoc
         With a section for every view, in the order of the table.
     views : ViewTable
-        Unknown values leave the entries of the mdoc unchanged.
+        A column that is not known at all is removed from the mdoc, except the tilt angles.
 
     Returns
     -------
@@ -86,14 +86,14 @@ def with_views(mdoc: Mdoc, views: ViewTable) -> Mdoc:
         ("ExposureDose", views.dose_e_A2, attrgetter("dose_e_A2")),
         ("PriorRecordDose", views.prior_dose_e_A2, attrgetter("prior_dose_e_A2")),  # follows from the doses
         (WEIGHT, views.weight, methodcaller("numbers_of", WEIGHT)),
+        (EULER, views.euler_deg, partial(_vectors, key=EULER, n=3)),
     ):
-        if values is not None and not _agree(values, read_from(mdoc), is_angle=key == "TiltAngle"):
-            mdoc = mdoc.with_view_values(key, _nan_as_none(values))
-    in_mdoc = _vectors(mdoc, EULER, 3)
-    if views.euler_deg is not None and not _agree(views.euler_deg, in_mdoc, is_angle=True):
-        mdoc = mdoc.with_view_values(EULER, [list(row) for row in views.euler_deg])
-    elif views.euler_deg is None and in_mdoc is not None:
-        mdoc = mdoc.without_view_key(EULER)  # outdated: the views were rotated since
+        in_mdoc = read_from(mdoc)
+        if values is None:
+            if in_mdoc is not None and np.isfinite(in_mdoc).any() and key != "TiltAngle":
+                mdoc = mdoc.without_view_key(key)  # outdated: the table has lost it on the way
+        elif not _agree(values, in_mdoc, is_angle=key in ("TiltAngle", EULER)):
+            mdoc = mdoc.with_view_values(key, [_nan_as_none(value) for value in values])
     if views.channel is not None:
         mdoc = mdoc.with_view_values(CHANNEL, [str(name) or None for name in views.channel])
     return mdoc
@@ -108,9 +108,11 @@ def _agree(values: Float, in_mdoc: Float | None, *, is_angle: bool) -> bool:
     return bool(np.allclose(values[known], in_mdoc[known], rtol=rtol, atol=atol))
 
 
-def _nan_as_none(values: Float) -> Sequence[float | None]:
-    """Return the numbers as a list with None in place of NaN."""
-    return [float(value) if np.isfinite(value) else None for value in values]
+def _nan_as_none(value: Float | float) -> float | list[float] | None:
+    """Return a number, or several numbers of one view as a list; None if they are not known."""
+    if not np.isfinite(value).all():
+        return None
+    return list(value) if isinstance(value, np.ndarray) else float(value)
 
 
 def _vectors(mdoc: Mdoc, key: str, n: int) -> Float | None:

@@ -5,6 +5,7 @@ It has the form of SerialEM's mdoc without sections; readers of that form skip t
     PixelSpacing = 8.4
     ImageFile = volume.mrc
     VolumeSize = 512 512 128
+    Origin = 0 0 1612.8
     RotationCentre = 2150.4 2150.4 2150.4
     FrameVoxel = 8.4
     XTilt = 1.25
@@ -13,8 +14,8 @@ It has the form of SerialEM's mdoc without sections; readers of that form skip t
 
     [T = etcli recon 1.0: SIRT 30, 61 views]
 
-Lengths are in Å along x, y and z of the file, whose first voxel lies at the header's origin; numbers are
-written with full precision.
+Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the header, or
+``Origin`` where the format has none. Numbers are written with full precision.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from etcli.core.volume_frame import VolumeFrame
 from etcli.io.frame_label import OURS, frame_in
 from etcli.io.mdoc import Mdoc
 
-SIZE = "VolumeSize"
+SIZE, ORIGIN = "VolumeSize", "Origin"
 
 
 def volume_text(
@@ -32,6 +33,7 @@ def volume_text(
     name: str = "",
     pixel_A: float | None,
     mode: int,
+    origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     frame: VolumeFrame | None = None,
     titles: Sequence[str] = (),
 ) -> Mdoc:
@@ -47,6 +49,8 @@ def volume_text(
         Size of a voxel.
     mode : int
         MRC mode.
+    origin_A : tuple of float
+        Position of the first voxel (x, y, z).
     frame : VolumeFrame, optional
         Position of the volume, if values.
     titles : sequence of str
@@ -60,6 +64,7 @@ def volume_text(
     values |= {"ImageFile": name} if name else {}
     values |= {"ImageSize": f"{shape[2]} {shape[1]}", "DataMode": str(mode)}
     values[SIZE] = " ".join(map(str, shape[::-1]))
+    values[ORIGIN] = " ".join(repr(float(length)) for length in origin_A)
     if frame:
         values["RotationCentre"] = " ".join(repr(float(length)) for length in frame.centre_A)
         values["FrameVoxel"] = repr(float(frame.voxel_A))
@@ -83,6 +88,15 @@ def describes_volume(text: Mdoc) -> bool:
 def fits_volume(text: Mdoc, shape: Sequence[int]) -> bool:
     """Check whether a description is that of a volume of the given shape (nz, ny, nx)."""
     return text.globals.get(SIZE, "").split() == [str(n) for n in shape[::-1]]
+
+
+def origin_of(text: Mdoc | None) -> tuple[float, float, float]:
+    """Position of the first voxel, read from the description of a volume; 0 where it has none."""
+    try:
+        x, y, z = (float(word) for word in (text.globals[ORIGIN] if text else "").split())
+        return x, y, z
+    except (KeyError, ValueError):
+        return 0.0, 0.0, 0.0
 
 
 def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = True) -> VolumeFrame | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from etcli import __version__
 from etcli.core.errors import UsageError
-from etcli.core.series import ImageStack, TiltSeries
+from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.extended_header import serialem_extended_header
 from etcli.io.foreign import READERS
@@ -166,11 +166,13 @@ def volume_writer(
     else:
         labels = with_frame(history, frame) if frame else without_frame(history)
     titles = (*_titles(like), *([str(step)] if step else []))
-    describe = partial(volume_text, shape, pixel_A=pixel_A, mode=mode, frame=frame, titles=titles)
+    describe = partial(
+        volume_text, shape, pixel_A=pixel_A, mode=mode, origin_A=origin_A, frame=frame, titles=titles
+    )
     layout = MrcLayout(
         shape,
         mode,
-        _cube(pixel_A),
+        _voxel_A(like, pixel_A),
         origin_A,
         _labels(labels, step),
         volume=True,
@@ -180,6 +182,18 @@ def volume_writer(
         if target != STREAM:
             outputs.image(f"{target}.mdoc").write_bytes(describe(name=_file_name(target)).dump())
         yield writer
+
+
+def expect_images(outputs: Outputs, target: str) -> None:
+    """Check, before any computation, that images can be written; raise UsageError or DataError."""
+    _check_suffix(target)
+    outputs.expect(target)
+
+
+def _check_suffix(target: str) -> None:
+    """Raise UsageError for a name that ends like files of other programs, such as pictures."""
+    if target.lower().endswith(OTHER_SUFFIXES):
+        raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
 
 
 def _titles(like: ImageStack | None) -> tuple[str, ...]:
@@ -226,6 +240,8 @@ def _series_mdoc(
         if np.isfinite(mdoc.numbers_of("RotationAngle")).all():
             # for programs that look for the axis here, not in the titles
             mdoc = mdoc.with_view_values("RotationAngle", [float(f"{axis_deg + 90:.6g}")] * len(like))
+    if like.voltage_kv and mdoc.voltage_kv is None:
+        mdoc = mdoc.with_value("Voltage", like.voltage_kv)
     if step is None:
         for title in _titles(like):
             mdoc = mdoc if title in mdoc.titles else mdoc.with_title(title)
@@ -238,6 +254,14 @@ def _series_mdoc(
 def _cube(pixel_A: float | None) -> tuple[float, float, float]:
     """Return the pixel size along x, y, z; 0 means unknown."""
     return (pixel_A or 0.0,) * 3
+
+
+def _voxel_A(like: ImageStack | None, pixel_A: float | None) -> tuple[float, float, float]:
+    """Return the voxel size along x, y, z, in the proportions of the volume that the new one is made of."""
+    if isinstance(like, Volume) and like.voxel_A and like.voxel_A[0] and pixel_A:
+        x, y, z = (pixel_A * (side / like.voxel_A[0]) for side in like.voxel_A)
+        return x, y, z
+    return _cube(pixel_A)
 
 
 def _extended(like: TiltSeries, mdoc: Mdoc | None) -> dict[str, Any]:
@@ -273,9 +297,8 @@ def _open(outputs: Outputs, target: str, layout: MrcLayout) -> Iterator[Any]:
         from etcli.io.tiff import TiffWriter
 
         writer = TiffWriter(outputs.image(target), layout)
-    elif target.lower().endswith(OTHER_SUFFIXES):
-        raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
     else:
+        _check_suffix(target)
         writer = MrcWriter(outputs.image(target), layout)
     try:
         yield writer

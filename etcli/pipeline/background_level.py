@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from etcli.core.arguments import checked_number
 from etcli.core.background import empty_rim_background
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries
@@ -24,10 +25,11 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
     float or None
         None where nothing is subtracted.
     """
+    requested = checked_background(requested)
     if requested == "none":
         return None
-    if isinstance(requested, int | float):
-        return float(requested)
+    if not isinstance(requested, str):
+        return requested
     images: Any = series.images()
     with file_named_in_errors(series):
         background = empty_rim_background(
@@ -40,6 +42,13 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
     else:
         session.reporter.report(f"background {background.level:.7g} is subtracted ({background.reason})")
     return background.level
+
+
+def checked_background(requested: Any) -> float | str:
+    """Return a requested background level as a float, or "auto" or "none"; raise UsageError for others."""
+    if isinstance(requested, str) and requested in ("auto", "none"):
+        return requested
+    return checked_number("background", requested, or_else="'auto' or 'none'")
 
 
 def level_words(level: float | None, contrast: str) -> list[str]:

@@ -76,7 +76,10 @@ def bin(
     if isinstance(binned, TiltSeries):
         return replace(binned, views=replace(binned.views, section=np.arange(len(data))))
     frame = replace(binned.frame, voxel_A=pixel_A) if binned.frame and pixel_A else None
-    return replace(binned, voxel_A=None, frame=frame)
+    if binned.voxel_A:
+        x, y, z = (factor * side for side in binned.voxel_A)
+        binned = replace(binned, voxel_A=(x, y, z))
+    return replace(binned, frame=frame)
 
 
 def bin_files(

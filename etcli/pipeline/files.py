@@ -1,12 +1,15 @@
 """Reading and writing series, volumes and atoms by the name of their file."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from etcli.core.arguments import check_choice
 from etcli.core.atomic_model import Atoms
 from etcli.core.errors import UsageError
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.atoms import atoms_format, is_atoms_file, read_atoms, write_atoms
 from etcli.io.frame_label import OURS
+from etcli.io.mrc_writer import WRITTEN_MODES
 from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.inputs import read_images, read_series
 from etcli.pipeline.session import Session
@@ -57,9 +60,8 @@ def read(
     >>> series.shape, series.pixel_A, len(series.tilt_deg)
     ((71, 96, 96), 10.0, 71)
     """
-    session, text = session or Session(), str(name)
-    if kind not in ("auto", "series", "volume"):
-        raise UsageError(f"no kind of images named {kind!r}; use auto, series or volume")
+    session, text = _own_inputs(session), str(name)
+    check_choice("kind of images", kind, ("auto", "series", "volume"))
     if is_atoms_file(text):
         return read_atoms(Path(text))
     if kind == "series" or defocus or euler:
@@ -109,7 +111,9 @@ def write(
     ...     etcli.read(f"{folder}/v.mrc").pixel_A
     2.0
     """
-    session, target = session or Session(), str(name)
+    session, target = _own_inputs(session), str(name)
+    if mode not in WRITTEN_MODES:
+        raise UsageError(f"images are not written as MRC mode {mode!r}; use one of {WRITTEN_MODES}")
     with (session.overwriting() if overwrite else session).outputs() as outputs:
         if isinstance(what, TiltSeries):
             axis_deg = what.axis_deg if what.axis_source == "given" else None
@@ -135,8 +139,18 @@ def write(
         elif isinstance(what, TracedAtoms):
             form = atoms_format(target)
             write_atoms(outputs.path(target), what.atoms, form=form, box=what.box, history=what.history)
-        else:
+        elif isinstance(what, Atoms):
             write_atoms(outputs.path(target), what, form=atoms_format(target))
+        else:
+            raise UsageError(
+                f"cannot write a {type(what).__name__}; put images into a TiltSeries or a Volume, positions "
+                "into Atoms"
+            )
+
+
+def _own_inputs(session: Session | None) -> Session:
+    """Return the session without the files that other calls have read, which this one may replace."""
+    return replace(session or Session(), inputs=[])
 
 
 def _step(what: TiltSeries | Volume) -> ProcessingStep | None:

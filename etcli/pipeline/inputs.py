@@ -14,7 +14,7 @@ from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
 from etcli.io.image_file import ImageFile, open_images
-from etcli.io.tilts import read_number_rows
+from etcli.io.tilts import read_number_rows, sidecars_of
 from etcli.io.transforms import read_xf
 from etcli.pipeline.session import Session
 
@@ -46,7 +46,7 @@ def read_images(
     ImageFile
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
-    session.reads(name, tilts, *(beside for beside in _sidecars(Path(name)) if beside.is_file()))
+    session.reads(name, tilts, *(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
@@ -121,6 +121,14 @@ def read_volume(session: Session, name: str, *, stream: bool = False) -> Volume:
     return read_images(session, name, stream=stream).volume()
 
 
+def read_volume_only(session: Session, name: str) -> Volume:
+    """Open a volume; raise DataError for a tilt series."""
+    file = read_images(session, name)
+    if file.tilts is not None and not file.is_volume:
+        raise DataError(f"{name}: is a tilt series, where a volume is needed; reconstruct it with recon")
+    return file.volume()
+
+
 def read_transforms(session: Session, name: str, series: TiltSeries) -> Transforms:
     """Read the transforms of a series; raise DataError unless there is one for each view."""
     transforms = read_xf(Path(name))
@@ -172,11 +180,6 @@ def load_images(session: Session, stack: ImageStack, *, copies: int) -> NDArray[
     for k in range(len(stack)):
         images[k] = stack.view(k)
     return images
-
-
-def _sidecars(path: Path) -> list[Path]:
-    """Return the paths of files that may describe a series, which no output may replace."""
-    return [Path(f"{path}.mdoc"), *(path.with_suffix(end) for end in (".mdoc", ".tlt", ".rawtlt"))]
 
 
 def _read_column(session: Session, file: str, what: str) -> NDArray[Any]:

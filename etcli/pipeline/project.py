@@ -22,7 +22,7 @@ from etcli.io.mdoc import read_mdoc
 from etcli.io.tilts import read_tilts
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
-from etcli.pipeline.inputs import load_images, read_volume
+from etcli.pipeline.inputs import load_images, read_volume_only
 from etcli.pipeline.session import Session
 
 NARROWEST_SLAB = 16
@@ -120,7 +120,7 @@ def project_files(
         raise UsageError(
             "give the tilt angles, with --tilts FILE or --range A B STEP, or orientations with --euler FILE"
         )
-    volume = read_volume(session, input).upright()
+    volume = read_volume_only(session, input).upright()
     if euler:
         views = ViewTable.oriented(read_euler(Path(euler)))
     else:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from etcli.core.arguments import check_owner
+from etcli.core.errors import UsageError
 from etcli.core.jit import kernels_cached
 from etcli.core.lengths import Length
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, SlabStore, Watch
 from etcli.core.series import TiltSeries, Volume
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import OWNERS, MethodParameters
 from etcli.io.error_curve import write_error_curve
-from etcli.io.writers import ProcessingStep
+from etcli.io.writers import ProcessingStep, expect_images
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
 from etcli.pipeline.fsc_numbers import curve, resolutions
@@ -154,7 +156,7 @@ def reconstruct(
     DataError
         When the series, or a volume, is not suitable.
     UsageError
-        When the request contradicts itself or the series, or exceeds the memory budget.
+        When the request contradicts itself, the method or the series, or exceeds the memory budget.
 
     Examples
     --------
@@ -169,6 +171,11 @@ def reconstruct(
     1.0
     """
     session = session or Session()
+    if "orient" in options:
+        raise UsageError("orient is the order of axes in a file; a volume in memory is always z, y, x")
+    given = {name: value for name, value in (("mask", mask), ("initial", initial)) if value is not None}
+    for name in (*given, *(name for name, value in options.items() if value is not None)):
+        check_owner(method, OWNERS.get(name, (method,)), shown=name)
     request = request_of(
         method,
         thickness=thickness if thickness in (None, AUTO) else Length.parse(thickness, "A"),
@@ -180,7 +187,6 @@ def reconstruct(
         background=background,
         **options,
     )
-    given = {name: value for name, value in (("mask", mask), ("initial", initial)) if value is not None}
     volumes = {
         name: value if isinstance(value, Volume) else Volume(np.asarray(value), name=name)
         for name, value in given.items()
@@ -240,21 +246,24 @@ def reconstruct_files(
         series = series.select(used_views(files.views, files.exclude, len(series)))
     oriented = series.views.rotations(request.x_tilt_deg) is not None  # an mdoc may give orientations, too
     request.check(oriented=oriented, given=files.given)
-    prepared = _prepare(
-        session,
-        series,
-        request,
-        {name: read_volume(session, file) for name in ("mask", "initial") if (file := getattr(files, name))},
-        scratch=Path(files.output).parent,
-        dask=files.dask,
-        banded=not files.resume,
-    )
+    volumes = {
+        name: read_volume(session, file) for name in ("mask", "initial") if (file := getattr(files, name))
+    }
     targets = {
         which: volume_file_name(files.output, which) for which in (WHOLE, *(ODD, EVEN) * request.half_sets)
     }
     outputs = session.outputs()
     for target in targets.values():
-        outputs.expect(target)  # fails now, not after the computation
+        expect_images(outputs, target)  # fails now, not after the computation
+    prepared = _prepare(
+        session,
+        series,
+        request,
+        volumes,
+        scratch=Path(files.output).parent,
+        dask=files.dask,
+        banded=not files.resume,
+    )
     finished: AbstractContextManager[Any] = nullcontext([None] * len(targets))
     if files.resume:
         finished = finished_slabs(session, list(targets.values()), _resume_key(files, prepared))

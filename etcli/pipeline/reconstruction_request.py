@@ -1,11 +1,15 @@
 """Request of a reconstruction: its options, and the check of their combinations."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
+from etcli.core.arguments import check_choice, checked_integer, checked_number
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.solvers.methods import MethodParameters
+from etcli.pipeline.background_level import checked_background
 
 AUTO = "auto"
 NO_LENGTH = Length(0.0, "px")
@@ -66,6 +70,16 @@ class ReconstructionRequest:
     half_sets: bool = False
     orient: str = "zyx"
 
+    def __post_init__(self) -> None:
+        for what, name, choices in (
+            ("kernel", self.kernel, ("linear", "strip")),
+            ("backend", self.backend, ("slab", "astra")),
+            ("contrast", self.contrast, ("linear", "log")),
+            ("order of axes", self.orient, ("zyx", "imod")),
+        ):
+            check_choice(what, name, choices)
+        object.__setattr__(self, "background", checked_background(self.background))
+
     def check(self, *, oriented: bool, given: set[str]) -> None:
         """Check the options before anything is read; raise UsageError for contradictory ones.
 
@@ -81,7 +95,7 @@ class ReconstructionRequest:
         UsageError
         """
         whole = self.parameters.traits.whole_volume or oriented
-        level_known = isinstance(self.background, int | float) and self.background > 0
+        level_known = not isinstance(self.background, str) and self.background > 0
         for is_wrong, message in (
             (
                 self.contrast == "log" and not level_known,
@@ -124,11 +138,6 @@ def request_of(
     nonnegative: bool = False,
     upper: float | None = None,
     levels: tuple[float, ...] | int | None = None,
-    prior: str = "tv",
-    relaxation: float = 1.0,
-    subset_size: int = 1,
-    window: str = "ram-lak",
-    thresholds: tuple[float, ...] | None = None,
     **others: Any,
 ) -> ReconstructionRequest:
     """Create the request from the options of a method, some of which may be automatic.
@@ -147,10 +156,8 @@ def request_of(
         Upper limit of the density.
     levels : sequence of float, or int
         Known densities; or their number, from which they are determined.
-    prior, relaxation, subset_size, window, thresholds
-        As for `etcli.core.solvers.methods.MethodParameters`.
     **others
-        As for `ReconstructionRequest`.
+        Other fields of `etcli.core.solvers.methods.MethodParameters` and of `ReconstructionRequest`.
 
     Returns
     -------
@@ -160,41 +167,47 @@ def request_of(
     ------
     UsageError
         When the options do not suit the method.
+    TypeError
+        When there is no option of a name.
     """
     from etcli.core.solvers.filtered_backprojection import window_of
 
-    given = {} if levels is None else {"n": levels} if isinstance(levels, int) else {"list": levels}
-    n_levels = _n_levels(given)
+    found_iterations, found_weight = iterations == AUTO, isinstance(weight, str) and weight == AUTO
+    n_iterations = 0
+    if not (iterations is None or found_iterations):
+        n_iterations = checked_integer("iterations", iterations, or_else="'auto'")
+    densities, n_levels = _levels(levels)
+    own = {field.name for field in fields(MethodParameters)} & others.keys()
+    if unknown := others.keys() - own - {field.name for field in fields(ReconstructionRequest)}:
+        raise TypeError(f"a reconstruction has no option {', '.join(sorted(unknown))}; see recon --help")
     parameters = MethodParameters(
         method,
-        iterations=iterations if isinstance(iterations, int) else 0,
-        relaxation=relaxation,
-        subset_size=subset_size,
-        prior=prior,
-        weight=weight if isinstance(weight, int | float) else 0.0,
-        window=window,
-        levels=tuple(levels) if isinstance(levels, tuple | list) and not n_levels else (),
-        thresholds=thresholds,
+        iterations=n_iterations,
+        weight=0.0 if found_weight else checked_number("weight", weight, or_else="'auto'"),
+        levels=densities,
         lower=0.0 if nonnegative else float("-inf"),
-        upper=float("inf") if upper is None else upper,
+        upper=float("inf") if upper is None else checked_number("upper", upper),
+        **{name: others.pop(name) for name in own},
     )
     if parameters.looks_at("levels") and levels is None:
         raise UsageError(f"{method} needs to know the densities; give them, or how many, with --levels")
-    if iterations == AUTO and not parameters.looks_at("auto_iterations"):
+    if found_iterations and not parameters.looks_at("auto_iterations"):
         raise UsageError(f"--iterations auto is not for {method}, whose steps depend on their number")
     if parameters.looks_at("window"):
-        window_of(window)  # raises an error now, not when views are filtered
-    auto_weight = parameters.looks_at("weight") and prior != "none" and weight == AUTO
-    return ReconstructionRequest(parameters, iterations == AUTO, auto_weight, n_levels, **others)
+        window_of(parameters.window)  # raises an error now, not when views are filtered
+    auto_weight = parameters.looks_at("weight") and parameters.prior != "none" and found_weight
+    return ReconstructionRequest(parameters, found_iterations, auto_weight, n_levels, **others)
 
 
-def _n_levels(given: dict[str, Any]) -> int:
-    """Return the number of levels to determine, 0 if a list of levels is given."""
-    if "n" in given:
-        return int(given["n"])
-    levels = given.get("list", ())
-    if len(levels) != 1:
-        return 0
-    if levels[0] != int(levels[0]):
-        raise UsageError(f"--levels {levels[0]:g} is neither a number of levels nor a list of them")
-    return int(levels[0])
+def _levels(given: Any) -> tuple[tuple[float, ...], int]:
+    """Return the densities that are given, and how many are to be determined instead; one number is that."""
+    if given is None:
+        return (), 0
+    if np.ndim(given) == 0:
+        return (), checked_integer("levels", given, or_else="a list of densities")
+    densities = tuple(checked_number("levels", level) for level in given)
+    if len(densities) != 1:
+        return densities, 0
+    if densities[0] != int(densities[0]):
+        raise UsageError(f"--levels {densities[0]:g} is neither a number of levels nor a list of them")
+    return (), int(densities[0])

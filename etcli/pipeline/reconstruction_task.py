@@ -133,7 +133,7 @@ def _task(
     for given, option in (
         (request.backend != "slab", f"--backend {request.backend}"),
         (request.kernel != "linear", f"--kernel {request.kernel}"),
-        (geometry.view_weight is not None, "--view-weights"),
+        (geometry.view_weight is not None, "--view-weights (or ViewWeight in the mdoc)"),
         *((True, f"--{name}") for name in readers),
     ):
         if given:

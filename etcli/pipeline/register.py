@@ -218,7 +218,7 @@ def register(
 @with_one_blas_thread
 def register_series(session: Session, series: TiltSeries, request: RegisterRequest) -> Registration:
     """Register a series as requested; see `register`."""
-    if request.reference is not None and request.reference >= len(series):
+    if request.reference is not None and not 0 <= request.reference < len(series):
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
     max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
@@ -256,7 +256,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
     if files.euler:
-        if files.tilts or known_axis_deg(session, series):
+        if files.tilts or (series.axis_deg is not None and known_axis_deg(session, series)):
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
         series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None

@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+from etcli.core.arguments import check_choice
 from etcli.core.errors import EtcliWarning
 from etcli.pipeline.machine_limits import available_bytes, available_threads
 
@@ -106,6 +107,9 @@ class Session:
     clobber: bool = True
     overwrite: bool = False
     inputs: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_choice("device", self.device, ("auto", "cpu", "gpu"))
 
     def outputs(self) -> "Outputs":
         """Create the set of output files."""

@@ -250,6 +250,11 @@ def align_series(
     n = len(series.tilt_deg)  # raises an error for a series without tilt angles
     before = Transforms.identity(n) if before is None else before
     before_deg = before.turned_deg
+    if any(step.startswith("etcli register") for step in series.history) and _has_filled_borders(series):
+        session.reporter.warn(
+            f"{series.name}: register has filled borders of the views, which falsifies the axis; give the "
+            "views as they were before, with the transforms of register (--prexf)"
+        )
     max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
     if not request.is_given:
@@ -281,6 +286,12 @@ def align_series(
     return alignment
 
 
+def _has_filled_borders(series: TiltSeries) -> bool:
+    """Check whether the outermost row or column of a view holds one value only."""
+    views = map(series.view, range(len(series)))
+    return any(np.ptp(edge) == 0 for view in views for edge in (view[0], view[-1], view[:, 0], view[:, -1]))
+
+
 def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: Session) -> dict[str, Any]:
     """Align from file to file.
 
@@ -302,8 +313,8 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     """
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
-    check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     before = read_transforms(session, files.prexf, series) if files.prexf else None
+    check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     after = Path(files.prexf).name if files.prexf else ""
     alignment = align_series(session, series, request, before, after=after)
     with session.outputs() as outputs:

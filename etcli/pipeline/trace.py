@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.arguments import check_choice, checked_number
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.cleaning import AtomCriteria
 from etcli.core.atoms.position_errors import half_differences_A, position_errors_A
@@ -21,7 +23,7 @@ from etcli.core.lengths import Length
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.atoms import Box, atoms_format, write_atoms
 from etcli.io.writers import ProcessingStep
-from etcli.pipeline.inputs import file_named_in_errors, read_volume
+from etcli.pipeline.inputs import file_named_in_errors, read_volume, read_volume_only
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.structure_report import write_report
@@ -31,7 +33,6 @@ from etcli.pipeline.trace_inputs import (
     half_volumes,
     known_frame,
     middle_of_volume_A,
-    read_traceable_volume,
     read_views,
     refinement_series,
 )
@@ -88,6 +89,12 @@ class TraceRequest:
     width_range: tuple[float, float] = (0.5, 1.6)
     min_neighbours: int = 0
     correct_depth: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("fit", self.fit, ("gaussian", "shared", "elliptical", "polynomial"))
+        check_choice("detection", self.detect, ("peaks", "dog"))
+        if isinstance(self.species, int) and self.species < 1:
+            raise UsageError(f"--species {self.species}: give 1 or more, or the elements")
 
     @property
     def symbols(self) -> tuple[str, ...] | None:
@@ -257,8 +264,14 @@ def trace_atoms(
         for name, value in options.items()
         if name in ("min_distance", "sigma", "merge_distance", "smooth", "hold")
     }
-    if species is not None and not isinstance(species, int):
-        species = by_brightness(species.split(",") if isinstance(species, str) else species)
+    if isinstance(species, str):
+        species = species.split(",")
+    if species is not None:
+        listed = not isinstance(species, Integral)
+        species = by_brightness(species) if listed else int(species)  # type: ignore[arg-type]
+    for name in ("threshold", "expected"):
+        if options.get(name) is not None:
+            options[name] = checked_number(name, options[name])
     request = TraceRequest(species, **(options | lengths))
     request.check(refined=refine is not None)
     return trace_volume(session or Session(), volume, request, refine=refine, halves=halves)
@@ -343,7 +356,7 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
     check_picture(files.plot)
     form = atoms_format(files.output)
     request.check(refined=bool(files.refine), oriented=bool(files.euler))
-    volume = read_traceable_volume(session, files.input)
+    volume = read_volume_only(session, files.input)
     refine = read_views(session, files.refine, files.euler) if files.refine else None
     halves = [read_volume(session, name) for name in files.halves or ()]
     with session.outputs() as outputs:

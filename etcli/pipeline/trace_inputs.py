@@ -14,7 +14,7 @@ from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import VolumeFrame
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import load_images, read_images, read_series, with_euler_file
+from etcli.pipeline.inputs import load_images, read_series, with_euler_file
 from etcli.pipeline.session import Session
 
 COPIES = 4
@@ -25,7 +25,6 @@ CUBE_TOLERANCE = 0.01
 """Relative difference of the edges of voxels that is attributed to rounding."""
 VOXEL_TOLERANCE = 1e-3
 """Relative difference of voxel sizes that is ignored, as a label has four digits."""
-NOT_A_SERIES = "is a tilt series, where a volume is needed; reconstruct it with recon"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +46,6 @@ class RefinementSeries:
     views: AtomViews
     level: float
     middle_A: NDArray[np.float64]
-
-
-def read_traceable_volume(session: Session, name: str) -> Volume:
-    """Open a volume; raise DataError for a tilt series."""
-    file = read_images(session, name)
-    if file.tilts is not None and not file.is_volume:
-        raise DataError(f"{name}: {NOT_A_SERIES}")
-    return file.volume()
 
 
 def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32], float]:
@@ -139,11 +130,9 @@ def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
     Raises
     ------
     DataError
-        When its pixel size or its tilt angles are unknown.
+        When its tilt angles are unknown.
     """
     series = read_series(session, name)
-    if series.pixel_A is None:
-        raise DataError(f"{name}: does not say how large its pixels are; so atoms cannot be placed in it")
     if euler:
         return with_euler_file(session, series, euler)
     if not series.has_tilts:
@@ -174,13 +163,19 @@ def refinement_series(
     ------
     UsageError
         When position or axes of the volume do not allow a refinement against the views.
+    DataError
+        When the pixel size of the series is unknown.
     """
+    if series.pixel_A is None:
+        raise DataError(
+            f"{series.name}: does not say how large its pixels are; so atoms cannot be placed in it"
+        )
     if frame and frame.along_y:
         raise UsageError(
             f"{volume.name}: has its sections along y, which --refine does not support; leave --orient imod "
             "out of recon"
         )
-    n_used, pixel_A = frame.n_views if frame else None, series.pixel_A or 1.0
+    n_used, pixel_A = frame.n_views if frame else None, series.pixel_A
     if n_used is not None and n_used != len(series):
         session.reporter.warn(
             f"{volume.name} was made of {n_used} views, {series.name} has {len(series)}, and atoms are "

@@ -15,8 +15,8 @@ class Region:
 
 
 def checked_list(numbers: Sequence[int], n: int, what: str) -> list[int]:
-    """Return the numbers, counted from 0, as a list; raise UsageError if one is not below ``n``."""
-    beyond = [number + 1 for number in numbers if number >= n]
+    """Return the numbers, counted from 0, as a list; raise UsageError unless all are from 0 to ``n`` - 1."""
+    beyond = [number + 1 for number in numbers if not 0 <= number < n]
     if beyond:
         raise UsageError(
             f"{what} {beyond[0]} asked for, but there are {n}; count from 1 in the order of the file"

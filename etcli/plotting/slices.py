@@ -60,7 +60,9 @@ def orthoslices(
     nz, ny, nx = volume.shape
     z, y, x = at or (nz // 2, ny // 2, nx // 2)
     if not (0 <= z < nz and 0 <= y < ny and 0 <= x < nx):
-        raise UsageError(f"no voxel (z, y, x) = {(z, y, x)} in a volume of shape {volume.shape}")
+        raise UsageError(
+            f"--at {x + 1} {y + 1} {z + 1} is outside; x, y and z go from 1 to {nx}, {ny} and {nz}"
+        )
     slices = volume[z], volume[:, :, x].T, volume[:, y]
     return _draw_joined(slices, volume.shape, (z, y, x), pixel_A=pixel_A, cmap=cmap)
 

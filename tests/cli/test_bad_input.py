@@ -341,3 +341,24 @@ def test_makers_formats_need_a_reader_and_a_whole_file(folder, monkeypatch) -> N
 def test_colours_are_no_grey_values(folder) -> None:
     tifffile.imwrite("rgb.tif", np.zeros((6, 8, 3), np.uint8), photometric="rgb")
     assert "is no stack of grey images" in failure("bin", "rgb.tif", "out.mrc")
+
+
+def test_angles_beside_a_compressed_series_are_inputs(tmp_path: Path) -> None:
+    series = write_series(tmp_path / "s.mrc")
+    packed = tmp_path / "s.mrc.gz"
+    packed.write_bytes(gzip.compress(series.read_bytes()))
+    for beside in tmp_path.glob("s.mrc.mdoc"):
+        beside.unlink()
+    series.unlink()
+    angles = tmp_path / "s.tlt"
+    angles.write_text("-40\n0\n20\n61.25\n")
+    said = failure("tiltalign", "--angle", 0, "--write-tlt", angles, packed, tmp_path / "out.mrc", status=2)
+    assert "s.tlt: is an input" in said
+    assert angles.read_text().startswith("-40\n")
+
+
+def test_the_ending_of_a_volume_is_checked_before_the_work(tmp_path: Path, monkeypatch) -> None:
+    series = write_series(tmp_path / "s.mrc")
+    monkeypatch.setattr("etcli.pipeline.reconstruct.tune", None)
+    said = failure("recon", "--background", 0, series, tmp_path / "o.png", status=2)
+    assert "end the name in .mrc or .tif" in said

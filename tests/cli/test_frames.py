@@ -40,6 +40,7 @@ def recon(series: Path, target: Path, *options: object) -> Path:
     return target
 
 
+@pytest.mark.parametrize("ending", ["mrc", "tif"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -52,9 +53,11 @@ def recon(series: Path, target: Path, *options: object) -> Path:
         ("--thickness", "30px", "--axis-offset", "0px", "--width", "36px"),
     ],
 )
-def test_a_volume_projects_to_its_views(series: Path, tmp_path: Path, options: tuple[object, ...]) -> None:
+def test_a_volume_projects_to_its_views(
+    series: Path, tmp_path: Path, options: tuple[object, ...], ending: str
+) -> None:
     """About its rotation centre, whatever its axes, and as it was before it was turned."""
-    volume = recon(series, tmp_path / "v.mrc", *options)
+    volume = recon(series, tmp_path / f"v.{ending}", *options)
     run("project", "--tilts", series, volume, tmp_path / "p.mrc")
     views = mrcfile.read(tmp_path / "p.mrc")
     error = np.linalg.norm(views - projected()) / np.linalg.norm(projected())

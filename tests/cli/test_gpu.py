@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tests.files import etcli, failure, images, write_series
+from tests.files import etcli, failure, images, write_series, write_stack
 from tests.gpu import STAND_IN, relative
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
@@ -65,7 +65,8 @@ def test_auto_uses_the_gpu_and_says_so(gpu, series, tmp_path) -> None:
     assert "GPU" not in said
 
 
-def test_reprojection(gpu, series, tmp_path) -> None:
+def test_reprojection(gpu, tmp_path) -> None:
+    write_stack(tmp_path / "a.mrc", images(21, 20, 30))
     for device in ("cpu", "gpu"):
         etcli(
             "project",

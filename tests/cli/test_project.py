@@ -148,3 +148,10 @@ def test_files_without_angles_are_refused(volume: Path, tmp_path: Path, name: st
     (tmp_path / "bad.tlt").write_text("0.0\nten\n")
     line = failure("project", "--tilts", tmp_path / name, volume, tmp_path / "p.mrc", status=1)
     assert name in line and not (tmp_path / "p.mrc").exists()
+
+
+def test_a_series_is_no_volume(tmp_path: Path) -> None:
+    series = write_series(tmp_path / "a.mrc")
+    said = failure("project", "--range", -60, 60, 20, series, tmp_path / "p.mrc")
+    assert "is a tilt series, where a volume is needed" in said
+    assert not (tmp_path / "p.mrc").exists()

@@ -215,3 +215,12 @@ def test_a_kind_has_a_help_of_its_own() -> None:
     assert failure("simulate", "needle", "--sise", 3, "x.mrc", status=2).startswith(
         "ERROR: simulate - No such"
     )
+
+
+def test_the_value_of_an_option_is_not_the_kind(tmp_path: Path) -> None:
+    truth = ("--write-truth", "needle.mrc", "--level", 2)
+    etcli("simulate", *truth, "phantom", "--size", 16, "--range", -20, 20, 20, "s.mrc", cwd=tmp_path)
+    said = failure(
+        "simulate", "--write-truth", "needle", "phantom", "--size", 16, "s.mrc", cwd=tmp_path, status=2
+    )
+    assert "needle" in said and "phantom" not in said

@@ -242,3 +242,26 @@ def test_a_file_that_is_silent_is_told_where_the_axis_lies(
     run = etcli("tiltalign", "--json", "--axis", 88, "--prexf", xf, lying, output)
     assert json.loads(run.out)["angle_deg"] == pytest.approx(90 + AXIS_DEG, abs=0.3)
     assert distance(output, straight) < 0.1
+
+
+def test_filled_borders_and_an_unknown_axis_are_told(turned: Path, tmp_path: Path) -> None:
+    etcli("register", "-q", "--write-xf", tmp_path / "r.xf", turned, tmp_path / "pre.mrc")
+    run = etcli("tiltalign", tmp_path / "pre.mrc", tmp_path / "a.mrc")
+    assert "WARNING: tiltalign - " in run.err and "has filled borders" in run.err
+    assert (
+        "filled borders"
+        not in etcli("tiltalign", "--prexf", tmp_path / "r.xf", turned, tmp_path / "b.mrc").err
+    )
+    views = write_stack(tmp_path / "plain.mrc", mrcfile.read(turned))
+    np.savetxt(tmp_path / "plain.tlt", TILT_DEG, fmt="%g")
+    assert "states no tilt axis; taken as vertical" in etcli("register", views, tmp_path / "c.mrc").err
+    assert "states no tilt axis" not in etcli("register", "--axis", 3, views, tmp_path / "d.mrc").err
+
+
+def test_transforms_that_are_read_are_not_written_over(turned: Path, tmp_path: Path, monkeypatch) -> None:
+    """And that is found before the axis is looked for."""
+    etcli("register", "-q", "--write-xf", tmp_path / "r.xf", turned, tmp_path / "pre.mrc")
+    monkeypatch.setattr("etcli.pipeline.tiltalign.align_series", None)
+    xf = tmp_path / "r.xf"
+    said = failure("tiltalign", "--prexf", xf, "--write-xf", xf, turned, tmp_path / "a.mrc", status=2)
+    assert "is an input" in said

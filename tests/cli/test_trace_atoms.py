@@ -480,7 +480,7 @@ def test_what_holds_no_atoms_is_refused(volume: Path) -> None:
     holed = bad(volume.with_name("nan.mrc"), data)
     with mrcfile.mmap(holed, "r+") as mrc:
         mrc.data[5, 6, 7] = np.nan
-    assert trouble(holed) == "nan.mrc: NaN or infinite values in section 6; leave it out or mend it before"
+    assert trouble(holed) == "nan.mrc: NaN or infinite values in section 6; leave it out or correct it first"
 
 
 def test_a_tilt_series_is_no_volume(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_volume_turns_in_a_movie(volume: Path) -> None:
         (("--views", "6"), "a.png", "view 6 asked for, but there are 5"),
         (("--views", "6"), "a.gif", "view 6 asked for, but there are 5"),
         (("--sinogram", 25), "a.png", "has 24 rows; count from 1"),
-        (("--at", 21, 1, 1), "a.png", "no voxel"),
+        (("--at", 21, 1, 1), "a.png", "is outside"),
         (("--cmap", "rainbows"), "a.png", "matplotlib has no such colour map"),
         (("--cmap", "viridis"), "a.gif", "a movie is grey"),
         (("--slices",), "a.gif", "end OUTPUT in .png"),

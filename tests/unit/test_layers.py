@@ -25,6 +25,7 @@ MAY_IMPORT = {
 }
 # what the command line takes from the core and the pipeline when it begins: names, lengths, errors
 GROUND = {
+    "etcli.core.arguments",
     "etcli.core.errors",
     "etcli.core.lengths",
     "etcli.core.solvers.methods",

@@ -185,3 +185,97 @@ def test_memory_and_threads_are_the_session_s(aligned: Path) -> None:
         etcli.reconstruct(series, session=Session(memory=1 << 16))
     one, two = (etcli.reconstruct(series, iterations=3, session=Session(threads=n)).volume for n in (1, 2))
     np.testing.assert_array_equal(one.images(), two.images())
+
+
+def test_numbers_of_numpy_are_numbers(aligned: Path) -> None:
+    series = etcli.read(aligned)
+    plain = etcli.reconstruct(series, iterations=3, background=0.5)
+    other = etcli.reconstruct(series, iterations=np.int64(3), background=np.float32(0.5))
+    np.testing.assert_array_equal(other.volume.images(), plain.volume.images())
+    assert other.parameters.iterations == 3 and other.background == 0.5
+    weighted = etcli.reconstruct(series, method="fista", iterations=2, weight=np.float32(0.5))
+    assert weighted.parameters.weight == 0.5
+    levels = etcli.reconstruct(series, method="dart", iterations=2, levels=np.array([0.0, 1.0]))
+    assert levels.parameters.levels == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"iterations": 3.0}, "iterations 3.0 is not a whole number or 'auto'"),
+        ({"iterations": "3"}, "iterations '3' is not a whole number or 'auto'"),
+        ({"background": "rim"}, "background 'rim' is not a number or 'auto' or 'none'"),
+        ({"method": "fista", "weight": "some"}, "weight 'some' is not a number or 'auto'"),
+        ({"contrast": "Log"}, "no contrast named 'Log'; use linear, log"),
+        ({"backend": "gpu"}, "no backend named 'gpu'"),
+        ({"method": "fista", "prior": "l2"}, "no prior named 'l2'"),
+        (
+            {"method": "cgls", "nonnegative": True},
+            "nonnegative is for --method sirt, sart or fista, not for cgls",
+        ),
+        ({"subset_size": 5}, "subset_size is for --method sart, not for sirt"),
+        (
+            {"method": "mlem", "mask": np.ones((32, 24, 32))},
+            "mask is for --method sirt or resire, not for mlem",
+        ),
+        ({"orient": "imod"}, "a volume in memory is always z, y, x"),
+        ({"slices": [-1]}, "slice 0 asked for"),
+    ],
+)
+def test_options_that_would_be_ignored_are_errors(aligned: Path, options: dict, message: str) -> None:
+    with pytest.raises(etcli.UsageError, match=re.escape(message)):
+        etcli.reconstruct(etcli.read(aligned), **options)
+
+
+def test_unknown_options_are_type_errors(aligned: Path) -> None:
+    with pytest.raises(TypeError, match="no option iteration;"):
+        etcli.reconstruct(etcli.read(aligned), iteration=3)
+
+
+def test_choices_of_other_functions_are_checked(aligned: Path, tmp_path: Path) -> None:
+    volume = etcli.Volume(np.zeros((9, 9, 9), np.float32), pixel_A=0.4)
+    for options, message in (
+        ({"detect": "blobs"}, "no detection named 'blobs'"),
+        ({"fit": "lorentzian"}, "no fit named 'lorentzian'"),
+        ({"species": 0}, "--species 0"),
+        ({"threshold": "high"}, "threshold 'high' is not a number"),
+    ):
+        with pytest.raises(etcli.UsageError, match=message):
+            etcli.trace_atoms(volume, **options)
+    with pytest.raises(etcli.UsageError, match="no device named 'cuda'"):
+        Session(device="cuda")
+    with pytest.raises(etcli.UsageError, match="not written as MRC mode 7"):
+        etcli.write(volume, tmp_path / "v.mrc", mode=7)
+    with pytest.raises(etcli.UsageError, match="cannot write a ndarray"):
+        etcli.write(np.zeros((2, 2, 2)), tmp_path / "v.mrc")
+    with pytest.raises(etcli.DataError, match="three for each view"):
+        etcli.project(volume, euler_deg=[0, 0, 0])
+    with pytest.raises(etcli.UsageError, match="--reference 0"):
+        etcli.register(etcli.read(aligned), reference=-1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_session_reads_and_writes_the_same_file(tmp_path: Path) -> None:
+    session, name = Session(), tmp_path / "v.mrc"
+    etcli.write(etcli.Volume(np.ones((4, 6, 8), np.float32), pixel_A=2.0), name, session=session)
+    etcli.write(etcli.bin(etcli.read(name, session=session), 2), name, session=session)
+    assert etcli.read(name).shape == (2, 3, 4)
+
+
+def test_sides_of_a_voxel_and_the_voltage_are_kept(tmp_path: Path) -> None:
+    volume = etcli.Volume(np.ones((4, 6, 8), np.float32), pixel_A=2.0, voxel_A=(2.0, 2.0, 5.0))
+    etcli.write(volume, tmp_path / "v.mrc")
+    assert etcli.read(tmp_path / "v.mrc").voxel_A == (2.0, 2.0, 5.0)
+    etcli.write(etcli.bin(volume, 2), tmp_path / "b.mrc")
+    run("bin", "-q", "--factor", 2, "--dims", 3, tmp_path / "v.mrc", tmp_path / "c.mrc")
+    for name in ("b.mrc", "c.mrc"):
+        assert etcli.read(tmp_path / name).voxel_A == (4.0, 4.0, 10.0)
+    series = etcli.TiltSeries.of(np.ones((2, 4, 4), np.float32), [0, 9], pixel_A=2.0, voltage_kv=300.0)
+    etcli.write(series, tmp_path / "s.mrc")
+    assert etcli.read(tmp_path / "s.mrc").voltage_kv == 300.0
+
+
+def test_images_are_shown_in_one_line(aligned: Path) -> None:
+    series = etcli.read(aligned)
+    assert repr(series) == f"<TiltSeries {aligned}: 32 x 24 x 25, pixels of 2.5 Å>"
+    assert len(repr(etcli.reconstruct(series, method="bp").volume).splitlines()) == 1

@@ -166,3 +166,34 @@ def test_columns_must_fit() -> None:
         ViewTable(np.arange(2), weight=[1.0, 0.0])
     with pytest.raises(DataError, match="2 images, but a view of image 3"):
         TiltSeries(np.zeros((2, 4, 4), np.float32), views=ViewTable.tilted([0, 1, 2]))
+
+
+def test_columns_that_are_lost_on_the_way_leave_the_mdoc() -> None:
+    table = ViewTable(
+        np.arange(2), [0.0, 5.0], defocus_um=[-1, -2], dose_e_A2=[3, 3], prior_dose_e_A2=[9, 6], weight=[1, 2]
+    )
+    mdoc = with_views(Mdoc.empty(2, name="a.mdoc"), table)
+    bare = with_views(mdoc, ViewTable(np.arange(2), [0.0, 5.0]))
+    for key in ("Defocus", "ExposureDose", "PriorRecordDose", "ViewWeight"):
+        assert all(section.get(key) for section in mdoc.sections)
+        assert not any(section.get(key) for section in bare.sections)
+    assert all(section.get("TiltAngle") for section in bare.sections)
+
+
+def test_a_view_without_orientation_is_an_error_only_where_it_is_used() -> None:
+    euler_deg = np.array([[0, 0, 0], [np.nan] * 3, [1, -20, 2]])
+    table = ViewTable(np.arange(3), [0.0, 10.0, 20.0], euler_deg)
+    with pytest.raises(DataError, match="1 of 3 views have no Euler angles, the first at section 2"):
+        table.rotations()
+    assert table.select([0, 2]).rotations().shape == (2, 3, 3)
+
+
+def test_a_series_about_one_axis_joins_an_oriented_one() -> None:
+    oriented, tilted = ViewTable.oriented([[1, -20, 2]]), ViewTable.tilted([30.0])
+    joined = ViewTable.joined([oriented, tilted])
+    np.testing.assert_allclose(joined.rotations()[1], tilted.rotations(1e-300)[0], atol=1e-12)
+
+
+def test_an_unknown_defocus_hides_no_others() -> None:
+    table = ViewTable(np.arange(4), [0, 0, 0, 1], defocus_um=[-1, -2, np.nan, -1])
+    assert table.focal_groups() == [[0, 1]]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from etcli.core.errors import UsageError
+from etcli.core.arguments import check_choice
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 """Filters of back-projection by name; ``sirt-like:N`` and ``hamming-like:F`` also contain a number."""
@@ -225,8 +225,9 @@ class MethodParameters:
     thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"no method named {self.method!r}; use {', '.join(METHODS)}")
+        check_choice("method", self.method, METHODS)
+        if self.looks_at("prior"):
+            check_choice("prior", self.prior, PRIORS)
         object.__setattr__(self, "iterations", self.iterations or self.traits.iterations)
         object.__setattr__(self, "lower", max(self.lower, self.traits.lowest))
 
@@ -244,14 +245,16 @@ class MethodParameters:
         words = [self.method.upper()]
         words += [str(self.iterations)] if self.traits.is_iterative else []
         words += [self.window] if self.looks_at("window") else []
-        words += [f"subsets of {self.subset_size}"] if self.subset_size > 1 else []
+        if self.looks_at("subset_size") and self.subset_size > 1:
+            words += [f"subsets of {self.subset_size}"]
         if self.looks_at("prior"):
             words += [self.prior] if self.prior == "none" else [f"{self.prior} {self.weight:.3g}"]
         if self.looks_at("levels"):
             words += ["of", *(f"{level:.4g}" for level in self.levels)]
         bounded = self.lower == 0 and self.looks_at("nonnegative")
         text = " ".join(words) + (", nonnegative" if bounded else "")
-        return text if math.isinf(self.upper) else f"{text}, up to {self.upper:g}"
+        has_limit = self.looks_at("upper") and not math.isinf(self.upper)
+        return f"{text}, up to {self.upper:g}" if has_limit else text
 
     def assumptions(self) -> dict[str, Any]:
         """Return the assumptions about the volume (prior, weight, levels) by name, for scripts."""

@@ -57,7 +57,7 @@ class GradientRestart:
 
 
 class FunctionRestart:
-    """Restart rule for sweeps with a higher cost than the sweep before; the sweep itself is kept."""
+    """Restart rule for steps with a higher cost than the step before, which are kept; steps use all views."""
 
     def __init__(self) -> None:
         self._last_cost = inf
