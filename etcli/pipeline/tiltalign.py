@@ -250,14 +250,14 @@ def align_series(
     n = len(series.tilt_deg)  # raises an error for a series without tilt angles
     before = Transforms.identity(n) if before is None else before
     before_deg = before.turned_deg
-    if any(step.startswith("etcli register") for step in series.history) and _has_filled_borders(series):
-        session.reporter.warn(
-            f"{series.name}: register has filled borders of the views, which falsifies the axis; give the "
-            "views as they were before, with the transforms of register (--prexf)"
-        )
     max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
     if not request.is_given:
+        if any(step.startswith("etcli register") for step in series.history) and _has_filled_borders(series):
+            session.reporter.warn(
+                f"{series.name}: register has filled borders of the views, which falsifies the axis; give "
+                "the views as they were before, with the transforms of register (--prexf)"
+            )
         start_deg = known_axis_deg(session, series) - before_deg
         method, matched = _find_axis(session, series, before, start_deg, request, level)
         axis = matched.axis
