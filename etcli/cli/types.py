@@ -118,21 +118,23 @@ class MemoryType(click.ParamType[int]):
         return int(amount)
 
 
-class BackgroundType(click.ParamType[float | str]):
-    """``auto``, ``none`` or a level."""
+class WordOrNumberType(click.ParamType[float | str]):
+    """One of some words, or a number."""
 
-    name = "auto|none|value"
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.name = "|".join([*words, "value"])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Parse a background level."""
-        if isinstance(value, float) or value in ("auto", "none"):
+        """Parse a word or a number."""
+        if isinstance(value, float) or value in self.words:
             return value  # type: ignore[no-any-return]
         try:
             level = float(value)
         except ValueError:
             level = math.nan
         if not math.isfinite(level):
-            self.fail(f"'{value}' is not auto, none or a number", param, ctx)
+            self.fail(f"'{value}' is not {', '.join(self.words)} or a number", param, ctx)
         return level
 
 
@@ -167,6 +169,7 @@ VIEWS = ViewListType()
 REGION = RegionType()
 BOX = BoxType()
 MEMORY = MemoryType()
-BACKGROUND = BackgroundType()
+BACKGROUND = WordOrNumberType("auto", "none")
+TOTAL = WordOrNumberType("median", "none")
 WEIGHT = AutoType(float)
 ITERATIONS = AutoType(int)

@@ -1,0 +1,28 @@
+"""Text table of views ranked by entropy."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etcli.pipeline.entropy import EntropyRanking
+
+
+def entropy_table(ranking: "EntropyRanking") -> list[str]:
+    """Lines of a table, the lowest entropy first."""
+    columns = ranking.table
+    lines = ["rank  view     tilt     S/N³  partner  joint S/N³  zeros"]
+    rows = zip(
+        columns["rank"],
+        columns["view"],
+        columns["tilt_angle_deg"],
+        columns["S_per_N3"],
+        columns["partner_angle_deg"],
+        columns["S_joint_per_N3"],
+        columns["zero_fraction"],
+        strict=True,
+    )
+    for rank, view, tilt_deg, alone, partner_deg, joint, zeros in sorted(rows, key=lambda row: row[0]):
+        pair = (
+            f"{partner_deg:7.1f}°  {joint:10.4f}" if partner_deg == partner_deg else f"{'-':>7}   {'-':>10}"
+        )
+        lines.append(f"{rank:4}  {view:4}  {tilt_deg:6.1f}°  {alone:7.4f}  {pair}  {zeros:5.0%}")
+    return lines

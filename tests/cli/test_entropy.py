@@ -1,0 +1,116 @@
+"""``etcli entropy``: tables, selections, and a clear word about everything doubtful."""
+
+import csv
+import json
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from tests.files import etcli, failure, mdoc_text, write_stack
+
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
+TILT_DEG = np.arange(-90, 90, 15.0)
+COLUMNS = (
+    "view,tilt_angle_deg,rank,S,S_per_N3,zero_fraction,partner_angle_deg,S_joint,S_joint_per_N3,total_counts"
+)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Rows of atoms, which overlap at 0°, on a background of 7; views counted with noise."""
+    rng = np.random.default_rng(5)
+    atoms = [(x, y, z) for x in range(-6, 7, 3) for y in range(-6, 7, 3) for z in range(-6, 7, 3)]
+    views = np.full((len(TILT_DEG), 24, 30), 7.0)
+    for view, tilt in zip(views, np.deg2rad(TILT_DEG), strict=True):
+        for x, y, z in atoms:
+            view[12 + y, int(np.rint(14.5 + x * np.cos(tilt) + z * np.sin(tilt)))] += 20
+    path = write_stack(tmp_path / "s.mrc", rng.poisson(views).astype(np.float32))
+    Path(f"{path}.mdoc").write_text(mdoc_text(TILT_DEG.tolist(), axis_deg=0))
+    return path
+
+
+def test_the_table_ranks_zone_axes_first(series: Path, tmp_path: Path) -> None:
+    run = etcli("entropy", "--csv", tmp_path / "e.csv", "--plot", tmp_path / "e.png", series)
+    lines = (tmp_path / "e.csv").read_text().splitlines()
+    assert lines[0] == COLUMNS
+    rows = list(csv.DictReader(lines))
+    best = [float(row["tilt_angle_deg"]) for row in sorted(rows, key=lambda row: int(row["rank"]))]
+    assert set(best[:2]) == {-90.0, 0.0}
+    assert "background " in run.err and "scaled to" in run.err and "30 voxels along a ray" in run.err
+    assert run.out.splitlines()[1].split()[0] == "1"
+    assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(etcli("entropy", "--json", "--background", 7, series).out)
+    assert numbers["background"] == 7.0 and len(numbers["views"]) == len(TILT_DEG)
+    for row, view in zip(rows, numbers["views"], strict=True):
+        assert float(row["S"]) == pytest.approx(view["S"], rel=0.1)
+
+
+def test_chosen_views_are_a_series_that_recon_takes(series: Path, tmp_path: Path) -> None:
+    chosen, others = tmp_path / "best.mrc", tmp_path / "rest.mrc"
+    run = etcli("entropy", "--select", 4, "--spread", 20, "--output", chosen, series)
+    etcli("entropy", "--select", 4, "--spread", 20, "--drop", "--output", others, series)
+    data, part, rest = (mrcfile.read(path) for path in (series, chosen, others))
+    kept = json.loads(etcli("info", "--json", chosen).out)["tilt_deg"]
+    left = json.loads(etcli("info", "--json", others).out)["tilt_deg"]
+    assert sorted([*kept, *left]) == TILT_DEG.tolist() and len(kept) == 4
+    assert min(np.diff(kept)) >= 20
+    np.testing.assert_array_equal(part, data[[TILT_DEG.tolist().index(angle) for angle in kept]])
+    np.testing.assert_array_equal(rest, data[[TILT_DEG.tolist().index(angle) for angle in left]])
+    assert "4 views in" in run.err
+    assert "entropy" in (tmp_path / "best.mrc.mdoc").read_text()
+    etcli("recon", "-q", "--method", "bp", chosen, tmp_path / "v.mrc")
+
+
+def test_counts_are_taken_as_they_are(series: Path, tmp_path: Path) -> None:
+    numbers = json.loads(etcli("entropy", "--as-counts", "--json", series).out)
+    totals = mrcfile.read(series).sum(axis=(1, 2), dtype=float)
+    np.testing.assert_allclose([view["total_counts"] for view in numbers["views"]], totals)
+    negative = write_stack(tmp_path / "n.mrc", mrcfile.read(series) - 9)
+    np.savetxt(tmp_path / "n.tlt", TILT_DEG)
+    said = failure("entropy", "--as-counts", negative)
+    assert "n.mrc: view 1 has -" in said and "subtract the background first" in said
+    assert "--as-counts uses values as they are" in failure(
+        "entropy", "--as-counts", "--gain", 3, series, status=2
+    )
+
+
+def test_what_is_doubtful_is_told(series: Path, tmp_path: Path) -> None:
+    data = mrcfile.read(series).copy()
+
+    def told(views: np.ndarray, *options: object, tilt_deg: np.ndarray = TILT_DEG) -> str:
+        (tmp_path / "d.mrc").unlink(missing_ok=True)
+        path = write_stack(tmp_path / "d.mrc", views.astype(np.float32))
+        np.savetxt(tmp_path / "d.tlt", np.atleast_1d(tilt_deg))
+        return etcli("entropy", *options, path).err
+
+    assert "without --gain the entropies only rank" in told(data)
+    assert "without --gain" not in told(data, "--gain", 2)
+    bright = told(100 - data, "--background", 90)
+    assert "WARNING" in bright and "is it a bright-field series" in bright
+    empty = data.copy()
+    empty[3] = 7
+    assert "no counts in view 4; ranked last" in told(empty, "--background", 7)
+    saturated = data.copy()
+    saturated[2, :3] = 4095
+    assert "at the end of a detector's range, in view 3" in told(saturated, "--background", 7)
+    assert "1 of 1 views have no partner" in told(data[:1], "--background", 7, tilt_deg=TILT_DEG[:1])
+
+
+def test_wrong_usage(series: Path, tmp_path: Path) -> None:
+    def wrong(*options: object, status: int = 2) -> str:
+        return failure("entropy", "-q", "--background", 7, *options, series, status=status)
+
+    assert "--select and --output go together" in wrong("--select", 3)
+    assert "--select and --output go together" in wrong("--output", tmp_path / "o.mrc")
+    assert "only 12 views can be selected, not 13" in wrong("--select", 13, "--output", tmp_path / "o.mrc")
+    assert "at least 60° apart" in wrong("--select", 4, "--spread", 60, "--output", tmp_path / "o.mrc")
+    assert "leaves none" in wrong("--select", 12, "--drop", "--output", tmp_path / "o.mrc")
+    small = write_stack(tmp_path / "m.mrc", np.ones((1, 3, 3), np.float32))
+    assert "a mask of 3 x 3 pixels does not fit views of 30 x 24" in wrong("--mask", small, status=1)
+    empty = write_stack(tmp_path / "z.mrc", np.zeros((1, 24, 30), np.float32))
+    assert "the mask is empty" in wrong("--mask", empty, status=1)
+    assert "is an input" in wrong("--select", 2, "--output", series)
+    assert not (tmp_path / "o.mrc").exists()
