@@ -182,7 +182,7 @@ def test_wrong_usage(tmp_path: Path, options: tuple[object, ...], words: str) ->
 
 def test_simulate_writes_no_stream(tmp_path: Path) -> None:
     assert "only bin, filter, xform and stack take -" in failure("simulate", "needle", "-", status=2)
-    assert "no such kind 'cube'; use phantom, particle or needle" in failure(
+    assert "no such kind 'cube'; use phantom, particle, needle or adf" in failure(
         "simulate", "cube", tmp_path / "s.mrc", status=2
     )
     twice = ("--size", SIZE, "--write-truth", tmp_path / "s.mrc")
@@ -205,7 +205,7 @@ def test_options_may_stand_before_the_kind(tmp_path: Path) -> None:
 
 def test_a_kind_has_a_help_of_its_own() -> None:
     text = etcli("simulate", "--help").out
-    assert text.startswith("Usage: etcli simulate KIND [OPTIONS] OUTPUT")
+    assert text.startswith("Usage: etcli simulate KIND [OPTIONS] [MODEL] OUTPUT")
     assert "\nKinds:\n  phantom " in text and "--drift" not in text.split("\nExample:")[0]
     text = etcli("simulate", "needle", "--help").out
     assert text.startswith("Usage: etcli simulate needle [OPTIONS] OUTPUT") and "--drift" in text
