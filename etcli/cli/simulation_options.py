@@ -12,30 +12,54 @@ from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX
 Option = Callable[[Any], Any]
 ORDERS = ("rising", "dose-symmetric")
 
-size_option = click.option(
-    "--size", type=click.IntRange(16), default=128, show_default=True, help="Pixels along each side."
-)
-pixel_option = click.option("--pixel", type=LENGTH_A, default="1nm", show_default=True, help="Pixel size.")
-TILTS: tuple[Option, ...] = (
-    click.option(
+
+def size_option(default: int) -> Option:
+    """Declare the size of the views."""
+    return click.option(
+        "--size", type=click.IntRange(16), default=default, show_default=True, help="Pixels along each side."
+    )
+
+
+def pixel_option(default: str) -> Option:
+    """Declare the pixel size."""
+    return click.option("--pixel", type=LENGTH_A, default=default, show_default=True, help="Pixel size.")
+
+
+def range_option(start: float, stop: float, step: float) -> Option:
+    """Declare the tilt angles."""
+    return click.option(
         "--range",
         "angles",
         nargs=3,
         type=float,
-        default=(-70.0, 70.0, 2.0),
+        default=(start, stop, step),
         show_default=True,
         metavar="A B STEP",
         help="Tilt angles from A to B.",
-    ),
-    click.option(
-        "--order",
-        type=click.Choice(ORDERS),
-        default=ORDERS[0],
-        show_default=True,
-        help="Order in which views are taken.",
-    ),
+    )
+
+
+def truth_option(what: str) -> Option:
+    """Declare the files for the true values, which are the errors and what is named."""
+    return click.option(
+        "--write-truth",
+        type=FILE,
+        metavar="FILE",
+        multiple=True,
+        help=f"Also write the true values: the errors (.json), {what}.",
+    )
+
+
+order_option = click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    default=ORDERS[0],
+    show_default=True,
+    help="Order in which views are taken.",
 )
-"""Tilt angles of the views."""
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."
+)
 NOISE: tuple[Option, ...] = (
     click.option(
         "--dose",
@@ -67,23 +91,19 @@ ERRORS: tuple[Option, ...] = (
     ),
 )
 """Errors of the acquisition."""
-OUTPUT: tuple[Option, ...] = (
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."),
-    click.option(
-        "--write-truth",
-        type=FILE,
-        metavar="FILE",
-        multiple=True,
-        help="Also write the true values: the errors (.json), the volume (.mrc).",
-    ),
-    mode_option,
-)
-"""Output files, and the seed of the random numbers."""
 
 
-def simulation_options(*groups: tuple[Option, ...]) -> Callable[[Decorated], Decorated]:
-    """Add groups of options and those of the output; they are passed to the function as a `SeriesRequest`."""
-    options = [option for group in (*groups, OUTPUT) for option in group]
+def simulation_options(*groups: tuple[Option, ...], truth: str) -> Callable[[Decorated], Decorated]:
+    """Add groups of options, and those of the output and the seed, and pass them on as a `SeriesRequest`.
+
+    Parameters
+    ----------
+    *groups : tuple of options
+    truth : str
+        What of the specimen ``--write-truth`` writes, with its ending.
+    """
+    options = [option for group in groups for option in group]
+    options += [seed_option, truth_option(truth), mode_option]
 
     def decorate(function: Decorated) -> Decorated:
         @wraps(function)

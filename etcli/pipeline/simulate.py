@@ -12,7 +12,7 @@ from etcli.core.errors import UsageError
 from etcli.core.geometry import tilt_range
 from etcli.core.lengths import Length
 from etcli.core.series import TiltSeries
-from etcli.core.simulate.acquisition import AcquisitionErrors
+from etcli.core.simulate.acquisition import AcquisitionErrors, GroundTruth
 from etcli.core.simulate.imaging import dose_symmetric, tilt_series
 from etcli.core.simulate.particles import needle, particle
 from etcli.core.simulate.phantoms import shepp_logan
@@ -55,7 +55,7 @@ class SeriesRequest:
     seed : int
         Seed of all random numbers.
     write_truth : sequence of str
-        Files for the true values: ``.json`` for the errors, ``.mrc`` for the volume.
+        Files for the true values: ``.json`` for the errors, ``.mrc`` for the volume, or a file of atoms.
     mode : int
         MRC mode.
     """
@@ -74,11 +74,21 @@ class SeriesRequest:
 
     def check(self) -> None:
         """Check the options; raise UsageError for contradictory ones."""
-        unknown = [name for name in self.write_truth if not name.lower().endswith((".json", ".mrc"))]
+        self.check_truth((".mrc",), "the volume")
+        self.check_mode("--dose", given=self.dose_e_A2 is not None)
+
+    def check_truth(self, endings: tuple[str, ...], what: str) -> None:
+        """Check the names of the files for the true values, of the errors or of what is named."""
+        unknown = [name for name in self.write_truth if not name.lower().endswith((".json", *endings))]
         if unknown:
-            raise UsageError(f"--write-truth {unknown[0]}: writes .json (the errors) or .mrc (the volume)")
-        if self.mode in COUNTS and self.dose_e_A2 is None:
-            raise UsageError(f"--mode {self.mode} writes counted electrons; give their number with --dose")
+            raise UsageError(
+                f"--write-truth {unknown[0]}: writes .json (the errors) or {', '.join(endings)} ({what})"
+            )
+
+    def check_mode(self, option: str, *, given: bool) -> None:
+        """Check that integers are written only of counts, the number of which the option gives."""
+        if self.mode in COUNTS and not given:
+            raise UsageError(f"--mode {self.mode} writes counted electrons; give their number with {option}")
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:
@@ -136,17 +146,12 @@ def simulate_files(
         When the request contradicts itself.
     """
     request.check()
-    if pixel.unit == "px":
-        raise UsageError("--pixel is the length of a pixel; give it in Å or nm, as in 1nm")
-    pixel_A, rng = pixel.value, np.random.default_rng(request.seed)
+    pixel_A, rng = pixel_size_A(pixel), np.random.default_rng(request.seed)
     step = ProcessingStep("simulate", f"{kind} {size}, seed {request.seed}")
     like = request.description(output, (size, size), pixel_A)
-    with (
-        session.outputs() as outputs,
-        series_writer(outputs, output, like, step=step, mode=request.mode) as writer,
-    ):
+
+    def simulate(outputs: Outputs) -> tuple[NDArray[np.float32], GroundTruth]:
         specimen = SPECIMENS[kind](size, rng)
-        reports = [outputs.path(name) for name in request.write_truth if name.lower().endswith(".json")]
         for name in request.write_truth:
             if name.lower().endswith(".mrc"):
                 _write_volume(outputs, name, specimen, size, pixel_A, step)
@@ -165,8 +170,49 @@ def simulate_files(
             background=request.level,
             threads=session.threads,
         )
-        unit = np.float32(truth.electrons_per_unit if request.mode in COUNTS else 1)
         views: Any = series.data
+        return views, truth
+
+    write_simulation(session, like, request, step, simulate)
+
+
+def pixel_size_A(pixel: Length) -> float:
+    """Return the pixel size in Å; raise UsageError if it is given in pixels, or not positive."""
+    if pixel.unit == "px":
+        raise UsageError("--pixel is the length of a pixel; give it in Å or nm, as in 1nm")
+    if not pixel.value > 0:
+        raise UsageError(f"a pixel of {pixel.value} Å has no area; use a positive size")
+    return pixel.value
+
+
+def write_simulation(
+    session: Session,
+    like: TiltSeries,
+    request: SeriesRequest,
+    step: ProcessingStep,
+    simulate: Callable[[Outputs], tuple[NDArray[np.float32], GroundTruth]],
+) -> None:
+    """Simulate a series, and write it with the true values of its errors.
+
+    Parameters
+    ----------
+    session : Session
+    like : TiltSeries
+        Metadata of the series; its name is that of the file to write.
+    request : SeriesRequest
+    step : ProcessingStep
+        For the history of the file.
+    simulate : callable
+        ``simulate(outputs)`` returns the views and their true parameters; it writes the true specimen itself.
+        It is called when the output files are known to be writable.
+    """
+    with (
+        session.outputs() as outputs,
+        series_writer(outputs, like.name, like, step=step, mode=request.mode) as writer,
+    ):
+        reports = [outputs.path(name) for name in request.write_truth if name.lower().endswith(".json")]
+        views, truth = simulate(outputs)
+        unit = np.float32((truth.electrons_per_unit or 1) if request.mode in COUNTS else 1)
         for k, view in enumerate(views):
             writer.write_section(k, unit * view)
         for path in reports:

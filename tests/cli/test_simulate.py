@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import ase.io
 import mdocfile
 import mrcfile
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from etcli.core.atomic_model import Atoms
+from etcli.io.atoms import read_atoms_file, write_atoms
+from etcli.io.lattices import read_lattice
 from tests.files import etcli, failure
 
 SIZE = 32
@@ -182,7 +186,7 @@ def test_wrong_usage(tmp_path: Path, options: tuple[object, ...], words: str) ->
 
 def test_simulate_writes_no_stream(tmp_path: Path) -> None:
     assert "only bin, filter, xform and stack take -" in failure("simulate", "needle", "-", status=2)
-    assert "no such kind 'cube'; use phantom, particle or needle" in failure(
+    assert "no such kind 'cube'; use phantom, particle, needle or adf" in failure(
         "simulate", "cube", tmp_path / "s.mrc", status=2
     )
     twice = ("--size", SIZE, "--write-truth", tmp_path / "s.mrc")
@@ -205,7 +209,7 @@ def test_options_may_stand_before_the_kind(tmp_path: Path) -> None:
 
 def test_a_kind_has_a_help_of_its_own() -> None:
     text = etcli("simulate", "--help").out
-    assert text.startswith("Usage: etcli simulate KIND [OPTIONS] OUTPUT")
+    assert text.startswith("Usage: etcli simulate KIND [OPTIONS] [MODEL] OUTPUT")
     assert "\nKinds:\n  phantom " in text and "--drift" not in text.split("\nExample:")[0]
     text = etcli("simulate", "needle", "--help").out
     assert text.startswith("Usage: etcli simulate needle [OPTIONS] OUTPUT") and "--drift" in text
@@ -224,3 +228,146 @@ def test_the_value_of_an_option_is_not_the_kind(tmp_path: Path) -> None:
         "simulate", "--write-truth", "needle", "phantom", "--size", 16, "s.mrc", cwd=tmp_path, status=2
     )
     assert "needle" in said and "phantom" not in said
+
+
+ATOMS = ("--size", 40, "--pixel", "0.4A", "--range", -30, 30, 15)
+CRYSTAL = ("diamond:Si:5.431", "--diameter", "12A")
+
+
+def adf(folder: Path, *options: object) -> NDArray[np.generic]:
+    """Write ``s.mrc`` and return its data."""
+    etcli("simulate", "adf", *ATOMS, *options, folder / "s.mrc")
+    return mrcfile.read(folder / "s.mrc")
+
+
+@pytest.mark.parametrize("signal", [(), ("--spheres", "0.3A")])
+def test_the_seed_decides_every_byte_of_a_series_of_atoms(tmp_path: Path, signal: tuple[str, ...]) -> None:
+    found = []
+    for k, (seed, threads) in enumerate(((5, 1), (5, 2), (6, 1))):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        truth = ("--write-truth", folder / "t.json", "--write-truth", folder / "t.xyz")
+        errors = ("--drift", "0.6A", "--tilt-error", 1, "--axis", 3, "--offset", "1px")
+        adf(folder, *CRYSTAL, *signal, *errors, *truth, "--counts", 1e5, "--seed", seed, "-j", threads)
+        found.append(contents(folder))
+    assert set(found[0]) == {"s.mrc", "s.mrc.mdoc", "t.json", "t.xyz"}
+    assert found[0] == found[1]
+    assert all(found[0][name] != found[2][name] for name in found[0])
+
+
+def test_the_true_atoms_explain_the_views(tmp_path: Path) -> None:
+    truth = ("--write-truth", tmp_path / "t.json", "--write-truth", tmp_path / "t.xyz")
+    errors = ("--drift", "1px", "--tilt-error", 2, "--axis", 8, "--offset", "-1.5px")
+    directions = ("--axis-direction", 1, 1, 0, "--beam", 0, 0, 1)
+    data = adf(tmp_path, *CRYSTAL, *errors, *directions, *truth, "--spheres", 0)
+    file, true = read_atoms_file(tmp_path / "t.xyz"), json.loads((tmp_path / "t.json").read_text())
+    np.testing.assert_allclose(file.box.origin_A, -8)
+    assert file.history == (f"etcli simulate 0.1: adf {len(file.atoms)} atoms, R 0 A, seed 0",)
+    x, y, z = file.atoms.position_A.T / 0.4
+    axis = np.deg2rad(true["axis_deg"])
+    for k, view in enumerate(data):
+        tilt = np.deg2rad(true["tilt_deg"][k])
+        p = x * np.cos(tilt) + z * np.sin(tilt) + true["axis_offset_px"]
+        u = p * np.cos(axis) - y * np.sin(axis) + true["shift_px"][k][0]
+        v = p * np.sin(axis) + y * np.cos(axis) + true["shift_px"][k][1]
+        wanted = np.histogram2d(v, u, [np.arange(-20, 21)] * 2)[0]
+        # positions are written to 1e-5 Å, so that one on an edge may change sides
+        assert np.abs(view - wanted).sum() <= 2
+    # of diamond, planes across [110] are a √2 / 4 apart
+    levels = np.unique((file.atoms.position_A[:, 1] / (5.431 * np.sqrt(2) / 4)).round(3) % 1)
+    assert np.ptp(levels) < 0.002
+
+
+def test_a_model_stands_as_it_is(tmp_path: Path) -> None:
+    write_atoms(
+        tmp_path / "m.xyz", Atoms(np.array([[2.2, -1.0, 3.0], [0.1, 0.2, 5.8]]), np.array(["Au", "Si"]))
+    )
+    data = adf(
+        tmp_path, tmp_path / "m.xyz", "--diameter", "9A", "--spheres", 0, "--write-truth", tmp_path / "t.pdb"
+    )
+    assert data.sum(axis=(1, 2)).tolist() == [1] * 5
+    assert read_atoms_file(tmp_path / "t.pdb").atoms.position_A.tolist() == [[2.2, -1.0, 3.0]]
+    row, column = np.argwhere(data[3])[0]  # at 15°
+    assert (row, column) == (17, int(20 + (2.2 * 0.96593 + 3.0 * 0.25882) / 0.4))
+
+
+def test_weights_and_counts_of_a_model(tmp_path: Path) -> None:
+    write_atoms(tmp_path / "m.xyz", Atoms(np.array([[-4.0, 0, 0], [4.0, 0, 0]]), np.array(["Au", "Si"])))
+    view = adf(tmp_path, tmp_path / "m.xyz", "--resolution", "0.8A", "--counts", 5000, "--no-noise")[2]
+    assert view.dtype == np.float32 and view.sum() == pytest.approx(5000, rel=1e-6)
+    assert view[:, :20].max() / view[:, 20:].max() == pytest.approx((79 / 14) ** 1.64, rel=0.02)
+    counts = adf(tmp_path, tmp_path / "m.xyz", "--counts", 5000, "--mode", 1)
+    assert counts.dtype == np.int16
+    np.testing.assert_allclose(counts.sum(axis=(1, 2)), 5000, atol=5 * np.sqrt(5000))
+
+
+def test_the_cell_of_a_cif_is_a_lattice(tmp_path: Path) -> None:
+    cell = read_lattice("hcp:Ti:2.95:4.68")
+    ase.io.write(
+        tmp_path / "m.cif",
+        ase.Atoms(cell.atoms.species, cell.atoms.position_A, cell=cell.box.lattice_A, pbc=True),
+    )
+    options = ("--diameter", "12A", "--axis-direction", 0, 0, 1, "--beam", 1, 1, 0)
+    np.testing.assert_allclose(
+        adf(tmp_path, tmp_path / "m.cif", *options), adf(tmp_path, "hcp:Ti:2.95:4.68", *options), atol=1e-4
+    )
+    line = failure("simulate", "adf", tmp_path / "m.cif", tmp_path / "x.mrc", status=2)
+    assert "a crystal has no end; give the --diameter" in line
+
+
+def test_the_mdoc_of_a_series_of_atoms(tmp_path: Path) -> None:
+    etcli("simulate", "adf", *CRYSTAL, "--seed", 3, "--counts", 1e6, tmp_path / "s.mrc")
+    found = mdocfile.read(tmp_path / "s.mrc.mdoc")
+    assert found.TiltAngle.tolist() == list(range(0, 178, 3)) and set(found.Voltage) == {300}
+    assert set(found.PixelSpacing) == {0.405} and tuple(found.ImageSize[0]) == (140, 140)
+    text = (tmp_path / "s.mrc.mdoc").read_text()
+    assert "atoms, d 1.6 A, 1e+06 counts, seed 3]\n" in text and "ExposureDose" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("fcc:Au",), "a crystal has no end; give the --diameter"),
+        (("cube:Au", "--diameter", 9), "no structure 'cube'; use one of sc, fcc"),
+        (("fcc:Au:4:5", "--diameter", 9), "a cubic lattice has one constant"),
+        (("fcc:Au:x", "--diameter", 9), "lattice constants are lengths in Å"),
+        (("fcc:Au:4:5:6", "--diameter", 9), "a lattice is written STRUCTURE:ELEMENT[:A[:C]]"),
+        (("fcc:Qq:4", "--diameter", 9), "ASE cannot build this lattice"),
+        (("model.txt",), "cannot tell the format of the atoms"),
+        (("fcc:Au", "--diameter", 1e-3), "no atoms in a ball of 0.001 Å"),
+        (("fcc:Au", "--diameter", 0), "holds nothing"),
+        (("fcc:Au", "--diameter", "1um"), "too many"),
+        (("fcc:Au", "--diameter", 60), "atoms lie outside view 1; give --size 1"),
+        ((*CRYSTAL, "--spheres", "5A"), "atoms lie outside view 1; give --size 5"),
+        ((*CRYSTAL, "--drift", "60px"), "atoms lie outside view"),
+        ((*CRYSTAL, "--spheres", -1), "the radius of spheres is -2.5 px"),
+        ((*CRYSTAL, "--resolution", 0.1), "use at least 0.5 px"),
+        ((*CRYSTAL, "--resolution", 2, "--spheres", 0), "give one"),
+        ((*CRYSTAL, "--counts", 0), "must be above 0"),
+        ((*CRYSTAL, "--counts", "nan"), "must be above 0"),
+        ((*CRYSTAL, "--no-noise"), "there is no noise without --counts"),
+        ((*CRYSTAL, "--mode", 1), "give their number with --counts"),
+        ((*CRYSTAL, "--beam", 0, 2, 0), "--beam is parallel to --axis-direction"),
+        ((*CRYSTAL, "--axis-direction", 0, 0, 0), "--axis-direction must be a direction"),
+        ((*CRYSTAL, "--write-truth", "t.mrc"), "writes .json (the errors) or .xyz"),
+        ((*CRYSTAL, "--pixel", "2px"), "give it in Å or nm"),
+        ((*CRYSTAL, "--pixel", "0A"), "a pixel of 0.0 Å"),
+    ],
+)
+def test_wrong_usage_of_atoms(tmp_path: Path, options: tuple[object, ...], words: str) -> None:
+    line = failure("simulate", "adf", *ATOMS, *options, tmp_path / "s.mrc", status=2)
+    assert line.startswith("ERROR: simulate - ") and words in line
+    assert not contents(tmp_path)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    line = failure("simulate", "adf", tmp_path / "m.xyz", tmp_path / "s.mrc")
+    assert "m.xyz: no such file" in line and not contents(tmp_path)
+
+
+def test_a_model_is_not_replaced_by_its_truth(tmp_path: Path) -> None:
+    write_atoms(tmp_path / "m.xyz", Atoms(np.zeros((1, 3)), np.array(["Au"])))
+    truth = ("--write-truth", tmp_path / "m.xyz")
+    assert "is an input" in failure(
+        "simulate", "adf", tmp_path / "m.xyz", *truth, tmp_path / "s.mrc", status=2
+    )

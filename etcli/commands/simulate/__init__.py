@@ -6,6 +6,7 @@ KINDS = {
     "phantom": "Simulate Shepp and Logan's head phantom, as ellipsoids.",
     "particle": "Simulate a catalyst: a support with small metal particles.",
     "needle": "Simulate a tapered needle of many layers along the tilt axis.",
+    "adf": "Simulate the dark-field series of a model or a crystal, atom by atom.",
 }
 """First line of the help of every kind."""
 
@@ -16,7 +17,7 @@ KINDS = {
     table=KINDS,
     noun="kind",
     options_metavar="",
-    subcommand_metavar="KIND [OPTIONS] OUTPUT",
+    subcommand_metavar="KIND [OPTIONS] [MODEL] OUTPUT",
     example="etcli simulate needle --size 128 --range -76 76 2 --dose 500 --drift 4px --axis 3 --seed 1 \\\n"
     "    --write-truth truth.json --write-truth truth.mrc needle.mrc",
     references=(

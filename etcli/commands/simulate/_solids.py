@@ -6,8 +6,9 @@ from etcli.cli.options import Explained, Settings, output_argument, pass_setting
 from etcli.cli.simulation_options import (
     ERRORS,
     NOISE,
-    TILTS,
+    order_option,
     pixel_option,
+    range_option,
     simulation_options,
     size_option,
 )
@@ -28,9 +29,11 @@ def solids(kind: str, *, example: str, references: tuple[str, ...] = ()) -> Expl
 
     @subcommand(kind, example=example, references=references, help=f"{KINDS[kind]}\n\n{DETAILS.strip()}")
     @output_argument
-    @size_option
-    @pixel_option
-    @simulation_options(TILTS, NOISE, ERRORS)
+    @size_option(128)
+    @pixel_option("1nm")
+    @simulation_options(
+        (range_option(-70.0, 70.0, 2.0), order_option), NOISE, ERRORS, truth="the volume (.mrc)"
+    )
     @pass_settings
     def command(settings: Settings, output: str, size: int, pixel: Length, request: "SeriesRequest") -> None:
         from etcli.pipeline.simulate import simulate_files

@@ -127,6 +127,7 @@ def record(
     errors: AcquisitionErrors,
     noise: CountingNoise,
     rng: np.random.Generator,
+    check: Callable[[GroundTruth], None] | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.float32], GroundTruth]:
     """Record a tilt series with errors and noise, given its signal.
@@ -144,6 +145,8 @@ def record(
     rng : numpy.random.Generator
         Every view has its own generator, spawned from this one, and draws the same numbers whatever the sizes
         of the errors. So adding views at the end or changing an error leaves everything else unchanged.
+    check : callable, optional
+        ``check(truth)`` raises an error, before any view is computed, if the specimen cannot be imaged so.
     threads : int
         Views computed at the same time; the result does not depend on it.
 
@@ -174,6 +177,8 @@ def record(
         noise.background,
         noise.electrons_per_unit,
     )
+    if check is not None:
+        check(truth)
 
     def view(k: int) -> Image:
         return noise.apply(signal(k, truth), generators[k])
