@@ -1,7 +1,7 @@
 """Ranking of the views of a series by the entropy of their projections, in memory or from file to file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,7 @@ class EntropyRanking:
     request : EntropyRequest
         What was asked for.
     choices : dict of str to value
-        How values became counts.
+        How values became counts, and the numbers of the views that were written, from 1.
     """
 
     series: TiltSeries
@@ -365,6 +365,8 @@ def entropy_files(
                 for k in range(len(part)):
                     writer.write_section(k, part.view(k))
             session.reporter.report(f"{len(kept)} views in {files.output}: {_listed(kept)}")
+            written = {"written_views": [k + 1 for k in kept]}
+            ranking = replace(ranking, choices=ranking.choices | written)
     return ranking
 
 

@@ -32,6 +32,10 @@ def series(tmp_path: Path) -> Path:
     return path
 
 
+def about(path: Path) -> list[float]:
+    return json.loads(etcli("info", "--json", path).out)["tilt_deg"]
+
+
 def test_the_table_ranks_zone_axes_first(series: Path, tmp_path: Path) -> None:
     run = etcli("entropy", "--csv", tmp_path / "e.csv", "--plot", tmp_path / "e.png", series)
     lines = (tmp_path / "e.csv").read_text().splitlines()
@@ -52,9 +56,12 @@ def test_chosen_views_are_a_series_that_recon_takes(series: Path, tmp_path: Path
     chosen, others = tmp_path / "best.mrc", tmp_path / "rest.mrc"
     run = etcli("entropy", "--select", 4, "--spread", 20, "--output", chosen, series)
     etcli("entropy", "--select", 4, "--spread", 20, "--drop", "--output", others, series)
+    written = json.loads(
+        etcli("entropy", "--json", "--select", 4, "--spread", 20, "--output", chosen, series).out
+    )
+    assert [TILT_DEG[k - 1] for k in written["written_views"]] == about(chosen)
     data, part, rest = (mrcfile.read(path) for path in (series, chosen, others))
-    kept = json.loads(etcli("info", "--json", chosen).out)["tilt_deg"]
-    left = json.loads(etcli("info", "--json", others).out)["tilt_deg"]
+    kept, left = about(chosen), about(others)
     assert sorted([*kept, *left]) == TILT_DEG.tolist() and len(kept) == 4
     assert min(np.diff(kept)) >= 20
     np.testing.assert_array_equal(part, data[[TILT_DEG.tolist().index(angle) for angle in kept]])
