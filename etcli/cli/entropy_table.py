@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from etcli.pipeline.entropy import EntropyRanking
+    from etcli.pipeline.plan_views import SeriesPlan
 
 
 def entropy_table(ranking: "EntropyRanking") -> list[str]:
@@ -25,4 +26,19 @@ def entropy_table(ranking: "EntropyRanking") -> list[str]:
             f"{partner_deg:7.1f}°  {joint:10.4f}" if partner_deg == partner_deg else f"{'-':>7}   {'-':>10}"
         )
         lines.append(f"{rank:4}  {view:4}  {tilt_deg:6.1f}°  {alone:7.4f}  {pair}  {zeros:5.0%}")
+    return lines
+
+
+def plan_table(plan: "SeriesPlan") -> list[str]:
+    """Lines with the zone axes, the lowest entropy first, and the tilt angles chosen."""
+    numbers = plan.numbers
+    lines = [f"median S/N³ {numbers['median_S_per_N3']:.4f}, {numbers['n_atoms']} atoms"]
+    if numbers["zone_axes"]:
+        lines += ["zone axes", "    tilt     S/N³  significance"]
+        lines += [
+            f"{axis['tilt_angle_deg']:7.2f}°  {axis['S_per_N3']:7.4f}  {axis['significance']:12.0f}"
+            for axis in numbers["zone_axes"]
+        ]
+    if plan.views:
+        lines += [f"tilt angles to take: {', '.join(f'{angle:g}' for angle in plan.chosen_deg)}"]
     return lines

@@ -12,7 +12,7 @@ COMMANDS = {
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
-    "entropy": "Rank the views of a tilt series by the entropy of their projections.",
+    "entropy": "Rank the views of a tilt series by the entropy of their projections, or plan a series.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to a series.",

@@ -93,6 +93,52 @@ ERRORS: tuple[Option, ...] = (
 """Errors of the acquisition."""
 
 
+ATOMS: tuple[Option, ...] = (
+    click.option(
+        "--diameter",
+        type=LENGTH_A,
+        help="Cut the specimen to a ball: a model about the rotation centre, a crystal about a random point.",
+    ),
+    click.option(
+        "--axis-direction",
+        nargs=3,
+        type=float,
+        default=(0.0, 1.0, 0.0),
+        show_default=True,
+        metavar="U V W",
+        help="Direction of the specimen along the tilt axis.",
+    ),
+    click.option(
+        "--beam",
+        nargs=3,
+        type=float,
+        default=(0.0, 0.0, 1.0),
+        show_default=True,
+        metavar="U V W",
+        help="Direction of the specimen along the beam at 0°; what of it is along the axis is taken off.",
+    ),
+    click.option(
+        "--resolution",
+        type=LENGTH_A,
+        help="Distance from the maximum of an atom's Airy disc to its first zero.  [default: 1.6A]",
+    ),
+    click.option(
+        "--spheres",
+        type=LENGTH_A,
+        metavar="RADIUS",
+        help="Image spheres, or with 0 points, and no Airy discs.",
+    ),
+)
+"""Size and orientation of a specimen of atoms, and how they are imaged."""
+
+
+def specimen_options(function: Decorated) -> Decorated:
+    """Add the options of a specimen of atoms."""
+    for option in reversed(ATOMS):
+        function = option(function)
+    return function
+
+
 def simulation_options(*groups: tuple[Option, ...], truth: str) -> Callable[[Decorated], Decorated]:
     """Add groups of options, and those of the output and the seed, and pass them on as a `SeriesRequest`.
 

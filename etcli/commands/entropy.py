@@ -4,44 +4,39 @@ from typing import Any
 
 import click
 
-from etcli.cli.options import (
-    Settings,
-    background_option,
-    json_option,
-    mode_option,
-    pass_settings,
-    plot_option,
-    subcommand,
-    tilts_option,
-)
-from etcli.cli.types import FILE, TOTAL
+from etcli.cli.entropy_options import OF_PLAN, OF_SERIES, check_not_given, entropy_options
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
+from etcli.cli.types import FILE
+from etcli.core.errors import UsageError
 
 
 @subcommand(
     "entropy",
     example="etcli entropy --csv entropy.csv --plot entropy.png aligned.mrc\n"
-    "etcli entropy --gain 12.5 --select 12 --spread 5 --output best.mrc aligned.mrc",
+    "etcli entropy --gain 12.5 --select 12 --spread 5 --output best.mrc aligned.mrc\n"
+    "etcli entropy --plan diamond:Si:5.431 --diameter 5nm --range -65 65 --select 12 --output angles.tlt",
     references=("Collins et al., Phys. Rev. Lett. 119, 166101 (2017).",),
 )
-@click.argument("input", metavar="SERIES", type=FILE)
+@click.argument("input", metavar="[SERIES]", type=FILE, required=False)
 @click.option(
-    "--by",
-    type=click.Choice(["alone", "joint"]),
-    default="alone",
-    show_default=True,
-    help="Entropy to rank by: that of the view, or that given its partner at 90°.",
+    "--plan",
+    type=FILE,
+    metavar="MODEL|LATTICE",
+    help="Plan a series of a known or guessed model, before the experiment: a file of atoms, or a lattice "
+    "such as diamond:Si:5.431.",
 )
-@click.option("--select", type=click.IntRange(1), metavar="K", help="Choose the K views of lowest entropy.")
 @click.option(
-    "--spread",
-    "spread_deg",
-    type=click.FloatRange(0, 90),
-    default=0.0,
-    metavar="DEGREES",
-    help="Least difference of the tilt angles of two chosen views.",
+    "--select",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Choose K views: those of lowest entropy; with --plan, those that together say most.",
 )
-@click.option("--drop", is_flag=True, help="Write the views that are not among those K.")
-@click.option("--output", type=FILE, metavar="FILE", help="The chosen views as a new series with its mdoc.")
+@click.option(
+    "--output",
+    type=FILE,
+    metavar="FILE",
+    help="The chosen views as a new series with its mdoc; with --plan, their angles as .tlt.",
+)
 @click.option("--csv", type=FILE, metavar="FILE", help="The table: entropies in nats, one row per view.")
 @click.option(
     "--form",
@@ -51,74 +46,11 @@ from etcli.cli.types import FILE, TOTAL
     help="gamma: the exact number of arrangements. stirling: equation (1) of the paper.",
 )
 @click.option(
-    "--as-counts",
-    is_flag=True,
-    help="Values are counts: subtract no background, and scale nothing.",
-)
-@click.option(
-    "--gain",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Value that one electron adds to a pixel.",
-)
-@click.option(
-    "--total",
-    type=TOTAL,
-    default="median",
-    show_default=True,
-    help="Counts to which every view is scaled: median (that of all views), none, or a number.",
-)
-@click.option(
-    "-b",
-    "--bin",
-    "factor",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Sum the counts of so many pixels along each edge, as a coarser detector would.",
-)
-@click.option(
     "--voxels", "n_voxels", type=click.IntRange(2), help="Voxels along a ray.  [default: columns of a view]"
 )
-@click.option("--mask", type=FILE, metavar="FILE", help="Image that is zero where there is no specimen.")
-@click.option(
-    "--tolerance",
-    "tolerance_deg",
-    type=click.FloatRange(0, 45),
-    default=1.5,
-    show_default=True,
-    metavar="DEGREES",
-    help="Largest deviation of a partner from 90°.",
-)
-@click.option(
-    "--interpolate",
-    is_flag=True,
-    help="Interpolate the partner to exactly 90° between the two views next to it.",
-)
-@click.option(
-    "--row-maximum",
-    "percentile",
-    type=float,
-    default=100.0,
-    show_default=True,
-    metavar="PERCENTILE",
-    help="Percentile of a partner's row that counts as its maximum; below 100 for hot pixels.",
-)
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Draw N images of each view with Poisson noise for the standard deviations.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
-@background_option
-@tilts_option
+@entropy_options
 @json_option
 @plot_option
-@mode_option
 @pass_settings
 def command(
     settings: Settings,
@@ -127,33 +59,55 @@ def command(
     spread_deg: float,
     drop: bool,
     as_json: bool,
-    input: str,
+    input: str | None,
+    plan: str | None,
     output: str | None,
-    tilts: str | None,
-    mask: str | None,
     csv: str | None,
     plot: str | None,
+    tilts: str | None,
+    mask: str | None,
     mode: int,
     **options: Any,
 ) -> None:
-    """Rank the views of a tilt series by the entropy of their projections.
+    """Rank the views of a tilt series by the entropy of their projections, or plan a series.
 
     The entropy is the logarithm of the number of ways to spread the counts of an image along its rays; a
     view of low entropy says much about the specimen. It finds zone axes where atomic columns are resolved:
     at 0.2 nm only the densest ones stand out, and the joint entropy is a little clearer. Entropies depend on
     counts, pixel size and voxels along a ray, so compare them within one series only, unless all of these
     are equal.
-    """
-    from etcli.cli.entropy_table import entropy_table
-    from etcli.pipeline.entropy import EntropyFiles, EntropyRequest, ViewChoice, entropy_files
 
-    ranking = entropy_files(
-        EntropyFiles(input, output, tilts, mask, csv, plot, mode),
-        EntropyRequest(**options),
-        settings.session,
-        choice=ViewChoice(select, spread_deg, drop) if select else None,
-    )
-    if as_json:
-        settings.console.data(ranking.numbers)
+    --plan predicts the entropies of a model that is known or guessed, finds its zone axes, and with --select
+    proposes tilt angles: not those of lowest entropy alone, but those that together leave the least room for
+    the density. --output then is a file of tilt angles (.tlt, .rawtlt).
+    """
+    from etcli.cli.entropy_table import entropy_table, plan_table
+
+    if (input is None) == (plan is None):
+        raise UsageError("give a SERIES to rank its views, or --plan MODEL to plan one")
+    check_not_given(*((OF_SERIES, "a SERIES") if plan else (OF_PLAN, "--plan")))
+    planned = {name: options.pop(name) for name in OF_PLAN}
+    lines: list[str]
+    if plan is not None:
+        from etcli.pipeline.plan_views import PlanRequest, plan_files
+        from etcli.pipeline.simulate_atoms import AtomsSeriesRequest
+
+        own = {name: planned.pop(name) for name in ("angles", "step_deg", "pixel", "size")}
+        common = {name: options[name] for name in ("n_voxels", "form")}
+        request = PlanRequest(AtomsSeriesRequest(plan, **planned), n=select, **own, **common)
+        series_plan = plan_files(request, settings.session, output=output, csv=csv, plot=plot)
+        numbers, lines = series_plan.numbers, plan_table(series_plan)
     else:
-        settings.console.text("\n".join(entropy_table(ranking)))
+        from etcli.pipeline.entropy import EntropyFiles, EntropyRequest, ViewChoice, entropy_files
+
+        ranking = entropy_files(
+            EntropyFiles(str(input), output, tilts, mask, csv, plot, mode),
+            EntropyRequest(**options),
+            settings.session,
+            choice=ViewChoice(select, spread_deg, drop) if select else None,
+        )
+        numbers, lines = ranking.numbers, entropy_table(ranking)
+    if as_json:
+        settings.console.data(numbers)
+    else:
+        settings.console.text("\n".join(lines))

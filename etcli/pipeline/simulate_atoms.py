@@ -69,6 +69,10 @@ class AtomsSeriesRequest:
         """Image of an atom, in pixels of the given size."""
         if self.spheres is not None:
             return Sphere(self.spheres.px(pixel_A))
+        return self.microscope(pixel_A)
+
+    def microscope(self, pixel_A: float) -> AiryDisc:
+        """Image of a point in the microscope, also where spheres are asked for."""
         return AiryDisc((self.resolution or RESOLUTION).px(pixel_A))
 
     def weight(self, atoms: Atoms) -> NDArray[np.float64]:

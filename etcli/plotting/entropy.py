@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from etcli.plotting.style import BLUE, ORANGE, RED, WIDTH_IN, styled
+from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, styled
 
 HEIGHT_IN = 4.0
+MANY = 100  # views, whose points would hide the line
 
 
 @styled
@@ -21,6 +22,7 @@ def entropy_curve(
     sd_nat: ArrayLike | None = None,
     joint_sd_nat: ArrayLike | None = None,
     chosen: Sequence[int] = (),
+    zone_axes_deg: Sequence[float] = (),
 ) -> Figure:
     """Draw entropies per N³ over the tilt angle, as in Fig. 1(a) of the paper.
 
@@ -36,6 +38,8 @@ def entropy_curve(
         Their standard deviations.
     chosen : sequence of int
         Views to mark, from 0.
+    zone_axes_deg : sequence of float
+        Tilt angles of zone axes, marked by lines.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def entropy_curve(
         scaled = np.asarray(values, np.float64)[order] / cube
         if not np.isfinite(scaled).any():
             continue
-        axes.plot(angles[order], scaled, "o-", color=colour, label=name)
+        axes.plot(angles[order], scaled, "o-" if len(angles) < MANY else "-", color=colour, label=name)
         if deviation is not None:
             half = np.asarray(deviation, np.float64)[order] / cube
             axes.fill_between(
@@ -68,6 +72,9 @@ def entropy_curve(
         axes.plot(
             angles[list(chosen)], marked, "o", color=RED, markersize=6, fillstyle="none", label="chosen"
         )
+    for k, angle in enumerate(zone_axes_deg):
+        label = "zone axes" if k == 0 else None
+        axes.axvline(angle, color=GREY, linewidth=0.6, dashes=(3, 2), zorder=0, label=label)
     axes.set_xlabel("tilt angle (°)")
     axes.set_ylabel("entropy S / N³")
     axes.set_ylim(bottom=0)

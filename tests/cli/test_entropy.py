@@ -121,3 +121,61 @@ def test_wrong_usage(series: Path, tmp_path: Path) -> None:
     assert "the mask is empty" in wrong("--mask", empty, status=1)
     assert "is an input" in wrong("--select", 2, "--output", series)
     assert not (tmp_path / "o.mrc").exists()
+
+
+LATTICE = (
+    "--plan",
+    "diamond:Si:5.431",
+    "--diameter",
+    "2.4nm",
+    "--axis-direction",
+    0,
+    0,
+    1,
+    "--beam",
+    0,
+    1,
+    0,
+)
+
+
+def test_a_series_is_planned(tmp_path: Path) -> None:
+    files = ("--output", tmp_path / "a.tlt", "--csv", tmp_path / "p.csv", "--plot", tmp_path / "p.png")
+    run = etcli("entropy", *LATTICE, "--range", -60, 60, "--step", 3, "--select", 8, *files)
+    assert "zone axes" in run.out and "tilt angles to take: " in run.out
+    assert "better than evenly spaced ones; for a disordered model" in run.err
+    angles = np.loadtxt(tmp_path / "a.tlt")
+    assert len(angles) == 8 and (np.diff(angles) > 0).all() and set(angles) <= set(range(-60, 61, 3))
+    rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+    assert [float(row["tilt_angle_deg"]) for row in rows if row["chosen"] == "1"] == angles.tolist()
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads(etcli("entropy", "--json", *LATTICE, "--range", -60, 60, "--spheres", "0.2A").out)
+    found = [axis["tilt_angle_deg"] for axis in numbers["zone_axes"]]
+    for expected in (-45, 0, 45):  # [110] and [010]
+        assert np.min(np.abs(np.array(found) - expected)) < 0.1
+    assert "chosen_deg" not in numbers
+
+
+def test_a_disordered_model_has_no_view_that_stands_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    atoms = rng.normal(size=(300, 3))
+    atoms *= 10 * rng.uniform(size=(300, 1)) ** (1 / 3) / np.linalg.norm(atoms, axis=1, keepdims=True)
+    lines = [f"Si {x:.5f} {y:.5f} {z:.5f}" for x, y, z in atoms]
+    (tmp_path / "m.xyz").write_text("\n".join(["300", "", *lines, ""]))
+    run = etcli("entropy", "--plan", tmp_path / "m.xyz", "--spheres", "0.2A")
+    assert "no view stands out" in run.err and "zone axes" not in run.out
+
+
+def test_options_of_plans_and_of_series_are_kept_apart(series: Path, tmp_path: Path) -> None:
+    def wrong(*options: object) -> str:
+        return failure("entropy", *options, status=2)
+
+    assert "give a SERIES to rank its views, or --plan MODEL" in wrong()
+    assert "give a SERIES to rank its views, or --plan MODEL" in wrong(*LATTICE, series)
+    assert "--gain is for a SERIES; leave it out" in wrong(*LATTICE, "--gain", 2)
+    assert "--range is for --plan; leave it out" in wrong("--range", 0, 9, series)
+    assert "in a .tlt or .rawtlt file" in wrong(*LATTICE, "--select", 4, "--output", tmp_path / "o.mrc")
+    assert "--select" in wrong(*LATTICE, "--output", tmp_path / "o.tlt")
+    assert "a crystal has no end" in wrong("--plan", "fcc:Au")
+    assert "cannot be chosen from" in wrong(*LATTICE, "--select", 400, "--output", tmp_path / "o.tlt")
+    assert not list(tmp_path.glob("o.*"))

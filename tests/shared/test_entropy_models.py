@@ -99,3 +99,22 @@ def test_a_measured_series_is_ranked_with_defaults(shared_data: Path, tmp_path: 
     assert sorted(view["rank"] for view in numbers["views"]) == list(range(1, len(numbers["views"]) + 1))
     assert len(numbers["written_views"]) == 9
     etcli("recon", "-q", "--method", "bp", "--slices", "1-8", tmp_path / "best.mrc", tmp_path / "v.mrc")
+
+
+@pytest.mark.parametrize(
+    ("model", "zone_axes"),
+    [
+        ("crystal_axis_001", (0, 45, 90, 135, 18.4349, 26.5651, 63.4349, 71.5651)),
+        ("crystal_axis_101", (0, 90, 54.7356, 35.2644, 125.2644, 144.7356)),
+        ("amorphous_axis_001", ()),
+    ],
+)
+def test_a_plan_finds_zone_axes(folder: Path, model: str, zone_axes: tuple[float, ...]) -> None:
+    path = folder / f"si_{model.split('_')[0]}_3409.xyz"
+    options = (*FRAMES[model], "--spheres", "0.2A", "--size", N, "--range", 0, 179)
+    run = etcli("entropy", "--json", "--plan", path, *options)
+    found = np.array([axis["tilt_angle_deg"] for axis in json.loads(run.out)["zone_axes"]])
+    for expected in zone_axes:
+        assert np.abs((found - expected + 90) % 180 - 90).min() < 0.1, expected
+    if not zone_axes:
+        assert not len(found) and "no view stands out" in run.err

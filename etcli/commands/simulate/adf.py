@@ -12,8 +12,9 @@ from etcli.cli.simulation_options import (
     range_option,
     simulation_options,
     size_option,
+    specimen_options,
 )
-from etcli.cli.types import FILE, LENGTH_A
+from etcli.cli.types import FILE
 from etcli.core.lengths import Length
 
 if TYPE_CHECKING:
@@ -31,37 +32,7 @@ if TYPE_CHECKING:
 )
 @click.argument("specimen", metavar="MODEL|LATTICE", type=FILE)
 @output_argument
-@click.option(
-    "--diameter",
-    type=LENGTH_A,
-    help="Cut the specimen to a ball: a model about the rotation centre, a crystal about a random point.",
-)
-@click.option(
-    "--axis-direction",
-    nargs=3,
-    type=float,
-    default=(0.0, 1.0, 0.0),
-    show_default=True,
-    metavar="U V W",
-    help="Direction of the specimen along the tilt axis.",
-)
-@click.option(
-    "--beam",
-    nargs=3,
-    type=float,
-    default=(0.0, 0.0, 1.0),
-    show_default=True,
-    metavar="U V W",
-    help="Direction of the specimen along the beam at 0°; what of it is along the axis is taken off.",
-)
-@click.option(
-    "--resolution",
-    type=LENGTH_A,
-    help="Distance from the maximum of an atom's Airy disc to its first zero.  [default: 1.6A]",
-)
-@click.option(
-    "--spheres", type=LENGTH_A, metavar="RADIUS", help="Image spheres, or with 0 points, and no Airy discs."
-)
+@specimen_options
 @click.option("--counts", type=float, metavar="N", help="Sum of the counts of a view.  [default: no noise]")
 @click.option("--no-noise", "noise", flag_value=False, default=True, help="Write the expected counts.")
 @size_option(140)

@@ -34,6 +34,10 @@ class Signal(Protocol):
     def reach_px(self) -> float:
         """How far from its centre an atom must be inside the view, in pixels."""
 
+    @property
+    def extent_px(self) -> float:
+        """Distance at which two atoms are seen apart, in pixels."""
+
     def image(self, place_px: Array, weight: Array, shape: tuple[int, int]) -> Array:
         """Add up the images of atoms.
 
@@ -97,6 +101,11 @@ class AiryDisc:
         """Zero: the centre of an atom must be inside the view, its rings need not."""
         return 0.0
 
+    @property
+    def extent_px(self) -> float:
+        """The resolution (Rayleigh's criterion)."""
+        return self.resolution_px
+
     def image(self, place_px: Array, weight: Array, shape: tuple[int, int]) -> Array:
         """Add up the images of atoms; see `Signal`."""
         rows, columns, spectrum = _airy_series(shape, self.resolution_px)
@@ -139,6 +148,11 @@ class Sphere:
     def reach_px(self) -> float:
         """The radius: a sphere must be inside the view as a whole."""
         return self.radius_px
+
+    @property
+    def extent_px(self) -> float:
+        """The diameter."""
+        return 2 * self.radius_px
 
     def image(self, place_px: Array, weight: Array, shape: tuple[int, int]) -> Array:
         """Add up the images of atoms; see `Signal`."""
