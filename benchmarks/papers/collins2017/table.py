@@ -2,6 +2,7 @@
 
     python table.py results                    the table
     python table.py --plot fig1.png results    Fig. 1(a)
+    python table.py --plan results             planned views beside evenly spaced ones
 
 Collins et al., Phys. Rev. Lett. 119, 166101 (2017). The paper gives no values of Fig. 1(a), only statements.
 """
@@ -18,6 +19,7 @@ CURVES = {
     "amorphous_001": "amorphous",
 }
 KINDS = ("crystal", "amorphous")
+SPECIMENS = ("c001", "c101", "amorphous", "decahedron")
 PAPER_FIG3 = {
     ("crystal", 12): "99.9 %, 11 pm",
     ("crystal", 48): "~60 %, centre lost",
@@ -33,9 +35,13 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--plan", action="store_true")
     arguments = parser.parse_args()
     if arguments.plot:
         draw(arguments.folder, arguments.plot)
+        return
+    if arguments.plan:
+        plans(arguments.folder)
         return
     figure_1(arguments.folder)
     figure_2(arguments.folder)
@@ -104,6 +110,20 @@ def figure_3(folder: Path) -> None:
                 print(f"{kind:<10} {n} views      {whole:<26} {core:<26} {PAPER_FIG3[kind, n]}")
 
 
+def plans(folder: Path) -> None:
+    """Print what is found in views chosen by a plan, and in evenly spaced ones."""
+    print("Atoms found in K views, d = 2 Å: chosen by entropy --plan, evenly spaced, half a step on\n")
+    print("specimen    range  K   plan                       even                       half a step on")
+    for specimen in SPECIMENS:
+        for reach in ("full", "wedge"):
+            for n in (12, 20):
+                cells = [
+                    agreement(folder.glob(f"plan_{specimen}_{reach}_{n}_{rule}_*.json"))
+                    for rule in ("plan", "even", "half")
+                ]
+                print(f"{specimen:<11} {reach:<6} {n}  {cells[0]:<26} {cells[1]:<26} {cells[2]}")
+
+
 def agreement(files: object) -> str:
     """Return the mean of several comparisons in words."""
     runs = [json.loads(path.read_text()) for path in files]  # type: ignore[attr-defined]
@@ -113,6 +133,8 @@ def agreement(files: object) -> str:
 
     if not runs:
         return "-"
+    if mean("found_percent") == 0:
+        return "no atoms traced"
     return f"{mean('found_percent'):5.1f} %, {mean('rmsd_pm'):4.1f} pm, {mean('false'):.0f} false"
 
 
