@@ -12,6 +12,7 @@ from etcli.core.entropy.counts import CountConversion, CountedView
 from etcli.core.entropy.projection import FORMS
 from etcli.core.entropy.ranking import BITS_PER_NAT, ViewEntropies, view_entropies
 from etcli.core.errors import DataError, UsageError
+from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, series_writer
@@ -20,6 +21,8 @@ from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 
+MOST_LEANING_DEG = 2.0
+"""Angle of the tilt axis up to which the rows of views at 90° belong together."""
 MANY_NEGATIVE = 0.01
 """Share of negative pixels of which the user is told."""
 
@@ -276,8 +279,21 @@ def rank_views(
     tilt_deg = series.tilt_deg  # raises an error for a series without tilt angles
     conversion, choices = _conversion(session, series, request, support)
 
+    along_x = lies_along_x(series.axis_deg or 0.0)
+    oriented = series.views.euler_deg is not None
+
     def counted(k: int) -> CountedView:
-        return conversion.counts(series.view(k), k)
+        view = conversion.counts(series.view(k), k)
+        return replace(view, counts=view.counts.T) if along_x else view
+
+    leaning_deg = (series.axis_deg or 0.0) - (90.0 if along_x else 0.0)
+    if abs((leaning_deg + 90) % 180 - 90) > MOST_LEANING_DEG:
+        session.reporter.warn(
+            f"{series.name}: the tilt axis is at {series.axis_deg:g}°; joint entropies need it vertical, as "
+            "tiltalign turns it"
+        )
+    if oriented:
+        session.reporter.report("views of any orientation have no partners, and no joint entropy")
 
     total: float | str | None = None if request.as_counts or request.total == "none" else request.total
     with (
@@ -290,8 +306,8 @@ def rank_views(
             n_voxels=request.n_voxels,
             form=request.form,
             total=total,
-            tolerance_deg=request.tolerance_deg,
-            interpolate=request.interpolate,
+            tolerance_deg=-1.0 if oriented else request.tolerance_deg,
+            interpolate=request.interpolate and not oriented,
             percentile=request.percentile,
             bootstrap=request.bootstrap,
             seed=request.seed,

@@ -89,10 +89,18 @@ def test_what_the_paper_says_of_its_figure(folder: Path, tmp_path: Path) -> None
     assert zone_views == [0, 45, 90, 135]
 
 
-def test_a_measured_series_is_ranked_with_defaults(shared_data: Path, tmp_path: Path) -> None:
-    series = shared_data / "etspy" / "needle_raw.mrc"
+@pytest.mark.parametrize(
+    "name",
+    [
+        "etspy/needle_raw.mrc",
+        "aet/NP1_aSi_208_dose8p0e3/projections.mrc",
+        "aet/NP1_aSi_208_dose1p6e4/projections.mrc",
+    ],
+)
+def test_a_series_of_others_is_ranked_with_defaults(shared_data: Path, tmp_path: Path, name: str) -> None:
+    series = shared_data / name
     if not series.exists():
-        pytest.skip(f"no needle at {series}")
+        pytest.skip(f"no series at {series}")
     run = etcli("entropy", "--json", "--select", 9, "--spread", 5, "--output", tmp_path / "best.mrc", series)
     numbers = json.loads(run.out)
     assert "voxels along a ray" in run.err and ("background" in run.err)

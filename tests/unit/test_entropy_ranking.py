@@ -185,3 +185,20 @@ def test_a_view_is_counted_once_per_pass() -> None:
 
     view_entropies(counted, np.arange(5.0))
     assert sorted(seen) == sorted([*range(5), *range(5)])
+
+
+def test_rows_are_those_along_the_tilt_axis() -> None:
+    views = images(2)
+    upright = etcli.entropy(etcli.TiltSeries.of(views, [0, 90], axis_deg=0.0), background="none")
+    lying = etcli.TiltSeries.of(views.transpose(0, 2, 1), [0, 90], axis_deg=90.0)
+    turned = etcli.entropy(lying, background="none")
+    np.testing.assert_allclose(turned.entropies.joint_nat, upright.entropies.joint_nat)
+    assert turned.entropies.n_voxels == upright.entropies.n_voxels == 16
+    leaning = etcli.TiltSeries.of(views, [0, 90], axis_deg=20.0)
+    with pytest.warns(etcli.EtcliWarning, match="the tilt axis is at 20°; joint entropies need it vertical"):
+        etcli.entropy(leaning, background="none")
+
+
+def test_views_of_any_orientation_have_no_partners() -> None:
+    series = etcli.TiltSeries.of(images(2), [0, 90]).with_orientations([[0, 0, 0], [10, -90, 5]], "test")
+    assert (etcli.entropy(series, background="none").entropies.partner == -1).all()
