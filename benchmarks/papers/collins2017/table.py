@@ -102,12 +102,13 @@ def figure_3(folder: Path) -> None:
     """Print what is found in the views along zone axes, and in the others."""
     print("\nFig. 3: atoms found in the 12 views of lowest entropy of the crystal, and in the other 48\n")
     for d, weight in (("2.0", "0.5"), ("1.6", "2.2")):
-        print(f"d {d} Å, λ {weight} per view    all atoms                  core                       paper")
+        columns = (f"d {d} Å, λ {weight} per view", "all atoms", "core", "--fit shared --smooth 0A", "paper")
+        print("{:<24} {:<27}{:<27}{:<27}{}".format(*columns))
         for kind in KINDS:
             for n in (12, 48):
                 name = f"{kind}_{d}_{weight}_{n}_*.json"
-                whole, core = (agreement(folder.glob(f"{part}_{name}")) for part in ("fig3", "core"))
-                print(f"{kind:<10} {n} views      {whole:<26} {core:<26} {PAPER_FIG3[kind, n]}")
+                cells = [agreement(folder.glob(f"{part}_{name}")) for part in ("fig3", "core", "shared")]
+                print("{:<24} {:<27}{:<27}{:<27}{}".format(f"{kind}, {n} views", *cells, PAPER_FIG3[kind, n]))
 
 
 def plans(folder: Path) -> None:
@@ -134,7 +135,7 @@ def agreement(files: object) -> str:
     if not runs:
         return "-"
     if mean("found_percent") == 0:
-        return "no atoms traced"
+        return "no atoms found"
     return f"{mean('found_percent'):5.1f} %, {mean('rmsd_pm'):4.1f} pm, {mean('false'):.0f} false"
 
 
