@@ -79,7 +79,8 @@ def command(
 
     --plan predicts the entropies of a model that is known or guessed, finds its zone axes, and with --select
     proposes tilt angles: not those of lowest entropy alone, but those that together leave the least room for
-    the density. --output then is a file of tilt angles (.tlt, .rawtlt).
+    the density. A crystal must then be oriented as the model is, to 1°. --output is a file of tilt angles
+    (.tlt, .rawtlt).
     """
     from etcli.cli.entropy_table import entropy_table, plan_table
 

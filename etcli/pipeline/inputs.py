@@ -148,7 +148,8 @@ def file_named_in_errors(stack: ImageStack) -> Iterator[None]:
     except (DataError, ConvergenceError) as error:
         if str(error).startswith(f"{stack.name}: "):
             raise
-        raise type(error)(f"{stack.name}: {error}") from error
+        kind = ConvergenceError if isinstance(error, ConvergenceError) else DataError
+        raise kind(f"{stack.name}: {error}") from error
 
 
 def load_images(session: Session, stack: ImageStack, *, copies: int) -> NDArray[np.float32]:

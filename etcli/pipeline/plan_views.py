@@ -71,15 +71,15 @@ class SeriesPlan:
     n_atoms : int
     size : int
         Pixels along each side of the images.
-    disordered_gain : float
-        Gain of a choice of as many views for a disordered model.
+    disordered_even_views : int
+        Evenly spaced views that a choice of as many is worth for a disordered model.
     """
 
     curve: EntropyCurve
     views: ViewPlan | None
     n_atoms: int
     size: int
-    disordered_gain: float = 0.0
+    disordered_even_views: int = 0
 
     @property
     def chosen_deg(self) -> NDArray[np.float64]:
@@ -124,8 +124,8 @@ class SeriesPlan:
         if self.views:
             numbers |= {
                 "chosen_deg": self.chosen_deg,
-                "gain": self.views.gain,
-                "disordered_gain": self.disordered_gain,
+                "even_views": self.views.even_views,
+                "disordered_even_views": self.disordered_even_views,
             }
         return numbers
 
@@ -220,7 +220,7 @@ def plan_series(session: Session, atoms: Atoms, request: PlanRequest) -> SeriesP
             threads=session.threads,
             advance=advance,
         )
-        views, disordered_gain = None, 0.0
+        views, disordered_even_views = None, 0
         if request.n is not None:
             choices = []
             # spheres show where atoms are; what can be told apart is decided by the microscope
@@ -231,8 +231,8 @@ def plan_series(session: Session, atoms: Atoms, request: PlanRequest) -> SeriesP
                     model.tilted, tilt_deg, points_px, threads=session.threads, advance=advance
                 )
                 choices.append(choose_views(ceilings, tilt_deg, request.n, threads=session.threads))
-            views, disordered_gain = choices[0], choices[1].gain
-    plan = SeriesPlan(curve, views, len(atoms), size, disordered_gain)
+            views, disordered_even_views = choices[0], choices[1].even_views
+    plan = SeriesPlan(curve, views, len(atoms), size, disordered_even_views)
     _report(session, plan)
     return plan
 
@@ -338,7 +338,8 @@ def _report(session: Session, plan: SeriesPlan) -> None:
             "no view stands out: entropies differ no more than those of disordered models"
         )
     if plan.views:
+        n = len(plan.views.chosen)
         session.reporter.report(
-            f"these views confine the density {plan.views.gain:.1%} better than evenly spaced ones; for a "
-            f"disordered model it would be {plan.disordered_gain:.1%}"
+            f"these {n} views limit the density as {plan.views.even_views} evenly spaced ones do on average; "
+            f"of a disordered model, as {plan.disordered_even_views}"
         )

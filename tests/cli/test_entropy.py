@@ -143,7 +143,7 @@ def test_a_series_is_planned(tmp_path: Path) -> None:
     files = ("--output", tmp_path / "a.tlt", "--csv", tmp_path / "p.csv", "--plot", tmp_path / "p.png")
     run = etcli("entropy", *LATTICE, "--range", -60, 60, "--step", 3, "--select", 8, *files)
     assert "zone axes" in run.out and "tilt angles to take: " in run.out
-    assert "better than evenly spaced ones; for a disordered model" in run.err
+    assert "these 8 views limit the density as" in run.err
     angles = np.loadtxt(tmp_path / "a.tlt")
     assert len(angles) == 8 and (np.diff(angles) > 0).all() and set(angles) <= set(range(-60, 61, 3))
     rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
@@ -179,3 +179,14 @@ def test_options_of_plans_and_of_series_are_kept_apart(series: Path, tmp_path: P
     assert "a crystal has no end" in wrong("--plan", "fcc:Au")
     assert "cannot be chosen from" in wrong(*LATTICE, "--select", 400, "--output", tmp_path / "o.tlt")
     assert not list(tmp_path.glob("o.*"))
+
+
+def test_a_view_that_is_not_finite_is_named(series: Path, tmp_path: Path) -> None:
+    data = mrcfile.read(series).copy()
+    data[4, 3, 2] = np.nan
+    path = tmp_path / "n.mrc"
+    with pytest.warns(RuntimeWarning, match="NaN"):
+        write_stack(path, data)
+    np.savetxt(tmp_path / "n.tlt", TILT_DEG)
+    assert "n.mrc: view 5 holds values that are not finite" in failure("entropy", path)
+    assert "n.mrc: view 5 holds values that are not finite" in failure("register", path, tmp_path / "o.mrc")

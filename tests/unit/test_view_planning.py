@@ -146,7 +146,8 @@ def test_plans_know_what_chance_is_worth() -> None:
     model = etcli.Atoms(atoms, np.full(len(atoms), "Si"))
     plan = etcli.plan_views(model, 6, angles=(0, 178), step_deg=2, pixel=0.4, resolution="1.6A")
     assert plan.views is not None
-    assert plan.views.gain > 2 * plan.disordered_gain > 0
+    assert plan.views.even_views > plan.disordered_even_views >= 6
+    assert plan.numbers["even_views"] == plan.views.even_views
     assert plan.numbers["n_atoms"] == len(atoms) and len(plan.numbers["chosen_deg"]) == 6
     assert plan.table["chosen"].sum() == 6
     with pytest.raises(UsageError, match="no tilt angles from"):

@@ -44,11 +44,15 @@ class ViewPlan:
         Mean ceiling of the density with these views.
     even_ceilings : ndarray of shape (n,), float64
         The same of evenly spaced series of as many views, which differ in their first angle.
+    even_views : int
+        Evenly spaced views that are needed on average for the same ceiling, at most as many as there are
+        angles.
     """
 
     chosen: list[int]
     ceiling: float
     even_ceilings: Float
+    even_views: int
 
     @property
     def gain(self) -> float:
@@ -174,7 +178,10 @@ def choose_views(ceilings: Ceilings, tilt_deg: ArrayLike, n: int, *, threads: in
     if not plans:
         raise UsageError(f"the tilt angles are too few to choose {n} views from; give a smaller step")
     best = min(plans, key=search.mean)
-    return ViewPlan(sorted(best), search.mean(best), np.array([search.mean(one) for one in series]))
+    ceiling = search.mean(best)
+    return ViewPlan(
+        sorted(best), ceiling, np.array([search.mean(one) for one in series]), search.as_even(ceiling)
+    )
 
 
 class _Search:
@@ -193,14 +200,22 @@ class _Search:
         """Return the mean ceiling of a set of views."""
         return float(self.ceilings[chosen].min(axis=0).mean())
 
-    def even(self, phase: float) -> list[int]:
+    def even(self, phase: float, n: int | None = None) -> list[int]:
         """Return the evenly spaced series whose first angle is shifted by a part of the step."""
-        first = float(self.tilt_deg[0])
+        first, n = float(self.tilt_deg[0]), n or self.n
         if self.is_closed or phase > 0:
-            wanted = first + (np.arange(self.n) + phase) * self.span / self.n
+            wanted = first + (np.arange(n) + phase) * self.span / n
         else:
-            wanted = np.linspace(first, first + self.span, self.n)
+            wanted = np.linspace(first, first + self.span, n)
         return sorted({int(np.argmin(np.abs(self.tilt_deg - angle))) for angle in wanted})
+
+    def as_even(self, ceiling: float) -> int:
+        """Return the number of evenly spaced views with a mean ceiling, averaged over their first angle."""
+        for n in range(self.n, len(self.tilt_deg)):
+            phases = (self.even(phase / N_PHASES, n) for phase in range(N_PHASES))
+            if np.mean([self.mean(views) for views in phases]) <= ceiling:
+                return n
+        return len(self.tilt_deg)
 
     def _best(self, lowest: Ceilings, others: list[int]) -> tuple[int, float]:
         """Return the view that lowers the mean ceiling most, of those compatible with others; -1 for none."""
