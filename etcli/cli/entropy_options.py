@@ -1,14 +1,17 @@
 """Options of ``etcli entropy``, apart for series and for plans."""
 
-from collections.abc import Iterable
-
 import click
-from click.core import ParameterSource
 
-from etcli.cli.options import Decorated, background_option, mode_option, option_name, tilts_option
+from etcli.cli.options import (
+    Decorated,
+    add_options,
+    background_option,
+    mode_option,
+    option_name,
+    tilts_option,
+)
 from etcli.cli.simulation_options import ATOMS, Option, pixel_option
 from etcli.cli.types import FILE, TOTAL
-from etcli.core.errors import UsageError
 
 SERIES: tuple[Option, ...] = (
     click.option(
@@ -133,14 +136,4 @@ OF_SERIES, OF_PLAN = ([option_name(option) for option in options] for options in
 
 def entropy_options(function: Decorated) -> Decorated:
     """Add the options for series, then those for plans."""
-    for option in reversed((*SERIES, *PLAN)):
-        function = option(function)
-    return function
-
-
-def check_not_given(names: Iterable[str], what: str) -> None:
-    """Check that none of some options is given; raise UsageError that names what they are for."""
-    ctx = click.get_current_context()
-    for param in ctx.command.params:
-        if param.name in names and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{param.opts[0]} is for {what}; leave it out")
+    return add_options(function, (*SERIES, *PLAN))

@@ -1,6 +1,6 @@
 """Options shared by several commands, and the global settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,11 +141,16 @@ _GLOBAL = (
 )
 
 
-def global_options(function: Decorated) -> Decorated:
-    """Add the options of every command."""
-    for option in reversed(_GLOBAL):
+def add_options(function: Decorated, options: Sequence[Callable[[Any], Any]]) -> Decorated:
+    """Add options to the function of a command, in the order of their help."""
+    for option in reversed(options):
         function = option(function)
     return function
+
+
+def global_options(function: Decorated) -> Decorated:
+    """Add the options of every command."""
+    return add_options(function, _GLOBAL)
 
 
 class Explained(click.Command):
@@ -265,9 +270,7 @@ background_option = click.option(
 
 def series_options(function: Decorated) -> Decorated:
     """Add the options of all commands that work on a tilt series as a whole."""
-    for option in (mode_option, plot_option, json_option, tilts_option, background_option):
-        function = option(function)
-    return function
+    return add_options(function, (background_option, tilts_option, json_option, plot_option, mode_option))
 
 
 def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> None:
@@ -280,12 +283,30 @@ def check_options(method: str, belongs_to: Mapping[str, tuple[str, ...]]) -> Non
     belongs_to : mapping of str to tuple of str
         The methods that use an option, by the name of its parameter; options not listed are used by all.
     """
+    for param in _given():
+        check_owner(method, belongs_to.get(param.name or "", (method,)), shown=param.opts[0])
+
+
+def reject_options(names: Iterable[str], kind: str) -> None:
+    """Check that options of another kind of work are not given; raise UsageError otherwise.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of their parameters.
+    kind : str
+        What they are for.
+    """
+    for param in _given():
+        if param.name in names:
+            raise UsageError(f"{param.opts[0]} is for {kind}; leave it out")
+
+
+def _given() -> list[click.Parameter]:
+    """Return the parameters of the current command that are given, not left at their default."""
     ctx = click.get_current_context()
-    for param in ctx.command.params:
-        owners = belongs_to.get(param.name or "", (method,))
-        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
-        if given:
-            check_owner(method, owners, shown=param.opts[0])
+    sources = {param: ctx.get_parameter_source(param.name or "") for param in ctx.command.params}
+    return [param for param, source in sources.items() if source is not ParameterSource.DEFAULT]
 
 
 def option_name(option: Callable[[Any], Any]) -> str:

@@ -1,15 +1,15 @@
 """Options of ``etcli recon``: method of reconstruction and its parameters, from the registry of methods."""
 
 import math
-from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import groupby
 from typing import Any
 
 import click
 
-from etcli.cli.options import Decorated, check_options, option_name
+from etcli.cli.options import Decorated, add_options, check_options, option_name
 from etcli.cli.types import ITERATIONS, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, WEIGHT
+from etcli.core.arguments import listed
 from etcli.core.solvers.methods import (
     FILTERS,
     METHODS,
@@ -22,11 +22,6 @@ from etcli.core.solvers.methods import methods_with as owners
 
 AUTO = "auto"
 DEFAULT_METHOD = next(iter(METHODS))
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """Join names as in a sentence."""
-    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _default_iterations() -> str:
@@ -216,7 +211,4 @@ def reconstruction_options(function: Decorated) -> Decorated:
         own["background"] = given.pop("background")
         return function(*args, request=request_of(**own), **given)
 
-    decorated: Callable[..., Any] = command
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated  # type: ignore[return-value]
+    return add_options(command, options)  # type: ignore[return-value]

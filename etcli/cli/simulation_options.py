@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from etcli.cli.options import Decorated, mode_option, option_name
+from etcli.cli.options import Decorated, add_options, mode_option, option_name
 from etcli.cli.types import FILE, LENGTH_A, LENGTH_PX
 
 Option = Callable[[Any], Any]
@@ -134,9 +134,7 @@ ATOMS: tuple[Option, ...] = (
 
 def specimen_options(function: Decorated) -> Decorated:
     """Add the options of a specimen of atoms."""
-    for option in reversed(ATOMS):
-        function = option(function)
-    return function
+    return add_options(function, ATOMS)
 
 
 def simulation_options(*groups: tuple[Option, ...], truth: str) -> Callable[[Decorated], Decorated]:
@@ -159,9 +157,6 @@ def simulation_options(*groups: tuple[Option, ...], truth: str) -> Callable[[Dec
             own = {name: given.pop(name) for name in map(option_name, options)}
             return function(*args, request=SeriesRequest(**own), **given)
 
-        decorated: Any = command
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated  # type: ignore[no-any-return]
+        return add_options(command, options)  # type: ignore[return-value]
 
     return decorate

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from etcli.cli.options import Decorated, option_name
+from etcli.cli.options import Decorated, add_options, option_name
 from etcli.cli.types import LENGTH_A, AutoLengthType
 
 AUTO = "auto"
@@ -157,7 +157,4 @@ def trace_options(function: Decorated) -> Decorated:
         own = {name: given.pop(name) for name in map(option_name, OPTIONS)}
         return function(*args, request=TraceRequest(**own), **given)
 
-    decorated: Any = command
-    for option in reversed(OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return add_options(command, OPTIONS)  # type: ignore[return-value]

@@ -1,12 +1,10 @@
 """``etcli compare``: compare a file with a reference."""
 
 import click
-from click.core import ParameterSource
 
 from etcli.cli.comparison_tables import atoms_table, numbers_table
-from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, reject_options, subcommand
 from etcli.cli.types import BOX, FILE, LENGTH_A
-from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 
 METRICS = ("nrmse", "psnr", "ssim", "fsc")
@@ -106,7 +104,7 @@ def command(
     check_picture(plot)
     session, console = settings.session, settings.console
     if are_atoms(a, b, metrics):
-        _reject_options(FOR_VOLUMES, "volumes and series")
+        reject_options(FOR_VOLUMES, "volumes and series")
         request = AtomsRequest(cutoff.angstrom(None), rule, align, box)
         atoms = compare_atoms_files(session, a, b, request, report=report, plot=plot)
         if as_json:
@@ -114,18 +112,9 @@ def command(
         else:
             console.text("\n".join(atoms_table(atoms)))
         return
-    _reject_options(FOR_ATOMS, "files of atoms")
+    reject_options(FOR_ATOMS, "files of atoms")
     images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, plot=plot)
     if as_json:
         console.data(images.numbers | images.curve())
     else:
         console.text("\n".join(numbers_table(images.numbers)))
-
-
-def _reject_options(names: tuple[str, ...], kind: str) -> None:
-    """Raise UsageError for options that the comparison would not use."""
-    ctx = click.get_current_context()
-    for param in ctx.command.params:
-        given = ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT
-        if given and param.name in names:
-            raise UsageError(f"{param.opts[0]} is for {kind}; leave it out")

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from etcli.cli.entropy_options import OF_PLAN, OF_SERIES, check_not_given, entropy_options
-from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
+from etcli.cli.entropy_options import OF_PLAN, OF_SERIES, entropy_options
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, reject_options, subcommand
 from etcli.cli.types import FILE
 from etcli.core.errors import UsageError
 
@@ -86,7 +86,7 @@ def command(
 
     if (input is None) == (plan is None):
         raise UsageError("give a SERIES to rank its views, or --plan MODEL to plan one")
-    check_not_given(*((OF_SERIES, "a SERIES") if plan else (OF_PLAN, "--plan")))
+    reject_options(*((OF_SERIES, "a SERIES") if plan else (OF_PLAN, "--plan")))
     planned = {name: options.pop(name) for name in OF_PLAN}
     lines: list[str]
     if plan is not None:

@@ -13,8 +13,9 @@ from etcli.cli.options import (
     series_options,
     subcommand,
 )
-from etcli.cli.reconstruction_options import listed, reconstruction_options
+from etcli.cli.reconstruction_options import reconstruction_options
 from etcli.cli.types import FILE, VIEWS
+from etcli.core.arguments import listed
 from etcli.core.solvers.methods import OWNERS, methods_for_any_orientation
 
 if TYPE_CHECKING:

@@ -24,6 +24,11 @@ def check_choice(what: str, name: object, choices: Iterable[str]) -> None:
         raise UsageError(f"no {what} named {name!r}; use {', '.join(names)}")
 
 
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Join names as in a sentence."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def check_owner(method: str, owners: Sequence[str], *, shown: str) -> None:
     """Check that a method is among those that use an option; raise UsageError otherwise.
 
@@ -36,8 +41,7 @@ def check_owner(method: str, owners: Sequence[str], *, shown: str) -> None:
         Name of the option in the message.
     """
     if method not in owners:
-        listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
-        raise UsageError(f"{shown} is for --method {listed}, not for {method}; leave it out")
+        raise UsageError(f"{shown} is for --method {listed(owners, 'or')}, not for {method}; leave it out")
 
 
 def checked_number(what: str, value: Any, *, or_else: str = "") -> float:

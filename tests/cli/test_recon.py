@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from etcli.cli.reconstruction_options import listed
+from etcli.core.arguments import listed
 from etcli.core.geometry import SliceGeometry
 from etcli.core.orientation import euler_angles
 from etcli.core.projectors.slab import SlabProjector, from_slab, slab_width, to_slab
