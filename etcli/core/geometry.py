@@ -20,6 +20,26 @@ def centre(n: int) -> float:
     return (n - 1) / 2
 
 
+def across_axis(position: NDArray[np.float64], tilt_deg: float) -> NDArray[np.float64]:
+    """Compute how far from the tilt axis points are seen in a view: x cos θ + z sin θ.
+
+    Parameters
+    ----------
+    position : ndarray of shape (n, 3), float64
+        Points (x, y, z) from the rotation centre, in any unit.
+    tilt_deg : float
+        Tilt angle θ.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        In the same unit; y is seen unchanged.
+    """
+    tilt = np.deg2rad(tilt_deg)
+    across: NDArray[np.float64] = position[:, 0] * np.cos(tilt) + position[:, 2] * np.sin(tilt)
+    return across
+
+
 @dataclass(frozen=True)
 class SliceGeometry:
     """Two-dimensional geometry shared by all slices perpendicular to the tilt axis.

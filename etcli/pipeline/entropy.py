@@ -312,7 +312,7 @@ def rank_views(
             bootstrap=request.bootstrap,
             seed=request.seed,
             threads=session.threads,
-            advance=advance,
+            progress=advance,
         )
     if total is not None:
         choices["total_counts"] = float(found.total_counts.max())

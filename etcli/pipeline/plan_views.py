@@ -10,7 +10,7 @@ from etcli.core.atomic_model import Atoms
 from etcli.core.entropy.planning import EntropyCurve, predicted_entropies
 from etcli.core.entropy.view_choice import ViewPlan, choose_views, density_ceilings, interior_points
 from etcli.core.errors import UsageError
-from etcli.core.geometry import tilt_range
+from etcli.core.geometry import across_axis, tilt_range
 from etcli.core.lengths import Length
 from etcli.core.simulate.adf import Signal
 from etcli.io.tables import write_table
@@ -218,7 +218,7 @@ def plan_series(session: Session, atoms: Atoms, request: PlanRequest) -> SeriesP
             n_voxels=request.n_voxels,
             form=request.form,
             threads=session.threads,
-            advance=advance,
+            progress=advance,
         )
         views, disordered_even_views = None, 0
         if request.n is not None:
@@ -228,7 +228,7 @@ def plan_series(session: Session, atoms: Atoms, request: PlanRequest) -> SeriesP
             for model in (seen, seen.disordered_model(0)):
                 points_px = interior_points(model.position_px, max(1.0, seen.signal.extent_px) / 2)
                 ceilings = density_ceilings(
-                    model.tilted, tilt_deg, points_px, threads=session.threads, advance=advance
+                    model.tilted, tilt_deg, points_px, threads=session.threads, progress=advance
                 )
                 choices.append(choose_views(ceilings, tilt_deg, request.n, threads=session.threads))
             views, disordered_even_views = choices[0], choices[1].even_views
@@ -308,21 +308,17 @@ class _Images:
 
     def tilted(self, angle_deg: float) -> NDArray[np.float64]:
         """Image at a tilt angle."""
-        x, y, z = self.position_px.T
-        tilt = np.deg2rad(angle_deg)
-        return self._image(np.stack([x * np.cos(tilt) + z * np.sin(tilt), y], axis=1))
+        across_px = across_axis(self.position_px, angle_deg)
+        place_px = np.stack([across_px, self.position_px[:, 1]], axis=1)
+        image = self.signal.image(place_px, self.weight, (self.size, self.size))
+        image *= self.counts / image.sum()
+        return image
 
     def disordered_model(self, k: int) -> "_Images":
         """Images of the atoms at their distances from the centre, but in random directions."""
         direction = np.random.default_rng(k).normal(size=self.position_px.shape)
         radius = np.linalg.norm(self.position_px, axis=1) / np.linalg.norm(direction, axis=1)
         return replace(self, position_px=direction * radius[:, np.newaxis])
-
-    def _image(self, place_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Image of atoms at places from the middle of the view."""
-        image = self.signal.image(place_px, self.weight, (self.size, self.size))
-        image *= self.counts / image.sum()
-        return image
 
 
 def _size(atoms: Atoms, signal: Signal, pixel_A: float) -> int:

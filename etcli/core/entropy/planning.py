@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,7 +76,7 @@ def predicted_entropies(
     n_voxels: int | None = None,
     form: str = "gamma",
     threads: int = 1,
-    advance: Callable[[int], None] = lambda steps: None,
+    progress: Callable[[int], None] = lambda steps: None,
 ) -> EntropyCurve:
     """Predict the entropies of the projections of a model, and find its zone axes.
 
@@ -95,7 +96,7 @@ def predicted_entropies(
     form : {"gamma", "stirling"}
     threads : int
         Images computed at the same time.
-    advance : callable
+    progress : callable
         Called with the number of images that are done, of ``len(tilt_deg)`` in all.
 
     Returns
@@ -129,15 +130,14 @@ def predicted_entropies(
     scores = []
     for found in ordered_map(score, angles.tolist(), threads=threads):
         scores.append(found)
-        advance(1)
+        progress(1)
     alone, joint, zeros = np.array(scores).T
     n = n_voxels or project(float(angles[0])).shape[1]
     chance = [
         projection_entropy(image, n, form=form)
         for image in ordered_map(disordered, range(n_disordered), threads=threads)
     ]
-    disorder = float(np.std(chance, ddof=1))
-    least = float(np.median(alone)) - SIGNIFICANCE * disorder
+    disorder, median = float(np.std(chance, ddof=1)), float(np.median(alone))
 
     def entropy_at(angle: float) -> float:
         return projection_entropy(project(float(angle)), n, form=form)
@@ -156,10 +156,10 @@ def predicted_entropies(
         )
 
     minima = np.flatnonzero((alone <= padded[:-2]) & (alone < padded[2:]))
-    refined = [at for at in ordered_map(refine, minima.tolist(), threads=threads) if at[1] < least]
-    median = float(np.median(alone))
     zone_axes = [
         ZoneAxis(angle, value, (median - value) / disorder)
-        for angle, value in sorted(refined, key=lambda at: at[1])
+        for angle, value in ordered_map(refine, minima.tolist(), threads=threads)
+        if value < median - SIGNIFICANCE * disorder
     ]
+    zone_axes.sort(key=attrgetter("entropy_nat"))
     return EntropyCurve(angles, alone, joint, zeros, disorder, n, zone_axes)

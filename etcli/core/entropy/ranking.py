@@ -147,7 +147,7 @@ def view_entropies(
     bootstrap: int = 0,
     seed: int = 0,
     threads: int = 1,
-    advance: Callable[[int], None] = lambda steps: None,
+    progress: Callable[[int], None] = lambda steps: None,
 ) -> ViewEntropies:
     """Compute the entropies of all views of a series, alone and given their partners at 90°.
 
@@ -177,7 +177,7 @@ def view_entropies(
         Seed of these.
     threads : int
         Views processed at the same time.
-    advance : callable
+    progress : callable
         Called with the number of steps done, of ``2 * n_views`` in all.
 
     Returns
@@ -206,7 +206,7 @@ def view_entropies(
     looks = []
     for look in ordered_map(lambda k: _Look.at(counted(k), percentile), range(n_views), threads=threads):
         looks.append(look)
-        advance(1)
+        progress(1)
     recorded = np.array([look.total for look in looks])
     if not (recorded > 0).any():
         raise DataError("no view has counts above the background; entropy is of dark-field images")
@@ -233,7 +233,7 @@ def view_entropies(
     scores = []
     for found in ordered_map(score, range(n_views), threads=threads):
         scores.append(found)
-        advance(1)
+        progress(1)
     alone, sd, joint, joint_sd = np.array(scores).T
     return ViewEntropies(
         angles,

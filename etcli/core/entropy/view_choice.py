@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from etcli.core.entropy.planning import Projection
 from etcli.core.entropy.ranking import angle_between
 from etcli.core.errors import UsageError
-from etcli.core.geometry import centre
+from etcli.core.geometry import across_axis, centre
 from etcli.core.parallel import ordered_map
 
 Float = NDArray[np.float64]
@@ -98,7 +98,7 @@ def density_ceilings(
     point_px: Float,
     *,
     threads: int = 1,
-    advance: Callable[[int], None] = lambda steps: None,
+    progress: Callable[[int], None] = lambda steps: None,
 ) -> Ceilings:
     """Look up the value of every view on the rays through some points.
 
@@ -110,27 +110,26 @@ def density_ceilings(
     point_px : ndarray of shape (n_points, 3)
         Points (x, y, z) from the rotation centre in pixels; the tilt axis is along y.
     threads : int
-    advance : callable
+    progress : callable
         Called with the number of views that are done.
 
     Returns
     -------
     ndarray of shape (n_angles, n_points), float32
     """
-    x, y, z = np.asarray(point_px, np.float64).T
     angles = np.atleast_1d(np.asarray(tilt_deg, np.float64))
 
     def look(angle: float) -> Ceilings:
         image = project(angle)
-        across = x * np.cos(np.deg2rad(angle)) + z * np.sin(np.deg2rad(angle))
-        places = [y + centre(image.shape[0]), across + centre(image.shape[1])]
+        ny, nx = image.shape
+        places = [point_px[:, 1] + centre(ny), across_axis(point_px, angle) + centre(nx)]
         values: Ceilings = map_coordinates(image, places, order=1, mode="constant", output=np.float32)
         return values
 
-    ceilings = np.empty((len(angles), len(x)), np.float32)
+    ceilings = np.empty((len(angles), len(point_px)), np.float32)
     for k, row in enumerate(ordered_map(look, angles.tolist(), threads=threads)):
         ceilings[k] = row
-        advance(1)
+        progress(1)
     return ceilings
 
 
@@ -170,7 +169,7 @@ def choose_views(ceilings: Ceilings, tilt_deg: ArrayLike, n: int, *, threads: in
             f"{n} views cannot be chosen from {len(angles)} tilt angles; ask for 2 or more, or fewer"
         )
     search = _Search(ceilings, angles, n, threads)
-    series = [search.even(phase / N_PHASES) for phase in range(N_PHASES)]
+    series = search.even_series(n)
     starts = [series[0], series[N_PHASES // 2]]
     if added := search.added():
         starts.append(added)
@@ -179,9 +178,7 @@ def choose_views(ceilings: Ceilings, tilt_deg: ArrayLike, n: int, *, threads: in
         raise UsageError(f"the tilt angles are too few to choose {n} views from; give a smaller step")
     best = min(plans, key=search.mean)
     ceiling = search.mean(best)
-    return ViewPlan(
-        sorted(best), ceiling, np.array([search.mean(one) for one in series]), search.as_even(ceiling)
-    )
+    return ViewPlan(sorted(best), ceiling, search.means(series), search.as_even(ceiling))
 
 
 class _Search:
@@ -200,9 +197,17 @@ class _Search:
         """Return the mean ceiling of a set of views."""
         return float(self.ceilings[chosen].min(axis=0).mean())
 
-    def even(self, phase: float, n: int | None = None) -> list[int]:
+    def means(self, series: list[list[int]]) -> Float:
+        """Return the mean ceilings of several sets of views."""
+        return np.array([self.mean(views) for views in series])
+
+    def even_series(self, n: int) -> list[list[int]]:
+        """Return evenly spaced series of n views, each shifted by a part of the step."""
+        return [self._even(n, phase / N_PHASES) for phase in range(N_PHASES)]
+
+    def _even(self, n: int, phase: float) -> list[int]:
         """Return the evenly spaced series whose first angle is shifted by a part of the step."""
-        first, n = float(self.tilt_deg[0]), n or self.n
+        first = float(self.tilt_deg[0])
         if self.is_closed or phase > 0:
             wanted = first + (np.arange(n) + phase) * self.span / n
         else:
@@ -211,19 +216,14 @@ class _Search:
 
     def as_even(self, ceiling: float) -> int:
         """Return the number of evenly spaced views with a mean ceiling, averaged over their first angle."""
-        for n in range(self.n, len(self.tilt_deg)):
-            phases = (self.even(phase / N_PHASES, n) for phase in range(N_PHASES))
-            if np.mean([self.mean(views) for views in phases]) <= ceiling:
-                return n
-        return len(self.tilt_deg)
+        most = len(self.tilt_deg)
+        return next(
+            (n for n in range(self.n, most) if self.means(self.even_series(n)).mean() <= ceiling), most
+        )
 
     def _best(self, lowest: Ceilings, others: list[int]) -> tuple[int, float]:
         """Return the view that lowers the mean ceiling most, of those compatible with others; -1 for none."""
-        allowed = (
-            np.flatnonzero(self.compatible[:, others].all(axis=1))
-            if others
-            else np.arange(len(self.tilt_deg))
-        )
+        allowed = np.flatnonzero(self.compatible[:, others].all(axis=1))
         if not len(allowed):
             return -1, np.inf
         parts = np.array_split(allowed, min(self.threads, len(allowed)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from etcli.core.atomic_model import UNKNOWN, Atoms
 from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError, UsageError
-from etcli.core.geometry import centre
+from etcli.core.geometry import across_axis, centre
 from etcli.core.simulate.acquisition import AcquisitionErrors, CountingNoise, GroundTruth, record
 
 Array = NDArray[np.float64]
@@ -269,9 +269,9 @@ def places(atoms: Atoms, truth: GroundTruth, view: int, pixel_A: float) -> Array
     ndarray of shape (n_atoms, 2), float64
         x and y from the middle of the view, in pixels.
     """
-    x, y, z = atoms.position_A.T / pixel_A
-    tilt, axis = np.deg2rad(truth.tilt_deg[view]), np.deg2rad(truth.axis_deg)
-    p = x * np.cos(tilt) + z * np.sin(tilt) + truth.axis_offset_px
+    position_px, axis = atoms.position_A / pixel_A, np.deg2rad(truth.axis_deg)
+    p = across_axis(position_px, truth.tilt_deg[view]) + truth.axis_offset_px
+    y = position_px[:, 1]
     turned = [p * np.cos(axis) - y * np.sin(axis), p * np.sin(axis) + y * np.cos(axis)]
     return np.asarray(np.stack(turned, axis=1) + truth.shift_px[view])
 
