@@ -15,10 +15,10 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.tables import write_table
-from etcli.io.writers import ProcessingStep, series_writer
+from etcli.io.writers import ProcessingStep, expect_images, series_writer
 from etcli.pipeline.background_level import background_level, checked_background
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
-from etcli.pipeline.picture_output import check_picture, save_picture
+from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 
 MOST_LEANING_DEG = 2.0
@@ -350,27 +350,26 @@ def entropy_files(
     support = read_volume(session, files.mask).images() if files.mask else None
     with session.outputs() as outputs:
         if files.output:
-            outputs.expect(files.output)
+            expect_images(outputs, files.output)
+        table_file = outputs.path(files.csv) if files.csv else None
+        write_picture = announce_picture(outputs, files.plot) if files.plot else None
         ranking = rank_views(session, series, request, support=support)
-        if files.csv:
-            write_table(outputs.path(files.csv), ranking.table)
-        if files.plot:
+        if table_file:
+            write_table(table_file, ranking.table)
+        if write_picture:
             from etcli.plotting.entropy import entropy_curve
 
             found = ranking.entropies
-            save_picture(
-                outputs,
-                files.plot,
-                entropy_curve(
-                    found.tilt_deg,
-                    found.entropy_nat,
-                    found.joint_nat,
-                    n_voxels=found.n_voxels,
-                    sd_nat=found.sd_nat,
-                    joint_sd_nat=found.joint_sd_nat,
-                    chosen=ranking.select(choice.n, spread_deg=choice.spread_deg) if choice else (),
-                ),
+            figure = entropy_curve(
+                found.tilt_deg,
+                found.entropy_nat,
+                found.joint_nat,
+                n_voxels=found.n_voxels,
+                sd_nat=found.sd_nat,
+                joint_sd_nat=found.joint_sd_nat,
+                chosen=ranking.select(choice.n, spread_deg=choice.spread_deg) if choice else (),
             )
+            write_picture(figure)
         if choice and files.output:
             kept = ranking.select(choice.n, spread_deg=choice.spread_deg, drop=choice.drop)
             part = series.select(kept)

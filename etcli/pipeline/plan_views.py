@@ -15,7 +15,7 @@ from etcli.core.lengths import Length
 from etcli.core.simulate.adf import Signal
 from etcli.io.tables import write_table
 from etcli.io.tilts import write_tilts
-from etcli.pipeline.picture_output import check_picture, save_picture
+from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.simulate import pixel_size_A
 from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, oriented_atoms
@@ -273,14 +273,14 @@ def plan_files(
     request.specimen.check()
     atoms = oriented_atoms(session, request.specimen, pixel_size_A(request.pixel), np.random.default_rng(0))
     with session.outputs() as outputs:
-        parts = [outputs.path(name) if name else None for name in (output, csv)]
+        angles_file, table_file = (outputs.path(name) if name else None for name in (output, csv))
+        write_picture = announce_picture(outputs, plot) if plot else None
         plan = plan_series(session, atoms, request)
-        angles_file, table_file = parts
         if angles_file:
             write_tilts(angles_file, plan.chosen_deg)
         if table_file:
             write_table(table_file, plan.table)
-        if plot:
+        if write_picture:
             from etcli.plotting.entropy import entropy_curve
 
             curve = plan.curve
@@ -292,7 +292,7 @@ def plan_files(
                 chosen=plan.views.chosen if plan.views else (),
                 zone_axes_deg=[axis.tilt_deg for axis in curve.zone_axes],
             )
-            save_picture(outputs, plot, figure)
+            write_picture(figure)
     return plan
 
 

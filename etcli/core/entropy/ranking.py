@@ -222,36 +222,39 @@ def view_entropies(
         depths: list[Float | int] = [n]
         if partners[k].views:
             depths.append(np.minimum(partners[k].occupied(looks), n))
-        rng = np.random.default_rng([seed, k])
-        drawn = [rng.poisson(counts) for _ in range(bootstrap)]
-        found = [
-            [projection_entropy(image, depth, form=form) for image in (counts, *drawn)] for depth in depths
-        ]
-        found += [[np.nan] * (1 + bootstrap)] * (2 - len(depths))
-        return [value for entropies in found for value in (entropies[0], _deviation(entropies[1:]))]
+        entropies = [projection_entropy(counts, depth, form=form) for depth in depths]
+        rng, drawn = np.random.default_rng([seed, k]), []
+        for _ in range(bootstrap):
+            image = rng.poisson(counts)
+            drawn.append([projection_entropy(image, depth, form=form) for depth in depths])
+        deviations = np.std(drawn, axis=0, ddof=1).tolist() if drawn else [np.nan] * len(depths)
+        unpaired = [np.nan] * (2 - len(depths))
+        return [*entropies, *unpaired, *deviations, *unpaired]
 
     scores = []
     for found in ordered_map(score, range(n_views), threads=threads):
         scores.append(found)
         progress(1)
-    alone, sd, joint, joint_sd = np.array(scores).T
+    alone, joint, sd, joint_sd = np.array(scores).T
     return ViewEntropies(
-        angles,
-        n,
-        alone,
-        joint,
-        np.array([partner.nearest for partner in partners], np.intp),
-        np.array([partner.tilt_deg for partner in partners]),
-        recorded * scale,
-        recorded,
-        np.array([look.zero_fraction for look in looks]),
-        np.array([look.negative_fraction for look in looks]),
-        np.array([look.clipped for look in looks]),
-        np.array([look.level for look in looks]),
-        np.array([look.n_saturated for look in looks], np.intp),
-        np.array([partner.lag_rows(looks[k], looks) for k, partner in enumerate(partners)]),
-        sd if bootstrap else None,
-        joint_sd if bootstrap else None,
+        tilt_deg=angles,
+        n_voxels=n,
+        entropy_nat=alone,
+        joint_nat=joint,
+        partner=np.array([partner.nearest for partner in partners], np.intp),
+        partner_deg=np.array([partner.tilt_deg for partner in partners]),
+        total_counts=recorded * scale,
+        recorded_counts=recorded,
+        zero_fraction=np.array([look.zero_fraction for look in looks]),
+        negative_fraction=np.array([look.negative_fraction for look in looks]),
+        clipped_counts=np.array([look.clipped for look in looks]),
+        level=np.array([look.level for look in looks]),
+        n_saturated=np.array([look.n_saturated for look in looks], np.intp),
+        lag_rows=np.array(
+            [partner.lag_rows(look, looks) for look, partner in zip(looks, partners, strict=True)]
+        ),
+        sd_nat=sd if bootstrap else None,
+        joint_sd_nat=joint_sd if bootstrap else None,
     )
 
 
@@ -350,8 +353,3 @@ def _correlation(one: Float, other: Float, lag: int) -> float:
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / size if size else 0.0
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Return the standard deviation, NaN for fewer than two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
