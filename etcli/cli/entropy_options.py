@@ -8,10 +8,12 @@ from etcli.cli.options import (
     background_option,
     mode_option,
     option_name,
+    reject_options,
     tilts_option,
 )
 from etcli.cli.simulation_options import ATOMS, Option, pixel_option
 from etcli.cli.types import FILE, TOTAL
+from etcli.core.errors import UsageError
 
 SERIES: tuple[Option, ...] = (
     click.option(
@@ -53,7 +55,7 @@ SERIES: tuple[Option, ...] = (
         "-b",
         "--bin",
         "factor",
-        type=click.IntRange(1),
+        type=click.IntRange(1, 1 << 20),
         default=1,
         show_default=True,
         help="Sum the counts of so many pixels along each edge, as a coarser detector would.",
@@ -90,7 +92,9 @@ SERIES: tuple[Option, ...] = (
         metavar="N",
         help="Draw N images of each view with Poisson noise for the standard deviations.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap."),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap."
+    ),
     background_option,
     tilts_option,
     mode_option,
@@ -137,3 +141,12 @@ OF_SERIES, OF_PLAN = ([option_name(option) for option in options] for options in
 def entropy_options(function: Decorated) -> Decorated:
     """Add the options for series, then those for plans."""
     return add_options(function, (*SERIES, *PLAN))
+
+
+def check_kind(series: str | None, plan: str | None, select: int | None) -> None:
+    """Check that a series or a plan is asked for, with options of its own; raise UsageError otherwise."""
+    if (series is None) == (plan is None):
+        raise UsageError("give a SERIES to rank its views, or --plan MODEL to plan one")
+    reject_options(*((OF_SERIES, "a SERIES") if plan else (OF_PLAN, "--plan")))
+    if select is None:
+        reject_options(("spread_deg", "drop", "mode"), "the views of --select")

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 def entropy_table(ranking: "EntropyRanking") -> list[str]:
     """Lines of a table, the lowest entropy first."""
     columns = ranking.table
-    lines = ["rank  view     tilt     S/N³  partner  joint S/N³  zeros"]
+    deviation = columns.get("S_sd")
+    cube = float(ranking.entropies.n_voxels) ** 3
+    lines = [
+        "rank  view     tilt      S/N³"
+        + "        ±" * (deviation is not None)
+        + "  partner  joint S/N³  zeros"
+    ]
     rows = zip(
         columns["rank"],
         columns["view"],
@@ -23,16 +29,20 @@ def entropy_table(ranking: "EntropyRanking") -> list[str]:
     )
     for rank, view, tilt_deg, alone, partner_deg, joint, zeros in sorted(rows, key=lambda row: row[0]):
         pair = (
-            f"{partner_deg:7.1f}°  {joint:10.4f}" if partner_deg == partner_deg else f"{'-':>7}   {'-':>10}"
+            f"{partner_deg:7.1f}°  {joint:10.5f}" if partner_deg == partner_deg else f"{'-':>7}   {'-':>10}"
         )
-        lines.append(f"{rank:4}  {view:4}  {tilt_deg:6.1f}°  {alone:7.4f}  {pair}  {zeros:5.0%}")
+        spread = "" if deviation is None else f" {deviation[view - 1] / cube:8.1g}"
+        lines.append(f"{rank:4}  {view:4}  {tilt_deg:6.1f}°  {alone:8.5f}{spread}  {pair}  {zeros:5.0%}")
     return lines
 
 
 def plan_table(plan: "SeriesPlan") -> list[str]:
     """Lines with the zone axes, the lowest entropy first, and the tilt angles chosen."""
     numbers = plan.numbers
-    lines = [f"median S/N³ {numbers['median_S_per_N3']:.4f}, {numbers['n_atoms']} atoms"]
+    lines = [
+        f"median S/N³ {numbers['median_S_per_N3']:.4f}, {numbers['n_atoms']} atoms, "
+        f"{numbers['n_voxels']} voxels along a ray"
+    ]
     if numbers["zone_axes"]:
         lines += ["zone axes", "    tilt     S/N³  significance"]
         lines += [

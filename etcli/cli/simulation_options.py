@@ -58,7 +58,7 @@ order_option = click.option(
     help="Order in which views are taken.",
 )
 seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers."
 )
 NOISE: tuple[Option, ...] = (
     click.option(

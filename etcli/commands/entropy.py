@@ -4,10 +4,9 @@ from typing import Any
 
 import click
 
-from etcli.cli.entropy_options import OF_PLAN, OF_SERIES, entropy_options
-from etcli.cli.options import Settings, json_option, pass_settings, plot_option, reject_options, subcommand
+from etcli.cli.entropy_options import OF_PLAN, check_kind, entropy_options
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
 from etcli.cli.types import FILE
-from etcli.core.errors import UsageError
 
 
 @subcommand(
@@ -29,7 +28,8 @@ from etcli.core.errors import UsageError
     "--select",
     type=click.IntRange(1),
     metavar="K",
-    help="Choose K views: those of lowest entropy; with --plan, those that together say most.",
+    help="Choose K views: those of lowest entropy, which may be much alike (--spread keeps them apart); with "
+    "--plan, those that together say most.",
 )
 @click.option(
     "--output",
@@ -75,18 +75,17 @@ def command(
     view of low entropy says much about the specimen. It finds zone axes where atomic columns are resolved:
     at 0.2 nm only the densest ones stand out, and the joint entropy is a little clearer. Entropies depend on
     counts, pixel size and voxels along a ray, so compare them within one series only, unless all of these
-    are equal.
+    are equal. For a reconstruction, evenly spaced views are often better than the K of lowest entropy.
 
-    --plan predicts the entropies of a model that is known or guessed, finds its zone axes, and with --select
-    proposes tilt angles: not those of lowest entropy alone, but those that together leave the least room for
+    --plan predicts the entropies of a model that is known or guessed, finds its zone axes
+    (significance: standard deviations of disordered models below the median), and with --select proposes
+    tilt angles: not those of lowest entropy alone, but those that together leave the least room for
     the density. A crystal must then be oriented as the model is, to 1°. --output is a file of tilt angles
     (.tlt, .rawtlt).
     """
     from etcli.cli.entropy_table import entropy_table, plan_table
 
-    if (input is None) == (plan is None):
-        raise UsageError("give a SERIES to rank its views, or --plan MODEL to plan one")
-    reject_options(*((OF_SERIES, "a SERIES") if plan else (OF_PLAN, "--plan")))
+    check_kind(input, plan, select)
     planned = {name: options.pop(name) for name in OF_PLAN}
     lines: list[str]
     if plan is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.arguments import check_choice
+from etcli.core.arguments import check_choice, checked_integer, checked_number
 from etcli.core.entropy.counts import CountConversion, CountedView
 from etcli.core.entropy.projection import FORMS
 from etcli.core.entropy.ranking import BITS_PER_NAT, ViewEntropies, view_entropies
@@ -23,6 +23,8 @@ from etcli.pipeline.session import Session, with_one_blas_thread
 
 MOST_LEANING_DEG = 2.0
 """Angle of the tilt axis up to which the rows of views at 90° belong together."""
+MOST_COUNTS, MOST_VOXELS = 1e15, 10**9
+"""Beyond these, differences of gamma functions are lost to rounding."""
 MANY_NEGATIVE = 0.01
 """Share of negative pixels of which the user is told."""
 
@@ -79,12 +81,22 @@ class EntropyRequest:
         check_choice("ranking", self.by, ("alone", "joint"))
         check_choice("form of the entropy", self.form, FORMS)
         object.__setattr__(self, "background", checked_background(self.background))
+        for name in ("gain", "percentile", "tolerance_deg"):
+            object.__setattr__(self, name, checked_number(name, getattr(self, name)))
+        for name in ("factor", "bootstrap", "seed", *(["n_voxels"] if self.n_voxels is not None else [])):
+            object.__setattr__(self, name, checked_integer(name, getattr(self, name)))
         if not self.gain > 0:
             raise UsageError(f"--gain {self.gain:g}: an electron adds more than 0 to a value")
-        if not isinstance(self.total, str) and not self.total > 0:
-            raise UsageError(f"--total {self.total:g}: give a number of counts above 0")
         if isinstance(self.total, str):
             check_choice("total", self.total, ("median", "none"))
+        elif not 0 < checked_number("total", self.total, or_else="'median' or 'none'") <= MOST_COUNTS:
+            raise UsageError(
+                f"--total {self.total:g}: give a number of counts above 0, up to {MOST_COUNTS:g}"
+            )
+        if self.factor < 1 or self.seed < 0 or self.tolerance_deg < 0:
+            raise UsageError("--bin is 1 or more, --seed and --tolerance are 0 or more")
+        if self.n_voxels is not None and self.n_voxels > MOST_VOXELS:
+            raise UsageError(f"--voxels {self.n_voxels}: give {MOST_VOXELS} or fewer")
         if not 0 < self.percentile <= 100:
             raise UsageError(f"--row-maximum {self.percentile:g}: a percentile is above 0 and at most 100")
         if self.as_counts and (self.background != "auto" or self.gain != 1 or self.total != "median"):
@@ -393,7 +405,8 @@ def _conversion(
     if request.as_counts:
         as_recorded = {"counts": "as recorded", "background": None, "total_counts": None}
         return CountConversion(factor=request.factor, support=mask, clip=False), as_recorded
-    outside = mask is not None and request.background == "auto"
+    # without pixels outside the mask, the level is looked for as without a mask
+    outside = mask is not None and not mask.all() and request.background == "auto"
     level = None if outside else background_level(session, series, request.background)
     choices: dict[str, Any] = {
         "counts": f"(value - background) / {request.gain:g}",
@@ -408,6 +421,8 @@ def _as_mask(support: NDArray[Any]) -> NDArray[np.bool_]:
     image = support[0] if support.ndim == 3 and len(support) == 1 else support
     if image.ndim != 2:
         raise DataError(f"a mask is one image, not of the shape {support.shape}")
+    if not np.isfinite(image).all():
+        raise DataError("the mask holds values that are not finite; give one of zeros and ones")
     mask = np.asarray(image != 0)
     if not mask.any():
         raise DataError("the mask is empty; give one that is not zero where the specimen is")
@@ -428,11 +443,11 @@ def _report(session: Session, ranking: EntropyRanking) -> None:
     if len(empty):
         say.warn(f"{name}: no counts in view {_listed(empty)}; ranked last")
     negative = found.negative_fraction
-    below = np.flatnonzero(found.clipped_counts > found.recorded_counts)
+    below = np.flatnonzero((found.clipped_counts > found.recorded_counts) & (found.total_counts > 0))
     if len(below):
         say.warn(
             f"{name}: more counts are missing below the background than there are above it in view "
-            f"{_listed(below)}; is it a bright-field series, or the background too high?"
+            f"{_listed(below)}; is it a bright-field series, or does --background not fit?"
         )
     elif negative.max() > MANY_NEGATIVE:
         say.report(f"up to {negative.max():.1%} of the pixels of a view are negative, taken as 0")

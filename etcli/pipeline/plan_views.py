@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.entropy.planning import EntropyCurve, predicted_entropies
-from etcli.core.entropy.view_choice import ViewPlan, choose_views, density_ceilings, interior_points
+from etcli.core.entropy.view_choice import (
+    MOST_POINTS,
+    ViewPlan,
+    check_number,
+    choose_views,
+    density_ceilings,
+    interior_points,
+)
 from etcli.core.errors import UsageError
 from etcli.core.geometry import across_axis, tilt_range
 from etcli.core.lengths import Length
@@ -207,7 +214,14 @@ def plan_series(session: Session, atoms: Atoms, request: PlanRequest) -> SeriesP
     size = request.size or _size(atoms, signal, pixel_A)
     if size > MOST_PIXELS:
         raise UsageError(f"views of {size} pixels are needed; give a larger --pixel, or a smaller --diameter")
+    if 2 * _radius_px(atoms, pixel_A) > size:
+        raise UsageError(
+            f"atoms lie outside views of {size} pixels; give --size {_size(atoms, signal, pixel_A)}"
+        )
+    if abs(request.angles[1] - request.angles[0]) > 360:
+        raise UsageError("--range is more than a full turn; give the angles that the holder reaches")
     tilt_deg = tilt_range(*request.angles, request.step_deg)
+    _check_angles(session, tilt_deg, request.n)
     images = _Images(atoms.position_A / pixel_A, weight, signal, size, request.specimen.counts or COUNTS)
     n_images = len(tilt_deg) * (1 if request.n is None else 3)
     with session.reporter.progress(n_images, "entropy of views") as advance:
@@ -323,8 +337,22 @@ class _Images:
 
 def _size(atoms: Atoms, signal: Signal, pixel_A: float) -> int:
     """Return the pixels along each side that the atoms need in any view, with a margin of one atom."""
-    radius_px = float(np.linalg.norm(atoms.position_A, axis=1).max()) / pixel_A
-    return 2 * int(np.ceil(radius_px + max(1.0, signal.extent_px)))
+    return 2 * int(np.ceil(_radius_px(atoms, pixel_A) + max(1.0, signal.extent_px)))
+
+
+def _radius_px(atoms: Atoms, pixel_A: float) -> float:
+    """Return the largest distance of an atom from the rotation centre, in pixels."""
+    if not len(atoms):
+        raise UsageError("there are no atoms; a series is planned for two atoms or more")
+    return float(np.linalg.norm(atoms.position_A, axis=1).max()) / pixel_A
+
+
+def _check_angles(session: Session, tilt_deg: NDArray[np.float64], n: int | None) -> None:
+    """Check the tilt angles to choose from, before any image is computed; raise UsageError."""
+    if 4 * len(tilt_deg) * MOST_POINTS > session.memory:
+        raise UsageError(f"{len(tilt_deg)} tilt angles take too much --memory; give a larger --step")
+    if n is not None:
+        check_number(n, len(tilt_deg))
 
 
 def _report(session: Session, plan: SeriesPlan) -> None:

@@ -190,3 +190,39 @@ def test_a_view_that_is_not_finite_is_named(series: Path, tmp_path: Path) -> Non
     np.savetxt(tmp_path / "n.tlt", TILT_DEG)
     assert "n.mrc: view 5 holds values that are not finite" in failure("entropy", path)
     assert "n.mrc: view 5 holds values that are not finite" in failure("register", path, tmp_path / "o.mrc")
+
+
+def test_zone_axes_are_within_the_range_and_listed_once() -> None:
+    options = ("--json", "--spheres", "0.2A")
+    for angles in ((-44.5, 20), (-90, 90)):
+        numbers = json.loads(etcli("entropy", *options, *LATTICE, "--range", *angles).out)
+        found = np.array([axis["tilt_angle_deg"] for axis in numbers["zone_axes"]])
+        assert ((found >= angles[0]) & (found <= angles[1])).all()
+        apart = np.abs((found[:, None] - found + 90) % 180 - 90) + 90 * np.eye(len(found))
+        assert apart.min() > 0.1
+    assert np.abs(np.abs(found) - 90).min() < 0.1  # [010], as at 0°
+
+
+def test_a_plan_is_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etcli.pipeline.plan_views.predicted_entropies", None)
+    for options, said in (
+        (("--size", 16), "atoms lie outside views of 16 pixels; give --size"),
+        (("--select", 1), "1 views cannot be chosen from 141 tilt angles; ask for 2 or more"),
+        (("--select", 200), "200 views cannot be chosen from 141 tilt angles; ask for fewer"),
+        (("--range", 0, 1e8), "--range is more than a full turn"),
+        (("--step", 0.001, "--memory", "256M"), "tilt angles take too much --memory"),
+    ):
+        assert said in failure("entropy", *LATTICE, *options, status=2)
+
+
+def test_options_without_their_purpose_are_refused(series: Path) -> None:
+    for options in (("--drop",), ("--spread", 5), ("--mode", 1)):
+        said = failure("entropy", *options, series, status=2)
+        assert f"{options[0]} is for the views of --select" in said
+    for options in (("--seed", -1), ("--bin", 10**20), ("--total", 1e24), ("--voxels", 10**26)):
+        assert failure("entropy", *options, series, status=2)
+
+
+def test_the_bootstrap_is_in_the_table(series: Path) -> None:
+    assert "±" in etcli("entropy", "--bootstrap", 4, series).out.splitlines()[0]
+    assert "±" not in etcli("entropy", series).out

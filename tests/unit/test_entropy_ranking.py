@@ -202,3 +202,53 @@ def test_rows_are_those_along_the_tilt_axis() -> None:
 def test_views_of_any_orientation_have_no_partners() -> None:
     series = etcli.TiltSeries.of(images(2), [0, 90]).with_orientations([[0, 0, 0], [10, -90, 5]], "test")
     assert (etcli.entropy(series, background="none").entropies.partner == -1).all()
+
+
+def test_the_scatter_of_totals_is_not_that_of_scaled_views() -> None:
+    """A series of many views of one image: what the bootstrap of one view says is how they scatter."""
+    mean = 3.0 * images(1)[0]
+    rng = np.random.default_rng(7)
+    found = ranked(rng.poisson(mean, (60, *mean.shape)).astype(np.float32), np.arange(60.0), bootstrap=60)
+    scatter = float(np.std(found.entropy_nat, ddof=1))
+    assert float(np.median(found.sd_nat)) == pytest.approx(scatter, rel=0.35)
+    unscaled = ranked(rng.poisson(mean, (1, *mean.shape)).astype(np.float32), [0.0], total=None, bootstrap=60)
+    assert unscaled.sd_nat[0] > 2 * scatter
+
+
+def test_a_mask_of_all_pixels_does_not_hide_the_background() -> None:
+    views = np.zeros((3, 40, 60), np.float32)
+    views[:, 10:30, 20:40] = 50
+    series = etcli.TiltSeries.of(views + 500, [0, 45, 90])
+    full = etcli.entropy(series, mask=np.ones((40, 60)))
+    assert full.numbers["background"] == pytest.approx(500)
+    np.testing.assert_allclose(full.entropies.recorded_counts, views[0].sum())
+    with pytest.raises(DataError, match="the mask holds values that are not finite"):
+        etcli.entropy(series, mask=np.full((40, 60), np.nan))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"factor": 0},
+        {"factor": 1.5},
+        {"n_voxels": float("nan")},
+        {"n_voxels": 10**12},
+        {"total": float("inf")},
+        {"total": 1e24},
+        {"total": None},
+        {"tolerance_deg": -1},
+        {"gain": None},
+        {"bootstrap": 2.5},
+        {"seed": -1},
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(options: dict) -> None:
+    with pytest.raises(UsageError):
+        etcli.entropy(etcli.TiltSeries.of(images(2), [0, 90]), **options)
+
+
+def test_a_selection_takes_one_view_or_more() -> None:
+    with pytest.raises(UsageError, match="-1 views cannot be selected"):
+        lowest([1.0, 2.0], [0, 90], -1)
+    with pytest.raises(UsageError, match="the lowest first, can be selected, not 2"):
+        lowest([2.0, 1.0, 2.0], [0, 10, 20], 2, spread_deg=15)

@@ -31,7 +31,7 @@ class CountConversion:
         Pixels that show the specimen. The others have no counts, and the level of each view is the mean
         outside, if ``level_outside``.
     level_outside : bool
-        Whether the level is measured outside the support, view by view.
+        Whether the level is measured outside the support, view by view; there must be pixels outside.
     clip : bool
         Whether negative counts become 0; otherwise they are an error.
     """
@@ -69,7 +69,7 @@ class CountConversion:
             if self.support.shape != values.shape:
                 sizes = [" x ".join(map(str, shape[::-1])) for shape in (self.support.shape, values.shape)]
                 raise DataError(f"a mask of {sizes[0]} pixels does not fit views of {sizes[1]}")
-            if self.level_outside and not self.support.all():
+            if self.level_outside:
                 level = float(values[~self.support].mean())
             values = np.where(self.support, values, level)
         counts = (values - level) / self.gain

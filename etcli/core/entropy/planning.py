@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from etcli.core.entropy.projection import occupied_voxels, projection_entropy
+from etcli.core.entropy.ranking import angle_between
 from etcli.core.errors import UsageError
 from etcli.core.parallel import ordered_map
 
@@ -18,6 +19,8 @@ Projection = Callable[[float], Float]
 
 SIGNIFICANCE = 5.0
 """A view stands out if its entropy is so many standard deviations of disordered models below the others."""
+SAME_AXIS_DEG = 0.1
+"""Zone axes that are nearer to each other, also from behind, are one."""
 PRECISION_DEG = 0.005
 """Precision to which the tilt angle of a zone axis is searched."""
 
@@ -144,13 +147,11 @@ def predicted_entropies(
 
     # one angle beyond either end shows whether the curve has a minimum there
     ends = 2 * angles[0] - angles[1], 2 * angles[-1] - angles[-2]
-    grid = np.array([ends[0], *angles, ends[1]])
     padded = np.array([entropy_at(ends[0]), *alone, entropy_at(ends[1])])
 
     def refine(k: int) -> tuple[float, float]:
-        best = minimize_scalar(
-            entropy_at, bounds=(grid[k], grid[k + 2]), method="bounded", options={"xatol": PRECISION_DEG}
-        )
+        bounds = angles[max(k - 1, 0)], angles[min(k + 1, len(angles) - 1)]
+        best = minimize_scalar(entropy_at, bounds=bounds, method="bounded", options={"xatol": PRECISION_DEG})
         return min(
             (float(best.x), float(best.fun)), (float(angles[k]), float(alone[k])), key=lambda at: at[1]
         )
@@ -162,4 +163,9 @@ def predicted_entropies(
         if value < median - SIGNIFICANCE * disorder
     ]
     zone_axes.sort(key=attrgetter("entropy_nat"))
+    zone_axes = [  # the same view from behind is the same axis
+        axis
+        for k, axis in enumerate(zone_axes)
+        if all(angle_between(axis.tilt_deg, other.tilt_deg) > SAME_AXIS_DEG for other in zone_axes[:k])
+    ]
     return EntropyCurve(angles, alone, joint, zeros, disorder, n, zone_axes)

@@ -115,6 +115,8 @@ def lowest(values: ArrayLike, tilt_deg: ArrayLike, n: int, *, spread_deg: float 
     UsageError
         When there are not so many.
     """
+    if n < 1:
+        raise UsageError(f"{n} views cannot be selected; ask for 1 or more")
     values, angles = np.asarray(values, np.float64), np.asarray(tilt_deg, np.float64)
     chosen: list[int] = []
     for k in np.argsort(values, kind="stable"):
@@ -123,7 +125,7 @@ def lowest(values: ArrayLike, tilt_deg: ArrayLike, n: int, *, spread_deg: float 
         if all(angle_between(angles[k], angles[other]) >= spread_deg - 1e-9 for other in chosen):
             chosen.append(int(k))
     if len(chosen) < n:
-        apart = f" at least {spread_deg:g}° apart" if spread_deg else ""
+        apart = f" at least {spread_deg:g}° apart, the lowest first," if spread_deg else ""
         raise UsageError(f"only {len(chosen)} views{apart} can be selected, not {n}; ask for fewer")
     return chosen
 
@@ -225,7 +227,9 @@ def view_entropies(
         entropies = [projection_entropy(counts, depth, form=form) for depth in depths]
         rng, drawn = np.random.default_rng([seed, k]), []
         for _ in range(bootstrap):
-            image = rng.poisson(counts)
+            image = rng.poisson(counts).astype(np.float64)
+            if target is not None and image.any():
+                image *= target / image.sum()  # as the views themselves: else the scatter of totals is added
             drawn.append([projection_entropy(image, depth, form=form) for depth in depths])
         deviations = np.std(drawn, axis=0, ddof=1).tolist() if drawn else [np.nan] * len(depths)
         unpaired = [np.nan] * (2 - len(depths))

@@ -133,6 +133,14 @@ def density_ceilings(
     return ceilings
 
 
+def check_number(n: int, n_angles: int) -> None:
+    """Check that so many views can be chosen from so many tilt angles; raise UsageError otherwise."""
+    if n < 2:
+        raise UsageError(f"{n} views cannot be chosen from {n_angles} tilt angles; ask for 2 or more")
+    if n > n_angles:
+        raise UsageError(f"{n} views cannot be chosen from {n_angles} tilt angles; ask for fewer")
+
+
 def choose_views(ceilings: Ceilings, tilt_deg: ArrayLike, n: int, *, threads: int = 1) -> ViewPlan:
     """Choose the views whose common ceilings of the density are the lowest.
 
@@ -164,10 +172,7 @@ def choose_views(ceilings: Ceilings, tilt_deg: ArrayLike, n: int, *, threads: in
     as long as that lowers it. The same is done from two evenly spaced series, and the best result is taken.
     """
     angles = np.atleast_1d(np.asarray(tilt_deg, np.float64))
-    if not 2 <= n <= len(angles):
-        raise UsageError(
-            f"{n} views cannot be chosen from {len(angles)} tilt angles; ask for 2 or more, or fewer"
-        )
+    check_number(n, len(angles))
     search = _Search(ceilings, angles, n, threads)
     series = search.even_series(n)
     starts = [series[0], series[N_PHASES // 2]]
