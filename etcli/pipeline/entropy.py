@@ -408,6 +408,11 @@ def _conversion(
     # without pixels outside the mask, the level is looked for as without a mask
     outside = mask is not None and not mask.all() and request.background == "auto"
     level = None if outside else background_level(session, series, request.background)
+    if level is None and not outside and request.background == "auto":
+        session.reporter.warn(
+            f"{series.name}: counts contain the background, which hides zone axes; give its level with "
+            "--background, or a --mask; a bright-field series has none"
+        )
     choices: dict[str, Any] = {
         "counts": f"(value - background) / {request.gain:g}",
         "background": "mean outside the mask" if outside else level,

@@ -226,3 +226,13 @@ def test_options_without_their_purpose_are_refused(series: Path) -> None:
 def test_the_bootstrap_is_in_the_table(series: Path) -> None:
     assert "±" in etcli("entropy", "--bootstrap", 4, series).out.splitlines()[0]
     assert "±" not in etcli("entropy", series).out
+
+
+def test_counts_that_contain_the_background_are_told(series: Path, tmp_path: Path) -> None:
+    rim = mrcfile.read(series).copy()
+    rim[:, :, :3] += np.linspace(50, 90, 24)[:, None]
+    path = write_stack(tmp_path / "r.mrc", rim)
+    np.savetxt(tmp_path / "r.tlt", TILT_DEG)
+    assert "WARNING: entropy - " in (said := etcli("entropy", path).err) and "give its level with" in said
+    for options in (("--background", 7), ("--background", "none"), ("--as-counts",)):
+        assert "give its level with" not in etcli("entropy", *options, path).err

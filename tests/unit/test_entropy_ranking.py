@@ -169,7 +169,7 @@ def test_choices_are_recorded_and_results_have_all_units() -> None:
         ({"percentile": 0}, "--row-maximum 0"),
         ({"as_counts": True, "gain": 2}, "--as-counts uses values as they are"),
         ({"by": "pair"}, "no ranking named 'pair'"),
-        ({"n_voxels": 1}, "1 voxels along a ray"),
+        ({"n_voxels": 1, "background": "none"}, "1 voxels along a ray"),
     ):
         with pytest.raises(UsageError, match=message):
             etcli.entropy(series, **options)

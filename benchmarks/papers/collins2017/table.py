@@ -157,7 +157,7 @@ def draw(folder: Path, target: Path) -> None:
             label=f"{label}, given the view at 90°",
         )
     axes.set(xlabel="tilt angle (°)", ylabel="entropy S / N³", ylim=(0, None))
-    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    axes.legend(fontsize=8, ncols=2, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
     figure.savefig(target)
 
 
