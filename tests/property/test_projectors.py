@@ -39,14 +39,15 @@ def inner(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 @run
 @given(geometry=GEOMETRIES, seed=SEEDS)
 @example(SliceGeometry(np.array([45.0]), 1, 1, 20, 4.625, 4.625), 0)
+@example(SliceGeometry(np.array([-2.0]), 1, 8, 1, -2.0, 0.0), 0)
 def test_adjoint_is_the_transpose(kernel, geometry, seed) -> None:
     projector = SlabProjector(geometry, n_slices=16, kernel=kernel)
     x, y = noise(projector.domain_shape, seed), noise(projector.range_shape, seed + 1)
     projected, back = projector.forward(x), projector.adjoint(y)
     norm = np.sqrt(inner(projected, projected) * inner(y, y))
-    # A weight is an area of at most about 1 with a rounding error of 6e-8: all that a ray has which
-    # cuts off only the corner of a pixel.
-    rounding = 1e-8 * np.sqrt(inner(x, x) * inner(y, y))
+    # A weight is an area of at most about 1 and has the rounding error of float32, 6e-8: all that a
+    # ray has which cuts off only the corner of a pixel.
+    rounding = np.finfo(np.float32).epsneg * np.sqrt(inner(x, x) * inner(y, y))
     assert abs(inner(projected, y) - inner(x, back)) <= 1e-6 * norm + rounding
 
 
