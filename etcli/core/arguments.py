@@ -77,3 +77,25 @@ def checked_integer(what: str, value: Any, *, or_else: str = "") -> int:
         raise UsageError(
             f"{what} {value!r} is not a whole number" + f" or {or_else}" * bool(or_else)
         ) from None
+
+
+def checked_positive(what: str, value: Any, *, or_zero: bool = False) -> float:
+    """Return a positive number as a float; see `checked_number`.
+
+    Parameters
+    ----------
+    what : str
+        Its name, for the message.
+    value
+    or_zero : bool
+        Whether 0 is allowed.
+
+    Raises
+    ------
+    UsageError
+        When it is no finite number, or negative, or 0 where that is not allowed.
+    """
+    number = checked_number(what, value)
+    if number < 0 or (number == 0 and not or_zero):
+        raise UsageError(f"{what} {value!r} must be {'0 or more' if or_zero else 'more than 0'}")
+    return number

@@ -1,0 +1,243 @@
+"""Library of simulated focal series of isolated columns: intensity by atom count, focus and radius."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline, RectBivariateSpline
+from scipy.special import ive
+
+from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities
+from etcli.core.errors import UsageError
+
+Doubles = NDArray[np.float64]
+
+FOCUS_STEP_A = 10.0
+"""Largest step in focus that is simulated: a tenth of the depth of field of a wide probe or less."""
+RADIUS_STEP_A = 0.12
+"""Step in radius that is simulated: an image of a probe of 25 mrad at 300 kV has no period below 0.4 Å."""
+SOURCE_TAIL = 3.0
+BLUR_NODES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FocalLibrary:
+    """Simulated focal series of isolated columns of 1, 2, ... atoms.
+
+    Parameters
+    ----------
+    focus_A : ndarray of shape (n_foci,), float64
+        Depth of the focal plane minus that of the column's centre in Å, increasing.
+    radius_A : ndarray of shape (n_radii,), float64
+        Distances from the column in Å, from 0.
+    intensity : ndarray of shape (n_counts, n_foci, n_radii), float64
+        Fraction of the beam that reaches the detector, for 1, 2, ... atoms.
+    """
+
+    focus_A: Doubles
+    radius_A: Doubles
+    intensity: Doubles
+
+    @property
+    def most_atoms(self) -> int:
+        """Largest atom count."""
+        return len(self.intensity)
+
+    def at(self, n_atoms: int, focus_A: Doubles, radius_A: Doubles) -> Doubles:
+        """Compute the intensity of a column at other foci and radii.
+
+        Parameters
+        ----------
+        n_atoms : int
+            From 1 to most_atoms.
+        focus_A, radius_A : ndarray, float64
+            Values of the same shape. The intensity is 0 beyond the largest radius; foci beyond the range of
+            the library are those of its ends.
+
+        Returns
+        -------
+        ndarray of that shape, float64
+        """
+        values = self._splines[n_atoms - 1].ev(focus_A, radius_A)
+        return np.where(np.asarray(radius_A) <= self.radius_A[-1], values, 0.0)
+
+    def core_profiles(self, core_radius_A: float) -> "CoreProfiles":
+        """Compute the mean intensities in a disc around the column.
+
+        Parameters
+        ----------
+        core_radius_A : float
+            Radius of the disc in Å.
+
+        Returns
+        -------
+        CoreProfiles
+
+        Raises
+        ------
+        UsageError
+            If the disc is larger than the library.
+        """
+        if not 0 < core_radius_A <= self.radius_A[-1]:
+            raise UsageError(
+                f"a core radius of {core_radius_A:g} Å does not lie in the library, which reaches "
+                f"{self.radius_A[-1]:g} Å"
+            )
+        node, weight = np.polynomial.legendre.leggauss(24)
+        radius = core_radius_A * (node + 1) / 2
+        values = CubicSpline(self.radius_A, self.intensity, axis=2)(radius)
+        return CoreProfiles(self.focus_A, values @ (weight * radius) / (weight @ radius))
+
+    @cached_property
+    def _splines(self) -> tuple[RectBivariateSpline, ...]:
+        return tuple(RectBivariateSpline(self.focus_A, self.radius_A, table) for table in self.intensity)
+
+
+@dataclass(frozen=True, eq=False)
+class CoreProfiles:
+    """Mean intensity in the core disc of isolated columns against focus, for 1, 2, ... atoms.
+
+    Parameters
+    ----------
+    focus_A : ndarray of shape (n_foci,), float64
+        Depth of the focal plane minus that of the column's centre in Å, increasing.
+    intensity : ndarray of shape (n_counts, n_foci), float64
+        Fraction of the beam.
+    """
+
+    focus_A: Doubles
+    intensity: Doubles
+
+    @property
+    def most_atoms(self) -> int:
+        """Largest atom count."""
+        return len(self.intensity)
+
+    def at(self, n_atoms: int, focus_A: Doubles) -> Doubles:
+        """Compute the profile of a count at any focus; beyond the range it has the values of its ends."""
+        return np.asarray(self._splines[n_atoms - 1](self._inside(focus_A)))
+
+    def slope_at(self, n_atoms: int, focus_A: Doubles) -> Doubles:
+        """Compute the derivative of the profile of a count with respect to focus, 0 beyond its range."""
+        inside = self._inside(focus_A)
+        return np.where(inside == focus_A, self._splines[n_atoms - 1](inside, 1), 0.0)
+
+    @cached_property
+    def peak_A(self) -> Doubles:
+        """Focus at which each profile is highest in Å: ndarray of shape (n_counts,), float64."""
+        fine = np.linspace(self.focus_A[0], self.focus_A[-1], 20 * (len(self.focus_A) - 1) + 1)
+        highest = np.stack([spline(fine) for spline in self._splines]).argmax(axis=1)
+        refined = []
+        for spline, start in zip(self._splines, fine[highest], strict=True):
+            curvature = spline(start, 2)
+            refined.append(start - spline(start, 1) / curvature if curvature < 0 else start)
+        return np.array(refined)
+
+    @cached_property
+    def _splines(self) -> tuple[CubicSpline, ...]:
+        return tuple(CubicSpline(self.focus_A, values) for values in self.intensity)
+
+    def _inside(self, focus_A: Doubles) -> Doubles:
+        return np.clip(focus_A, self.focus_A[0], self.focus_A[-1])
+
+
+def focal_library(
+    kind: ColumnKind, optics: FocalOptics, *, most_atoms: int, focus_range_A: float, radius_A: float = 6.0
+) -> FocalLibrary:
+    """Simulate the library of a kind of column.
+
+    Parameters
+    ----------
+    kind : ColumnKind
+        Element, spacing and Debye-Waller factor.
+    optics : FocalOptics
+        Microscope with the size of its source.
+    most_atoms : int
+        Largest atom count.
+    focus_range_A : float
+        Largest distance of the focal plane from the centre of a column in Å.
+    radius_A : float
+        Largest distance from a column in Å.
+
+    Returns
+    -------
+    FocalLibrary
+
+    Raises
+    ------
+    UsageError
+        If the element is unknown or the library would be empty.
+
+    References
+    ----------
+    Alania et al., Ultramicroscopy 177, 36 (2017).
+    """
+    if most_atoms < 1:
+        raise UsageError(f"a library of {most_atoms} atoms holds no column; ask for 1 or more")
+    depth = np.arange(most_atoms) * kind.spacing_A
+    focus = _steps(-focus_range_A, focus_range_A, FOCUS_STEP_A)
+    from_first = _steps(-focus_range_A, focus_range_A + depth[-1] / 2, FOCUS_STEP_A)
+    radius, blur = blur_of_source(radius_A, optics)
+    point_source = column_intensities(kind, optics, depth, from_first, radius)
+    centred = [
+        CubicSpline(from_first, table)(focus + centre)
+        for table, centre in zip(point_source, depth / 2, strict=True)
+    ]
+    blurred = np.stack(centred) @ blur.T
+    kept = radius <= radius_A + RADIUS_STEP_A / 2
+    return FocalLibrary(focus, radius[kept], blurred[..., kept])
+
+
+def blur_of_source(radius_A: float, optics: FocalOptics) -> tuple[Doubles, Doubles]:
+    """Return radii that reach beyond a largest one, and the matrix that blurs an image by the source.
+
+    Parameters
+    ----------
+    radius_A : float
+        Largest radius that is wanted, in Å.
+    optics : FocalOptics
+
+    Returns
+    -------
+    radius_A : ndarray of shape (n_radii,), float64
+        In Å, from 0.
+    blur : ndarray of shape (n_radii, n_radii), float64
+        See `blur_in_radius`.
+    """
+    sigma = optics.source_fwhm_A / sqrt(8 * log(2))
+    radius = np.arange(0, radius_A + SOURCE_TAIL * sigma + RADIUS_STEP_A, RADIUS_STEP_A)
+    return radius, blur_in_radius(radius, sigma)
+
+
+def blur_in_radius(radius_A: Doubles, sigma_A: float) -> Doubles:
+    """Make the matrix that convolves rotationally symmetric images with a Gaussian.
+
+    Parameters
+    ----------
+    radius_A : ndarray of shape (n_radii,), float64
+        Equally spaced from 0, in Å; the images are 0 beyond the last one.
+    sigma_A : float
+        Standard deviation of the Gaussian in Å, along each axis.
+
+    Returns
+    -------
+    ndarray of shape (n_radii, n_radii), float64
+    """
+    n_radii = len(radius_A)
+    if sigma_A == 0:
+        return np.eye(n_radii)
+    node, weight = np.polynomial.legendre.leggauss(BLUR_NODES)
+    step = radius_A[1]
+    source = np.add.outer(radius_A[:-1], step * (node + 1) / 2).ravel()
+    area = np.tile(step * weight / 2, n_radii - 1) * source / sigma_A**2
+    # exp(−(r² + s²) / 2σ²) I0(rs / σ²), without its overflow
+    distance = np.subtract.outer(radius_A, source)
+    kernel = np.exp(-(distance**2) / (2 * sigma_A**2)) * ive(0, np.outer(radius_A, source) / sigma_A**2)
+    values = CubicSpline(radius_A, np.eye(n_radii))(source)
+    return np.asarray((kernel * area) @ values)
+
+
+def _steps(first: float, last: float, largest: float) -> Doubles:
+    return np.linspace(first, last, int(np.ceil((last - first) / largest - 1e-9)) + 1)

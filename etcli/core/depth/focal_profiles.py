@@ -1,0 +1,423 @@
+"""Depth of columns from their focal profiles: intensity in a disc around each column against focus."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from etcli.core.arguments import check_choice, checked_positive
+from etcli.core.depth.focal_library import CoreProfiles
+from etcli.core.errors import DataError
+
+Doubles = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+METHODS = ("template", "gaussian")
+FEWEST_SECTIONS = 5
+RINGS, SPOKES = 3, 8
+"""Points in the core disc: rings of equal area and points on each ring."""
+FIRST_STEPS_A = 4.0
+ROUNDS, SETTLED_A = 40, 1e-4
+LOW_CONTRAST = 5.0
+"""Amplitude of a focal profile over its standard error below which the depth is not trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthFit:
+    """Depths of columns with their errors.
+
+    Parameters
+    ----------
+    peak_A : ndarray of shape (n_columns,), float64
+        Depth of the focal plane at which the column is brightest, in Å.
+    depth_A : ndarray of shape (n_columns,), float64
+        Depth of the column's centre in Å: corrected for the channelling of the probe where a library is given.
+    sigma_A : ndarray of shape (n_columns,), float64
+        Standard error of both in Å.
+    amplitude, background : ndarray of shape (n_columns,), float64
+        Of the fitted profile: in units of the template or, for a Gaussian, as fractions of the beam.
+    chi2 : ndarray of shape (n_columns,), float64
+        Reduced chi-square; 1 by definition where the noise is not known.
+    model : ndarray of shape (n_sections, n_columns), float64
+        Fitted profiles.
+    used : ndarray of shape (n_sections, n_columns), bool
+        Sections inside the focus window of each column.
+    peak_outside, low_contrast, no_fit : ndarray of shape (n_columns,), bool
+        Columns with a peak outside the range of focus, with an amplitude within the noise, and without a
+        fit (the values are NaN).
+    """
+
+    peak_A: Doubles
+    depth_A: Doubles
+    sigma_A: Doubles
+    amplitude: Doubles
+    background: Doubles
+    chi2: Doubles
+    model: Doubles
+    used: Mask
+    peak_outside: Mask
+    low_contrast: Mask
+    no_fit: Mask
+
+
+def core_intensities(
+    sections: NDArray[np.float32],
+    columns_px: Doubles,
+    *,
+    radius_px: float,
+    displacement_px: Doubles | None = None,
+) -> Doubles:
+    """Measure the mean intensity in a disc around every column in every section.
+
+    Parameters
+    ----------
+    sections : ndarray of shape (n_sections, ny, nx), float32
+    columns_px : ndarray of shape (n_columns, 2), float64
+        x and y of the columns in pixels, from the centre of the first pixel.
+    radius_px : float
+        Radius of the disc in pixels.
+    displacement_px : ndarray of shape (n_sections, 2), float64, optional
+        Displacement (x, y) of the content of each section in pixels: the sections are not resampled.
+
+    Returns
+    -------
+    ndarray of shape (n_sections, n_columns), float64
+        By cubic interpolation at 25 points of equal weight.
+
+    Raises
+    ------
+    UsageError
+        If the radius is not positive.
+    """
+    checked_positive("radius_px", radius_px)
+    ring = np.sqrt((np.arange(RINGS) + 0.5 + 0.5 / (RINGS * SPOKES)) / RINGS)
+    angle = 2 * np.pi * (np.arange(SPOKES) + 0.5 * (np.arange(RINGS) % 2)[:, np.newaxis]) / SPOKES
+    points = np.stack([ring[:, np.newaxis] * np.cos(angle), ring[:, np.newaxis] * np.sin(angle)], axis=-1)
+    points = radius_px * np.concatenate([np.zeros((1, 2)), points.reshape(-1, 2)])
+    at = columns_px[:, np.newaxis] + points
+    moved = np.zeros((len(sections), 2)) if displacement_px is None else displacement_px
+    values = np.empty((len(sections), len(columns_px)))
+    for number, (section, (dx, dy)) in enumerate(zip(sections, moved, strict=True)):
+        where = (at[..., 1] + dy, at[..., 0] + dx)
+        values[number] = ndimage.map_coordinates(section, where, order=3, mode="nearest").mean(axis=1)
+    return values
+
+
+def fit_depths(
+    profile: Doubles,
+    focus_A: Doubles,
+    count: NDArray[np.int64],
+    library: CoreProfiles | None,
+    *,
+    method: str = "template",
+    window_A: float = 100.0,
+    variance: Doubles | None = None,
+) -> DepthFit:
+    """Fit the depth of every column to its focal profile.
+
+    The template method fits amplitude × library profile of the column's count + constant; the gaussian method
+    a Gaussian of free width + constant, whose centre is corrected by that of the library profile, fitted in
+    the same way. Without a library, only the second is possible, and it is not corrected.
+
+    Parameters
+    ----------
+    profile : ndarray of shape (n_sections, n_columns), float64
+        Mean intensity in the core disc.
+    focus_A : ndarray of shape (n_sections,), float64
+        Depths of the focal plane in Å, all different.
+    count : ndarray of shape (n_columns,), int64
+        Atoms of each column, from 1; they choose the library profile.
+    library : CoreProfiles or None
+    method : {"template", "gaussian"}
+    window_A : float
+        Sections that are used: within this focus of the profile's centre.
+    variance : ndarray of shape (n_sections, n_columns), float64, optional
+        Variance of the profile. Without it, all sections have the same weight, and errors come from the
+        residuals.
+
+    Returns
+    -------
+    DepthFit
+
+    Raises
+    ------
+    DataError
+        If there are fewer than five sections, or the focus is constant or repeats.
+    UsageError
+        If the method is unknown, or needs a library and there is none.
+
+    References
+    ----------
+    Alania et al., Ultramicroscopy 177, 36 (2017), section 2.
+    """
+    check_choice("method of depth", method, METHODS)
+    focus = np.asarray(focus_A, np.float64)
+    check_foci(focus)
+    if library is None and method == "template":
+        raise DataError("a template needs a library; use the gaussian method")
+    shape: _Shape = _Gaussian() if method == "gaussian" else _Templates(library, count)  # type: ignore[arg-type]
+    centre = _centroids(profile, focus)
+    for _ in range(2):  # the window follows the fitted peak
+        used = np.abs(focus[:, np.newaxis] - centre) <= window_A
+        used |= _nearest(focus, centre)
+        fit = _fit(shape, profile, focus, used, variance)
+        offset = shape.peak_offset()
+        centre = np.clip(np.nan_to_num(fit.depth + offset, nan=0.0), focus.min(), focus.max())
+    peak = fit.depth + offset
+    depth = (
+        fit.depth
+        if library is None or method == "template"
+        else peak - _gaussian_offsets(library, count, window_A)
+    )
+    return DepthFit(
+        peak_A=peak,
+        depth_A=depth,
+        sigma_A=fit.sigma,
+        amplitude=fit.amplitude,
+        background=fit.background,
+        chi2=fit.chi2,
+        model=fit.model,
+        used=used,
+        peak_outside=(peak < focus.min()) | (peak > focus.max()),
+        low_contrast=fit.amplitude < LOW_CONTRAST * fit.amplitude_error,
+        no_fit=~np.isfinite(fit.depth),
+    )
+
+
+def check_foci(focus_A: Doubles) -> None:
+    """Check that depths can be found with these foci.
+
+    Parameters
+    ----------
+    focus_A : ndarray of shape (n_sections,), float64
+
+    Raises
+    ------
+    DataError
+        If there are fewer than five sections, or the focus is not finite, constant or repeats.
+    """
+    if len(focus_A) < FEWEST_SECTIONS:
+        raise DataError(
+            f"{len(focus_A)} sections are too few for depths, which need {FEWEST_SECTIONS} or more"
+        )
+    if not np.isfinite(focus_A).all():
+        raise DataError(f"the defocus of section {np.flatnonzero(~np.isfinite(focus_A))[0] + 1} is not known")
+    order = np.argsort(focus_A, kind="stable")
+    same = np.flatnonzero(np.diff(focus_A[order]) < 1e-6)
+    if len(same) == len(focus_A) - 1:
+        raise DataError(
+            f"all sections have the same defocus, {-focus_A[0] / 1e4:g} µm: depths need a focal series"
+        )
+    if len(same):
+        first, second = sorted(order[[same[0], same[0] + 1]] + 1)
+        raise DataError(
+            f"sections {first} and {second} have the same defocus, {-focus_A[first - 1] / 1e4:g} µm; correct the "
+            f"defoci, or leave one section out"
+        )
+
+
+def core_noise(radius_px: float) -> float:
+    """Compute the variance of `core_intensities` where pixels have independent noise of variance 1.
+
+    Parameters
+    ----------
+    radius_px : float
+        Radius of the disc in pixels.
+
+    Returns
+    -------
+    float
+        Mean over positions of the column inside a pixel.
+    """
+    half = int(radius_px) + 8
+    impulse = np.zeros((1, 4 * half + 1, 4 * half + 1), np.float32)
+    impulse[0, 2 * half, 2 * half] = 1
+    inside = (np.arange(4) + 0.5) / 4
+    pixel = 2 * half + np.arange(-half, half + 1)
+    x, y = (axis.ravel() for axis in np.meshgrid(np.add.outer(pixel, inside), np.add.outer(pixel, inside)))
+    weight = core_intensities(impulse, np.column_stack([x, y]), radius_px=radius_px)
+    return float((weight**2).sum() / len(inside) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Fitted parameters of all columns; `depth` is that of the shape's centre."""
+
+    depth: Doubles
+    sigma: Doubles
+    amplitude: Doubles
+    amplitude_error: Doubles
+    background: Doubles
+    chi2: Doubles
+    model: Doubles
+
+
+class _Shape(Protocol):
+    """Shapes of profiles at given depths, and their derivatives by their parameters, the depth first."""
+
+    def start(self, depth: Doubles) -> Doubles: ...
+
+    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]: ...
+
+    def peak_offset(self) -> Doubles | float: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Templates:
+    """Library profile of each column's count."""
+
+    library: CoreProfiles
+    count: NDArray[np.int64]
+
+    def start(self, depth: Doubles) -> Doubles:
+        return depth[np.newaxis]
+
+    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
+        relative = focus[:, np.newaxis] - parameters[0]
+        value, slope = np.empty_like(relative), np.empty_like(relative)
+        for n_atoms in np.unique(self.count):
+            of = self.count == n_atoms
+            value[:, of] = self.library.at(n_atoms, relative[:, of])
+            slope[:, of] = -self.library.slope_at(n_atoms, relative[:, of])
+        return value, slope[np.newaxis]
+
+    def peak_offset(self) -> Doubles:
+        return self.library.peak_A[self.count - 1]
+
+
+@dataclass(frozen=True)
+class _Gaussian:
+    """Gaussians of free width; the second parameter is the logarithm of their standard deviation."""
+
+    first_width_A: float = 40.0
+
+    def start(self, depth: Doubles) -> Doubles:
+        return np.stack([depth, np.full_like(depth, np.log(self.first_width_A))])
+
+    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
+        width = np.exp(parameters[1])
+        scaled = (focus[:, np.newaxis] - parameters[0]) / width
+        value = np.exp(-(scaled**2) / 2)
+        return value, np.stack([value * scaled / width, value * scaled**2])
+
+    def peak_offset(self) -> float:
+        return 0.0
+
+
+def _gaussian_offsets(library: CoreProfiles, count: NDArray[np.int64], window_A: float) -> Doubles:
+    """Fit Gaussians to the library profiles: their centres relative to those of the columns."""
+    present = np.unique(count)
+    profile = library.intensity[present - 1].T
+    fit = fit_depths(profile, library.focus_A, present, None, method="gaussian", window_A=window_A)
+    return np.asarray(fit.depth_A[np.searchsorted(present, count)])
+
+
+def _centroids(profile: Doubles, focus: Doubles) -> Doubles:
+    """Compute the centres of the profiles above their smallest value."""
+    above = profile - profile.min(axis=0)
+    width = np.gradient(focus[np.argsort(focus)])[np.argsort(np.argsort(focus))]
+    weight = (above**2) * np.abs(width)[:, np.newaxis]
+    total = weight.sum(axis=0)
+    return np.asarray(
+        np.divide(focus @ weight, total, out=np.full(len(total), focus.mean()), where=total > 0)
+    )
+
+
+def _nearest(focus: Doubles, centre: Doubles) -> Mask:
+    """Select the sections nearest to a centre: as many as a fit needs, whatever the window."""
+    rank = np.abs(focus[:, np.newaxis] - centre).argsort(axis=0).argsort(axis=0)
+    return np.asarray(rank < FEWEST_SECTIONS)
+
+
+def _fit(shape: _Shape, profile: Doubles, focus: Doubles, used: Mask, variance: Doubles | None) -> _Fit:
+    """Fit amplitude × shape + background by weighted least squares, all columns at once."""
+    weight = used / (1.0 if variance is None else np.maximum(variance, np.finfo(float).tiny))
+    reach = 0.25 * np.ptp(focus)
+    grid = np.arange(focus.min() - reach, focus.max() + reach, FIRST_STEPS_A)
+    parameters = shape.start(np.zeros(profile.shape[1]))
+    lowest = np.full(profile.shape[1], np.inf)
+    for depth in grid:
+        trial = shape.start(np.full(profile.shape[1], depth))
+        amplitude, background = _linear(shape.values(focus, trial)[0], profile, weight)
+        misfit = _misfit(shape, trial, amplitude, background, profile, focus, weight)
+        better = (misfit < lowest) & (amplitude > 0)
+        parameters, lowest = np.where(better, trial, parameters), np.where(better, misfit, lowest)
+    found = np.isfinite(lowest)
+    parameters = _refined(shape, parameters, profile, focus, weight)
+    value, slopes = shape.values(focus, parameters)
+    amplitude, background = _linear(value, profile, weight)
+    model = amplitude * value + background
+    degrees = np.maximum(used.sum(axis=0) - 2 - len(parameters), 1)
+    chi2 = (weight * (profile - model) ** 2).sum(axis=0) / degrees
+    jacobian = np.concatenate([amplitude * slopes, value[np.newaxis], np.ones_like(value)[np.newaxis]])
+    covariance = np.linalg.pinv(_normal(jacobian, weight), hermitian=True)
+    scale = chi2 if variance is None else np.maximum(chi2, 1)
+    error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2) * scale[:, np.newaxis], 0))
+    found &= np.isfinite(parameters).all(axis=0) & (amplitude > 0)
+    depth, sigma = (np.where(found, values, np.nan) for values in (parameters[0], error[:, 0]))
+    shown = chi2 if variance is not None else np.ones_like(chi2)
+    return _Fit(depth, sigma, amplitude, error[:, len(parameters)], background, shown, model)
+
+
+def _refined(
+    shape: _Shape, parameters: Doubles, profile: Doubles, focus: Doubles, weight: Doubles
+) -> Doubles:
+    """Refine the shapes' parameters by Levenberg-Marquardt steps; amplitude and background are eliminated."""
+    damping = np.full(profile.shape[1], 1e-3)
+    value, slopes = shape.values(focus, parameters)
+    amplitude, background = _linear(value, profile, weight)
+    misfit = _misfit(shape, parameters, amplitude, background, profile, focus, weight)
+    for _ in range(ROUNDS):
+        jacobian = np.concatenate([amplitude * slopes, value[np.newaxis], np.ones_like(value)[np.newaxis]])
+        normal = _normal(jacobian, weight)
+        right = np.einsum("psc,sc->cp", jacobian, weight * (profile - amplitude * value - background))
+        diagonal = np.arange(normal.shape[1])
+        normal[:, diagonal, diagonal] *= 1 + damping[:, np.newaxis]
+        normal[:, diagonal, diagonal] += 1e-300
+        step = np.linalg.solve(normal, right[..., np.newaxis])[:, : len(parameters), 0].T
+        trial = parameters + step
+        trial_value, trial_slopes = shape.values(focus, trial)
+        trial_amplitude, trial_background = _linear(trial_value, profile, weight)
+        trial_misfit = _misfit(shape, trial, trial_amplitude, trial_background, profile, focus, weight)
+        better = trial_misfit <= misfit
+        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
+        parameters = np.where(better, trial, parameters)
+        value, slopes = np.where(better, trial_value, value), np.where(better, trial_slopes, slopes)
+        amplitude = np.where(better, trial_amplitude, amplitude)
+        background = np.where(better, trial_background, background)
+        misfit = np.where(better, trial_misfit, misfit)
+        if np.abs(step[0]).max(initial=0) < SETTLED_A:
+            break
+    return parameters
+
+
+def _misfit(
+    shape: _Shape,
+    parameters: Doubles,
+    amplitude: Doubles,
+    background: Doubles,
+    profile: Doubles,
+    focus: Doubles,
+    weight: Doubles,
+) -> Doubles:
+    model = amplitude * shape.values(focus, parameters)[0] + background
+    return np.asarray((weight * (profile - model) ** 2).sum(axis=0))
+
+
+def _linear(value: Doubles, profile: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
+    """Solve for the amplitude and background of each column."""
+    total = weight.sum(axis=0)
+    mean_value = (weight * value).sum(axis=0) / total
+    mean_profile = (weight * profile).sum(axis=0) / total
+    centred = value - mean_value
+    power = (weight * centred**2).sum(axis=0)
+    amplitude = np.divide(
+        (weight * centred * profile).sum(axis=0), power, out=np.zeros_like(power), where=power > 0
+    )
+    return amplitude, mean_profile - amplitude * mean_value
+
+
+def _normal(jacobian: Doubles, weight: Doubles) -> Doubles:
+    return np.einsum("psc,sc,qsc->cpq", jacobian, weight, jacobian, optimize=True)

@@ -1,0 +1,291 @@
+"""Multislice of an isolated atomic column: HAADF intensity against focus and distance from the column.
+
+An isolated column is rotationally symmetric. The wave of a probe beside it is written as Σ ψ_m(r) exp(imφ); each
+order m is expanded in Bessel functions, in which the transmission of an atom is a matrix and the propagation
+between atoms a phase. Only the values of the wave at the atoms and its components in the detector are wanted:
+the matrices are applied to these few rows from the left, and only then to the waves of all probes.
+
+The wave is the coherent elastic one, with the transmission averaged over the thermal motion of the atoms. The
+detector receives its components between the detector's angles, and from each atom the electrons of thermal
+diffuse scattering, ∫ |ψ|² W d²r with W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k over the
+detector, where t is the Fourier transform of the transmission of an atom at rest minus 1.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import jv, roots_legendre
+
+from etcli.core.arguments import checked_positive
+from etcli.core.errors import UsageError
+from etcli.core.multislice.bessel_basis import BesselBasis, bessel_basis
+from etcli.core.multislice.constants import wavelength_A
+from etcli.core.multislice.scattering_factors import projected_phase
+
+Doubles = NDArray[np.float64]
+Waves = NDArray[np.complex128]
+
+DISC_RADIUS_A = 12.0
+HIGHEST_ORDER = 14
+HIGHEST_FREQUENCY_PER_A = 6.0
+ATOM_FREQUENCY_PER_A = 20.0
+"""Highest spatial frequency of the transmission of one atom: beyond the outer angle of usual detectors."""
+ATOM_RADIUS_A = 1.2
+"""Distance from an atom beyond which it scatters nothing into the detector."""
+PROBE_NODES = 160
+PROBE_TAIL = 1.8
+"""Highest frequency of a probe that is cut off at the edge of the disc, relative to the aperture."""
+
+
+@dataclass(frozen=True)
+class FocalOptics:
+    """Microscope of a focal series: illumination and annular detector.
+
+    Parameters
+    ----------
+    voltage_kV : float
+        Accelerating voltage in kV.
+    semi_angle_mrad : float
+        Semi-angle of convergence in mrad.
+    detector_mrad : tuple of float
+        Inner and outer semi-angle of the detector in mrad.
+    source_fwhm_A : float
+        Full width at half maximum of the image of the electron source in Å, 0 for a point source.
+
+    Raises
+    ------
+    UsageError
+        If a value is impossible, or the detector overlaps the illumination.
+    """
+
+    voltage_kV: float = 300.0
+    semi_angle_mrad: float = 21.0
+    detector_mrad: tuple[float, float] = (48.0, 180.0)
+    source_fwhm_A: float = 0.7
+
+    def __post_init__(self) -> None:
+        checked_positive("voltage_kV", self.voltage_kV)
+        checked_positive("semi_angle_mrad", self.semi_angle_mrad)
+        checked_positive("source_fwhm_A", self.source_fwhm_A, or_zero=True)
+        inner, outer = self.detector_mrad
+        if not self.semi_angle_mrad <= inner < outer:
+            raise UsageError(
+                f"a detector from {inner:g} to {outer:g} mrad is no dark-field detector of a probe of "
+                f"{self.semi_angle_mrad:g} mrad: its inner angle must lie outside the probe and inside its outer angle"
+            )
+
+    @property
+    def aperture_per_A(self) -> float:
+        """Highest spatial frequency of the probe in 1/Å."""
+        return self.semi_angle_mrad * 1e-3 / wavelength_A(self.voltage_kV)
+
+    def detects(self, frequency_per_A: Doubles) -> NDArray[np.bool_]:
+        """Return where spatial frequencies in 1/Å reach the detector."""
+        inner, outer = (angle * 1e-3 / wavelength_A(self.voltage_kV) for angle in self.detector_mrad)
+        return np.asarray((frequency_per_A >= inner) & (frequency_per_A <= outer))
+
+
+@dataclass(frozen=True)
+class ColumnKind:
+    """Atomic column of one element with equal distances between its atoms.
+
+    Parameters
+    ----------
+    element : str
+        Chemical symbol.
+    spacing_A : float
+        Distance between neighbouring atoms of the column in Å.
+    debye_waller_A2 : float
+        Debye-Waller factor B = 8π²⟨u²⟩ in Å², with ⟨u²⟩ the mean square displacement along one axis.
+
+    Raises
+    ------
+    UsageError
+        If a value is impossible.
+    """
+
+    element: str
+    spacing_A: float
+    debye_waller_A2: float
+
+    def __post_init__(self) -> None:
+        checked_positive("spacing_A", self.spacing_A)
+        checked_positive("debye_waller_A2", self.debye_waller_A2, or_zero=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Atom:
+    """One atom: mean transmission minus 1 and thermal diffuse scattering W into the detector, against radius."""
+
+    basis: BesselBasis
+    scattered: Waves
+    diffuse: Doubles
+
+    def at(self, radius_A: Doubles) -> tuple[Waves, Doubles]:
+        values = self.basis.at(radius_A)
+        return values @ self.scattered, values @ self.diffuse
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """One angular order: the matrices of its waves, the read-outs at atom and detector, and all probes."""
+
+    multiplicity: int
+    transmission: Waves
+    kinetic: Doubles
+    at_atom: Doubles
+    diffuse: Doubles
+    in_detector: Doubles
+    probes: Waves
+
+    def start(self) -> Waves:
+        """Matrix from the components of the probes to all components of the wave: it selects them."""
+        return np.eye(len(self.kinetic), len(self.probes), dtype=complex)
+
+    def next_atom(self, wave: Waves, distance_A: float) -> Waves:
+        """Take waves before an atom through it and on to the next one."""
+        return np.exp(-1j * self.kinetic * distance_A)[:, np.newaxis] * (self.transmission @ wave)
+
+    def diffuse_waves(self, wave: Waves) -> Waves:
+        """Compute the wave of all probes around an atom, weighted for thermal diffuse scattering."""
+        return np.asarray((np.sqrt(np.abs(self.diffuse))[:, np.newaxis] * self.at_atom @ wave) @ self.probes)
+
+    def elastic_waves(self, wave: Waves) -> Waves:
+        """Compute the components in the detector of the waves of all probes behind an atom."""
+        return np.asarray((self.in_detector @ (self.transmission @ wave)) @ self.probes)
+
+
+def column_intensities(
+    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+) -> Doubles:
+    """Compute the HAADF intensity of columns that consist of the first atoms of a list.
+
+    Parameters
+    ----------
+    kind : ColumnKind
+        Element and Debye-Waller factor; the atoms are where depth_A says.
+    optics : FocalOptics
+        Microscope. The source is a point here, whatever its size.
+    depth_A : ndarray of shape (n_atoms,), float64
+        Depths of the atoms in Å, increasing away from the source.
+    focus_A : ndarray of shape (n_foci,), float64
+        Depths of the focal plane in Å.
+    radius_A : ndarray of shape (n_radii,), float64
+        Distances of the probe from the column in Å.
+
+    Returns
+    -------
+    ndarray of shape (n_atoms, n_foci, n_radii), float64
+        Fraction of the beam that reaches the detector, for the first 1, 2, ... atoms.
+
+    Raises
+    ------
+    UsageError
+        If the element is unknown.
+    """
+    total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
+    for order in _orders(kind, optics, focus_A - depth_A[0], radius_A):
+        wave, diffuse = order.start(), np.zeros(total.shape[1])
+        sign = np.sign(order.diffuse)
+        for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
+            diffuse = diffuse + sign @ _squared(order.diffuse_waves(wave))
+            elastic = _squared(order.elastic_waves(wave)).sum(axis=0)
+            total[number] += order.multiplicity * (diffuse + elastic)
+            wave = order.next_atom(wave, distance)
+    return total.reshape(len(depth_A), len(focus_A), len(radius_A))
+
+
+def depth_derivatives(
+    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+) -> tuple[Doubles, Doubles]:
+    """Compute the HAADF intensity of a column and its derivatives with respect to the depth of each atom.
+
+    Parameters
+    ----------
+    kind, optics, depth_A, focus_A, radius_A
+        As for `column_intensities`.
+
+    Returns
+    -------
+    intensity : ndarray of shape (n_foci, n_radii), float64
+        Fraction of the beam that reaches the detector.
+    derivative : ndarray of shape (n_atoms, n_foci, n_radii), float64
+        Its derivative for each atom in 1/Å. The sum over the atoms is minus the derivative with respect to
+        the depth of the focal plane.
+
+    Raises
+    ------
+    UsageError
+        If the element is unknown.
+    """
+    shape = (len(focus_A), len(radius_A))
+    total, slope = np.zeros(shape[0] * shape[1]), np.zeros((len(depth_A), shape[0] * shape[1]))
+    for order in _orders(kind, optics, focus_A - depth_A[0], radius_A):
+        wave, moved = order.start(), np.zeros((0, len(order.kinetic), len(order.probes)), complex)
+        sign, twice = np.sign(order.diffuse), 2 * order.multiplicity
+        for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
+            here = -1j * order.kinetic[:, np.newaxis] * wave
+            moved = np.concatenate([moved, here[np.newaxis]])
+            around = order.diffuse_waves(wave)
+            total += order.multiplicity * (sign @ _squared(around))
+            for atom, changed in enumerate(moved):
+                slope[atom] += twice * (sign @ (around.conj() * order.diffuse_waves(changed)).real)
+            if number == len(depth_A) - 1:
+                break
+            wave, before = order.next_atom(wave, distance), moved
+            moved = np.stack([order.next_atom(changed, distance) for changed in before])
+            moved[-1] += 1j * order.kinetic[:, np.newaxis] * wave
+        behind = order.elastic_waves(wave)
+        total += order.multiplicity * _squared(behind).sum(axis=0)
+        for atom, changed in enumerate(moved):
+            slope[atom] += twice * (behind.conj() * order.elastic_waves(changed)).real.sum(axis=0)
+    return total.reshape(shape), slope.reshape(len(depth_A), *shape)
+
+
+def _squared(wave: Waves) -> Doubles:
+    return np.asarray(wave.real**2 + wave.imag**2)
+
+
+def _orders(kind: ColumnKind, optics: FocalOptics, focus_A: Doubles, radius_A: Doubles) -> Iterator[_Order]:
+    """Prepare the angular orders; the depth of the focal plane counts from the first atom."""
+    atom = _atom(kind, optics)
+    wavelength = wavelength_A(optics.voltage_kV)
+    node, weight = roots_legendre(PROBE_NODES)
+    frequency = optics.aperture_per_A * (node + 1) / 2
+    amplitude = np.sqrt(np.pi) * frequency * weight  # of a probe with unit current
+    focusing = np.exp(1j * np.pi * wavelength * np.outer(focus_A, frequency**2))
+    for number in range(HIGHEST_ORDER + 1):
+        basis = bessel_basis(number, disc_radius_A=DISC_RADIUS_A, highest_per_A=HIGHEST_FREQUENCY_PER_A)
+        if number == 0:  # all orders have the same nodes
+            scattered, diffuse = atom.at(basis.radius_A)
+            near = basis.radius_A < ATOM_RADIUS_A
+        in_probe = basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A
+        position = jv(number, 2 * np.pi * np.outer(radius_A, frequency))
+        probes = (focusing[:, np.newaxis] * position * amplitude) @ basis.plane_waves(frequency)[in_probe].T
+        yield _Order(
+            multiplicity=1 if number == 0 else 2,
+            transmission=np.eye(len(in_probe)) + basis.transform(scattered[:, np.newaxis] * basis.values),
+            kinetic=np.pi * wavelength * basis.frequency_per_A**2,
+            at_atom=basis.values[near],
+            diffuse=(diffuse * basis.area_A2)[near],
+            in_detector=np.eye(len(in_probe))[optics.detects(basis.frequency_per_A)],
+            probes=probes.reshape(-1, in_probe.sum()).T,
+        )
+
+
+def _atom(kind: ColumnKind, optics: FocalOptics) -> _Atom:
+    """Compute the scattering of one atom that moves thermally."""
+    basis = bessel_basis(0, disc_radius_A=DISC_RADIUS_A, highest_per_A=ATOM_FREQUENCY_PER_A)
+    frequency = basis.frequency_per_A
+    phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
+    at_rest = np.expm1(1j * phase)
+    scattered = basis.transform(at_rest)
+    damping = np.exp(-kind.debye_waller_A2 * frequency**2 / 4)
+    detected = optics.detects(frequency)
+    incoherent = ((basis.values @ (detected * scattered)) * at_rest.conj()).real
+    mean = damping * scattered
+    coherent = ((basis.values @ (detected * mean)) * (basis.values @ mean).conj()).real
+    diffuse = damping * basis.transform(incoherent) - basis.transform(coherent)
+    return _Atom(basis, mean, diffuse)

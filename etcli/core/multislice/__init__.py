@@ -1,0 +1,1 @@
+"""Scattering of fast electrons: wavelength, potentials of atoms, and propagation of waves."""

@@ -1,0 +1,40 @@
+"""Wavelength and mass of fast electrons."""
+
+from math import sqrt
+
+REST_ENERGY_KEV = 510.99895
+"""Rest energy of the electron (CODATA 2018), keV."""
+HC_KEV_A = 12.398419843
+"""Planck's constant times the speed of light (CODATA 2018), keV Å."""
+
+
+def wavelength_A(voltage_kV: float) -> float:
+    """Compute the relativistic wavelength of electrons.
+
+    Parameters
+    ----------
+    voltage_kV : float
+        Accelerating voltage in kV, > 0.
+
+    Returns
+    -------
+    float
+        Wavelength in Å: 0.019687 Å at 300 kV.
+    """
+    return HC_KEV_A / sqrt(voltage_kV * (voltage_kV + 2 * REST_ENERGY_KEV))
+
+
+def relative_mass(voltage_kV: float) -> float:
+    """Compute the mass of moving electrons relative to their rest mass.
+
+    Parameters
+    ----------
+    voltage_kV : float
+        Accelerating voltage in kV, > 0.
+
+    Returns
+    -------
+    float
+        The Lorentz factor: 1.58708 at 300 kV.
+    """
+    return 1 + voltage_kV / REST_ENERGY_KEV
