@@ -176,7 +176,7 @@ def focal_library(
     """
     if most_atoms < 1:
         raise UsageError(f"a library of {most_atoms} atoms holds no column; ask for 1 or more")
-    depth = np.arange(most_atoms) * kind.spacing_A
+    depth = np.arange(most_atoms, dtype=np.float64) * kind.spacing_A
     focus = _steps(-focus_range_A, focus_range_A, FOCUS_STEP_A)
     from_first = _steps(-focus_range_A, focus_range_A + depth[-1] / 2, FOCUS_STEP_A)
     radius, blur = blur_of_source(radius_A, optics)

@@ -33,7 +33,7 @@ class DepthFit:
     peak_A : ndarray of shape (n_columns,), float64
         Depth of the focal plane at which the column is brightest, in Å.
     depth_A : ndarray of shape (n_columns,), float64
-        Depth of the column's centre in Å: corrected for the channelling of the probe where a library is given.
+        Depth of the column's centre in Å, corrected for channelling where a library is given.
     sigma_A : ndarray of shape (n_columns,), float64
         Standard error of both in Å.
     amplitude, background : ndarray of shape (n_columns,), float64
@@ -213,8 +213,8 @@ def check_foci(focus_A: Doubles) -> None:
     if len(same):
         first, second = sorted(order[[same[0], same[0] + 1]] + 1)
         raise DataError(
-            f"sections {first} and {second} have the same defocus, {-focus_A[first - 1] / 1e4:g} µm; correct the "
-            f"defoci, or leave one section out"
+            f"sections {first} and {second} have the same defocus, {-focus_A[first - 1] / 1e4:g} µm; "
+            f"correct the defoci, or leave one section out"
         )
 
 
@@ -420,4 +420,4 @@ def _linear(value: Doubles, profile: Doubles, weight: Doubles) -> tuple[Doubles,
 
 
 def _normal(jacobian: Doubles, weight: Doubles) -> Doubles:
-    return np.einsum("psc,sc,qsc->cpq", jacobian, weight, jacobian, optimize=True)
+    return np.asarray(np.einsum("psc,sc,qsc->cpq", jacobian, weight, jacobian, optimize=True))

@@ -1,14 +1,16 @@
 """Multislice of an isolated atomic column: HAADF intensity against focus and distance from the column.
 
-An isolated column is rotationally symmetric. The wave of a probe beside it is written as Σ ψ_m(r) exp(imφ); each
-order m is expanded in Bessel functions, in which the transmission of an atom is a matrix and the propagation
-between atoms a phase. Only the values of the wave at the atoms and its components in the detector are wanted:
-the matrices are applied to these few rows from the left, and only then to the waves of all probes.
+An isolated column is rotationally symmetric. The wave of a probe beside it is written as Σ ψ_m(r) exp(imφ);
+each order m is expanded in Bessel functions, in which the transmission of an atom is a matrix and the
+propagation between atoms a phase. The matrices of a column are multiplied before the waves of all probes are
+taken through them.
 
 The wave is the coherent elastic one, with the transmission averaged over the thermal motion of the atoms. The
 detector receives its components between the detector's angles, and from each atom the electrons of thermal
-diffuse scattering, ∫ |ψ|² W d²r with W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k over the
-detector, where t is the Fourier transform of the transmission of an atom at rest minus 1.
+diffuse scattering, ∫ |ψ|² W d²r, with W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k,
+integrated over the detector; t is the Fourier transform of the transmission of an atom at rest minus 1.
+Electrons that
+were scattered diffusely are not scattered again.
 """
 
 from collections.abc import Iterator
@@ -73,7 +75,7 @@ class FocalOptics:
         if not self.semi_angle_mrad <= inner < outer:
             raise UsageError(
                 f"a detector from {inner:g} to {outer:g} mrad is no dark-field detector of a probe of "
-                f"{self.semi_angle_mrad:g} mrad: its inner angle must lie outside the probe and inside its outer angle"
+                f"{self.semi_angle_mrad:g} mrad: its inner angle must lie outside the probe"
             )
 
     @property
@@ -117,7 +119,7 @@ class ColumnKind:
 
 @dataclass(frozen=True, eq=False)
 class _Atom:
-    """One atom: mean transmission minus 1 and thermal diffuse scattering W into the detector, against radius."""
+    """One atom: mean transmission minus 1, and thermal diffuse scattering W into the detector."""
 
     basis: BesselBasis
     scattered: Waves
@@ -146,7 +148,8 @@ class _Order:
 
     def next_atom(self, wave: Waves, distance_A: float) -> Waves:
         """Take waves before an atom through it and on to the next one."""
-        return np.exp(-1j * self.kinetic * distance_A)[:, np.newaxis] * (self.transmission @ wave)
+        propagator = np.exp(-1j * self.kinetic * distance_A)[:, np.newaxis]
+        return np.asarray(propagator * (self.transmission @ wave))
 
     def diffuse_waves(self, wave: Waves) -> Waves:
         """Compute the wave of all probes around an atom, weighted for thermal diffuse scattering."""

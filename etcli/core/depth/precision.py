@@ -46,8 +46,8 @@ def column_depth_bounds(
 ) -> Doubles:
     """Compute the lower bound of the depth of columns that move as a whole, by atom count.
 
-    σ_d = (dose Σ_f ∫ (∂I/∂z_f)² / I d²r)^−1/2: the counts of the pixels have Poisson distributions, and moving
-    the column is the same as moving the focal plane the other way.
+    σ_d = (dose Σ_f ∫ (∂I/∂z_f)² / I d²r)^−1/2: the counts of the pixels have Poisson distributions, and
+    moving the column is the same as moving the focal plane the other way.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def atom_depth_bounds(
     checked_positive("dose_e_A2", dose_e_A2)
     if n_atoms < 1:
         raise UsageError(f"a column of {n_atoms} atoms has no bound; ask for 1 or more")
-    depth = (np.arange(n_atoms) - (n_atoms - 1) / 2) * kind.spacing_A
+    depth = (np.arange(n_atoms, dtype=np.float64) - (n_atoms - 1) / 2) * kind.spacing_A
     radius, blur = blur_of_source(sqrt(2) * checked_positive("half_region_A", half_region_A), optics)
     intensity, slope = depth_derivatives(kind, optics, depth, np.asarray(focus_A, float), radius)
     intensity, slope = intensity @ blur.T, slope @ blur.T
@@ -144,7 +144,7 @@ def square_areas(radius_A: Doubles, half_side_A: float) -> Doubles:
     Parameters
     ----------
     radius_A : ndarray of shape (n_radii,), float64
-        Equally spaced from 0, in Å, at least to the edges of the square; beyond the last one the image counts as 0.
+        Equally spaced from 0, in Å, at least to the edges of the square; the image is 0 beyond.
     half_side_A : float
         Half the side of the square in Å.
 

@@ -82,7 +82,7 @@ def _spline_of_focus(library: FocalLibrary, n_atoms: int) -> CubicSpline:
 
 @jit
 def _add_column(sections, table, x_px, y_px, step_px):  # type: ignore[no-untyped-def]
-    """Add a table of shape (n_radii, n_sections) around a position to images of shape (ny, nx, n_sections)."""
+    """Add a table of shape (n_radii, n_sections) to images of shape (ny, nx, n_sections)."""
     ny, nx, n_sections = sections.shape
     n_radii = table.shape[0]
     reach = (n_radii - 1) * step_px

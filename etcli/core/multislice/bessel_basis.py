@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,10 @@ class BesselBasis:
 
     def at(self, radius_A: Doubles) -> Doubles:
         """Compute the functions at other radii: ndarray of shape (n_radii, n), float64, in 1/Å."""
-        return self._norm() * jv(self.order, 2 * np.pi * np.outer(radius_A, self.frequency_per_A))
+        argument = 2 * np.pi * np.outer(radius_A, self.frequency_per_A)
+        return np.asarray(self._norm() * jv(self.order, argument))
 
-    def transform(self, function: NDArray[np.generic]) -> NDArray[np.generic]:
+    def transform(self, function: NDArray[Any]) -> NDArray[Any]:
         """Compute the coefficients of a function that is given at the nodes: shape (n, ...)."""
         return np.asarray(self.values.T @ (self.area_A2 * function.T).T)
 
