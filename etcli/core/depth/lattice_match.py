@@ -255,12 +255,9 @@ def _grown(
     position: Doubles, middle: Doubles, matrix: Doubles, origin: Doubles, lattice: ZoneLattice
 ) -> _Sites:
     """Assign columns to sites from the middle outwards, while the map is fitted to those assigned so far."""
-    distance = np.linalg.norm(position - middle, axis=1)
-    order = np.argsort(distance)
-    offset = np.asarray(middle - matrix @ origin, np.float64)
+    order = np.argsort(np.linalg.norm(position - middle, axis=1))
+    offset: Doubles = middle - matrix @ origin
     limit = CLOSE * lattice.column_spacing_A
-    matched = np.zeros(len(position), bool)
-    sites, height, away = _nearest_sites(position, matrix, offset, lattice)
     taken = min(9, len(position))
     while True:
         inner = order[:taken]
@@ -269,8 +266,8 @@ def _grown(
         if len(good) >= 4:
             design = np.column_stack([sites[good], np.ones(len(good))])
             if np.linalg.matrix_rank(design, tol=0.5) == 3:
-                solution = np.linalg.lstsq(design, position[good], rcond=None)[0]
-                matrix, offset = solution[:2].T, np.asarray(solution[2], np.float64)
+                solution: Doubles = np.linalg.lstsq(design, position[good], rcond=None)[0].astype(np.float64)
+                matrix, offset = solution[:2].T, solution[2]
         if taken == len(position):
             break
         taken = min(len(position), int(1.5 * taken) + 1)
