@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.depth.column_solver import ROUNDING, border_of
+from etcli.core.depth.column_solver import border_of
 from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, Bordered, GaussianColumns, Sparse
 
 Float = NDArray[np.float64]
@@ -20,6 +20,7 @@ def column_covariance(
     freedom: str,
     background_free: bool,
     bad: NDArray[np.bool_],
+    held: NDArray[np.bool_],
 ) -> tuple[Float, float]:
     """Compute the covariance of the parameters of each column in an unweighted least-squares fit.
 
@@ -35,6 +36,8 @@ def column_covariance(
         Whether the background was fitted.
     bad : ndarray of shape (n_columns,), bool
         Columns of which only the height counts as fitted.
+    held : ndarray of shape (n_columns,), bool
+        Columns whose position was not fitted.
 
     Returns
     -------
@@ -53,12 +56,16 @@ def column_covariance(
     ones = np.ones(columns.shape)
     matrix = columns.derivative_products(height, ones)
     noise = columns.derivative_products(height, variance)
-    which = {"freedom": freedom, "background_free": background_free}
-    border, corner = border_of(columns, height, matrix, ones, **which)
-    noise_border, noise_corner = border_of(columns, height, noise, variance, **which)
+    border, corner = border_of(
+        columns, height, matrix, ones, freedom=freedom, background_free=background_free
+    )
+    noise_border, noise_corner = border_of(
+        columns, height, noise, variance, freedom=freedom, background_free=background_free
+    )
 
     free = np.ones((n, 4), bool)
     free[:, WIDTH] = freedom == "own"
+    free[held, :WIDTH] = False
     free[bad, :HEIGHT] = False
     unknown = np.flatnonzero(free)
     matrix, noise = matrix[:, unknown][unknown], noise[:, unknown][unknown]
@@ -66,9 +73,11 @@ def column_covariance(
 
     factors = Bordered.factorise(matrix, border, corner)
     reduced, inverse = factors.reduced, np.linalg.inv(factors.complement)
-    common = inverse @ (
-        noise_corner - reduced.T @ noise_border - noise_border.T @ reduced + reduced.T @ (noise @ reduced)
-    ) @ inverse
+    common = (
+        inverse
+        @ (noise_corner - reduced.T @ noise_border - noise_border.T @ reduced + reduced.T @ (noise @ reduced))
+        @ inverse
+    )
     mixed = factors.local.solve((noise_border - noise @ reduced) @ inverse) if border.size else reduced
     covariance = np.zeros((n, 4, 4))
     first = np.searchsorted(unknown, 4 * np.arange(n + 1))
@@ -86,7 +95,7 @@ def column_covariance(
 
 
 def _local_covariances(matrix: Sparse, noise: Sparse, first: NDArray[np.intp]) -> Iterator[Float]:
-    """Return the covariance of the unknowns first[k] to first[k + 1] of each column k, among its neighbours."""
+    """Return the covariance of the unknowns first[k] to first[k + 1] of each column k, near it alone."""
     for begin, end in pairwise(first):
         near = matrix.indices[matrix.indptr[end - 1] : matrix.indptr[end]]
         own = np.searchsorted(near, np.arange(begin, end))

@@ -1,6 +1,6 @@
 """Fit of Gaussian columns to an image: positions, widths and heights of all at once, with their errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,13 @@ from scipy.spatial import cKDTree
 
 from etcli.core.arguments import check_choice, checked_number
 from etcli.core.depth.column_errors import column_covariance
-from etcli.core.depth.column_solver import Limits, Model, State, minimise
+from etcli.core.depth.column_solver import Limits, Minimum, Model, best_width, minimise
 from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, GaussianColumns, X, Y
 from etcli.core.errors import DataError, UsageError
 
 Float = NDArray[np.float64]
 
-WIDTHS = ("common", "own")
-NARROWEST_PX, WIDTH_STEP = 0.4, 1.2  # of the widths tried for a start
+WIDTHS = ("common", "staged", "own")
 SHARE_OF_SPACING = 0.45
 """A column moves by less than half the distance to its neighbour, so that two never meet."""
 CLOSEST_PX = 1.0
@@ -38,7 +37,7 @@ class ColumnFit:
     background : float
         ζ, in units of the image.
     position_error_px : ndarray of shape (n_columns, 2), float64
-        Standard deviations of x and y; infinite for bad columns.
+        Standard deviations of x and y; infinite for bad columns, 0 for those that were held.
     width_error_px, height_error : ndarray of shape (n_columns,), float64
         Standard deviations of ρ, 0 if it was given, and of η.
     height_width_covariance : ndarray of shape (n_columns,), float64
@@ -117,15 +116,16 @@ def fit_columns(
         Finite real numbers.
     positions : array_like of shape (n_columns, 2)
         Places (x, y) to start from, in pixel coordinates, at least a pixel from each other.
-    width : {"common", "own"} or float
-        Whether all columns have one width ρ or each its own; or the width of all, in pixels.
+    width : {"common", "staged", "own"} or float
+        Whether all columns have one width ρ or each its own; or the width of all, in pixels. For "staged" see
+        the notes.
     background : float, optional
         Constant background ζ; fitted when not given.
     box : float
         Half the side of the square outside of which a column is 0, in units of ρ.
     move_at_most_px : float, optional
         Farthest that a column may move from its start; always less than half the distance to its nearest
-        neighbour, and at most ``box`` ρ.
+        neighbour, and at most ``box`` ρ. With 0 all are held where they are.
     variance : array_like of shape (ny, nx) or float, optional
         Variance of the pixels, for the errors: for electron counts n, n. By default the squared difference
         of image and model at each pixel, which is right for noise that differs from pixel to pixel, but not
@@ -148,6 +148,10 @@ def fit_columns(
     All pixels have the same weight, as in StatSTEM: ``variance`` changes the errors only, which are those of
     this estimator, (JᵀJ)⁻¹ JᵀVJ (JᵀJ)⁻¹ with the derivatives J and the variances V.
 
+    "staged" is the sequence of StatSTEM, for comparison with it: a common width at the given places, the
+    places with that width, the width at those places. The sum of squares is not at its minimum then, and the
+    less so the farther the places given are from the columns. "common" goes on from there to the minimum.
+
     References
     ----------
     A. De Backer et al., Ultramicroscopy 171, 104 (2016): the model and its truncation (StatSTEM).
@@ -161,34 +165,55 @@ def fit_columns(
     ceiling = np.inf
     if move_at_most_px is not None:
         ceiling = checked_number("largest movement", move_at_most_px)
-        if ceiling <= 0:
-            raise UsageError(f"columns cannot move by {ceiling:g} px; use a positive number")
+        if ceiling < 0:
+            raise UsageError(
+                f"columns cannot move by {ceiling:g} px; use a positive number, or 0 to hold them"
+            )
     if background is not None:
         background = checked_number("background", background)
-    model = Model(image, background, box)
-    spacing = _spacing(start, image.shape)
-    if given is None:
-        given = _best_width(model, start, float(np.median(spacing)))
-    widths = np.full(len(start), given)
-    limits = Limits(start, np.minimum(np.minimum(SHARE_OF_SPACING * spacing, box * given), ceiling), widths)
-    state, n_iterations, converged = minimise(
-        model, model.at(start[:, 0], start[:, 1], widths), limits, freedom="common" if freedom == "own" else freedom
-    )
+    model, spacing = Model(image, background, box), _spacing(start, image.shape)
+    radius = np.minimum(SHARE_OF_SPACING * spacing, ceiling)
+    if given is not None:
+        found = _fit_from(model, start, radius, given, "fixed")
+    else:
+        found = _fit_with_width(model, start, radius, "fixed" if freedom == "staged" else "common", spacing)
     if freedom == "own":
-        limits = limits.around(state.columns.width_px)
-        state, more, converged = minimise(model, state, limits, freedom=freedom)
-        n_iterations += more
-    return _with_errors(model, state, limits, freedom, variance, n_iterations, converged)
+        limits = found.limits.around(found.state.columns.width_px)
+        own = minimise(model, found.state, limits, freedom=freedom)
+        found = replace(own, n_iterations=found.n_iterations + own.n_iterations)
+    return _with_errors(model, found, "common" if freedom == "staged" else freedom, variance)
 
 
-def _with_errors(
-    model: Model, state: State, limits: Limits, freedom: str, variance: ArrayLike | None, n_iterations: int,
-    converged: bool,
-) -> ColumnFit:  # fmt: skip
+def _fit_with_width(model: Model, start: Float, radius_px: Float, freedom: str, spacing_px: Float) -> Minimum:
+    """Fit columns whose common width is not known; if it is "fixed" at last, in the stages of StatSTEM."""
+    most_px = float(np.median(spacing_px))
+    first = best_width(model, start, most_px=most_px)  # too large, as columns are not yet in their places
+    found = _fit_from(model, start, radius_px, first, "fixed")
+    columns = found.state.columns
+    place = np.stack([columns.x_px, columns.y_px], axis=1)
+    second = best_width(model, place, most_px=most_px)
+    if freedom == "fixed":
+        widths = np.full(len(start), second)
+        return replace(found, state=model.at(columns.x_px, columns.y_px, widths))
+    more = _fit_from(model, start, radius_px, second, freedom, place)
+    return replace(more, n_iterations=found.n_iterations + more.n_iterations)
+
+
+def _fit_from(
+    model: Model, start: Float, radius_px: Float, width_px: float, freedom: str, place: Float | None = None
+) -> Minimum:
+    """Fit columns that begin with one width, at their starts or at other places within the limits."""
+    widths = np.full(len(start), width_px)
+    limits = Limits(start, np.minimum(radius_px, model.box * width_px), widths)
+    x_px, y_px = (start if place is None else place).T
+    return minimise(model, model.at(x_px, y_px, widths), limits, freedom=freedom)
+
+
+def _with_errors(model: Model, found: Minimum, freedom: str, variance: ArrayLike | None) -> ColumnFit:
     """Return the result of a fit."""
+    state, limits = found.state, found.limits
     columns, at_limit = state.columns, limits.reached(state.columns)
-    stuck_width = freedom != "fixed" and limits.width_reached(columns)
-    bad = (state.height <= 0) | at_limit | (stuck_width if freedom == "own" else False)
+    bad = (state.height <= 0) | at_limit | (limits.width_reached(columns) if freedom == "own" else False)
     covariance, background_error = column_covariance(
         columns,
         state.height,
@@ -196,6 +221,7 @@ def _with_errors(
         freedom=freedom,
         background_free=model.background is None,
         bad=bad,
+        held=limits.held,
     )
     error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
     return ColumnFit(
@@ -212,8 +238,8 @@ def _with_errors(
         bad=bad,
         box=model.box,
         sum_of_squares=state.sum_of_squares,
-        n_iterations=n_iterations,
-        converged=converged and not (freedom == "common" and bool(np.any(stuck_width))),
+        n_iterations=found.n_iterations,
+        converged=found.converged and not (freedom == "common" and limits.width_reached(columns).any()),
     )
 
 
@@ -235,11 +261,13 @@ def checked_image(image: NDArray[Any]) -> Float:
     """
     values = np.asarray(image)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "buif":
-        raise DataError(f"columns are looked for in one image of real numbers, not in an array of shape {values.shape}")
+        raise DataError(
+            f"columns are looked for in one image of real numbers, not in an array of shape {values.shape}"
+        )
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise DataError("the image holds values that are not finite; correct it or use another")
-    if values.min() == values.max():
+    if (values == values.flat[0]).all():
         raise DataError(f"the image is {values.flat[0]:g} everywhere; there are no columns in it")
     return values
 
@@ -289,15 +317,15 @@ def _checked_positions(positions: ArrayLike, shape: tuple[int, ...]) -> Float:
     if outside.any():
         x, y = start[np.argmax(outside)]
         raise DataError(
-            f"column {np.argmax(outside) + 1} at ({x:g}, {y:g}) px is outside of the image of {nx} x {ny} px; "
+            f"column {np.argmax(outside) + 1} at ({x:g}, {y:g}) px is outside of the image, {nx} x {ny} px; "
             f"leave it out ({np.count_nonzero(outside)} in all)"
         )
     close = cKDTree(start).query_pairs(CLOSEST_PX, output_type="ndarray")
     if len(close):
         first, second = np.sort(close[np.lexsort(close.T[::-1])[0]])
         raise DataError(
-            f"columns {first + 1} and {second + 1} at ({start[first, 0]:g}, {start[first, 1]:g}) px are closer "
-            f"than {CLOSEST_PX:g} px and cannot be told apart; leave one of them out"
+            f"columns {first + 1} and {second + 1} at ({start[first, 0]:g}, {start[first, 1]:g}) px are "
+            f"closer than {CLOSEST_PX:g} px and cannot be told apart; leave one of them out"
         )
     return start
 
@@ -318,14 +346,3 @@ def _spacing(start: Float, shape: tuple[int, int]) -> Float:
     if len(start) == 1:
         return np.array([float(min(shape))])
     return np.asarray(cKDTree(start).query(start, k=2)[0][:, 1])
-
-
-def _best_width(model: Model, start: Float, spacing_px: float) -> float:
-    """Return the common width to start from: with columns at their starts, the sum of squares is smallest."""
-    best, least, width = NARROWEST_PX, np.inf, NARROWEST_PX
-    while width < spacing_px and width <= WIDTH_STEP**2 * best:  # two worse in succession are enough
-        misfit = model.at(start[:, 0], start[:, 1], np.full(len(start), width)).sum_of_squares
-        if misfit < least:
-            best, least = width, misfit
-        width *= WIDTH_STEP
-    return best

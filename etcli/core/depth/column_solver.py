@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import minimize_scalar
 
 from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, Bordered, GaussianColumns, X, Y
 
@@ -16,9 +17,13 @@ BOXES_SETTLE = 15
 """Steps after which boxes stay: pixels at the edge of a box could otherwise come and go for ever."""
 TOLERANCE_PX = 1e-4
 """Step at which a fit has converged."""
+NEGLIGIBLE_GAIN = 0.01
+"""... or its gain in χ²: a step of less than a tenth of a standard deviation, of what hardly matters."""
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
 WIDTH_LIMIT = 2.0
 """Widths stay within this factor of their start."""
+NARROWEST_PX, WIDTH_STEP, WIDTH_ACCURACY = 0.4, 1.2, 1e-4
+"""Smallest of the widths that are tried, their ratio, and the relative accuracy of the best."""
 ROUNDING = 1e-12
 
 
@@ -68,9 +73,10 @@ class Model:
 
     def solved(self, columns: GaussianColumns) -> State:
         """Find the heights and the background of columns by linear least squares."""
-        heights, backgrounds = best_heights(columns, self.image[np.newaxis], background=self.background)
-        residual = self.image - columns.image(heights[0], backgrounds[0])
-        return State(columns, heights[0], float(backgrounds[0]), residual, float(np.vdot(residual, residual)))
+        factors = height_equations(columns, background_free=self.background is None)
+        height, background = best_heights(columns, self.image, factors, background=self.background)
+        residual = self.image - columns.image(height, background)
+        return State(columns, height, background, residual, float(np.vdot(residual, residual)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +88,7 @@ class Limits:
     start : ndarray of shape (n_columns, 2), float64
         Places (x, y) in pixels.
     radius_px : ndarray of shape (n_columns,), float64
-        Largest distance from the start.
+        Largest distance from the start; 0 to hold a column where it is.
     width_px : ndarray of shape (n_columns,), float64
         Start of the widths.
     """
@@ -96,9 +102,14 @@ class Limits:
         return replace(self, width_px=width_px)
 
     def reached(self, columns: GaussianColumns) -> Bool:
-        """Find the columns that are as far from their start as they may be."""
+        """Find the columns that moved as far from their start as they may."""
         away = np.hypot(columns.x_px - self.start[:, 0], columns.y_px - self.start[:, 1])
-        return np.asarray(away > 0.999 * self.radius_px)
+        return np.asarray((away > 0.999 * self.radius_px) & ~self.held)
+
+    @property
+    def held(self) -> Bool:
+        """Columns that may not move."""
+        return np.asarray(self.radius_px == 0)
 
     def width_reached(self, columns: GaussianColumns) -> Bool:
         """Find the columns whose width is the largest or smallest allowed."""
@@ -107,44 +118,49 @@ class Limits:
     def stopped(self, columns: GaussianColumns, slope: Float) -> Bool:
         """Find the columns at their limit that would go beyond it, given the descent direction (n, 2)."""
         away = np.stack([columns.x_px, columns.y_px], axis=1) - self.start
-        return np.asarray(self.reached(columns) & (np.sum(away * slope, axis=1) > 0))
+        return np.asarray(self.held | (self.reached(columns) & (np.sum(away * slope, axis=1) > 0)))
 
     def moved(self, columns: GaussianColumns, step: Float) -> GaussianColumns:
-        """Move columns by a step (n, 3) in x, y and width, at most by a width at a time, within the limits."""
+        """Move columns by a step (n, 3) in x, y and width, each by its width at most, within the limits."""
         length = np.hypot(step[:, X], step[:, Y])
         step = step / np.maximum(length / columns.width_px, 1)[:, np.newaxis]
         place = np.stack([columns.x_px, columns.y_px], axis=1) + step[:, :2]
         away = place - self.start
         distance = np.hypot(away[:, 0], away[:, 1])
-        place = self.start + away * (self.radius_px / np.maximum(distance, self.radius_px))[:, np.newaxis]
-        width = np.clip(columns.width_px + step[:, WIDTH], self.width_px / WIDTH_LIMIT, WIDTH_LIMIT * self.width_px)
+        shorten = np.divide(
+            self.radius_px, distance, out=np.ones_like(distance), where=distance > self.radius_px
+        )
+        place = self.start + away * shorten[:, np.newaxis]
+        width = np.clip(
+            columns.width_px + step[:, WIDTH], self.width_px / WIDTH_LIMIT, WIDTH_LIMIT * self.width_px
+        )
         return columns.moved(place[:, 0], place[:, 1], width)
 
 
 def best_heights(
-    columns: GaussianColumns, images: Float, *, background: float | None
-) -> tuple[Float, Float]:
-    """Find the heights of columns in images by linear least squares; the matrix is factorised once.
+    columns: GaussianColumns, image: Float, factors: Bordered, *, background: float | None
+) -> tuple[Float, float]:
+    """Find the heights of columns in an image by linear least squares.
 
     Parameters
     ----------
     columns : GaussianColumns
         Places and widths.
-    images : ndarray of shape (n_images, ny, nx), float64
+    image : ndarray of shape (ny, nx), float64
+    factors : Bordered
+        `height_equations` of these columns.
     background : float or None
         The background; None to fit it.
 
     Returns
     -------
-    height : ndarray of shape (n_images, n_columns), float64
-    background : ndarray of shape (n_images,), float64
+    height : ndarray of shape (n_columns,), float64
+    background : float
     """
-    level = 0.0 if background is None else background
-    factors = height_equations(columns, background_free=background is None)
-    products = np.stack([columns.project(image - level) for image in images], axis=1)
-    sums = images.sum(axis=(1, 2))[np.newaxis] if background is None else np.zeros((0, len(images)))
-    height, common = factors.solve(products, sums)
-    return height.T, common[0] if background is None else np.full(len(images), level)
+    if background is not None:
+        return factors.solve(columns.project(image - background), np.zeros(0))[0], background
+    height, common = factors.solve(columns.project(image), np.array([image.sum()]))
+    return height, float(common[0])
 
 
 def height_equations(columns: GaussianColumns, *, background_free: bool) -> Bordered:
@@ -160,7 +176,58 @@ def height_equations(columns: GaussianColumns, *, background_free: bool) -> Bord
     return Bordered.factorise(matrix, border, np.full((1, 1), float(ones.size)))
 
 
-def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> tuple[State, int, bool]:
+def best_width(model: Model, place: Float, *, most_px: float) -> float:
+    """Find the common width with which columns at given places fit best.
+
+    Parameters
+    ----------
+    model : Model
+    place : ndarray of shape (n_columns, 2), float64
+        (x, y) in pixels.
+    most_px : float
+        Largest width considered.
+
+    Returns
+    -------
+    float
+        In pixels.
+    """
+
+    def misfit(width: float) -> float:
+        return model.at(place[:, 0], place[:, 1], np.full(len(place), width)).sum_of_squares
+
+    best, least, width = NARROWEST_PX, np.inf, NARROWEST_PX
+    while width < most_px and width <= WIDTH_STEP**2 * best:  # two worse in succession are enough
+        now = misfit(width)
+        if now < least:
+            best, least = width, now
+        width *= WIDTH_STEP
+    bounds = (best / WIDTH_STEP, best * WIDTH_STEP)
+    return float(
+        minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": WIDTH_ACCURACY * best}).x
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Result of `minimise`.
+
+    Parameters
+    ----------
+    state : State
+    limits : Limits
+        Those within which it was looked for.
+    n_iterations : int
+    converged : bool
+    """
+
+    state: State
+    limits: Limits
+    n_iterations: int
+    converged: bool
+
+
+def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> Minimum:
     """Find the places and widths of columns at which the sum of squares is smallest.
 
     Parameters
@@ -174,11 +241,10 @@ def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> tup
 
     Returns
     -------
-    state : State
-    n_iterations : int
-    converged : bool
+    Minimum
     """
     damping, converged, k = FIRST_DAMPING, False, 0
+    n_covered = np.count_nonzero(state.columns.image(np.ones(len(state.height))))
     for k in range(1, MOST_STEPS + 1):
         if k <= BOXES_SETTLE:
             columns = state.columns
@@ -199,12 +265,17 @@ def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> tup
                 (trial.columns.width_px, state.columns.width_px),
             )
         )
-        state, damping = trial, max(damping / 10, LEAST_DAMPING)
-        if moved < TOLERANCE_PX:
+        gained, state, damping = (
+            state.sum_of_squares - trial.sum_of_squares,
+            trial,
+            max(damping / 10, LEAST_DAMPING),
+        )
+        if moved < TOLERANCE_PX or gained < NEGLIGIBLE_GAIN * state.sum_of_squares / n_covered:
             converged = True
             break
     columns = state.columns
-    return model.at(columns.x_px, columns.y_px, columns.width_px), k, converged
+    final = model.at(columns.x_px, columns.y_px, columns.width_px)  # in the boxes of these places
+    return Minimum(final, limits, k, converged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,10 +300,10 @@ class _Equations:
         border, corner = border_of(
             columns, height, matrix, ones, freedom=freedom, background_free=background_free
         )
-        stopped = (height <= 0) | limits.stopped(columns, slope.reshape(-1, 4)[:, :2])
         free = np.ones((len(columns), 4), bool)
         free[:, WIDTH] = freedom == "own"
-        free[stopped, :HEIGHT] = False  # where there is nothing to see, there is no direction either
+        free[limits.stopped(columns, slope.reshape(-1, 4)[:, :2]), :WIDTH] = False
+        free[height <= 0, :HEIGHT] = False  # where there is nothing to see, there is no direction either
         border_slope = [slope[WIDTH::4].sum()] * (freedom == "common")
         border_slope += [state.residual.sum()] * background_free
         unknown = np.flatnonzero(free)

@@ -38,8 +38,8 @@ def find_columns(
     Returns
     -------
     ndarray of shape (n_columns, 2), float64
-        (x, y) in pixel coordinates, 0 the centre of the first pixel, interpolated between pixels by parabolas;
-        in the order of the rows. None is within 2 px of the centres of the outermost pixels.
+        (x, y) in pixel coordinates, 0 the centre of the first pixel, interpolated by parabolas; in the order
+        of y, then x. None is within 2 px of the centres of the outermost pixels.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def find_columns(
     threshold = checked_number("threshold", threshold)
     if sigma_px <= 0 or min_distance_px < 0 or not 0 <= threshold < 1:
         raise UsageError(
-            f"columns cannot be found with sigma {sigma_px:g} px, distances of {min_distance_px:g} px and threshold "
-            f"{threshold:g}; use a positive sigma, a distance of 0 or more, and a threshold of 0 to 1"
+            f"columns cannot be found with sigma {sigma_px:g} px, distances of {min_distance_px:g} px and "
+            f"threshold {threshold:g}; use a positive sigma, a distance of 0 or more, a threshold of 0 to 1"
         )
     response = -ndimage.gaussian_laplace(image, sigma_px, mode="mirror")
     limit = threshold * max(float(np.percentile(response, PERCENTILE)), 0.0)
@@ -76,7 +76,7 @@ def find_columns(
     if not len(places):
         raise DataError(
             f"no columns: no maximum of the Laplacian away from the border exceeds {limit:.4g} (threshold "
-            f"{threshold:g}), the largest value being {response.max():.4g}; lower the threshold, or change sigma"
+            f"{threshold:g}), the largest being {response.max():.4g}; lower the threshold, or change sigma"
         )
     return places[np.lexsort(places.T)]
 
@@ -111,8 +111,8 @@ def voronoi_cross_sections(
 
     Notes
     -----
-    A pixel belongs as a whole to the column nearest to its centre; one that is equally far from two, to one of
-    them. The cell of a column near the border ends there: its cross-section is too small by what lies outside.
+    A pixel belongs as a whole to the column nearest to its centre; one that is equally far from two, to one
+    of them. The cell of a column near the border ends there: its cross-section lacks what is outside.
 
     References
     ----------

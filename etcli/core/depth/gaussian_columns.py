@@ -1,4 +1,4 @@
-"""Model of an image of atomic columns: round Gaussians, each cut to a square box, with overlaps as sparse sums.
+"""Model of an image of atomic columns: round Gaussians, each cut to a square box.
 
 The sums over pixels that least squares needs, of two columns at a time, are zero unless their boxes overlap:
 they are kept as sparse matrices of the size of the number of columns, whatever the size of the image.
@@ -113,7 +113,7 @@ class GaussianColumns:
         return out
 
     def overlaps(self, weight: Float) -> Sparse:
-        """Compute the sums over pixels of the products of two columns, a sparse (n_columns, n_columns) matrix."""
+        """Compute the sums of the products of two columns, a sparse (n_columns, n_columns) matrix."""
         sums = np.empty(len(self.pairs))
         weight = np.ascontiguousarray(weight)
         kernels.overlaps(self.pairs, self.boxes, self.bell_x, self.bell_y, weight, sums)
@@ -142,9 +142,7 @@ class GaussianColumns:
         """Compute JᵀWJ for the derivatives J by x, y, ρ and η, a sparse (4 n_columns, 4 n_columns) matrix."""
         out = np.empty((len(self.pairs), 4, 4))
         columns, weight = self._parameters(height), np.ascontiguousarray(weight)
-        kernels.derivative_products(
-            self.pairs, self.boxes, self.bell_x, self.bell_y, columns, weight, out
-        )
+        kernels.derivative_products(self.pairs, self.boxes, self.bell_x, self.bell_y, columns, weight, out)
         return _symmetric(self.pairs, out, len(self))
 
     def _parameters(self, height: Float) -> Float:
