@@ -22,7 +22,7 @@ Move = Callable[[Float, Float, Float], Float]
 """Returns new means from the means and the first and second derivatives of the likelihood by them."""
 
 MOST_ROUNDS = 3000
-LEAST_GAIN = 1e-7
+LEAST_GAIN = 1e-6
 """A run has converged when a round raises the log-likelihood by less."""
 MOST_HALVINGS = 20
 
