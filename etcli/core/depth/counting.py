@@ -1,6 +1,6 @@
 """Numbers of atoms in columns, from their cross-sections: with a library, a mixture or both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,11 +11,13 @@ from etcli.core.arguments import checked_integer, checked_number
 from etcli.core.depth.cross_section_mixture import MixtureFit, checked_sample
 from etcli.core.depth.expectation_maximisation import (
     Components,
+    KnownMeans,
+    LevelLibrary,
+    Model,
     Run,
     Sample,
-    fixed_means,
+    ScaledLibrary,
     maximise,
-    scaled_means,
 )
 from etcli.core.errors import DataError, UsageError
 
@@ -249,8 +251,8 @@ def first_count(mixture: MixtureFit, library: ArrayLike, *, scale: float = 1.0) 
     n_offsets = len(means) - mixture.n_components + 1
     if n_offsets < 1:
         raise DataError(
-            f"the library ends at {len(means) - 1} atoms and is too short for {mixture.n_components} components; "
-            "simulate more atoms"
+            f"the library ends at {len(means) - 1} atoms and is too short for {mixture.n_components} "
+            "components; simulate more atoms"
         )
     windows = np.lib.stride_tricks.sliding_window_view(means, mixture.n_components)
     return int(np.argmin((windows - mixture.means) ** 2 @ mixture.weights))
@@ -295,7 +297,8 @@ def single_atom_sensitivity(
         raise DataError("mean cross-sections must increase, and their standard deviations be positive")
     away = np.diff(m) / (s[1:] + s[:-1])  # of a border from both means, in standard deviations
     share = ndtr(np.append(away, np.inf)) - ndtr(-np.append(np.inf, away))
-    return share, float(np.average(share, weights=weights))
+    of_all = np.ones(len(m)) if weights is None else np.asarray(weights, np.float64)
+    return share, float(share @ of_all / of_all.sum())
 
 
 def _checked_library(library: ArrayLike) -> Float:
@@ -314,59 +317,59 @@ def _checked_library(library: ArrayLike) -> Float:
 
 def _count(sample: Sample, library: Float, scale: float | str, *, free_weights: bool) -> Counts:
     """Count with means that are a library times a scale, given or fitted."""
+    model = KnownMeans(free_weights)
     if scale == "auto":
-        runs = _scale_maxima(sample, library, free_weights=free_weights)
+        maxima = _scale_maxima(sample, library, free_weights=free_weights)
     else:
         factor = checked_number("scale", scale, or_else='"auto"')
         if factor <= 0:
             raise UsageError(f"the scale is {factor:g}; it must be positive")
-        start = _start(sample, factor * library)
-        runs = [maximise(start, sample, fixed_means, free_weights=free_weights)]
-    best = runs[0].components
-    _check_length(sample, best.means)
+        maxima = [maximise(_start(sample, factor * library), sample, model)]
+    _check_length(sample, maxima[0].components.means)
+    fits = [maximise(_start(sample, run.components.means), sample, model).components for run in maxima]
 
-    logs = best.log_densities(sample)
-    count = logs.argmax(axis=1)
+    best = fits[0]
+    count = best.log_densities(sample).argmax(axis=1)
     # where other scales are nearly as likely, they take their share of the probability of a count
-    odds = softmax([run.log_likelihood for run in runs])
-    probability = np.zeros(len(count))
-    for share, run in zip(odds, runs, strict=True):
-        posterior = softmax(run.components.log_densities(sample), axis=1)
-        probability += share * np.take_along_axis(posterior, count[:, np.newaxis], axis=1)[:, 0]
-    scales = [float(run.components.means[-1] / library[-1]) for run in runs]
+    odds = softmax([run.log_likelihood for run in maxima])
+    posterior = sum(
+        share * softmax(fit.log_densities(sample), axis=1) for share, fit in zip(odds, fits, strict=True)
+    )
+    scales = [float(fit.means[-1] / library[-1]) for fit in fits]
+    several = len(maxima) > 1
     return Counts(
         count=count.astype(np.int64),
-        probability=probability,
+        probability=np.take_along_axis(posterior, count[:, np.newaxis], axis=1)[:, 0],
         counts=np.arange(len(library), dtype=np.int64),
         means=best.means,
         weights=best.weights,
         sigma=best.variance**0.5,
         scale=scales[0],
-        other_scale=scales[1] if len(runs) > 1 else np.nan,
-        scale_lead=runs[0].log_likelihood - runs[1].log_likelihood if len(runs) > 1 else np.inf,
+        other_scale=scales[1] if several else np.nan,
+        scale_lead=maxima[0].log_likelihood - maxima[1].log_likelihood if several else np.inf,
     )
 
 
 def _scale_maxima(sample: Sample, library: Float, *, free_weights: bool) -> list[Run]:
     """Find the local maxima of the likelihood along the scale, the best first."""
     lowest, highest = SCALES
+    model: Model = (
+        ScaledLibrary(library, lowest, highest)
+        if free_weights
+        else LevelLibrary(library, lowest, highest, len(sample.x))
+    )
     # a quarter of the smallest step at the largest cross-section, so that no maximum is passed over
     finest = np.diff(library).min() / 4 / min(library[-1], max(sample.x.max(), library[1]))
     factors = np.linspace(lowest, highest, max(int(np.ceil((highest - lowest) / finest)), 2) + 1)
-    profile = [
-        maximise(
-            _start(sample, factor * library),
-            sample,
-            fixed_means,
-            free_weights=free_weights,
-            rounds=SHORT_ROUNDS,
-        )
-        for factor in factors
-    ]
+    profile = []
+    for factor in factors:
+        start = _start(sample, factor * library)
+        if not free_weights:
+            start = replace(start, weights=np.gradient(start.means))
+        profile.append(maximise(start, sample, KnownMeans(free_weights), rounds=SHORT_ROUNDS))
     heights = np.array([-np.inf, *(run.log_likelihood for run in profile), -np.inf])
     peaks = np.flatnonzero((heights[1:-1] >= heights[:-2]) & (heights[1:-1] > heights[2:]))
-    move = scaled_means(library, lowest, highest)
-    runs = [maximise(profile[k].components, sample, move, free_weights=free_weights) for k in peaks]
+    runs = [maximise(profile[k].components, sample, model) for k in peaks]
     runs.sort(key=lambda run: -run.log_likelihood)
     apart = (factors[1] - factors[0]) / 2 * library[-1]
     different: list[Run] = []
@@ -390,6 +393,6 @@ def _check_length(sample: Sample, means: Float) -> None:
     if beyond:
         raise DataError(
             f"the library is too short: {beyond} of {len(sample.x)} cross-sections are larger than that of "
-            f"{len(means) - 1} atoms ({means[-1]:.4g} Å²) by more than half a step, up to {sample.x.max():.4g} "
-            "Å²; simulate more atoms"
+            f"{len(means) - 1} atoms ({means[-1]:.4g} Å²) by more than half a step, up to "
+            f"{sample.x.max():.4g} Å²; simulate more atoms"
         )

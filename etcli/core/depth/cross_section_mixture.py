@@ -11,9 +11,9 @@ from scipy.special import softmax
 from etcli.core.arguments import checked_integer, checked_number
 from etcli.core.depth.expectation_maximisation import (
     Components,
+    FreeMeans,
     Run,
     Sample,
-    each_mean,
     in_order,
     maximise,
 )
@@ -118,12 +118,18 @@ def checked_sample(
     if x.ndim != 1 or not len(x):
         raise DataError(f"cross-sections of shape {x.shape}; give one for each of 1 column or more")
     if not np.isfinite(x).all():
-        raise DataError(f"{(~np.isfinite(x)).sum()} of {len(x)} cross-sections are not finite; leave them out")
+        raise DataError(
+            f"{(~np.isfinite(x)).sum()} of {len(x)} cross-sections are not finite; leave them out"
+        )
     errors = np.zeros(0) if error is None else np.ascontiguousarray(error, np.float64)
     if error is not None and errors.shape != x.shape:
-        raise DataError(f"standard errors of shape {errors.shape} for {len(x)} cross-sections; give one for each")
+        raise DataError(
+            f"standard errors of shape {errors.shape} for {len(x)} cross-sections; give one for each"
+        )
     if not (np.isfinite(errors) & (errors >= 0)).all():
-        raise DataError("standard errors of cross-sections must be finite and not negative; leave columns out")
+        raise DataError(
+            "standard errors of cross-sections must be finite and not negative; leave columns out"
+        )
     prior = np.zeros((0, 0)) if log_prior is None else np.ascontiguousarray(log_prior, np.float64)
     if log_prior is not None:
         if prior.shape != (len(x), n_components):
@@ -132,7 +138,9 @@ def checked_sample(
                 f"{n_components - 1} need {(len(x), n_components)}"
             )
         if np.isnan(prior).any() or not np.isfinite(prior.max(axis=1)).all():
-            raise DataError("log-probabilities must leave each column a count that is possible, and not be NaN")
+            raise DataError(
+                "log-probabilities must leave each column a count that is possible, and not be NaN"
+            )
     if dose is not None and checked_number("dose", dose) <= 0:
         raise UsageError(f"the dose is {dose:g} electrons per Å²; it must be positive")
     rounding = np.finfo(np.float64).eps * float(x @ x) / len(x)
@@ -188,12 +196,12 @@ def fit_mixtures(
             f"{most} components for {n_different} different cross-sections; use 1 to {n_different - 1}"
         )
     single = Components(np.array([sample.x.mean()]), np.ones(1), float(sample.x.var()))
-    runs = [maximise(single, sample, each_mean)]
+    runs = [maximise(single, sample, FreeMeans())]
     while len(runs) < most:
         starts = _with_one_more(runs[-1].components, sample.x)
-        short = [maximise(start, sample, each_mean, rounds=SHORT_ROUNDS) for start in starts]
+        short = [maximise(start, sample, FreeMeans(), rounds=SHORT_ROUNDS) for start in starts]
         best = max(short, key=lambda run: run.log_likelihood)
-        runs.append(maximise(best.components, sample, each_mean))
+        runs.append(maximise(best.components, sample, FreeMeans()))
     return tuple(_fit_of(run, sample) for run in runs)
 
 

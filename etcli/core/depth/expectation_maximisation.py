@@ -1,7 +1,7 @@
 """Maximum-likelihood fit of a Gaussian mixture of one common width, for free means or scaled ones."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from etcli.core.depth._mixture_sums import (
 )
 
 Float = NDArray[np.float64]
-Move = Callable[[Float, Float, Float], Float]
-"""Returns new means from the means and the first and second derivatives of the likelihood by them."""
 
 MOST_ROUNDS = 3000
 LEAST_GAIN = 1e-6
@@ -89,25 +87,102 @@ class Components:
         return logs + sample.log_prior if len(sample.log_prior) else logs
 
 
-def each_mean(means: Float, slope: Float, curvature: Float) -> Float:
-    """Move of free means: each to the maximum of its own parabola."""
-    return means + np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 0)
+class Model(Protocol):
+    """What is free in a mixture: how means and weights follow from a round, see `maximise`."""
+
+    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
+        """Return new means from the derivative of the log-likelihood by each, and the negative second one."""
+
+    def weights(self, now: Components, means: Float, members: Float) -> Float:
+        """Return new weights for new means, from the sums of the memberships of each component."""
 
 
-def fixed_means(means: Float, slope: Float, curvature: Float) -> Float:
-    """Move of known means: none."""
-    return means
+class FreeMeans:
+    """Mixture with free means and weights."""
+
+    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
+        """Move each mean to the maximum of its own parabola."""
+        step = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 0)
+        return np.asarray(now.means + step)
+
+    def weights(self, now: Components, means: Float, members: Float) -> Float:
+        """Return the shares of the members."""
+        return np.asarray(members / members.sum())
 
 
-def scaled_means(shape: Float, lowest: float, highest: float) -> Move:
-    """Create the move of means that are one factor times a fixed shape, the factor within limits."""
-    at = int(np.argmax(np.abs(shape)))
+@dataclass(frozen=True)
+class KnownMeans:
+    """Mixture with fixed means, and weights that are fitted or not."""
 
-    def move(means: Float, slope: Float, curvature: Float) -> Float:
-        factor = means[at] / shape[at] + float(shape @ slope) / float(shape**2 @ curvature)
-        return shape * np.clip(factor, lowest, highest)
+    free_weights: bool
 
-    return move
+    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
+        """Return the means as they are."""
+        return now.means
+
+    def weights(self, now: Components, means: Float, members: Float) -> Float:
+        """Return the shares of the members, or the weights as they are."""
+        return np.asarray(members / members.sum()) if self.free_weights else now.weights
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledLibrary:
+    """Mixture whose means are a library times one free factor within limits; its weights are free.
+
+    Parameters
+    ----------
+    library : ndarray of shape (n_components,), float64
+    lowest, highest : float
+        Limits of the factor.
+    """
+
+    library: Float
+    lowest: float
+    highest: float
+
+    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
+        """Move the factor to the maximum of its parabola."""
+        return np.asarray(self.library * np.clip(self._vertex(now, slope, curvature)[0], *self._limits))
+
+    def weights(self, now: Components, means: Float, members: Float) -> Float:
+        """Return the shares of the members."""
+        return np.asarray(members / members.sum())
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        return self.lowest, self.highest
+
+    def _vertex(self, now: Components, slope: Float, curvature: Float) -> tuple[float, float]:
+        """Return the factor at the maximum of the parabola, and its curvature there."""
+        bend = float(self.library**2 @ curvature)
+        return float(now.means[-1] / self.library[-1] + self.library @ slope / bend), bend
+
+
+@dataclass(frozen=True, eq=False)
+class LevelLibrary(ScaledLibrary):
+    """Scaled library whose weights are its steps, so that its density hardly depends on the factor.
+
+    With equal weights, the density were the higher the closer the means are, and the smallest factor would
+    win. Weights equal to the steps in Å² make all factors alike, but for the teeth of the comb. They do not
+    sum to 1, which the likelihood takes into account.
+
+    Parameters
+    ----------
+    n_values : int
+        Number of values of the sample.
+    """
+
+    n_values: int
+
+    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
+        """Move the factor a to the maximum of the parabola plus n log a, of the weights."""
+        vertex, bend = self._vertex(now, slope, curvature)
+        factor = (vertex + np.sqrt(vertex**2 + 4 * self.n_values / bend)) / 2
+        return np.asarray(self.library * np.clip(factor, *self._limits))
+
+    def weights(self, now: Components, means: Float, members: Float) -> Float:
+        """Return the mean step to both neighbours of each mean."""
+        return np.asarray(np.gradient(means))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,43 +208,34 @@ class Run:
         )
         return cls(components, float(log_likelihood), sums)
 
-    def proposal(self, sample: Sample, move: Move, *, free_weights: bool) -> Components:
+    def proposal(self, sample: Sample, model: Model) -> Components:
         """Maximisation step: exact where all values have one variance, else one of Fisher scoring.
 
         The Poisson variance makes the width of a component tell of its mean as well.
         """
         now, sums = self.components, self.sums
         per_dose = np.where(now.means > 0, sample.per_dose, 0.0)
-        means = move(
-            now.means,
+        means = model.means(
+            now,
             sums[PULL] + per_dose / 2 * sums[EXCESS],
             sums[STIFFNESS] + per_dose**2 / 2 * sums[CURVATURE],
         )
         step = means - now.means
         excess = (sums[EXCESS] - 2 * step * sums[CROSS] + step**2 * sums[CURVATURE]).sum()
         variance = max(now.variance + excess / sums[CURVATURE].sum(), sample.smallest_variance)
-        weights = sums[MEMBERS] / sums[MEMBERS].sum() if free_weights else now.weights
+        weights = model.weights(now, means, sums[MEMBERS])
         return Components(means, weights, float(variance))
 
 
-def maximise(
-    start: Components,
-    sample: Sample,
-    move: Move,
-    *,
-    free_weights: bool = True,
-    rounds: int = MOST_ROUNDS,
-) -> Run:
+def maximise(start: Components, sample: Sample, model: Model, *, rounds: int = MOST_ROUNDS) -> Run:
     """Raise the likelihood of a mixture by expectation-maximisation, never lowering it.
 
     Parameters
     ----------
     start : Components
     sample : Sample
-    move : callable
-        How the means follow their derivatives: `each_mean`, `fixed_means` or `scaled_means`.
-    free_weights : bool
-        Whether the weights are fitted.
+    model : Model
+        What is free: `FreeMeans`, `KnownMeans`, `ScaledLibrary` or `LevelLibrary`.
     rounds : int
         Largest number of rounds.
 
@@ -184,7 +250,7 @@ def maximise(
     """
     run = Run.at(start, sample)
     for _ in range(rounds):
-        proposal = run.proposal(sample, move, free_weights=free_weights)
+        proposal = run.proposal(sample, model)
         new = Run.at(proposal, sample)
         for halving in range(MOST_HALVINGS):  # scoring may overshoot, an exact step cannot
             if new.log_likelihood >= run.log_likelihood:
