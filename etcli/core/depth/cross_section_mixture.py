@@ -65,6 +65,19 @@ class MixtureFit:
         return float(-(occupied * np.log(occupied)).sum())
 
     @property
+    def step_ratio(self) -> float:
+        """Largest ratio of neighbouring steps between the means, 1 or more.
+
+        Steps of consecutive counts change gradually. A ratio near 2 tells of a count that no column has, or
+        of one that is split into two components; then counts by this mixture are wrong.
+        """
+        steps = np.diff(self.means)
+        if len(steps) < 2:
+            return 1.0
+        smaller, larger = np.minimum(steps[1:], steps[:-1]), np.maximum(steps[1:], steps[:-1])
+        return float(np.divide(larger, smaller, out=np.full_like(larger, np.inf), where=smaller > 0).max())
+
+    @property
     def aic(self) -> float:
         """Akaike information criterion."""
         return -2 * self.log_likelihood + 2 * self.n_parameters
@@ -121,6 +134,8 @@ def checked_sample(
         raise DataError(
             f"{(~np.isfinite(x)).sum()} of {len(x)} cross-sections are not finite; leave them out"
         )
+    if not (x > 0).any():
+        raise DataError("no cross-section is positive; are the background and the columns right?")
     errors = np.zeros(0) if error is None else np.ascontiguousarray(error, np.float64)
     if error is not None and errors.shape != x.shape:
         raise DataError(
@@ -144,7 +159,7 @@ def checked_sample(
     if dose is not None and checked_number("dose", dose) <= 0:
         raise UsageError(f"the dose is {dose:g} electrons per Å²; it must be positive")
     rounding = np.finfo(np.float64).eps * float(x @ x) / len(x)
-    return Sample(x, errors**2, 1 / dose if dose else 0.0, prior, max(rounding, np.finfo(np.float64).tiny))
+    return Sample(x, errors**2, 1 / dose if dose else 0.0, prior, rounding)
 
 
 def fit_mixtures(
@@ -191,6 +206,8 @@ def fit_mixtures(
     sample = checked_sample(cross_section, error=error, dose=dose)
     most = checked_integer("number of components", most_components)
     n_different = len(np.unique(sample.x))
+    if n_different == 1:
+        raise DataError("all cross-sections are equal; there is no mixture to fit")
     if not 1 <= most < n_different:
         raise UsageError(
             f"{most} components for {n_different} different cross-sections; use 1 to {n_different - 1}"
@@ -226,7 +243,7 @@ def choose_mixture(fits: Sequence[MixtureFit], *, components: int | None = None)
     """Choose the mixture on whose number of components the criteria agree, or the one asked for.
 
     The lowest ICL alone is not enough: overlapping components make it prefer a single one. It is taken when
-    it is the only local minimum of ICL and the lowest BIC as well.
+    AIC and BIC, which forgive overlap, are lowest for the same number, and more components were fitted.
 
     Parameters
     ----------
@@ -255,15 +272,15 @@ def choose_mixture(fits: Sequence[MixtureFit], *, components: int | None = None)
         if not 1 <= checked_integer("number of components", components) <= len(fits):
             raise UsageError(f"{components} components were not fitted; use 1 to {len(fits)}")
         return fits[components - 1]
-    icl, bic = ([getattr(fit, name) for fit in fits] for name in ("icl", "bic"))
-    lowest_icl, lowest_bic = int(np.argmin(icl)) + 1, int(np.argmin(bic)) + 1
-    minima = local_minima(icl)
-    if set(minima) | {lowest_icl, lowest_bic} == {lowest_icl} and lowest_icl < len(fits):
-        return fits[lowest_icl - 1]
-    listed = ", ".join(map(str, minima)) or "none"
+    criteria = {"ICL": [f.icl for f in fits], "BIC": [f.bic for f in fits], "AIC": [f.aic for f in fits]}
+    lowest = {name: int(np.argmin(values)) + 1 for name, values in criteria.items()}
+    if len(set(lowest.values())) == 1 and lowest["ICL"] < len(fits):
+        return fits[lowest["ICL"] - 1]
+    minima = ", ".join(map(str, local_minima(criteria["ICL"]))) or "none"
+    found = ", ".join(f"{name} at {number}" for name, number in lowest.items())
     raise ConvergenceError(
-        f"the number of components is not clear: local minima of ICL: {listed}; lowest ICL at {lowest_icl}, "
-        f"lowest BIC at {lowest_bic}, of 1 to {len(fits)}; ask for a number, or count with a library"
+        f"the number of components is not clear: of 1 to {len(fits)}, local minima of ICL are {minima}; the "
+        f"lowest value of {found}; ask for a number, or count with a library"
     )
 
 

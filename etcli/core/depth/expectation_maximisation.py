@@ -142,7 +142,8 @@ class ScaledLibrary:
 
     def means(self, now: Components, slope: Float, curvature: Float) -> Float:
         """Move the factor to the maximum of its parabola."""
-        return np.asarray(self.library * np.clip(self._vertex(now, slope, curvature)[0], *self._limits))
+        vertex, bend = self._vertex(now, slope, curvature)
+        return np.asarray(self.library * np.clip(vertex, *self._limits)) if bend else now.means
 
     def weights(self, now: Components, means: Float, members: Float) -> Float:
         """Return the shares of the members."""
@@ -154,8 +155,8 @@ class ScaledLibrary:
 
     def _vertex(self, now: Components, slope: Float, curvature: Float) -> tuple[float, float]:
         """Return the factor at the maximum of the parabola, and its curvature there."""
-        bend = float(self.library**2 @ curvature)
-        return float(now.means[-1] / self.library[-1] + self.library @ slope / bend), bend
+        bend = float(self.library**2 @ curvature)  # 0 if all columns seem to have no atom
+        return float(now.means[-1] / self.library[-1] + self.library @ slope / (bend or 1.0)), bend
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +178,8 @@ class LevelLibrary(ScaledLibrary):
     def means(self, now: Components, slope: Float, curvature: Float) -> Float:
         """Move the factor a to the maximum of the parabola plus n log a, of the weights."""
         vertex, bend = self._vertex(now, slope, curvature)
+        if not bend:
+            return now.means
         factor = (vertex + np.sqrt(vertex**2 + 4 * self.n_values / bend)) / 2
         return np.asarray(self.library * np.clip(factor, *self._limits))
 
