@@ -1,0 +1,1 @@
+"""Depth sectioning: columns, atom counts and depths from a focal series."""
