@@ -20,10 +20,11 @@ from etcli.pipeline.view_selection import Region
 
 # the methods that use an option
 BELONGS_TO = {
-    "max_shift": ("auto", "pc", "stackreg"),
-    "region": ("auto", "pc", "stackreg", "com", "com-cl"),
+    "max_shift": ("auto", "pc", "stackreg", "focal"),
+    "region": ("auto", "pc", "stackreg", "com", "com-cl", "focal"),
     "iterations": ("auto", "match"),
     "euler": ("auto", "match"),
+    "axis_deg": ("auto", "pc", "stackreg", "com", "com-cl", "match"),
 }
 
 
@@ -37,25 +38,31 @@ BELONGS_TO = {
         "Thévenaz, Ruttimann & Unser, IEEE Trans. Image Process. 7, 27 (1998): stackreg.",
         "Scott et al., Nature 483, 444 (2012): com, the centre of mass.",
         "Penczek, Grassucci & Frank, Ultramicroscopy 53, 251 (1994): match, projection matching.",
+        "Alania et al., Ultramicroscopy 177, 36 (2017): focal, for depth sectioning.",
     ),
 )
 @input_argument
 @output_argument
 @click.option(
     "--method",
-    type=click.Choice(["auto", "pc", "stackreg", "com", "com-cl", "match"]),
+    type=click.Choice(["auto", "pc", "stackreg", "com", "com-cl", "match", "focal"]),
     default="auto",
     show_default=True,
     help="pc: correlation of views near each other in tilt. stackreg: least squares from view to view. "
     "com: motion of the centre of mass. com-cl: the same across the axis, common lines along it. "
-    "match: reprojections of the reconstruction, starting from one of these. auto: match, or pc with "
-    "--region or --max-shift.",
+    "match: reprojections of the reconstruction, starting from one of these. focal: correlation of views of "
+    "one tilt near each other in focus. auto: match, or pc with --region or --max-shift; focal for a series "
+    "of one tilt at several defoci.",
 )
-@click.option("--reference", type=click.IntRange(1), help="View that is not shifted.  [default: nearest 0°]")
+@click.option(
+    "--reference",
+    type=click.IntRange(1),
+    help="View that is not shifted.  [default: nearest 0°, or in the middle of the focus]",
+)
 @click.option(
     "--max-shift",
     type=LENGTH_PX,
-    help="Largest displacement between neighbours.  [default: half a view]",
+    help="Largest displacement between neighbours.  [default: half a view, focal: a quarter]",
 )
 @click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
 @click.option(
@@ -91,13 +98,14 @@ def command(
     as_json: bool,
     **files: Any,
 ) -> None:
-    """Shift the views of a tilt series onto each other; shifts only.
+    """Shift the views of a tilt or focal series onto each other; shifts only.
 
     If the tilt axis is not vertical according to the file or --axis, views are rotated, but only for the
-    comparison. With every method, the result is compared with reprojections of a reconstruction: the
-    residual is the distance of the views from their prediction by other views. Doubtful views are listed;
-    -v lists all views. The shifts are applied by one cubic spline interpolation; to interpolate only once
-    in all, pass them to tiltalign with --prexf.
+    comparison. With every method for tilt series, the result is compared with reprojections of a
+    reconstruction: the residual is the distance of the views from their prediction by other views. That of
+    a focal series is the disagreement of comparisons with the next view and the next but one. Doubtful
+    views are listed; -v lists all views. The shifts are applied by one cubic spline interpolation; to
+    interpolate only once in all, pass them to tiltalign with --prexf.
     """
     from etcli.pipeline.register import RegisterFiles, RegisterRequest, register_files
 

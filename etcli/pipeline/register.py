@@ -22,6 +22,7 @@ from etcli.io.euler import write_euler
 from etcli.io.transforms import write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
+from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
 from etcli.pipeline.known_axis import known_axis_deg
 from etcli.pipeline.picture_output import check_picture, save_picture
@@ -29,7 +30,7 @@ from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.view_selection import Region
+from etcli.pipeline.view_selection import Region, rotated_region
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
@@ -43,9 +44,9 @@ class RegisterRequest:
     Parameters
     ----------
     method : str
-        ``auto``, ``match``, ``pc``, ``stackreg``, ``com`` or ``com-cl``.
+        ``auto``, ``match``, ``pc``, ``stackreg``, ``com``, ``com-cl`` or ``focal``.
     reference : int or None
-        View that is not shifted, counted from 0; by default the one nearest 0°.
+        View that is not shifted, counted from 0; by default the one nearest 0° or in the middle of the focus.
     max_shift : Length or None
         Largest displacement between neighbours.
     region : Region or None
@@ -70,10 +71,15 @@ class RegisterRequest:
 
     @property
     def chosen(self) -> str:
-        """The method to use; ``auto`` is resolved from the other options."""
+        """The method to use for a tilt series; ``auto`` is resolved from the other options."""
         if self.method != "auto":
             return self.method
         return "pc" if self.region or self.max_shift else "match"
+
+    def of_series(self, series: TiltSeries) -> "RegisterRequest":
+        """Return the request with a method: ``focal`` in place of ``auto`` for a focal series."""
+        focal = self.method == "auto" and series.views.is_focal_series
+        return replace(self, method=FOCAL if focal else self.chosen)
 
 
 @dataclass(frozen=True)
@@ -151,17 +157,18 @@ def register(
     max_residual: Length | float | str = "1px",
     session: Session | None = None,
 ) -> Registration:
-    """Shift the views of a tilt series onto each other; shifts only.
+    """Shift the views of a tilt series or of a focal series onto each other; shifts only.
 
     Orientations in the view table are refined together with the shifts.
 
     Parameters
     ----------
     series : TiltSeries
-    method : {"auto", "match", "pc", "stackreg", "com", "com-cl"}
-        ``auto`` is match, or pc with a region or a largest shift.
+    method : {"auto", "match", "pc", "stackreg", "com", "com-cl", "focal"}
+        ``auto`` is match, or pc with a region or a largest shift, and focal for a series of one tilt at
+        several defoci.
     reference : int, optional
-        View that is not shifted, counted from 0; by default the one nearest 0°.
+        View that is not shifted, counted from 0; by default the one nearest 0° or in the middle of the focus.
     max_shift : length, optional
         Largest displacement between neighbours, in pixels or with a unit.
     region : Region, optional
@@ -221,9 +228,10 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
     if request.reference is not None and not 0 <= request.reference < len(series):
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
     max_residual_px = request.max_residual.px(series.pixel_A)
+    request = request.of_series(series)
     level = background_level(session, series, request.background)
     matched = _find_shifts(session, series, request, level)
-    _report(session, series, matched)
+    _report(session, series, matched, focal=request.method == FOCAL)
     check_residual(session, matched, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
@@ -255,6 +263,9 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         raise UsageError("--euler needs --method match, without --region and --max-shift")
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    request = request.of_series(series)
+    if request.method == FOCAL:
+        check_focal(series, axis_deg=files.axis_deg)
     if files.euler:
         if files.tilts or (series.axis_deg is not None and known_axis_deg(session, series)):
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
@@ -275,11 +286,14 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             from etcli.plotting.alignment import registration
 
             shifts = result.found.shifts
+            focal = result.method == FOCAL
+            along, label = shown_along(result.source) if focal else (result.source.tilt_deg, "tilt angle (°)")
             figure = registration(
-                result.source.tilt_deg,
+                along,
                 result.transforms.shift_px,
                 quality=shifts.quality,
                 doubtful=shifts.doubtful,
+                along=label,
             )
             save_picture(outputs, files.plot, figure)
     return _numbers(result)
@@ -293,6 +307,11 @@ def _find_shifts(
     _, ny, nx = series.shape
     if region and (region.columns.stop > nx or region.rows.stop > ny):
         raise UsageError(f"--region reaches beyond the views of {nx} x {ny} pixels; count from 1")
+    max_shift_px = request.max_shift.px(series.pixel_A) if request.max_shift else None
+    if method == FOCAL:
+        return find_drift(
+            session, series, reference=request.reference, max_shift_px=max_shift_px, region=region
+        )
     axis_deg = known_axis_deg(session, series)
     rotation = Transforms.rotation(axis_deg, len(series))
     shape = turned_shape((ny, nx), axis_deg)
@@ -307,9 +326,9 @@ def _find_shifts(
             method=method,
             reference=request.reference,
             background=level,
-            max_shift_px=request.max_shift.px(series.pixel_A) if request.max_shift else None,
+            max_shift_px=max_shift_px,
             iterations=request.iterations,
-            region=_rotated_region(region, rotation.matrix[0], (ny, nx), shape) if region else None,
+            region=rotated_region(region, rotation.matrix[0], (ny, nx), shape) if region else None,
             threads=session.threads,
             progress=advance,
         )
@@ -336,26 +355,17 @@ def _refine_orientations(
     return matched.shift_px, matched.euler_deg
 
 
-def _rotated_region(
-    region: Region, matrix: Float, shape: tuple[int, int], rotated_shape: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Return the rows and columns of rotated views that hold a region of the original views."""
-    # edges of pixels, relative to the centre, (x, y)
-    spans = (region.columns.start, region.columns.stop), (region.rows.start, region.rows.stop)
-    corners = np.array([(x, y) for x in spans[0] for y in spans[1]]) - np.array(shape[::-1]) / 2
-    rotated = (corners @ matrix.T + np.array(rotated_shape[::-1]) / 2).round().astype(int)
-    low, high = (np.clip(ends, 0, rotated_shape[::-1]) for ends in (rotated.min(axis=0), rotated.max(axis=0)))
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-
-
-def _report(session: Session, series: TiltSeries, matched: Matched) -> None:
+def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bool) -> None:
     """Report how well the views fit, and which ones are doubtful."""
     reporter, shifts = session.reporter, matched.shifts
-    reporter.note("view   tilt (°)   x (px)   y (px)  correlation")
-    rows = zip(series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True)
-    for number, (tilt_deg, (x, y), quality, doubtful) in enumerate(rows, start=1):
+    told_by = matched.tilt_deg if series.views.defocus_um is None else series.views.defocus_um
+    reporter.note(f"view {'focus (µm)' if focal else '  tilt (°)'}   x (px)   y (px)  correlation")
+    rows = zip(
+        told_by if focal else series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True
+    )
+    for number, (value, (x, y), quality, doubtful) in enumerate(rows, start=1):
         mark = "  doubtful" if doubtful else ""
-        reporter.note(f"{number:4} {tilt_deg:10.2f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
+        reporter.note(f"{number:4} {value:10.{4 if focal else 2}f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
     axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
     reporter.report(
@@ -364,7 +374,8 @@ def _report(session: Session, series: TiltSeries, matched: Matched) -> None:
     if shifts.doubtful.any():
         numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
         plural = "s" if shifts.doubtful.sum() > 1 else ""
-        reporter.warn(f"look at view{plural} {numbers}: unlike what other views predict, or far from it")
+        why = "too little in common with their neighbours" if focal else "unlike what other views predict"
+        reporter.warn(f"look at view{plural} {numbers}: {why}, or far from it")
 
 
 def _numbers(result: Registration) -> dict[str, Any]:

@@ -21,13 +21,14 @@ def registration(
     quality: ArrayLike | None = None,
     doubtful: ArrayLike | None = None,
     quality_label: str = "correlation",
+    along: str = "tilt angle (°)",
 ) -> Figure:
     """Draw the shifts of the views and the quality of their match, with doubtful views marked.
 
     Parameters
     ----------
     tilt_deg : array_like of shape (n_views,)
-        Tilt angles in degrees, any order.
+        Tilt angles in degrees, any order, or what else tells the views apart.
     shift_px : ndarray of shape (n_views, 2)
         Shift (x, y) of each view in pixels.
     quality : array_like of shape (n_views,), optional
@@ -36,6 +37,8 @@ def registration(
         Views to mark; they are named by their number in the file, from 1.
     quality_label : str
         Label of the quality.
+    along : str
+        Label of `tilt_deg`.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def registration(
         names += ", …" if marked.sum() > MOST_NAMED else ""
         panels[0].plot([], [], color=RED, linewidth=0.8, dashes=(3, 2), label=f"doubtful views: {names}")
     panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
-    panels[-1].set_xlabel("tilt angle (°)")
+    panels[-1].set_xlabel(along)
     return figure
 
 

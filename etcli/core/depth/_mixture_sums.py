@@ -40,7 +40,7 @@ def mixture_sums(
     sums : ndarray of shape (6, n_components), float64
         Written.
     """
-    n_components = len(means)
+    n_components, errors, priors = len(means), len(error_variance) > 0, len(log_prior) > 0
     sums[:] = 0
     term, precision = np.empty(n_components), np.empty(n_components)
     norm = np.empty(n_components)
@@ -51,13 +51,13 @@ def mixture_sums(
     for i in range(len(x)):
         largest = -np.inf
         for k in range(n_components):
-            if len(error_variance):
+            if errors:
                 spread = variance[k] + error_variance[i]
                 precision[k] = 1 / spread
                 norm[k] = log_weight[k] - 0.5 * log(2 * pi * spread)
             residual = x[i] - means[k]
             term[k] = norm[k] - 0.5 * residual * residual * precision[k]
-            if len(log_prior):
+            if priors:
                 term[k] += log_prior[i, k]
             largest = max(largest, term[k])
         total = 0.0
@@ -69,11 +69,22 @@ def mixture_sums(
         for k in range(n_components):
             if term[k] == 0.0:
                 continue
-            member, residual, q = term[k] / total, x[i] - means[k], precision[k]
+            member, residual = term[k] / total, x[i] - means[k]
             sums[MEMBERS, k] += member
-            sums[PULL, k] += member * residual * q
-            sums[STIFFNESS, k] += member * q
-            sums[EXCESS, k] += member * (residual * residual * q - 1) * q
-            sums[CURVATURE, k] += member * q * q
-            sums[CROSS, k] += member * residual * q * q
+            if errors:
+                q = precision[k]
+                sums[PULL, k] += member * residual * q
+                sums[STIFFNESS, k] += member * q
+                sums[EXCESS, k] += member * (residual * residual * q - 1) * q
+                sums[CURVATURE, k] += member * q * q
+                sums[CROSS, k] += member * residual * q * q
+            else:  # the variance is that of the component, which is multiplied at the end
+                sums[PULL, k] += member * residual
+                sums[EXCESS, k] += member * residual * residual
+    if not errors:
+        for k in range(n_components):
+            q, members, pull = precision[k], sums[MEMBERS, k], sums[PULL, k]
+            sums[PULL, k], sums[CROSS, k] = pull * q, pull * q * q
+            sums[STIFFNESS, k], sums[CURVATURE, k] = members * q, members * q * q
+            sums[EXCESS, k] = (sums[EXCESS, k] * q - members) * q
     return total_log

@@ -10,16 +10,18 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from etcli.core.arguments import checked_number
-from etcli.core.depth.section_pairs import SMALLEST_PX, SectionLink, link_sections
+from etcli.core.depth.section_pairs import SectionLink, link_sections
 from etcli.core.errors import DataError, NonFiniteViewError, UsageError
 from etcli.core.parallel import ordered_map
+from etcli.core.registration.pair_comparison import SMALLEST_PX, Region
 from etcli.core.registration.shifts import Shifts, jumps, outlier_limit
 from etcli.core.registration.transforms import Views
 
 Float = NDArray[np.float64]
 
 FARTHEST = 0.25  # of the smaller side, where no largest displacement is given
-STILL = 1e-6  # weight of the assumption that the specimen stood still, against that of a measurement
+STILL_PX = 1e3  # standard deviation of the assumption that the specimen stood still: no measurement yields
+SYSTEMATIC_PX = 0.02  # error of a displacement without noise: the contrast changes
 CONFIRMING_PX = 1.0  # a link over two sections that is further off measures something else
 MOST_STEPS = 30
 SETTLED_PX = 1e-3
@@ -32,6 +34,7 @@ def focal_drift(
     defocus_um: ArrayLike | None = None,
     reference: int | None = None,
     max_shift_px: float | None = None,
+    region: Region | None = None,
     low_pass_px: float = 1.0,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -49,6 +52,8 @@ def focal_drift(
     max_shift_px : float, optional
         Largest displacement between neighbours along x and along y; a quarter of the smaller side when not
         given. For a perfect lattice that fills the frame, give less than half the spacing of the columns.
+    region : (slice, slice), optional
+        Rows and columns to compare.
     low_pass_px : float
         Standard deviation of the Gaussian low-pass.
     threads : int
@@ -84,19 +89,22 @@ def focal_drift(
     M. Alania et al., Ultramicroscopy 177, 36 (2017): depth sectioning, of which this is the first step.
     """
     order = _checked_order(sections, defocus_um)
+    shown = region or (slice(None), slice(None))
     n = len(order)
     if reference is not None and not 0 <= reference < n:
         raise UsageError(f"reference section {reference + 1} asked for, but there are {n}")
     low_pass_px = checked_number("low-pass in pixels", low_pass_px)
     if low_pass_px < 0:
         raise UsageError(f"a low-pass of {low_pass_px:g} px is negative; give 0 or more")
-    reach_px = _reach_px(max_shift_px, sections.shape)
+    reach_px = _reach_px(max_shift_px, _image(sections, 0)[shown].shape)
 
-    def find_links(pairs: Sequence[tuple[int, int]], expected_px: Float, usual_px: float = 0.0) -> list[SectionLink]:
+    def find_links(
+        pairs: Sequence[tuple[int, int]], expected_px: Float, usual_px: float = 0.0
+    ) -> list[SectionLink]:
         """Compare pairs of sections, numbered by their order; leave out those with nothing in common."""
 
         def compare(k: int) -> SectionLink | None:
-            first, second = (_image(sections, int(order[i])) for i in pairs[k])
+            first, second = (_image(sections, int(order[i]))[shown] for i in pairs[k])
             x, y = expected_px[k]
             options: dict[str, Any] = {"low_pass_px": low_pass_px, "reach_px": reach_px, "usual_px": usual_px}
             return link_sections(first, second, pairs[k], expected_px=(float(x), float(y)), **options)
@@ -175,7 +183,9 @@ def refine_drift(
             f"{predicted.shape} and {len(start.shift_px)}"
         )
     if not checked_number("largest change in pixels", max_change_px) > 0:
-        raise UsageError(f"a largest change of {max_change_px:g} px leaves nothing to refine; give more than 0")
+        raise UsageError(
+            f"a largest change of {max_change_px:g} px leaves nothing to refine; give more than 0"
+        )
 
     def refine(k: int) -> tuple[Float, float]:
         return _fit_displacement(
@@ -195,10 +205,9 @@ def refine_drift(
 
 def _checked_order(sections: Views, defocus_um: ArrayLike | None) -> NDArray[np.intp]:
     """Return the sections in the order of their focus, after validation of the arguments."""
-    if len(sections.shape) != 3 or len(sections) < 2 or min(sections.shape[1:]) < SMALLEST_PX:
+    if len(sections.shape) != 3 or len(sections) < 2:
         raise DataError(
-            f"at least two sections of {SMALLEST_PX} pixels each way are needed, not an array of shape "
-            f"{sections.shape}"
+            f"a series of at least two sections is needed, not an array of shape {sections.shape}"
         )
     if defocus_um is None:
         return np.arange(len(sections))
@@ -206,13 +215,20 @@ def _checked_order(sections: Views, defocus_um: ArrayLike | None) -> NDArray[np.
     if defocus.shape != (len(sections),):
         raise DataError(f"{len(sections)} sections but {defocus.size} defoci; one per section is needed")
     if not np.isfinite(defocus).all():
-        raise DataError(f"the defocus of section {np.argmin(np.isfinite(defocus)) + 1} is not a finite number")
+        raise DataError(
+            f"the defocus of section {np.argmin(np.isfinite(defocus)) + 1} is not a finite number"
+        )
     return np.argsort(defocus, kind="stable")
 
 
 def _reach_px(max_shift_px: float | None, shape: tuple[int, ...]) -> int:
     """Return the largest displacement in whole pixels, one more than asked for: a peak has neighbours."""
-    smaller = min(shape[1:])
+    smaller = min(shape)
+    if smaller < SMALLEST_PX:
+        raise UsageError(
+            f"a region of {shape[1]} x {shape[0]} pixels cannot be compared; "
+            f"it needs at least {SMALLEST_PX} pixels each way"
+        )
     if max_shift_px is None:
         return int(FARTHEST * smaller)
     if not checked_number("largest shift in pixels", max_shift_px) >= 1:
@@ -243,20 +259,21 @@ def _solve(links: Sequence[SectionLink], n: int) -> tuple[Float, Float]:
     measured = np.zeros((len(pairs), 2))
     if links:
         measured[: len(links)] = [link.displacement_px for link in links]
-    root = np.where(np.arange(len(pairs)) < len(links), 1.0, np.sqrt(STILL))[:, np.newaxis]
+    trust = [1 / np.hypot(link.sigma_px, SYSTEMATIC_PX) for link in links] + [1 / STILL_PX] * (n - 1)
+    root = np.array(trust)[:, np.newaxis]
     design = np.zeros((len(pairs), n))
     rows = np.arange(len(pairs))
     design[rows, [first for first, _ in pairs]] = -1
     design[rows, [second for _, second in pairs]] = 1
-    content_px = np.linalg.lstsq(design * root, measured * root)[0]  # of least norm: the mean is 0
-    misfit = np.hypot(*(design @ content_px - measured)[: len(links)].T)
+    content_px: Float = np.linalg.lstsq(design * root, measured * root)[0]  # of least norm: the mean is 0
+    misfit: Float = np.hypot(*(design @ content_px - measured)[: len(links)].T)
     return content_px, misfit
 
 
 def _confirming(
     long_steps: Sequence[SectionLink], steps: Sequence[SectionLink], content_px: Float
 ) -> list[SectionLink]:
-    """Return the links over two sections that agree with those between, or take the place of a missing one."""
+    """Return the links over two sections that agree with those between, or stand for a missing one."""
     known = {link.first for link in steps}
     return [
         link
@@ -277,7 +294,9 @@ def _judged(shift_px: Float, links: Sequence[SectionLink], misfit_px: Float, ref
         quality[ends] = np.maximum(quality[ends], link.quality)
     joined = connected_components(csr_array((np.ones(len(links)), (first, second)), shape=(n, n)), False)[1]
     limit = float(outlier_limit(misfit_px))
-    disagree = [bool(np.median(misfit_px[(first == k) | (second == k)]) > limit) for k in range(n) if quality[k]]
+    disagree = [
+        bool(np.median(misfit_px[(first == k) | (second == k)]) > limit) for k in range(n) if quality[k]
+    ]
     doubtful = (joined != joined[reference]) | jumps(shift_px)
     doubtful[quality > 0] |= np.array(disagree)
     spare = len(links) > n - 1
@@ -287,7 +306,7 @@ def _judged(shift_px: Float, links: Sequence[SectionLink], misfit_px: Float, ref
 def _fit_displacement(
     section: Float, predicted: Float, start_px: Float, *, max_change_px: float
 ) -> tuple[Float, float]:
-    """Return the displacement (x, y) of a section from its prediction, and their correlation; 0 for failure."""
+    """Return the displacement (x, y) of a section from its prediction and their correlation, or 0."""
     content_px = start_px.astype(np.float64)
     correlation = 0.0
     spline = ndimage.spline_filter(predicted, mode="mirror")

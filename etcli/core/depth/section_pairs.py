@@ -23,7 +23,6 @@ LESS_MISFIT = 2 / 3
 """A peak counts more than one nearer the expected displacement if it leaves at most this share of 1 - r."""
 MUCH_LESS_MISFIT = 1 / 10
 """The same for a peak that lies further away than displacements usually are."""
-SMALLEST_PX = 16
 ROUNDS = 2  # the coherence is that at the displacement found before
 FLAT = 1e-12  # of the variance of an image: an overlap that varies less is blank
 
@@ -88,9 +87,7 @@ def overlap_correlation(first: Float, second: Float, *, reach_px: int) -> Float:
 def _overlap_sums(image: Float, lags: NDArray[np.intp]) -> Float:
     """Return the sums of an image over its overlap with one whose content lies further by (x, y) lags."""
     total = np.pad(image, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    (bottom, top), (left, right) = (
-        (np.maximum(-lags, 0), n - np.maximum(lags, 0)) for n in image.shape
-    )
+    (bottom, top), (left, right) = ((np.maximum(-lags, 0), n - np.maximum(lags, 0)) for n in image.shape)
     sums: Float = (
         total[np.ix_(top, right)]
         - total[np.ix_(bottom, right)]
@@ -142,13 +139,13 @@ def link_sections(
     """
     coherence = _Coherence(np.zeros(1), np.ones(1))
     for _ in range(ROUNDS):
-        filtered = [_filter(image, low_pass_px, coherence) for image in (first, second)]
-        correlation = overlap_correlation(*filtered, reach_px=reach_px)
+        one, other = (_filter(image, low_pass_px, coherence) for image in (first, second))
+        correlation = overlap_correlation(one, other, reach_px=reach_px)
         peak = _peak(correlation, reach_px, expected_px, usual_px)
         coherence = _coherence(first, second, peak.displacement_px if peak else expected_px)
     if peak is None:
         return None
-    height_noise, slope_noise = _noise(*filtered, peak.displacement_px, coherence)
+    height_noise, slope_noise = _noise(one, other, peak.displacement_px, coherence)
     sigma_px = slope_noise / peak.curvature if peak.curvature > 0 else np.inf
     if peak.height < SIGNIFICANT_SIGMA * height_noise or sigma_px > UNCERTAIN_PX:
         return None
@@ -249,7 +246,7 @@ def _coherence(first: Float, second: Float, displacement_px: tuple[float, float]
 def _noise(
     first: Float, second: Float, displacement_px: tuple[float, float], coherence: _Coherence
 ) -> tuple[float, float]:
-    """Return the standard deviations of the correlation of two filtered sections, and of its slope, by noise."""
+    """Return the standard deviations, by noise, of the correlation of filtered sections and of its slope."""
     (one, other), broadening = _overlap_spectra(first, second, displacement_px)
     ny, nx = (n - abs(round(by)) for n, by in zip(first.shape, displacement_px[::-1], strict=True))
     frequency, count = np.hypot(*frequencies((ny, nx))), multiplicity(nx)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from etcli.core.depth.drift import focal_drift
 from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
@@ -34,7 +35,7 @@ from etcli.core.registration.transforms import (
     turned_shape,
 )
 
-METHODS = ("pc", "stackreg", "com", "com-cl", "match")
+METHODS = ("pc", "stackreg", "com", "com-cl", "match", "focal")
 AXIS_METHODS = ("com", "maximage", "sum", "match")
 ORIENTED_PX = 128
 ORIENTING_ROUNDS = 10
@@ -46,6 +47,7 @@ def register_views(
     tilt_deg: ArrayLike,
     *,
     method: str = "match",
+    defocus_um: ArrayLike | None = None,
     reference: int | None = None,
     background: float | None = None,
     region: Region | None = None,
@@ -62,17 +64,21 @@ def register_views(
         The series, of any real type, in any order, its tilt axis roughly vertical; read view by view.
     tilt_deg : array_like of shape (n_views,)
         Tilt angles in degrees.
-    method : {"pc", "stackreg", "com", "com-cl", "match"}
+    method : {"pc", "stackreg", "com", "com-cl", "match", "focal"}
         Correlation of neighbours, least squares from view to view, centre of mass, the same with common
-        lines along the axis, or projection matching.
+        lines along the axis, projection matching, or, for views of one tilt, correlation of neighbours in
+        focus.
+    defocus_um : array_like of shape (n_views,), optional
+        Defoci in µm, for ``focal``.
     reference : int, optional
-        View that is not shifted, counted from 0; the one nearest 0° when not given.
+        View that is not shifted, counted from 0; the one nearest 0°, or in the middle of the focal series,
+        when not given.
     background : float, optional
         Level of the empty surroundings.
     region : (slice, slice), optional
         Rows and columns to compare; not for ``match``.
     max_shift_px : float, optional
-        Largest displacement between neighbours, for ``pc`` and ``stackreg``.
+        Largest displacement between neighbours, for ``pc``, ``stackreg`` and ``focal``.
     iterations : int
         Maximum number of rounds at each of three scales, for ``match``.
     threads : int
@@ -83,7 +89,7 @@ def register_views(
     Returns
     -------
     Matched
-        Quality, doubts and residual come from reprojections, whatever the method.
+        Quality, doubts and residual come from reprojections, whatever the method, but for ``focal``.
 
     Raises
     ------
@@ -103,6 +109,10 @@ def register_views(
             views, tilt_deg, background=background, iterations=iterations, progress=progress, **common
         )
     shifts: Shifts
+    if method == "focal":
+        shifts = focal_drift(views, defocus_um=defocus_um, progress=progress, **common, **pair_options)
+        no_axis = TiltAxis(np.nan, np.nan, np.nan, np.nan, np.nan)
+        return Matched(shifts, no_axis, np.asarray(tilt_deg, np.float64))
     if method == "pc":
         shifts = correlate_views(
             views, tilt_deg, background=background, progress=progress, **common, **pair_options
@@ -299,4 +309,6 @@ def n_steps(method: str, *, n_views: int, iterations: int) -> int:
     """Return the number of progress steps of a method."""
     if method == "match":
         return 3 * iterations
+    if method == "focal":
+        return 3 * n_views - 4
     return 2 * n_views if method in ("pc", "stackreg") else n_views
