@@ -297,7 +297,7 @@ def pixel_variance(
         When a variance is negative or not finite, or their number is wrong.
     """
     if variance is None:
-        covered = np.count_nonzero(columns.image(np.ones(len(columns))))
+        covered = int(np.count_nonzero(columns.image(np.ones(len(columns)))))
         return np.asarray(residual**2 * (covered / max(covered - n_parameters, 1)))
     values = np.asarray(variance, np.float64)
     if values.shape not in ((), residual.shape):
