@@ -15,7 +15,7 @@ def column_image(
     background: float = 0.0,
     box: float = 8.0,
 ) -> Float:
-    """Sum of round Gaussians at places (x, y), 0 at pixels outside of a square of half side ``box`` widths."""
+    """Sum of round Gaussians at places (x, y), 0 outside of a square of half side ``box`` widths."""
     place = np.asarray(place, float).reshape(-1, 2)
     width_px, height = (np.broadcast_to(value, len(place)) for value in (width_px, height))
     image, (rows, columns) = np.full(shape, background), np.indices(shape)
