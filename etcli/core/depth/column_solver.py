@@ -266,11 +266,8 @@ def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> Min
                 (trial.columns.width_px, state.columns.width_px),
             )
         )
-        gained, state, damping = (
-            state.sum_of_squares - trial.sum_of_squares,
-            trial,
-            max(damping / 10, LEAST_DAMPING),
-        )
+        gained = state.sum_of_squares - trial.sum_of_squares
+        state, damping = trial, max(damping / 10, LEAST_DAMPING)
         if moved < TOLERANCE_PX or gained < NEGLIGIBLE_GAIN * state.sum_of_squares / n_covered:
             converged = True
             break
@@ -304,9 +301,7 @@ class _Equations:
         free = np.ones((len(columns), 4), bool)
         free[:, WIDTH] = freedom == "own"
         free[limits.stopped(columns, slope.reshape(-1, 4)[:, :2]), :WIDTH] = False
-        free[invisible(height), :HEIGHT] = (
-            False  # where there is nothing to see, there is no direction either
-        )
+        free[invisible(height), :HEIGHT] = False  # nothing of it shows where it should go
         border_slope = [slope[WIDTH::4].sum()] * (freedom == "common")
         border_slope += [state.residual.sum()] * background_free
         unknown = np.flatnonzero(free)
