@@ -56,7 +56,7 @@ def test_the_drift_is_found(step_px: float, radius_px: float, range_px: float) -
 
 def test_a_particle_that_is_cut_off_at_the_border_is_followed() -> None:
     """A window would hold its outline where it is."""
-    drift_px = walk(N, 1.0, seed=2) + [18, 0]
+    drift_px = walk(N, 1.0, seed=2) + np.array([18, 0])
     assert error_px(focal_drift(series(drift_px)).shift_px, drift_px) < 0.35
 
 
