@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.column_solver import border_of
-from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, Bordered, GaussianColumns, Sparse
+from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, Bordered, GaussianColumns, Sparse, raised
 
 Float = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def column_covariance(
 
     Parameters
     ----------
-    columns : GaussianColumns, Sparse
+    columns : GaussianColumns, Sparse, raised
     height : ndarray of shape (n_columns,), float64
     variance : ndarray of shape (ny, nx), float64
         Variance of the pixels, V.
@@ -68,7 +68,7 @@ def column_covariance(
     free[held, :WIDTH] = False
     free[bad, :HEIGHT] = False
     unknown = np.flatnonzero(free)
-    matrix, noise = matrix[:, unknown][unknown], noise[:, unknown][unknown]
+    matrix, noise = raised(matrix[:, unknown][unknown]), noise[:, unknown][unknown]
     border, noise_border = border[unknown], noise_border[unknown]
 
     factors = Bordered.factorise(matrix, border, corner)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from etcli.core.depth.gaussian_columns import HEIGHT, WIDTH, Bordered, GaussianColumns, X, Y
+from etcli.core.depth.gaussian_columns import HEIGHT, ROUNDING, WIDTH, Bordered, GaussianColumns, X, Y
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -22,9 +22,8 @@ NEGLIGIBLE_GAIN = 0.01
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e-9, 1e6
 WIDTH_LIMIT = 2.0
 """Widths stay within this factor of their start."""
-NARROWEST_PX, WIDTH_STEP, WIDTH_ACCURACY = 0.4, 1.2, 1e-4
+NARROWEST_PX, WIDTH_STEP, WIDTH_ACCURACY = 0.4, 1.2, 1e-3
 """Smallest of the widths that are tried, their ratio, and the relative accuracy of the best."""
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +162,15 @@ def best_heights(
     return height, float(common[0])
 
 
+def invisible(height: Float) -> Bool:
+    """Find the columns whose height is negative, or 0 apart from rounding errors."""
+    return np.asarray(height <= ROUNDING * np.abs(height).max())
+
+
 def height_equations(columns: GaussianColumns, *, background_free: bool) -> Bordered:
     """Return the factorised normal equations of heights and, where it is free, the background."""
     ones = np.ones(columns.shape)
     matrix = columns.overlaps(ones)
-    # a column without pixels, or two that coincide, get some height instead of none
-    diagonal = matrix.diagonal()
-    matrix = matrix + sparse.diags_array(ROUNDING * np.maximum(diagonal, diagonal.max()))
     border = columns.project(ones)[:, np.newaxis]
     if not background_free:
         return Bordered.factorise(matrix, border[:, :0], np.zeros((0, 0)))
@@ -265,11 +266,8 @@ def minimise(model: Model, state: State, limits: Limits, *, freedom: str) -> Min
                 (trial.columns.width_px, state.columns.width_px),
             )
         )
-        gained, state, damping = (
-            state.sum_of_squares - trial.sum_of_squares,
-            trial,
-            max(damping / 10, LEAST_DAMPING),
-        )
+        gained = state.sum_of_squares - trial.sum_of_squares
+        state, damping = trial, max(damping / 10, LEAST_DAMPING)
         if moved < TOLERANCE_PX or gained < NEGLIGIBLE_GAIN * state.sum_of_squares / n_covered:
             converged = True
             break
@@ -303,7 +301,7 @@ class _Equations:
         free = np.ones((len(columns), 4), bool)
         free[:, WIDTH] = freedom == "own"
         free[limits.stopped(columns, slope.reshape(-1, 4)[:, :2]), :WIDTH] = False
-        free[height <= 0, :HEIGHT] = False  # where there is nothing to see, there is no direction either
+        free[invisible(height), :HEIGHT] = False  # nothing of it shows where it should go
         border_slope = [slope[WIDTH::4].sum()] * (freedom == "common")
         border_slope += [state.residual.sum()] * background_free
         unknown = np.flatnonzero(free)
@@ -315,7 +313,7 @@ class _Equations:
     def step(self, damping: float) -> Float:
         """Return the damped step of x, y and width of every column, (n_columns, 3)."""
         diagonal = self.matrix.diagonal()
-        extra = np.where(self.unknown % 4 == HEIGHT, ROUNDING, damping) * diagonal
+        extra = np.where(self.unknown % 4 == HEIGHT, 0, damping) * diagonal
         corner = self.corner.copy()
         if self.freedom == "common":
             corner[0, 0] *= 1 + damping

@@ -1,6 +1,6 @@
 """Numbers of atoms in columns, from their cross-sections: with a library, a mixture or both."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,8 +12,6 @@ from etcli.core.depth.cross_section_mixture import MixtureFit, checked_sample
 from etcli.core.depth.expectation_maximisation import (
     Components,
     KnownMeans,
-    LevelLibrary,
-    Model,
     Run,
     Sample,
     ScaledLibrary,
@@ -108,9 +106,10 @@ def count_by_library(
 ) -> Counts:
     """Count atoms by the nearest cross-section of a library, 0 included.
 
-    A mixture with the means of the library and equal weights gives the width, the probabilities and, if asked
-    for, the scale by maximum likelihood. Without Poisson noise and log-probabilities its most probable count
-    is the nearest one.
+    A mixture with the means of the library and equal weights gives the width and the probabilities. Without
+    Poisson noise and log-probabilities its most probable count is the nearest one. The scale, if asked for,
+    is that of `count_hybrid`. Counts are reliable where the width, relative to the step, is at most 0.3 with
+    a fitted scale, and 0.4 with a known one; see ``expected_exact`` and ``scale_ambiguous`` of the result.
 
     Parameters
     ----------
@@ -162,7 +161,8 @@ def count_hybrid(
     """Count atoms by a mixture whose means are a library times one factor, with free width and weights.
 
     The factor allows for differences between the conditions of experiment and simulation, between 0.85 and
-    1.15. Unlike free means, the library tells the first component, and counts that no column has.
+    1.15. Unlike free means, the library tells the first component, and counts that no column has. With widths
+    above 0.3 of the step the probabilities are too high: the weights follow the noise.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def _count(sample: Sample, library: Float, scale: float | str, *, free_weights: 
     """Count with means that are a library times a scale, given or fitted."""
     model = KnownMeans(free_weights)
     if scale == "auto":
-        maxima = _scale_maxima(sample, library, free_weights=free_weights)
+        maxima = _scale_maxima(sample, library)
     else:
         factor = checked_number("scale", scale, or_else='"auto"')
         if factor <= 0:
@@ -350,25 +350,22 @@ def _count(sample: Sample, library: Float, scale: float | str, *, free_weights: 
     )
 
 
-def _scale_maxima(sample: Sample, library: Float, *, free_weights: bool) -> list[Run]:
-    """Find the local maxima of the likelihood along the scale, the best first."""
+def _scale_maxima(sample: Sample, library: Float) -> list[Run]:
+    """Find the local maxima of the likelihood along the scale, the best first.
+
+    The weights are free: with equal ones the smallest scale would win, whose means are the closest together.
+    """
     lowest, highest = SCALES
-    model: Model = (
-        ScaledLibrary(library, lowest, highest)
-        if free_weights
-        else LevelLibrary(library, lowest, highest, len(sample.x))
-    )
     # a quarter of the smallest step at the largest cross-section, so that no maximum is passed over
     finest = np.diff(library).min() / 4 / min(library[-1], max(sample.x.max(), library[1]))
     factors = np.linspace(lowest, highest, max(int(np.ceil((highest - lowest) / finest)), 2) + 1)
-    profile = []
-    for factor in factors:
-        start = _start(sample, factor * library)
-        if not free_weights:
-            start = replace(start, weights=np.gradient(start.means))
-        profile.append(maximise(start, sample, KnownMeans(free_weights), rounds=SHORT_ROUNDS))
+    profile = [
+        maximise(_start(sample, factor * library), sample, KnownMeans(free_weights=True), rounds=SHORT_ROUNDS)
+        for factor in factors
+    ]
     heights = np.array([-np.inf, *(run.log_likelihood for run in profile), -np.inf])
     peaks = np.flatnonzero((heights[1:-1] >= heights[:-2]) & (heights[1:-1] > heights[2:]))
+    model = ScaledLibrary(library, lowest, highest)
     runs = [maximise(profile[k].components, sample, model) for k in peaks]
     runs.sort(key=lambda run: -run.log_likelihood)
     apart = (factors[1] - factors[0]) / 2 * library[-1]

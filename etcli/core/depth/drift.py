@@ -315,7 +315,9 @@ def _fit_displacement(
         inside = np.isfinite(moved)
         along_y, along_x = np.gradient(moved)
         inside &= np.isfinite(along_x) & np.isfinite(along_y)
-        if inside.sum() < LEAST_OVERLAP * inside.size or np.ptp(moved[inside]) == 0:
+        if inside.sum() < LEAST_OVERLAP * inside.size:
+            return start_px, 0.0
+        if np.ptp(moved[inside]) == 0 or np.ptp(section[inside]) == 0:
             return start_px, 0.0
         design = np.stack([-along_x[inside], -along_y[inside], moved[inside], np.ones(inside.sum())], axis=1)
         # I = g P(x - d): a further motion e changes it by -g e . grad P

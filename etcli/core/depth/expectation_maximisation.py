@@ -93,8 +93,8 @@ class Model(Protocol):
     def means(self, now: Components, slope: Float, curvature: Float) -> Float:
         """Return new means from the derivative of the log-likelihood by each, and the negative second one."""
 
-    def weights(self, now: Components, means: Float, members: Float) -> Float:
-        """Return new weights for new means, from the sums of the memberships of each component."""
+    def weights(self, now: Components, members: Float) -> Float:
+        """Return new weights from the sums of the memberships of each component."""
 
 
 class FreeMeans:
@@ -105,7 +105,7 @@ class FreeMeans:
         step = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 0)
         return np.asarray(now.means + step)
 
-    def weights(self, now: Components, means: Float, members: Float) -> Float:
+    def weights(self, now: Components, members: Float) -> Float:
         """Return the shares of the members."""
         return np.asarray(members / members.sum())
 
@@ -120,7 +120,7 @@ class KnownMeans:
         """Return the means as they are."""
         return now.means
 
-    def weights(self, now: Components, means: Float, members: Float) -> Float:
+    def weights(self, now: Components, members: Float) -> Float:
         """Return the shares of the members, or the weights as they are."""
         return np.asarray(members / members.sum()) if self.free_weights else now.weights
 
@@ -142,50 +142,15 @@ class ScaledLibrary:
 
     def means(self, now: Components, slope: Float, curvature: Float) -> Float:
         """Move the factor to the maximum of its parabola."""
-        vertex, bend = self._vertex(now, slope, curvature)
-        return np.asarray(self.library * np.clip(vertex, *self._limits)) if bend else now.means
+        bend = float(self.library**2 @ curvature)
+        if not bend:  # no column seems to have an atom
+            return now.means
+        factor = now.means[-1] / self.library[-1] + self.library @ slope / bend
+        return np.asarray(self.library * np.clip(factor, self.lowest, self.highest))
 
-    def weights(self, now: Components, means: Float, members: Float) -> Float:
+    def weights(self, now: Components, members: Float) -> Float:
         """Return the shares of the members."""
         return np.asarray(members / members.sum())
-
-    @property
-    def _limits(self) -> tuple[float, float]:
-        return self.lowest, self.highest
-
-    def _vertex(self, now: Components, slope: Float, curvature: Float) -> tuple[float, float]:
-        """Return the factor at the maximum of the parabola, and its curvature there."""
-        bend = float(self.library**2 @ curvature)  # 0 if all columns seem to have no atom
-        return float(now.means[-1] / self.library[-1] + self.library @ slope / (bend or 1.0)), bend
-
-
-@dataclass(frozen=True, eq=False)
-class LevelLibrary(ScaledLibrary):
-    """Scaled library whose weights are its steps, so that its density hardly depends on the factor.
-
-    With equal weights, the density were the higher the closer the means are, and the smallest factor would
-    win. Weights equal to the steps in Å² make all factors alike, but for the teeth of the comb. They do not
-    sum to 1, which the likelihood takes into account.
-
-    Parameters
-    ----------
-    n_values : int
-        Number of values of the sample.
-    """
-
-    n_values: int
-
-    def means(self, now: Components, slope: Float, curvature: Float) -> Float:
-        """Move the factor a to the maximum of the parabola plus n log a, of the weights."""
-        vertex, bend = self._vertex(now, slope, curvature)
-        if not bend:
-            return now.means
-        factor = (vertex + np.sqrt(vertex**2 + 4 * self.n_values / bend)) / 2
-        return np.asarray(self.library * np.clip(factor, *self._limits))
-
-    def weights(self, now: Components, means: Float, members: Float) -> Float:
-        """Return the mean step to both neighbours of each mean."""
-        return np.asarray(np.gradient(means))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +191,7 @@ class Run:
         step = means - now.means
         excess = (sums[EXCESS] - 2 * step * sums[CROSS] + step**2 * sums[CURVATURE]).sum()
         variance = max(now.variance + excess / sums[CURVATURE].sum(), sample.smallest_variance)
-        weights = model.weights(now, means, sums[MEMBERS])
+        weights = model.weights(now, sums[MEMBERS])
         return Components(means, weights, float(variance))
 
 
@@ -238,7 +203,7 @@ def maximise(start: Components, sample: Sample, model: Model, *, rounds: int = M
     start : Components
     sample : Sample
     model : Model
-        What is free: `FreeMeans`, `KnownMeans`, `ScaledLibrary` or `LevelLibrary`.
+        What is free: `FreeMeans`, `KnownMeans` or `ScaledLibrary`.
     rounds : int
         Largest number of rounds.
 

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 from scipy.special import ive
 
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 
 Doubles = NDArray[np.float64]
 
@@ -188,6 +188,28 @@ def focal_library(
     blurred = np.stack(centred) @ blur.T
     kept = radius <= radius_A + RADIUS_STEP_A / 2
     return FocalLibrary(focus, radius[kept], blurred[..., kept])
+
+
+def check_counts(count: NDArray[np.int64], most_atoms: int) -> None:
+    """Check that a library holds the atom counts of columns.
+
+    Parameters
+    ----------
+    count : ndarray of shape (n_columns,), int64
+    most_atoms : int
+        Largest atom count of the library.
+
+    Raises
+    ------
+    DataError
+        If a count is below 1 or above the largest.
+    """
+    wrong = (np.asarray(count) < 1) | (np.asarray(count) > most_atoms)
+    if wrong.any():
+        raise DataError(
+            f"a column of {np.asarray(count)[wrong][0]} atoms is not in the library, which holds 1 to "
+            f"{most_atoms}; use a larger library"
+        )
 
 
 def blur_of_source(radius_A: float, optics: FocalOptics) -> tuple[Doubles, Doubles]:

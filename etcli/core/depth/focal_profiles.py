@@ -1,15 +1,15 @@
 """Depth of columns from their focal profiles: intensity in a disc around each column against focus."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from etcli.core.arguments import check_choice, checked_positive
-from etcli.core.depth.focal_library import CoreProfiles
-from etcli.core.errors import DataError
+from etcli.core.depth.focal_library import CoreProfiles, check_counts
+from etcli.core.depth.profile_fit import Gaussians, Shape, Templates, fit_shapes
+from etcli.core.errors import DataError, UsageError
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -18,8 +18,7 @@ METHODS = ("template", "gaussian")
 FEWEST_SECTIONS = 5
 RINGS, SPOKES = 3, 8
 """Points in the core disc: rings of equal area and points on each ring."""
-FIRST_STEPS_A = 4.0
-ROUNDS, SETTLED_A = 40, 1e-4
+CORRECTIONS = 3
 LOW_CONTRAST = 5.0
 """Amplitude of a focal profile over its standard error below which the depth is not trusted."""
 
@@ -92,7 +91,8 @@ def core_intensities(
         If the radius is not positive.
     """
     checked_positive("radius_px", radius_px)
-    ring = np.sqrt((np.arange(RINGS) + 0.5 + 0.5 / (RINGS * SPOKES)) / RINGS)
+    # The middle of each ring in area, of a disc in which the centre has the area of one point
+    ring = np.sqrt((1 + SPOKES * (np.arange(RINGS) + 0.5)) / (1 + SPOKES * RINGS))
     angle = 2 * np.pi * (np.arange(SPOKES) + 0.5 * (np.arange(RINGS) % 2)[:, np.newaxis]) / SPOKES
     points = np.stack([ring[:, np.newaxis] * np.cos(angle), ring[:, np.newaxis] * np.sin(angle)], axis=-1)
     points = radius_px * np.concatenate([np.zeros((1, 2)), points.reshape(-1, 2)])
@@ -119,7 +119,7 @@ def fit_depths(
 
     The template method fits amplitude × library profile of the column's count + constant; the gaussian method
     a Gaussian of free width + constant, whose centre is corrected by that of the library profile, fitted in
-    the same way. Without a library, only the second is possible, and it is not corrected.
+    the same way in the same sections. Without a library only the second is possible, and it is not corrected.
 
     Parameters
     ----------
@@ -144,7 +144,8 @@ def fit_depths(
     Raises
     ------
     DataError
-        If there are fewer than five sections, or the focus is constant or repeats.
+        If there are fewer than five sections, the focus is constant or repeats, or a count is not in the
+        library.
     UsageError
         If the method is unknown, or needs a library and there is none.
 
@@ -156,20 +157,22 @@ def fit_depths(
     focus = np.asarray(focus_A, np.float64)
     check_foci(focus)
     if library is None and method == "template":
-        raise DataError("a template needs a library; use the gaussian method")
-    shape: _Shape = _Gaussian() if method == "gaussian" else _Templates(library, count)  # type: ignore[arg-type]
+        raise UsageError("a template needs a library; use the gaussian method")
+    if library is not None:
+        check_counts(count, library.most_atoms)
+    shape: Shape = Gaussians() if method == "gaussian" else Templates(library, count)  # type: ignore[arg-type]
     centre = _centroids(profile, focus)
     for _ in range(2):  # the window follows the fitted peak
         used = np.abs(focus[:, np.newaxis] - centre) <= window_A
         used |= _nearest(focus, centre)
-        fit = _fit(shape, profile, focus, used, variance)
+        fit = fit_shapes(shape, profile, focus, used, variance)
         offset = shape.peak_offset()
         centre = np.clip(np.nan_to_num(fit.depth + offset, nan=0.0), focus.min(), focus.max())
     peak = fit.depth + offset
     depth = (
         fit.depth
         if library is None or method == "template"
-        else peak - _gaussian_offsets(library, count, window_A)
+        else _corrected(peak, shape, focus, count, library, used, variance)
     )
     return DepthFit(
         peak_A=peak,
@@ -241,77 +244,21 @@ def core_noise(radius_px: float) -> float:
     return float((weight**2).sum() / len(inside) ** 2)
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """Fitted parameters of all columns; `depth` is that of the shape's centre."""
-
-    depth: Doubles
-    sigma: Doubles
-    amplitude: Doubles
-    amplitude_error: Doubles
-    background: Doubles
-    chi2: Doubles
-    model: Doubles
-
-
-class _Shape(Protocol):
-    """Shapes of profiles at given depths, and their derivatives by their parameters, the depth first."""
-
-    def start(self, depth: Doubles) -> Doubles: ...
-
-    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]: ...
-
-    def peak_offset(self) -> Doubles | float: ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Templates:
-    """Library profile of each column's count."""
-
-    library: CoreProfiles
-    count: NDArray[np.int64]
-
-    def start(self, depth: Doubles) -> Doubles:
-        return depth[np.newaxis]
-
-    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
-        relative = focus[:, np.newaxis] - parameters[0]
-        value, slope = np.empty_like(relative), np.empty_like(relative)
-        for n_atoms in np.unique(self.count):
-            of = self.count == n_atoms
-            value[:, of] = self.library.at(n_atoms, relative[:, of])
-            slope[:, of] = -self.library.slope_at(n_atoms, relative[:, of])
-        return value, slope[np.newaxis]
-
-    def peak_offset(self) -> Doubles:
-        return self.library.peak_A[self.count - 1]
-
-
-@dataclass(frozen=True)
-class _Gaussian:
-    """Gaussians of free width; the second parameter is the logarithm of their standard deviation."""
-
-    first_width_A: float = 40.0
-
-    def start(self, depth: Doubles) -> Doubles:
-        return np.stack([depth, np.full_like(depth, np.log(self.first_width_A))])
-
-    def values(self, focus: Doubles, parameters: Doubles) -> tuple[Doubles, Doubles]:
-        width = np.exp(parameters[1])
-        scaled = (focus[:, np.newaxis] - parameters[0]) / width
-        value = np.exp(-(scaled**2) / 2)
-        return value, np.stack([value * scaled / width, value * scaled**2])
-
-    def peak_offset(self) -> float:
-        return 0.0
-
-
-def _gaussian_offsets(library: CoreProfiles, count: NDArray[np.int64], window_A: float) -> Doubles:
-    """Fit Gaussians to the library profiles: their centres relative to those of the columns."""
-    present = np.unique(count)
-    profile = library.intensity[present - 1].T
-    fit = fit_depths(profile, library.focus_A, present, None, method="gaussian", window_A=window_A)
-    return np.asarray(fit.depth_A[np.searchsorted(present, count)])
+def _corrected(
+    peak: Doubles,
+    shape: Shape,
+    focus: Doubles,
+    count: NDArray[np.int64],
+    library: CoreProfiles,
+    used: Mask,
+    variance: Doubles | None,
+) -> Doubles:
+    """Find the depths at which library profiles, in the same sections, are fitted with the same centres."""
+    depth = peak - library.peak_A[count - 1]
+    for _ in range(CORRECTIONS):
+        expected = Templates(library, count).values(focus, depth[np.newaxis])[0]
+        depth = depth + peak - fit_shapes(shape, expected, focus, used, variance).depth
+    return depth
 
 
 def _centroids(profile: Doubles, focus: Doubles) -> Doubles:
@@ -329,95 +276,3 @@ def _nearest(focus: Doubles, centre: Doubles) -> Mask:
     """Select the sections nearest to a centre: as many as a fit needs, whatever the window."""
     rank = np.abs(focus[:, np.newaxis] - centre).argsort(axis=0).argsort(axis=0)
     return np.asarray(rank < FEWEST_SECTIONS)
-
-
-def _fit(shape: _Shape, profile: Doubles, focus: Doubles, used: Mask, variance: Doubles | None) -> _Fit:
-    """Fit amplitude × shape + background by weighted least squares, all columns at once."""
-    weight = used / (1.0 if variance is None else np.maximum(variance, np.finfo(float).tiny))
-    reach = 0.25 * np.ptp(focus)
-    grid = np.arange(focus.min() - reach, focus.max() + reach, FIRST_STEPS_A)
-    parameters = shape.start(np.zeros(profile.shape[1]))
-    lowest = np.full(profile.shape[1], np.inf)
-    for depth in grid:
-        trial = shape.start(np.full(profile.shape[1], depth))
-        amplitude, background = _linear(shape.values(focus, trial)[0], profile, weight)
-        misfit = _misfit(shape, trial, amplitude, background, profile, focus, weight)
-        better = (misfit < lowest) & (amplitude > 0)
-        parameters, lowest = np.where(better, trial, parameters), np.where(better, misfit, lowest)
-    found = np.isfinite(lowest)
-    parameters = _refined(shape, parameters, profile, focus, weight)
-    value, slopes = shape.values(focus, parameters)
-    amplitude, background = _linear(value, profile, weight)
-    model = amplitude * value + background
-    degrees = np.maximum(used.sum(axis=0) - 2 - len(parameters), 1)
-    chi2 = (weight * (profile - model) ** 2).sum(axis=0) / degrees
-    jacobian = np.concatenate([amplitude * slopes, value[np.newaxis], np.ones_like(value)[np.newaxis]])
-    covariance = np.linalg.pinv(_normal(jacobian, weight), hermitian=True)
-    scale = chi2 if variance is None else np.maximum(chi2, 1)
-    error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2) * scale[:, np.newaxis], 0))
-    found &= np.isfinite(parameters).all(axis=0) & (amplitude > 0)
-    depth, sigma = (np.where(found, values, np.nan) for values in (parameters[0], error[:, 0]))
-    shown = chi2 if variance is not None else np.ones_like(chi2)
-    return _Fit(depth, sigma, amplitude, error[:, len(parameters)], background, shown, model)
-
-
-def _refined(
-    shape: _Shape, parameters: Doubles, profile: Doubles, focus: Doubles, weight: Doubles
-) -> Doubles:
-    """Refine the shapes' parameters by Levenberg-Marquardt steps; amplitude and background are eliminated."""
-    damping = np.full(profile.shape[1], 1e-3)
-    value, slopes = shape.values(focus, parameters)
-    amplitude, background = _linear(value, profile, weight)
-    misfit = _misfit(shape, parameters, amplitude, background, profile, focus, weight)
-    for _ in range(ROUNDS):
-        jacobian = np.concatenate([amplitude * slopes, value[np.newaxis], np.ones_like(value)[np.newaxis]])
-        normal = _normal(jacobian, weight)
-        right = np.einsum("psc,sc->cp", jacobian, weight * (profile - amplitude * value - background))
-        diagonal = np.arange(normal.shape[1])
-        normal[:, diagonal, diagonal] *= 1 + damping[:, np.newaxis]
-        normal[:, diagonal, diagonal] += 1e-300
-        step = np.linalg.solve(normal, right[..., np.newaxis])[:, : len(parameters), 0].T
-        trial = parameters + step
-        trial_value, trial_slopes = shape.values(focus, trial)
-        trial_amplitude, trial_background = _linear(trial_value, profile, weight)
-        trial_misfit = _misfit(shape, trial, trial_amplitude, trial_background, profile, focus, weight)
-        better = trial_misfit <= misfit
-        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        parameters = np.where(better, trial, parameters)
-        value, slopes = np.where(better, trial_value, value), np.where(better, trial_slopes, slopes)
-        amplitude = np.where(better, trial_amplitude, amplitude)
-        background = np.where(better, trial_background, background)
-        misfit = np.where(better, trial_misfit, misfit)
-        if np.abs(step[0]).max(initial=0) < SETTLED_A:
-            break
-    return parameters
-
-
-def _misfit(
-    shape: _Shape,
-    parameters: Doubles,
-    amplitude: Doubles,
-    background: Doubles,
-    profile: Doubles,
-    focus: Doubles,
-    weight: Doubles,
-) -> Doubles:
-    model = amplitude * shape.values(focus, parameters)[0] + background
-    return np.asarray((weight * (profile - model) ** 2).sum(axis=0))
-
-
-def _linear(value: Doubles, profile: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
-    """Solve for the amplitude and background of each column."""
-    total = weight.sum(axis=0)
-    mean_value = (weight * value).sum(axis=0) / total
-    mean_profile = (weight * profile).sum(axis=0) / total
-    centred = value - mean_value
-    power = (weight * centred**2).sum(axis=0)
-    amplitude = np.divide(
-        (weight * centred * profile).sum(axis=0), power, out=np.zeros_like(power), where=power > 0
-    )
-    return amplitude, mean_profile - amplitude * mean_value
-
-
-def _normal(jacobian: Doubles, weight: Doubles) -> Doubles:
-    return np.asarray(np.einsum("psc,sc,qsc->cpq", jacobian, weight, jacobian, optimize=True))

@@ -16,11 +16,13 @@ from scipy.spatial import cKDTree
 from etcli.core.depth import _column_kernels as kernels
 from etcli.core.depth._column_kernels import HEIGHT, WIDTH, X, Y
 
-__all__ = ["HEIGHT", "WIDTH", "Bordered", "GaussianColumns", "Sparse", "X", "Y"]
+__all__ = ["HEIGHT", "ROUNDING", "WIDTH", "Bordered", "GaussianColumns", "Sparse", "X", "Y", "raised"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Sparse = Any  # scipy.sparse has no types
+
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,16 +174,17 @@ class Bordered:
 
     @classmethod
     def factorise(cls, local: Sparse, border: Float, corner: Float) -> "Bordered":
-        """Factorise the matrix; B may have no columns."""
+        """Factorise the matrix; B may have no columns, and what A cannot tell apart gets some solution."""
         # for symmetric positive definite matrices, as the manual of SuperLU advises
         factors = splu(
-            sparse.csc_array(local),
+            sparse.csc_array(raised(local)),
             permc_spec="MMD_AT_PLUS_A",
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
         reduced = factors.solve(border) if border.size else np.zeros_like(border)
-        return cls(factors, reduced, border, corner - border.T @ reduced)
+        least = np.diag(ROUNDING * np.where(corner.diagonal() > 0, corner.diagonal(), 1))
+        return cls(factors, reduced, border, corner + least - border.T @ reduced)
 
     def solve(self, local: Float, border: Float) -> tuple[Float, Float]:
         """Solve for the right-hand sides (n, ...) and (m, ...) of both parts.
@@ -201,6 +204,12 @@ class Bordered:
             return alone, border
         common = np.linalg.solve(self.complement, border - self.border.T @ alone)
         return alone - self.reduced @ common, common
+
+
+def raised(matrix: Sparse) -> Sparse:
+    """Return a matrix that is not singular: its diagonal is larger by about a rounding error."""
+    diagonal = matrix.diagonal()
+    return matrix + sparse.diags_array(ROUNDING * np.maximum(diagonal, ROUNDING * (diagonal.max() or 1.0)))
 
 
 def _steps(ends: Int, at: Float) -> Float:

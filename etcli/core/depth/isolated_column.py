@@ -9,8 +9,7 @@ The wave is the coherent elastic one, with the transmission averaged over the th
 detector receives its components between the detector's angles, and from each atom the electrons of thermal
 diffuse scattering, ∫ |ψ|² W d²r, with W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k,
 integrated over the detector; t is the Fourier transform of the transmission of an atom at rest minus 1.
-Electrons that
-were scattered diffusely are not scattered again.
+Electrons that were scattered diffusely are not scattered again.
 """
 
 from collections.abc import Iterator
@@ -29,9 +28,14 @@ from etcli.core.multislice.scattering_factors import projected_phase
 Doubles = NDArray[np.float64]
 Waves = NDArray[np.complex128]
 
-DISC_RADIUS_A = 12.0
-HIGHEST_ORDER = 14
-HIGHEST_FREQUENCY_PER_A = 6.0
+SMALLEST_DISC_A = 12.0
+"""Radius of the disc in which waves are computed, unless the probes need a larger one."""
+DISC_FRINGES = 8.0
+"""Smallest radius of the disc times the aperture: fringes of a focused probe that fit in it."""
+MORE_ORDERS = 6
+"""Angular orders beyond the angular frequency of a probe at ATOM_RADIUS_A: J_m falls steeply there."""
+DAMPED = 6.0
+"""Exponent of the Debye-Waller damping at the highest frequency of the waves."""
 ATOM_FREQUENCY_PER_A = 20.0
 """Highest spatial frequency of the transmission of one atom: beyond the outer angle of usual detectors."""
 ATOM_RADIUS_A = 1.2
@@ -83,10 +87,26 @@ class FocalOptics:
         """Highest spatial frequency of the probe in 1/Å."""
         return self.semi_angle_mrad * 1e-3 / wavelength_A(self.voltage_kV)
 
-    def detects(self, frequency_per_A: Doubles) -> NDArray[np.bool_]:
-        """Return where spatial frequencies in 1/Å reach the detector."""
+    def detected_share(self, frequency_per_A: Doubles) -> Doubles:
+        """Compute the share of each of a list of frequency bands that reaches the detector.
+
+        Without shares, the edges of the detector would jump from one frequency to the next, and the
+        intensity by 1 to 2 %.
+
+        Parameters
+        ----------
+        frequency_per_A : ndarray of shape (n,), float64
+            Spatial frequencies in 1/Å, increasing; the bands end halfway between them.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            From 0 to 1.
+        """
         inner, outer = (angle * 1e-3 / wavelength_A(self.voltage_kV) for angle in self.detector_mrad)
-        return np.asarray((frequency_per_A >= inner) & (frequency_per_A <= outer))
+        between = (frequency_per_A[1:] + frequency_per_A[:-1]) / 2
+        edges = np.concatenate([[0.0], between, [2 * frequency_per_A[-1] - between[-1]]])
+        return np.asarray(np.diff(np.clip(edges, inner, outer)) / np.diff(edges))
 
 
 @dataclass(frozen=True)
@@ -189,7 +209,7 @@ def column_intensities(
         If the element is unknown.
     """
     total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
-    for order in _orders(kind, optics, focus_A - depth_A[0], radius_A):
+    for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, diffuse = order.start(), np.zeros(total.shape[1])
         sign = np.sign(order.diffuse)
         for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
@@ -225,7 +245,7 @@ def depth_derivatives(
     """
     shape = (len(focus_A), len(radius_A))
     total, slope = np.zeros(shape[0] * shape[1]), np.zeros((len(depth_A), shape[0] * shape[1]))
-    for order in _orders(kind, optics, focus_A - depth_A[0], radius_A):
+    for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, moved = order.start(), np.zeros((0, len(order.kinetic), len(order.probes)), complex)
         sign, twice = np.sign(order.diffuse), 2 * order.multiplicity
         for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
@@ -251,20 +271,25 @@ def _squared(wave: Waves) -> Doubles:
     return np.asarray(wave.real**2 + wave.imag**2)
 
 
-def _orders(kind: ColumnKind, optics: FocalOptics, focus_A: Doubles, radius_A: Doubles) -> Iterator[_Order]:
-    """Prepare the angular orders; the depth of the focal plane counts from the first atom."""
-    atom = _atom(kind, optics)
+def _orders(
+    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+) -> Iterator[_Order]:
+    """Prepare the angular orders."""
+    disc, highest = _disc_and_frequency(kind, optics, depth_A, focus_A, radius_A)
+    atom = _atom(kind, optics, disc)
     wavelength = wavelength_A(optics.voltage_kV)
     node, weight = roots_legendre(PROBE_NODES)
     frequency = optics.aperture_per_A * (node + 1) / 2
     amplitude = np.sqrt(np.pi) * frequency * weight  # of a probe with unit current
-    focusing = np.exp(1j * np.pi * wavelength * np.outer(focus_A, frequency**2))
-    for number in range(HIGHEST_ORDER + 1):
-        basis = bessel_basis(number, disc_radius_A=DISC_RADIUS_A, highest_per_A=HIGHEST_FREQUENCY_PER_A)
+    focusing = np.exp(1j * np.pi * wavelength * np.outer(focus_A - depth_A[0], frequency**2))
+    for number in range(int(2 * np.pi * optics.aperture_per_A * ATOM_RADIUS_A) + MORE_ORDERS + 1):
+        basis = bessel_basis(number, disc_radius_A=disc, highest_per_A=highest)
         if number == 0:  # all orders have the same nodes
             scattered, diffuse = atom.at(basis.radius_A)
             near = basis.radius_A < ATOM_RADIUS_A
-        in_probe = basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A
+        share = optics.detected_share(basis.frequency_per_A)
+        # The detector must see nothing of a probe, not even what the edge of the disc makes of it
+        in_probe = (basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A) & (np.cumsum(share) == 0)
         position = jv(number, 2 * np.pi * np.outer(radius_A, frequency))
         probes = (focusing[:, np.newaxis] * position * amplitude) @ basis.plane_waves(frequency)[in_probe].T
         yield _Order(
@@ -273,20 +298,38 @@ def _orders(kind: ColumnKind, optics: FocalOptics, focus_A: Doubles, radius_A: D
             kinetic=np.pi * wavelength * basis.frequency_per_A**2,
             at_atom=basis.values[near],
             diffuse=(diffuse * basis.area_A2)[near],
-            in_detector=np.eye(len(in_probe))[optics.detects(basis.frequency_per_A)],
+            in_detector=np.diag(np.sqrt(share))[share > 0],
             probes=probes.reshape(-1, in_probe.sum()).T,
         )
 
 
-def _atom(kind: ColumnKind, optics: FocalOptics) -> _Atom:
+def _disc_and_frequency(
+    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+) -> tuple[float, float]:
+    """Choose the radius of the disc, which holds all probes, and the highest frequency of the waves.
+
+    Waves need no frequencies to which the atoms, by their thermal motion, hardly scatter coherently, nor any
+    that the detector does not see.
+    """
+    defocus = max(np.max(focus_A) - depth_A[0], depth_A[-1] - np.min(focus_A))
+    shadow = optics.semi_angle_mrad * 1e-3 * defocus
+    disc = max(SMALLEST_DISC_A, DISC_FRINGES / optics.aperture_per_A, np.max(radius_A) + shadow)
+    outer = optics.detector_mrad[1] * 1e-3 / wavelength_A(optics.voltage_kV)
+    highest = outer + optics.aperture_per_A
+    if kind.debye_waller_A2 > 0:
+        highest = min(highest, np.sqrt(4 * DAMPED / kind.debye_waller_A2))
+    return float(disc), float(max(highest, PROBE_TAIL * optics.aperture_per_A))
+
+
+def _atom(kind: ColumnKind, optics: FocalOptics, disc_radius_A: float) -> _Atom:
     """Compute the scattering of one atom that moves thermally."""
-    basis = bessel_basis(0, disc_radius_A=DISC_RADIUS_A, highest_per_A=ATOM_FREQUENCY_PER_A)
+    basis = bessel_basis(0, disc_radius_A=disc_radius_A, highest_per_A=ATOM_FREQUENCY_PER_A)
     frequency = basis.frequency_per_A
     phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
     at_rest = np.expm1(1j * phase)
     scattered = basis.transform(at_rest)
     damping = np.exp(-kind.debye_waller_A2 * frequency**2 / 4)
-    detected = optics.detects(frequency)
+    detected = optics.detected_share(frequency)
     incoherent = ((basis.values @ (detected * scattered)) * at_rest.conj()).real
     mean = damping * scattered
     coherent = ((basis.values @ (detected * mean)) * (basis.values @ mean).conj()).real

@@ -67,13 +67,18 @@ def column_depth_bounds(
     Raises
     ------
     UsageError
-        If the dose is not positive or the square is larger than the library.
+        If the dose is not positive, or the square or the foci reach beyond the library.
 
     References
     ----------
     Alania et al., Ultramicroscopy 177, 36 (2017), figure 2.
     """
     checked_positive("dose_e_A2", dose_e_A2)
+    if np.min(focus_A) < library.focus_A[0] or np.max(focus_A) > library.focus_A[-1]:
+        raise UsageError(
+            f"foci from {np.min(focus_A):g} to {np.max(focus_A):g} Å reach beyond the library, which holds "
+            f"{library.focus_A[0]:g} to {library.focus_A[-1]:g} Å"
+        )
     area = square_areas(library.radius_A, half_region_A)
     profile = CubicSpline(library.focus_A, library.intensity, axis=1)
     information = _per_intensity(profile(focus_A, 1) ** 2, profile(focus_A)) @ area

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from etcli.core.depth.focal_library import FocalLibrary
+from etcli.core.depth.focal_library import FocalLibrary, check_counts
 from etcli.core.jit import jit
 
 Doubles = NDArray[np.float64]
@@ -39,7 +39,7 @@ def superposed_sections(
         Depth of the centre of each column in Å.
     libraries : FocalLibrary, or a sequence with one for each column
     focus_A : ndarray of shape (n_sections,), float64
-        Depth of the focal plane of each section in Å.
+        Depth of the focal plane of each section in Å. Beyond the range of a library, its ends are used.
     shape : tuple of int
         Rows and columns of pixels of a section.
     pixel_A : float
@@ -51,6 +51,11 @@ def superposed_sections(
     -------
     ndarray of shape (n_sections, ny, nx), float32
         Fraction of the beam that reaches the detector.
+
+    Raises
+    ------
+    DataError
+        If a count is not in the library of its column.
 
     References
     ----------
@@ -65,6 +70,7 @@ def superposed_sections(
     for (x, y), n_atoms, depth, library in zip(columns_px, count, depth_A, each, strict=True):
         key = (id(library), int(n_atoms))
         if key not in splines:
+            check_counts(np.array([n_atoms]), library.most_atoms)
             splines[key] = _spline_of_focus(library, int(n_atoms))
         reach = np.clip(np.asarray(focus_A) - depth, library.focus_A[0], library.focus_A[-1])
         table = np.ascontiguousarray(splines[key](reach).T, np.float32)
