@@ -174,7 +174,8 @@ def _check_zone_axis(
         if nearest < NEAREST_COLUMNS_A:
             raise DataError(
                 f"the model is not in zone axis: along z its atoms form {len(count)} columns, "
-                f"{int((count == 1).sum())} of one atom, that are {nearest:.2g} Å apart; turn a zone axis along z"
+                f"{int((count == 1).sum())} of one atom, that are {nearest:.2g} Å apart; turn a zone axis "
+                "along z"
             )
 
 
@@ -206,3 +207,24 @@ def _check_distances(
 
 def _place(position: Doubles) -> str:
     return f"at x = {position[0]:.2f}, y = {position[1]:.2f} Å"
+
+
+def surface_atoms(position_A: Doubles, *, neighbour_A: float, n_neighbours: int) -> NDArray[np.bool_]:
+    """Find the atoms at the surface: those with fewer neighbours than inside the crystal.
+
+    Parameters
+    ----------
+    position_A : ndarray of shape (n_atoms, 3), float64
+        x, y and z in Å.
+    neighbour_A : float
+        Largest distance of a nearest neighbour in Å.
+    n_neighbours : int
+        Nearest neighbours of an atom inside the crystal.
+
+    Returns
+    -------
+    ndarray of shape (n_atoms,), bool
+    """
+    tree = KDTree(position_A)
+    found = tree.query_ball_point(position_A, neighbour_A, return_length=True)
+    return np.asarray(found - 1 < n_neighbours)

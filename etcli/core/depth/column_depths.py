@@ -97,13 +97,21 @@ def measure_depths(
     """
     radius_px = options.core_radius_A / images.pixel_A
     displacement, focus = images.displacement_px, images.focus_A
-    recorded = core_intensities(images.sections, columns_px, radius_px=radius_px, displacement_px=displacement)
+    recorded = core_intensities(
+        images.sections, columns_px, radius_px=radius_px, displacement_px=displacement
+    )
     noise = None if images.electrons is None else core_noise(radius_px) / images.electrons
 
     def fitted(profile: Doubles, expected: Doubles) -> MeasuredDepths:
         variance = None if noise is None else noise * np.maximum(expected, LEAST_INTENSITY)
         fit = fit_depths(
-            profile, focus, count, profiles, method=options.method, window_A=options.window_A, variance=variance
+            profile,
+            focus,
+            count,
+            profiles,
+            method=options.method,
+            window_A=options.window_A,
+            variance=variance,
         )
         return MeasuredDepths(fit, profile, variance)
 
@@ -126,7 +134,9 @@ def measure_depths(
             pixel_A=images.pixel_A,
             displacement_px=displacement,
         )
-        all_of_them = core_intensities(sections, columns_px, radius_px=radius_px, displacement_px=displacement)
+        all_of_them = core_intensities(
+            sections, columns_px, radius_px=radius_px, displacement_px=displacement
+        )
         own = np.stack([core.at(n, focus - z) for n, z in zip(count, depth, strict=True)], axis=1)
         found = fitted(recorded - scale * (all_of_them - own), scale * all_of_them)
         depth = np.where(np.isfinite(found.fit.depth_A), _inside(found.fit.depth_A, focus), depth)

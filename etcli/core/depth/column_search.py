@@ -46,8 +46,8 @@ def locate_columns(
 ) -> ColumnFit:
     """Find the columns of an image and fit them together.
 
-    Columns whose fit fails (a negative height, or a place at the limit of its movement) or that come closer to a
-    stronger one than the smallest distance are left out, and the others are fitted again.
+    Columns whose fit fails (a negative height, or a place at the limit of its movement) or that come closer
+    to a stronger one than the smallest distance are left out, and the others are fitted again.
 
     Parameters
     ----------
@@ -82,7 +82,9 @@ def locate_columns(
         if kept.all():
             return fit
         if not kept.any():
-            raise DataError(f"none of {len(start)} maxima could be fitted as a column; is it a crystal in zone axis?")
+            raise DataError(
+                f"none of {len(start)} maxima could be fitted as a column; is it a crystal in zone axis?"
+            )
         start = np.column_stack([fit.x_px, fit.y_px])[kept]
     return fit
 

@@ -127,5 +127,7 @@ def average_section(sections: NDArray[np.float32], displacement_px: Doubles) -> 
     total = np.zeros(sections.shape[1:])
     for section, (dx, dy) in zip(sections, displacement_px, strict=True):
         moved = dx != 0 or dy != 0
-        total += ndimage.shift(section.astype(float), (-dy, -dx), order=3, mode="nearest") if moved else section
+        total += (
+            ndimage.shift(section.astype(float), (-dy, -dx), order=3, mode="nearest") if moved else section
+        )
     return total / len(sections)

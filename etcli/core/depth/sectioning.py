@@ -48,7 +48,8 @@ class CountOptions:
     Parameters
     ----------
     method : {"library", "hybrid", "icl"}
-        The nearest cross-section of a library; a mixture with the means of a library; a mixture with free means.
+        The nearest cross-section of a library; a mixture with the means of a library; a mixture with free
+        means.
     scale : float or "auto"
         Factor of the library.
     components : int or None
@@ -211,7 +212,9 @@ def count_columns(
     """
     if options.method == "icl" or library_A2 is None:
         most = min(MOST_COMPONENTS, len(np.unique(cross_section_A2)) - 1)
-        fits = fit_mixtures(cross_section_A2, most_components=max(most, options.components or 1), error=error_A2)
+        fits = fit_mixtures(
+            cross_section_A2, most_components=max(most, options.components or 1), error=error_A2
+        )
         chosen = choose_mixture(fits, components=options.components)
         first = options.first
         if first is None:
@@ -238,7 +241,6 @@ def count_and_locate(
     profile_options: ProfileOptions,
     *,
     lattice: ZoneLattice | None = None,
-    held: bool = False,
     registered: bool = True,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -254,10 +256,8 @@ def count_and_locate(
     count_options : CountOptions
     profile_options : ProfileOptions
     lattice : ZoneLattice, optional
-        Lattice on which the columns lie. It helps to count: one atom more moves the allowed depths of a column
-        by half the spacing of its atoms.
-    held : bool
-        Whether the columns stay at the places of the start.
+        Lattice on which the columns lie. It helps to count: one atom more moves the allowed depths of a
+        column by half the spacing of its atoms.
     registered : bool
         Whether the drift is refined by comparison with the predicted sections.
     threads : int
@@ -273,7 +273,7 @@ def count_and_locate(
     DataError, UsageError, ConvergenceError
         As the functions of the stages.
     """
-    found, depth = start, _first_depths(start, profile_options)
+    found, depth = start, first_depths(start, profile_options)
     for number in range(ROUNDS):
         if found.given_count is None:
             found = _counted(found, depth, libraries, count_options, lattice)
@@ -286,8 +286,31 @@ def count_and_locate(
             break
         depth = known_depths(found)
         if registered:
-            found = _registered(found, depth, libraries.focal, column_options, held=held, threads=threads)
+            found = _registered(found, depth, libraries.focal, column_options, threads=threads)
     return found
+
+
+def first_depths(start: Sectioning, options: ProfileOptions) -> Doubles:
+    """Estimate the depths of columns before their counts are known: the peaks of their profiles.
+
+    Parameters
+    ----------
+    start : Sectioning
+    options : ProfileOptions
+
+    Returns
+    -------
+    ndarray of shape (n_columns,), float64
+        In Å.
+
+    Raises
+    ------
+    DataError
+        If the series has too few foci.
+    """
+    one = np.ones(len(start.fit), np.int64)
+    peaks = measure_depths(start.images, start.columns_px, one, None, replace(options, method="gaussian"))
+    return _filled(peaks.fit.depth_A, start.images.focus_A)
 
 
 def known_depths(found: Sectioning) -> Doubles:
@@ -340,14 +363,6 @@ def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
     return replace(found, match=matches[order[0]], on_lattice=placed[order[0]], other_residual_A=other)
 
 
-def _first_depths(start: Sectioning, options: ProfileOptions) -> Doubles:
-    """Estimate depths before the counts are known."""
-    one = np.ones(len(start.fit), np.int64)
-    gaussian = replace(options, method="gaussian")
-    found = measure_depths(start.images, start.columns_px, one, None, gaussian)
-    return _filled(found.fit.depth_A, start.images.focus_A)
-
-
 def _filled(depth: Doubles, focus: Doubles) -> Doubles:
     finite = np.isfinite(depth)
     middle = float(np.median(depth[finite])) if finite.any() else float(focus.mean())
@@ -355,7 +370,11 @@ def _filled(depth: Doubles, focus: Doubles) -> Doubles:
 
 
 def _counted(
-    found: Sectioning, depth: Doubles, libraries: Libraries, options: CountOptions, lattice: ZoneLattice | None
+    found: Sectioning,
+    depth: Doubles,
+    libraries: Libraries,
+    options: CountOptions,
+    lattice: ZoneLattice | None,
 ) -> Sectioning:
     """Count with a given library, or with one that is simulated for these columns."""
     value, error = found.cross_section_A2, found.cross_section_error_A2
@@ -366,7 +385,9 @@ def _counted(
         if found.count is not None:
             count = np.maximum(found.count, 1)
             actual = predicted_cross_sections(*setting, count, depth, libraries.focal)
-            value = value - found.scale * (actual - np.take_along_axis(slabs, count[:, np.newaxis] - 1, 1)[:, 0])
+            value = value - found.scale * (
+                actual - np.take_along_axis(slabs, count[:, np.newaxis] - 1, 1)[:, 0]
+            )
         value, library = on_common_library(value, slabs)
     prior = None
     if lattice is not None and found.match is not None and found.on_lattice is not None and found.depths:
@@ -396,7 +417,7 @@ def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: P
 
 
 def _registered(
-    found: Sectioning, depth: Doubles, library: FocalLibrary, options: ColumnOptions, *, held: bool, threads: int
+    found: Sectioning, depth: Doubles, library: FocalLibrary, options: ColumnOptions, *, threads: int
 ) -> Sectioning:
     """Register the sections to their prediction, and fit the columns of the new average."""
     images, count = found.images, found.count
@@ -422,9 +443,6 @@ def _registered(
     change = -shifts.shift_px - images.displacement_px
     moved = images.displaced(images.displacement_px + change - np.median(change[found.chosen], axis=0))
     average = average_section(moved.sections[found.chosen], moved.displacement_px[found.chosen])
-    given = replace(options, width=options.width)
-    fit = found.fit
-    if not held:
-        variance = image_variance(moved, average, len(found.chosen))
-        fit = fit_given_columns(average, found.columns_px, images.pixel_A, given, variance=variance)
+    variance = image_variance(moved, average, len(found.chosen))
+    fit = fit_given_columns(average, found.columns_px, images.pixel_A, options, variance=variance)
     return replace(found, images=moved, average=average, fit=fit)
