@@ -60,13 +60,14 @@ order_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers."
 )
+dose_option = click.option(
+    "--dose",
+    "dose_e_A2",
+    type=click.FloatRange(0, min_open=True),
+    help="Electrons per Å² and view.  [default: no noise]",
+)
 NOISE: tuple[Option, ...] = (
-    click.option(
-        "--dose",
-        "dose_e_A2",
-        type=click.FloatRange(0, min_open=True),
-        help="Electrons per Å² and view.  [default: no noise]",
-    ),
+    dose_option,
     click.option(
         "--level", type=float, default=0.0, help="Background added to every pixel, in density times pixels."
     ),

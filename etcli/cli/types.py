@@ -102,6 +102,26 @@ class BoxType(click.ParamType[tuple[float, float, float]]):
         return widths[0], widths[1], widths[2]
 
 
+class AnglesType(click.ParamType[tuple[float, float]]):
+    """Inner and outer angle of a detector in mrad: ``48,180``."""
+
+    name = "inner,outer"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Parse two angles."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            inner, outer = (float(word) for word in str(value).split(","))
+        except ValueError:
+            inner = outer = math.nan
+        if not 0 < inner < outer < math.inf:
+            self.fail(f"'{value}' is not an inner and an outer angle in mrad, such as 48,180", param, ctx)
+        return inner, outer
+
+
 class MemoryType(click.ParamType[int]):
     """Amount of memory in bytes: ``8G``, ``500M``."""
 
@@ -168,6 +188,7 @@ THICKNESS = AutoLengthType("A")
 VIEWS = ViewListType()
 REGION = RegionType()
 BOX = BoxType()
+ANGLES = AnglesType()
 MEMORY = MemoryType()
 BACKGROUND = WordOrNumberType("auto", "none")
 TOTAL = WordOrNumberType("median", "none")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ SPECIMENS: dict[str, Callable[[int, np.random.Generator], Specimen]] = {
     "particle": particle,
     "needle": needle,
 }
+
+
+class TrueValues(Protocol):
+    """True parameters of a simulated series."""
+
+    @property
+    def electrons_per_unit(self) -> float | None:
+        """Electrons per pixel for one unit of the signal; None without noise."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters as plain numbers and lists."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,23 @@ class SeriesRequest:
 
     def description(self, output: str, size: tuple[int, int], pixel_A: float) -> TiltSeries:
         """Return the metadata of the series as the operator knows them: nominal, without the errors."""
-        tilt_deg = self.tilt_deg
-        n = len(tilt_deg)
-        mdoc = Mdoc.empty(n).with_value("Voltage", 300).with_view_values("TiltAngle", list(tilt_deg))
-        views = ViewTable.tilted(tilt_deg)
+        series = self.described(ViewTable.tilted(self.tilt_deg), output, size, pixel_A)
+        return replace(series, axis_deg=0.0, axis_source="given")
+
+    def described(
+        self,
+        views: ViewTable,
+        output: str,
+        size: tuple[int, int],
+        pixel_A: float,
+        *,
+        voltage_kV: float = 300.0,
+    ) -> TiltSeries:
+        """Return the metadata of a series with the given views, without a tilt axis."""
+        n = len(views)
+        mdoc = Mdoc.empty(n).with_value("Voltage", voltage_kV)
+        if views.tilt_deg is not None:
+            mdoc = mdoc.with_view_values("TiltAngle", list(views.tilt_deg))
         if self.dose_e_A2:
             mdoc = mdoc.with_view_values("ExposureDose", [self.dose_e_A2] * n)
             views = replace(views, dose_e_A2=np.full(n, self.dose_e_A2))
@@ -117,8 +141,6 @@ class SeriesRequest:
             pixel_A=pixel_A,
             views=views,
             tilts_source="simulation",
-            axis_deg=0.0,
-            axis_source="given",
             description=mdoc,
         )
 
@@ -190,7 +212,7 @@ def write_simulation(
     like: TiltSeries,
     request: SeriesRequest,
     step: ProcessingStep,
-    simulate: Callable[[Outputs], tuple[NDArray[np.float32], GroundTruth]],
+    simulate: Callable[[Outputs], tuple[NDArray[np.float32], TrueValues]],
 ) -> None:
     """Simulate a series, and write it with the true values of its errors.
 

@@ -7,6 +7,7 @@ KINDS = {
     "particle": "Simulate a catalyst: a support with small metal particles.",
     "needle": "Simulate a tapered needle of many layers along the tilt axis.",
     "adf": "Simulate the dark-field series of a model or a crystal, atom by atom.",
+    "focal": "Simulate the through-focal dark-field series of a crystal in zone axis.",
 }
 """First line of the help of every kind."""
 
@@ -26,7 +27,7 @@ KINDS = {
     ),
 )
 def command() -> None:
-    """Simulate the tilt series of a specimen with known properties.
+    """Simulate the tilt series or the focal series of a specimen with known properties.
 
     Each kind has options of its own: etcli simulate needle --help. The same seed gives the same bytes.
     """

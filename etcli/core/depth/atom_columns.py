@@ -15,10 +15,14 @@ Doubles = NDArray[np.float64]
 
 SAME_COLUMN_A = 0.3
 """Distance in projection up to which atoms overlap: beyond the relaxation of surfaces, below any bond."""
-UNEVEN = 0.1
-"""Relative difference of the distances of neighbouring atoms in a column that is not relaxation any more."""
-NEAREST_COLUMNS_A = 0.8
-"""Distance of columns in projection that no crystal has in the zone axes in which columns are resolved."""
+UNEVEN = 0.25
+"""Relative difference of the distances in a column: more than relaxation, less than a vacancy."""
+NEAREST_COLUMNS_A = 0.7
+"""Distance of columns in projection that is not resolved: those of silicon along [112] are 0.78 Å apart."""
+MOSTLY, THICK = 0.8, 5.0
+"""Share of columns of one atom, and thickness in bonds, above which a crystal is not in zone axis."""
+LONGEST_BOND_A = 4.0
+"""Distance of nearest neighbours above which they are no crystal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ def columns_of_atoms(atoms: Atoms) -> AtomColumns:
     """Collect the atoms of a model into columns along z.
 
     Atoms up to 0.3 Å apart in projection are of one column. Its distances may differ from their median by a
-    tenth, as at relaxed surfaces.
+    quarter, as at relaxed surfaces.
 
     Parameters
     ----------
@@ -82,8 +86,8 @@ def columns_of_atoms(atoms: Atoms) -> AtomColumns:
     ------
     DataError
         If the model is not in zone axis: its atoms overlap in projection without being above each other, or
-        most columns are less than 0.8 Å from another one; or if a column holds several elements, or uneven
-        distances, as with a vacancy.
+        most columns are less than 0.7 Å from another one, or have one atom though the model is thick; or if
+        a column holds several elements, or uneven distances, as with a vacancy.
     """
     if not len(atoms):
         raise DataError("a model without atoms has no columns")
@@ -91,7 +95,7 @@ def columns_of_atoms(atoms: Atoms) -> AtomColumns:
     column = _overlapping(flat)
     count = np.bincount(column)
     position = np.stack([np.bincount(column, values) / count for values in flat.T], axis=1)
-    _check_zone_axis(flat, position, column, count)
+    _check_zone_axis(atoms.position_A, position, column, count)
     order = np.lexsort((height, column))
     first = np.cumsum(count) - count
     element = atoms.species[order[first]]
@@ -158,25 +162,33 @@ def _overlapping(flat: Doubles) -> NDArray[np.intp]:
 
 
 def _check_zone_axis(
-    flat: Doubles, position: Doubles, column: NDArray[np.intp], count: NDArray[np.int64]
+    atoms_A: Doubles, position: Doubles, column: NDArray[np.intp], count: NDArray[np.int64]
 ) -> None:
     """Check that atoms are above each other, and columns apart."""
-    off = np.linalg.norm(flat - position[column], axis=1)
-    worst = int(off.argmax())
-    if off[worst] > SAME_COLUMN_A:
-        where = column[worst]
+    off = np.linalg.norm(atoms_A[:, :2] - position[column], axis=1)
+    if off.max() > SAME_COLUMN_A:
+        where = column[off.argmax()]
         raise DataError(
             f"the model is not in zone axis: its atoms overlap along z without being above each other, as "
             f"{count[where]} atoms {_place(position[where])}; turn a zone axis along z"
         )
-    if len(count) > 1:
-        nearest = float(np.median(KDTree(position).query(position, k=2)[0][:, 1]))
-        if nearest < NEAREST_COLUMNS_A:
-            raise DataError(
-                f"the model is not in zone axis: along z its atoms form {len(count)} columns, "
-                f"{int((count == 1).sum())} of one atom, that are {nearest:.2g} Å apart; turn a zone axis "
-                "along z"
-            )
+    if len(count) == 1:
+        return
+    nearest = float(np.median(KDTree(position).query(position, k=2)[0][:, 1]))
+    if nearest < NEAREST_COLUMNS_A:
+        raise DataError(
+            f"the model is not in zone axis: its atoms form {len(count)} columns that are only "
+            f"{nearest:.2g} Å apart; turn a zone axis along z"
+        )
+    thickness = np.ptp(atoms_A[:, 2])
+    bond = np.median(KDTree(atoms_A).query(atoms_A, k=2)[0][:, 1])
+    single = int((count == 1).sum())
+    # Thin layers, and single atoms that are far apart, are columns of one atom in any direction
+    if single > MOSTLY * len(count) and thickness > THICK * bond and bond < LONGEST_BOND_A:
+        raise DataError(
+            f"the model is not in zone axis: {single} of its {len(count)} columns have one atom, though it "
+            f"is {thickness:.0f} Å thick; turn a zone axis along z"
+        )
 
 
 def _check_elements(

@@ -20,8 +20,9 @@ Doubles = NDArray[np.float64]
 
 SAME_SPACING = 0.02
 """Relative difference of the spacings of columns that are simulated as one kind."""
-TAIL_A = 2.0
-"""Radius beyond the cone of the probe in which a column is imaged: further out, less than 1 % is missing."""
+TAIL = 2.0
+"""Width of the ring around the cone of the probe that is simulated, in wavelengths over semi-angles: further out,
+about 1 % is missing."""
 SMALLEST_RADIUS_A = 6.0
 LONE_ATOM_A = 1.0
 """Spacing that is named for columns of one atom, which have none."""
@@ -81,7 +82,7 @@ def defocus_range(first_um: float, last_um: float, step_um: float) -> Doubles:
         )
     # count first: adding up the steps would miss the last defocus by rounding
     steps = np.arange(int(np.floor(abs(span) / step_um + 1e-6)) + 1)
-    return np.round(first_um + np.sign(span) * step_um * steps, 9) + 0.0
+    return np.asarray(np.round(first_um + np.sign(span) * step_um * steps, 9) + 0.0)
 
 
 def column_libraries(
@@ -113,9 +114,10 @@ def column_libraries(
     """
     from_column = np.subtract.outer(np.asarray(focus_A, float), columns.depth_A)
     reach_A = float(np.abs(from_column).max())
-    radius_A = max(SMALLEST_RADIUS_A, optics.semi_angle_mrad * 1e-3 * reach_A + TAIL_A)
+    tail_A = TAIL / optics.aperture_per_A
+    radius_A = max(SMALLEST_RADIUS_A, optics.semi_angle_mrad * 1e-3 * reach_A + tail_A)
     if radius_A >= DISC_RADIUS_A:
-        farthest = (DISC_RADIUS_A - TAIL_A) / (optics.semi_angle_mrad * 1e-3)
+        farthest = (DISC_RADIUS_A - tail_A) / (optics.semi_angle_mrad * 1e-3)
         raise UsageError(
             f"the focus is up to {reach_A:.0f} Å from a column, where a probe of {optics.semi_angle_mrad:g} "
             f"mrad is too wide to be simulated; stay within {farthest:.0f} Å"
@@ -223,7 +225,7 @@ def columns_px(columns: AtomColumns, shape: tuple[int, int], pixel_A: float) -> 
     ndarray of shape (n_columns, 2), float64
         x and y in pixels from the centre of the first one.
     """
-    return columns.position_A / pixel_A + np.array([centre(shape[1]), centre(shape[0])])
+    return np.asarray(columns.position_A / pixel_A + np.array([centre(shape[1]), centre(shape[0])]))
 
 
 def _kinds(columns: AtomColumns) -> tuple[NDArray[np.intp], Doubles]:
