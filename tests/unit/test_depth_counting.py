@@ -140,6 +140,8 @@ def test_a_library_that_is_too_short_is_refused_with_the_number_of_columns(count
     step = FALLING_A2[7] - FALLING_A2[6]
     x = np.array([*FALLING_A2[:8], FALLING_A2[7] + 0.4 * step])
     count_by_library(x, FALLING_A2[:8])
+    with pytest.raises(DataError, match=r"too short: 1 of 10 "):
+        count_by_library([*x, FALLING_A2[7] + 0.6 * step], FALLING_A2[:8])
     with pytest.raises(DataError, match=r"too short: 2 of 11 .* of 8 atoms"):
         counter([*x, 3 * FALLING_A2[7], 2 * FALLING_A2[7]], FALLING_A2[:8])
 

@@ -195,7 +195,8 @@ def count_hybrid(
 def count_by_mixture(mixture: MixtureFit, *, first: int = 1) -> Counts:
     """Count atoms by the components of a mixture: each has one atom more than the one before.
 
-    A count that no column has is not noticed; compare the means with a library.
+    The probabilities take the components as they are. Whether a count is left out or split into two, which
+    makes many counts wrong, only ``mixture.step_ratio`` or a comparison of the means with a library tells.
 
     Parameters
     ----------

@@ -145,21 +145,24 @@ def checked_sample(
         raise DataError(
             "standard errors of cross-sections must be finite and not negative; leave columns out"
         )
-    prior = np.zeros((0, 0)) if log_prior is None else np.ascontiguousarray(log_prior, np.float64)
-    if log_prior is not None:
-        if prior.shape != (len(x), n_components):
-            raise DataError(
-                f"log-probabilities of shape {prior.shape}; {len(x)} columns and counts from 0 to "
-                f"{n_components - 1} need {(len(x), n_components)}"
-            )
-        if np.isnan(prior).any() or not np.isfinite(prior.max(axis=1)).all():
-            raise DataError(
-                "log-probabilities must leave each column a count that is possible, and not be NaN"
-            )
+    prior = np.zeros((0, 0)) if log_prior is None else _checked_prior(log_prior, (len(x), n_components))
     if dose is not None and checked_number("dose", dose) <= 0:
         raise UsageError(f"the dose is {dose:g} electrons per Å²; it must be positive")
     rounding = np.finfo(np.float64).eps * float(x @ x) / len(x)
     return Sample(x, errors**2, 1 / dose if dose else 0.0, prior, rounding)
+
+
+def _checked_prior(log_prior: ArrayLike, shape: tuple[int, int]) -> Float:
+    """Return log-probabilities of counts after validation."""
+    prior = np.ascontiguousarray(log_prior, np.float64)
+    if prior.shape != shape:
+        raise DataError(
+            f"log-probabilities of shape {prior.shape}; {shape[0]} columns and counts from 0 to "
+            f"{shape[1] - 1} need {shape}"
+        )
+    if np.isnan(prior).any() or not np.isfinite(prior.max(axis=1)).all():
+        raise DataError("log-probabilities must leave each column a possible count, and not be NaN")
+    return prior
 
 
 def fit_mixtures(
