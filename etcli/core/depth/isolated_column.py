@@ -318,7 +318,8 @@ def _disc_and_frequency(
     highest = outer + optics.aperture_per_A
     if kind.debye_waller_A2 > 0:
         highest = min(highest, np.sqrt(4 * DAMPED / kind.debye_waller_A2))
-    return float(disc), float(max(highest, PROBE_TAIL * optics.aperture_per_A))
+    # Whole Å, so that columns of different length share their Bessel functions
+    return float(np.ceil(disc)), float(max(highest, PROBE_TAIL * optics.aperture_per_A))
 
 
 def _atom(kind: ColumnKind, optics: FocalOptics, disc_radius_A: float) -> _Atom:

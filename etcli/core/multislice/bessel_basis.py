@@ -1,7 +1,7 @@
 """Bessel functions as a basis of waves of one angular order on a disc."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ class BesselBasis:
         return np.asarray(1 / (np.sqrt(np.pi) * self.disc_radius_A * np.abs(jv(self.order + 1, zeros))))
 
 
+@lru_cache(maxsize=32)  # the orders of one kind of column: most of the time goes into the Bessel functions
 def bessel_basis(order: int, *, disc_radius_A: float, highest_per_A: float) -> BesselBasis:
     """Make the basis of an angular order.
 
