@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from etcli.cli.options import Decorated, add_options, option_name
-from etcli.cli.types import LENGTH_A, AutoLengthType
+from etcli.cli.types import LENGTH_A, WordOrLengthType
 
 AUTO = "auto"
 MOST_SPECIES = 4
-AUTO_LENGTH = AutoLengthType("A")
+AUTO_LENGTH = WordOrLengthType("A", "auto")
 
 
 def _species(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...] | int | None:

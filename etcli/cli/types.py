@@ -31,14 +31,35 @@ class LengthType(click.ParamType[Length]):
             self.fail(str(error), param, ctx)
 
 
-class AutoLengthType(LengthType):
-    """Length, or ``auto``."""
+class WordOrLengthType(LengthType):
+    """One of some words, such as ``auto``, or a length."""
 
-    name = "auto|length"
+    def __init__(self, bare: str, *words: str) -> None:
+        super().__init__(bare)
+        self.words = words
+        self.name = "|".join([*words, "length"])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse a length."""
-        return value if value == "auto" else super().convert(value, param, ctx)
+        """Parse a word or a length."""
+        return value if value in self.words else super().convert(value, param, ctx)
+
+
+class ZoneType(click.ParamType[tuple[int, int, int]]):
+    """Zone axis: ``100``, ``1-10``, or ``1,1,12`` for indices of several digits."""
+
+    name = "uvw"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        """Parse a zone axis."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value).strip(" []")
+        words = re.findall(r"-?\d{1,2}" if re.search(r"[,\s]", text) else r"-?\d", text)
+        if len(words) != 3 or re.sub(r"[,\s]", "", text) != "".join(words) or not any(map(int, words)):
+            self.fail(f"'{value}' is not a zone axis, such as 100, 1-10 or 1,1,12", param, ctx)
+        return int(words[0]), int(words[1]), int(words[2])
 
 
 class ViewListType(click.ParamType[tuple[int, ...]]):
@@ -184,7 +205,8 @@ class AutoType(click.ParamType[float | str]):
 FILE = click.Path(readable=False)
 LENGTH_PX = LengthType("px")
 LENGTH_A = LengthType("A")
-THICKNESS = AutoLengthType("A")
+THICKNESS = WordOrLengthType("A", "auto")
+ZONE = ZoneType()
 VIEWS = ViewListType()
 REGION = RegionType()
 BOX = BoxType()

@@ -88,7 +88,7 @@ class DepthSectionRequest:
     align: bool = True
     max_shift: Length | None = None
     average_sections: int = 8
-    detect_sigma: Length = Length(0.4, "A")
+    detect_sigma: Length = Length(0.5, "A")
     min_distance: Length = Length(1.3, "A")
     threshold: float = 0.05
     widths: str | Length = "same"

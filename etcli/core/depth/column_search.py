@@ -34,7 +34,7 @@ class ColumnOptions:
         Constant background in units of the image; fitted when None.
     """
 
-    detect_sigma_A: float = 0.4
+    detect_sigma_A: float = 0.5
     min_distance_A: float = 1.3
     threshold: float = 0.05
     width: str | float = "common"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.atom_columns import AtomColumns
 from etcli.core.depth.focal_library import FocalLibrary, focal_library
-from etcli.core.depth.isolated_column import DISC_RADIUS_A, ColumnKind, FocalOptics
+from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
 from etcli.core.depth.superposition import superposed_sections
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
@@ -116,12 +116,6 @@ def column_libraries(
     reach_A = float(np.abs(from_column).max())
     tail_A = TAIL / optics.aperture_per_A
     radius_A = max(SMALLEST_RADIUS_A, optics.semi_angle_mrad * 1e-3 * reach_A + tail_A)
-    if radius_A >= DISC_RADIUS_A:
-        farthest = (DISC_RADIUS_A - tail_A) / (optics.semi_angle_mrad * 1e-3)
-        raise UsageError(
-            f"the focus is up to {reach_A:.0f} Å from a column, where a probe of {optics.semi_angle_mrad:g} "
-            f"mrad is too wide to be simulated; stay within {farthest:.0f} Å"
-        )
     kind, spacing_A = _kinds(columns)
     libraries = []
     for number, spacing in enumerate(spacing_A):
