@@ -46,11 +46,11 @@ from etcli.cli.types import FILE
 def command(
     settings: Settings, /, input: str, output: str, library: str, as_json: bool, **given: Any
 ) -> None:
-    """Find atomic columns, their atom counts and depths in one focal series, and build a 3-D model.
+    """Find atomic columns, atom counts and depths in one focal series, and build a 3-D model.
 
     The series is of a crystal in zone axis: HAADF images of one area at many defoci, such as 41 from -20 to
-    20 nm. Its stages: align corrects the drift; columns finds the columns in the mean of the sharpest sections
-    and fits Gaussians; count compares their cross-sections with a library; depth fits the brightness
+    20 nm. Its stages: align corrects the drift; columns finds the columns in the mean of the sharpest
+    sections and fits Gaussians; count compares their cross-sections with a library; depth fits the brightness
     of each column through focus; build places the atoms, on a lattice where one is given. Counts need values
     that are fractions of the beam: counted electrons with their --dose.
 
@@ -60,8 +60,8 @@ def command(
 
     In the table, x_A and y_A are from the centre of the image, z is positive away from the source, and scs is
     the scattering cross-section in Å². A flag names what makes a column doubtful: edge, saturated,
-    peak_outside, low_contrast, ambiguous_count (probability below 0.9), no_fit, off_lattice; such columns stay
-    in the table and the model.
+    peak_outside, low_contrast, ambiguous_count (probability below 0.9), no_fit, off_lattice; such columns
+    stay in the table and the model.
     """
     from etcli.pipeline.depth_section_files import DepthSectionFiles, depth_section_files
     from etcli.pipeline.depth_section_request import DepthSectionRequest
