@@ -20,13 +20,14 @@ ROUNDS, SETTLED_A = 40, 1e-4
 
 @dataclass(frozen=True, eq=False)
 class ShapeFit:
-    """Fitted parameters of all columns.
+    """Fitted parameters of all columns; NaN without a fit.
 
     Parameters
     ----------
     depth, sigma : ndarray of shape (n_columns,), float64
-        Depth of the shape's centre and its standard error in Å; NaN without a fit.
+        Depth of the shape's centre and its standard error in Å.
     amplitude, amplitude_error, background : ndarray of shape (n_columns,), float64
+        The error of the amplitude is that of the fitted shape, with the background unknown.
     chi2 : ndarray of shape (n_columns,), float64
         Reduced chi-square; 1 by definition where the noise is not known.
     model : ndarray of shape (n_sections, n_columns), float64
@@ -121,7 +122,10 @@ def fit_shapes(
     -------
     ShapeFit
     """
-    weight = used / (1.0 if variance is None else np.maximum(variance, np.finfo(float).tiny))
+    noise = np.ones_like(profile) if variance is None else np.maximum(variance, np.finfo(float).tiny)
+    known = np.isfinite(profile).all(axis=0) & np.isfinite(noise).all(axis=0)
+    known &= np.ptp(profile, axis=0) > 1e-9 * np.abs(profile).max(axis=0)  # a constant has no depth
+    profile, weight = np.where(known, profile, 0.0), used / np.where(known, noise, 1.0)
     reach = 0.25 * np.ptp(focus)
     grid = np.arange(focus.min() - reach, focus.max() + reach, FIRST_STEPS_A)
     parameters = shape.start(np.zeros(profile.shape[1]))
@@ -143,10 +147,13 @@ def fit_shapes(
     covariance = np.linalg.pinv(_normal(jacobian, weight), hermitian=True)
     scale = chi2 if variance is None else np.maximum(chi2, 1)
     error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2) * scale[:, np.newaxis], 0))
-    found &= np.isfinite(parameters).all(axis=0) & (amplitude > 0)
-    depth, sigma = (np.where(found, values, np.nan) for values in (parameters[0], error[:, 0]))
+    found &= known & np.isfinite(parameters).all(axis=0) & (amplitude > 0)
+    # of the shape as it was fitted: a width that is badly known makes no profile faint
+    power = (weight * (value - np.average(value, axis=0, weights=weight)) ** 2).sum(axis=0)
+    faint = np.sqrt(scale / np.maximum(power, np.finfo(float).tiny))
     shown = chi2 if variance is not None else np.ones_like(chi2)
-    return ShapeFit(depth, sigma, amplitude, error[:, len(parameters)], background, shown, model)
+    columns = (parameters[0], error[:, 0], amplitude, faint, background, shown, model)
+    return ShapeFit(*(np.where(found, values, np.nan) for values in columns))
 
 
 def _refined(shape: Shape, parameters: Doubles, profile: Doubles, focus: Doubles, weight: Doubles) -> Doubles:
