@@ -8,7 +8,7 @@ from etcli.cli.options import CONTEXT, global_options
 COMMANDS = {
     "bin": "Reduce images or a volume.",
     "filter": "Denoise images or a volume, or enhance edges.",
-    "register": "Shift the views of a tilt series onto each other; shifts only.",
+    "register": "Shift the views of a tilt or focal series onto each other; shifts only.",
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",

@@ -24,13 +24,13 @@ from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
-from etcli.pipeline.known_axis import known_axis_deg
+from etcli.pipeline.known_axis import known_axis_deg, rotated_region
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.view_selection import Region, rotated_region
+from etcli.pipeline.view_selection import Region
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""

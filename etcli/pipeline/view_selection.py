@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from etcli.core.errors import UsageError
 
 
@@ -15,31 +12,6 @@ class Region:
 
     columns: slice
     rows: slice
-
-
-def rotated_region(
-    region: Region, matrix: NDArray[np.float64], shape: tuple[int, int], rotated_shape: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Find the rows and columns of rotated views that hold a region of the original views.
-
-    Parameters
-    ----------
-    region : Region
-    matrix : ndarray of shape (2, 2)
-        The rotation about the centre, acting on (x, y).
-    shape, rotated_shape : (int, int)
-        Rows and columns of the original and of the rotated views.
-
-    Returns
-    -------
-    rows, columns : slice
-    """
-    # edges of pixels, relative to the centre, (x, y)
-    spans = (region.columns.start, region.columns.stop), (region.rows.start, region.rows.stop)
-    corners = np.array([(x, y) for x in spans[0] for y in spans[1]]) - np.array(shape[::-1]) / 2
-    rotated = (corners @ matrix.T + np.array(rotated_shape[::-1]) / 2).round().astype(int)
-    low, high = (np.clip(ends, 0, rotated_shape[::-1]) for ends in (rotated.min(axis=0), rotated.max(axis=0)))
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def checked_list(numbers: Sequence[int], n: int, what: str) -> list[int]:
