@@ -253,12 +253,14 @@ def _with_sign(result: DepthSection) -> DepthSection:
     if found.depths is None or found.count is None or profiles is None or not found.trusted.any():
         return result
     sign = sign_of_defocus(
-        found.depths.profile,
-        found.depths.variance,
-        found.images.focus_A,
+        found.images,
+        found.columns_px,
         np.maximum(found.count, 1),
+        found.depths,
         profiles,
-        window_A=result.request.profiles(found.images.pixel_A).window_A,
+        result.request.profiles(found.images.pixel_A),
+        library=result.libraries.focal,
+        scale=found.scale,
         used=found.trusted,
     )
     return replace(result, sign=sign)

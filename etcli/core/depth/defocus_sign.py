@@ -1,11 +1,13 @@
 """Test of the sign of the defocus: whether focal profiles fit a library better with the focus reversed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.depth.focal_library import CoreProfiles
+from etcli.core.depth.column_depths import MeasuredDepths, ProfileOptions, measure_depths
+from etcli.core.depth.focal_images import FocalImages
+from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary
 from etcli.core.depth.focal_profiles import fit_depths
 
 Doubles = NDArray[np.float64]
@@ -45,30 +47,33 @@ class SignTest:
 
 
 def sign_of_defocus(
-    profile: Doubles,
-    variance: Doubles | None,
-    focus_A: Doubles,
+    images: FocalImages,
+    columns_px: Doubles,
     count: NDArray[np.int64],
-    library: CoreProfiles,
+    measured: MeasuredDepths,
+    profiles: CoreProfiles,
+    options: ProfileOptions,
     *,
-    window_A: float,
+    library: FocalLibrary | None,
+    scale: float,
     used: NDArray[np.bool_],
 ) -> SignTest:
-    """Compare the fit of focal profiles with that of the reversed focus.
+    """Measure the depths with the focus reversed, and compare the fits.
 
     Parameters
     ----------
-    profile : ndarray of shape (n_sections, n_columns), float64
-        Intensities in the core discs.
-    variance : ndarray of shape (n_sections, n_columns), float64, or None
-        Their noise; that of the residuals is taken when None.
-    focus_A : ndarray of shape (n_sections,), float64
-        Depths of the focal plane in Å.
+    images : FocalImages
+    columns_px : ndarray of shape (n_columns, 2), float64
     count : ndarray of shape (n_columns,), int64
         Atoms of each column, from 1.
-    library : CoreProfiles
-    window_A : float
-        Sections that are used: within this focus of the profile's centre.
+    measured : MeasuredDepths
+        Depths with the focus as given.
+    profiles : CoreProfiles
+    options : ProfileOptions
+    library : FocalLibrary or None
+        To subtract the neighbours, as in the measurement.
+    scale : float
+        Recorded intensity relative to that of the library.
     used : ndarray of shape (n_columns,), bool
         Columns that are compared.
 
@@ -76,18 +81,35 @@ def sign_of_defocus(
     -------
     SignTest
     """
-    count, profile = count[used], profile[:, used]
-    variance = None if variance is None else variance[:, used]
+    template = replace(options, method="template")
+    mirrored = replace(images, focus_A=-images.focus_A)
+    depth = np.where(np.isfinite(measured.fit.depth_A), -measured.fit.depth_A, 0.0)
+    start = None if library is None else np.clip(depth, mirrored.focus_A.min(), mirrored.focus_A.max())
+    both = [
+        measure_depths(
+            series, columns_px, count, profiles, template, library=library, start_A=first, scale=scale
+        )
+        for series, first in ((images, None if start is None else -start), (mirrored, start))
+    ]
+    given, other = (_misfit(one, used) for one in both)
+    # The fit itself, without noise, tells what a wrong sign would cost.
+    right = both[0]
+    model = np.where(np.isfinite(right.fit.model), right.fit.model, right.profile)
+    wrong = fit_depths(
+        model, mirrored.focus_A, count, profiles, window_A=options.window_A, variance=right.variance
+    )
+    expected = _misfit(MeasuredDepths(wrong, model, right.variance), used)
+    values = right.fit.used[:, used].sum()
+    noise = given / max(int(values) - 3 * int(used.sum()), 1)
+    if right.variance is not None:
+        noise = max(noise, 1.0)
+    noise = max(noise, np.finfo(float).tiny)
+    return SignTest((other - given) / noise, expected / noise)
 
-    def misfit(values: Doubles, foci: Doubles) -> tuple[Doubles, Doubles]:
-        fit = fit_depths(values, foci, count, library, window_A=window_A, variance=variance)
-        residual = np.where(fit.used & ~fit.no_fit, values - fit.model, 0.0)
-        noise = np.ones_like(values) if variance is None else variance
-        return (residual**2 / noise).sum(axis=0), fit.model
 
-    given, model = misfit(profile, focus_A)
-    reversed_focus, _ = misfit(profile, -focus_A)
-    expected, _ = misfit(np.nan_to_num(model), -focus_A)
-    per_value = given.sum() / max(profile.size - 3 * profile.shape[1], 1)
-    noise = max(1.0, per_value) if variance is not None else max(per_value, np.finfo(float).tiny)
-    return SignTest(float((reversed_focus - given).sum() / noise), float(expected.sum() / noise))
+def _misfit(measured: MeasuredDepths, used: NDArray[np.bool_]) -> float:
+    """Compute chi-square, or the sum of squares where the noise is not known."""
+    fit = measured.fit
+    residual = np.where(fit.used & ~fit.no_fit, measured.profile - fit.model, 0.0)
+    noise = 1.0 if measured.variance is None else measured.variance
+    return float((residual**2 / noise)[:, used].sum())

@@ -17,10 +17,12 @@ ORDERS = 3
 """Highest order of the reflections from which the orientation is found."""
 SCALES = np.linspace(0.94, 1.06, 13)
 """Errors of the pixel size that are tried."""
-CLOSE = 0.3
+CLOSE = 0.2
 """Largest distance of a column from its lattice site, relative to the distance of neighbouring sites."""
-FEWEST_MATCHED = 0.5
-"""Share of the columns that a lattice must explain."""
+FEWEST_MATCHED = 0.6
+"""Share of the columns that a lattice must explain: a sublattice of the right one explains half of them."""
+RANDOM = 0.5
+"""Residual of a lattice that explains nothing, relative to the largest distance from a site; 0.7 by chance."""
 FEWEST_COLUMNS = 4
 EQUAL = 1.05
 """Residual of a lattice that explains the positions as well as the best one, relative to it."""
@@ -91,7 +93,7 @@ def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMat
     Raises
     ------
     DataError
-        If less than half of the columns fit the lattice: another structure or zone axis, a wrong pixel size,
+        If two fifths of the columns do not fit the lattice: another structure or zone axis, a wrong pixel size,
         or an image off the zone axis.
     """
     if len(position_A) < FEWEST_COLUMNS:

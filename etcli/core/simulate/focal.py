@@ -21,8 +21,10 @@ Doubles = NDArray[np.float64]
 SAME_SPACING = 0.02
 """Relative difference of the spacings of columns that are simulated as one kind."""
 TAIL = 2.0
-"""Width of the ring around the cone of the probe that is simulated, in wavelengths over semi-angles: further
-out, about 1 % is missing."""
+"""Width of the ring around the cone of the probe that is simulated, in wavelengths over semi-angles.
+
+About 1 % of the signal is outside.
+"""
 SMALLEST_RADIUS_A = 6.0
 LONE_ATOM_A = 1.0
 """Spacing that is named for columns of one atom, which have none."""
@@ -110,7 +112,7 @@ def column_libraries(
     Raises
     ------
     UsageError
-        If an element is unknown, or the focus is so far from a column that the probe is too wide.
+        If an element is unknown.
     """
     from_column = np.subtract.outer(np.asarray(focus_A, float), columns.depth_A)
     reach_A = float(np.abs(from_column).max())
