@@ -17,6 +17,8 @@ ORDERS = 3
 """Highest order of the reflections from which the orientation is found."""
 SCALES = np.linspace(0.94, 1.06, 13)
 """Errors of the pixel size that are tried."""
+STRAIN = 0.08
+"""Largest change of a length of the lattice, in any direction: more would make one lattice of another."""
 CLOSE = 0.3
 """Largest distance of a column from its lattice site, relative to the distance of neighbouring sites."""
 FEWEST_MATCHED = 0.5
@@ -272,7 +274,7 @@ def _grown(
             break
         taken = min(len(position), int(1.5 * taken) + 1)
     sites, height, away = _nearest_sites(position, matrix, offset, lattice)
-    matched = away < limit
+    matched = (away < limit) & (np.abs(np.linalg.svd(matrix, compute_uv=False) - 1).max() <= STRAIN)
     residual = float(np.sqrt(np.mean(away[matched] ** 2))) if matched.any() else np.inf
     return _Sites(matched, height, residual, matrix)
 
