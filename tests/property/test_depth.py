@@ -22,7 +22,7 @@ LIBRARY = FocalLibrary(
 )  # fmt: skip
 FCC_100 = zone_lattice(*crystal("fcc", 4.08), (1, 0, 0))
 
-small = settings(max_examples=25, deadline=None)
+small = settings(max_examples=15, deadline=None)
 
 
 @small
@@ -84,7 +84,7 @@ def test_shares_of_a_detector_add_up_to_its_width(inner: float, width: float, n:
     assert share[:-1] @ band[:-1] == pytest.approx(1e-3 * width / wavelength, rel=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     angle_deg=st.floats(0, 360),
     scale=st.floats(0.95, 1.05),

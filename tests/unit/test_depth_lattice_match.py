@@ -32,7 +32,7 @@ LATTICES = {
 
 
 def image(
-    lattice: ZoneLattice, angle_deg: float, *, scale: float = 1.0, radius_A: float = 14.0, shear: float = 0.0
+    lattice: ZoneLattice, angle_deg: float, *, scale: float = 1.0, radius_A: float = 12.0, shear: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the columns in a disc, and the heights of their atoms."""
     cells = np.array(list(product(range(-25, 26), repeat=2)))[:, np.newaxis]
@@ -52,7 +52,7 @@ def off_by(match: LatticeMatch, height: np.ndarray, spacing: float) -> float:
 
 
 @pytest.mark.parametrize("name", LATTICES)
-@pytest.mark.parametrize("angle_deg", [0.0, 17.3, 211.9])
+@pytest.mark.parametrize("angle_deg", [0.0, 211.9])
 def test_heights_are_found_whatever_the_direction(name: str, angle_deg: float) -> None:
     lattice = LATTICES[name]
     position, height = image(lattice, angle_deg, scale=1.02)
