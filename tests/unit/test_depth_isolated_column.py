@@ -8,12 +8,21 @@ from scipy.integrate import quad
 from scipy.interpolate import interp1d
 from scipy.special import j0, j1
 
+from etcli.core.depth import isolated_column
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities, depth_derivatives
 from etcli.core.errors import UsageError
 from etcli.core.multislice.constants import relative_mass, wavelength_A
 from etcli.core.multislice.scattering_factors import projected_phase, scattering_factor
 
 GOLD = ColumnKind("Au", 4.08, 0.63)
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waves on a smaller disc, with fewer orders: what must hold exactly holds there as well."""
+    monkeypatch.setattr(isolated_column, "SMALLEST_DISC_A", 8.0)
+    monkeypatch.setattr(isolated_column, "MORE_ORDERS", 0)
+    monkeypatch.setattr(isolated_column, "ATOM_FREQUENCY_PER_A", 12.0)
 
 
 def transformed(kind: ColumnKind, optics: FocalOptics, highest_per_A: float) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +140,7 @@ def test_cross_section_of_a_light_atom_is_that_of_the_einstein_model(element: st
     assert found == pytest.approx(total * (1 - j0(x) ** 2 - j1(x) ** 2), rel=0.015)
 
 
+@pytest.mark.usefixtures("coarse")
 def test_detectors_that_meet_add_up_and_their_edges_do_not_jump() -> None:
     depth, focus, radius = np.arange(3) * 4.08, np.array([0.0, 30.0]), np.array([0.0, 0.6])
 
@@ -152,6 +162,7 @@ def test_a_detector_beside_the_probe_sees_only_what_was_scattered() -> None:
     assert 0 < found[0, 0, 1] < 5e-3 * found[0, 0, 0]
 
 
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize(
     ("kind", "optics"),
     [(GOLD, FocalOptics()), (ColumnKind("Si", 3.84, 0.46), FocalOptics(200, 25, (60, 200)))],
@@ -177,6 +188,7 @@ def test_derivatives_by_the_depth_of_atoms(kind: ColumnKind, optics: FocalOptics
         np.testing.assert_allclose(slope[atom], difference, atol=tolerance * np.abs(slope).max())
 
 
+@pytest.mark.usefixtures("coarse")
 def test_moving_all_atoms_is_moving_the_focus_back() -> None:
     depth, radius = np.arange(6) * 4.08, np.array([0.0, 0.5, 1.5])
     focus = np.linspace(-70, 90, 9)
@@ -189,6 +201,7 @@ def test_moving_all_atoms_is_moving_the_focus_back() -> None:
     np.testing.assert_allclose(slope.sum(axis=0), -by_focus, atol=1e-3 * np.abs(by_focus).max())
 
 
+@pytest.mark.usefixtures("coarse")
 def test_all_elements_scatter_and_heavier_ones_more() -> None:
     elements = ["H", "C", "Al", "Fe", "Ag", "Au", "Lr"]
     number = np.array([1, 6, 13, 26, 47, 79, 103])
@@ -204,6 +217,7 @@ def test_all_elements_scatter_and_heavier_ones_more() -> None:
     assert ((exponent > 1.1) & (exponent < 2.1)).all()
 
 
+@pytest.mark.usefixtures("coarse")
 def test_a_first_part_of_a_column_is_a_shorter_column() -> None:
     depth, focus, radius = np.arange(4) * 4.08, np.array([0.0, 40.0]), np.array([0.0, 1.0])
     whole = column_intensities(GOLD, FocalOptics(), depth, focus, radius)

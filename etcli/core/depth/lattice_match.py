@@ -17,7 +17,9 @@ ORDERS = 3
 """Highest order of the reflections from which the orientation is found."""
 SCALES = np.linspace(0.94, 1.06, 13)
 """Errors of the pixel size that are tried."""
-CLOSE = 0.2
+STRAIN = 0.08
+"""Largest change of a length of the lattice, in any direction: more would make one lattice of another."""
+CLOSE = 0.3
 """Largest distance of a column from its lattice site, relative to the distance of neighbouring sites."""
 FEWEST_MATCHED = 0.6
 """Share of the columns that a lattice must explain: a sublattice of the right one explains half of them."""
@@ -105,7 +107,8 @@ def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMat
         for origin in lattice.column_A
     ]
     best = max(trials, key=lambda sites: (int(sites.matched.sum()), -sites.residual))
-    if best.matched.mean() < FEWEST_MATCHED:
+    by_chance = best.residual > RANDOM * CLOSE * lattice.column_spacing_A
+    if best.matched.mean() < FEWEST_MATCHED or by_chance:
         raise DataError(
             f"only {best.matched.sum()} of {len(position_A)} columns lie on the lattice (columns "
             f"{lattice.column_spacing_A:.3g} Å apart; observed {_spacing(position_A):.3g} Å): check the "
@@ -274,7 +277,7 @@ def _grown(
             break
         taken = min(len(position), int(1.5 * taken) + 1)
     sites, height, away = _nearest_sites(position, matrix, offset, lattice)
-    matched = away < limit
+    matched = (away < limit) & (np.abs(np.linalg.svd(matrix, compute_uv=False) - 1).max() <= STRAIN)
     residual = float(np.sqrt(np.mean(away[matched] ** 2))) if matched.any() else np.inf
     return _Sites(matched, height, residual, matrix)
 

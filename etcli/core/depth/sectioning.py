@@ -354,8 +354,10 @@ def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
     if count is None or depths is None:
         raise ValueError("a lattice needs counts and depths")
     matches = match_lattice(found.columns_px * found.images.pixel_A, lattice)
+    # Where all counts are ambiguous, the lattice may still decide between them.
+    known = found.trusted if found.trusted.any() else np.isfinite(depths.fit.depth_A) & (count > 0)
     placed = [
-        lattice_depths(depths.fit.depth_A, depths.fit.sigma_A, count, match, lattice.spacing_A, found.trusted)
+        lattice_depths(depths.fit.depth_A, depths.fit.sigma_A, count, match, lattice.spacing_A, known)
         for match in matches
     ]
     order = np.argsort([on.residual_A for on in placed])
