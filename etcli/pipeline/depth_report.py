@@ -143,7 +143,7 @@ def _report_lattice(session: Session, result: DepthSection) -> None:
         say.warn(
             f"{result.series.name}: the depths do not follow the lattice; heights of the model are those "
             "of the "
-            "lattice by chance: use --relax none, and check counts and zone axis"
+            "lattice by chance: use --relax none, and check counts, zone axis and the sign of the defocus"
         )
     elif found.other_residual_A < AS_GOOD * found.on_lattice.residual_A:
         say.warn(f"{result.series.name}: another stacking of the lattice fits the depths nearly as well")

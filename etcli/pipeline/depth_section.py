@@ -250,7 +250,7 @@ def _check_peaks(found: Sectioning) -> None:
 def _with_sign(result: DepthSection) -> DepthSection:
     """Test the sign of the defocus where a library was fitted."""
     found, profiles = result.found, result.libraries.profiles
-    if found.depths is None or found.count is None or profiles is None or not found.trusted.any():
+    if found.depths is None or found.count is None or profiles is None:
         return result
     sign = sign_of_defocus(
         found.images,
@@ -261,7 +261,7 @@ def _with_sign(result: DepthSection) -> DepthSection:
         result.request.profiles(found.images.pixel_A),
         library=result.libraries.focal,
         scale=found.scale,
-        used=found.trusted,
+        used=found.measurable,
     )
     return replace(result, sign=sign)
 

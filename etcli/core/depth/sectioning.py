@@ -151,14 +151,18 @@ class Sectioning:
         return np.asarray((x < reach) | (y < reach) | (x > nx - 1 - reach) | (y > ny - 1 - reach))
 
     @property
-    def trusted(self) -> Mask:
-        """Columns with a depth that may be compared with the lattice."""
+    def measurable(self) -> Mask:
+        """Columns inside the frame with atoms, and with a depth that the profile shows clearly."""
         if self.depths is None or self.count is None:
             return np.zeros(len(self.fit), bool)
         fit = self.depths.fit
-        sure = np.ones(len(self.fit), bool) if self.counts is None else ~self.counts.ambiguous
         doubtful = fit.no_fit | fit.low_contrast | fit.peak_outside | self.edge | self.fit.bad
-        return np.asarray(sure & ~doubtful & (self.count > 0))
+        return np.asarray(~doubtful & (self.count > 0))
+
+    @property
+    def trusted(self) -> Mask:
+        """Columns with a depth and a count that may be compared with the lattice."""
+        return self.measurable if self.counts is None else self.measurable & ~self.counts.ambiguous
 
 
 def image_variance(images: FocalImages, average: Doubles, n_sections: int) -> Doubles | None:
@@ -355,7 +359,7 @@ def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
         raise ValueError("a lattice needs counts and depths")
     matches = match_lattice(found.columns_px * found.images.pixel_A, lattice)
     # Where all counts are ambiguous, the lattice may still decide between them.
-    known = found.trusted if found.trusted.any() else np.isfinite(depths.fit.depth_A) & (count > 0)
+    known = found.trusted if found.trusted.any() else found.measurable
     placed = [
         lattice_depths(depths.fit.depth_A, depths.fit.sigma_A, count, match, lattice.spacing_A, known)
         for match in matches
