@@ -108,6 +108,9 @@ def test_the_core_of_a_smooth_image() -> None:
         px, py = (at + moved).T
         expected = 2 + 0.1 * px - 0.05 * py + 0.01 * ((px - 20) ** 2 + (py - 18) ** 2 + 2.5**2 / 2)
         np.testing.assert_allclose(found[place], expected, rtol=2e-3)
+    bowl = ((x - 20) ** 2 + (y - 18) ** 2)[np.newaxis].astype(np.float32)
+    at_bottom = core_intensities(bowl, np.array([[20.0, 18.0]]), radius_px=3.0)
+    assert at_bottom.item() == pytest.approx(3.0**2 / 2, rel=0.01)
     with pytest.raises(UsageError, match="radius_px"):
         core_intensities(np.zeros((1, 8, 8), np.float32), at, radius_px=0)
 

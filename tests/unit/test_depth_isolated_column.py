@@ -163,6 +163,16 @@ def test_a_detector_beside_the_probe_sees_only_what_was_scattered() -> None:
 
 
 @pytest.mark.usefixtures("coarse")
+def test_probes_far_away_and_far_out_of_focus_fit_in_the_disc(monkeypatch: pytest.MonkeyPatch) -> None:
+    optics, depth = FocalOptics(60, 25, (60, 120)), np.zeros(1)
+    focus, radius = np.array([-1000.0, 1000.0]), np.array([0.0, 4.0, 8.0])
+    found = column_intensities(GOLD, optics, depth, focus, radius)
+    monkeypatch.setattr(isolated_column, "SMALLEST_DISC_A", 45.0)
+    expected = column_intensities(GOLD, optics, depth, focus, radius)
+    np.testing.assert_allclose(found, expected, atol=0.02 * expected.max())
+
+
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize(
     ("kind", "optics"),
     [(GOLD, FocalOptics()), (ColumnKind("Si", 3.84, 0.46), FocalOptics(200, 25, (60, 200)))],

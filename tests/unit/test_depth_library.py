@@ -93,20 +93,28 @@ def test_counts_outside_a_library() -> None:
             check_counts(np.array([2, wrong]), 3)
 
 
-def test_the_simulated_library_is_the_column_itself() -> None:
-    optics = FocalOptics(source_fwhm_A=0.0)
+@pytest.mark.parametrize("semi_angle_mrad", [21.0, 40.0])
+def test_the_simulated_library_is_the_column_itself(semi_angle_mrad: float) -> None:
+    optics = FocalOptics(semi_angle_mrad=semi_angle_mrad, source_fwhm_A=0.0)
     library = focal_library(GOLD, optics, most_atoms=5, focus_range_A=60.0, radius_A=1.5)
-    assert library.focus_A[0] == -60 and library.focus_A[-1] == 60 and np.diff(library.focus_A).max() <= 10
+    assert library.focus_A[0] == -60 and library.focus_A[-1] == 60 and np.ptp(np.diff(library.focus_A)) < 1e-9
     focus, radius = np.array([-47.0, -3.0, 16.0]), np.array([0.0, 0.45, 1.3])
     for n_atoms in (2, 5):
         depth = (np.arange(n_atoms) - (n_atoms - 1) / 2) * GOLD.spacing_A
         expected = column_intensities(GOLD, optics, depth, focus, radius)[-1]
         found = library.at(n_atoms, *np.broadcast_arrays(focus[:, np.newaxis], radius))
-        np.testing.assert_allclose(found, expected, atol=2e-3 * expected.max())
-    blurred = focal_library(GOLD, FocalOptics(), most_atoms=1, focus_range_A=60.0, radius_A=3.0)
-    assert blurred.intensity[0, 6, 0] < library.intensity[0, 6, 0]
+        np.testing.assert_allclose(found, expected, atol=2e-3 * library.intensity[n_atoms - 1].max())
+
+
+def test_the_simulated_source() -> None:
+    library, blurred = (
+        focal_library(GOLD, FocalOptics(source_fwhm_A=size), most_atoms=1, focus_range_A=60.0, radius_A=3.0)
+        for size in (0.0, 0.7)
+    )
+    assert blurred.intensity[0].max() < 0.8 * library.intensity[0].max()
+    assert blurred.radius_A[-1] >= 3.0 > blurred.radius_A[-2]
     with pytest.raises(UsageError, match="holds no column"):
-        focal_library(GOLD, optics, most_atoms=0, focus_range_A=60.0)
+        focal_library(GOLD, FocalOptics(), most_atoms=0, focus_range_A=60.0)
 
 
 def test_column_bounds_of_gaussians_in_closed_form() -> None:

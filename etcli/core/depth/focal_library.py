@@ -14,10 +14,10 @@ from etcli.core.errors import DataError, UsageError
 
 Doubles = NDArray[np.float64]
 
-FOCUS_STEP_A = 10.0
-"""Largest step in focus that is simulated: a tenth of the depth of field of a wide probe or less."""
-RADIUS_STEP_A = 0.12
-"""Step in radius that is simulated: an image of a probe of 25 mrad at 300 kV has no period below 0.4 Å."""
+FOCUS_STEP = 0.25
+"""Largest step in focus in units of λ/α²; images of a probe of semi-angle α have no period below 2 λ/α²."""
+RADIUS_STEP = 0.125
+"""Step in radius in units of λ/α; the images have no period below λ/2α."""
 SOURCE_TAIL = 3.0
 BLUR_NODES = 8
 
@@ -177,8 +177,9 @@ def focal_library(
     if most_atoms < 1:
         raise UsageError(f"a library of {most_atoms} atoms holds no column; ask for 1 or more")
     depth = np.arange(most_atoms, dtype=np.float64) * kind.spacing_A
-    focus = _steps(-focus_range_A, focus_range_A, FOCUS_STEP_A)
-    from_first = _steps(-focus_range_A, focus_range_A + depth[-1] / 2, FOCUS_STEP_A)
+    step = FOCUS_STEP / (1e-3 * optics.semi_angle_mrad * optics.aperture_per_A)
+    focus = _steps(-focus_range_A, focus_range_A, step)
+    from_first = _steps(-focus_range_A, focus_range_A + depth[-1] / 2, step)
     radius, blur = blur_of_source(radius_A, optics)
     point_source = column_intensities(kind, optics, depth, from_first, radius)
     centred = [
@@ -186,7 +187,7 @@ def focal_library(
         for table, centre in zip(point_source, depth / 2, strict=True)
     ]
     blurred = np.stack(centred) @ blur.T
-    kept = radius <= radius_A + RADIUS_STEP_A / 2
+    kept = radius < radius_A + radius[1]
     return FocalLibrary(focus, radius[kept], blurred[..., kept])
 
 
@@ -229,7 +230,8 @@ def blur_of_source(radius_A: float, optics: FocalOptics) -> tuple[Doubles, Doubl
         See `blur_in_radius`.
     """
     sigma = optics.source_fwhm_A / sqrt(8 * log(2))
-    radius = np.arange(0, radius_A + SOURCE_TAIL * sigma + RADIUS_STEP_A, RADIUS_STEP_A)
+    step = RADIUS_STEP / optics.aperture_per_A
+    radius = np.arange(0, radius_A + SOURCE_TAIL * sigma + step, step)
     return radius, blur_in_radius(radius, sigma)
 
 
