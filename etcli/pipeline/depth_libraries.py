@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.depth.expected_cross_sections import predicted_cross_sections
+from etcli.core.depth.expected_cross_sections import SimulatedFit
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, focal_library
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
 from etcli.core.depth.sectioning import Libraries, Sectioning, first_depths
@@ -19,8 +19,8 @@ Doubles = NDArray[np.float64]
 FOCUS_MARGIN_A = 40.0
 """Focus beyond the range of the series: columns lie at depths other than 0."""
 RADIUS_MARGIN_A = 2.0
-LIBRARY_SIZES = (12, 20, 32, 48, 64)
-ROOM = 0.8
+LIBRARY_SIZES = (12, 16, 24, 36, 54)
+ROOM = 0.85
 """Largest cross-section relative to that of the largest count of a library that is long enough."""
 FOCUS, CORE, CROSS_SECTION = "defocus_minus_zcom_A", "core_intensity_r0.5A", "scs_A2"
 
@@ -111,8 +111,8 @@ def _long_enough(
     depth = first_depths(columns, request.profiles(images.pixel_A))
     for most in LIBRARY_SIZES:
         library = simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-        count = np.full(len(columns.fit), most)
-        longest = predicted_cross_sections(images, columns.chosen, columns.fit, count, depth, library)
+        simulated = SimulatedFit(images, columns.chosen, columns.fit, library)
+        longest = simulated.cross_sections(np.full(len(columns.fit), most), depth)
         if (columns.cross_section_A2 < ROOM * longest).all():
             break
     session.reporter.note(f"library of 1 to {most} atoms of {kind.element}, {kind.spacing_A:.4g} Å apart")

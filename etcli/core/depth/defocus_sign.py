@@ -13,8 +13,8 @@ from etcli.core.depth.focal_profiles import fit_depths
 Doubles = NDArray[np.float64]
 
 LEAST_POWER = 100.0
-"""Chi-square by which a wrong sign has to be worse, in expectation, for the test to tell anything: five standard
-deviations of its noise, as libraries that are not quite right take half of it away."""
+"""Chi-square by which a wrong sign has to be worse, in expectation, for the test to tell anything: five
+standard deviations of its noise, as libraries that are not quite right take half of it away."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,28 @@ def sign_of_defocus(
     mirrored = replace(images, focus_A=-images.focus_A)
     depth = np.where(np.isfinite(measured.fit.depth_A), -measured.fit.depth_A, 0.0)
     start = None if library is None else np.clip(depth, mirrored.focus_A.min(), mirrored.focus_A.max())
-    both = [
-        measure_depths(
-            series, columns_px, count, profiles, template, library=library, start_A=first, scale=scale
+    right = measured
+    if options.method != "template":
+        right = measure_depths(
+            images,
+            columns_px,
+            count,
+            profiles,
+            template,
+            library=library,
+            start_A=None if start is None else -start,
+            scale=scale,
         )
-        for series, first in ((images, None if start is None else -start), (mirrored, start))
-    ]
-    given, other = (_misfit(one, used) for one in both)
+    wrong = measure_depths(
+        mirrored, columns_px, count, profiles, template, library=library, start_A=start, scale=scale
+    )
+    given, other = _misfit(right, used), _misfit(wrong, used)
     # The fit itself, without noise, tells what a wrong sign would cost.
-    right = both[0]
     model = np.where(np.isfinite(right.fit.model), right.fit.model, right.profile)
-    wrong = fit_depths(
+    fitted = fit_depths(
         model, mirrored.focus_A, count, profiles, window_A=options.window_A, variance=right.variance
     )
-    expected = _misfit(MeasuredDepths(wrong, model, right.variance), used)
+    expected = _misfit(MeasuredDepths(fitted, model, right.variance), used)
     values = right.fit.used[:, used].sum()
     noise = given / max(int(values) - 3 * int(used.sum()), 1)
     if right.variance is not None:

@@ -1,26 +1,29 @@
 """Cross-sections that a fit would find if every column had a certain number of atoms."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.column_fit import ColumnFit
+from etcli.core.depth.column_solver import best_heights, height_equations
 from etcli.core.depth.focal_images import FocalImages, average_section
 from etcli.core.depth.focal_library import FocalLibrary
-from etcli.core.depth.section_heights import section_heights
+from etcli.core.depth.gaussian_columns import Bordered, GaussianColumns
 from etcli.core.depth.superposition import superposed_sections
 
 Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-def expected_cross_sections(
-    images: FocalImages, chosen: NDArray[np.intp], fit: ColumnFit, depth_A: Doubles, library: FocalLibrary
-) -> Doubles:
-    """Compute the cross-sections of slabs: all columns have 1, 2, ... atoms.
+@dataclass(frozen=True, eq=False)
+class SimulatedFit:
+    """Fit of simulated sections, averaged and fitted as the recorded ones were, at the same places and
+    widths.
 
-    The simulated sections are averaged and fitted as the recorded ones were, at the same places and with the
-    same widths. So the finite size of pixels and boxes, the neighbours of each column and the edges of the
-    specimen have the same effect on both.
+    So the finite size of pixels and boxes, the neighbours of each column and the edges of the specimen have
+    the same effect on both.
 
     Parameters
     ----------
@@ -30,58 +33,75 @@ def expected_cross_sections(
         Sections that were averaged.
     fit : ColumnFit
         Fit to their average.
-    depth_A : ndarray of shape (n_columns,), float64
-        Depth of each column's centre in Å.
     library : FocalLibrary
-
-    Returns
-    -------
-    ndarray of shape (n_columns, n_counts), float64
-        In Å².
     """
-    slabs = [
-        predicted_cross_sections(images, chosen, fit, np.full(len(fit), n_atoms), depth_A, library)
-        for n_atoms in range(1, library.most_atoms + 1)
-    ]
-    return np.stack(slabs, axis=1)
 
+    images: FocalImages
+    chosen: NDArray[np.intp]
+    fit: ColumnFit
+    library: FocalLibrary
 
-def predicted_cross_sections(
-    images: FocalImages,
-    chosen: NDArray[np.intp],
-    fit: ColumnFit,
-    count: Counts,
-    depth_A: Doubles,
-    library: FocalLibrary,
-) -> Doubles:
-    """Compute the cross-sections that a fit would find for given counts.
+    def cross_sections(self, count: Counts, depth_A: Doubles) -> Doubles:
+        """Compute the cross-sections that the fit would find for given counts.
 
-    Parameters
-    ----------
-    images, chosen, fit, depth_A, library
-        As for `expected_cross_sections`.
-    count : ndarray of shape (n_columns,), int64
-        Atoms of each column, from 1.
+        Parameters
+        ----------
+        count : ndarray of shape (n_columns,), int64
+            Atoms of each column, from 1.
+        depth_A : ndarray of shape (n_columns,), float64
+            Depth of each column's centre in Å.
 
-    Returns
-    -------
-    ndarray of shape (n_columns,), float64
-        In Å².
-    """
-    moved = images.displacement_px[chosen]
-    sections = superposed_sections(
-        np.column_stack([fit.x_px, fit.y_px]),
-        count,
-        depth_A,
-        library,
-        focus_A=images.focus_A[chosen],
-        shape=images.shape,
-        pixel_A=images.pixel_A,
-        displacement_px=moved,
-    )
-    average = average_section(sections, moved)
-    heights = section_heights(average[np.newaxis], fit, variance=1.0).height[0]
-    return np.asarray(2 * np.pi * heights * (fit.width_px * images.pixel_A) ** 2)
+        Returns
+        -------
+        ndarray of shape (n_columns,), float64
+            In Å².
+        """
+        images, fit = self.images, self.fit
+        moved = images.displacement_px[self.chosen]
+        sections = superposed_sections(
+            np.column_stack([fit.x_px, fit.y_px]),
+            count,
+            depth_A,
+            self.library,
+            focus_A=images.focus_A[self.chosen],
+            shape=images.shape,
+            pixel_A=images.pixel_A,
+            displacement_px=moved,
+        )
+        average = average_section(sections, moved)
+        height, _ = best_heights(
+            self._columns, average, self._equations, background=None if self._background_free else 0.0
+        )
+        return np.asarray(2 * np.pi * height * (fit.width_px * images.pixel_A) ** 2)
+
+    def slabs(self, depth_A: Doubles) -> Doubles:
+        """Compute the cross-sections of slabs: all columns have 1, 2, ... atoms.
+
+        Parameters
+        ----------
+        depth_A : ndarray of shape (n_columns,), float64
+            Depth of each column's centre in Å.
+
+        Returns
+        -------
+        ndarray of shape (n_columns, n_counts), float64
+            In Å².
+        """
+        counts = range(1, self.library.most_atoms + 1)
+        return np.stack([self.cross_sections(np.full(len(self.fit), n), depth_A) for n in counts], axis=1)
+
+    @property
+    def _background_free(self) -> bool:
+        return self.fit.background_error > 0
+
+    @cached_property
+    def _columns(self) -> GaussianColumns:
+        fit = self.fit
+        return GaussianColumns.at(fit.x_px, fit.y_px, fit.width_px, box=fit.box, shape=self.images.shape)
+
+    @cached_property
+    def _equations(self) -> Bordered:
+        return height_equations(self._columns, background_free=self._background_free)
 
 
 def on_common_library(cross_section_A2: Doubles, expected_A2: Doubles) -> tuple[Doubles, Doubles]:

@@ -24,8 +24,8 @@ CLOSE = 0.3
 FEWEST_MATCHED = 0.6
 """Share of the columns that a lattice must explain: a sublattice of the right one explains half of them."""
 RANDOM = 0.5
-"""Residual of a lattice that explains nothing, relative to the largest distance from a site; 0.7 by chance."""
-FEWEST_COLUMNS = 4
+"""Residual of a lattice that explains nothing, relative to the largest distance from a site; 0.7 by
+chance.""" FEWEST_COLUMNS = 4
 EQUAL = 1.05
 """Residual of a lattice that explains the positions as well as the best one, relative to it."""
 LEVELS = 200
@@ -95,8 +95,8 @@ def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMat
     Raises
     ------
     DataError
-        If two fifths of the columns do not fit the lattice: another structure or zone axis, a wrong pixel size,
-        or an image off the zone axis.
+        If two fifths of the columns do not fit the lattice: another structure or zone axis, a wrong pixel
+        size, or an image off the zone axis.
     """
     if len(position_A) < FEWEST_COLUMNS:
         raise DataError(f"{len(position_A)} columns are too few to find a lattice; leave out --lattice")

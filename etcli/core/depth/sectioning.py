@@ -12,11 +12,7 @@ from etcli.core.depth.column_search import ColumnOptions, fit_given_columns
 from etcli.core.depth.counting import Counts, count_by_library, count_by_mixture, count_hybrid, first_count
 from etcli.core.depth.cross_section_mixture import MixtureFit, choose_mixture, fit_mixtures
 from etcli.core.depth.drift import refine_drift
-from etcli.core.depth.expected_cross_sections import (
-    expected_cross_sections,
-    on_common_library,
-    predicted_cross_sections,
-)
+from etcli.core.depth.expected_cross_sections import SimulatedFit, on_common_library
 from etcli.core.depth.focal_images import FocalImages, average_section
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary
 from etcli.core.depth.lattice_match import (
@@ -386,14 +382,12 @@ def _counted(
     value, error = found.cross_section_A2, found.cross_section_error_A2
     library = libraries.cross_section_A2
     if library is None and libraries.focal is not None:
-        setting = (found.images, found.chosen, found.fit)
-        slabs = expected_cross_sections(*setting, depth, libraries.focal)
-        if found.count is not None:
+        simulated = SimulatedFit(found.images, found.chosen, found.fit, libraries.focal)
+        slabs = simulated.slabs(depth)
+        if found.count is not None:  # the neighbours are known, and differ from those in a slab
             count = np.maximum(found.count, 1)
-            actual = predicted_cross_sections(*setting, count, depth, libraries.focal)
-            value = value - found.scale * (
-                actual - np.take_along_axis(slabs, count[:, np.newaxis] - 1, 1)[:, 0]
-            )
+            in_slab = np.take_along_axis(slabs, count[:, np.newaxis] - 1, axis=1)[:, 0]
+            value = value - found.scale * (simulated.cross_sections(count, depth) - in_slab)
         value, library = on_common_library(value, slabs)
     prior = None
     if lattice is not None and found.match is not None and found.on_lattice is not None and found.depths:
