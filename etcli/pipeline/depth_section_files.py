@@ -182,7 +182,7 @@ def depth_picture(result: DepthSection) -> "Figure":
     return depth_section_figure(
         result.found,
         flagged=flagged,
-        title=f"{result.series.name}: {_summary(result)}, {int(flagged.sum())} flagged",
+        title=f"{Path(result.series.name).name}: {_summary(result)}, {int(flagged.sum())} flagged",
         shifts=result.shifts,
         column_bound_A=None if result.bounds is None else result.bounds.column_A,
         atoms=result.atoms if result.request.runs("build") else None,

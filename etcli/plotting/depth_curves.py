@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from etcli.core.depth.column_depths import MeasuredDepths
 from etcli.core.depth.counting import Counts
 from etcli.core.depth.cross_section_mixture import MixtureFit, local_minima
 from etcli.core.depth.focal_images import FocalImages
@@ -36,7 +35,7 @@ def draw_cross_sections(axes: Axes, found: Sectioning) -> None:
     axes : matplotlib.axes.Axes
     found : Sectioning
     """
-    value, counts = found.cross_section_A2, found.counts
+    value, counts, known = found.cross_section_A2, found.counts, found.images.electrons is not None
     highest = 1.02 * float(value.max())
     lowest = min(0.0, float(value.min()))
     n_bins = BINS
@@ -54,8 +53,8 @@ def draw_cross_sections(axes: Axes, found: Sectioning) -> None:
         highest_bar = max(highest_bar, float(curves[1].sum(axis=0).max()))
     axes.set(
         xlim=(lowest, highest),
-        ylim=(0, 1.16 * highest_bar),
-        xlabel="cross-section (Å²)",
+        ylim=(0, (1.05 if counts is None else 1.16) * highest_bar),
+        xlabel="cross-section (Å²)" if known else "cross-section (Å² × unit of the image)",
         ylabel="columns",
     )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -190,14 +189,11 @@ def draw_precision(axes: Axes, found: Sectioning, flagged: Mask, column_bound_A:
     number = np.arange(1, min(most, len(column_bound_A)) + 1)
     axes.plot(number, column_bound_A[: len(number)], ".-", color=BLUE, label="lower bound")
     axes.set(xlabel="atoms of a column", ylabel="standard error of the depth (Å)", yscale="log")
-    plain = ScalarFormatter()
-    plain.set_scientific(False)
-    axes.yaxis.set_major_formatter(plain)
-    span = axes.get_ylim()
-    few = span[1] < 30 * span[0]
-    axes.yaxis.set_minor_formatter(plain if few else NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", which="both")
+    axes.grid(axis="y")
     head(axes, "precision of depths")
 
 
@@ -233,33 +229,50 @@ def shown_profiles(found: Sectioning, flagged: Mask) -> list[int]:
     return [*others[spread].tolist(), worst] if len(others) else [worst]
 
 
-def draw_profile(axes: Axes, measured: MeasuredDepths, focus_A: Doubles, column: int, title: str) -> None:
+def draw_profile(axes: Axes, found: Sectioning, column: int, title: str) -> None:
     """Draw the focal profile of one column with its fit.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    measured : MeasuredDepths
-    focus_A : ndarray of shape (n_sections,), float64
-        Depths of the focal plane in Å.
+    found : Sectioning
+        With depths.
     column : int
         From 0.
     title : str
     """
-    fit = measured.fit
-    order = np.argsort(focus_A)
-    focus, profile, model = focus_A[order], measured.profile[order, column], fit.model[order, column]
-    used = fit.used[order, column]
-    error = None if measured.variance is None else np.sqrt(measured.variance[order, column])
+    if found.depths is None:
+        raise ValueError("profiles need depths")
+    fit, measured, order = found.depths.fit, found.depths, np.argsort(found.images.focus_A)
+    unit = intensity_unit(found.images)[0]
+    focus, profile = found.images.focus_A[order], measured.profile[order, column] / unit
+    model, used = fit.model[order, column] / unit, fit.used[order, column]
+    error = None if measured.variance is None else np.sqrt(measured.variance[order, column]) / unit
     for mask, colour, label in ((used, BLUE, "measured, fitted"), (~used, GREY, "outside the window")):
         if mask.any():
-            yerr = None if error is None else 100 * error[mask]
+            yerr = None if error is None else error[mask]
             axes.errorbar(
-                focus[mask], 100 * profile[mask], yerr, fmt=".", color=colour, elinewidth=0.6, label=label
+                focus[mask], profile[mask], yerr, fmt=".", color=colour, elinewidth=0.6, label=label
             )
-    axes.plot(focus, 100 * model, color=GREY, linewidth=0.8, dashes=(3, 2))
-    axes.plot(focus[used], 100 * model[used], color=ORANGE, label="fit")
+    axes.plot(focus, model, color=GREY, linewidth=0.8, dashes=(3, 2))
+    axes.plot(focus[used], model[used], color=ORANGE, label="fit")
     axes.axvline(fit.peak_A[column], color=GREEN, linewidth=0.8, label="depth of the peak")
     if used.any():
         axes.axvspan(focus[used][0], focus[used][-1], color=GREY, alpha=0.12, linewidth=0, label="window")
     axes.set_title(title, loc="left")
+
+
+def intensity_unit(images: FocalImages) -> tuple[float, str]:
+    """Return the unit in which intensities are drawn, and the label of its axis.
+
+    Parameters
+    ----------
+    images : FocalImages
+
+    Returns
+    -------
+    unit : float
+        0.01, a per cent of the beam, where the dose is known; otherwise 1, the unit of the image.
+    label : str
+    """
+    return (1.0, "intensity") if images.electrons is None else (0.01, "intensity (% of the beam)")

@@ -1,12 +1,14 @@
 """Panels of depth sectioning that show places: columns on the image, maps of counts and depths, the model."""
 
+from textwrap import fill
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -20,9 +22,13 @@ Mask = NDArray[np.bool_]
 
 FWHM = 2.3548
 """Full width at half maximum of a Gaussian, relative to its standard deviation."""
+RING = 1.5
+"""Diameter of a ring around a column, relative to the width of the column."""
 LIGHT_BLUE = "#A6CEE3"
 MOST_TICKS = 10
-ATOM_OF_BOND = 0.5
+LETTERS = 36
+"""Longest line in the name of a panel."""
+ATOM_OF_BOND = 0.45
 """Diameter of a drawn atom relative to the distance of nearest neighbours."""
 MARGIN_A = 2.0
 
@@ -56,16 +62,13 @@ def draw_columns(axes: Axes, found: Sectioning, flagged: Mask) -> None:
     labels, scale = ("x", "y"), PixelScale(found.images.pixel_A, "Å")
     show(axes, image, scale, limits=contrast(image), labels=labels)
     place = column_places(found)
-    # a wider ring below keeps dark colours visible on the dark background
-    _discs(axes, place, _diameter(found), facecolors="none", edgecolors="white", linewidths=1.4)
-    rings = _discs(axes, place, _diameter(found), facecolors="none", edgecolors=ORANGE, linewidths=0.9)
+    colour: Any = ORANGE
     if found.count is not None:
-        rings.set_array(found.count.astype(float))
-        rings.set_cmap(_count_colours(found.count))
-        rings.set_norm(_count_limits(found.count))
+        colour = _count_colours(found.count)(_count_limits(found.count)(found.count))
+    _discs(axes, place, RING * _diameter(found), facecolors="none", edgecolors=colour, linewidths=0.9)
     if flagged.any():
         axes.plot(*place[flagged].T, "x", color=RED, ms=4, mew=1.0, label=f"{flagged.sum()} flagged")
-    images = f"mean of {len(found.chosen)} sections" if len(found.chosen) > 1 else "the image"
+    images = f"the mean of {len(found.chosen)} sections" if len(found.chosen) > 1 else "the image"
     name = f"{len(found.fit)} columns on {images}"
     head(axes, name if found.count is None else f"{name}, coloured by count")
 
@@ -162,6 +165,8 @@ def draw_model(axes: tuple[Axes, Axes, Axes], atoms: Atoms) -> None:
             xlabel=f"{'xyz'[across]} (Å)",
             ylabel=f"{'xyz'[up]} (Å)",
         )
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
 
 def model_widths(atoms: Atoms) -> tuple[list[float], float]:
@@ -183,7 +188,7 @@ def model_widths(atoms: Atoms) -> tuple[list[float], float]:
 
 
 def head(axes: Axes, title: str, *, ncols: int = 3) -> None:
-    """Write the name of a panel above it, and between them the legend, if there is one.
+    """Write the name of a panel above it and, between them, the legend if there is one.
 
     Parameters
     ----------
@@ -192,6 +197,7 @@ def head(axes: Axes, title: str, *, ncols: int = 3) -> None:
     ncols : int
         Columns of the legend.
     """
+    title = fill(title, LETTERS)
     if not axes.get_legend_handles_labels()[0]:
         axes.set_title(title, loc="left")
         return
@@ -247,13 +253,13 @@ def _map(
 def _colour_bar(axes: Axes, mappable: Any, label: str, *, extend: str = "neither") -> Any:
     """Draw a colour bar as high as the axes."""
     beside = axes.inset_axes((1.04, 0, 0.045, 1))
-    bar = axes.get_figure().colorbar(mappable, cax=beside, label=label, extend=extend)
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar = axes.figure.colorbar(mappable, cax=beside, label=label, extend=extend)
     return bar
 
 
 def _count_colours(count: NDArray[np.int64]) -> Colormap:
-    return matplotlib.colormaps["viridis"].resampled(int(np.ptp(count)) + 1)
+    # the darkest colours would not be seen on the dark background of an image
+    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.2, 1, int(np.ptp(count)) + 1)))
 
 
 def _count_limits(count: NDArray[np.int64]) -> Normalize:

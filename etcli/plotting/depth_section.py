@@ -18,6 +18,7 @@ from etcli.plotting.depth_curves import (
     draw_drift,
     draw_precision,
     draw_profile,
+    intensity_unit,
     shown_profiles,
 )
 from etcli.plotting.depth_maps import draw_columns, draw_count_map, draw_depth_map, draw_model, model_widths
@@ -27,10 +28,12 @@ Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Panel = Callable[[Axes], None]
 
-PANEL_IN, CURVES_IN, PROFILES_IN = 4.0, 2.9, 2.2
+PANEL_IN, CURVES_IN, PROFILES_IN = 4.0, 2.9, 2.3
 MAP_IN, BAR_IN, HEADS_IN, TITLE_IN = 2.6, 0.9, 0.9, 0.35
 """Width of a map, of its colour bar and labels; height of the labels and names of a row; and of the title."""
-HIGHEST_IN = 7.0
+HIGHEST_IN, MODEL_IN = 7.0, 4.2
+"""Largest heights of maps and of the model."""
+APART_IN = 0.12
 LETTERS_PER_IN = 12
 PROFILES_ACROSS = 3
 
@@ -80,10 +83,12 @@ def depth_section_figure(
     width = PANEL_IN * across
     if atoms is not None:
         widths, height = model_widths(atoms)
-        row = min((width - 3 * BAR_IN) * height / sum(widths), HIGHEST_IN) + HEADS_IN
+        row = min((width - 3 * BAR_IN) * height / sum(widths), MODEL_IN) + HEADS_IN
         rows.append((row, partial(_draw_model, atoms=atoms)))
     heights = [height for height, _ in rows]
     figure = Figure(figsize=(width, sum(heights) + TITLE_IN), layout="constrained")
+    if engine := figure.get_layout_engine():
+        engine.set(w_pad=APART_IN, h_pad=APART_IN / 2)  # type: ignore[call-arg]
     figure.suptitle(fill(title, int(LETTERS_PER_IN * width)), x=0.01, ha="left", fontsize=10)
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, (_, draw) in zip(parts, rows, strict=True):
@@ -120,34 +125,33 @@ def _draw_row(part: SubFigure, *, panels: list[Panel]) -> None:
 
 def _draw_profiles(part: SubFigure, *, found: Sectioning, columns: list[int]) -> None:
     """Draw focal profiles with one legend."""
-    measured, count = found.depths, found.count
-    if measured is None or count is None:
-        raise ValueError("profiles need counts and depths")
     rows = -(-len(columns) // PROFILES_ACROSS)
     grid = part.subplots(rows, PROFILES_ACROSS, squeeze=False)
-    known = found.images.electrons is not None
     for place, axes in enumerate(grid.flat):
         if place >= len(columns):
             axes.remove()
             continue
-        column = columns[place]
-        fit = measured.fit
-        title = (
-            f"column {column}: {count[column]} atom{'' if count[column] == 1 else 's'}, "
-            f"z = {fit.depth_A[column]:.1f} ± {fit.sigma_A[column]:.1f} Å"
-        ).replace("-", "\N{MINUS SIGN}")
-        if known:
-            title += f", χ² {fit.chi2[column]:.2f}"
-        if column == columns[-1]:
-            title = f"worst fit, {title}" if known else f"largest error, {title}"
-        draw_profile(axes, measured, found.images.focus_A, column, title)
+        title = _profile_title(found, columns[place], worst=place == len(columns) - 1)
+        draw_profile(axes, found, columns[place], title)
         if place >= len(columns) - PROFILES_ACROSS:
             axes.set_xlabel("depth of the focal plane (Å)")
         if place % PROFILES_ACROSS == 0:
-            axes.set_ylabel("intensity (% of the beam)")
+            axes.set_ylabel(intensity_unit(found.images)[1])
     handles, labels = grid.flat[0].get_legend_handles_labels()
     part.legend(handles, labels, loc="outside upper left", ncols=len(labels), title="focal profiles",
                 title_fontsize=9, alignment="left")  # fmt: skip
+
+
+def _profile_title(found: Sectioning, column: int, *, worst: bool) -> str:
+    """Describe the fit of a column in two lines."""
+    if found.depths is None or found.count is None:
+        raise ValueError("profiles need counts and depths")
+    fit, count, known = found.depths.fit, found.count[column], found.images.electrons is not None
+    what = "" if not worst else ", worst fit" if known else ", largest error"
+    numbers = f"z = {fit.depth_A[column]:.1f} ± {fit.sigma_A[column]:.1f} Å".replace("-", "\N{MINUS SIGN}")
+    if known:
+        numbers += f", χ² {fit.chi2[column]:.2f}"
+    return f"column {column}{what}\n{count} atom{'' if count == 1 else 's'}, {numbers}"
 
 
 def _draw_model(part: SubFigure, *, atoms: Atoms) -> None:
