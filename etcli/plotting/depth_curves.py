@@ -92,24 +92,23 @@ def component_curves(counts: Counts, error_A2: Doubles, edges: Doubles) -> tuple
 
 
 def _mark_counts(axes: Axes, counts: Counts, *, curves: bool) -> None:
-    """Write the counts above their mean cross-sections, as many as there is room for."""
+    """Mark mean cross-sections by their counts, as many as there is room for, and by lines without curves."""
     low, high = axes.get_xlim()
     inside = (counts.means > low) & (counts.means < high)
     means, numbers = counts.means[inside], counts.counts[inside]
-    if not curves:
-        name = "library" if counts.scale == 1 else f"library × {counts.scale:.3f}"
-        for k, mean in enumerate(means):
-            label = f"means of the {name}" if k == 0 else None
-            axes.axvline(mean, ymax=0.92, color=BLUE, linewidth=0.8, label=label)
-    room = LABEL_WIDTH * (high - low)
-    last = -np.inf
+    name = "library" if counts.scale == 1 else f"library × {counts.scale:.3f}"
+    room, last = LABEL_WIDTH * (high - low), -np.inf
     for mean, number in zip(means, numbers, strict=True):
-        if mean - last >= room and high - mean > room / 3:
-            axes.text(
-                mean, 0.98, str(number), transform=axes.get_xaxis_transform(), color=BLUE, fontsize=7,
-                ha="center", va="top",
-            )  # fmt: skip
-            last = mean
+        if mean - last < room or high - mean < room / 3:
+            continue
+        axes.text(
+            mean, 0.98, str(number), transform=axes.get_xaxis_transform(), color=BLUE, fontsize=7,
+            ha="center", va="top",
+        )  # fmt: skip
+        if not curves:
+            label = f"means of the {name}" if last < low else None
+            axes.axvline(mean, ymax=0.92, color=BLUE, linewidth=0.8, label=label)
+        last = mean
 
 
 def draw_criteria(axes: Axes, mixtures: Sequence[MixtureFit], n_components: int) -> None:

@@ -30,6 +30,10 @@ LETTERS = 36
 """Longest line in the name of a panel."""
 ATOM_OF_BOND = 0.45
 """Diameter of a drawn atom relative to the distance of nearest neighbours."""
+SAME_PLACE = 0.1
+"""Distance of atoms in a projection, relative to their diameter, at which one of them is drawn."""
+OUTLINE = 20.0
+"""Width in points of the outline of atoms as high as the panel; that of small ones must not hide them."""
 MARGIN_A = 2.0
 
 
@@ -144,17 +148,17 @@ def draw_model(axes: tuple[Axes, Axes, Axes], atoms: Atoms) -> None:
     surface = atoms.columns.get("surface", np.zeros(len(atoms))) > 0
     bond = float(np.median(KDTree(place).query(place, k=2)[0][:, 1])) if len(atoms) > 1 else FWHM
     low, high = place.min(axis=0) - MARGIN_A, place.max(axis=0) + MARGIN_A
-    tallest = float((high - low)[1:].max())
-    order = np.argsort(~surface, kind="stable")
-    colour = np.where(surface, LIGHT_BLUE, BLUE)[order]
+    tallest, diameter = float((high - low)[1:].max()), ATOM_OF_BOND * bond
     for panel, (across, up) in zip(axes, ((0, 1), (0, 2), (1, 2)), strict=True):
+        shown = _seen(place[:, [across, up]], surface, SAME_PLACE * diameter)
         _discs(
             panel,
-            place[order][:, [across, up]],
-            ATOM_OF_BOND * bond,
-            facecolors=colour,
+            place[shown][:, [across, up]],
+            diameter,
+            facecolors=np.where(surface[shown], LIGHT_BLUE, BLUE),
             edgecolors="white",
-            linewidths=0.3,
+            linewidths=min(0.3, OUTLINE * diameter / tallest),
+            rasterized=True,
         )
         middle = (low[up] + high[up]) / 2
         # one height of all panels, so that one scale fits them whatever limits it
@@ -229,6 +233,14 @@ def _discs(axes: Axes, place_A: Doubles, diameter_A: float, **style: Any) -> Ell
     )  # fmt: skip
     axes.add_collection(discs)
     return discs
+
+
+def _seen(flat_A: Doubles, surface: Mask, step_A: float) -> NDArray[np.intp]:
+    """Return one atom of each place of a projection, inside the crystal if there is one; these come last."""
+    order = np.argsort(surface, kind="stable")
+    _, first = np.unique(np.rint(flat_A[order] / step_A), axis=0, return_index=True)
+    shown = order[first]
+    return np.asarray(shown[np.argsort(~surface[shown], kind="stable")])
 
 
 def _map(

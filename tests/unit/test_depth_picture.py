@@ -19,6 +19,9 @@ from etcli.core.depth.focal_images import FocalImages
 from etcli.core.depth.focal_profiles import fit_depths
 from etcli.core.depth.sectioning import Sectioning
 from etcli.core.registration.shifts import Shifts
+from etcli.core.series import TiltSeries
+from etcli.pipeline.depth_section import depth_section
+from etcli.pipeline.depth_section_files import depth_picture
 from etcli.plotting.depth_curves import component_curves, shown_profiles
 from etcli.plotting.depth_section import depth_section_figure
 
@@ -172,6 +175,15 @@ def test_the_histogram_holds_all_columns_and_the_library() -> None:
     assert unknown.get_xlabel() == "cross-section (Å² × unit of the image)"
 
 
+def test_crowded_counts_are_marked_where_there_is_room() -> None:
+    found = counted()
+    crowded = count_by_library(found.cross_section_A2, 0.0012 * np.arange(1, 120))
+    axes = panel(draw(replace(found, counts=crowded)), "cross-sections")
+    marks = np.array([line.get_xdata()[0] for line in axes.lines])
+    assert 10 < len(marks) == len(axes.texts) <= 20
+    np.testing.assert_allclose(marks, [0.0012 * int(text.get_text()) for text in axes.texts])
+
+
 def test_a_free_mixture_has_components_and_criteria() -> None:
     start = columns(n_sections=1)
     value = np.repeat(LIBRARY_A2[:6], 2) + 1e-3 * np.random.default_rng(1).normal(size=12)
@@ -261,6 +273,16 @@ def test_drift_and_precision_have_their_numbers() -> None:
     np.testing.assert_allclose(lines["columns"].get_xydata(), np.stack([COUNT, found.depths.fit.sigma_A], 1))
 
 
+def test_the_picture_of_a_result_has_its_name_and_numbers() -> None:
+    found = columns(n_sections=1)
+    series = TiltSeries.of(found.average[np.newaxis], [0], pixel_A=PIXEL_A, name="folder/a.mrc")
+    result = depth_section(series, stop_after="count", count_method="icl", components=6)
+    figure = depth_picture(result)
+    assert figure.get_suptitle().startswith(f"a.mrc: 12 columns, {result.found.count.sum()} atoms, ")
+    assert names(figure)[-2:] == ["cross-sections", "number of components"]
+    assert f"{sum(map(bool, result.flags))} flagged" in figure.get_suptitle()
+
+
 def model() -> Atoms:
     place = np.stack(np.meshgrid([-3.0, 0, 3], [-2.0, 2]), axis=-1).reshape(-1, 2)
     count = np.array([2, 3, 2, 4, 3, 2])
@@ -276,13 +298,16 @@ def test_the_model_has_one_scale_and_lighter_surfaces() -> None:
     for axes, (across, up) in zip(panels, ((0, 1), (0, 2), (1, 2)), strict=True):
         box, (left, right), (bottom, top) = axes.get_window_extent(), axes.get_xlim(), axes.get_ylim()
         scales += [box.width / (right - left), box.height / (top - bottom)]
-        drawn = np.asarray(discs(axes).get_offsets())
-        expected = model().position_A[:, [across, up]]
-        np.testing.assert_allclose(drawn[np.lexsort(drawn.T)], expected[np.lexsort(expected.T)])
+        drawn, light = np.asarray(discs(axes).get_offsets()), discs(axes).get_facecolor()[:, 0] > 0.3
         assert left < drawn[:, 0].min() and top > drawn[:, 1].max()
-        light = discs(axes).get_facecolor()[:, :3].sum(axis=1)
-        n_surface = int(model().columns["surface"].sum())
-        assert (light[:n_surface] > light[n_surface:].max()).all()
+        assert (np.diff(light.astype(int)) <= 0).all()  # drawn first, under the others
+        inside = model().columns["surface"] == 0
+        everywhere, dark = (
+            {tuple(place) for place in model().position_A[mask][:, [across, up]].round(3)}
+            for mask in (slice(None), inside)
+        )
+        assert {tuple(place) for place in drawn.round(3)} == everywhere and len(drawn) == len(everywhere)
+        assert {tuple(place) for place in drawn[~light].round(3)} == dark
     np.testing.assert_allclose(scales, scales[0], rtol=0.01)
 
 
