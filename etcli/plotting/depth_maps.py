@@ -26,6 +26,8 @@ RING = 1.5
 """Diameter of a ring around a column, relative to the width of the column."""
 LIGHT_BLUE = "#A6CEE3"
 MOST_TICKS = 10
+LOWEST_BAR = 0.7
+"""Least height of a colour bar, relative to the width of its map."""
 LETTERS = 36
 """Longest line in the name of a panel."""
 ATOM_OF_BOND = 0.45
@@ -263,8 +265,10 @@ def _map(
 
 
 def _colour_bar(axes: Axes, mappable: Any, label: str, *, extend: str = "neither") -> Any:
-    """Draw a colour bar as high as the axes."""
-    beside = axes.inset_axes((1.04, 0, 0.045, 1))
+    """Draw a colour bar as high as the axes or, beside low ones, high enough for its label."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    height = max(1.0, LOWEST_BAR * (right - left) / (top - bottom))
+    beside = axes.inset_axes((1.04, (1 - height) / 2, 0.045, height))
     bar = axes.figure.colorbar(mappable, cax=beside, label=label, extend=extend)
     return bar
 

@@ -21,7 +21,14 @@ from etcli.plotting.depth_curves import (
     intensity_unit,
     shown_profiles,
 )
-from etcli.plotting.depth_maps import draw_columns, draw_count_map, draw_depth_map, draw_model, model_widths
+from etcli.plotting.depth_maps import (
+    LOWEST_BAR,
+    draw_columns,
+    draw_count_map,
+    draw_depth_map,
+    draw_model,
+    model_widths,
+)
 from etcli.plotting.style import styled
 
 Doubles = NDArray[np.float64]
@@ -71,7 +78,7 @@ def depth_section_figure(
     """
     maps, curves = _panels(found, flagged, shifts, column_bound_A)
     ny, nx = found.images.shape
-    map_row = min(MAP_IN * ny / nx, HIGHEST_IN) + HEADS_IN
+    map_row = min(MAP_IN * max(ny / nx, LOWEST_BAR), HIGHEST_IN) + HEADS_IN
     rows: list[tuple[float, Callable[[SubFigure], None]]] = [(map_row, partial(_draw_row, panels=maps))]
     if curves:
         rows.append((CURVES_IN, partial(_draw_row, panels=curves)))

@@ -311,14 +311,20 @@ def test_the_model_has_one_scale_and_lighter_surfaces() -> None:
     np.testing.assert_allclose(scales, scales[0], rtol=0.01)
 
 
-def test_names_and_labels_do_not_overlap() -> None:
+@pytest.mark.parametrize("rows", [24, 6])
+def test_names_and_labels_do_not_overlap(rows: int) -> None:
+    found = with_depths()
+    sections = found.images.sections[:, :rows]
+    found = replace(found, images=replace(found.images, sections=sections), average=found.average[:rows])
     figure = depth_section_figure(
-        with_depths(), flagged=np.arange(12) == 7, title="long " * 60, shifts=SHIFTS,
+        found, flagged=np.arange(12) == 7, title="long " * 60, shifts=SHIFTS,
         column_bound_A=np.linspace(1, 0.5, 7), atoms=model(),
     )  # fmt: skip
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     boxes = [axes.get_tightbbox(canvas.get_renderer()) for axes in figure.axes]
+    for bar in (axes.child_axes[0] for axes in figure.axes[1:3]):
+        assert bar.yaxis.label.get_window_extent().height <= 1.4 * bar.get_window_extent().height
     width, height = figure.bbox.size
     for k, box in enumerate(boxes):
         assert box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
