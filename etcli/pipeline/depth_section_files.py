@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from etcli.pipeline.depth_section_result import DepthSection
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,7 @@ class _Writer:
         if self.model_path:
             write_atoms(self.model_path, result.atoms, form=atoms_format(self.model), history=[str(step)])
         if self.picture:
-            from etcli.plotting.depth_section import depth_section_figure
-
-            self.picture(depth_section_figure(result))
+            self.picture(depth_picture(result))
 
     def _write_aligned(self, name: str, result: DepthSection, step: ProcessingStep) -> None:
         """Write the series without its drift, in its own units."""
@@ -160,6 +162,31 @@ class _Writer:
             self.outputs, name, (1, ny, nx), step=step, pixel_A=result.images.pixel_A
         ) as writer:
             writer.write_section(0, image.astype(np.float32))
+
+
+def depth_picture(result: DepthSection) -> "Figure":
+    """Draw a result: `etcli.plotting.depth_section.depth_section_figure` of all that it holds.
+
+    Parameters
+    ----------
+    result : DepthSection
+        With columns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from etcli.plotting.depth_section import depth_section_figure
+
+    flagged = np.array([bool(flag) for flag in result.flags])
+    return depth_section_figure(
+        result.found,
+        flagged=flagged,
+        title=f"{Path(result.series.name).name}: {_summary(result)}, {int(flagged.sum())} flagged",
+        shifts=result.shifts,
+        column_bound_A=None if result.bounds is None else result.bounds.column_A,
+        atoms=result.atoms if result.request.runs("build") else None,
+    )
 
 
 def _summary(result: DepthSection) -> str:
