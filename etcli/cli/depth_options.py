@@ -99,8 +99,8 @@ COUNT: tuple[Option, ...] = (
         metavar="simulate|none|FILE",
         default="simulate",
         show_default=True,
-        help="Library: simulated, none, or CSV with n_atoms and scs_A2, or with n_atoms, defocus_minus_zcom_A and "
-        "core_intensity_r0.5A.",
+        help="Library: simulated, none, or CSV with n_atoms and scs_A2, or with n_atoms, "
+        "defocus_minus_zcom_A and core_intensity_r0.5A.",
     ),
     click.option(
         "--count-method",

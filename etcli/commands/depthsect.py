@@ -36,8 +36,8 @@ from etcli.cli.types import FILE
     type=click.Choice(["align", "columns", "count", "depth", "build"]),
     default="build",
     show_default=True,
-    help="Last stage. OUTPUT is the aligned series of align (.mrc), the table of columns, count and depth (.csv), "
-    "or the atoms of build (.xyz).",
+    help="Last stage. OUTPUT is the aligned series of align (.mrc), the table of columns, count and depth "
+    "(.csv), or the atoms of build (.xyz).",
 )
 @click.option("--csv", type=FILE, metavar="FILE", help="The table: a row for each atomic column.")
 @json_option

@@ -35,7 +35,8 @@ def draw_cross_sections(axes: Axes, found: Sectioning) -> None:
     axes : matplotlib.axes.Axes
     found : Sectioning
     """
-    value, counts, known = found.cross_section_A2, found.counts, found.images.electrons is not None
+    value = found.cross_section_A2 if found.compared_A2 is None else found.compared_A2
+    counts, known = found.counts, found.images.electrons is not None
     highest = 1.02 * float(value.max())
     lowest = min(0.0, float(value.min()))
     n_bins = BINS

@@ -19,11 +19,10 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SimulatedFit:
-    """Fit of simulated sections, averaged and fitted as the recorded ones were, at the same places and
-    widths.
+    """Fit of simulated sections, which are averaged and fitted as the recorded ones were.
 
-    So the finite size of pixels and boxes, the neighbours of each column and the edges of the specimen have
-    the same effect on both.
+    The columns have the same places and widths. So the finite size of pixels and boxes, the neighbours of each
+    column and the edges of the specimen have the same effect on both.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ CLOSE = 0.3
 FEWEST_MATCHED = 0.6
 """Share of the columns that a lattice must explain: a sublattice of the right one explains half of them."""
 RANDOM = 0.5
-"""Residual of a lattice that explains nothing, relative to the largest distance from a site; 0.7 by
-chance.""" FEWEST_COLUMNS = 4
+"""Residual of a lattice by chance, relative to the largest distance from a site: 0.7 in the mean."""
+FEWEST_COLUMNS = 4
 EQUAL = 1.05
 """Residual of a lattice that explains the positions as well as the best one, relative to it."""
 LEVELS = 200

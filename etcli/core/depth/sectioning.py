@@ -100,6 +100,11 @@ class Sectioning:
     on_lattice : LatticeDepths or None
     other_residual_A : float
         Residual of the next best lattice that explains the positions equally well; infinite for none.
+    given_count : ndarray of shape (n_columns,), int64, or None
+        Atoms of each column, where they were known before.
+    compared_A2 : ndarray of shape (n_columns,), float64, or None
+        Cross-sections as they were compared with the means of the counts, in Å²: without what differs from
+        column to column in the simulation.
     """
 
     images: FocalImages
@@ -113,6 +118,7 @@ class Sectioning:
     on_lattice: LatticeDepths | None = None
     other_residual_A: float = np.inf
     given_count: NDArray[np.int64] | None = field(default=None, repr=False)
+    compared_A2: Doubles | None = field(default=None, repr=False)
 
     @property
     def columns_px(self) -> Doubles:
@@ -396,7 +402,7 @@ def _counted(
             fit.depth_A, fit.sigma_A, found.match, found.on_lattice.level_A, lattice.spacing_A, most
         )
     counts, mixtures = count_columns(value, error, library, options, log_prior=prior)
-    return replace(found, counts=counts, mixtures=mixtures)
+    return replace(found, counts=counts, mixtures=mixtures, compared_A2=value)
 
 
 def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: ProfileOptions) -> Sectioning:
