@@ -12,8 +12,7 @@ COMMANDS = {
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
-    "depthsect": "Find atomic columns, their atom counts and depths in one focal series, and build a 3-D "
-    "model.",
+    "depthsect": "Find atomic columns, atom counts and depths in one focal series, and build a 3-D model.",
     "entropy": "Rank the views of a tilt series by the entropy of their projections, or plan a series.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",

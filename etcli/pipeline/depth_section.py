@@ -94,8 +94,9 @@ def depth_section(
     >>> y, x = np.mgrid[:48, :48]
     >>> image = sum(np.exp(-((x - i) ** 2 + (y - j) ** 2) / 8) for i in (12, 24, 36) for j in (12, 24, 36))
     >>> series = etcli.TiltSeries.of(0.1 * image[np.newaxis], [0], pixel_A=0.2)
-    >>> etcli.depth_section(series, stop_after="columns").found.fit.x_px.round(3).tolist()
-    [12.0, 24.0, 36.0, 12.0, 24.0, 36.0, 12.0, 24.0, 36.0]
+    >>> columns = etcli.depth_section(series, stop_after="columns")
+    >>> sorted(columns.position_A[:, 0].round(3).tolist())
+    [-2.3, -2.3, -2.3, 0.1, 0.1, 0.1, 2.5, 2.5, 2.5]
     """
     request = DepthSectionRequest(**options)
     given = Given(

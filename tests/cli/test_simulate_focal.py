@@ -120,7 +120,7 @@ def test_columns_outside_are_told(model: Path) -> None:
     ("options", "words"),
     [
         (("--defocus", 0, 0, 1), "no focal series from 0 to 0 µm"),
-        (("--defocus", 200, -200, 10), "too wide to be simulated; stay within"),
+        (("--defocus", 200, -200, 10), "the probe is too wide to be simulated"),
         (("--detector", "48"), "not an inner and an outer angle in mrad, such as 48,180"),
         (("--detector", "180,48"), "not an inner and an outer angle"),
         (("--detector", "15,180"), "its inner angle must lie outside the probe"),

@@ -21,8 +21,8 @@ Counts = NDArray[np.int64]
 class SimulatedFit:
     """Fit of simulated sections, which are averaged and fitted as the recorded ones were.
 
-    The columns have the same places and widths. So the finite size of pixels and boxes, the neighbours of each
-    column and the edges of the specimen have the same effect on both.
+    The columns have the same places and widths. So the finite size of pixels and boxes, the neighbours of
+    each column and the edges of the specimen have the same effect on both.
 
     Parameters
     ----------

@@ -18,6 +18,8 @@ FOCUS_STEP = 0.25
 """Largest step in focus in units of λ/α²; images of a probe of semi-angle α have no period below 2 λ/α²."""
 RADIUS_STEP = 0.125
 """Step in radius in units of λ/α; the images have no period below λ/2α."""
+WIDEST_A = 50.0
+"""Largest radius that is simulated: the cost grows with its third power."""
 SOURCE_TAIL = 3.0
 BLUR_NODES = 8
 
@@ -168,12 +170,18 @@ def focal_library(
     Raises
     ------
     UsageError
-        If the element is unknown or the library would be empty.
+        If the element is unknown, the library would be empty, or the probe is too wide.
 
     References
     ----------
     Alania et al., Ultramicroscopy 177, 36 (2017).
     """
+    if radius_A > WIDEST_A:
+        raise UsageError(
+            f"{focus_range_A:.0f} Å out of focus the probe is too wide to be simulated, up to "
+            f"{radius_A:.0f} Å from "
+            f"a column; check the defoci, which are in µm"
+        )
     if most_atoms < 1:
         raise UsageError(f"a library of {most_atoms} atoms holds no column; ask for 1 or more")
     depth = np.arange(most_atoms, dtype=np.float64) * kind.spacing_A

@@ -112,7 +112,7 @@ def column_libraries(
     Raises
     ------
     UsageError
-        If an element is unknown.
+        If an element is unknown, or the focus is so far from a column that the probe is too wide.
     """
     from_column = np.subtract.outer(np.asarray(focus_A, float), columns.depth_A)
     reach_A = float(np.abs(from_column).max())
