@@ -184,7 +184,6 @@ def lattice_log_prior(
     match: LatticeMatch,
     level_A: float,
     spacing_A: float,
-    most_atoms: int,
 ) -> Doubles:
     """Compute how well the depth of each column agrees with the lattice for every atom count.
 
@@ -192,28 +191,28 @@ def lattice_log_prior(
 
     Parameters
     ----------
-    depth_A, sigma_A : ndarray of shape (n_columns,), float64
-        Measured depths and their standard errors in Å.
+    depth_A : ndarray of shape (n_columns, n_counts), float64
+        Depths of the centres, measured on the assumption of 0, 1, ... atoms, in Å.
+    sigma_A : ndarray of shape (n_columns,), float64
+        Their standard errors in Å.
     match : LatticeMatch
     level_A : float
         Depth of the lattice's origin in Å.
     spacing_A : float
         Distance of neighbouring atoms of a column in Å.
-    most_atoms : int
-        Largest atom count.
 
     Returns
     -------
-    ndarray of shape (n_columns, most_atoms + 1), float64
+    ndarray of shape (n_columns, n_counts), float64
         Logarithm of the likelihood of 0, 1, ... atoms, up to a constant; 0 where the lattice says nothing.
     """
-    counts = np.arange(most_atoms + 1)
+    counts = np.arange(depth_A.shape[1])
     centre = level_A + match.height_A[:, np.newaxis] + (counts - 1) * spacing_A / 2
-    away = _wrapped(depth_A[:, np.newaxis] - centre, spacing_A)[..., np.newaxis]
+    away = _wrapped(depth_A - centre, spacing_A)[..., np.newaxis]
     images = spacing_A * np.arange(-2, 3)
     width = np.where(np.isfinite(sigma_A), sigma_A, spacing_A)[:, np.newaxis, np.newaxis]
     likelihood = np.exp(-((away + images) ** 2) / (2 * width**2)).sum(axis=-1)
-    known = match.matched & np.isfinite(depth_A) & np.isfinite(sigma_A)
+    known = match.matched & np.isfinite(depth_A).all(axis=1) & np.isfinite(sigma_A)
     return np.where(known[:, np.newaxis], np.log(np.maximum(likelihood, 1e-12)), 0.0)
 
 

@@ -31,6 +31,8 @@ Mask = NDArray[np.bool_]
 
 ROUNDS = 2
 """Rounds of counting, depths and drift; each uses the neighbours and the drift of the one before."""
+COUNT_ROUNDS, UNSCALED_ROUNDS = 12, 3
+"""Most rounds of counting with the neighbours found before; the first ones without a fitted scale."""
 MARGIN_A = 4.0
 """Border of the frame without registration: columns outside of it are not predicted."""
 MOST_MARGIN = 0.25
@@ -386,23 +388,63 @@ def _counted(
 ) -> Sectioning:
     """Count with a given library, or with one that is simulated for these columns."""
     value, error = found.cross_section_A2, found.cross_section_error_A2
-    library = libraries.cross_section_A2
-    if library is None and libraries.focal is not None:
-        simulated = SimulatedFit(found.images, found.chosen, found.fit, libraries.focal)
-        slabs = simulated.slabs(_peaks(found, depth))
-        if found.count is not None:  # the neighbours are known, and differ from those in a slab
-            count = np.maximum(found.count, 1)
+    library, peak = libraries.cross_section_A2, _peaks(found, depth)
+    if library is not None or libraries.focal is None:
+        prior = _heights(found, lattice, peak, libraries.focal, 0 if library is None else len(library))
+        counts, mixtures = count_columns(value, error, library, options, log_prior=prior)
+        return replace(found, counts=counts, mixtures=mixtures, compared_A2=value)
+    return _counted_in_crystal(found, peak, libraries.focal, options, lattice)
+
+
+def _counted_in_crystal(
+    found: Sectioning,
+    peak: Doubles,
+    library: FocalLibrary,
+    options: CountOptions,
+    lattice: ZoneLattice | None,
+) -> Sectioning:
+    """Count with cross-sections that are simulated for the counts of all columns, until nothing changes.
+
+    The first counts are those of a slab, which says too little to fit a scale with.
+    """
+    simulated = SimulatedFit(found.images, found.chosen, found.fit, library)
+    slabs = simulated.slabs(peak)
+    prior = _heights(found, lattice, peak, library, library.most_atoms)
+    before, first_time = found.count, found.depths is None
+    rough = CountOptions(scale=1.0 if options.scale == "auto" else options.scale)
+    for number in range(COUNT_ROUNDS):
+        value = found.cross_section_A2
+        now = rough if first_time and number < UNSCALED_ROUNDS else options
+        if before is not None:
+            count = np.maximum(before, 1)
+            actual = simulated.cross_sections(count, peak - library.peak_A[count - 1])
             in_slab = np.take_along_axis(slabs, count[:, np.newaxis] - 1, axis=1)[:, 0]
-            value = value - found.scale * (simulated.cross_sections(count, depth) - in_slab)
-        value, library = on_common_library(value, slabs)
-    prior = None
-    if lattice is not None and found.match is not None and found.on_lattice is not None and found.depths:
-        fit, most = found.depths.fit, 0 if library is None else len(library)
-        prior = lattice_log_prior(
-            fit.depth_A, fit.sigma_A, found.match, found.on_lattice.level_A, lattice.spacing_A, most
-        )
-    counts, mixtures = count_columns(value, error, library, options, log_prior=prior)
-    return replace(found, counts=counts, mixtures=mixtures, compared_A2=value)
+            value = value - found.scale * (actual - in_slab)
+        compared, common = on_common_library(value, slabs)
+        counts, mixtures = count_columns(compared, found.cross_section_error_A2, common, now, log_prior=prior)
+        found = replace(found, counts=counts, mixtures=mixtures, compared_A2=compared)
+        if now is options and before is not None and np.array_equal(before, counts.count):
+            break
+        before = counts.count
+    return found
+
+
+def _heights(
+    found: Sectioning,
+    lattice: ZoneLattice | None,
+    peak: Doubles,
+    library: FocalLibrary | None,
+    most_atoms: int,
+) -> Doubles | None:
+    """Compute what the lattice says of the counts: a column's centre follows from its peak and its count."""
+    if lattice is None or found.match is None or found.on_lattice is None or found.depths is None:
+        return None
+    fit = found.depths.fit
+    centre = np.broadcast_to(fit.depth_A[:, np.newaxis], (len(peak), most_atoms + 1))
+    if library is not None:
+        offset = np.concatenate([[0.0], library.peak_A])[: most_atoms + 1]
+        centre = peak[:, np.newaxis] - np.pad(offset, (0, most_atoms + 1 - len(offset)), mode="edge")
+    return lattice_log_prior(centre, fit.sigma_A, found.match, found.on_lattice.level_A, lattice.spacing_A)
 
 
 def _peaks(found: Sectioning, depth: Doubles) -> Doubles:
