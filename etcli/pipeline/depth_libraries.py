@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.depth.expected_cross_sections import SimulatedFit
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, focal_library
+from etcli.core.depth.focal_profiles import check_library_focus
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
 from etcli.core.depth.sectioning import Libraries, Sectioning, first_depths
 from etcli.core.errors import DataError, UsageError
@@ -73,14 +74,22 @@ def complete_libraries(
 
     Raises
     ------
+    DataError
+        When the given profiles lack foci of the series.
     UsageError
         When what is asked for needs a library and there is none.
     """
     images, counting = columns.images, columns.given_count is None
     focal = None
-    if kind is not None and request.simulate and np.isfinite(images.focus_A).all() and len(images) > 1:
+    known = bool(np.isfinite(images.focus_A).all()) and len(images) > 1
+    if kind is not None and request.simulate and known:
         focal = _long_enough(session, columns, kind, request)
     by_library = counting and request.count_method != "icl"
+    if by_library and given.cross_section_A2 is None and kind is not None and not known:
+        raise UsageError(
+            "a library is simulated for a focal series with known defoci; give --library FILE, or count with "
+            "--count-method icl"
+        )
     if by_library and given.cross_section_A2 is None and focal is None:
         raise UsageError(
             "counting needs a library: give a --lattice with a --zone, or --element and --spacing, to "
@@ -88,6 +97,10 @@ def complete_libraries(
             "a focal series, or --library FILE; or count with --count-method icl"
         )
     profiles = given.profiles
+    if profiles is not None and request.runs("depth") and request.correction:
+        options = request.profiles(images.pixel_A)
+        peak_A = first_depths(columns, options)
+        check_library_focus(profiles, images.focus_A, peak_A, window_A=options.window_A)
     if profiles is None and focal is not None:
         profiles = focal.core_profiles(request.profiles(images.pixel_A).core_radius_A)
     if request.runs("depth") and profiles is None and request.correction:
@@ -108,9 +121,11 @@ def _long_enough(
     if columns.given_count is not None:
         most = max(1, int(columns.given_count.max()))
         return simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-    depth = first_depths(columns, request.profiles(images.pixel_A))
+    depth = None
     for most in LIBRARY_SIZES:
         library = simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
+        if depth is None:  # after the first library, which refuses defoci in a wrong unit at once
+            depth = first_depths(columns, request.profiles(images.pixel_A))
         simulated = SimulatedFit(images, columns.chosen, columns.fit, library)
         longest = simulated.cross_sections(np.full(len(columns.fit), most), depth)
         if (columns.cross_section_A2 < ROOM * longest).all():

@@ -15,6 +15,7 @@ from etcli.core.depth.drift import refine_drift
 from etcli.core.depth.expected_cross_sections import SimulatedFit, on_common_library
 from etcli.core.depth.focal_images import FocalImages, average_section
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary
+from etcli.core.depth.focal_profiles import check_peaks
 from etcli.core.depth.lattice_match import (
     LatticeDepths,
     LatticeMatch,
@@ -285,6 +286,8 @@ def count_and_locate(
             found = _counted(found, depth, libraries, count_options, lattice)
         found = _located(found, depth, libraries, profile_options)
         if lattice is not None:
+            if found.depths is not None:
+                check_peaks(found.depths.fit, found.images.focus_A)
             found = on_best_lattice(found, lattice)
         if progress:
             progress(1)
