@@ -142,6 +142,8 @@ class DepthSectionRequest:
             raise UsageError(
                 "a template corrects depths itself; give --depth-method gaussian with --no-correction"
             )
+        if self.crlb and not self.runs("depth"):
+            raise UsageError(f"--crlb is about depths; leave it out with --stop-after {self.stop_after}")
         for name, needed in (("components", "icl"), ("first_count", "icl")):
             if getattr(self, name) is not None and self.count_method != needed:
                 option = f"--{name.replace('_', '-')}"
