@@ -213,12 +213,12 @@ def check_foci(focus_A: Doubles) -> None:
     same = np.flatnonzero(np.diff(focus_A[order]) < 1e-6)
     if len(same) == len(focus_A) - 1:
         raise DataError(
-            f"all sections have the same defocus, {-focus_A[0] / 1e4:g} µm: depths need a focal series"
+            f"all sections have the same defocus, {0 - focus_A[0] / 1e4:g} µm: depths need a focal series"
         )
     if len(same):
         first, second = sorted(order[[same[0], same[0] + 1]] + 1)
         raise DataError(
-            f"sections {first} and {second} have the same defocus, {-focus_A[first - 1] / 1e4:g} µm; "
+            f"sections {first} and {second} have the same defocus, {0 - focus_A[first - 1] / 1e4:g} µm; "
             f"correct the defoci, or leave one section out"
         )
 
