@@ -548,15 +548,9 @@ def test_columns_outside_the_range_of_focus(tmp_path: Path, gold: Particle) -> N
     assert "brightest outside the range of focus (30 to 130 Å)" in line and "--defocus-sign" in line
 
 
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        (("--zone", "110"), "whether the image is in zone axis"),
-        (("--lattice", "fcc:Au:4.6"), "check the structure, the zone axis and the pixel size"),
-    ],
-)
-def test_another_lattice(quiet: Path, options: tuple[str, ...], line: str) -> None:
-    assert line in refused(quiet, *LATTICE, "--no-align", *options)
+def test_another_zone_axis(quiet: Path) -> None:
+    line = refused(quiet, *LATTICE, "--no-align", "--zone", "110")
+    assert "check the structure, the zone axis and the pixel size" in line
 
 
 @pytest.mark.parametrize(
@@ -578,8 +572,8 @@ def test_wrong_usage(quiet: Path, options: tuple[str, ...], line: str) -> None:
 
 def test_an_image_out_of_zone_axis(tmp_path: Path) -> None:
     gold = particle(4)
-    places = np.random.default_rng(5).uniform(-6, 6, gold.place_A.shape)
-    random = Particle(places, gold.count, gold.depth_A)
+    places = np.random.default_rng(5).uniform(-6, 6, (12, 2))
+    random = Particle(places, gold.count[:12], gold.depth_A[:12])
     source = write_focal(tmp_path / "s.mrc", counted(random.sections()))
     assert "whether the image is in zone axis" in refused(source, *LATTICE, "--no-align")
 
@@ -629,7 +623,7 @@ def test_sections_without_an_image(tmp_path: Path, gold: Particle) -> None:
 
 
 def test_single_atoms_are_not_bounded_in_thick_columns(tmp_path: Path) -> None:
-    gold = particle(3, least=9, most=11, seed=4)
+    gold = particle(3, least=8, most=9, seed=4)
     source = write_focal(tmp_path / "s.mrc", counted(gold.sections()))
     lines = warned(source, *LATTICE, "--no-align", "--crlb")
     assert any("the bounds of single atoms are not determined" in line for line in lines)
