@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from etcli.core.depth.expected_cross_sections import SimulatedFit
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, focal_library
+from etcli.core.depth.focal_profiles import check_library_focus
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
-from etcli.core.depth.sectioning import Libraries, Sectioning, first_depths
+from etcli.core.depth.sectioning import first_depths
+from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.errors import DataError, UsageError
 from etcli.io.tables import read_table
 from etcli.pipeline.depth_section_request import DepthSectionRequest
@@ -19,7 +21,10 @@ Doubles = NDArray[np.float64]
 FOCUS_MARGIN_A = 40.0
 """Focus beyond the range of the series: columns lie at depths other than 0."""
 RADIUS_MARGIN_A = 2.0
-LIBRARY_SIZES = (12, 16, 24, 36, 54)
+SHORTEST, LONGEST = 12, 64
+"""Atoms of the first library that is simulated, and of the largest one."""
+GROWTH = 1.3
+"""Atoms beyond those that a linear growth of the cross-section would need."""
 ROOM = 0.85
 """Largest cross-section relative to that of the largest count of a library that is long enough."""
 FOCUS, CORE, CROSS_SECTION = "defocus_minus_zcom_A", "core_intensity_r0.5A", "scs_A2"
@@ -73,14 +78,22 @@ def complete_libraries(
 
     Raises
     ------
+    DataError
+        When the given profiles lack foci of the series.
     UsageError
         When what is asked for needs a library and there is none.
     """
     images, counting = columns.images, columns.given_count is None
     focal = None
-    if kind is not None and request.simulate and np.isfinite(images.focus_A).all() and len(images) > 1:
+    known = bool(np.isfinite(images.focus_A).all()) and len(images) > 1
+    if kind is not None and request.simulate and known:
         focal = _long_enough(session, columns, kind, request)
     by_library = counting and request.count_method != "icl"
+    if by_library and given.cross_section_A2 is None and kind is not None and not known:
+        raise UsageError(
+            "a library is simulated for a focal series with known defoci; give --library FILE, or count with "
+            "--count-method icl"
+        )
     if by_library and given.cross_section_A2 is None and focal is None:
         raise UsageError(
             "counting needs a library: give a --lattice with a --zone, or --element and --spacing, to "
@@ -88,6 +101,10 @@ def complete_libraries(
             "a focal series, or --library FILE; or count with --count-method icl"
         )
     profiles = given.profiles
+    if profiles is not None and request.runs("depth") and request.correction:
+        options = request.profiles(images.pixel_A)
+        peak_A = first_depths(columns, options)
+        check_library_focus(profiles, images.focus_A, peak_A, window_A=options.window_A)
     if profiles is None and focal is not None:
         profiles = focal.core_profiles(request.profiles(images.pixel_A).core_radius_A)
     if request.runs("depth") and profiles is None and request.correction:
@@ -108,13 +125,16 @@ def _long_enough(
     if columns.given_count is not None:
         most = max(1, int(columns.given_count.max()))
         return simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-    peak = first_depths(columns, request.profiles(images.pixel_A))
-    for most in LIBRARY_SIZES:
+    peak, most = None, SHORTEST
+    while True:
         library = simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
+        if peak is None:  # after the first library, which refuses defoci in a wrong unit at once
+            peak = first_depths(columns, request.profiles(images.pixel_A))
         simulated = SimulatedFit(images, columns.chosen, columns.fit, library)
-        longest = simulated.slab(most, peak)
-        if (columns.cross_section_A2 < ROOM * longest).all():
+        needed = float((columns.cross_section_A2 / simulated.slab(most, peak)).max()) / ROOM
+        if needed <= 1 or most == LONGEST:
             break
+        most = min(LONGEST, int(np.ceil(GROWTH * needed * most)))
     session.reporter.note(f"library of 1 to {most} atoms of {kind.element}, {kind.spacing_A:.4g} Å apart")
     return library
 

@@ -1,11 +1,14 @@
 """What depth sectioning tells its user: results in a few lines, and all that makes them doubtful."""
 
+from collections import Counter
+
 import numpy as np
 
 from etcli.core.depth.counting import SCALES
 from etcli.pipeline.depth_section_result import DepthSection
 from etcli.pipeline.session import Session
 
+MOSTLY_FLAGGED = 0.5
 MANY_WRONG = 0.1
 UNEVEN_STEPS = 1.6
 """Ratio of neighbouring steps between the means of a mixture from which a count is probably missing."""
@@ -33,6 +36,10 @@ def report_depth_section(session: Session, result: DepthSection) -> None:
         "in the mean "
         f"of {len(found.chosen)} section{'s' * (len(found.chosen) > 1)}; {flagged} flagged"
     )
+    if flagged > MOSTLY_FLAGGED * len(found.fit):
+        kinds = Counter(flag for flags in result.flags for flag in flags.split())
+        named = ", ".join(f"{number} {flag}" for flag, number in kinds.most_common())
+        say.warn(f"{result.series.name}: most columns are doubtful ({named})")
     if result.saturated.any():
         say.warn(
             f"{result.series.name}: {int(result.saturated.sum())} columns have saturated pixels; they "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.depth.column_counts import count_columns
 from etcli.core.depth.column_search import fit_given_columns, locate_columns
 from etcli.core.depth.defocus_sign import sign_of_defocus
 from etcli.core.depth.drift import focal_drift
@@ -16,17 +17,10 @@ from etcli.core.depth.focal_images import (
     saturated_pixels,
     sharpest_sections,
 )
-from etcli.core.depth.focal_profiles import core_intensities
+from etcli.core.depth.focal_profiles import check_peaks, core_intensities
 from etcli.core.depth.precision import atom_depth_bounds, column_depth_bounds
-from etcli.core.depth.sectioning import (
-    ROUNDS,
-    Libraries,
-    Sectioning,
-    count_and_locate,
-    count_columns,
-    image_variance,
-    known_depths,
-)
+from etcli.core.depth.sectioning import ROUNDS, count_and_locate, image_variance, known_depths
+from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.depth.zone_lattice import ZoneLattice
 from etcli.core.errors import DataError, UsageError
 from etcli.core.registration.shifts import Shifts
@@ -40,9 +34,6 @@ from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session, with_one_blas_thread
 
 Doubles = NDArray[np.float64]
-
-MANY_OUTSIDE = 0.2
-"""Share of columns with a peak outside the range of focus that makes the series unusable."""
 
 
 def depth_section(
@@ -228,24 +219,9 @@ def _counted(session: Session, result: DepthSection, given: Libraries) -> DepthS
         )
     if not request.runs("depth"):
         return replace(result, images=found.images, sectioning=replace(found, depths=None))
-    result = replace(result, images=found.images, sectioning=found)
-    _check_peaks(found)
-    return _with_sign(result)
-
-
-def _check_peaks(found: Sectioning) -> None:
-    """Check that most columns are in focus in some section."""
-    if found.depths is None:
-        return
-    outside = found.depths.fit.peak_outside | found.depths.fit.no_fit
-    if outside.mean() > MANY_OUTSIDE:
-        focus = found.images.focus_A
-        raise DataError(
-            f"{outside.sum()} of {len(outside)} columns are brightest outside the range of focus "
-            f"({focus.min():g} to {focus.max():g} Å): check the defoci and their sign (--defocus-sign), "
-            "or take "
-            f"a wider series"
-        )
+    if found.depths is not None:
+        check_peaks(found.depths.fit, found.images.focus_A)
+    return _with_sign(replace(result, images=found.images, sectioning=found))
 
 
 def _with_sign(result: DepthSection) -> DepthSection:

@@ -58,7 +58,8 @@ class DepthSectionFiles:
             raise UsageError(
                 f"{self.output}: with --stop-after align the output is the aligned series (.mrc)"
             )
-        if last == "align" and (self.csv or self.plot or self.write_model or self.columns or self.counts):
+        about_columns = (self.csv, self.plot, self.write_mean, self.write_model, self.columns, self.counts)
+        if last == "align" and any(about_columns):
             raise UsageError("--stop-after align finds no columns; leave out the options that are about them")
 
 

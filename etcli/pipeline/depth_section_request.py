@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from etcli.core.arguments import check_choice, checked_integer, checked_number, checked_positive
+from etcli.core.depth.column_counts import CountOptions
 from etcli.core.depth.column_depths import ProfileOptions
 from etcli.core.depth.column_search import ColumnOptions
 from etcli.core.depth.focal_profiles import METHODS
 from etcli.core.depth.isolated_column import FocalOptics
-from etcli.core.depth.sectioning import CountOptions
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 
@@ -142,6 +142,8 @@ class DepthSectionRequest:
             raise UsageError(
                 "a template corrects depths itself; give --depth-method gaussian with --no-correction"
             )
+        if self.crlb and not self.runs("depth"):
+            raise UsageError(f"--crlb is about depths; leave it out with --stop-after {self.stop_after}")
         for name, needed in (("components", "icl"), ("first_count", "icl")):
             if getattr(self, name) is not None and self.count_method != needed:
                 option = f"--{name.replace('_', '-')}"

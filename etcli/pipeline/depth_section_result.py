@@ -13,7 +13,7 @@ from etcli.core.depth.defocus_sign import SignTest
 from etcli.core.depth.focal_images import FocalImages
 from etcli.core.depth.isolated_column import ColumnKind
 from etcli.core.depth.precision import AtomBounds
-from etcli.core.depth.sectioning import Libraries, Sectioning
+from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.depth.zone_lattice import ZoneLattice
 from etcli.core.errors import DataError, UsageError
 from etcli.core.registration.shifts import Shifts

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from etcli.core.depth.counting import Counts
 from etcli.core.depth.cross_section_mixture import MixtureFit, local_minima
 from etcli.core.depth.focal_images import FocalImages
-from etcli.core.depth.sectioning import Sectioning
+from etcli.core.depth.sectioning_result import Sectioning
 from etcli.core.registration.shifts import Shifts
 from etcli.plotting.depth_maps import head
 from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, RED

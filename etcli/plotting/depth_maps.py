@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.depth.sectioning import Sectioning
+from etcli.core.depth.sectioning_result import Sectioning
 from etcli.core.geometry import centre
 from etcli.plotting.style import BLUE, GREY, ORANGE, RED, PixelScale, contrast, show
 

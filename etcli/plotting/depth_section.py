@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.depth.sectioning import Sectioning
+from etcli.core.depth.sectioning_result import Sectioning
 from etcli.core.registration.shifts import Shifts
 from etcli.plotting.depth_curves import (
     draw_criteria,

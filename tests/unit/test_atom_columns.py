@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms
+from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms, surface_atoms
 from etcli.core.errors import DataError
 
 A = 4.078
@@ -124,3 +124,15 @@ def test_columns_that_do_not_fit_together() -> None:
         AtomColumns(np.zeros((3, 2)), np.ones(2, np.int64), two, two, element)
     with pytest.raises(DataError, match="column 2 has no atom"):
         AtomColumns(np.zeros((2, 2)), np.array([1, 0]), two, two, element)
+
+
+def test_the_surface_of_a_cube() -> None:
+    """A face-centred cube of n³ cells: its surface is all that is on its faces."""
+    grid = np.indices((9, 9, 9)).reshape(3, -1).T
+    cube = A / 2 * grid[grid.sum(axis=1) % 2 == 0]
+    faces = ((cube == 0) | (cube == cube.max())).any(axis=1)
+    found = surface_atoms(cube, neighbour_A=0.85 * A, n_neighbours=12)
+    np.testing.assert_array_equal(found, faces)
+    without = np.linalg.norm(cube - A * np.array([2.0, 2, 2]), axis=1)
+    vacancy = surface_atoms(cube[without > 0], neighbour_A=0.85 * A, n_neighbours=12)
+    np.testing.assert_array_equal(vacancy, (faces | (without < 0.85 * A))[without > 0])

@@ -3,7 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcli.cli.types import BACKGROUND, BOX, LENGTH_A, LENGTH_PX, MEMORY, REGION, VIEWS
+from etcli.cli.types import (
+    BACKGROUND,
+    BOX,
+    LENGTH_A,
+    LENGTH_PX,
+    MEMORY,
+    REGION,
+    VIEWS,
+    ZONE,
+    WordOrLengthType,
+)
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.pipeline.view_selection import checked_list
@@ -177,3 +187,45 @@ def test_a_box_has_three_widths(text: str, widths: tuple[float, ...]) -> None:
 )
 def test_what_is_no_box_is_refused(text: str, message: str) -> None:
     assert message in refused(BOX, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("100", (1, 0, 0)),
+        ("001", (0, 0, 1)),
+        ("1-10", (1, -1, 0)),
+        ("-1-1-1", (-1, -1, -1)),
+        ("[110]", (1, 1, 0)),
+        ("[1 -1 0]", (1, -1, 0)),
+        ("1,1,12", (1, 1, 12)),
+        (" 1, -10, 2 ", (1, -10, 2)),
+    ],
+)
+def test_zone_axes(text: str, zone: tuple[int, int, int]) -> None:
+    assert ZONE.convert(text, None, None) == zone
+    assert ZONE.convert(zone, None, None) == zone
+
+
+@pytest.mark.parametrize(
+    "text", ["", "000", "0,0,0", "10", "1112", "1,1", "1,1,1,1", "a00", "1.500", "1--10", "1,,1"]
+)
+def test_what_is_no_zone_axis_is_refused(text: str) -> None:
+    assert "is not a zone axis, such as 100, 1-10 or 1,1,12" in refused(ZONE, text)
+
+
+@given(st.tuples(*[st.integers(-99, 99)] * 3).filter(any))
+def test_any_zone_axis_is_read_as_written(zone: tuple[int, int, int]) -> None:
+    assert ZONE.convert("{},{},{}".format(*zone), None, None) == zone
+    if max(map(abs, zone)) < 10:
+        assert ZONE.convert("".join(map(str, zone)), None, None) == zone
+
+
+def test_words_or_lengths() -> None:
+    kind = WordOrLengthType("A", "same", "different")
+    assert kind.name == "same|different|length"
+    assert kind.convert("same", None, None) == "same"
+    assert kind.convert("0.05nm", None, None) == Length(0.5, "A")
+    assert kind.convert("0.5", None, None) == Length(0.5, "A")
+    assert kind.convert("2px", None, None) == Length(2.0, "px")
+    assert "'some'" in refused(kind, "some")

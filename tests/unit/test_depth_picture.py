@@ -17,7 +17,7 @@ from etcli.core.depth.counting import count_by_library, count_by_mixture
 from etcli.core.depth.cross_section_mixture import fit_mixtures, local_minima
 from etcli.core.depth.focal_images import FocalImages
 from etcli.core.depth.focal_profiles import fit_depths
-from etcli.core.depth.sectioning import Sectioning
+from etcli.core.depth.sectioning_result import Sectioning
 from etcli.core.registration.shifts import Shifts
 from etcli.core.series import TiltSeries
 from etcli.pipeline.depth_section import depth_section

@@ -117,7 +117,7 @@ def measure_depths(
 
     if library is None or start_A is None:
         found = fitted(recorded, recorded)
-        depth = _inside(found.fit.depth_A, focus)
+        depth = depths_in_range(found.fit.depth_A, focus)
     else:
         depth = start_A
     if library is None:
@@ -139,12 +139,24 @@ def measure_depths(
         )
         own = np.stack([core.at(n, focus - z) for n, z in zip(count, depth, strict=True)], axis=1)
         found = fitted(recorded - scale * (all_of_them - own), scale * all_of_them)
-        depth = np.where(np.isfinite(found.fit.depth_A), _inside(found.fit.depth_A, focus), depth)
+        depth = np.where(np.isfinite(found.fit.depth_A), depths_in_range(found.fit.depth_A, focus), depth)
     return found
 
 
-def _inside(depth: Doubles, focus: Doubles) -> Doubles:
-    """Return depths limited to the range of focus; the middle where they are not known."""
-    finite = np.isfinite(depth)
-    middle = float(np.median(depth[finite])) if finite.any() else float(focus.mean())
-    return np.clip(np.where(finite, depth, middle), focus.min(), focus.max())
+def depths_in_range(depth_A: Doubles, focus_A: Doubles) -> Doubles:
+    """Return depths limited to the range of focus, and their median where one is not known.
+
+    Parameters
+    ----------
+    depth_A : ndarray of shape (n_columns,), float64
+        In Å; NaN where unknown.
+    focus_A : ndarray of shape (n_sections,), float64
+        In Å.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,), float64
+    """
+    known = np.isfinite(depth_A)
+    middle = float(np.median(depth_A[known])) if known.any() else float(focus_A.mean())
+    return np.clip(np.where(known, depth_A, middle), focus_A.min(), focus_A.max())

@@ -283,7 +283,7 @@ def choose_mixture(fits: Sequence[MixtureFit], *, components: int | None = None)
     found = ", ".join(f"{name} at {number}" for name, number in lowest.items())
     raise ConvergenceError(
         f"the number of components is not clear: of 1 to {len(fits)}, local minima of ICL are {minima}; the "
-        f"lowest value of {found}; ask for a number, or count with a library"
+        f"lowest value of {found}; give their number (--components), or count with a library"
     )
 
 

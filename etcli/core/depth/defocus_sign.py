@@ -109,7 +109,8 @@ def sign_of_defocus(
     )
     expected = _misfit(MeasuredDepths(fitted, model, right.variance), used)
     values = right.fit.used[:, used].sum()
-    noise = given / max(int(values) - 3 * int(used.sum()), 1)
+    # The better fit tells the noise; the misfit of a wrong sign would pass for noise and hide itself.
+    noise = min(given, other) / max(int(values) - 3 * int(used.sum()), 1)
     if right.variance is not None:
         noise = max(noise, 1.0)
     noise = max(noise, np.finfo(float).tiny)

@@ -13,7 +13,7 @@ Indices = NDArray[np.intp]
 
 SHARPNESS_SIGMA_PX = 1.0
 PLATEAU = 10
-"""Pixels of a section that all have its highest value: more than chance, so the detector was saturated."""
+"""Pixels of a series that all have its highest value: more than chance, so the detector was saturated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +67,13 @@ def check_sections(sections: NDArray[np.float32]) -> None:
     """
     for number, section in enumerate(sections):
         if section.min() == section.max():
-            raise DataError(
-                f"all pixels of section {number + 1} have the value {section.flat[0]:g}; leave it out"
-            )
+            raise DataError(f"all pixels of section {number + 1} have the same value; leave it out (--views)")
 
 
 def saturated_pixels(sections: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Find pixels at the end of the detector's range: many of a section that have its highest value.
+    """Find pixels at the end of the detector's range: many of a series that have its highest value.
+
+    They are more than those of the next lower value; without saturation, the higher a value the rarer it is.
 
     Parameters
     ----------
@@ -83,9 +83,11 @@ def saturated_pixels(sections: NDArray[np.float32]) -> NDArray[np.bool_]:
     -------
     ndarray of that shape, bool
     """
-    highest = sections == sections.max(axis=(1, 2), keepdims=True)
-    many = highest.sum(axis=(1, 2)) >= PLATEAU
-    return np.asarray(highest & many[:, np.newaxis, np.newaxis])
+    highest = sections == sections.max()
+    n_highest = int(highest.sum())
+    lower = sections[~highest]
+    n_next = int((lower == lower.max()).sum()) if lower.size else 0
+    return highest if n_highest >= max(PLATEAU, n_next + 1) else np.zeros_like(highest)
 
 
 def sharpest_sections(images: FocalImages, n: int) -> Indices:

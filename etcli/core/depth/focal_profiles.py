@@ -19,6 +19,8 @@ FEWEST_SECTIONS = 5
 RINGS, SPOKES = 3, 8
 """Points in the core disc: rings of equal area and points on each ring."""
 CORRECTIONS = 3
+MANY_OUTSIDE = 0.2
+"""Share of columns with a peak outside the range of focus that makes the series unusable."""
 LOW_CONTRAST = 5.0
 """Amplitude of a focal profile over its standard error below which the depth is not trusted."""
 
@@ -211,13 +213,73 @@ def check_foci(focus_A: Doubles) -> None:
     same = np.flatnonzero(np.diff(focus_A[order]) < 1e-6)
     if len(same) == len(focus_A) - 1:
         raise DataError(
-            f"all sections have the same defocus, {-focus_A[0] / 1e4:g} µm: depths need a focal series"
+            f"all sections have the same defocus, {0 - focus_A[0] / 1e4:g} µm: depths need a focal series"
         )
     if len(same):
         first, second = sorted(order[[same[0], same[0] + 1]] + 1)
         raise DataError(
-            f"sections {first} and {second} have the same defocus, {-focus_A[first - 1] / 1e4:g} µm; "
+            f"sections {first} and {second} have the same defocus, {0 - focus_A[first - 1] / 1e4:g} µm; "
             f"correct the defoci, or leave one section out"
+        )
+
+
+def check_peaks(fit: DepthFit, focus_A: Doubles) -> None:
+    """Check that most columns are in focus in some section.
+
+    Parameters
+    ----------
+    fit : DepthFit
+    focus_A : ndarray of shape (n_sections,), float64
+        Depths of the focal plane in Å.
+
+    Raises
+    ------
+    DataError
+        If more than a fifth of the columns have a peak outside the range of focus, or no fit.
+    """
+    outside = fit.peak_outside | fit.no_fit
+    if outside.mean() > MANY_OUTSIDE:
+        raise DataError(
+            f"{outside.sum()} of {len(outside)} columns are brightest outside the range of focus "
+            f"({focus_A.min():g} to {focus_A.max():g} Å): check the defoci and their sign "
+            "(--defocus-sign), or take a wider series"
+        )
+
+
+def check_library_focus(
+    library: CoreProfiles, focus_A: Doubles, peak_A: Doubles, *, window_A: float = 100.0
+) -> None:
+    """Check that a library has the foci with which the sections are compared.
+
+    The ends of a library stand for all foci beyond it. Half a step of the series beyond an end is harmless;
+    more of a flat profile doubles the errors and moves depths towards the middle of the library.
+
+    Parameters
+    ----------
+    library : CoreProfiles
+    focus_A : ndarray of shape (n_sections,), float64
+        Depths of the focal plane in Å, all different.
+    peak_A : ndarray of shape (n_columns,), float64
+        Depths of the focal plane at which the columns are brightest, in Å.
+    window_A : float
+        Sections that are used: within this focus of the peak.
+
+    Raises
+    ------
+    DataError
+        If the sections of more than half of the columns reach further than the library.
+    """
+    relative = focus_A[:, np.newaxis] - peak_A
+    used = (np.abs(relative) <= window_A) | _nearest(focus_A, peak_A)
+    lowest = float(np.median(np.where(used, relative, np.inf).min(axis=0)))
+    highest = float(np.median(np.where(used, relative, -np.inf).max(axis=0)))
+    step = float(np.median(np.diff(np.sort(focus_A))))
+    first, last = library.focus_A[[0, -1]]
+    if lowest < first - step / 2 or highest > last + step / 2:
+        raise DataError(
+            f"the library is too short in focus: it reaches from {first:g} to {last:g} Å from the centre of "
+            f"a column, and the sections from {lowest:.0f} to {highest:.0f} Å; simulate more foci, or use "
+            "fewer sections (--focus-window)"
         )
 
 

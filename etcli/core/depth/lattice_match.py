@@ -107,7 +107,9 @@ def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMat
         for origin in lattice.column_A
     ]
     best = max(trials, key=lambda sites: (int(sites.matched.sum()), -sites.residual))
-    by_chance = best.residual > RANDOM * CLOSE * lattice.column_spacing_A
+    # Three parameters a coordinate are fitted, which makes the residual of few columns small by itself.
+    freedom = max(1 - 3 / max(int(best.matched.sum()), 1), 0.0)
+    by_chance = best.residual > RANDOM * CLOSE * lattice.column_spacing_A * np.sqrt(freedom)
     if best.matched.mean() < FEWEST_MATCHED or by_chance:
         raise DataError(
             f"only {best.matched.sum()} of {len(position_A)} columns lie on the lattice (columns "

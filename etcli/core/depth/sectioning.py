@@ -1,172 +1,31 @@
 """Depth sectioning: atom counts and depths of the columns of a focal series, and the lattice they lie on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.depth.column_depths import MeasuredDepths, ProfileOptions, measure_depths
-from etcli.core.depth.column_fit import ColumnFit
+from etcli.core.depth.column_counts import CountOptions, count_in_series
+from etcli.core.depth.column_depths import ProfileOptions, depths_in_range, measure_depths
 from etcli.core.depth.column_search import ColumnOptions, fit_given_columns
-from etcli.core.depth.counting import Counts, count_by_library, count_by_mixture, count_hybrid, first_count
-from etcli.core.depth.cross_section_mixture import MixtureFit, choose_mixture, fit_mixtures
 from etcli.core.depth.drift import refine_drift
-from etcli.core.depth.expected_cross_sections import SimulatedFit, on_common_library
 from etcli.core.depth.focal_images import FocalImages, average_section
-from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary
-from etcli.core.depth.lattice_match import (
-    LatticeDepths,
-    LatticeMatch,
-    lattice_depths,
-    lattice_log_prior,
-    match_lattice,
-)
+from etcli.core.depth.focal_library import FocalLibrary
+from etcli.core.depth.focal_profiles import check_peaks
+from etcli.core.depth.lattice_match import lattice_depths, match_lattice
+from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.depth.superposition import superposed_sections
 from etcli.core.depth.zone_lattice import ZoneLattice
 from etcli.core.registration.shifts import Shifts
 
 Doubles = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 ROUNDS = 2
 """Rounds of counting, depths and drift; each uses the neighbours and the drift of the one before."""
-COUNT_ROUNDS, UNSCALED_ROUNDS = 12, 3
-"""Most rounds of counting with the neighbours found before; the first ones without a fitted scale."""
 MARGIN_A = 4.0
 """Border of the frame without registration: columns outside of it are not predicted."""
 MOST_MARGIN = 0.25
-MOST_COMPONENTS = 25
-
-
-@dataclass(frozen=True)
-class CountOptions:
-    """How atoms are counted.
-
-    Parameters
-    ----------
-    method : {"library", "hybrid", "icl"}
-        The nearest cross-section of a library; a mixture with the means of a library; a mixture with free
-        means.
-    scale : float or "auto"
-        Factor of the library.
-    components : int or None
-        Number of components of a free mixture; by its criteria when None.
-    first : int or None
-        Atoms of the first component of a free mixture; None for the library's choice, or 1 without one.
-    """
-
-    method: str = "library"
-    scale: float | str = "auto"
-    components: int | None = None
-    first: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Libraries:
-    """Simulated libraries; what is None is not known.
-
-    Parameters
-    ----------
-    focal : FocalLibrary or None
-        With radii: for neighbours, drift and, unless others are given, cross-sections and profiles.
-    profiles : CoreProfiles or None
-        For depths.
-    cross_section_A2 : ndarray of shape (n_counts,), float64, or None
-        For counts.
-    """
-
-    focal: FocalLibrary | None = None
-    profiles: CoreProfiles | None = None
-    cross_section_A2: Doubles | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Sectioning:
-    """Columns of a focal series and what has been found out about them; None for what was not asked for.
-
-    Parameters
-    ----------
-    images : FocalImages
-        The series with its final displacements.
-    chosen : ndarray, intp
-        Sections of the average image.
-    average : ndarray of shape (ny, nx), float64
-    fit : ColumnFit
-    counts : Counts or None
-        On the scale of the common library.
-    mixtures : tuple of MixtureFit
-        Of 1, 2, ... components, where a free mixture was asked for.
-    depths : MeasuredDepths or None
-    match : LatticeMatch or None
-    on_lattice : LatticeDepths or None
-    other_residual_A : float
-        Residual of the next best lattice that explains the positions equally well; infinite for none.
-    given_count : ndarray of shape (n_columns,), int64, or None
-        Atoms of each column, where they were known before.
-    compared_A2 : ndarray of shape (n_columns,), float64, or None
-        Cross-sections as they were compared with the means of the counts, in Å²: without what differs from
-        column to column in the simulation.
-    """
-
-    images: FocalImages
-    chosen: NDArray[np.intp]
-    average: Doubles
-    fit: ColumnFit
-    counts: Counts | None = None
-    mixtures: tuple[MixtureFit, ...] = ()
-    depths: MeasuredDepths | None = None
-    match: LatticeMatch | None = None
-    on_lattice: LatticeDepths | None = None
-    other_residual_A: float = np.inf
-    given_count: NDArray[np.int64] | None = field(default=None, repr=False)
-    compared_A2: Doubles | None = field(default=None, repr=False)
-
-    @property
-    def columns_px(self) -> Doubles:
-        """Positions (x, y) of the columns in pixels: ndarray of shape (n_columns, 2), float64."""
-        return np.column_stack([self.fit.x_px, self.fit.y_px])
-
-    @property
-    def count(self) -> NDArray[np.int64] | None:
-        """Atoms of each column."""
-        return self.given_count if self.counts is None else self.counts.count
-
-    @property
-    def scale(self) -> float:
-        """Recorded intensity relative to that of the library."""
-        return 1.0 if self.counts is None else self.counts.scale
-
-    @property
-    def cross_section_A2(self) -> Doubles:
-        """Cross-sections of the columns in Å²: ndarray of shape (n_columns,), float64."""
-        return np.asarray(self.fit.cross_section_px2 * self.images.pixel_A**2)
-
-    @property
-    def cross_section_error_A2(self) -> Doubles:
-        """Standard errors of the cross-sections in Å²: ndarray of shape (n_columns,), float64."""
-        return np.asarray(self.fit.cross_section_error_px2 * self.images.pixel_A**2)
-
-    @property
-    def edge(self) -> Mask:
-        """Columns that are not wholly inside the frame: their boxes cross its border."""
-        ny, nx = self.images.shape
-        x, y, reach = self.fit.x_px, self.fit.y_px, self.fit.box * self.fit.width_px
-        return np.asarray((x < reach) | (y < reach) | (x > nx - 1 - reach) | (y > ny - 1 - reach))
-
-    @property
-    def measurable(self) -> Mask:
-        """Columns inside the frame with atoms, and with a depth that the profile shows clearly."""
-        if self.depths is None or self.count is None:
-            return np.zeros(len(self.fit), bool)
-        fit = self.depths.fit
-        doubtful = fit.no_fit | fit.low_contrast | fit.peak_outside | self.edge | self.fit.bad
-        return np.asarray(~doubtful & (self.count > 0))
-
-    @property
-    def trusted(self) -> Mask:
-        """Columns with a depth and a count that may be compared with the lattice."""
-        return self.measurable if self.counts is None else self.measurable & ~self.counts.ambiguous
 
 
 def image_variance(images: FocalImages, average: Doubles, n_sections: int) -> Doubles | None:
@@ -185,60 +44,6 @@ def image_variance(images: FocalImages, average: Doubles, n_sections: int) -> Do
     if images.electrons is None:
         return None
     return np.asarray(np.maximum(average, 1 / images.electrons) / (images.electrons * n_sections))
-
-
-def count_columns(
-    cross_section_A2: Doubles,
-    error_A2: Doubles | None,
-    library_A2: Doubles | None,
-    options: CountOptions,
-    *,
-    log_prior: Doubles | None = None,
-) -> tuple[Counts, tuple[MixtureFit, ...]]:
-    """Count the atoms of columns.
-
-    Parameters
-    ----------
-    cross_section_A2 : ndarray of shape (n_columns,), float64
-    error_A2 : ndarray of shape (n_columns,), float64, or None
-        Standard errors.
-    library_A2 : ndarray of shape (n_counts,), float64, or None
-    options : CountOptions
-    log_prior : ndarray of shape (n_columns, n_counts + 1), float64, optional
-        Other evidence, see `etcli.core.depth.counting.count_by_library`.
-
-    Returns
-    -------
-    Counts
-    tuple of MixtureFit
-        Of a free mixture; otherwise empty.
-
-    Raises
-    ------
-    DataError, UsageError, ConvergenceError
-        As the functions of `etcli.core.depth.counting`.
-    """
-    if options.method == "icl" or library_A2 is None:
-        most = min(MOST_COMPONENTS, len(np.unique(cross_section_A2)) - 1)
-        fits = fit_mixtures(
-            cross_section_A2, most_components=max(most, options.components or 1), error=error_A2
-        )
-        chosen = choose_mixture(fits, components=options.components)
-        first = options.first
-        if first is None:
-            first = 1 if library_A2 is None else first_count(chosen, library_A2)
-        return count_by_mixture(chosen, first=first), fits
-    if options.method == "hybrid":
-        return count_hybrid(cross_section_A2, library_A2, error=error_A2, log_prior=log_prior), ()
-    scale = options.scale
-    counts = count_by_library(
-        cross_section_A2,
-        library_A2,
-        scale="auto" if scale == "auto" else float(scale),
-        error=error_A2,
-        log_prior=log_prior,
-    )
-    return counts, ()
 
 
 def count_and_locate(
@@ -284,9 +89,11 @@ def count_and_locate(
     found, depth = start, first_depths(start, profile_options)
     for number in range(ROUNDS):
         if found.given_count is None:
-            found = _counted(found, depth, libraries, count_options, lattice)
+            found = count_in_series(found, depth, libraries, count_options, lattice)
         found = _located(found, depth, libraries, profile_options)
         if lattice is not None:
+            if found.depths is not None:
+                check_peaks(found.depths.fit, found.images.focus_A)
             found = on_best_lattice(found, lattice)
         if progress:
             progress(1)
@@ -318,7 +125,7 @@ def first_depths(start: Sectioning, options: ProfileOptions) -> Doubles:
     """
     one = np.ones(len(start.fit), np.int64)
     peaks = measure_depths(start.images, start.columns_px, one, None, replace(options, method="gaussian"))
-    return _filled(peaks.fit.depth_A, start.images.focus_A)
+    return depths_in_range(peaks.fit.depth_A, start.images.focus_A)
 
 
 def known_depths(found: Sectioning) -> Doubles:
@@ -336,7 +143,7 @@ def known_depths(found: Sectioning) -> Doubles:
     """
     if found.depths is None:
         raise ValueError("depths have not been measured")
-    return _filled(found.depths.fit.depth_A, found.images.focus_A)
+    return depths_in_range(found.depths.fit.depth_A, found.images.focus_A)
 
 
 def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
@@ -371,87 +178,6 @@ def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
     order = np.argsort([on.residual_A for on in placed])
     other = placed[order[1]].residual_A if len(order) > 1 else np.inf
     return replace(found, match=matches[order[0]], on_lattice=placed[order[0]], other_residual_A=other)
-
-
-def _filled(depth: Doubles, focus: Doubles) -> Doubles:
-    finite = np.isfinite(depth)
-    middle = float(np.median(depth[finite])) if finite.any() else float(focus.mean())
-    return np.clip(np.where(finite, depth, middle), focus.min(), focus.max())
-
-
-def _counted(
-    found: Sectioning,
-    depth: Doubles,
-    libraries: Libraries,
-    options: CountOptions,
-    lattice: ZoneLattice | None,
-) -> Sectioning:
-    """Count with a given library, or with one that is simulated for these columns."""
-    value, error = found.cross_section_A2, found.cross_section_error_A2
-    library, peak = libraries.cross_section_A2, _peaks(found, depth)
-    if library is not None or libraries.focal is None:
-        prior = _heights(found, lattice, peak, libraries.focal, 0 if library is None else len(library))
-        counts, mixtures = count_columns(value, error, library, options, log_prior=prior)
-        return replace(found, counts=counts, mixtures=mixtures, compared_A2=value)
-    return _counted_in_crystal(found, peak, libraries.focal, options, lattice)
-
-
-def _counted_in_crystal(
-    found: Sectioning,
-    peak: Doubles,
-    library: FocalLibrary,
-    options: CountOptions,
-    lattice: ZoneLattice | None,
-) -> Sectioning:
-    """Count with cross-sections that are simulated for the counts of all columns, until nothing changes.
-
-    The first counts are those of a slab, which says too little to fit a scale with.
-    """
-    simulated = SimulatedFit(found.images, found.chosen, found.fit, library)
-    slabs = simulated.slabs(peak)
-    prior = _heights(found, lattice, peak, library, library.most_atoms)
-    before, first_time = found.count, found.depths is None
-    rough = CountOptions(scale=1.0 if options.scale == "auto" else options.scale)
-    for number in range(COUNT_ROUNDS):
-        value = found.cross_section_A2
-        now = rough if first_time and number < UNSCALED_ROUNDS else options
-        if before is not None:
-            count = np.maximum(before, 1)
-            actual = simulated.cross_sections(count, peak - library.peak_A[count - 1])
-            in_slab = np.take_along_axis(slabs, count[:, np.newaxis] - 1, axis=1)[:, 0]
-            value = value - found.scale * (actual - in_slab)
-        compared, common = on_common_library(value, slabs)
-        counts, mixtures = count_columns(compared, found.cross_section_error_A2, common, now, log_prior=prior)
-        found = replace(found, counts=counts, mixtures=mixtures, compared_A2=compared)
-        if now is options and before is not None and np.array_equal(before, counts.count):
-            break
-        before = counts.count
-    return found
-
-
-def _heights(
-    found: Sectioning,
-    lattice: ZoneLattice | None,
-    peak: Doubles,
-    library: FocalLibrary | None,
-    most_atoms: int,
-) -> Doubles | None:
-    """Compute what the lattice says of the counts: a column's centre follows from its peak and its count."""
-    if lattice is None or found.match is None or found.on_lattice is None or found.depths is None:
-        return None
-    fit = found.depths.fit
-    centre = np.broadcast_to(fit.depth_A[:, np.newaxis], (len(peak), most_atoms + 1))
-    if library is not None:
-        offset = np.concatenate([[0.0], library.peak_A])[: most_atoms + 1]
-        centre = peak[:, np.newaxis] - np.pad(offset, (0, most_atoms + 1 - len(offset)), mode="edge")
-    return lattice_log_prior(centre, fit.sigma_A, found.match, found.on_lattice.level_A, lattice.spacing_A)
-
-
-def _peaks(found: Sectioning, depth: Doubles) -> Doubles:
-    """Return the focus at which each column is brightest; before the first fit, the depths are just that."""
-    if found.depths is None:
-        return depth
-    return _filled(found.depths.fit.peak_A, found.images.focus_A)
 
 
 def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: ProfileOptions) -> Sectioning:
