@@ -17,9 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 from scipy.special import jv, roots_legendre
 
 from etcli.core.arguments import checked_positive
+from etcli.core.depth.thermal_diffuse import DiffuseScattering, diffuse_scattering
 from etcli.core.errors import UsageError
 from etcli.core.multislice.bessel_basis import BesselBasis, bessel_basis
 from etcli.core.multislice.constants import wavelength_A
@@ -87,6 +89,12 @@ class FocalOptics:
         """Highest spatial frequency of the probe in 1/Å."""
         return self.semi_angle_mrad * 1e-3 / wavelength_A(self.voltage_kV)
 
+    @property
+    def detector_per_A(self) -> tuple[float, float]:
+        """Inner and outer spatial frequency of the detector in 1/Å."""
+        inner, outer = (angle * 1e-3 / wavelength_A(self.voltage_kV) for angle in self.detector_mrad)
+        return inner, outer
+
     def detected_share(self, frequency_per_A: Doubles) -> Doubles:
         """Compute the share of each of a list of frequency bands that reaches the detector.
 
@@ -103,7 +111,7 @@ class FocalOptics:
         ndarray of shape (n,), float64
             From 0 to 1.
         """
-        inner, outer = (angle * 1e-3 / wavelength_A(self.voltage_kV) for angle in self.detector_mrad)
+        inner, outer = self.detector_per_A
         between = (frequency_per_A[1:] + frequency_per_A[:-1]) / 2
         edges = np.concatenate([[0.0], between, [2 * frequency_per_A[-1] - between[-1]]])
         return np.asarray(np.diff(np.clip(edges, inner, outer)) / np.diff(edges))
@@ -139,26 +147,24 @@ class ColumnKind:
 
 @dataclass(frozen=True, eq=False)
 class _Atom:
-    """One atom: mean transmission minus 1, and thermal diffuse scattering W into the detector."""
+    """One atom: mean transmission minus 1, and thermal diffuse scattering into the detector."""
 
     basis: BesselBasis
     scattered: Waves
-    diffuse: Doubles
+    diffuse: DiffuseScattering
 
-    def at(self, radius_A: Doubles) -> tuple[Waves, Doubles]:
-        values = self.basis.at(radius_A)
-        return values @ self.scattered, values @ self.diffuse
+    def at(self, radius_A: Doubles) -> Waves:
+        return np.asarray(self.basis.at(radius_A) @ self.scattered)
 
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """One angular order: the matrices of its waves, the read-outs at atom and detector, and all probes."""
+    """One angular order: the matrices of its waves, what atom and detector read out, and all probes."""
 
     multiplicity: int
     transmission: Waves
     kinetic: Doubles
-    at_atom: Doubles
-    diffuse: Doubles
+    diffuse: Waves
     in_detector: Doubles
     probes: Waves
 
@@ -172,8 +178,8 @@ class _Order:
         return np.asarray(propagator * (self.transmission @ wave))
 
     def diffuse_waves(self, wave: Waves) -> Waves:
-        """Compute the wave of all probes around an atom, weighted for thermal diffuse scattering."""
-        return np.asarray((np.sqrt(np.abs(self.diffuse))[:, np.newaxis] * self.at_atom @ wave) @ self.probes)
+        """Compute what the vibrations of an atom scatter of the waves of all probes into the detector."""
+        return np.asarray((self.diffuse @ wave) @ self.probes)
 
     def elastic_waves(self, wave: Waves) -> Waves:
         """Compute the components in the detector of the waves of all probes behind an atom."""
@@ -211,9 +217,8 @@ def column_intensities(
     total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
     for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, diffuse = order.start(), np.zeros(total.shape[1])
-        sign = np.sign(order.diffuse)
         for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
-            diffuse = diffuse + sign @ _squared(order.diffuse_waves(wave))
+            diffuse = diffuse + _squared(order.diffuse_waves(wave)).sum(axis=0)
             elastic = _squared(order.elastic_waves(wave)).sum(axis=0)
             total[number] += order.multiplicity * (diffuse + elastic)
             wave = order.next_atom(wave, distance)
@@ -247,14 +252,14 @@ def depth_derivatives(
     total, slope = np.zeros(shape[0] * shape[1]), np.zeros((len(depth_A), shape[0] * shape[1]))
     for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, moved = order.start(), np.zeros((0, len(order.kinetic), len(order.probes)), complex)
-        sign, twice = np.sign(order.diffuse), 2 * order.multiplicity
+        twice = 2 * order.multiplicity
         for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
             here = -1j * order.kinetic[:, np.newaxis] * wave
             moved = np.concatenate([moved, here[np.newaxis]])
             around = order.diffuse_waves(wave)
-            total += order.multiplicity * (sign @ _squared(around))
+            total += order.multiplicity * _squared(around).sum(axis=0)
             for atom, changed in enumerate(moved):
-                slope[atom] += twice * (sign @ (around.conj() * order.diffuse_waves(changed)).real)
+                slope[atom] += twice * (around.conj() * order.diffuse_waves(changed)).real.sum(axis=0)
             if number == len(depth_A) - 1:
                 break
             wave, before = order.next_atom(wave, distance), moved
@@ -276,17 +281,17 @@ def _orders(
 ) -> Iterator[_Order]:
     """Prepare the angular orders."""
     disc, highest = _disc_and_frequency(kind, optics, depth_A, focus_A, radius_A)
-    atom = _atom(kind, optics, disc)
+    n_orders = int(2 * np.pi * optics.aperture_per_A * ATOM_RADIUS_A) + MORE_ORDERS + 1
+    atom = _atom(kind, optics, disc, highest, n_orders)
     wavelength = wavelength_A(optics.voltage_kV)
     node, weight = roots_legendre(PROBE_NODES)
     frequency = optics.aperture_per_A * (node + 1) / 2
     amplitude = np.sqrt(np.pi) * frequency * weight  # of a probe with unit current
     focusing = np.exp(1j * np.pi * wavelength * np.outer(focus_A - depth_A[0], frequency**2))
-    for number in range(int(2 * np.pi * optics.aperture_per_A * ATOM_RADIUS_A) + MORE_ORDERS + 1):
+    for number in range(n_orders):
         basis = bessel_basis(number, disc_radius_A=disc, highest_per_A=highest)
         if number == 0:  # all orders have the same nodes
-            scattered, diffuse = atom.at(basis.radius_A)
-            near = basis.radius_A < ATOM_RADIUS_A
+            scattered = atom.at(basis.radius_A)
         share = optics.detected_share(basis.frequency_per_A)
         # The detector must see nothing of a probe, not even what the edge of the disc makes of it
         in_probe = (basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A) & (np.cumsum(share) == 0)
@@ -296,8 +301,7 @@ def _orders(
             multiplicity=1 if number == 0 else 2,
             transmission=np.eye(len(in_probe)) + basis.transform(scattered[:, np.newaxis] * basis.values),
             kinetic=np.pi * wavelength * basis.frequency_per_A**2,
-            at_atom=basis.values[near],
-            diffuse=(diffuse * basis.area_A2)[near],
+            diffuse=atom.diffuse.channels(basis),
             in_detector=np.diag(np.sqrt(share))[share > 0],
             probes=probes.reshape(-1, in_probe.sum()).T,
         )
@@ -314,25 +318,26 @@ def _disc_and_frequency(
     defocus = max(np.max(focus_A) - depth_A[0], depth_A[-1] - np.min(focus_A))
     shadow = optics.semi_angle_mrad * 1e-3 * defocus
     disc = max(SMALLEST_DISC_A, DISC_FRINGES / optics.aperture_per_A, np.max(radius_A) + shadow)
-    outer = optics.detector_mrad[1] * 1e-3 / wavelength_A(optics.voltage_kV)
-    highest = outer + optics.aperture_per_A
+    highest = optics.detector_per_A[1] + optics.aperture_per_A
     if kind.debye_waller_A2 > 0:
         highest = min(highest, np.sqrt(4 * DAMPED / kind.debye_waller_A2))
     # Whole Å, so that columns of different length share their Bessel functions
     return float(np.ceil(disc)), float(max(highest, PROBE_TAIL * optics.aperture_per_A))
 
 
-def _atom(kind: ColumnKind, optics: FocalOptics, disc_radius_A: float) -> _Atom:
+def _atom(
+    kind: ColumnKind, optics: FocalOptics, disc_radius_A: float, highest_per_A: float, n_orders: int
+) -> _Atom:
     """Compute the scattering of one atom that moves thermally."""
     basis = bessel_basis(0, disc_radius_A=disc_radius_A, highest_per_A=ATOM_FREQUENCY_PER_A)
-    frequency = basis.frequency_per_A
     phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
-    at_rest = np.expm1(1j * phase)
-    scattered = basis.transform(at_rest)
-    damping = np.exp(-kind.debye_waller_A2 * frequency**2 / 4)
-    detected = optics.detected_share(frequency)
-    incoherent = ((basis.values @ (detected * scattered)) * at_rest.conj()).real
-    mean = damping * scattered
-    coherent = ((basis.values @ (detected * mean)) * (basis.values @ mean).conj()).real
-    diffuse = damping * basis.transform(incoherent) - basis.transform(coherent)
-    return _Atom(basis, mean, diffuse)
+    at_rest = basis.transform(np.expm1(1j * phase))
+    diffuse = diffuse_scattering(
+        CubicSpline(basis.frequency_per_A, at_rest / basis.norm()),
+        debye_waller_A2=kind.debye_waller_A2,
+        detector_per_A=optics.detector_per_A,
+        highest_per_A=highest_per_A,
+        atom_radius_A=ATOM_RADIUS_A,
+        n_orders=n_orders,
+    )
+    return _Atom(basis, np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest, diffuse)
