@@ -94,7 +94,7 @@ ERRORS: tuple[Option, ...] = (
 """Errors of the acquisition."""
 
 
-ATOMS: tuple[Option, ...] = (
+CRYSTAL: tuple[Option, ...] = (
     click.option(
         "--diameter",
         type=LENGTH_A,
@@ -118,6 +118,10 @@ ATOMS: tuple[Option, ...] = (
         metavar="U V W",
         help="Direction of the specimen along the beam at 0°; what of it is along the axis is taken off.",
     ),
+)
+"""Size and orientation of a specimen of atoms."""
+ATOMS: tuple[Option, ...] = (
+    *CRYSTAL,
     click.option(
         "--resolution",
         type=LENGTH_A,
@@ -131,6 +135,11 @@ ATOMS: tuple[Option, ...] = (
     ),
 )
 """Size and orientation of a specimen of atoms, and how they are imaged."""
+
+
+def crystal_options(function: Decorated) -> Decorated:
+    """Add the options of the size and orientation of a specimen of atoms."""
+    return add_options(function, CRYSTAL)
 
 
 def specimen_options(function: Decorated) -> Decorated:

@@ -108,11 +108,11 @@ def _long_enough(
     if columns.given_count is not None:
         most = max(1, int(columns.given_count.max()))
         return simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-    depth = first_depths(columns, request.profiles(images.pixel_A))
+    peak = first_depths(columns, request.profiles(images.pixel_A))
     for most in LIBRARY_SIZES:
         library = simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
         simulated = SimulatedFit(images, columns.chosen, columns.fit, library)
-        longest = simulated.cross_sections(np.full(len(columns.fit), most), depth)
+        longest = simulated.slab(most, peak)
         if (columns.cross_section_A2 < ROOM * longest).all():
             break
     session.reporter.note(f"library of 1 to {most} atoms of {kind.element}, {kind.spacing_A:.4g} Å apart")

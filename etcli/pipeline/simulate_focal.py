@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,13 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
 from etcli.core.simulate.focal import FocalTruth, column_libraries, columns_px, defocus_range, focal_series
 from etcli.core.view_table import ViewTable
-from etcli.io.atoms import Box, atoms_format, is_atoms_file, read_atoms, write_atoms
+from etcli.io.atoms import Box, atoms_format, is_atoms_file, write_atoms
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, write_simulation
+from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, Direction, oriented_atoms
 
 TRUTH_FILES = (".xyz", ".extxyz", ".pdb", ".cif", ".csv")
 ANGSTROM_PER_UM = 1e4
@@ -32,7 +32,11 @@ class FocalSeriesRequest:
     Parameters
     ----------
     model : str
-        A file of atoms with a zone axis along z.
+        A file of atoms, or a lattice such as ``fcc:Au:4.078``.
+    diameter : Length or None
+        Diameter of the ball to which the specimen is cut; needed for a lattice.
+    axis_direction, beam : (float, float, float)
+        Directions of the specimen along y and along the beam, see `AtomsSeriesRequest`.
     defocus_um : (float, float, float)
         First and last defocus, and the distance between neighbours, in µm; negative for underfocus.
     optics : FocalOptics
@@ -42,6 +46,9 @@ class FocalSeriesRequest:
     """
 
     model: str
+    diameter: Length | None = None
+    axis_direction: Direction = (0.0, 1.0, 0.0)
+    beam: Direction = (0.0, 0.0, 1.0)
     defocus_um: tuple[float, float, float] = (0.02, -0.02, 0.001)
     optics: FocalOptics = field(default_factory=FocalOptics)
     debye_waller_A2: float = 0.63
@@ -91,7 +98,7 @@ def simulate_focal_files(
     shape = (size, size)
     drift_px = checked_positive("--drift", acquisition.drift.px(pixel_A), or_zero=True)
     like = acquisition.described(views, output, shape, pixel_A, voltage_kV=request.optics.voltage_kV)
-    columns = _columns(session, request.model)
+    columns = _columns(session, request, pixel_A, rng)
     _check_field(session, columns, shape, pixel_A)
     focus_A = 0.0 - ANGSTROM_PER_UM * np.asarray(views.defocus_um)
     atoms, seed = int(columns.count.sum()), acquisition.seed
@@ -116,14 +123,16 @@ def simulate_focal_files(
     write_simulation(session, like, acquisition, step, simulate)
 
 
-def _columns(session: Session, model: str) -> AtomColumns:
-    """Read the columns of a model; errors name its file."""
-    session.reads(model)
-    atoms = read_atoms(Path(model))
+def _columns(
+    session: Session, request: FocalSeriesRequest, pixel_A: float, rng: np.random.Generator
+) -> AtomColumns:
+    """Find the columns of the specimen; errors name its file."""
+    specimen = AtomsSeriesRequest(request.model, request.diameter, request.axis_direction, request.beam)
+    atoms = oriented_atoms(session, specimen, pixel_A, rng)
     try:
         columns = columns_of_atoms(atoms)
     except DataError as error:
-        raise DataError(f"{model}: {error}") from None
+        raise DataError(f"{request.model}: {error}") from None
     session.reporter.note(
         f"{len(atoms)} atoms in {len(columns)} columns of {columns.count.min()} to {columns.count.max()}, z "
         f"from {atoms.position_A[:, 2].min():.2f} to {atoms.position_A[:, 2].max():.2f} Å"

@@ -6,7 +6,13 @@ import click
 
 from etcli.cli.focal_options import optics_options
 from etcli.cli.options import Settings, output_argument, pass_settings, subcommand
-from etcli.cli.simulation_options import dose_option, pixel_option, simulation_options, size_option
+from etcli.cli.simulation_options import (
+    crystal_options,
+    dose_option,
+    pixel_option,
+    simulation_options,
+    size_option,
+)
 from etcli.cli.types import FILE, LENGTH_PX
 from etcli.core.lengths import Length
 
@@ -23,15 +29,17 @@ drift_option = click.option(
 
 @subcommand(
     "focal",
-    example="etcli simulate focal rod.xyz --dose 9612 --drift 0.3px --seed 1 --mode 1 \\\n"
+    example="etcli simulate focal fcc:Au:4.078 --diameter 3nm --beam 1 0 0 --dose 9612 --mode 1 ball.mrc\n"
+    "etcli simulate focal rod.xyz --dose 9612 --drift 0.3px --seed 1 --mode 1 \\\n"
     "    --write-truth columns.csv --write-truth errors.json focal.mrc",
     references=(
         "Alania et al., Ultramicroscopy 177, 36 (2017): focal series of this kind.",
         "Lobato & Van Dyck, Acta Cryst. A 70, 636 (2014): the scattering factors.",
     ),
 )
-@click.argument("model", metavar="MODEL", type=FILE)
+@click.argument("model", metavar="MODEL|LATTICE", type=FILE)
 @output_argument
+@crystal_options
 @click.option(
     "--defocus",
     "defocus_um",
@@ -55,8 +63,9 @@ def command(
     """Simulate the through-focal dark-field series of a crystal in zone axis.
 
     The specimen is a file of atoms (xyz, pdb, cif), in Å from the centre of the view, with a zone axis along
-    z. The beam goes towards larger z. At the defocus d in µm, the probe is focused at z = -10000 d Å: an
-    underfocused one deeper in the specimen.
+    z, or a ball of a lattice such as fcc:Au:4.078, turned by --beam as in simulate adf. The beam goes towards
+    larger z. At the defocus d in µm, the probe is focused at z = -10000 d Å: an underfocused one deeper in
+    the specimen.
 
     Atoms up to 0.3 Å apart in projection are a column. Each has atoms of one element at equal distances;
     vacancies are errors. Columns are simulated by multislice, each by itself, and added up: the probe

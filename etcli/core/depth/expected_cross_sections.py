@@ -73,13 +73,32 @@ class SimulatedFit:
         )
         return np.asarray(2 * np.pi * height * (fit.width_px * images.pixel_A) ** 2)
 
-    def slabs(self, depth_A: Doubles) -> Doubles:
-        """Compute the cross-sections of slabs: all columns have 1, 2, ... atoms.
+    def slab(self, n_atoms: int, peak_A: Doubles) -> Doubles:
+        """Compute the cross-sections of a slab: all columns have as many atoms.
+
+        What is known of a column is the focus at which it is brightest, not its centre: a thick column is
+        brightest with the probe focused at its upper part.
 
         Parameters
         ----------
-        depth_A : ndarray of shape (n_columns,), float64
-            Depth of each column's centre in Å.
+        n_atoms : int
+        peak_A : ndarray of shape (n_columns,), float64
+            Depth of the focal plane at which each column is brightest in Å.
+
+        Returns
+        -------
+        ndarray of shape (n_columns,), float64
+            In Å².
+        """
+        return self.cross_sections(np.full(len(self.fit), n_atoms), peak_A - self.library.peak_A[n_atoms - 1])
+
+    def slabs(self, peak_A: Doubles) -> Doubles:
+        """Compute the cross-sections of slabs of 1, 2, ... atoms.
+
+        Parameters
+        ----------
+        peak_A : ndarray of shape (n_columns,), float64
+            As for `slab`.
 
         Returns
         -------
@@ -87,7 +106,7 @@ class SimulatedFit:
             In Å².
         """
         counts = range(1, self.library.most_atoms + 1)
-        return np.stack([self.cross_sections(np.full(len(self.fit), n), depth_A) for n in counts], axis=1)
+        return np.stack([self.slab(n, peak_A) for n in counts], axis=1)
 
     @property
     def _background_free(self) -> bool:

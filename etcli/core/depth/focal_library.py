@@ -20,6 +20,8 @@ RADIUS_STEP = 0.125
 """Step in radius in units of λ/α; the images have no period below λ/2α."""
 WIDEST_A = 50.0
 """Largest radius that is simulated: the cost grows with its third power."""
+BRIGHTNESS_RADIUS_A = 0.5
+"""Radius of the disc in which the brightest focus is looked for."""
 SOURCE_TAIL = 3.0
 BLUR_NODES = 8
 
@@ -64,6 +66,11 @@ class FocalLibrary:
         """
         values = self._splines[n_atoms - 1].ev(focus_A, radius_A)
         return np.where(np.asarray(radius_A) <= self.radius_A[-1], values, 0.0)
+
+    @cached_property
+    def peak_A(self) -> Doubles:
+        """Focus, from the column's centre, at which each count is brightest: (n_counts,), float64, in Å."""
+        return self.core_profiles(BRIGHTNESS_RADIUS_A).peak_A
 
     def core_profiles(self, core_radius_A: float) -> "CoreProfiles":
         """Compute the mean intensities in a disc around the column.

@@ -389,7 +389,7 @@ def _counted(
     library = libraries.cross_section_A2
     if library is None and libraries.focal is not None:
         simulated = SimulatedFit(found.images, found.chosen, found.fit, libraries.focal)
-        slabs = simulated.slabs(depth)
+        slabs = simulated.slabs(_peaks(found, depth))
         if found.count is not None:  # the neighbours are known, and differ from those in a slab
             count = np.maximum(found.count, 1)
             in_slab = np.take_along_axis(slabs, count[:, np.newaxis] - 1, axis=1)[:, 0]
@@ -403,6 +403,13 @@ def _counted(
         )
     counts, mixtures = count_columns(value, error, library, options, log_prior=prior)
     return replace(found, counts=counts, mixtures=mixtures, compared_A2=value)
+
+
+def _peaks(found: Sectioning, depth: Doubles) -> Doubles:
+    """Return the focus at which each column is brightest; before the first fit, the depths are just that."""
+    if found.depths is None:
+        return depth
+    return _filled(found.depths.fit.peak_A, found.images.focus_A)
 
 
 def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: ProfileOptions) -> Sectioning:
