@@ -7,9 +7,18 @@ taken through them.
 
 The wave is the coherent elastic one, with the transmission averaged over the thermal motion of the atoms. The
 detector receives its components between the detector's angles, and from each atom the electrons of thermal
-diffuse scattering, ∫ |ψ|² W d²r, with W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k,
-integrated over the detector; t is the Fourier transform of the transmission of an atom at rest minus 1.
-Electrons that were scattered diffusely are not scattered again.
+diffuse scattering, of which there are two models. Both follow the Einstein model, see `thermal_diffuse`.
+
+- local: ∫ |ψ|² W d²r with a real function W of position,
+  W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k, integrated over the detector; t is the
+  Fourier transform of the transmission of an atom at rest minus 1. The directions of the incident waves are
+  neglected: the level is 2 to 10 % low, and more beside the column. A heavy atom bends the wave, which a real
+  W cannot hold: columns of gold seem 0.8 (1 atom) to about 2 Å (10 atoms) deeper than they are.
+- nonlocal: the variance of the scattered wave, exact in directions and phases. Against frozen phonons (gold,
+  300 kV, 21 mrad, 1 to 10 atoms) the depth of the focus of highest intensity is within 0.6 Å.
+
+Electrons that were scattered diffusely are not scattered again: on the axis of a column of ten atoms of gold
+the nonlocal model is 5 % too bright in the mean over 0.5 Å, 13 % on the axis.
 """
 
 from collections.abc import Iterator
@@ -20,8 +29,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import jv, roots_legendre
 
-from etcli.core.arguments import checked_positive
-from etcli.core.depth.thermal_diffuse import DiffuseScattering, diffuse_scattering
+from etcli.core.arguments import check_choice, checked_positive
+from etcli.core.depth.thermal_diffuse import LocalDiffuse, NonlocalDiffuse, local_diffuse, nonlocal_diffuse
 from etcli.core.errors import UsageError
 from etcli.core.multislice.bessel_basis import BesselBasis, bessel_basis
 from etcli.core.multislice.constants import wavelength_A
@@ -30,6 +39,7 @@ from etcli.core.multislice.scattering_factors import projected_phase
 Doubles = NDArray[np.float64]
 Waves = NDArray[np.complex128]
 
+DIFFUSE_MODELS = ("local", "nonlocal")
 SMALLEST_DISC_A = 12.0
 """Radius of the disc in which waves are computed, unless the probes need a larger one."""
 DISC_FRINGES = 8.0
@@ -61,6 +71,8 @@ class FocalOptics:
         Inner and outer semi-angle of the detector in mrad.
     source_fwhm_A : float
         Full width at half maximum of the image of the electron source in Å, 0 for a point source.
+    diffuse : {"local", "nonlocal"}
+        Model of the thermal diffuse scattering into the detector.
 
     Raises
     ------
@@ -72,11 +84,13 @@ class FocalOptics:
     semi_angle_mrad: float = 21.0
     detector_mrad: tuple[float, float] = (48.0, 180.0)
     source_fwhm_A: float = 0.7
+    diffuse: str = "local"
 
     def __post_init__(self) -> None:
         checked_positive("voltage_kV", self.voltage_kV)
         checked_positive("semi_angle_mrad", self.semi_angle_mrad)
         checked_positive("source_fwhm_A", self.source_fwhm_A, or_zero=True)
+        check_choice("diffuse", self.diffuse, DIFFUSE_MODELS)
         inner, outer = self.detector_mrad
         if not self.semi_angle_mrad <= inner < outer:
             raise UsageError(
@@ -151,7 +165,7 @@ class _Atom:
 
     basis: BesselBasis
     scattered: Waves
-    diffuse: DiffuseScattering
+    diffuse: LocalDiffuse | NonlocalDiffuse
 
     def at(self, radius_A: Doubles) -> Waves:
         return np.asarray(self.basis.at(radius_A) @ self.scattered)
@@ -164,7 +178,8 @@ class _Order:
     multiplicity: int
     transmission: Waves
     kinetic: Doubles
-    diffuse: Waves
+    diffuse: Doubles | Waves
+    sign: Doubles
     in_detector: Doubles
     probes: Waves
 
@@ -178,7 +193,7 @@ class _Order:
         return np.asarray(propagator * (self.transmission @ wave))
 
     def diffuse_waves(self, wave: Waves) -> Waves:
-        """Compute what the vibrations of an atom scatter of the waves of all probes into the detector."""
+        """Compute the waves of all probes in the channels of thermal diffuse scattering of an atom."""
         return np.asarray((self.diffuse @ wave) @ self.probes)
 
     def elastic_waves(self, wave: Waves) -> Waves:
@@ -218,7 +233,7 @@ def column_intensities(
     for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, diffuse = order.start(), np.zeros(total.shape[1])
         for number, distance in enumerate(np.append(np.diff(depth_A), 0.0)):
-            diffuse = diffuse + _squared(order.diffuse_waves(wave)).sum(axis=0)
+            diffuse = diffuse + order.sign @ _squared(order.diffuse_waves(wave))
             elastic = _squared(order.elastic_waves(wave)).sum(axis=0)
             total[number] += order.multiplicity * (diffuse + elastic)
             wave = order.next_atom(wave, distance)
@@ -257,9 +272,9 @@ def depth_derivatives(
             here = -1j * order.kinetic[:, np.newaxis] * wave
             moved = np.concatenate([moved, here[np.newaxis]])
             around = order.diffuse_waves(wave)
-            total += order.multiplicity * _squared(around).sum(axis=0)
+            total += order.multiplicity * (order.sign @ _squared(around))
             for atom, changed in enumerate(moved):
-                slope[atom] += twice * (around.conj() * order.diffuse_waves(changed)).real.sum(axis=0)
+                slope[atom] += twice * (order.sign @ (around.conj() * order.diffuse_waves(changed)).real)
             if number == len(depth_A) - 1:
                 break
             wave, before = order.next_atom(wave, distance), moved
@@ -297,11 +312,13 @@ def _orders(
         in_probe = (basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A) & (np.cumsum(share) == 0)
         position = jv(number, 2 * np.pi * np.outer(radius_A, frequency))
         probes = (focusing[:, np.newaxis] * position * amplitude) @ basis.plane_waves(frequency)[in_probe].T
+        channels, sign = atom.diffuse.channels(basis)
         yield _Order(
             multiplicity=1 if number == 0 else 2,
             transmission=np.eye(len(in_probe)) + basis.transform(scattered[:, np.newaxis] * basis.values),
             kinetic=np.pi * wavelength * basis.frequency_per_A**2,
-            diffuse=atom.diffuse.channels(basis),
+            diffuse=channels,
+            sign=sign,
             in_detector=np.diag(np.sqrt(share))[share > 0],
             probes=probes.reshape(-1, in_probe.sum()).T,
         )
@@ -331,8 +348,13 @@ def _atom(
     """Compute the scattering of one atom that moves thermally."""
     basis = bessel_basis(0, disc_radius_A=disc_radius_A, highest_per_A=ATOM_FREQUENCY_PER_A)
     phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
-    at_rest = basis.transform(np.expm1(1j * phase))
-    diffuse = diffuse_scattering(
+    wave = np.expm1(1j * phase)
+    at_rest = basis.transform(wave)
+    mean = np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest
+    if optics.diffuse == "local":
+        share = optics.detected_share(basis.frequency_per_A)
+        return _Atom(basis, mean, local_diffuse(basis, wave, kind.debye_waller_A2, share, ATOM_RADIUS_A))
+    diffuse = nonlocal_diffuse(
         CubicSpline(basis.frequency_per_A, at_rest / basis.norm()),
         debye_waller_A2=kind.debye_waller_A2,
         detector_per_A=optics.detector_per_A,
@@ -340,4 +362,4 @@ def _atom(
         atom_radius_A=ATOM_RADIUS_A,
         n_orders=n_orders,
     )
-    return _Atom(basis, np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest, diffuse)
+    return _Atom(basis, mean, diffuse)

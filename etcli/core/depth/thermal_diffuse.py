@@ -1,16 +1,20 @@
 """Thermal diffuse scattering of one atom into a detector: the waves that carry it.
 
-An atom that is displaced by u adds (s(r) displaced by u) ψ(r) to a wave ψ, with s its transmission minus 1. The
-diffuse intensity is the variance of that wave over the thermal motion, in the detector:
+An atom that is displaced by u adds to a wave ψ(r) the wave s(r − u) ψ(r), with s its transmission minus 1.
+The diffuse intensity is the variance of that wave over the thermal motion (Einstein model), in the detector:
 
-    ∫∫ ψ*(g) ψ(g') M(g, g') d²g d²g',
-    M = ∫ S*(k − g) S(k − g') [exp(−B|g − g'|²/4) − exp(−B(|k − g|² + |k − g'|²)/4)] d²k,
+    ∫∫ ψ*(g) M(g, g') ψ(g') d²g d²g',
+    M(g, g') = ∫ S*(k − g) S(k − g') [exp(−B|g − g'|²/4) − exp(−B(|k − g|² + |k − g'|²)/4)] d²k,
 
-with S(q) the Fourier transform of s and k all frequencies in the detector. M is Hermitian and positive and, as
-the atom is small, the sum of a few squares: each angular order of a wave excites a few vibrations of the atom.
+with S(q) the Fourier transform of s, and k all frequencies in the detector. M is Hermitian and positive. As
+an atom is small, M is a sum of a few squares for each angular order of a wave.
 
-A real function of position, the usual local approximation of M, ignores that a heavy atom bends the wave: it
-puts the focus of highest intensity too near to the atom.
+The local model neglects g beside k: M then depends on g − g' only, and its real part is a function of
+position.
+
+References
+----------
+Hall and Hirsch, Proc. R. Soc. Lond. A 286, 158 (1965): thermal diffuse scattering of the Einstein model.
 """
 
 from dataclasses import dataclass
@@ -32,7 +36,44 @@ LEAST_SHARE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
-class DiffuseScattering:
+class LocalDiffuse:
+    """Thermal diffuse scattering by an atom as a function of position.
+
+    Parameters
+    ----------
+    basis : BesselBasis
+        Of the order 0.
+    function : ndarray of shape (n,), float64
+        Components of W(r).
+    atom_radius_A : float
+        Distance from the atom beyond which W is zero, in Å.
+    """
+
+    basis: BesselBasis
+    function: Doubles
+    atom_radius_A: float
+
+    def channels(self, basis: BesselBasis) -> tuple[Doubles, Doubles]:
+        """Compute the matrix from the components of a wave to its values where the atom scatters.
+
+        Parameters
+        ----------
+        basis : BesselBasis
+            Of the order of the wave.
+
+        Returns
+        -------
+        channels : ndarray of shape (n_channels, n), float64
+        sign : ndarray of shape (n_channels,), float64
+            The intensity is the sum of the squares of the waves in the channels, times the sign.
+        """
+        near = basis.radius_A < self.atom_radius_A
+        weight = (self.basis.at(basis.radius_A[near]) @ self.function) * basis.area_A2[near]
+        return np.sqrt(np.abs(weight))[:, np.newaxis] * basis.values[near], np.sign(weight)
+
+
+@dataclass(frozen=True, eq=False)
+class NonlocalDiffuse:
     """Thermal diffuse scattering by an atom of waves of all angular orders.
 
     Parameters
@@ -41,33 +82,68 @@ class DiffuseScattering:
         Spatial frequencies g in 1/Å: nodes of a polynomial.
     operator_A2 : ndarray of shape (n_orders, n, n), complex128
         M(g, g') of the orders 0, 1, ... in Å².
+    scale_A2 : float
+        Largest intensity in the detector of any of the waves, elastic and diffuse.
     """
 
     frequency_per_A: Doubles
     operator_A2: Waves
     scale_A2: float
 
-    def channels(self, basis: BesselBasis) -> Waves:
-        """Compute the matrix from the components of a wave to what each vibration scatters.
+    def channels(self, basis: BesselBasis) -> tuple[Waves, Doubles]:
+        """Compute the matrix from the components of a wave to the waves that the atom scatters diffusely.
 
         Parameters
         ----------
         basis : BesselBasis
-            Of an order that has an operator.
+            Of the order of the wave, which must have an operator.
 
         Returns
         -------
-        ndarray of shape (n_channels, n), complex128
-            The squares of the products with the components add up to the intensity in the detector.
+        channels : ndarray of shape (n_channels, n), complex128
+        sign : ndarray of shape (n_channels,), float64
+            The intensity is the sum of the squares of the waves in the channels, times the sign, here 1.
         """
         share, vibration = np.linalg.eigh(self.operator_A2[basis.order])
         kept = share > LEAST_SHARE * self.scale_A2
         nodes = BarycentricInterpolator(self.frequency_per_A, np.eye(len(share)))
         values = nodes(basis.frequency_per_A).T * basis.norm()
-        return np.asarray((np.sqrt(share[kept]) * vibration[:, kept]).conj().T @ values)
+        channels = (np.sqrt(share[kept]) * vibration[:, kept]).conj().T @ values
+        return np.asarray(channels), np.ones(len(channels))
 
 
-def diffuse_scattering(
+def local_diffuse(
+    basis: BesselBasis, at_rest: Waves, debye_waller_A2: float, detected: Doubles, atom_radius_A: float
+) -> LocalDiffuse:
+    """Compute the function W(r) of an atom that moves thermally.
+
+    Parameters
+    ----------
+    basis : BesselBasis
+        Of the order 0.
+    at_rest : ndarray of shape (n_nodes,), complex128
+        Transmission of the atom at rest minus 1 at the nodes of the basis.
+    debye_waller_A2 : float
+        Debye-Waller factor B = 8π²⟨u²⟩ in Å².
+    detected : ndarray of shape (n,), float64
+        Share of each frequency of the basis that the detector receives.
+    atom_radius_A : float
+        Distance from the atom beyond which it scatters nothing into the detector, in Å.
+
+    Returns
+    -------
+    LocalDiffuse
+    """
+    scattered = basis.transform(at_rest)
+    damping = np.exp(-debye_waller_A2 * basis.frequency_per_A**2 / 4)
+    incoherent = ((basis.values @ (detected * scattered)) * at_rest.conj()).real
+    mean = damping * scattered
+    coherent = ((basis.values @ (detected * mean)) * (basis.values @ mean).conj()).real
+    function = damping * basis.transform(incoherent) - basis.transform(coherent)
+    return LocalDiffuse(basis, function, atom_radius_A)
+
+
+def nonlocal_diffuse(
     scattered: CubicSpline,
     *,
     debye_waller_A2: float,
@@ -75,7 +151,7 @@ def diffuse_scattering(
     highest_per_A: float,
     atom_radius_A: float,
     n_orders: int,
-) -> DiffuseScattering:
+) -> NonlocalDiffuse:
     """Compute how an atom that moves thermally scatters diffusely into a detector.
 
     Parameters
@@ -95,7 +171,7 @@ def diffuse_scattering(
 
     Returns
     -------
-    DiffuseScattering
+    NonlocalDiffuse
     """
     inner, outer = detector_per_A
     n_angles = 2 * (int(2 * np.pi * atom_radius_A * highest_per_A) + n_orders + MORE_NODES)
@@ -111,7 +187,7 @@ def diffuse_scattering(
     moving = np.fft.fft(np.fft.ifft(total) * motion) - coherent
     scale = float(np.abs(np.diagonal(total[..., 0])).max())
     operator = np.moveaxis(moving[..., :n_orders], -1, 0)
-    return DiffuseScattering(g, np.asarray(operator), scale)
+    return NonlocalDiffuse(g, np.asarray(operator), scale)
 
 
 def _nodes(first: float, last: float, atom_radius_A: float) -> tuple[Doubles, Doubles]:
@@ -129,7 +205,7 @@ def _squared_difference(k: Doubles, g: Doubles, angle: Doubles) -> Doubles:
 
 
 def _detected(waves: Waves, area: Doubles) -> Waves:
-    """Products of the waves of two frequencies, summed in the detector: angular orders along the last axis."""
+    """Products of the waves of two frequencies in the detector, with angular orders along the last axis."""
     order = np.moveaxis(np.fft.fft(waves) / waves.shape[-1], -1, 0)
     products = (area[:, np.newaxis] * order).conj().swapaxes(1, 2) @ order
     return np.moveaxis(products, 0, -1)
