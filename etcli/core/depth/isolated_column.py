@@ -7,7 +7,7 @@ taken through them.
 
 The wave is the coherent elastic one, with the transmission averaged over the thermal motion of the atoms. The
 detector receives its components between the detector's angles, and from each atom the electrons of thermal
-diffuse scattering, of which there are two models. Both follow the Einstein model, see `thermal_diffuse`.
+diffuse scattering. All models of it follow the Einstein model, see `thermal_diffuse`.
 
 - local: ∫ |ψ|² W d²r with a real function W of position,
   W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k, integrated over the detector; t is the
@@ -17,8 +17,10 @@ diffuse scattering, of which there are two models. Both follow the Einstein mode
 - nonlocal: the variance of the scattered wave, exact in directions and phases. Against frozen phonons (gold,
   300 kV, 21 mrad, 1 to 10 atoms) the depth of the focus of highest intensity is within 0.6 Å.
 
-Electrons that were scattered diffusely are not scattered again: on the axis of a column of ten atoms of gold
-the nonlocal model is 5 % too bright in the mean over 0.5 Å, 13 % on the axis.
+In these two, electrons that were scattered diffusely are not scattered again: for ten atoms of gold the nonlocal
+model is 5 % too bright in the mean over 0.5 Å, 13 % on the axis. The third model has multiple diffuse
+scattering, see `frozen_phonons`; it agrees with frozen phonons within 2 % for 1 to 10 atoms, all foci and radii,
+and takes longer. It needs atoms at equal distances.
 """
 
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import jv, roots_legendre
 
 from etcli.core.arguments import check_choice, checked_positive
+from etcli.core.depth.frozen_phonons import ColumnOrder, detector_operators, moving_atom, near_atom
 from etcli.core.depth.thermal_diffuse import LocalDiffuse, NonlocalDiffuse, local_diffuse, nonlocal_diffuse
 from etcli.core.errors import UsageError
 from etcli.core.multislice.bessel_basis import BesselBasis, bessel_basis
@@ -39,7 +42,7 @@ from etcli.core.multislice.scattering_factors import projected_phase
 Doubles = NDArray[np.float64]
 Waves = NDArray[np.complex128]
 
-DIFFUSE_MODELS = ("local", "nonlocal")
+DIFFUSE_MODELS = ("local", "nonlocal", "multiple")
 SMALLEST_DISC_A = 12.0
 """Radius of the disc in which waves are computed, unless the probes need a larger one."""
 DISC_FRINGES = 8.0
@@ -52,6 +55,7 @@ ATOM_FREQUENCY_PER_A = 20.0
 """Highest spatial frequency of the transmission of one atom: beyond the outer angle of usual detectors."""
 ATOM_RADIUS_A = 1.2
 """Distance from an atom beyond which it scatters nothing into the detector."""
+FINE_RADII = 4001
 PROBE_NODES = 160
 PROBE_TAIL = 1.8
 """Highest frequency of a probe that is cut off at the edge of the disc, relative to the aperture."""
@@ -71,7 +75,7 @@ class FocalOptics:
         Inner and outer semi-angle of the detector in mrad.
     source_fwhm_A : float
         Full width at half maximum of the image of the electron source in Å, 0 for a point source.
-    diffuse : {"local", "nonlocal"}
+    diffuse : {"local", "nonlocal", "multiple"}
         Model of the thermal diffuse scattering into the detector.
 
     Raises
@@ -175,6 +179,7 @@ class _Atom:
 class _Order:
     """One angular order: the matrices of its waves, what atom and detector read out, and all probes."""
 
+    basis: BesselBasis
     multiplicity: int
     transmission: Waves
     kinetic: Doubles
@@ -227,8 +232,10 @@ def column_intensities(
     Raises
     ------
     UsageError
-        If the element is unknown.
+        If the element is unknown, or the atoms have different distances in the model "multiple".
     """
+    if optics.diffuse == "multiple":
+        return _multiple(kind, optics, depth_A, focus_A, radius_A)
     total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
     for order in _orders(kind, optics, depth_A, focus_A, radius_A):
         wave, diffuse = order.start(), np.zeros(total.shape[1])
@@ -248,7 +255,7 @@ def depth_derivatives(
     Parameters
     ----------
     kind, optics, depth_A, focus_A, radius_A
-        As for `column_intensities`.
+        As for `column_intensities`, but the model "multiple" is replaced by "nonlocal".
 
     Returns
     -------
@@ -287,15 +294,56 @@ def depth_derivatives(
     return total.reshape(shape), slope.reshape(len(depth_A), *shape)
 
 
+def _multiple(
+    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+) -> Doubles:
+    """Compute the intensities of columns with multiple diffuse scattering."""
+    distance = np.diff(depth_A)
+    if len(distance) and not np.allclose(distance, distance[0], rtol=1e-6):
+        raise UsageError("multiple diffuse scattering is computed for atoms at equal distances only")
+    spacing = distance[0] if len(distance) else 0.0
+    highest = max(optics.detector_per_A[1], PROBE_TAIL * optics.aperture_per_A)
+    near, area = near_atom(ATOM_RADIUS_A, highest)
+    orders = list(_orders(kind, optics, depth_A, focus_A, radius_A, highest_per_A=highest))
+    basis, at_rest = _transmission(kind, optics, orders[0].basis.disc_radius_A)
+    mean = np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest
+    grid = np.linspace(0, 2 * ATOM_RADIUS_A, FINE_RADII)
+    splines = (CubicSpline(grid, basis.at(grid) @ wave) for wave in (at_rest, mean))
+    atom = moving_atom(*splines, near, area, debye_waller_A2=kind.debye_waller_A2, n_orders=len(orders))
+    column = [
+        ColumnOrder(
+            order.transmission,
+            order.basis.at(near),
+            optics.detected_share(order.basis.frequency_per_A),
+            np.exp(-1j * order.kinetic * spacing),
+        )
+        for order in orders
+    ]
+    total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
+    for number, operators in enumerate(detector_operators(column, atom, len(depth_A))):
+        for order, seen in zip(orders, operators, strict=True):
+            n = len(order.probes)
+            product = (order.probes.conj() * (seen[:n, :n] @ order.probes)).real.sum(axis=0)
+            total[number] += order.multiplicity * product
+    return total.reshape(len(depth_A), len(focus_A), len(radius_A))
+
+
 def _squared(wave: Waves) -> Doubles:
     return np.asarray(wave.real**2 + wave.imag**2)
 
 
 def _orders(
-    kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
+    kind: ColumnKind,
+    optics: FocalOptics,
+    depth_A: Doubles,
+    focus_A: Doubles,
+    radius_A: Doubles,
+    *,
+    highest_per_A: float | None = None,
 ) -> Iterator[_Order]:
-    """Prepare the angular orders."""
+    """Prepare the angular orders, up to a frequency if that of coherent waves does not do."""
     disc, highest = _disc_and_frequency(kind, optics, depth_A, focus_A, radius_A)
+    highest = highest_per_A or highest
     n_orders = int(2 * np.pi * optics.aperture_per_A * ATOM_RADIUS_A) + MORE_ORDERS + 1
     atom = _atom(kind, optics, disc, highest, n_orders)
     wavelength = wavelength_A(optics.voltage_kV)
@@ -314,6 +362,7 @@ def _orders(
         probes = (focusing[:, np.newaxis] * position * amplitude) @ basis.plane_waves(frequency)[in_probe].T
         channels, sign = atom.diffuse.channels(basis)
         yield _Order(
+            basis=basis,
             multiplicity=1 if number == 0 else 2,
             transmission=np.eye(len(in_probe)) + basis.transform(scattered[:, np.newaxis] * basis.values),
             kinetic=np.pi * wavelength * basis.frequency_per_A**2,
@@ -346,14 +395,11 @@ def _atom(
     kind: ColumnKind, optics: FocalOptics, disc_radius_A: float, highest_per_A: float, n_orders: int
 ) -> _Atom:
     """Compute the scattering of one atom that moves thermally."""
-    basis = bessel_basis(0, disc_radius_A=disc_radius_A, highest_per_A=ATOM_FREQUENCY_PER_A)
-    phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
-    wave = np.expm1(1j * phase)
-    at_rest = basis.transform(wave)
+    basis, at_rest = _transmission(kind, optics, disc_radius_A)
     mean = np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest
     if optics.diffuse == "local":
         share = optics.detected_share(basis.frequency_per_A)
-        return _Atom(basis, mean, local_diffuse(basis, wave, kind.debye_waller_A2, share, ATOM_RADIUS_A))
+        return _Atom(basis, mean, local_diffuse(basis, at_rest, kind.debye_waller_A2, share, ATOM_RADIUS_A))
     diffuse = nonlocal_diffuse(
         CubicSpline(basis.frequency_per_A, at_rest / basis.norm()),
         debye_waller_A2=kind.debye_waller_A2,
@@ -363,3 +409,10 @@ def _atom(
         n_orders=n_orders,
     )
     return _Atom(basis, mean, diffuse)
+
+
+def _transmission(kind: ColumnKind, optics: FocalOptics, disc_radius_A: float) -> tuple[BesselBasis, Waves]:
+    """Expand the transmission of an atom at rest minus 1."""
+    basis = bessel_basis(0, disc_radius_A=disc_radius_A, highest_per_A=ATOM_FREQUENCY_PER_A)
+    phase = projected_phase(kind.element, basis.radius_A, voltage_kV=optics.voltage_kV)
+    return basis, basis.transform(np.expm1(1j * phase))

@@ -113,7 +113,7 @@ class NonlocalDiffuse:
 
 
 def local_diffuse(
-    basis: BesselBasis, at_rest: Waves, debye_waller_A2: float, detected: Doubles, atom_radius_A: float
+    basis: BesselBasis, scattered: Waves, debye_waller_A2: float, detected: Doubles, atom_radius_A: float
 ) -> LocalDiffuse:
     """Compute the function W(r) of an atom that moves thermally.
 
@@ -121,8 +121,8 @@ def local_diffuse(
     ----------
     basis : BesselBasis
         Of the order 0.
-    at_rest : ndarray of shape (n_nodes,), complex128
-        Transmission of the atom at rest minus 1 at the nodes of the basis.
+    scattered : ndarray of shape (n,), complex128
+        Components of the transmission of the atom at rest minus 1.
     debye_waller_A2 : float
         Debye-Waller factor B = 8π²⟨u²⟩ in Å².
     detected : ndarray of shape (n,), float64
@@ -134,7 +134,7 @@ def local_diffuse(
     -------
     LocalDiffuse
     """
-    scattered = basis.transform(at_rest)
+    at_rest = basis.values @ scattered
     damping = np.exp(-debye_waller_A2 * basis.frequency_per_A**2 / 4)
     incoherent = ((basis.values @ (detected * scattered)) * at_rest.conj()).real
     mean = damping * scattered
