@@ -17,46 +17,66 @@ GOLD = ColumnKind("Au", 4.08, 0.63)
 OPTICS = FocalOptics(source_fwhm_A=0.0, diffuse="nonlocal")
 
 
-def displaced_atoms(kind: ColumnKind, optics: FocalOptics, focus_A: float, x_A: float, n_atoms: int) -> float:
-    """Intensity on a square grid, the mean over displacements of each atom by a Gauss-Hermite rule."""
-    side, n = 16.0, 320
-    k = np.fft.fftfreq(n, side / n)
-    kx, ky = np.meshgrid(k, k)
-    k2, wavelength, pixel = kx**2 + ky**2, wavelength_A(optics.voltage_kV), side / n
+class SquareGrid:
+    """Displaced atoms on a square grid, averaged by a Gauss-Hermite rule; of the tested code only phases."""
 
-    def inside(edge: float) -> np.ndarray:
-        return np.clip((edge - np.sqrt(k2)) * side + 0.5, 0, 1)
+    def __init__(self, kind: ColumnKind, optics: FocalOptics, nodes: int) -> None:
+        side, n = 16.0, 320
+        k = np.fft.fftfreq(n, side / n)
+        self.kx, ky = np.meshgrid(k, k)
+        self.k2, self.pixel = self.kx**2 + ky**2, side / n
+        self.wavelength = wavelength_A(optics.voltage_kV)
+        propagator = np.exp(-1j * np.pi * self.wavelength * self.k2 * kind.spacing_A)
+        self.propagate = lambda wave: np.fft.ifft2(propagator * np.fft.fft2(wave))
 
-    inner, outer = (1e-3 * angle / wavelength for angle in optics.detector_mrad)
-    detector = inside(outer) - inside(inner)
-    aperture = inside(optics.aperture_per_A) / (np.sqrt(np.pi) * optics.aperture_per_A)
-    q, step = np.linspace(0, 0.75 * n / side, 400), 1e-3
-    radius = (np.arange(8000) + 0.5) * step
-    wave = np.expm1(1j * projected_phase(kind.element, radius, voltage_kV=optics.voltage_kV)) * radius
-    transform = 2 * np.pi * step * j0(2 * np.pi * np.outer(q, radius)) @ wave
-    scattered = interp1d(q, transform, kind="cubic")(np.sqrt(k2)) / pixel**2
-    mean = np.fft.ifft2(scattered * np.exp(-kind.debye_waller_A2 * k2 / 4))
-    node, weight = np.polynomial.hermite_e.hermegauss(5)
-    node, weight = node * np.sqrt(kind.debye_waller_A2 / (8 * np.pi**2)), weight / weight.sum()
-    # by symmetry only displacements to one side of the plane through column and probe
-    displaced = [
-        ((1 if y == 0 else 2) * a * b, np.fft.ifft2(scattered * np.exp(-2j * np.pi * (kx * x + ky * y))))
-        for x, a in zip(node, weight, strict=True)
-        for y, b in zip(node[2:], weight[2:], strict=True)
-    ]
+        def inside(edge: float) -> np.ndarray:
+            return np.clip((edge - np.sqrt(self.k2)) * side + 0.5, 0, 1)
 
-    def seen(wave: np.ndarray) -> float:
-        return float((np.abs(np.fft.fft2(wave)) ** 2 * detector).sum() * pixel**2 / wave.size)
+        inner, outer = (1e-3 * angle / self.wavelength for angle in optics.detector_mrad)
+        self.detector = inside(outer) - inside(inner)
+        self.aperture = inside(optics.aperture_per_A) / (np.sqrt(np.pi) * optics.aperture_per_A)
+        q, step = np.linspace(0, 0.75 * n / side, 400), 1e-3
+        radius = (np.arange(8000) + 0.5) * step
+        wave = np.expm1(1j * projected_phase(kind.element, radius, voltage_kV=optics.voltage_kV)) * radius
+        transform = 2 * np.pi * step * j0(2 * np.pi * np.outer(q, radius)) @ wave
+        scattered = interp1d(q, transform, kind="cubic")(np.sqrt(self.k2)) / self.pixel**2
+        self.mean = np.fft.ifft2(scattered * np.exp(-kind.debye_waller_A2 * self.k2 / 4))
+        node, weight = np.polynomial.hermite_e.hermegauss(nodes)
+        node, weight = node * np.sqrt(kind.debye_waller_A2 / (8 * np.pi**2)), weight / weight.sum()
+        self.displaced = [
+            (a * b, y, np.fft.ifft2(scattered * np.exp(-2j * np.pi * (self.kx * x + ky * y))))
+            for x, a in zip(node, weight, strict=True)
+            for y, b in zip(node, weight, strict=True)
+        ]
+        # by symmetry only displacements to one side of the plane through column and probe
+        self.one_side = [((1 if y == 0 else 2) * share, s) for share, y, s in self.displaced if y >= 0]
 
-    phase = np.pi * wavelength * k2 * focus_A - 2 * np.pi * kx * x_A
-    psi = np.fft.ifft2(aperture * np.exp(1j * phase)) / pixel**2
-    propagator, diffuse = np.exp(-1j * np.pi * wavelength * k2 * kind.spacing_A), 0.0
-    for number in range(n_atoms):
-        diffuse += sum(share * seen(atom * psi) for share, atom in displaced) - seen(mean * psi)
-        behind = psi + mean * psi
-        if number < n_atoms - 1:
-            psi = np.fft.ifft2(propagator * np.fft.fft2(behind))
-    return diffuse + seen(behind)
+    def probe(self, focus_A: float, x_A: float) -> np.ndarray:
+        phase = np.pi * self.wavelength * self.k2 * focus_A - 2 * np.pi * self.kx * x_A
+        return np.fft.ifft2(self.aperture * np.exp(1j * phase)) / self.pixel**2
+
+    def seen(self, wave: np.ndarray) -> float:
+        return float((np.abs(np.fft.fft2(wave)) ** 2 * self.detector).sum() * self.pixel**2 / wave.size)
+
+    def single(self, focus_A: float, x_A: float, n_atoms: int) -> float:
+        """Electrons that were scattered diffusely are not scattered again."""
+        psi, diffuse = self.probe(focus_A, x_A), 0.0
+        for number in range(n_atoms):
+            diffuse += sum(share * self.seen(atom * psi) for share, atom in self.one_side)
+            diffuse -= self.seen(self.mean * psi)
+            behind = psi + self.mean * psi
+            psi = self.propagate(behind) if number < n_atoms - 1 else psi
+        return diffuse + self.seen(behind)
+
+    def two_atoms(self, focus_A: float, x_A: float) -> float:
+        """Frozen phonons: all displacements of both atoms."""
+        psi, found = self.probe(focus_A, x_A), 0.0
+        for first, atom in self.one_side:
+            behind = self.propagate(psi + atom * psi)
+            found += first * sum(
+                share * self.seen(behind + other * behind) for share, _, other in self.displaced
+            )
+        return found
 
 
 @pytest.mark.parametrize(
@@ -71,10 +91,38 @@ def displaced_atoms(kind: ColumnKind, optics: FocalOptics, focus_A: float, x_A: 
 def test_displaced_atoms_give_the_same(kind: ColumnKind, optics: FocalOptics) -> None:
     depth, focus, radius = np.arange(2) * kind.spacing_A, np.array([15.0]), np.array([0.0, 0.6])
     found = column_intensities(kind, optics, depth, focus, radius)[-1, 0]
-    expected = np.array([displaced_atoms(kind, optics, 15.0, r, 2) for r in radius])
+    grid = SquareGrid(kind, optics, 5)
+    expected = np.array([grid.single(15.0, r, 2) for r in radius])
     np.testing.assert_allclose(found / expected[0], expected / expected[0], atol=0.006)
     local = column_intensities(kind, replace(optics, diffuse="local"), depth, focus, radius)[-1, 0]
     assert (np.abs(local / expected - 1) > 3 * np.abs(found / expected - 1)).all()
+
+
+def test_displacements_of_both_atoms() -> None:
+    """Multiple diffuse scattering: 3 to 4 % fewer electrons on the axis of two atoms."""
+    optics, depth, focus_A, x_A = replace(OPTICS, diffuse="multiple"), np.arange(2) * 4.08, 15.0, 0.2
+    found = column_intensities(GOLD, optics, depth, np.array([focus_A]), np.array([x_A]))[-1].item()
+    single = column_intensities(GOLD, OPTICS, depth, np.array([focus_A]), np.array([x_A]))[-1].item()
+    expected = SquareGrid(GOLD, optics, 4).two_atoms(focus_A, x_A)
+    assert found == pytest.approx(expected, rel=0.007)
+    assert abs(single / expected - 1) > 0.015
+
+
+def test_multiple_scattering_of_ten_atoms() -> None:
+    """abTEM, 96 configurations, standard error 1 to 2 %; it is 3 % brighter everywhere."""
+    expected = [
+        [0.1787, 0.1368, 0.0650, 0.0177],
+        [0.3157, 0.2460, 0.0950, 0.0045],
+        [0.1346, 0.1196, 0.0720, 0.0186],
+    ]
+    depth, focus, radius = (np.arange(10) - 4.5) * 4.08, np.array([-50.0, 0, 50]), np.array([0, 0.25, 0.5, 1])
+    found = column_intensities(GOLD, replace(OPTICS, diffuse="multiple"), depth, focus, radius)
+    np.testing.assert_allclose(1.03 * found[-1], expected, rtol=0.03)
+    one = [
+        column_intensities(GOLD, replace(OPTICS, diffuse=model), depth[:1], focus, radius)
+        for model in ("nonlocal", "multiple")
+    ]
+    np.testing.assert_allclose(*one, rtol=2e-3)
 
 
 @pytest.mark.parametrize("element", ["C", "Al"])
@@ -152,3 +200,7 @@ def test_derivatives_by_the_depth_of_atoms() -> None:
 def test_unknown_models_are_refused() -> None:
     with pytest.raises(UsageError, match="diffuse"):
         FocalOptics(diffuse="global")
+    with pytest.raises(UsageError, match="equal distances"):
+        column_intensities(
+            GOLD, FocalOptics(diffuse="multiple"), np.array([0.0, 1, 3]), np.zeros(1), np.zeros(1)
+        )

@@ -1,13 +1,13 @@
 """HAADF of an isolated column by frozen phonons, averaged over all displacements without drawing any.
 
-The intensity of a wave ψ is ⟨ψ|P|ψ⟩, with P the projector on the detector. Carried back through the column, from
-the last atom to the first, the operator O, at first P, becomes for each atom and the distance to the next
+The intensity of a wave ψ is ⟨ψ|P|ψ⟩, with P the projector on the detector. Carried back through the column,
+from the last atom to the first, the operator O, at first P, becomes for each atom and the way to the next
 
     O ← U† ⟨T_u† O T_u⟩ U,
 
-with T_u = 1 + s(r − u) the transmission of an atom displaced by u, ⟨⟩ the mean over u (Einstein model) and U the
-propagation. This is the mean of a frozen-phonon multislice, with multiple elastic and diffuse scattering. All
-atoms do the same to the operator, so that that of N atoms follows from that of N − 1.
+with T_u = 1 + s(r − u) the transmission of an atom displaced by u, ⟨⟩ the mean over u (Einstein model) and U
+the propagation. This is the mean of a frozen-phonon multislice, with multiple elastic and diffuse scattering.
+All atoms do the same to the operator, so that that of N atoms follows from that of N − 1.
 
 A column is rotationally symmetric in the mean: O is a matrix for each angular order, and ⟨s_u† O s_u⟩ the
 product K O of functions of two radii and the angle between them, K = ⟨s*(r − u) s(r' − u)⟩.
@@ -17,7 +17,7 @@ References
 Loane, Xu and Silcox, Acta Cryst. A 47, 267 (1991): frozen phonons.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import roots_laguerre, roots_legendre
 
+from etcli.core.multislice.bessel_basis import BesselBasis
+
 Doubles = NDArray[np.float64]
 Waves = NDArray[np.complex128]
-Function = Callable[[Doubles], NDArray[np.complex128]]
 
 DISPLACEMENTS = 16
 ANGLES = 256
+FINE_RADII = 4001
 MORE_NODES = 20
 
 
@@ -98,8 +100,8 @@ def near_atom(atom_radius_A: float, highest_per_A: float) -> tuple[Doubles, Doub
 
 
 def moving_atom(
-    at_rest: CubicSpline,
-    mean: CubicSpline,
+    basis: BesselBasis,
+    scattered: Waves,
     radius_A: Doubles,
     area_A2: Doubles,
     *,
@@ -110,8 +112,10 @@ def moving_atom(
 
     Parameters
     ----------
-    at_rest, mean : CubicSpline
-        Transmission minus 1 of the atom at rest, and its mean, against the radius in Å.
+    basis : BesselBasis
+        Of the order 0.
+    scattered : ndarray of shape (n,), complex128
+        Components of the transmission of the atom at rest minus 1.
     radius_A, area_A2 : ndarray of shape (n_radii,), float64
         See `near_atom`.
     debye_waller_A2 : float
@@ -124,9 +128,13 @@ def moving_atom(
     MovingAtom
     """
     node, weight = roots_laguerre(DISPLACEMENTS)
+    moved = np.sqrt(debye_waller_A2 * node) / (2 * np.pi)
+    grid = np.linspace(0, radius_A[-1] + moved[-1], FINE_RADII)
+    at_rest = CubicSpline(grid, basis.at(grid) @ scattered)
+    mean = basis.at(radius_A) @ (np.exp(-debye_waller_A2 * basis.frequency_per_A**2 / 4) * scattered)
     angle = 2 * np.pi * np.arange(ANGLES) / ANGLES
     pair = np.zeros((ANGLES, len(radius_A), len(radius_A)), complex)
-    for distance, share in zip(np.sqrt(debye_waller_A2 * node) / (2 * np.pi), weight, strict=True):
+    for distance, share in zip(moved, weight, strict=True):
         across = radius_A[:, np.newaxis] - distance * np.cos(angle)
         wave = at_rest(np.hypot(across, distance * np.sin(angle)))
         order = np.fft.fft(wave).T / ANGLES
@@ -134,10 +142,10 @@ def moving_atom(
     # Products of waves of n orders need no more than these orders
     n_angles = 4 * n_orders
     kept = np.concatenate([pair[: n_angles // 2], pair[-(n_angles // 2) :]])
-    return MovingAtom(area_A2, np.fft.ifft(kept, axis=0) * n_angles, np.asarray(mean(radius_A)))
+    return MovingAtom(area_A2, np.fft.ifft(kept, axis=0) * n_angles, np.asarray(mean))
 
 
-def detector_operators(orders: list[ColumnOrder], atom: MovingAtom, n_atoms: int) -> list[list[Waves]]:
+def detector_operators(orders: list[ColumnOrder], atom: MovingAtom, n_atoms: int) -> Iterator[list[Waves]]:
     """Carry the detector back through columns.
 
     Parameters
@@ -148,14 +156,13 @@ def detector_operators(orders: list[ColumnOrder], atom: MovingAtom, n_atoms: int
     n_atoms : int
         Largest number of atoms.
 
-    Returns
-    -------
-    list of list of ndarray of shape (n, n), complex128
-        For 1, 2, ... atoms and each angular order the operator O before the first atom: the intensity of a
+    Yields
+    ------
+    list of ndarray of shape (n, n), complex128
+        For 1, 2, ... atoms, for each angular order the operator O before the first atom: the intensity of a
         wave with components c is c† O c.
     """
     operator = [np.diag(order.detected).astype(complex) for order in orders]
-    found = []
     for number in range(n_atoms):
         if number > 0:
             operator = [
@@ -163,8 +170,7 @@ def detector_operators(orders: list[ColumnOrder], atom: MovingAtom, n_atoms: int
                 for order, seen in zip(orders, operator, strict=True)
             ]
         operator = _before_atom(orders, atom, operator)
-        found.append(operator)
-    return found
+        yield operator
 
 
 def _before_atom(orders: list[ColumnOrder], atom: MovingAtom, operator: list[Waves]) -> list[Waves]:

@@ -11,16 +11,13 @@ diffuse scattering. All models of it follow the Einstein model, see `thermal_dif
 
 - local: ∫ |ψ|² W d²r with a real function W of position,
   W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k, integrated over the detector; t is the
-  Fourier transform of the transmission of an atom at rest minus 1. The directions of the incident waves are
-  neglected: the level is 2 to 10 % low, and more beside the column. A heavy atom bends the wave, which a real
-  W cannot hold: columns of gold seem 0.8 (1 atom) to about 2 Å (10 atoms) deeper than they are.
-- nonlocal: the variance of the scattered wave, exact in directions and phases. Against frozen phonons (gold,
-  300 kV, 21 mrad, 1 to 10 atoms) the depth of the focus of highest intensity is within 0.6 Å.
-
-In these two, electrons that were scattered diffusely are not scattered again: for ten atoms of gold the nonlocal
-model is 5 % too bright in the mean over 0.5 Å, 13 % on the axis. The third model has multiple diffuse
-scattering, see `frozen_phonons`; it agrees with frozen phonons within 2 % for 1 to 10 atoms, all foci and radii,
-and takes longer. It needs atoms at equal distances.
+  Fourier transform of the transmission of an atom at rest minus 1. Of gold, the level is 5 to 10 % low, and
+  20 % beside the column; columns seem 0.8 (1 atom) to about 2 Å (10 atoms) deeper than they are, because a
+  heavy atom bends the wave, which a real W cannot hold.
+- nonlocal: the variance of the scattered wave, exact in directions and phases. The focus of highest
+  intensity is within 0.6 Å of that of frozen phonons, but columns of ten atoms are 5 to 10 % too bright.
+- multiple: the scattered electrons are scattered again, see `frozen_phonons`. It agrees with frozen phonons
+  within 2 % for 1 to 10 atoms, all foci and radii, takes longer, and needs atoms at equal distances.
 """
 
 from collections.abc import Iterator
@@ -55,7 +52,6 @@ ATOM_FREQUENCY_PER_A = 20.0
 """Highest spatial frequency of the transmission of one atom: beyond the outer angle of usual detectors."""
 ATOM_RADIUS_A = 1.2
 """Distance from an atom beyond which it scatters nothing into the detector."""
-FINE_RADII = 4001
 PROBE_NODES = 160
 PROBE_TAIL = 1.8
 """Highest frequency of a probe that is cut off at the edge of the disc, relative to the aperture."""
@@ -164,18 +160,6 @@ class ColumnKind:
 
 
 @dataclass(frozen=True, eq=False)
-class _Atom:
-    """One atom: mean transmission minus 1, and thermal diffuse scattering into the detector."""
-
-    basis: BesselBasis
-    scattered: Waves
-    diffuse: LocalDiffuse | NonlocalDiffuse
-
-    def at(self, radius_A: Doubles) -> Waves:
-        return np.asarray(self.basis.at(radius_A) @ self.scattered)
-
-
-@dataclass(frozen=True, eq=False)
 class _Order:
     """One angular order: the matrices of its waves, what atom and detector read out, and all probes."""
 
@@ -185,7 +169,7 @@ class _Order:
     kinetic: Doubles
     diffuse: Doubles | Waves
     sign: Doubles
-    in_detector: Doubles
+    share: Doubles
     probes: Waves
 
     def start(self) -> Waves:
@@ -203,7 +187,17 @@ class _Order:
 
     def elastic_waves(self, wave: Waves) -> Waves:
         """Compute the components in the detector of the waves of all probes behind an atom."""
-        return np.asarray((self.in_detector @ (self.transmission @ wave)) @ self.probes)
+        seen = self.share > 0
+        behind = np.sqrt(self.share[seen])[:, np.newaxis] * (self.transmission[seen] @ wave)
+        return np.asarray(behind @ self.probes)
+
+    def near(self, radius_A: Doubles, distance_A: float) -> ColumnOrder:
+        propagator = np.exp(-1j * self.kinetic * distance_A)
+        return ColumnOrder(self.transmission, self.basis.at(radius_A), self.share, propagator)
+
+    def intensity(self, operator: Waves) -> Doubles:
+        n = len(self.probes)
+        return np.asarray((self.probes.conj() * (operator[:n, :n] @ self.probes)).real.sum(axis=0))
 
 
 def column_intensities(
@@ -298,33 +292,19 @@ def _multiple(
     kind: ColumnKind, optics: FocalOptics, depth_A: Doubles, focus_A: Doubles, radius_A: Doubles
 ) -> Doubles:
     """Compute the intensities of columns with multiple diffuse scattering."""
-    distance = np.diff(depth_A)
-    if len(distance) and not np.allclose(distance, distance[0], rtol=1e-6):
+    spacing = (depth_A[-1] - depth_A[0]) / max(len(depth_A) - 1, 1)
+    if not np.allclose(np.diff(depth_A), spacing, rtol=1e-6):
         raise UsageError("multiple diffuse scattering is computed for atoms at equal distances only")
-    spacing = distance[0] if len(distance) else 0.0
     highest = max(optics.detector_per_A[1], PROBE_TAIL * optics.aperture_per_A)
     near, area = near_atom(ATOM_RADIUS_A, highest)
     orders = list(_orders(kind, optics, depth_A, focus_A, radius_A, highest_per_A=highest))
-    basis, at_rest = _transmission(kind, optics, orders[0].basis.disc_radius_A)
-    mean = np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest
-    grid = np.linspace(0, 2 * ATOM_RADIUS_A, FINE_RADII)
-    splines = (CubicSpline(grid, basis.at(grid) @ wave) for wave in (at_rest, mean))
-    atom = moving_atom(*splines, near, area, debye_waller_A2=kind.debye_waller_A2, n_orders=len(orders))
-    column = [
-        ColumnOrder(
-            order.transmission,
-            order.basis.at(near),
-            optics.detected_share(order.basis.frequency_per_A),
-            np.exp(-1j * order.kinetic * spacing),
-        )
-        for order in orders
-    ]
+    transmission = _transmission(kind, optics, orders[0].basis.disc_radius_A)
+    atom = moving_atom(*transmission, near, area, debye_waller_A2=kind.debye_waller_A2, n_orders=len(orders))
+    column = [order.near(near, spacing) for order in orders]
     total = np.zeros((len(depth_A), len(focus_A) * len(radius_A)))
     for number, operators in enumerate(detector_operators(column, atom, len(depth_A))):
         for order, seen in zip(orders, operators, strict=True):
-            n = len(order.probes)
-            product = (order.probes.conj() * (seen[:n, :n] @ order.probes)).real.sum(axis=0)
-            total[number] += order.multiplicity * product
+            total[number] += order.multiplicity * order.intensity(seen)
     return total.reshape(len(depth_A), len(focus_A), len(radius_A))
 
 
@@ -345,7 +325,9 @@ def _orders(
     disc, highest = _disc_and_frequency(kind, optics, depth_A, focus_A, radius_A)
     highest = highest_per_A or highest
     n_orders = int(2 * np.pi * optics.aperture_per_A * ATOM_RADIUS_A) + MORE_ORDERS + 1
-    atom = _atom(kind, optics, disc, highest, n_orders)
+    atom_basis, at_rest = _transmission(kind, optics, disc)
+    mean = np.exp(-kind.debye_waller_A2 * atom_basis.frequency_per_A**2 / 4) * at_rest
+    atom = _diffuse(kind, optics, disc, highest, n_orders)
     wavelength = wavelength_A(optics.voltage_kV)
     node, weight = roots_legendre(PROBE_NODES)
     frequency = optics.aperture_per_A * (node + 1) / 2
@@ -354,13 +336,13 @@ def _orders(
     for number in range(n_orders):
         basis = bessel_basis(number, disc_radius_A=disc, highest_per_A=highest)
         if number == 0:  # all orders have the same nodes
-            scattered = atom.at(basis.radius_A)
+            scattered = atom_basis.at(basis.radius_A) @ mean
         share = optics.detected_share(basis.frequency_per_A)
         # The detector must see nothing of a probe, not even what the edge of the disc makes of it
         in_probe = (basis.frequency_per_A < PROBE_TAIL * optics.aperture_per_A) & (np.cumsum(share) == 0)
         position = jv(number, 2 * np.pi * np.outer(radius_A, frequency))
         probes = (focusing[:, np.newaxis] * position * amplitude) @ basis.plane_waves(frequency)[in_probe].T
-        channels, sign = atom.diffuse.channels(basis)
+        channels, sign = atom.channels(basis)
         yield _Order(
             basis=basis,
             multiplicity=1 if number == 0 else 2,
@@ -368,7 +350,7 @@ def _orders(
             kinetic=np.pi * wavelength * basis.frequency_per_A**2,
             diffuse=channels,
             sign=sign,
-            in_detector=np.diag(np.sqrt(share))[share > 0],
+            share=share,
             probes=probes.reshape(-1, in_probe.sum()).T,
         )
 
@@ -391,16 +373,15 @@ def _disc_and_frequency(
     return float(np.ceil(disc)), float(max(highest, PROBE_TAIL * optics.aperture_per_A))
 
 
-def _atom(
+def _diffuse(
     kind: ColumnKind, optics: FocalOptics, disc_radius_A: float, highest_per_A: float, n_orders: int
-) -> _Atom:
-    """Compute the scattering of one atom that moves thermally."""
+) -> LocalDiffuse | NonlocalDiffuse:
+    """Compute the thermal diffuse scattering of one atom into the detector."""
     basis, at_rest = _transmission(kind, optics, disc_radius_A)
-    mean = np.exp(-kind.debye_waller_A2 * basis.frequency_per_A**2 / 4) * at_rest
     if optics.diffuse == "local":
         share = optics.detected_share(basis.frequency_per_A)
-        return _Atom(basis, mean, local_diffuse(basis, at_rest, kind.debye_waller_A2, share, ATOM_RADIUS_A))
-    diffuse = nonlocal_diffuse(
+        return local_diffuse(basis, at_rest, kind.debye_waller_A2, share, ATOM_RADIUS_A)
+    return nonlocal_diffuse(
         CubicSpline(basis.frequency_per_A, at_rest / basis.norm()),
         debye_waller_A2=kind.debye_waller_A2,
         detector_per_A=optics.detector_per_A,
@@ -408,7 +389,6 @@ def _atom(
         atom_radius_A=ATOM_RADIUS_A,
         n_orders=n_orders,
     )
-    return _Atom(basis, mean, diffuse)
 
 
 def _transmission(kind: ColumnKind, optics: FocalOptics, disc_radius_A: float) -> tuple[BesselBasis, Waves]:
