@@ -103,21 +103,21 @@ def test_displacements_of_both_atoms() -> None:
     optics, depth, focus_A, x_A = replace(OPTICS, diffuse="multiple"), np.arange(2) * 4.08, 15.0, 0.2
     found = column_intensities(GOLD, optics, depth, np.array([focus_A]), np.array([x_A]))[-1].item()
     single = column_intensities(GOLD, OPTICS, depth, np.array([focus_A]), np.array([x_A]))[-1].item()
-    expected = SquareGrid(GOLD, optics, 4).two_atoms(focus_A, x_A)
+    expected = SquareGrid(GOLD, optics, 3).two_atoms(focus_A, x_A)
     assert found == pytest.approx(expected, rel=0.007)
     assert abs(single / expected - 1) > 0.015
 
 
-def test_multiple_scattering_of_ten_atoms() -> None:
-    """abTEM, 96 configurations, standard error 1 to 2 %; it is 3 % brighter everywhere."""
+def test_multiple_scattering_of_five_atoms() -> None:
+    """abTEM, 80 configurations (standard error 1 to 2 %), is 2 % brighter everywhere; local: 24 % darker at 1 Å."""
     expected = [
-        [0.1787, 0.1368, 0.0650, 0.0177],
-        [0.3157, 0.2460, 0.0950, 0.0045],
-        [0.1346, 0.1196, 0.0720, 0.0186],
+        [0.07283, 0.05241, 0.03000, 0.00766],
+        [0.24009, 0.14672, 0.02843, 0.00192],
+        [0.09099, 0.06589, 0.03306, 0.00731],
     ]
-    depth, focus, radius = (np.arange(10) - 4.5) * 4.08, np.array([-50.0, 0, 50]), np.array([0, 0.25, 0.5, 1])
+    depth, focus, radius = (np.arange(5) - 2) * 4.08, np.array([-50.0, 0, 50]), np.array([0, 0.25, 0.5, 1])
     found = column_intensities(GOLD, replace(OPTICS, diffuse="multiple"), depth, focus, radius)
-    np.testing.assert_allclose(1.03 * found[-1], expected, rtol=0.03)
+    np.testing.assert_allclose(1.02 * found[-1], expected, rtol=0.05)
     one = [
         column_intensities(GOLD, replace(OPTICS, diffuse=model), depth[:1], focus, radius)
         for model in ("nonlocal", "multiple")
