@@ -12,7 +12,7 @@ diffuse scattering. All models of it follow the Einstein model, see `thermal_dif
 - local: ∫ |ψ|² W d²r with a real function W of position,
   W(q) = ∫ t(k) t*(k − q) [exp(−Bq²/4) − exp(−B(k² + |k − q|²)/4)] d²k, integrated over the detector; t is the
   Fourier transform of the transmission of an atom at rest minus 1. Of gold, the level is 5 to 10 % low, and
-  20 % beside the column; columns seem 0.8 (1 atom) to about 2 Å (10 atoms) deeper than they are, because a
+  20 % beside the column; columns seem 0.8 (1 atom) to 2 Å (10 atoms) deeper than they are, because a
   heavy atom bends the wave, which a real W cannot hold.
 - nonlocal: the variance of the scattered wave, exact in directions and phases. The focus of highest
   intensity is within 0.6 Å of that of frozen phonons, but columns of ten atoms are 5 to 10 % too bright.
