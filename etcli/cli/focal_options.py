@@ -38,6 +38,14 @@ OPTICS: tuple[Option, ...] = (
         show_default=True,
         help="Full width at half maximum of the image of the electron source.",
     ),
+    click.option(
+        "--diffuse",
+        type=click.Choice(["local", "nonlocal", "multiple"]),
+        default="local",
+        show_default=True,
+        help="Thermal diffuse scattering: a function of position; with all directions and phases, which puts "
+        "columns of heavy atoms 1 to 2 Å less deep; and scattered again, as by frozen phonons (slowest).",
+    ),
 )
 debye_waller_option = click.option(
     "--debye-waller",
@@ -56,8 +64,8 @@ def optics_options(function: Decorated) -> Decorated:
     def command(*args: Any, **given: Any) -> Any:
         from etcli.core.depth.isolated_column import FocalOptics
 
-        kv, alpha, detector, source = (given.pop(name) for name in map(option_name, OPTICS))
-        optics = FocalOptics(kv, alpha, detector, source.angstrom(None))
+        kv, alpha, detector, source, diffuse = (given.pop(name) for name in map(option_name, OPTICS))
+        optics = FocalOptics(kv, alpha, detector, source.angstrom(None), diffuse)
         return function(*args, optics=optics, **given)
 
     return add_options(command, (*OPTICS, debye_waller_option))  # type: ignore[return-value]

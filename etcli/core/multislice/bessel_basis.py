@@ -44,7 +44,7 @@ class BesselBasis:
     def at(self, radius_A: Doubles) -> Doubles:
         """Compute the functions at other radii: ndarray of shape (n_radii, n), float64, in 1/Å."""
         argument = 2 * np.pi * np.outer(radius_A, self.frequency_per_A)
-        return np.asarray(self._norm() * jv(self.order, argument))
+        return np.asarray(self.norm() * jv(self.order, argument))
 
     def transform(self, function: NDArray[Any]) -> NDArray[Any]:
         """Compute the coefficients of a function that is given at the nodes: shape (n, ...)."""
@@ -71,9 +71,10 @@ class BesselBasis:
             integral = edge * b * jv(self.order, a * edge) * jv(self.order - 1, b * edge) / (a**2 - b**2)
         same = np.abs(a - b) * edge < 1e-6
         integral = np.where(same, edge**2 / 2 * jv(self.order + 1, b * edge) ** 2, integral)
-        return np.asarray(2 * np.pi * self._norm()[:, np.newaxis] * integral)
+        return np.asarray(2 * np.pi * self.norm()[:, np.newaxis] * integral)
 
-    def _norm(self) -> Doubles:
+    def norm(self) -> Doubles:
+        """Factor of J_m(2πkr) in each function: ndarray of shape (n,), float64, in 1/Å."""
         zeros = 2 * np.pi * self.frequency_per_A * self.disc_radius_A
         return np.asarray(1 / (np.sqrt(np.pi) * self.disc_radius_A * np.abs(jv(self.order + 1, zeros))))
 
