@@ -141,11 +141,12 @@ def test_a_depth_tells_odd_counts_from_even() -> None:
     spacing = 4.08
     match = LatticeMatch(np.array([True, True, True, False]), np.array([0.0, 2.04, 0.0, np.nan]), 0, 1, 0)
     depth, sigma = np.array([0.5, 0.5, np.nan, 0.5]), np.array([0.5, 0.5, 0.5, 0.5])
-    prior = lattice_log_prior(depth, sigma, match, 0.5, spacing, 6)
+    depth = np.repeat(depth[:, np.newaxis], 7, axis=1)  # the same for every count
+    prior = lattice_log_prior(depth, sigma, match, 0.5, spacing)
     assert prior.shape == (4, 7)
     odd = np.arange(7) % 2 == 1
     assert (prior[0, odd] > prior[0, ~odd].max() + 5).all()
     assert (prior[1, ~odd] > prior[1, odd].max() + 5).all()
     assert not prior[2:].any()
-    wide = lattice_log_prior(depth, np.full(4, 30.0), match, 0.5, spacing, 6)
+    wide = lattice_log_prior(depth, np.full(4, 30.0), match, 0.5, spacing)
     assert np.ptp(wide[0]) < 0.1
