@@ -36,7 +36,9 @@ INPUT: tuple[Option, ...] = (
 ALIGN: tuple[Option, ...] = (
     click.option("--no-align", "align", flag_value=False, default=True, help="The sections have no drift."),
     click.option(
-        "--max-shift", type=LENGTH_PX, help="Largest drift between sections; half the distance of columns."
+        "--max-shift",
+        type=LENGTH_PX,
+        help="Largest drift between sections.  [default: a quarter of the image]",
     ),
     click.option("--write-xf", type=FILE, metavar="FILE", help="The shifts, as IMOD's .xf."),
     click.option("--write-aligned", type=FILE, metavar="FILE", help="The series without its drift."),
@@ -81,6 +83,13 @@ COLUMNS: tuple[Option, ...] = (
         "--background",
         type=float,
         help="Background of the image of the columns, as a fraction of the beam.  [default: fitted]",
+    ),
+    click.option(
+        "--cross-sections",
+        type=click.Choice(["gaussian", "voronoi"]),
+        default="gaussian",
+        show_default=True,
+        help="Volumes of the Gaussians, or sums over the Voronoi cells of the columns.",
     ),
     click.option("--write-mean", type=FILE, metavar="FILE", help="The image of the columns."),
     click.option("--write-model", type=FILE, metavar="FILE", help="The fitted image."),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from etcli.core.depth.focal_images import FocalImages
@@ -44,6 +44,21 @@ class Given:
     position_A: Doubles | None = None
     count: NDArray[np.int64] | None = None
 
+    @classmethod
+    def of(cls, columns_A: ArrayLike | None, counts: ArrayLike | None) -> "Given":
+        """Check columns and counts that a script gives; raise UsageError for those that do not fit."""
+        position = None if columns_A is None else np.asarray(columns_A, np.float64)
+        if position is not None and (position.ndim != 2 or position.shape[1:] != (2,)):
+            raise UsageError(f"columns are x and y a row, not of shape {position.shape}")
+        if counts is None:
+            return cls(position)
+        number = np.asarray(counts, np.float64)
+        if position is None or number.shape != (len(position),):
+            raise UsageError("counts need the columns that were counted, one number for each")
+        if (number < 0).any() or (number != np.rint(number)).any():
+            raise UsageError("a count is a whole number of atoms, 0 or more")
+        return cls(position, number.astype(np.int64))
+
 
 def read_given(columns: str | None, counts: str | None) -> Given:
     """Read tables of known columns and counts, as ``--csv`` writes them.
@@ -72,6 +87,9 @@ def read_given(columns: str | None, counts: str | None) -> Given:
     if counts is None:
         return Given(position)
     table = read_table(Path(counts), needed=("count",), optional=("x_A", "y_A"))
+    for name in {"x_A", "y_A"} & set(table):
+        if not np.isfinite(table[name]).all():
+            raise DataError(f"{counts}: a row has no {name}")
     number = table["count"]
     if (number < 0).any() or (number != np.rint(number)).any():
         raise DataError(f"{counts}: a count is a whole number of atoms, 0 or more")
@@ -94,7 +112,9 @@ def read_given(columns: str | None, counts: str | None) -> Given:
     return Given(position, number[nearest].astype(np.int64))
 
 
-def read_focal_images(session: Session, series: TiltSeries, request: DepthSectionRequest) -> FocalImages:
+def read_focal_images(
+    session: Session, series: TiltSeries, request: DepthSectionRequest, *, counting: bool = True
+) -> FocalImages:
     """Load the images of a series as fractions of the beam, with their foci.
 
     Parameters
@@ -102,6 +122,8 @@ def read_focal_images(session: Session, series: TiltSeries, request: DepthSectio
     session : Session
     series : TiltSeries
     request : DepthSectionRequest
+    counting : bool
+        Whether atoms are to be counted, and are not known already.
 
     Returns
     -------
@@ -116,6 +138,11 @@ def read_focal_images(session: Session, series: TiltSeries, request: DepthSectio
     UsageError
         When the series does not fit into the memory.
     """
+    if len(series.views.groups()) > 1 and series.views.tilt_deg is not None:
+        raise DataError(
+            f"{series.name}: is a tilt series; depth sectioning takes images at one tilt, which --views "
+            "chooses"
+        )
     pixel_A = series.pixel_A
     if request.pixel is not None:
         pixel_A = request.pixel.angstrom(series.pixel_A)
@@ -131,25 +158,30 @@ def read_focal_images(session: Session, series: TiltSeries, request: DepthSectio
         dose = float(series.views.dose_e_A2.mean())
         session.reporter.note(f"dose of an image: {dose:g} electrons per Å², from the metadata")
     sections = load_images(session, series, copies=COPIES)
+    highest = float(sections.max())
     counted = request.values == "counts" or (
         request.values == "auto" and np.dtype(series.data.dtype).kind in "iu"
     )
+    if request.values == "auto" and not counted and highest > 1 and dose is not None:
+        session.reporter.report(
+            f"values up to {highest:.4g} are taken as counted electrons (--values counts)"
+        )
+        counted = True
     if counted and dose is not None:
         sections = sections / np.float32(dose * pixel_A**2)
-    elif counted and request.runs("count") and request.count_method != "icl":
+    elif counted and request.runs("count") and counting and request.count_method != "icl":
         raise DataError(
             f"{series.name}: holds counts, which are fractions of the beam only with the --dose of an "
             "image; or "
             f"count with --count-method icl, which needs none"
         )
-    elif not counted and sections.max() > 1:
+    elif not counted and highest > 1:
         raise DataError(
-            f"{series.name}: values up to {sections.max():.4g} are no fractions of the beam; give "
-            "--values counts "
-            f"with the --dose if they are counted electrons"
+            f"{series.name}: values up to {highest:.4g} are no fractions of the beam; if they are counted "
+            f"electrons, give the --dose of an image, in electrons per Å²"
         )
     nowhere = np.zeros((len(series), 2))
-    return FocalImages(sections, focus, pixel_A, nowhere, None if dose is None else dose)
+    return FocalImages(sections, focus, pixel_A, nowhere, dose, calibrated=not counted or dose is not None)
 
 
 def _check_depths_possible(name: str, focus: Doubles) -> None:
@@ -189,7 +221,7 @@ def read_zone_lattice(text: str, zone: Zone, element: str | None = None) -> Zone
     DataError
         When a file has no unit cell.
     """
-    if Path(text).exists():
+    if Path(text).exists() or text.lower().endswith((".cif", ".xyz", ".extxyz", ".pdb")):
         file = read_atoms_file(Path(text))
         if file.box is None:
             raise DataError(f"{text}: has no unit cell; give a CIF, or a lattice such as fcc:Au:4.078")
@@ -229,5 +261,11 @@ def column_kind(request: DepthSectionRequest, lattice: ZoneLattice | None) -> Co
             raise UsageError("--spacing is that of the lattice; leave it out")
         return ColumnKind(lattice.element, lattice.spacing_A, request.debye_waller_A2)
     if element is None or spacing is None:
+        if request.runs("build"):
+            absent = [f"--{name}" for name in ("element", "spacing") if getattr(request, name) is None]
+            missing = " and ".join(absent)
+            raise UsageError(
+                f"a model needs a --lattice with its --zone, or {missing}; or stop with --stop-after depth"
+            )
         return None
     return ColumnKind(element, spacing.angstrom(None), request.debye_waller_A2)

@@ -6,8 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.expected_cross_sections import SimulatedFit
-from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, focal_library
-from etcli.core.depth.focal_profiles import check_library_focus
+from etcli.core.depth.focal_library import (
+    BRIGHTNESS_RADIUS_A,
+    CoreProfiles,
+    FocalLibrary,
+    check_probe_width,
+    focal_library,
+)
+from etcli.core.depth.focal_profiles import FEWEST_SECTIONS, check_library_focus
 from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
 from etcli.core.depth.sectioning import first_depths
 from etcli.core.depth.sectioning_result import Libraries, Sectioning
@@ -31,7 +37,7 @@ FOCUS, CORE, CROSS_SECTION = "defocus_minus_zcom_A", "core_intensity_r0.5A", "sc
 
 
 def simulated_library(
-    kind: ColumnKind, optics: FocalOptics, focus_A: Doubles, *, most_atoms: int
+    kind: ColumnKind, optics: FocalOptics, focus_A: Doubles, depth_A: float, *, most_atoms: int
 ) -> FocalLibrary:
     """Simulate a library that covers the foci of a series.
 
@@ -41,6 +47,8 @@ def simulated_library(
     optics : FocalOptics
     focus_A : ndarray of shape (n_sections,), float64
         Depths of the focal plane in Å.
+    depth_A : float
+        Depth of the specimen in Å.
     most_atoms : int
 
     Returns
@@ -48,7 +56,7 @@ def simulated_library(
     FocalLibrary
         As wide as the probe is at the farthest focus.
     """
-    reach = float(np.ptp(focus_A)) / 2 + FOCUS_MARGIN_A
+    reach = float(np.abs(focus_A - depth_A).max()) + FOCUS_MARGIN_A
     radius = optics.semi_angle_mrad * 1e-3 * reach + RADIUS_MARGIN_A
     return focal_library(kind, optics, most_atoms=most_atoms, focus_range_A=reach, radius_A=radius)
 
@@ -85,9 +93,10 @@ def complete_libraries(
     """
     images, counting = columns.images, columns.given_count is None
     focal = None
-    known = bool(np.isfinite(images.focus_A).all()) and len(images) > 1
+    known = bool(np.isfinite(images.focus_A).all()) and len(images) >= FEWEST_SECTIONS
     if kind is not None and request.simulate and known:
-        focal = _long_enough(session, columns, kind, request)
+        n_given = 0 if given.cross_section_A2 is None else len(given.cross_section_A2)
+        focal = _long_enough(session, columns, kind, request, n_given)
     by_library = counting and request.count_method != "icl"
     if by_library and given.cross_section_A2 is None and kind is not None and not known:
         raise UsageError(
@@ -103,6 +112,11 @@ def complete_libraries(
     profiles = given.profiles
     if profiles is not None and request.runs("depth") and request.correction:
         options = request.profiles(images.pixel_A)
+        if abs(options.core_radius_A - BRIGHTNESS_RADIUS_A) > 0.01:
+            raise UsageError(
+                f"the profiles of --library are of a disc of {BRIGHTNESS_RADIUS_A:g} Å; leave "
+                "--core-radius out"
+            )
         peak_A = first_depths(columns, options)
         check_library_focus(profiles, images.focus_A, peak_A, window_A=options.window_A)
     if profiles is None and focal is not None:
@@ -114,26 +128,37 @@ def complete_libraries(
             "--depth-method gaussian with --no-correction for depths that are wrong by some Å in thick "
             "columns"
         )
+    if not images.calibrated:  # shapes of profiles can be compared, intensities cannot
+        focal = None
     return Libraries(focal, profiles if request.correction else None, given.cross_section_A2)
 
 
 def _long_enough(
-    session: Session, columns: Sectioning, kind: ColumnKind, request: DepthSectionRequest
+    session: Session, columns: Sectioning, kind: ColumnKind, request: DepthSectionRequest, n_given: int
 ) -> FocalLibrary:
     """Simulate libraries of growing length until the brightest column is within."""
     images = columns.images
+    check_probe_width(
+        request.optics.semi_angle_mrad * 1e-3 * np.ptp(images.focus_A) / 2, np.ptp(images.focus_A) / 2
+    )
+    peak = first_depths(columns, request.profiles(images.pixel_A))
+    middle, most = float(np.median(peak)), max(SHORTEST, n_given)
     if columns.given_count is not None:
         most = max(1, int(columns.given_count.max()))
-        return simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-    peak, most = None, SHORTEST
     while True:
-        library = simulated_library(kind, request.optics, images.focus_A, most_atoms=most)
-        if peak is None:  # after the first library, which refuses defoci in a wrong unit at once
-            peak = first_depths(columns, request.profiles(images.pixel_A))
-        simulated = SimulatedFit(images, columns.chosen, columns.fit, library)
-        needed = float((columns.cross_section_A2 / simulated.slab(most, peak)).max()) / ROOM
-        if needed <= 1 or most == LONGEST:
+        library = simulated_library(kind, request.optics, images.focus_A, middle, most_atoms=most)
+        if columns.given_count is not None or not images.calibrated:
             break
+        simulated = SimulatedFit(images, columns.chosen, columns.fit, library, columns.cells)
+        needed = float((columns.cross_section_A2 / simulated.slab(most, peak)).max()) / ROOM
+        if needed <= 1:
+            break
+        if most == LONGEST:
+            raise DataError(
+                f"the brightest column is brighter than {LONGEST} atoms of {kind.element}: check --dose "
+                "(electrons "
+                f"per Å², not per pixel), --pixel and the element; a longer --library FILE is possible too"
+            )
         most = min(LONGEST, int(np.ceil(GROWTH * needed * most)))
     session.reporter.note(f"library of 1 to {most} atoms of {kind.element}, {kind.spacing_A:.4g} Å apart")
     return library

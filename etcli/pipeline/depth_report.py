@@ -16,6 +16,8 @@ NEAR_LIMIT = 0.005
 NO_LATTICE = 0.8
 """Median distance of depths from a lattice, relative to that of depths that know nothing of it."""
 AS_GOOD = 1.2
+FEW_HEIGHTS = 10
+"""Columns from which the level of a lattice is not known for certain."""
 
 
 def report_depth_section(session: Session, result: DepthSection) -> None:
@@ -131,7 +133,8 @@ def _report_depths(session: Session, result: DepthSection) -> None:
         )
     elif not result.sign.has_power:
         say.report(
-            "the sign of the defocus cannot be tested: the columns are too thin, or the noise is too high"
+            "columns as thin as these, or with this noise, do not tell the sign of the defocus: it is "
+            "taken as given"
         )
 
 
@@ -139,20 +142,25 @@ def _report_lattice(session: Session, result: DepthSection) -> None:
     say, found, lattice = session.reporter, result.found, result.lattice
     if found.match is None or found.on_lattice is None or lattice is None:
         return
+    on = found.on_lattice
     random = lattice.spacing_A / 4
+    wrong = float((1 - on.probability)[found.match.matched].sum())
     say.report(
         f"{int(found.match.matched.sum())} columns on the lattice (scale {found.match.scale:.4f}, "
-        f"{found.match.residual_A:.2f} Å in the image); depths {found.on_lattice.residual_A:.2f} Å from "
-        "it in the "
-        f"median, {random:.2f} Å by chance"
+        f"{found.match.residual_A:.2f} Å in the image), its level from {on.n_used} of them; {wrong:.1f} "
+        "heights are "
+        f"expected to be an atom off (snap_prob)"
     )
-    if found.on_lattice.residual_A > NO_LATTICE * random:
+    independent = on.residual_A if found.free_residual_A is None else found.free_residual_A
+    if independent > NO_LATTICE * random or on.n_used < FEW_HEIGHTS:
         say.warn(
-            f"{result.series.name}: the depths do not follow the lattice; heights of the model are those "
-            "of the "
-            "lattice by chance: use --relax none, and check counts, zone axis and the sign of the defocus"
+            f"{result.series.name}: the depths do not follow the lattice (median distance "
+            f"{independent:.2f} Å, "
+            f"{random:.2f} Å by chance, {on.n_used} columns used); heights of the model are those of the "
+            "lattice by "
+            "chance: use --relax none, and check counts, zone axis and the sign of the defocus"
         )
-    elif found.other_residual_A < AS_GOOD * found.on_lattice.residual_A:
+    elif found.other_residual_A < AS_GOOD * on.residual_A:
         say.warn(f"{result.series.name}: another stacking of the lattice fits the depths nearly as well")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.column_counts import count_columns
-from etcli.core.depth.column_search import fit_given_columns, locate_columns
+from etcli.core.depth.column_search import ColumnOptions, fit_given_columns, locate_columns, shows_vacuum
 from etcli.core.depth.defocus_sign import sign_of_defocus
 from etcli.core.depth.drift import focal_drift
 from etcli.core.depth.focal_images import (
@@ -39,7 +39,7 @@ Doubles = NDArray[np.float64]
 def depth_section(
     series: TiltSeries,
     *,
-    lattice: ZoneLattice | None = None,
+    lattice: ZoneLattice | str | None = None,
     library: Libraries | None = None,
     columns_A: Doubles | None = None,
     counts: NDArray[np.int64] | None = None,
@@ -52,9 +52,9 @@ def depth_section(
     ----------
     series : TiltSeries
         HAADF images at several defoci, or a single one, of which columns are found and counted.
-    lattice : ZoneLattice, optional
-        The crystal along its zone axis, from `etcli.core.depth.zone_lattice.zone_lattice`; made of the option
-        ``lattice`` when not given.
+    lattice : ZoneLattice or str, optional
+        The crystal along its zone axis, from `etcli.core.depth.zone_lattice.zone_lattice`; or its name, such
+        as ``fcc:Au:4.078``, with the option ``zone``.
     library : Libraries, optional
         Cross-sections or focal profiles of another program.
     columns_A : ndarray of shape (n_columns, 2), optional
@@ -89,13 +89,10 @@ def depth_section(
     >>> sorted(columns.position_A[:, 0].round(3).tolist())
     [-2.3, -2.3, -2.3, 0.1, 0.1, 0.1, 2.5, 2.5, 2.5]
     """
-    request = DepthSectionRequest(**options)
-    given = Given(
-        None if columns_A is None else np.asarray(columns_A, np.float64),
-        None if counts is None else np.asarray(counts, np.int64),
-    )
-    if lattice is None and request.lattice is not None:
-        lattice = read_zone_lattice(request.lattice, request.zone)
+    name = lattice if isinstance(lattice, str) else None
+    request, given = DepthSectionRequest(lattice=name, **options), Given.of(columns_A, counts)
+    if isinstance(lattice, str):
+        lattice = read_zone_lattice(lattice, request.zone, request.element)
     session = session or Session()
     return section_series(session, series, request, lattice=lattice, library=library, given=given)
 
@@ -112,16 +109,19 @@ def section_series(
 ) -> DepthSection:
     """Run the stages that are asked for; see `depth_section`."""
     given = given or Given()
-    images = read_focal_images(session, series, request)
+    kind = column_kind(request, lattice)
+    images = read_focal_images(session, series, request, counting=given.count is None)
+    if request.crlb and images.dose_e_A2 is None:
+        raise UsageError("--crlb needs the --dose of an image")
     with file_named_in_errors(series):
         check_sections(images.sections)
         images, shifts = _aligned(session, images, request)
         result = DepthSection(series, request, images, shifts=shifts, lattice=lattice)
         if request.runs("columns"):
-            columns = _columns(images, request, given)
-            result = replace(result, sectioning=columns, saturated=_saturated(columns, request))
-        if request.runs("count"):
-            result = _counted(session, result, library or Libraries())
+            columns, options = _columns(session, images, request, given)
+            result = replace(result, sectioning=columns, saturated=_saturated(columns, request), kind=kind)
+            if request.runs("count"):
+                result = _counted(session, result, library or Libraries(), options)
         if request.crlb:
             result = replace(result, bounds=_bounds(result))
     report_depth_section(session, result)
@@ -147,8 +147,10 @@ def _aligned(
     return images.displaced(-shifts.shift_px), shifts
 
 
-def _columns(images: FocalImages, request: DepthSectionRequest, given: Given) -> Sectioning:
-    """Find the columns, or fit those that are given."""
+def _columns(
+    session: Session, images: FocalImages, request: DepthSectionRequest, given: Given
+) -> tuple[Sectioning, ColumnOptions]:
+    """Find the columns, or fit those that are given; return the options that were used as well."""
     options = request.columns(images.pixel_A)
     chosen = sharpest_sections(images, request.average_sections)
     average = average_section(images.sections[chosen], images.displacement_px[chosen])
@@ -162,7 +164,13 @@ def _columns(images: FocalImages, request: DepthSectionRequest, given: Given) ->
         places = given.position_A / images.pixel_A + centre
         _check_places(places, images.shape)
         fit = fit_given_columns(average, places, images.pixel_A, options, variance=variance)
-    return Sectioning(images, chosen, average, fit, given_count=given.count)
+    if options.background is None and not shows_vacuum(fit, images.shape, images.pixel_A):
+        session.reporter.report("the crystal fills the image: its background is taken as 0 (--background)")
+        options = replace(options, background=0.0)
+        places = np.column_stack([fit.x_px, fit.y_px])
+        fit = fit_given_columns(average, places, images.pixel_A, options, variance=variance)
+    cells = request.cross_sections == "voronoi"
+    return Sectioning(images, chosen, average, fit, cells=cells, given_count=given.count), options
 
 
 def _check_places(places_px: Doubles, shape: tuple[int, int]) -> None:
@@ -192,12 +200,15 @@ def _saturated(columns: Sectioning, request: DepthSectionRequest) -> NDArray[np.
     return np.asarray((share > 0.05).any(axis=0))
 
 
-def _counted(session: Session, result: DepthSection, given: Libraries) -> DepthSection:
+def _counted(
+    session: Session, result: DepthSection, given: Libraries, options: ColumnOptions
+) -> DepthSection:
     """Count the atoms, and measure the depths if they are asked for."""
     request, columns = result.request, result.found
-    kind = column_kind(request, result.lattice)
-    libraries = complete_libraries(session, columns, given, kind, request)
-    result = replace(result, libraries=libraries, kind=kind)
+    if columns.given_count is not None and not request.runs("depth"):
+        return result
+    libraries = complete_libraries(session, columns, given, result.kind, request)
+    result = replace(result, libraries=libraries)
     if libraries.focal is None and not request.runs("depth"):
         error = columns.cross_section_error_A2
         counting = request.counting()
@@ -209,7 +220,7 @@ def _counted(session: Session, result: DepthSection, given: Libraries) -> DepthS
         found = count_and_locate(
             columns,
             libraries,
-            request.columns(columns.images.pixel_A),
+            options,
             request.counting(),
             request.profiles(columns.images.pixel_A),
             lattice=result.lattice if request.runs("depth") else None,

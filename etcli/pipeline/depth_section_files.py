@@ -1,6 +1,6 @@
 """Depth sectioning from file to file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from etcli.pipeline.depth_section_result import DepthSection
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session
+from etcli.pipeline.view_selection import checked_list
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,7 +98,13 @@ def depth_section_files(
             session.reads(name)
     series = read_series(session, files.input, defocus=files.defocus)
     if files.views is not None:
-        series = series.select(files.views)
+        series = series.select(checked_list(files.views, len(series), "section"))
+    voltage = getattr(series.description, "voltage_kv", None)
+    if voltage and abs(voltage - request.optics.voltage_kV) > 1:
+        session.reporter.warn(
+            f"{series.name}: was taken at {voltage:g} kV, the library is for "
+            f"{request.optics.voltage_kV:g} kV; give --kv"
+        )
     with session.outputs() as outputs:
         write = _Writer(outputs, files, request)
         result = section_series(session, series, request, lattice=lattice, library=library, given=given)
@@ -149,7 +156,7 @@ class _Writer:
 
     def _write_aligned(self, name: str, result: DepthSection, step: ProcessingStep) -> None:
         """Write the series without its drift, in its own units."""
-        series = result.series
+        series = replace(result.series, pixel_A=result.images.pixel_A)
         with series_writer(self.outputs, name, series, step=step, mode=2) as writer:
             for k, (dx, dy) in enumerate(result.images.displacement_px):
                 view = series.view(k)

@@ -15,6 +15,7 @@ STAGES = ("align", "columns", "count", "depth", "build")
 SIGNS = ("serialem", "positive-under")
 VALUES = ("auto", "counts", "fractions")
 WIDTHS = ("same", "different", "statstem")
+CROSS_SECTIONS = ("gaussian", "voronoi")
 COUNT_METHODS = ("library", "hybrid", "icl")
 RELAX = ("snap", "none")
 Zone = tuple[int, int, int]
@@ -50,6 +51,8 @@ class DepthSectionRequest:
         Widths of the columns.
     background : float or None
         Constant background in fractions of the beam; fitted when None.
+    cross_sections : {"gaussian", "voronoi"}
+        Volumes of the Gaussians, or sums over the cells of the columns.
     count_method : {"library", "hybrid", "icl"}
     scs_scale : float or "auto"
         Recorded intensity relative to the library.
@@ -93,6 +96,7 @@ class DepthSectionRequest:
     threshold: float = 0.05
     widths: str | Length = "same"
     background: float | None = None
+    cross_sections: str = "gaussian"
     count_method: str = "library"
     scs_scale: float | str = "auto"
     components: int | None = None
@@ -116,6 +120,7 @@ class DepthSectionRequest:
             ("stage", "stop_after", STAGES),
             ("sign of defocus", "defocus_sign", SIGNS),
             ("kind of values", "values", VALUES),
+            ("kind of cross-sections", "cross_sections", CROSS_SECTIONS),
             ("method of counting", "count_method", COUNT_METHODS),
             ("method of depth", "depth_method", METHODS),
             ("relaxation", "relax", RELAX),
@@ -138,6 +143,13 @@ class DepthSectionRequest:
             check_choice("scale", self.scs_scale, ("auto",))
         else:
             checked_positive("scs_scale", self.scs_scale)
+        if not self.correction and self.lattice is not None and self.relax == "snap":
+            raise UsageError(
+                "peaks without correction are too far from the depths to put them on a lattice; add "
+                "--relax none"
+            )
+        if self.scs_scale != "auto" and self.count_method != "library":
+            raise UsageError("--scs-scale is of --count-method library; the others fit their own scale")
         if not self.correction and self.depth_method == "template":
             raise UsageError(
                 "a template corrects depths itself; give --depth-method gaussian with --no-correction"

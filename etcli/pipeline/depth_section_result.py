@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.depth.atom_columns import atoms_of_columns, surface_atoms
-from etcli.core.depth.counting import single_atom_sensitivity
+from etcli.core.depth.counting import SURE, single_atom_sensitivity
 from etcli.core.depth.defocus_sign import SignTest
 from etcli.core.depth.focal_images import FocalImages
 from etcli.core.depth.isolated_column import ColumnKind
@@ -120,8 +120,11 @@ class DepthSection:
         masks["no_fit"] = no_fit
         if found.counts is not None:
             masks["ambiguous_count"] = found.counts.ambiguous
-        if found.match is not None:
+        if found.count is not None:
+            masks["no_atoms"] = found.count == 0
+        if found.match is not None and found.on_lattice is not None:
             masks["off_lattice"] = ~found.match.matched
+            masks["ambiguous_height"] = found.match.matched & (found.on_lattice.probability < SURE)
         return [
             " ".join(name for name, mask in masks.items() if mask[column]) for column in range(len(found.fit))
         ]
@@ -149,6 +152,7 @@ class DepthSection:
             "crlb_A": bound,
             "chi2": nothing if fit is None or self.found.images.electrons is None else fit.chi2,
             "z_snapped_A": nothing if found.on_lattice is None else found.on_lattice.depth_A,
+            "snap_prob": nothing if found.on_lattice is None else found.on_lattice.probability,
             "flag": self.flags,
         }
 
@@ -169,7 +173,8 @@ class DepthSection:
         depth, count = self.depth_A, self.found.count
         if depth is None or count is None or self.found.depths is None or self.kind is None:
             raise UsageError("a model needs counts, depths, and the element and spacing of the columns")
-        there = (count > 0) & np.isfinite(depth)
+        fit = self.found.depths.fit
+        there = (count > 0) & np.isfinite(depth) & ~fit.no_fit & ~fit.peak_outside
         if not there.any():
             raise DataError("no column has atoms and a depth; there is no model to build")
         atoms = atoms_of_columns(
@@ -272,5 +277,9 @@ class DepthSection:
                 "residual_z_A": found.on_lattice.residual_A,
                 "random_residual_z_A": self.lattice.spacing_A / 4,
                 "level_A": found.on_lattice.level_A,
+                "level_columns": found.on_lattice.n_used,
+                "expected_wrong_heights": float(
+                    (1 - found.on_lattice.probability)[found.match.matched].sum()
+                ),
             }
         return numbers

@@ -5,7 +5,6 @@ import pytest
 
 from etcli.core.depth.column_fit import ColumnFit, fit_columns
 from etcli.core.depth.gaussian_columns import GaussianColumns
-from etcli.core.depth.section_heights import model_sections, section_heights
 from etcli.core.errors import DataError, UsageError
 from tests.columns import column_image, square_lattice
 
@@ -186,64 +185,6 @@ def test_options_out_of_range(option: dict[str, object], message: str) -> None:
 def test_variances_that_cannot_be_used(variance: object) -> None:
     with pytest.raises(DataError, match="varianc"):
         fit_columns(column_image(TRUE, SHAPE), TRUE, variance=variance)
-
-
-SHIFT = np.array([[0.0, 0.0], [1.3, -0.6], [0.0, 0.0]])
-
-
-@pytest.mark.parametrize("shift_px", [None, SHIFT])
-@pytest.mark.parametrize("background", [None, 0.3])
-def test_heights_of_sections_come_back(shift_px: np.ndarray | None, background: float | None) -> None:
-    fit = fit_columns(column_image(TRUE, SHAPE, width_px=WIDTH), TRUE, box=6.0)
-    heights = np.random.default_rng(7).uniform(0.5, 4.0, (3, N))
-    moves = np.zeros((3, 2)) if shift_px is None else shift_px
-    sections = np.array(
-        [
-            column_image(TRUE + move, SHAPE, width_px=WIDTH, height=height, background=0.3, box=6.0)
-            for move, height in zip(moves, heights, strict=True)
-        ]
-    )
-    found = section_heights(sections, fit, shift_px=shift_px, background=background)
-    assert found.height == pytest.approx(heights, rel=1e-5)
-    assert found.background == pytest.approx(np.full(3, 0.3), abs=1e-6)
-    model = model_sections(fit, found, shape=SHAPE, shift_px=shift_px)
-    assert model.dtype == np.float32
-    assert model == pytest.approx(sections, abs=1e-5)
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_errors_of_section_heights_are_their_scatter(known: bool) -> None:
-    rng, counts = np.random.default_rng(8), 100.0
-    image = column_image(TRUE, SHAPE, width_px=WIDTH, height=HEIGHT, background=0.2, box=3.0)
-    fit = fit_columns(image, TRUE, width=WIDTH)
-    sections = rng.poisson(counts * np.repeat(image[np.newaxis], 100, axis=0)) / counts
-    found = section_heights(sections, fit, variance=image / counts if known else None)
-    score = (found.height - HEIGHT) / found.height_error
-    assert score.std() == pytest.approx(1, abs=0.1)
-    assert ((found.background - 0.2) / found.background_error).std() == pytest.approx(1, abs=0.25)
-    assert abs(score.mean()) < 0.05
-
-
-def test_a_column_outside_of_a_section_has_no_height() -> None:
-    fit = fit_columns(column_image(TRUE, SHAPE, width_px=2.0), TRUE)
-    image = column_image(TRUE - [30.0, 0.0], SHAPE, width_px=2.0, height=HEIGHT)
-    found = section_heights(image[np.newaxis], fit, shift_px=[[-30.0, 0.0]])
-    outside = TRUE[:, 0] - 30 < -7
-    assert outside.any()
-    assert (found.height[0, outside] == 0).all()
-    assert np.isinf(found.height_error[0, outside]).all()
-    assert found.height[0, ~outside & (TRUE[:, 0] > 35)] == pytest.approx(
-        HEIGHT[~outside & (TRUE[:, 0] > 35)], rel=0.05
-    )
-
-
-def test_sections_need_a_shift_each() -> None:
-    fit = fit_columns(column_image(TRUE, SHAPE), TRUE)
-    sections = np.ones((3, *SHAPE))
-    with pytest.raises(DataError, match="each of 3 sections"):
-        section_heights(sections, fit, shift_px=[[0.0, 0.0]])
-    with pytest.raises(DataError, match="series of sections"):
-        section_heights(sections[0], fit)
 
 
 @pytest.mark.parametrize("width", ["common", "own", "staged"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.depth.column_depths import depths_in_range
+from etcli.core.depth.column_depths import clear_depths
 from etcli.core.depth.counting import Counts, count_by_library, count_by_mixture, count_hybrid, first_count
 from etcli.core.depth.cross_section_mixture import MixtureFit, choose_mixture, fit_mixtures
 from etcli.core.depth.expected_cross_sections import SimulatedFit, on_common_library
@@ -151,18 +151,19 @@ def _counted_in_crystal(
     The first counts are those of a slab, which says too little to fit a scale with. So the counts settle
     with a scale that is held, then the scale is fitted, and so on.
     """
-    simulated = SimulatedFit(found.images, found.chosen, found.fit, library)
+    simulated = SimulatedFit(found.images, found.chosen, found.fit, library, found.cells)
     slabs = simulated.slabs(peak)
     prior = _heights(found, lattice, peak, library, library.most_atoms)
-
     neighbours = np.zeros(len(peak))
 
     def counted(known: Sectioning, how: CountOptions) -> tuple[Sectioning, bool]:
         nonlocal neighbours
         if known.count is not None:
-            count = np.maximum(known.count, 1)
-            actual = simulated.cross_sections(count, peak - library.peak_A[count - 1])
-            in_slab = np.take_along_axis(slabs, count[:, np.newaxis] - 1, axis=1)[:, 0]
+            at = np.maximum(known.count, 1) - 1
+            actual = simulated.cross_sections(known.count, peak - library.peak_A[at])
+            in_slab = np.where(
+                known.count > 0, np.take_along_axis(slabs, at[:, np.newaxis], axis=1)[:, 0], 0.0
+            )
             # Half a step: columns whose counts depend on each other would swap them for ever
             neighbours = (neighbours + actual - in_slab) / 2 if neighbours.any() else actual - in_slab
         value = known.cross_section_A2 - known.scale * neighbours
@@ -207,4 +208,4 @@ def _peaks(found: Sectioning, depth: Doubles) -> Doubles:
     """Return the focus at which each column is brightest; before the first fit, the depths are just that."""
     if found.depths is None:
         return depth
-    return depths_in_range(found.depths.fit.peak_A, found.images.focus_A)
+    return clear_depths(found.depths.fit.peak_A, found.depths.fit, found.images.focus_A)

@@ -75,7 +75,7 @@ def measure_depths(
     columns_px : ndarray of shape (n_columns, 2), float64
         x and y of the columns in pixels.
     count : ndarray of shape (n_columns,), int64
-        Atoms of each column, from 1.
+        Atoms of each column; one of 0 atoms is fitted as one of 1, but hides nothing of its neighbours.
     profiles : CoreProfiles or None
         Library for the fit; without it the peaks of Gaussians are not corrected.
     options : ProfileOptions
@@ -107,7 +107,7 @@ def measure_depths(
         fit = fit_depths(
             profile,
             focus,
-            count,
+            np.maximum(count, 1),
             profiles,
             method=options.method,
             window_A=options.window_A,
@@ -117,7 +117,7 @@ def measure_depths(
 
     if library is None or start_A is None:
         found = fitted(recorded, recorded)
-        depth = depths_in_range(found.fit.depth_A, focus)
+        depth = clear_depths(found.fit.depth_A, found.fit, focus)
     else:
         depth = start_A
     if library is None:
@@ -137,19 +137,23 @@ def measure_depths(
         all_of_them = core_intensities(
             sections, columns_px, radius_px=radius_px, displacement_px=displacement
         )
-        own = np.stack([core.at(n, focus - z) for n, z in zip(count, depth, strict=True)], axis=1)
+        own = np.stack(
+            [core.at(n, focus - z) if n else 0 * focus for n, z in zip(count, depth, strict=True)], axis=1
+        )
         found = fitted(recorded - scale * (all_of_them - own), scale * all_of_them)
-        depth = np.where(np.isfinite(found.fit.depth_A), depths_in_range(found.fit.depth_A, focus), depth)
+        depth = clear_depths(found.fit.depth_A, found.fit, focus)
     return found
 
 
-def depths_in_range(depth_A: Doubles, focus_A: Doubles) -> Doubles:
-    """Return depths limited to the range of focus, and their median where one is not known.
+def clear_depths(depth_A: Doubles, fit: DepthFit, focus_A: Doubles) -> Doubles:
+    """Return depths limited to the range of focus, and their median where the profile shows none clearly.
 
     Parameters
     ----------
     depth_A : ndarray of shape (n_columns,), float64
-        In Å; NaN where unknown.
+        Depths or peaks in Å; NaN where unknown.
+    fit : DepthFit
+        Fit that they are of.
     focus_A : ndarray of shape (n_sections,), float64
         In Å.
 
@@ -157,6 +161,6 @@ def depths_in_range(depth_A: Doubles, focus_A: Doubles) -> Doubles:
     -------
     ndarray of shape (n_columns,), float64
     """
-    known = np.isfinite(depth_A)
+    known = np.isfinite(depth_A) & ~fit.low_contrast & ~fit.peak_outside
     middle = float(np.median(depth_A[known])) if known.any() else float(focus_A.mean())
     return np.clip(np.where(known, depth_A, middle), focus_A.min(), focus_A.max())

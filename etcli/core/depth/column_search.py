@@ -4,13 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from etcli.core.depth.column_fit import ColumnFit, fit_columns
-from etcli.core.depth.columns import find_columns
+from etcli.core.depth.columns import find_columns, voronoi_cross_sections
 from etcli.core.errors import DataError
 
 Doubles = NDArray[np.float64]
 
+VACUUM_A = 3.0
+"""Distance from the columns at which there is vacuum: more than half their distance in any crystal."""
+LEAST_VACUUM = 0.02
+"""Share of the image that must show vacuum."""
 ROUNDS = 4
 BOX = 3.0
 """Half the side of the square in which a column is fitted, in widths, as in StatSTEM."""
@@ -115,6 +120,58 @@ def fit_given_columns(
     return fit_columns(
         image, positions_px, width=width, background=options.background, box=BOX, variance=variance
     )
+
+
+def shows_vacuum(fit: ColumnFit, shape: tuple[int, int], pixel_A: float) -> bool:
+    """Check whether an image shows enough beside the columns to tell its background.
+
+    Where a crystal fills the frame, a fitted background takes the tails of all columns, those outside of the
+    frame as well.
+
+    Parameters
+    ----------
+    fit : ColumnFit
+    shape : tuple of int
+        Rows and columns of pixels.
+    pixel_A : float
+        Pixel size in Å.
+
+    Returns
+    -------
+    bool
+    """
+    away = distance_from_columns(fit, shape) * pixel_A
+    return float((away > VACUUM_A).mean()) > LEAST_VACUUM
+
+
+def distance_from_columns(fit: ColumnFit, shape: tuple[int, int]) -> Doubles:
+    """Compute the distance of every pixel from the nearest column: ndarray of shape (ny, nx), in pixels."""
+    y, x = np.indices(shape)
+    tree = cKDTree(np.column_stack([fit.x_px, fit.y_px]))
+    return np.asarray(tree.query(np.column_stack([x.ravel(), y.ravel()]))[0].reshape(shape))
+
+
+def cell_cross_sections(image: Doubles, fit: ColumnFit, background: float) -> Doubles:
+    """Integrate an image over the Voronoi cells of columns, as far as their usual distance.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx), float64
+    fit : ColumnFit
+        Places of the columns.
+    background : float
+        Constant that is subtracted.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,), float64
+        In units of the image times px².
+    """
+    places = np.column_stack([fit.x_px, fit.y_px])
+    reach = fit.box * float(np.median(fit.width_px))
+    if len(places) > 1:
+        reach = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
+    return voronoi_cross_sections(image, places, background=background, max_radius_px=reach)
 
 
 def _apart(fit: ColumnFit, distance_px: float) -> NDArray[np.bool_]:

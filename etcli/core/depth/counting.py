@@ -392,5 +392,5 @@ def _check_length(sample: Sample, means: Float) -> None:
         raise DataError(
             f"the library is too short: {beyond} of {len(sample.x)} cross-sections are larger than that of "
             f"{len(means) - 1} atoms ({means[-1]:.4g} Å²) by more than half a step, up to "
-            f"{sample.x.max():.4g} Å²; simulate more atoms"
+            f"{sample.x.max():.4g} Å²; take a longer library, or check dose (per Å²), pixel size and element"
         )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.column_fit import ColumnFit
+from etcli.core.depth.column_search import cell_cross_sections
 from etcli.core.depth.column_solver import best_heights, height_equations
 from etcli.core.depth.focal_images import FocalImages, average_section
 from etcli.core.depth.focal_library import FocalLibrary
@@ -33,12 +34,15 @@ class SimulatedFit:
     fit : ColumnFit
         Fit to their average.
     library : FocalLibrary
+    cells : bool
+        Whether cross-sections are sums over the Voronoi cells of the columns.
     """
 
     images: FocalImages
     chosen: NDArray[np.intp]
     fit: ColumnFit
     library: FocalLibrary
+    cells: bool = False
 
     def cross_sections(self, count: Counts, depth_A: Doubles) -> Doubles:
         """Compute the cross-sections that the fit would find for given counts.
@@ -46,7 +50,7 @@ class SimulatedFit:
         Parameters
         ----------
         count : ndarray of shape (n_columns,), int64
-            Atoms of each column, from 1.
+            Atoms of each column; columns of 0 atoms show only what their neighbours do.
         depth_A : ndarray of shape (n_columns,), float64
             Depth of each column's centre in Å.
 
@@ -68,9 +72,11 @@ class SimulatedFit:
             displacement_px=moved,
         )
         average = average_section(sections, moved)
-        height, _ = best_heights(
+        height, background = best_heights(
             self._columns, average, self._equations, background=None if self._background_free else 0.0
         )
+        if self.cells:
+            return cell_cross_sections(average, fit, background) * images.pixel_A**2
         return np.asarray(2 * np.pi * height * (fit.width_px * images.pixel_A) ** 2)
 
     def slab(self, n_atoms: int, peak_A: Doubles) -> Doubles:

@@ -32,6 +32,8 @@ class FocalImages:
         Displacement (x, y) of the content of each section in pixels.
     dose_e_A2 : float or None
         Electrons per Å² in an image.
+    calibrated : bool
+        Whether values are fractions of the beam; otherwise they cannot be compared with a simulation.
     """
 
     sections: NDArray[np.float32]
@@ -39,6 +41,7 @@ class FocalImages:
     pixel_A: float
     displacement_px: Doubles
     dose_e_A2: float | None = None
+    calibrated: bool = True
 
     def __len__(self) -> int:
         return len(self.sections)

@@ -183,12 +183,7 @@ def focal_library(
     ----------
     Alania et al., Ultramicroscopy 177, 36 (2017).
     """
-    if radius_A > WIDEST_A:
-        raise UsageError(
-            f"{focus_range_A:.0f} Å out of focus the probe is too wide to be simulated, up to "
-            f"{radius_A:.0f} Å from "
-            f"a column; check the defoci, which are in µm"
-        )
+    check_probe_width(radius_A, focus_range_A)
     if most_atoms < 1:
         raise UsageError(f"a library of {most_atoms} atoms holds no column; ask for 1 or more")
     depth = np.arange(most_atoms, dtype=np.float64) * kind.spacing_A
@@ -204,6 +199,29 @@ def focal_library(
     blurred = np.stack(centred) @ blur.T
     kept = radius < radius_A + radius[1]
     return FocalLibrary(focus, radius[kept], blurred[..., kept])
+
+
+def check_probe_width(radius_A: float, focus_range_A: float) -> None:
+    """Check that a probe is not too wide to be simulated.
+
+    Parameters
+    ----------
+    radius_A : float
+        Its radius in Å.
+    focus_range_A : float
+        How far out of focus it is, in Å.
+
+    Raises
+    ------
+    UsageError
+        If it is too wide.
+    """
+    if radius_A > WIDEST_A:
+        raise UsageError(
+            f"{focus_range_A:.0f} Å out of focus the probe is too wide to be simulated, up to "
+            f"{radius_A:.0f} Å "
+            f"from a column; check the defoci, which are in µm"
+        )
 
 
 def check_counts(count: NDArray[np.int64], most_atoms: int) -> None:

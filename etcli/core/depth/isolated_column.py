@@ -40,6 +40,7 @@ Doubles = NDArray[np.float64]
 Waves = NDArray[np.complex128]
 
 DIFFUSE_MODELS = ("local", "nonlocal", "multiple")
+CLOSEST_ATOMS_A = 0.9
 SMALLEST_DISC_A = 12.0
 """Radius of the disc in which waves are computed, unless the probes need a larger one."""
 DISC_FRINGES = 8.0
@@ -89,6 +90,16 @@ class FocalOptics:
     def __post_init__(self) -> None:
         checked_positive("voltage_kV", self.voltage_kV)
         checked_positive("semi_angle_mrad", self.semi_angle_mrad)
+        if not 5 <= self.voltage_kV <= 5000:
+            raise UsageError(
+                f"a voltage of {self.voltage_kV:g} kV is none of a microscope; give it in kV, not in V"
+            )
+        if not 1 <= self.semi_angle_mrad <= 150 or self.detector_mrad[1] > 1000:
+            raise UsageError(
+                f"semi-angles of {self.semi_angle_mrad:g} mrad (probe) and {self.detector_mrad[1]:g} mrad "
+                "(detector) "
+                f"are none of a scanning microscope; give them in mrad"
+            )
         checked_positive("source_fwhm_A", self.source_fwhm_A, or_zero=True)
         check_choice("diffuse", self.diffuse, DIFFUSE_MODELS)
         inner, outer = self.detector_mrad
@@ -156,6 +167,11 @@ class ColumnKind:
 
     def __post_init__(self) -> None:
         checked_positive("spacing_A", self.spacing_A)
+        if self.spacing_A < CLOSEST_ATOMS_A:
+            raise UsageError(
+                f"atoms {self.spacing_A:.3g} Å apart along a column are too close for a crystal; lengths "
+                "are in Å"
+            )
         checked_positive("debye_waller_A2", self.debye_waller_A2, or_zero=True)
 
 

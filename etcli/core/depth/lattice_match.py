@@ -70,11 +70,18 @@ class LatticeDepths:
     residual_A : float
         Median distance of the measured depths from the lattice in Å; a quarter of the spacing or more
         would come from depths that know nothing of it.
+    probability : ndarray of shape (n_columns,), float64
+        Probability that a column is on its level and not a whole spacing off, from its standard error; 0
+        where the column is not on the lattice.
+    n_used : int
+        Columns from which the level was found.
     """
 
     depth_A: Doubles
     level_A: float
     residual_A: float
+    probability: Doubles
+    n_used: int
 
 
 def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMatch, ...]:
@@ -177,7 +184,12 @@ def lattice_depths(
     inside = np.abs(near) < spacing_A / 4
     found = start + np.average(near[inside], weights=weight[inside]) if inside.any() else start
     snapped = depth_A - _wrapped(depth_A - own - found, spacing_A)
-    return LatticeDepths(snapped, float(np.mod(found, spacing_A)), float(medians.min()))
+    away = _wrapped(depth_A - own - found, spacing_A)
+    others = away[:, np.newaxis] + spacing_A * np.arange(-3, 4)
+    exponent = (away[:, np.newaxis] ** 2 - others**2) / (2 * sigma_A[:, np.newaxis] ** 2)
+    probability = np.nan_to_num(1 / np.exp(exponent).sum(axis=1))
+    level_A, residual_A = float(np.mod(found, spacing_A)), float(medians.min())
+    return LatticeDepths(snapped, level_A, residual_A, probability, int(use.sum()))
 
 
 def lattice_log_prior(

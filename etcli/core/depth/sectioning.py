@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.column_counts import CountOptions, count_in_series
-from etcli.core.depth.column_depths import ProfileOptions, depths_in_range, measure_depths
+from etcli.core.depth.column_depths import ProfileOptions, clear_depths, measure_depths
 from etcli.core.depth.column_search import ColumnOptions, fit_given_columns
 from etcli.core.depth.drift import refine_drift
 from etcli.core.depth.focal_images import FocalImages, average_section
-from etcli.core.depth.focal_library import FocalLibrary
+from etcli.core.depth.focal_library import BRIGHTNESS_RADIUS_A, FocalLibrary
 from etcli.core.depth.focal_profiles import check_peaks
 from etcli.core.depth.lattice_match import lattice_depths, match_lattice
 from etcli.core.depth.sectioning_result import Libraries, Sectioning
@@ -124,8 +124,9 @@ def first_depths(start: Sectioning, options: ProfileOptions) -> Doubles:
         If the series has too few foci.
     """
     one = np.ones(len(start.fit), np.int64)
-    peaks = measure_depths(start.images, start.columns_px, one, None, replace(options, method="gaussian"))
-    return depths_in_range(peaks.fit.depth_A, start.images.focus_A)
+    first = replace(options, method="gaussian", core_radius_A=BRIGHTNESS_RADIUS_A)
+    peaks = measure_depths(start.images, start.columns_px, one, None, first).fit
+    return clear_depths(peaks.depth_A, peaks, start.images.focus_A)
 
 
 def known_depths(found: Sectioning) -> Doubles:
@@ -143,7 +144,7 @@ def known_depths(found: Sectioning) -> Doubles:
     """
     if found.depths is None:
         raise ValueError("depths have not been measured")
-    return depths_in_range(found.depths.fit.depth_A, found.images.focus_A)
+    return clear_depths(found.depths.fit.depth_A, found.depths.fit, found.images.focus_A)
 
 
 def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
@@ -177,7 +178,11 @@ def on_best_lattice(found: Sectioning, lattice: ZoneLattice) -> Sectioning:
     ]
     order = np.argsort([on.residual_A for on in placed])
     other = placed[order[1]].residual_A if len(order) > 1 else np.inf
-    return replace(found, match=matches[order[0]], on_lattice=placed[order[0]], other_residual_A=other)
+    best = placed[order[0]]
+    free = best.residual_A if found.free_residual_A is None else found.free_residual_A
+    return replace(
+        found, match=matches[order[0]], on_lattice=best, other_residual_A=other, free_residual_A=free
+    )
 
 
 def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: ProfileOptions) -> Sectioning:
@@ -187,7 +192,7 @@ def _located(found: Sectioning, depth: Doubles, libraries: Libraries, options: P
     measured = measure_depths(
         found.images,
         found.columns_px,
-        np.maximum(found.count, 1),
+        found.count,
         libraries.profiles,
         options,
         library=libraries.focal,
@@ -206,7 +211,7 @@ def _registered(
         raise ValueError("a prediction needs counts")
     predicted = superposed_sections(
         found.columns_px,
-        np.maximum(count, 1),
+        count,
         depth,
         library,
         focus_A=images.focus_A,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.depth.column_depths import MeasuredDepths
 from etcli.core.depth.column_fit import ColumnFit
+from etcli.core.depth.column_search import cell_cross_sections
 from etcli.core.depth.counting import Counts
 from etcli.core.depth.cross_section_mixture import MixtureFit
 from etcli.core.depth.focal_images import FocalImages
@@ -48,6 +49,8 @@ class Sectioning:
         Sections of the average image.
     average : ndarray of shape (ny, nx), float64
     fit : ColumnFit
+    cells : bool
+        Whether cross-sections are sums over the Voronoi cells of the columns, and not those of the Gaussians.
     counts : Counts or None
         On the scale of the common library.
     mixtures : tuple of MixtureFit
@@ -57,6 +60,8 @@ class Sectioning:
     on_lattice : LatticeDepths or None
     other_residual_A : float
         Residual of the next best lattice that explains the positions equally well; infinite for none.
+    free_residual_A : float or None
+        Median distance of the depths from the lattice in Å when the lattice had no part in the counts.
     given_count : ndarray of shape (n_columns,), int64, or None
         Atoms of each column, where they were known before.
     compared_A2 : ndarray of shape (n_columns,), float64, or None
@@ -68,12 +73,14 @@ class Sectioning:
     chosen: NDArray[np.intp]
     average: Doubles
     fit: ColumnFit
+    cells: bool = False
     counts: Counts | None = None
     mixtures: tuple[MixtureFit, ...] = ()
     depths: MeasuredDepths | None = None
     match: LatticeMatch | None = None
     on_lattice: LatticeDepths | None = None
     other_residual_A: float = np.inf
+    free_residual_A: float | None = None
     given_count: NDArray[np.int64] | None = field(default=None, repr=False)
     compared_A2: Doubles | None = field(default=None, repr=False)
 
@@ -95,11 +102,13 @@ class Sectioning:
     @property
     def cross_section_A2(self) -> Doubles:
         """Cross-sections of the columns in Å²: ndarray of shape (n_columns,), float64."""
+        if self.cells:
+            return cell_cross_sections(self.average, self.fit, self.fit.background) * self.images.pixel_A**2
         return np.asarray(self.fit.cross_section_px2 * self.images.pixel_A**2)
 
     @property
     def cross_section_error_A2(self) -> Doubles:
-        """Standard errors of the cross-sections in Å²: ndarray of shape (n_columns,), float64."""
+        """Standard errors of the cross-sections of the Gaussians in Å²: (n_columns,), float64."""
         return np.asarray(self.fit.cross_section_error_px2 * self.images.pixel_A**2)
 
     @property

@@ -34,7 +34,7 @@ def superposed_sections(
     columns_px : ndarray of shape (n_columns, 2), float64
         x and y of the columns in pixels, from the centre of the first pixel.
     count : ndarray of shape (n_columns,), int64
-        Atoms of each column, within its library.
+        Atoms of each column, within its library; columns of 0 atoms show nothing.
     depth_A : ndarray of shape (n_columns,), float64
         Depth of the centre of each column in Å.
     libraries : FocalLibrary, or a sequence with one for each column
@@ -68,6 +68,8 @@ def superposed_sections(
     sections = np.zeros((*shape, len(focus_A)), np.float32)
     splines: dict[tuple[int, int], CubicSpline] = {}
     for (x, y), n_atoms, depth, library in zip(columns_px, count, depth_A, each, strict=True):
+        if n_atoms == 0:
+            continue
         key = (id(library), int(n_atoms))
         if key not in splines:
             check_counts(np.array([n_atoms]), library.most_atoms)
