@@ -171,14 +171,13 @@ def read_focal_images(
         sections = sections / np.float32(dose * pixel_A**2)
     elif counted and request.runs("count") and counting and request.count_method != "icl":
         raise DataError(
-            f"{series.name}: holds counts, which are fractions of the beam only with the --dose of an "
-            "image; or "
-            f"count with --count-method icl, which needs none"
+            f"{series.name}: holds counts, which are fractions of the beam only with the --dose of an image; "
+            "or count with --count-method icl, which needs none"
         )
     elif not counted and highest > 1:
         raise DataError(
             f"{series.name}: values up to {highest:.4g} are no fractions of the beam; if they are counted "
-            f"electrons, give the --dose of an image, in electrons per Å²"
+            "electrons, give the --dose of an image, in electrons per Å²"
         )
     nowhere = np.zeros((len(series), 2))
     return FocalImages(sections, focus, pixel_A, nowhere, dose, calibrated=not counted or dose is not None)
@@ -188,8 +187,7 @@ def _check_depths_possible(name: str, focus: Doubles) -> None:
     if not np.isfinite(focus).any():
         raise DataError(
             f"{name}: no defocus is known; give --defocus FILE with one a line in µm, or stop with "
-            "--stop-after "
-            f"count"
+            "--stop-after count"
         )
     try:
         check_foci(focus)

@@ -100,22 +100,21 @@ def complete_libraries(
     by_library = counting and request.count_method != "icl"
     if by_library and given.cross_section_A2 is None and kind is not None and not known:
         raise UsageError(
-            "a library is simulated for a focal series with known defoci; give --library FILE, or count with "
-            "--count-method icl"
+            "a library is simulated for a focal series with known defoci; give --library FILE, or count "
+            "with --count-method icl"
         )
     if by_library and given.cross_section_A2 is None and focal is None:
         raise UsageError(
             "counting needs a library: give a --lattice with a --zone, or --element and --spacing, to "
-            "simulate one of "
-            "a focal series, or --library FILE; or count with --count-method icl"
+            "simulate one of a focal series, or --library FILE; or count with --count-method icl"
         )
     profiles = given.profiles
     if profiles is not None and request.runs("depth") and request.correction:
         options = request.profiles(images.pixel_A)
         if abs(options.core_radius_A - BRIGHTNESS_RADIUS_A) > 0.01:
             raise UsageError(
-                f"the profiles of --library are of a disc of {BRIGHTNESS_RADIUS_A:g} Å; leave "
-                "--core-radius out"
+                f"the profiles of --library are of a disc of {BRIGHTNESS_RADIUS_A:g} Å; leave --core-radius "
+                "out"
             )
         peak_A = first_depths(columns, options)
         check_library_focus(profiles, images.focus_A, peak_A, window_A=options.window_A)
@@ -124,9 +123,8 @@ def complete_libraries(
     if request.runs("depth") and profiles is None and request.correction:
         raise UsageError(
             "depths need a library: give a --lattice with a --zone, or --element and --spacing, or "
-            "--library FILE; or "
-            "--depth-method gaussian with --no-correction for depths that are wrong by some Å in thick "
-            "columns"
+            "--library FILE; or --depth-method gaussian with --no-correction for depths that are wrong by "
+            "some Å in thick columns"
         )
     if not images.calibrated:  # shapes of profiles can be compared, intensities cannot
         focal = None
@@ -150,14 +148,16 @@ def _long_enough(
         if columns.given_count is not None or not images.calibrated:
             break
         simulated = SimulatedFit(images, columns.chosen, columns.fit, library, columns.cells)
-        needed = float((columns.cross_section_A2 / simulated.slab(most, peak)).max()) / ROOM
+        longest = simulated.slab(most, peak)
+        shown = longest > 0  # noise may be taken for columns of which a library shows nothing
+        needed = float((columns.cross_section_A2[shown] / longest[shown]).max(initial=0)) / ROOM
         if needed <= 1:
             break
         if most == LONGEST:
             raise DataError(
                 f"the brightest column is brighter than {LONGEST} atoms of {kind.element}: check --dose "
-                "(electrons "
-                f"per Å², not per pixel), --pixel and the element; a longer --library FILE is possible too"
+                "(electrons per Å², not per pixel), --pixel and the element; a longer --library FILE is "
+                "possible too"
             )
         most = min(LONGEST, int(np.ceil(GROWTH * needed * most)))
     session.reporter.note(f"library of 1 to {most} atoms of {kind.element}, {kind.spacing_A:.4g} Å apart")

@@ -102,8 +102,8 @@ def depth_section_files(
     voltage = getattr(series.description, "voltage_kv", None)
     if voltage and abs(voltage - request.optics.voltage_kV) > 1:
         session.reporter.warn(
-            f"{series.name}: was taken at {voltage:g} kV, the library is for "
-            f"{request.optics.voltage_kV:g} kV; give --kv"
+            f"{series.name}: was taken at {voltage:g} kV, the library is for {request.optics.voltage_kV:g} "
+            "kV; give --kv"
         )
     with session.outputs() as outputs:
         write = _Writer(outputs, files, request)

@@ -145,8 +145,8 @@ class DepthSectionRequest:
             checked_positive("scs_scale", self.scs_scale)
         if not self.correction and self.lattice is not None and self.relax == "snap":
             raise UsageError(
-                "peaks without correction are too far from the depths to put them on a lattice; add "
-                "--relax none"
+                "peaks without correction are too far from the depths to put them on a lattice; add --relax "
+                "none"
             )
         if self.scs_scale != "auto" and self.count_method != "library":
             raise UsageError("--scs-scale is of --count-method library; the others fit their own scale")

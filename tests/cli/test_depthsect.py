@@ -34,7 +34,7 @@ DRIFT_PX = np.random.default_rng(3).normal(0, 0.4, (len(FOCUS_A), 2)).cumsum(axi
 DRIFT_PX -= np.median(DRIFT_PX, axis=0)
 TABLE = [
     *("x_A", "y_A", "rho_A", "scs", "scs_err", "count", "count_prob", "z_peak_A", "z_A", "sigma_z_A"),
-    *("crlb_A", "chi2", "z_snapped_A", "flag"),
+    *("crlb_A", "chi2", "z_snapped_A", "snap_prob", "flag"),
 ]
 LATTICE = ("--lattice", "fcc:Au:4.08")
 
@@ -175,7 +175,7 @@ class TestResult:
         true = partner(table, large)
         snapped = table["z_snapped_A"] - large.depth_A[true]
         assert np.ptp(snapped) < 1e-6 and abs(snapped.mean()) < 0.5
-        assert set(table["flag"]) == {""} and (table["count_prob"] > 0.9).all()
+        assert set(table["flag"]) <= {"", "ambiguous_height"} and (table["count_prob"] > 0.9).all()
         assert (table["crlb_A"] < table["sigma_z_A"]).all() and (table["crlb_A"] > 0.1).all()
         assert 0.5 < np.median(table["chi2"]) < 2
 
@@ -204,7 +204,7 @@ class TestResult:
     def test_the_numbers(self, run: Path, large: Particle) -> None:
         numbers = json.loads((run / "numbers.json").read_text())
         assert numbers["sections"] == 11 and numbers["pixel_A"] == pytest.approx(PIXEL_A)
-        assert numbers["dose_e_A2"] == DOSE and numbers["columns"] == 25 and numbers["flagged"] == 0
+        assert numbers["dose_e_A2"] == DOSE and numbers["columns"] == 25 and numbers["flagged"] <= 2
         assert numbers["atoms"] == large.count.sum()
         assert numbers["scs_scale"] == pytest.approx(1, abs=0.01)
         assert len(numbers["averaged_sections"]) == 8 and numbers["lattice"]["matched"] == 25
@@ -273,10 +273,10 @@ def test_numbers_that_are_fractions_of_the_beam(tmp_path: Path, gold: Particle, 
     assert numbers["dose_e_A2"] is None and "median_chi2" not in numbers
     check(read(table), gold, sigma_A=0.2)
     floats = write_focal(tmp_path / "g.mrc", still.astype(np.float32))
-    assert "no fractions of the beam; give --values counts" in refused(floats, *LATTICE)
+    assert "are no fractions of the beam" in refused(floats, *LATTICE, "--values", "fractions")
     numbers = section(floats, *LATTICE, "--no-align", "--values", "counts", "--csv", table)
     check(read(table), gold)
-    assert "give --values counts" in refused(
+    assert "give the --dose of an image" in refused(
         write_focal(tmp_path / "h.mrc", still), *LATTICE, "--values", "fractions"
     )
 
@@ -485,7 +485,7 @@ def test_without_a_lattice(quiet: Path, gold: Particle) -> None:
     atoms = ase.io.read(quiet.parent / "o.xyz")
     assert "surface" not in atoms.arrays
     line = refused(quiet, "--no-align", to="p.xyz", status=2)
-    assert "counting needs a library" in line
+    assert "a model needs a --lattice with its --zone, or --element and --spacing" in line
     line = refused(quiet, "--no-align", *LATTICE, "--element", "Pt", to="p.xyz", status=2)
     assert "--element Pt, but the lattice is of Au" in line
 
@@ -529,16 +529,17 @@ def test_columns_at_the_edge(tmp_path: Path, gold: Particle) -> None:
     source, table = write_focal(tmp_path / "s.mrc", counted(moved.sections())), tmp_path / "c.csv"
     section(source, *LATTICE, "--no-align", "--csv", table)
     found = read(table)
-    np.testing.assert_array_equal(found["flag"] == "edge", found["x_A"] > 8)
-    assert (found["flag"] == "edge").sum() == 3
+    edge = np.array(["edge" in flag.split() for flag in found["flag"]])
+    np.testing.assert_array_equal(edge, found["x_A"] > 8)
+    assert edge.sum() == 3
 
 
 def test_noise_is_doubtful(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).poisson(50, (11, 48, 48)).astype(np.int16)
     source = write_focal(tmp_path / "s.mrc", noise)
     assert "no two neighbouring sections have anything in common" in refused(source, *LATTICE)
-    lines = warned(source, "--no-align", "--element", "Au", "--spacing", "4.08A")
-    assert any("most columns are doubtful" in line and "low_contrast" in line for line in lines)
+    line = refused(source, "--no-align", "--element", "Au", "--spacing", "4.08A")
+    assert "check dose (per Å²), pixel size and element" in line
 
 
 def test_columns_outside_the_range_of_focus(tmp_path: Path, gold: Particle) -> None:

@@ -90,9 +90,10 @@ def test_drift_moves_the_content(library: FocalLibrary) -> None:
 
 def test_columns_outside_the_image_and_counts_outside_the_library(library: FocalLibrary) -> None:
     assert not sections(library, np.array([[-200.0, 3.0], [9.0, 900.0]])).any()
-    for wrong in (0, 4):
+    for wrong in (-1, 4):
         with pytest.raises(DataError, match="not in the library"):
             sections(library, COLUMNS_PX, count=np.array([1, wrong]))
+    assert not sections(library, COLUMNS_PX, count=np.array([0, 0])).any()
 
 
 def test_the_core_of_a_smooth_image() -> None:

@@ -169,7 +169,7 @@ def _check_zone_axis(
     if off.max() > SAME_COLUMN_A:
         where = column[off.argmax()]
         raise DataError(
-            f"the model is not in zone axis: its atoms overlap along z without being above each other, as "
+            "the model is not in zone axis: its atoms overlap along z without being above each other, as "
             f"{count[where]} atoms {_place(position[where])}; turn a zone axis along z"
         )
     if len(count) == 1:
@@ -177,8 +177,8 @@ def _check_zone_axis(
     nearest = float(np.median(KDTree(position).query(position, k=2)[0][:, 1]))
     if nearest < NEAREST_COLUMNS_A:
         raise DataError(
-            f"the model is not in zone axis: its atoms form {len(count)} columns that are only "
-            f"{nearest:.2g} Å apart; turn a zone axis along z"
+            f"the model is not in zone axis: its atoms form {len(count)} columns that are only {nearest:.2g} "
+            "Å apart; turn a zone axis along z"
         )
     thickness = np.ptp(atoms_A[:, 2])
     bond = np.median(KDTree(atoms_A).query(atoms_A, k=2)[0][:, 1])

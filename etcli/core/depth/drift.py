@@ -228,8 +228,8 @@ def _reach_px(max_shift_px: float | None, shape: tuple[int, ...]) -> int:
     smaller = min(shape)
     if smaller < SMALLEST_PX:
         raise UsageError(
-            f"a region of {shape[1]} x {shape[0]} pixels cannot be compared; "
-            f"it needs at least {SMALLEST_PX} pixels each way"
+            f"a region of {shape[1]} x {shape[0]} pixels cannot be compared; it needs at least {SMALLEST_PX} "
+            "pixels each way"
         )
     if max_shift_px is None:
         return int(FARTHEST * smaller)

@@ -149,6 +149,9 @@ def on_common_library(cross_section_A2: Doubles, expected_A2: Doubles) -> tuple[
     converted = np.empty(len(cross_section_A2))
     for number, (value, own) in enumerate(zip(cross_section_A2, expected_A2, strict=True)):
         nodes = np.maximum.accumulate(np.concatenate([[0.0], own]))
+        if nodes[-1] <= 0:  # the simulation shows nothing of this column
+            converted[number] = 0.0
+            continue
         beyond = value > nodes[-1]
         converted[number] = value * common[-1] / nodes[-1] if beyond else np.interp(value, nodes, common)
     return converted, library

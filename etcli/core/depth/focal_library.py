@@ -218,9 +218,8 @@ def check_probe_width(radius_A: float, focus_range_A: float) -> None:
     """
     if radius_A > WIDEST_A:
         raise UsageError(
-            f"{focus_range_A:.0f} Å out of focus the probe is too wide to be simulated, up to "
-            f"{radius_A:.0f} Å "
-            f"from a column; check the defoci, which are in µm"
+            f"{focus_range_A:.0f} Å out of focus the probe is too wide to be simulated, up to {radius_A:.0f} "
+            "Å from a column; check the defoci, which are in µm"
         )
 
 

@@ -219,7 +219,7 @@ def check_foci(focus_A: Doubles) -> None:
         first, second = sorted(order[[same[0], same[0] + 1]] + 1)
         raise DataError(
             f"sections {first} and {second} have the same defocus, {0 - focus_A[first - 1] / 1e4:g} µm; "
-            f"correct the defoci, or leave one section out"
+            "correct the defoci, or leave one section out"
         )
 
 
@@ -241,8 +241,8 @@ def check_peaks(fit: DepthFit, focus_A: Doubles) -> None:
     if outside.mean() > MANY_OUTSIDE:
         raise DataError(
             f"{outside.sum()} of {len(outside)} columns are brightest outside the range of focus "
-            f"({focus_A.min():g} to {focus_A.max():g} Å): check the defoci and their sign "
-            "(--defocus-sign), or take a wider series"
+            f"({focus_A.min():g} to {focus_A.max():g} Å): check the defoci and their sign (--defocus-sign), "
+            "or take a wider series"
         )
 
 

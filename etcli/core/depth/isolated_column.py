@@ -97,8 +97,7 @@ class FocalOptics:
         if not 1 <= self.semi_angle_mrad <= 150 or self.detector_mrad[1] > 1000:
             raise UsageError(
                 f"semi-angles of {self.semi_angle_mrad:g} mrad (probe) and {self.detector_mrad[1]:g} mrad "
-                "(detector) "
-                f"are none of a scanning microscope; give them in mrad"
+                "(detector) are none of a scanning microscope; give them in mrad"
             )
         checked_positive("source_fwhm_A", self.source_fwhm_A, or_zero=True)
         check_choice("diffuse", self.diffuse, DIFFUSE_MODELS)
@@ -169,8 +168,8 @@ class ColumnKind:
         checked_positive("spacing_A", self.spacing_A)
         if self.spacing_A < CLOSEST_ATOMS_A:
             raise UsageError(
-                f"atoms {self.spacing_A:.3g} Å apart along a column are too close for a crystal; lengths "
-                "are in Å"
+                f"atoms {self.spacing_A:.3g} Å apart along a column are too close for a crystal; lengths are "
+                "in Å"
             )
         checked_positive("debye_waller_A2", self.debye_waller_A2, or_zero=True)
 

@@ -121,7 +121,7 @@ def match_lattice(position_A: Doubles, lattice: ZoneLattice) -> tuple[LatticeMat
         raise DataError(
             f"only {best.matched.sum()} of {len(position_A)} columns lie on the lattice (columns "
             f"{lattice.column_spacing_A:.3g} Å apart; observed {_spacing(position_A):.3g} Å): check the "
-            f"structure, the zone axis and the pixel size, and whether the image is in zone axis"
+            "structure, the zone axis and the pixel size, and whether the image is in zone axis"
         )
     matches: list[LatticeMatch] = []
     for sites in [best, *trials]:

@@ -123,7 +123,7 @@ def _columns(
     if len(elements) > 1:
         raise UsageError(
             f"the lattice holds several elements, {', '.join(sorted(elements))}: the brightness of a column "
-            f"then does not tell its atoms; depth sectioning takes lattices of one element"
+            "then does not tell its atoms; depth sectioning takes lattices of one element"
         )
     distances: list[float] = []
     for of in members:
