@@ -538,8 +538,8 @@ def test_noise_is_doubtful(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).poisson(50, (11, 48, 48)).astype(np.int16)
     source = write_focal(tmp_path / "s.mrc", noise)
     assert "no two neighbouring sections have anything in common" in refused(source, *LATTICE)
-    line = refused(source, "--no-align", "--element", "Au", "--spacing", "4.08A")
-    assert "check dose (per Å²), pixel size and element" in line
+    line = refused(source, "--no-align", "--background", 0, "--element", "Au", "--spacing", "4.08A")
+    assert "could be fitted as a column; is it a crystal in zone axis?" in line
 
 
 def test_columns_outside_the_range_of_focus(tmp_path: Path, gold: Particle) -> None:
