@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.depth.focal_library import focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.depth.superposition import superposed_sections
 from tests.files import write_stack
 

@@ -62,7 +62,7 @@ def optics_options(function: Decorated) -> Decorated:
 
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:
-        from etcli.core.depth.isolated_column import FocalOptics
+        from etcli.core.depth.focal_optics import FocalOptics
 
         kv, alpha, detector, source, diffuse = (given.pop(name) for name in map(option_name, OPTICS))
         optics = FocalOptics(kv, alpha, detector, source.angstrom(None), diffuse)

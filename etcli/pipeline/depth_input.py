@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from etcli.core.depth.focal_images import FocalImages
+from etcli.core.depth.focal_optics import ColumnKind
 from etcli.core.depth.focal_profiles import check_foci
-from etcli.core.depth.isolated_column import ColumnKind
 from etcli.core.depth.zone_lattice import ZoneLattice, zone_lattice
 from etcli.core.errors import DataError, UsageError
 from etcli.core.series import TiltSeries

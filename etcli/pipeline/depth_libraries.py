@@ -13,8 +13,8 @@ from etcli.core.depth.focal_library import (
     check_probe_width,
     focal_library,
 )
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.depth.focal_profiles import FEWEST_SECTIONS, check_library_focus
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
 from etcli.core.depth.sectioning import first_depths
 from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.errors import DataError, UsageError

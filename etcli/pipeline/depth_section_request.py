@@ -6,8 +6,8 @@ from etcli.core.arguments import check_choice, checked_integer, checked_number, 
 from etcli.core.depth.column_counts import CountOptions
 from etcli.core.depth.column_depths import ProfileOptions
 from etcli.core.depth.column_search import ColumnOptions
+from etcli.core.depth.focal_optics import FocalOptics
 from etcli.core.depth.focal_profiles import METHODS
-from etcli.core.depth.isolated_column import FocalOptics
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 

@@ -11,7 +11,7 @@ from etcli.core.depth.atom_columns import atoms_of_columns, surface_atoms
 from etcli.core.depth.counting import SURE, single_atom_sensitivity
 from etcli.core.depth.defocus_sign import SignTest
 from etcli.core.depth.focal_images import FocalImages
-from etcli.core.depth.isolated_column import ColumnKind
+from etcli.core.depth.focal_optics import ColumnKind
 from etcli.core.depth.precision import AtomBounds
 from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.depth.zone_lattice import ZoneLattice

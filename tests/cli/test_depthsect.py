@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from etcli.core.depth.focal_library import focal_library
-from etcli.core.depth.isolated_column import FocalOptics
+from etcli.core.depth.focal_optics import FocalOptics
 from tests.files import etcli, failure, mdoc_text, write_stack
 from tests.focal_particle import (
     DOSE,

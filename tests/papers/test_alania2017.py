@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from etcli.core.depth.focal_library import FocalLibrary, focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.depth.precision import atom_depth_bounds, column_depth_bounds
 
 GOLD = ColumnKind("Au", 4.08, 0.63)

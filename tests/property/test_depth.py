@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, blur_in_radius
+from etcli.core.depth.focal_optics import FocalOptics
 from etcli.core.depth.focal_profiles import fit_depths
-from etcli.core.depth.isolated_column import FocalOptics
 from etcli.core.depth.lattice_match import match_lattice
 from etcli.core.depth.superposition import superposed_sections
 from etcli.core.depth.zone_lattice import zone_lattice

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms
 from etcli.core.depth.focal_library import FocalLibrary, focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.simulate.focal import defocus_range, focal_series
 
 few = settings(max_examples=25, deadline=None)

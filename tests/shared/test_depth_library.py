@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from etcli.core.depth.focal_library import focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 
 GOLD = ColumnKind("Au", 4.08, 0.63)
 

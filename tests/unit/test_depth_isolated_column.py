@@ -9,7 +9,8 @@ from scipy.interpolate import interp1d
 from scipy.special import j0, j1
 
 from etcli.core.depth import isolated_column
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities, depth_derivatives
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
+from etcli.core.depth.isolated_column import column_intensities, depth_derivatives
 from etcli.core.errors import UsageError
 from etcli.core.multislice.constants import relative_mass, wavelength_A
 from etcli.core.multislice.scattering_factors import projected_phase, scattering_factor

@@ -10,7 +10,8 @@ from etcli.core.depth.focal_library import (
     check_counts,
     focal_library,
 )
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
+from etcli.core.depth.isolated_column import column_intensities
 from etcli.core.depth.precision import atom_depth_bounds, column_depth_bounds, square_areas
 from etcli.core.errors import DataError, UsageError
 

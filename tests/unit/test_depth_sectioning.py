@@ -13,8 +13,8 @@ from etcli.core.depth.defocus_sign import SignTest, sign_of_defocus
 from etcli.core.depth.expected_cross_sections import SimulatedFit, on_common_library
 from etcli.core.depth.focal_images import FocalImages, average_section
 from etcli.core.depth.focal_library import CoreProfiles, FocalLibrary, focal_library
+from etcli.core.depth.focal_optics import FocalOptics
 from etcli.core.depth.focal_profiles import check_library_focus, check_peaks, fit_depths
-from etcli.core.depth.isolated_column import FocalOptics
 from etcli.core.depth.sectioning import first_depths, image_variance, known_depths
 from etcli.core.depth.sectioning_result import Sectioning
 from etcli.core.errors import DataError

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from etcli.core.depth.atom_columns import AtomColumns
 from etcli.core.depth.focal_library import FocalLibrary
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.errors import UsageError
 from etcli.core.simulate.focal import FocalTruth, column_libraries, columns_px, defocus_range, focal_series
 

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from etcli.core.depth.focal_library import focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.depth.precision import LARGEST_CONDITION, atom_depth_bounds, column_depth_bounds
 
 COLUMN = ColumnKind("Au", 4.08, 0.63)

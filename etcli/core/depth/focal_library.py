@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 from scipy.special import ive
 
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, column_intensities
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
+from etcli.core.depth.isolated_column import column_intensities
 from etcli.core.errors import DataError, UsageError
 
 Doubles = NDArray[np.float64]

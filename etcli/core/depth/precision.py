@@ -9,7 +9,8 @@ from scipy.interpolate import CubicSpline
 
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.focal_library import FocalLibrary, blur_of_source
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics, depth_derivatives
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
+from etcli.core.depth.isolated_column import depth_derivatives
 from etcli.core.errors import UsageError
 
 Doubles = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.atom_columns import AtomColumns
 from etcli.core.depth.focal_library import FocalLibrary, focal_library
-from etcli.core.depth.isolated_column import ColumnKind, FocalOptics
+from etcli.core.depth.focal_optics import ColumnKind, FocalOptics
 from etcli.core.depth.superposition import superposed_sections
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
