@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("startup", "kernels", "reconstruction", "scale", "quality", "alignment", "memory")
+PARTS = ("startup", "kernels", "reconstruction", "scale", "quality", "alignment", "depth", "memory")
 
 
 def main() -> None:
