@@ -35,6 +35,8 @@ from etcli.pipeline.session import Session, with_one_blas_thread
 
 Doubles = NDArray[np.float64]
 
+ANGSTROM_PER_UM = 1e4
+
 
 def depth_section(
     series: TiltSeries,
@@ -139,7 +141,7 @@ def _aligned(
     with session.reporter.progress(3 * len(images) - 4, "drift") as advance:
         shifts = focal_drift(
             images.sections,
-            defocus_um=images.focus_A if known else None,
+            defocus_um=-images.focus_A / ANGSTROM_PER_UM if known else None,
             max_shift_px=limit,
             threads=session.threads,
             progress=advance,

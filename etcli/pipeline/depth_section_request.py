@@ -148,6 +148,8 @@ class DepthSectionRequest:
                 "peaks without correction are too far from the depths to put them on a lattice; add --relax "
                 "none"
             )
+        if self.max_shift is not None and not self.align:
+            raise UsageError("--max-shift is of the alignment, which --no-align leaves out; leave one out")
         if self.scs_scale != "auto" and self.count_method != "library":
             raise UsageError("--scs-scale is of --count-method library; the others fit their own scale")
         if not self.correction and self.depth_method == "template":
