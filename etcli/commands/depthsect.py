@@ -60,8 +60,9 @@ def command(
 
     In the table, x_A and y_A are from the centre of the image, z is positive away from the source, and scs is
     the scattering cross-section in Å². A flag names what makes a column doubtful: edge, saturated,
-    peak_outside, low_contrast, ambiguous_count (probability below 0.9), no_fit, off_lattice; such columns
-    stay in the table and the model.
+    peak_outside, low_contrast, ambiguous_count (probability below 0.9), ambiguous_height (snap_prob, that of
+    its level on the lattice, below 0.9), no_fit, no_atoms, off_lattice. Such columns stay in the table; those
+    without a fit, with a peak outside the range of focus or without atoms are left out of the model.
     """
     from etcli.pipeline.depth_section_files import DepthSectionFiles, depth_section_files
     from etcli.pipeline.depth_section_request import DepthSectionRequest

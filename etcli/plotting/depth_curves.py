@@ -37,7 +37,10 @@ def draw_cross_sections(axes: Axes, found: Sectioning) -> None:
     """
     value = found.cross_section_A2 if found.compared_A2 is None else found.compared_A2
     counts, known = found.counts, found.images.electrons is not None
-    highest = 1.02 * float(value.max())
+    highest = float(value.max())
+    if counts is not None:  # the mean of the largest count may lie above all of its columns
+        highest = max(highest, float(counts.means[counts.counts <= counts.count.max()].max()))
+    highest *= 1.02
     lowest = min(0.0, float(value.min()))
     n_bins = BINS
     if counts is not None:
