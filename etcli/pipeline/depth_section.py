@@ -17,6 +17,7 @@ from etcli.core.depth.focal_images import (
     saturated_pixels,
     sharpest_sections,
 )
+from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
 from etcli.core.depth.focal_profiles import check_peaks, core_intensities
 from etcli.core.depth.precision import atom_depth_bounds, column_depth_bounds
 from etcli.core.depth.sectioning import ROUNDS, count_and_locate, image_variance, known_depths
@@ -34,8 +35,6 @@ from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session, with_one_blas_thread
 
 Doubles = NDArray[np.float64]
-
-ANGSTROM_PER_UM = 1e4
 
 
 def depth_section(
@@ -162,8 +161,7 @@ def _columns(
         if given.count is not None:
             raise UsageError("--counts needs the columns that were counted: give their file to --columns")
     else:
-        centre = (np.array(images.shape[::-1]) - 1) / 2
-        places = given.position_A / images.pixel_A + centre
+        places = given.position_A / images.pixel_A + images.centre_px
         _check_places(places, images.shape)
         fit = fit_given_columns(average, places, images.pixel_A, options, variance=variance)
     if options.background is None and not shows_vacuum(fit, images.shape, images.pixel_A):

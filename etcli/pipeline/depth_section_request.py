@@ -6,7 +6,7 @@ from etcli.core.arguments import check_choice, checked_integer, checked_number, 
 from etcli.core.depth.column_counts import CountOptions
 from etcli.core.depth.column_depths import ProfileOptions
 from etcli.core.depth.column_search import ColumnOptions
-from etcli.core.depth.focal_optics import FocalOptics
+from etcli.core.depth.focal_optics import ANGSTROM_PER_UM, FocalOptics
 from etcli.core.depth.focal_profiles import METHODS
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
@@ -169,7 +169,7 @@ class DepthSectionRequest:
 
     def focus_A(self, defocus_um: float) -> float:
         """Depth of the focal plane in Å."""
-        return (-1e4 if self.defocus_sign == "serialem" else 1e4) * defocus_um
+        return (-ANGSTROM_PER_UM if self.defocus_sign == "serialem" else ANGSTROM_PER_UM) * defocus_um
 
     def columns(self, pixel_A: float) -> ColumnOptions:
         """Options of columns in Å."""

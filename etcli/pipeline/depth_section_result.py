@@ -92,9 +92,8 @@ class DepthSection:
     @property
     def position_A(self) -> Doubles:
         """X and y of the columns in Å from the centre of the image: ndarray of shape (n_columns, 2)."""
-        ny, nx = self.found.images.shape
-        centre = np.array([(nx - 1) / 2, (ny - 1) / 2])
-        return np.asarray((self.found.columns_px - centre) * self.found.images.pixel_A)
+        images = self.found.images
+        return np.asarray((self.found.columns_px - images.centre_px) * images.pixel_A)
 
     @property
     def depth_A(self) -> Doubles | None:

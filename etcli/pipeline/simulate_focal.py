@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms
-from etcli.core.depth.focal_optics import FocalOptics
+from etcli.core.depth.focal_optics import ANGSTROM_PER_UM, FocalOptics
 from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
 from etcli.core.simulate.focal import FocalTruth, column_libraries, columns_px, defocus_range, focal_series
@@ -22,7 +22,6 @@ from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, write_simulatio
 from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, Direction, oriented_atoms
 
 TRUTH_FILES = (".xyz", ".extxyz", ".pdb", ".cif", ".csv")
-ANGSTROM_PER_UM = 1e4
 
 
 @dataclass(frozen=True)

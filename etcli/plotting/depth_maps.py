@@ -14,7 +14,6 @@ from scipy.spatial import KDTree
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.depth.sectioning_result import Sectioning
-from etcli.core.geometry import centre
 from etcli.plotting.style import BLUE, GREY, ORANGE, RED, PixelScale, contrast, show
 
 Doubles = NDArray[np.float64]
@@ -50,8 +49,7 @@ def column_places(found: Sectioning) -> Doubles:
     -------
     ndarray of shape (n_columns, 2), float64
     """
-    ny, nx = found.images.shape
-    return np.asarray((found.columns_px - [centre(nx), centre(ny)]) * found.images.pixel_A)
+    return np.asarray((found.columns_px - found.images.centre_px) * found.images.pixel_A)
 
 
 def draw_columns(axes: Axes, found: Sectioning, flagged: Mask) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from etcli.core.errors import DataError
+from etcli.core.geometry import centre
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -50,6 +51,12 @@ class FocalImages:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of pixels of a section."""
         return self.sections.shape[1], self.sections.shape[2]
+
+    @property
+    def centre_px(self) -> Doubles:
+        """Centre (x, y) of the images in pixels: ndarray of shape (2,), float64."""
+        ny, nx = self.shape
+        return np.array([centre(nx), centre(ny)])
 
     @property
     def electrons(self) -> float | None:

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from etcli.core.arguments import check_choice, checked_positive
 from etcli.core.depth.focal_library import CoreProfiles, check_counts
+from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
 from etcli.core.depth.profile_fit import Gaussians, Shape, Templates, fit_shapes
 from etcli.core.errors import DataError, UsageError
 
@@ -213,13 +214,14 @@ def check_foci(focus_A: Doubles) -> None:
     same = np.flatnonzero(np.diff(focus_A[order]) < 1e-6)
     if len(same) == len(focus_A) - 1:
         raise DataError(
-            f"all sections have the same defocus, {0 - focus_A[0] / 1e4:g} µm: depths need a focal series"
+            f"all sections have the same defocus, {0 - focus_A[0] / ANGSTROM_PER_UM:g} µm: depths need a "
+            "focal series"
         )
     if len(same):
         first, second = sorted(order[[same[0], same[0] + 1]] + 1)
         raise DataError(
-            f"sections {first} and {second} have the same defocus, {0 - focus_A[first - 1] / 1e4:g} µm; "
-            "correct the defoci, or leave one section out"
+            f"sections {first} and {second} have the same defocus, "
+            f"{0 - focus_A[first - 1] / ANGSTROM_PER_UM:g} µm; correct the defoci, or leave one section out"
         )
 
 
