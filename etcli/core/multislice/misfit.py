@@ -125,9 +125,13 @@ class MultisliceMisfit:
 
     @property
     def norm(self) -> float:
-        """Bound of the second derivative for one tilt: number of images · voxels along the beam · (σ Δz)²."""
-        n_images = max(map(len, self.tilts))
-        return n_images * max(self.shape[:2]) * self.radians_per_V**2
+        """Bound of the second derivative for a tilt: images · voxels along the beam · (σ Δz)² · curvature.
+
+        The curvature is that of the misfit with respect to an amplitude, at the truth: 2 or, for the misfit of
+        amplitudes, 1.
+        """
+        n_images, curvature = max(map(len, self.tilts)), 2 if self._likelihood == POISSON else 1
+        return n_images * max(self.shape[:2]) * self.radians_per_V**2 * curvature
 
     @cached_property
     def size(self) -> float:

@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 STEP = 0.5
 """Length of a gradient step with one tilt, times the bound of the second derivative."""
 INNER_STEPS = 15
-NOISE_FRACTION = 0.7
+NOISE_FRACTION = 0.5
 """Automatic weight of the prior: this times the noise of a sweep's gradient steps."""
 MAD_TO_SIGMA = 1.4826
 MOST_SAMPLES = 1 << 20
