@@ -12,18 +12,23 @@ from etcli.core.multislice.misfit import MultisliceMisfit
 from etcli.core.multislice.model import wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.rotation import KERNELS, SlabRotation
-from etcli.core.multislice.wave_workspace import WaveGeometry, fast_size, shift_factor, transfer_of
+from etcli.core.multislice.wave_workspace import WaveGeometry, fast_size, focus_factors, lens_function
 
 OPTICS = PhaseContrastOptics(300.0, aperture_mrad=19.0, cs_mm=0.01, astigmatism_A=20.0, astigmatism_deg=30.0)
 SMALL = WaveGeometry((10, 12), (18, 15), (24, 20), n_slabs=3, n_binned=4, pixel_A=0.5)
+
+
+def transfer(geometry: WaveGeometry, defocus_A: float, shift_px: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """Whole transfer function from the last slab to an image."""
+    (x,), (y,) = focus_factors(geometry, OPTICS, np.array([defocus_A]), np.array([shift_px]))
+    return lens_function(geometry, OPTICS, defocus_A)[:, : geometry.wave[1]] * np.outer(x, y).astype(complex)
 
 
 def scene(geometry: WaveGeometry, seed: int = 1) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """Random phases of slabs, transfer functions at two defoci, and images of other phases."""
     rng = np.random.default_rng(seed)
     phases = rng.normal(0, 0.3, (geometry.n_slabs, *geometry.volume))
-    ny = geometry.wave[1]
-    transfers = [np.asarray(transfer_of(geometry, OPTICS, d)[:, :ny], complex) for d in (150.0, 400.0)]
+    transfers = [transfer(geometry, d) for d in (150.0, 400.0)]
     images = [rng.uniform(0.2, 1.5, geometry.image) for _ in transfers]
     return phases, transfers, images
 
@@ -69,11 +74,7 @@ def test_kernels_agree_with_arrays(likelihood: str, memory: int | None) -> None:
         phases = np.zeros((geometry.n_slabs, *geometry.volume), np.float32)
         rotation.slabs(volume, matrix, phases, scale=misfit.model.radians_per_V)
         chosen = [k for k in range(4) if tilt[k] == theta]
-        transfers = [
-            transfer_of(geometry, OPTICS, defocus[k])[:, : geometry.wave[1]].astype(complex)
-            * shift_factor(geometry.grid, tuple(shift[k]))
-            for k in chosen
-        ]
+        transfers = [transfer(geometry, defocus[k], tuple(shift[k])) for k in chosen]
         derivatives, costs, _ = model.gradient(
             phases.astype(float),
             transfers,

@@ -14,6 +14,7 @@ from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON, gradient_of_tilt
 from etcli.core.multislice.model import MultisliceModel, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.wave_workspace import focus_factors
 from etcli.core.parallel import ordered_map
 from etcli.core.view_table import SAME_TILT_DEG
 
@@ -217,25 +218,19 @@ class MultisliceMisfit:
         """Compute the derivatives with respect to the phases of a tilt; return its squared residual."""
         model, g = self.model, self.model.geometry
         model.set_phases(volume, float(self._tilt_of_image[images[0]]), out)
-        defoci, which = np.unique(self.defocus_A[images], return_inverse=True)
-        transfers = np.stack([model.transfer(defocus) for defocus in defoci.tolist()])
+        defoci = self.defocus_A[images]
+        lenses = [model.lens(defocus) for defocus in defoci.tolist()]
+        kinds = list({id(lens): lens for lens in lenses}.values())
+        which = np.array([next(n for n, kind in enumerate(kinds) if kind is lens) for lens in lenses])
+        factors = focus_factors(g, model.optics, defoci, self.shift_px[images])
         costs = np.zeros(len(images))
         with model.workspace() as w:
             gradient_of_tilt(
                 w.execute, w.plans, w.spectrum, w.added, w.leaving, w.back, w.field, w.image_field, out,
-                w.kept, w.change, model.propagator, transfers, which, *self._ramps(images),
+                w.kept, w.change, model.propagator, np.stack(kinds), which, *factors,
                 self.images[images], self._likelihood, *g.volume_at, *g.image_at, g.wave[1], costs,
             )  # fmt: skip
         return float(costs.sum())
-
-    def _ramps(self, images: NDArray[np.intp]) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-        """Return the factors of the spectra, along x and along y, that shift some images."""
-        qx, qy = (np.fft.fftfreq(n) for n in self.model.geometry.wave)
-        x, y = self.shift_px[images].T
-        ramp_x, ramp_y = (
-            np.exp(-2j * np.pi * np.outer(s, q)).astype(np.complex64) for s, q in ((x, qx), (y, qy))
-        )
-        return ramp_x, ramp_y
 
 
 def _grouped(tilt_deg: NDArray[np.float64]) -> list[NDArray[np.intp]]:

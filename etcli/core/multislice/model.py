@@ -14,9 +14,9 @@ from etcli.core.multislice.wave_workspace import (
     WaveGeometry,
     WaveWorkspace,
     fast_size,
+    focus_factors,
+    lens_function,
     padded,
-    shift_factor,
-    transfer_of,
 )
 
 Array = NDArray[np.float32]
@@ -67,7 +67,7 @@ class MultisliceModel:
         self.rotation = SlabRotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
         self.propagator = padded(optics.propagator(g.grid, g.slab_A))
         self._matrices: dict[float, tuple[SparseMatrix, SparseMatrix]] = {}
-        self._transfers: dict[float, Complex] = {}
+        self._lenses: dict[float, Complex] = {}
         self._workspaces: list[WaveWorkspace] = []
         spare = inf if memory is None else memory - least_bytes(geometry, threads=threads)
         waves = threads * WaveWorkspace.bytes_of_waves(geometry)
@@ -105,15 +105,16 @@ class MultisliceModel:
             self._matrices[tilt_deg] = pair
         return pair
 
-    def transfer(self, defocus_A: float) -> Complex:
-        """Return the transfer function from the last slab to the image at a defocus."""
-        if defocus_A not in self._transfers:
-            size = 8 * self.propagator.size
-            if size > self._spare:
-                return transfer_of(self.geometry, self.optics, defocus_A)
-            self._spare -= size
-            self._transfers[defocus_A] = transfer_of(self.geometry, self.optics, defocus_A)
-        return self._transfers[defocus_A]
+    def lens(self, defocus_A: float) -> Complex:
+        """Return the transfer function to an image, but for the phase of its defocus; see `lens_function`."""
+        key = defocus_A if self.optics.convergence_mrad else 0.0  # else the same for all defoci
+        if key in self._lenses:
+            return self._lenses[key]
+        lens = lens_function(self.geometry, self.optics, key)
+        if not self._lenses or lens.nbytes <= self._spare:
+            self._spare -= lens.nbytes
+            self._lenses[key] = lens
+        return lens
 
     def set_phases(self, volume: Array, tilt_deg: float, out: Array) -> None:
         """Compute the phase shifts by the slabs of a tilted volume, in rad."""
@@ -141,9 +142,9 @@ class MultisliceModel:
     ) -> Complex:
         """Return the spectrum [kx, ky] of the wave in an image, from that of the leaving wave."""
         ny = self.geometry.wave[1]
-        spectrum = workspace.leaving[:, :ny] * self.transfer(defocus_A)[:, :ny]
-        if any(shift_px):
-            spectrum *= shift_factor(self.geometry.grid, shift_px).astype(np.complex64)
+        defocus, shift = np.array([defocus_A]), np.array([shift_px])
+        (x,), (y,) = focus_factors(self.geometry, self.optics, defocus, shift)
+        spectrum: Complex = workspace.leaving[:, :ny] * self.lens(defocus_A)[:, :ny] * np.outer(x, y)
         return spectrum
 
     def image(
