@@ -6,6 +6,7 @@ product of one factor for each axis, so that the sum over atoms is a product of 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ class ProjectedPotential:
     def slices(self, atoms: Atoms, spacing_A: float) -> tuple[float, Iterator[Floats]]:
         """Cut the specimen into slices, from the first to the last one that has atoms.
 
-        The centre planes of the slices are at whole multiples of the spacing. Each atom is a whole part of the
+        The centre planes of the slices are at whole multiples of the spacing. Each atom is, as a whole, in the
         slice whose centre plane is nearest.
 
         Parameters
@@ -144,7 +145,7 @@ class ProjectedPotential:
         numbers = np.arange(plane.min(), plane.max() + 2)
         edges = np.searchsorted(plane[order], numbers)
         place_A = atoms.position_A[:, :2]
-        members = (order[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True))
+        members = (order[start:stop] for start, stop in pairwise(edges))
         images = (self.image(place_A[chosen], atoms.species[chosen]) for chosen in members)
         return float(plane.max() * spacing_A), images
 
@@ -213,7 +214,7 @@ def _form_factor(element: str, squared_per_A2: Doubles, debye_waller_A2: DebyeWa
     """Compute the Fourier transform of the potential of an element in V Å³, given q²."""
     if isinstance(debye_waller_A2, Mapping):
         if element not in debye_waller_A2:
-            raise UsageError(f"no Debye-Waller factor of {element}; give one for each element, or one for all")
+            raise UsageError(f"no Debye-Waller factor of {element}; give one for all elements, or for each")
         b_A2 = debye_waller_A2[element]
     else:
         b_A2 = debye_waller_A2
@@ -244,4 +245,4 @@ def _phase_factors(place: Doubles, first: int, last: int) -> NDArray[np.complex6
         for k in (np.arange(n_near), first + n_near * np.arange(n_far))
     )
     factors = (far[:, :, np.newaxis] * near[:, np.newaxis]).reshape(len(place), -1)
-    return factors[:, : last - first + 1]
+    return np.asarray(factors[:, : last - first + 1])

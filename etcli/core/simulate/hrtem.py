@@ -28,8 +28,8 @@ COARSEST_SAMPLE_A = 1 / 6
 POTENTIAL_LIMIT = 0.8
 """Highest frequency of the potential over the Nyquist frequency: 2.4 1/Å or more.
 
-Products of such a potential and the wave, which is limited to `ANTI_ALIASING`, are aliased to frequencies above
-0.53 Nyquist frequencies only. The aperture is half of one or less.
+Products of such a potential and the wave, which is limited to `ANTI_ALIASING`, are aliased to frequencies
+above 0.53 Nyquist frequencies only, where the aperture, at half a Nyquist frequency or less, lets none pass.
 """
 TAIL_A = 3.0
 """Distance from an atom in Å at which its projected potential is no longer seen."""
@@ -38,7 +38,7 @@ LARGEST_CELL = 8192
 
 @dataclass(frozen=True)
 class WaveCell:
-    """Samples of the wave of a specimen: more of them than an image needs, so that nothing wraps round into it.
+    """Samples of the wave of a specimen, on an area so large that nothing wraps round into the image.
 
     Parameters
     ----------
@@ -58,8 +58,7 @@ class WaveCell:
         """Integrate an intensity over the pixels of the image."""
         pixels = integrated(intensity, self.samples)
         rows, columns = (
-            slice((n - size) // 2, (n + size) // 2)
-            for n, size in zip(pixels.shape, self.shape, strict=True)
+            slice((n - size) // 2, (n + size) // 2) for n, size in zip(pixels.shape, self.shape, strict=True)
         )
         return np.asarray(pixels[rows, columns], np.float32)
 
@@ -76,8 +75,7 @@ def wave_cell(
     pixel_A : float
         Pixel size in Å.
     reach_A : (float, float)
-        Distance from the centre, along y and x, at which nothing of the specimen is seen any more in any image
-        plane.
+        Distance from the centre, along y and x, at which nothing of the specimen is seen any more.
     optics : PhaseContrastOptics
         Its aperture is no larger than the frequencies of the potential.
 
@@ -265,5 +263,5 @@ def _moved(spectrum: NDArray[np.complex64], cell: WaveCell, shift_A: Array) -> N
     if not shift_A.any():
         return spectrum
     qy, qx = cell.grid.frequencies_per_A
-    y, x = (np.exp(-2j * np.pi * q * by).astype(np.complex64) for q, by in ((qy, shift_A[1]), (qx, shift_A[0])))
-    return np.asarray(spectrum * y * x)
+    along_y, along_x = np.exp(-2j * np.pi * shift_A[1] * qy), np.exp(-2j * np.pi * shift_A[0] * qx)
+    return np.asarray(spectrum * (along_y * along_x).astype(np.complex64))
