@@ -77,11 +77,12 @@ class ProjectedPotential:
         UsageError
             If an element is unknown or has no Debye-Waller factor.
         """
+        highest_per_A = limit_per_A * (1 + 1e-9)  # a frequency at the limit is inside, whatever is rounded
         # half a step below the Nyquist frequency, where a frequency and its negative are one
-        counts = [min(int(limit_per_A * n * grid.pixel_A), (n - 1) // 2) for n in grid.shape]
+        counts = [min(int(highest_per_A * n * grid.pixel_A), (n - 1) // 2) for n in grid.shape]
         qy, qx = (np.arange(-m, m + 1) / (n * grid.pixel_A) for m, n in zip(counts, grid.shape, strict=True))
         squared = qy[:, np.newaxis] ** 2 + qx[counts[1] :] ** 2
-        inside = squared <= limit_per_A**2
+        inside = squared <= highest_per_A**2
         return cls(
             grid,
             {
@@ -123,7 +124,7 @@ class ProjectedPotential:
     def slices(self, atoms: Atoms, spacing_A: float) -> tuple[float, Iterator[Floats]]:
         """Cut the specimen into slices, from the first to the last one that has atoms.
 
-        The centre planes of the slices are at whole multiples of the spacing. Each atom is, as a whole, in the
+        The centre planes of the slices are at whole multiples of the spacing. Each atom is as a whole in the
         slice whose centre plane is nearest.
 
         Parameters

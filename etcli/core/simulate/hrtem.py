@@ -103,8 +103,8 @@ def wave_cell(
         pixels = size + 2 * max(0, int(np.ceil((reach / pixel_A - size / 2) / 2)))
         if pixels * samples > LARGEST_CELL:
             raise UsageError(
-                f"a wave of {pixels * pixel_A:.0f} Å would hold what the defocus spreads over an image of "
-                f"{size * pixel_A:.0f} Å; give a smaller defocus (it is in µm), aperture or image"
+                f"the defocus spreads images of {size * pixel_A:.0f} Å over {pixels * pixel_A:.0f} Å, more "
+                "than a wave can hold; give a smaller defocus (--defocus is in µm), aperture or image"
             )
         while next_fast_len(pixels * samples) != pixels * samples:
             pixels += 2
