@@ -1,93 +1,118 @@
-"""Options of the microscope that records phase-contrast images."""
+"""Options of ``etcli recon`` for phase-contrast images: microscope, propagation, scale of the intensities."""
 
-from functools import wraps
-from math import inf
-from typing import Any
+import math
 
 import click
 
-from etcli.cli.options import Decorated, add_options, option_name
 from etcli.cli.simulation_options import Option
-from etcli.cli.types import DEBYE_WALLER, DEFOCI, LENGTH_A
+from etcli.cli.types import LENGTH_A
+from etcli.core.arguments import listed
+from etcli.core.errors import UsageError
+from etcli.core.solvers.methods import REFINED, methods_with
 
-kv_option = click.option(
-    "--kv",
-    type=click.FloatRange(0, min_open=True),
-    default=300.0,
-    show_default=True,
-    help="Accelerating voltage, kV.",
-)
-alpha_option = click.option(
-    "--alpha",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MRAD",
-    help="Semi-angle of the objective aperture, mrad.  [default: frequencies up to 1/(2 pixel)]",
-)
-cs_option = click.option(
-    "--cs",
-    type=float,
-    default=0.0,
-    show_default=True,
-    metavar="MM",
-    help="Coefficient of the spherical aberration, mm.",
-)
-LENS: tuple[Option, ...] = (
-    kv_option,
-    alpha_option,
-    cs_option,
+WORDS = ("mean", "mode", "none")
+BY = listed(methods_with("kv"), "or")
+
+
+def _refined(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Parse names separated by commas."""
+    names = tuple(dict.fromkeys(filter(None, (value or "").replace(" ", "").split(","))))
+    for name in names:
+        if name not in REFINED:
+            raise UsageError(f"--refine '{name}' is not one of {', '.join(REFINED)}")
+    return names
+
+
+def _vacuum(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    """Parse a word or an intensity."""
+    if value is None or value in WORDS:
+        return value
+    try:
+        level = float(value)
+    except ValueError:
+        level = math.nan
+    if not 0 < level < math.inf:
+        raise UsageError(f"--vacuum '{value}' is not {', '.join(WORDS)} or an intensity above 0")
+    return level
+
+
+OPTICS_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--kv",
+        type=click.FloatRange(0, min_open=True),
+        help=f"{BY}: accelerating voltage, kV.  [default: that of the mdoc]",
+    ),
+    click.option(
+        "--alpha",
+        type=click.FloatRange(0, min_open=True),
+        help=f"{BY}: semi-angle of the objective aperture, mrad.  [default: the angle to which the pixels "
+        "resolve]",
+    ),
+    click.option(
+        "--cs",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help=f"{BY}: coefficient of the spherical aberration, mm.",
+    ),
     click.option(
         "--astigmatism",
         nargs=2,
-        type=float,
+        type=(float, float),
         default=(0.0, 0.0),
         metavar="A DEGREES",
-        help="Two-fold astigmatism: half of the difference of the largest and smallest defocus in Å, and the "
-        "direction of the largest one, counter-clockwise from +x.",
+        help=f"{BY}: two-fold astigmatism, half of the difference of the defoci in Å, and the direction of "
+        "the largest, counter-clockwise from +x.",
     ),
     click.option(
-        "--focal-spread", type=LENGTH_A, default="0", help="Standard deviation of the defocus, in Å."
+        "--focal-spread",
+        type=LENGTH_A,
+        default="0",
+        help=f"{BY}: standard deviation of the defocus in an exposure (temporal coherence).",
     ),
     click.option(
         "--convergence",
         type=click.FloatRange(0),
         default=0.0,
         metavar="MRAD",
-        help="Standard deviation of the directions of the illumination, mrad.",
+        help=f"{BY}: standard deviation of the directions of the illumination, mrad (spatial coherence).",
     ),
 )
-"""Objective lens and coherence."""
-defoci_option = click.option(
-    "--defocus",
-    "defocus_um",
-    type=DEFOCI,
-    default="0.02,0.045,0.1",
-    show_default=True,
-    metavar="LIST",
-    help="Defoci of the images at each tilt in µm, negative for underfocus, from the tilt axis.",
+"""The microscope of phase-contrast images."""
+
+MULTISLICE_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--binned-slices",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help=f"{BY}: sections of the volume that are added up between two propagations of the wave.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help=f"{BY}: seed of the order in which the tilts are used.",
+    ),
+    click.option(
+        "--refine",
+        metavar="LIST",
+        callback=_refined,
+        help=f"{BY}: what is refined of every image during the reconstruction, of {', '.join(REFINED)}.",
+    ),
+    click.option(
+        "--vacuum",
+        metavar="|".join((*WORDS, "LEVEL")),
+        callback=_vacuum,
+        help=f"{BY}: intensity of the vacuum, by which the images are divided: the mean of the rim of each, "
+        "its most frequent intensity, none (they are in units of it), or a level. Needed unless their mean "
+        "is near 1.",
+    ),
+    click.option(
+        "--hot-pixels",
+        is_flag=True,
+        help=f"{BY}: replace hot pixels by the median of their neighbours.",
+    ),
 )
-displacements_option = click.option(
-    "--debye-waller",
-    "debye_waller_A2",
-    type=DEBYE_WALLER,
-    default="0.5",
-    show_default=True,
-    metavar="B|LIST",
-    help="Debye-Waller factor B of the atoms, Å², or one for each element as in Si:0.5,O:0.8.",
-)
-
-
-def lens_options(function: Decorated) -> Decorated:
-    """Add the options of the objective lens, passed on as ``optics``."""
-
-    @wraps(function)
-    def command(*args: Any, **given: Any) -> Any:
-        from etcli.core.multislice.optics import PhaseContrastOptics
-
-        kv, alpha, cs, astigmatism, spread, convergence = (given.pop(name) for name in map(option_name, LENS))
-        size_A, direction_deg = astigmatism
-        optics = PhaseContrastOptics(
-            kv, alpha or inf, cs, size_A, direction_deg, spread.angstrom(None), convergence
-        )
-        return function(*args, optics=optics, **given)
-
-    return add_options(command, LENS)  # type: ignore[return-value]
+"""How `multislice` works, and the scale of its images."""

@@ -1,0 +1,125 @@
+"""Rotation of a volume about the tilt axis into slabs across the beam, and its adjoint."""
+
+from dataclasses import dataclass
+from math import radians
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.arguments import check_choice
+from etcli.core.multislice._rotation import add_product, slab_matrix, transposed
+
+Array = NDArray[np.float32]
+
+KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
+"""Interpolation by name: number of neighbours in each direction, and the kernel's number."""
+
+
+class SparseMatrix(NamedTuple):
+    """Sparse matrix of plane to slabs in compressed rows, of lengths that are multiples of four."""
+
+    starts: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    weights: Array
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        return sum(array.nbytes for array in self)
+
+
+@dataclass(frozen=True)
+class SlabRotation:
+    """Rotation of volumes about the tilt axis, with the sums of slices that make slabs.
+
+    All planes across the axis are rotated alike: by a sparse matrix, which is applied to whole rows along the
+    axis, and whose transpose is the exact adjoint.
+
+    Parameters
+    ----------
+    plane : (int, int)
+        Voxels (nz, nx) of the volume across the tilt axis.
+    n_across : int
+        Voxels of a slab across beam and axis.
+    n_slabs, n_binned : int
+        Number of slabs, and slices added up in each; the middle of all slices is on the tilt axis.
+    interpolation : {"lanczos", "cubic", "linear"}
+        Interpolation in the plane; lanczos is that of three lobes.
+
+    Notes
+    -----
+    With the coordinates (x, z) from the axis, a slab shows x' = x cos θ + z sin θ at z' = -x sin θ + z cos θ.
+
+    References
+    ----------
+    C. E. Duchon, J. Appl. Meteorol. 18, 1016 (1979), doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2:
+    Lanczos's kernel.
+    """
+
+    plane: tuple[int, int]
+    n_across: int
+    n_slabs: int
+    n_binned: int
+    interpolation: str = "lanczos"
+
+    def __post_init__(self) -> None:
+        check_choice("interpolation", self.interpolation, KERNELS)
+
+    def matrix(self, tilt_deg: float) -> SparseMatrix:
+        """Compute the matrix (n_slabs · n_across, nz · nx) of a tilt angle in degrees."""
+        taps, kind = KERNELS[self.interpolation]
+        n_z, n_x = self.plane
+        arrays = slab_matrix(
+            radians(tilt_deg), n_z, n_x, self.n_across, self.n_slabs, self.n_binned, taps, kind
+        )
+        return SparseMatrix(*arrays)
+
+    def transpose(self, matrix: SparseMatrix) -> SparseMatrix:
+        """Compute the transpose of a matrix, (nz · nx, n_slabs · n_across)."""
+        return SparseMatrix(*transposed(*matrix, self.plane[0] * self.plane[1]))
+
+    def slabs(self, volume: Array, matrix: SparseMatrix, out: Array, *, scale: float = 1.0) -> None:
+        """Rotate a volume and add up its slices.
+
+        Parameters
+        ----------
+        volume : ndarray of shape (nz, nx, ny), float32
+        matrix : SparseMatrix
+            Of `matrix`.
+        out : ndarray of shape (n_slabs, n_across, ny), float32
+            Overwritten by ``scale`` times the sums.
+        scale : float
+            Factor.
+        """
+        out[:] = 0
+        planes, sums = volume.reshape(-1, volume.shape[2]), out.reshape(-1, out.shape[2])
+        add_product(*matrix, planes, np.float32(scale), sums, 0, len(sums))
+
+    def add_adjoint(
+        self,
+        slabs: Array,
+        transpose: SparseMatrix,
+        volume: Array,
+        *,
+        scale: float = 1.0,
+        sections: slice | None = None,
+    ) -> None:
+        """Add ``scale`` times the adjoint of the rotation of slabs to a volume.
+
+        Parameters
+        ----------
+        slabs : ndarray of shape (n_slabs, n_across, ny), float32
+        transpose : SparseMatrix
+            Of `transpose`.
+        volume : ndarray of shape (nz, nx, ny), float32
+            Changed in place.
+        scale : float
+            Factor.
+        sections : slice, optional
+            Sections along z to change; all by default.
+        """
+        first, last, _ = (sections or slice(None)).indices(self.plane[0])
+        planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
+        n_x = self.plane[1]
+        add_product(*transpose, sums, np.float32(scale), planes, first * n_x, last * n_x)

@@ -1,0 +1,74 @@
+"""How well a volume explains the phase-contrast images that it was reconstructed from."""
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.pipeline.phase_contrast_input import PhaseContrastInput
+from etcli.pipeline.session import Session
+
+POOR = 0.5
+"""Part of the contrast that is not explained, above which signs or defoci are suspect."""
+TOUCHING = 0.5
+"""Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
+
+
+def report_fit(
+    session: Session,
+    images: PhaseContrastInput,
+    volume: NDArray[np.float32],
+    *,
+    residual: float,
+    contrast: float,
+) -> dict[str, Any]:
+    """Report which part of the images' contrast a volume leaves unexplained, and warn if that is much.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images.
+    volume : ndarray of shape (nz, nx, ny), float32
+        Potential in volts.
+    residual : float
+        ‖√Î - √I‖ with the images Î of the volume.
+    contrast : float
+        ‖√I - 1‖.
+
+    Returns
+    -------
+    dict
+        ``unexplained``, the residual over the contrast, both without noise; ``chi2``, the squared residual
+        over that of counted electrons, None if the doses are not known; ``border``, as `border_over_mean`.
+    """
+    noise, counting = images.noise, images.counting_noise
+    signal = contrast**2 - noise
+    unexplained = sqrt(max(residual**2 - noise, 0) / signal) if signal > 0 else 0.0
+    chi2 = residual**2 / counting if counting else None
+    words = f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""
+    session.reporter.report(
+        f"the volume leaves {100 * unexplained:.2g} % of the contrast of the images unexplained{words}"
+    )
+    if unexplained > POOR:
+        session.reporter.warn(
+            f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
+            "the defoci themselves, and the alignment"
+        )
+    border = border_over_mean(volume)
+    if border > TOUCHING:
+        session.reporter.warn(
+            f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
+            "specimen were larger than the volume; give a larger --thickness or --width"
+        )
+    return {"unexplained": unexplained, "chi2": chi2, "border": border}
+
+
+def border_over_mean(volume: NDArray[np.float32]) -> float:
+    """Compute the mean of the outermost voxels over that of all voxels; 0 for an empty volume."""
+    mean, inner = float(volume.mean(dtype=np.float64)), volume[1:-1, 1:-1, 1:-1]
+    n_outer = volume.size - inner.size
+    if not (mean > 0 and n_outer):
+        return 0.0
+    return (mean * volume.size - float(inner.sum(dtype=np.float64))) / n_outer / mean

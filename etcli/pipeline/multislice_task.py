@@ -1,0 +1,189 @@
+"""Reconstruction of the electrostatic potential from phase-contrast images, on the whole volume at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.projectors.slab import HOST
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
+from etcli.core.reconstruction.streamed_backprojection import BandWriter
+from etcli.core.series import Volume
+from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.total_variation import Zeros
+from etcli.io.keyed_folder import KeyedFolder
+from etcli.pipeline.memory_budget import MemoryBudget
+from etcli.pipeline.multislice_report import report_fit
+from etcli.pipeline.phase_contrast_input import PhaseContrastInput, phase_contrast_input
+from etcli.pipeline.reconstruction_request import ReconstructionRequest
+from etcli.pipeline.reconstruction_task import volume_rows
+from etcli.pipeline.session import Session
+from etcli.pipeline.volume_output import VolumeLayout
+
+Array = NDArray[np.float32]
+
+STATE = "state"
+
+
+@dataclass(frozen=True, eq=False)
+class MultisliceTask:
+    """Reconstruction task for phase-contrast images.
+
+    Parameters
+    ----------
+    input : PhaseContrastInput
+        The images.
+    shape : (int, int, int)
+        Shape (nz, ny, nx) of the volume, whose rows are those of the images.
+    axis_offset_px : float
+        Position of the tilt axis in the images, in pixels from their centre.
+    initial : callable or None
+        ``initial(y0, y1)`` reads rows of the initial volume.
+    scratch : Path
+        Folder for arrays that do not fit into the memory.
+    """
+
+    input: PhaseContrastInput
+    shape: tuple[int, int, int]
+    axis_offset_px: float
+    initial: Read | None
+    scratch: Path
+
+    def of_views(self, views: NDArray[np.intp]) -> "MultisliceTask":
+        """Return the same task with some of the views, counted from 0."""
+        return replace(self, input=self.input.of_views(views))
+
+    def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
+        """Check before the computation that it fits into the memory; raise UsageError otherwise."""
+        self._memory_budget(session, parameters).check(session)
+
+    def sample(self, session: Session) -> MultisliceMisfit:
+        """Return the misfit to all images, which cannot be reconstructed in parts."""
+        return self._misfit(session, MethodParameters("multislice"))
+
+    def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
+        """Return the function that creates zero-filled arrays for the volume."""
+        return self._memory_budget(session, parameters).zeros(session)
+
+    def run(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: BandWriter,
+        *,
+        watch: Watch | None = None,
+        store: KeyedFolder | None = None,
+        dask: str | None = None,
+    ) -> ErrorCurve:
+        """Reconstruct the volume and write it; report how well it explains the images."""
+        n_rows = self.shape[1]
+        norms: list[tuple[int, float]] = []
+        misfit = self._misfit(session, parameters)
+        state = store.load(STATE) if store is not None and store.holds(STATE) else None
+        if state is not None:
+            session.reporter.report(f"going on after {state['sweep']} of {parameters.iterations} sweeps")
+        with session.reporter.progress(parameters.iterations, "reconstructing") as advance:
+
+            def follow(k: int, norm: float, volume: Array) -> None:
+                norms.append((k, norm))
+                advance(1)
+                if watch:
+                    watch((0, n_rows), k, volume)
+
+            volume: Array = parameters.traits.load("solve_volume")(
+                parameters,
+                misfit,
+                follow,
+                zeros=self.zeros(session, parameters),
+                initial=None if self.initial is None else self.initial(0, n_rows).swapaxes(1, 2),
+                state=state,
+                keep=None if store is None else partial(store.keep, STATE),
+            )
+        numbers = report_fit(
+            session, self.input, volume, residual=misfit.residual(volume), contrast=misfit.size
+        )
+        write(0, volume.swapaxes(1, 2))
+        sweeps, residuals = np.array(norms).reshape(-1, 2).T
+        return ErrorCurve(sweeps.astype(np.intp), residuals / (misfit.size or 1.0), numbers)
+
+    def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
+        """Return the misfit to the images."""
+        nz, ny, nx = self.shape
+        shift_px = np.zeros((len(self.input.images), 2))
+        shift_px[:, 0] = self.axis_offset_px
+        return MultisliceMisfit(
+            self.input.images,
+            self.input.tilt_deg,
+            self.input.defocus_A,
+            self.input.optics,
+            pixel_A=self.input.pixel_A,
+            shape=(nz, nx, ny),
+            binned_slices=parameters.binned_slices,
+            shift_px=shift_px,
+            threads=session.threads,
+            memory=session.memory,
+        )
+
+    def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
+        """Memory budget of the computation."""
+        volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
+        waves = MultisliceMisfit.bytes_needed(
+            len(self.input.images),
+            shape=self.shape,
+            image=self.input.images.shape[1:],
+            binned_slices=parameters.binned_slices,
+            threads=session.threads,
+        )
+        return MemoryBudget(volumes, self.input.images.size + waves // 4, self.scratch, HOST)
+
+
+def multislice_task(
+    session: Session,
+    request: ReconstructionRequest,
+    integrals: LineIntegrals,
+    layout: VolumeLayout,
+    *,
+    volumes: Mapping[str, Volume],
+    scratch: Path,
+) -> MultisliceTask:
+    """Create the task of a reconstruction from phase-contrast images, after checking them.
+
+    Parameters
+    ----------
+    session : Session
+    request : ReconstructionRequest
+    integrals : LineIntegrals
+        The views.
+    layout : VolumeLayout
+        The volume.
+    volumes : mapping of str to Volume
+        Initial volume and flat field, if given.
+    scratch : Path
+        Folder for arrays that do not fit into the memory.
+
+    Returns
+    -------
+    MultisliceTask
+
+    Raises
+    ------
+    UsageError, DataError
+        When the request does not suit the views, or they are not suitable.
+    """
+    if session.device == "gpu":
+        raise UsageError("--method multislice computes on the CPU; use --device cpu")
+    initial = volumes.get("initial")
+    return MultisliceTask(
+        phase_contrast_input(session, integrals, request.phase_contrast, volumes.get("flat_field")),
+        layout.shape,
+        layout.geometry.axis_offset_px,
+        None if initial is None else volume_rows(initial, layout, "initial"),
+        scratch,
+    )
