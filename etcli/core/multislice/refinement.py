@@ -55,8 +55,8 @@ class ViewCorrections:
 class ViewRefinement:
     """Refinement between two sweeps: compares every image with that of the current volume.
 
-    At first large shifts are found by cross-correlation of the amplitudes √I and √Î, of long waves at first and
-    of shorter ones as the shifts become smaller, and the volume begins anew each time. Then a step of
+    At first large shifts are found by cross-correlation of the amplitudes √I and √Î: of long waves, then of
+    shorter ones as the shifts become smaller, and the volume begins anew each time. Then a step of
     Gauss-Newton for the squared residual ‖√Î - √I‖² of each image changes shift, defocus and rotation
     together. Displacements that a shift of the whole specimen would cause as well are left out, so that it
     stays where the images were first aligned to. As far as the images differ by no more than the noise of the
