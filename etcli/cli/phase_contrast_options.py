@@ -8,7 +8,7 @@ from etcli.cli.simulation_options import Option
 from etcli.cli.types import LENGTH_A
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
-from etcli.core.solvers.methods import REFINED, methods_with
+from etcli.core.solvers.methods import DEFAULT_BINNED_SLICES, REFINED, methods_with
 
 WORDS = ("mean", "mode", "none")
 BY = listed(methods_with("kv"), "or")
@@ -84,7 +84,7 @@ MULTISLICE_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--binned-slices",
         type=click.IntRange(1),
-        default=8,
+        default=DEFAULT_BINNED_SLICES,
         show_default=True,
         help=f"{BY}: sections of the volume that are added up between two propagations of the wave.",
     ),

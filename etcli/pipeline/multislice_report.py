@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from etcli.pipeline.phase_contrast_input import PhaseContrastInput
 from etcli.pipeline.session import Session
 
-POOR = 0.5
-"""Part of the contrast that is not explained, above which signs or defoci are suspect."""
+POOR = 0.1
+"""Part of the contrast that is not explained, above which signs or defoci are suspect. A tilt series with the
+wrong sign of the tilt leaves 0.15 of that of a crystal, one with the wrong sign of the defocus 0.75."""
+N_SIGMA = 3.0
 TOUCHING = 0.5
 """Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
 
@@ -40,18 +42,24 @@ def report_fit(
     Returns
     -------
     dict
-        ``unexplained``, the residual over the contrast, both without noise; ``chi2``, the squared residual
-        over that of counted electrons, None if the doses are not known; ``border``, as `border_over_mean`.
+        ``unexplained``, the residual over the contrast, both without noise, and its
+        ``unexplained_uncertainty``; ``chi2``, the squared residual over that of counted electrons, None if
+        the doses are not known; ``border``, as `border_over_mean`.
     """
     noise, counting = images.noise, images.counting_noise
-    signal = contrast**2 - noise
-    unexplained = sqrt(max(residual**2 - noise, 0) / signal) if signal > 0 else 0.0
-    chi2 = residual**2 / counting if counting else None
-    words = f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""
-    session.reporter.report(
-        f"the volume leaves {100 * unexplained:.2g} % of the contrast of the images unexplained{words}"
+    # the square of a normal variable has the variance 2
+    uncertain = noise * sqrt(2 / images.images.size)
+    signal = max(contrast**2 - noise, uncertain)
+    unexplained, uncertainty = (
+        sqrt(max(square, 0) / signal) if signal else 0.0 for square in (residual**2 - noise, uncertain)
     )
-    if unexplained > POOR:
+    chi2 = residual**2 / counting if counting else None
+    share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
+    session.reporter.report(
+        f"the volume leaves {share} % of the contrast of the images unexplained"
+        + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else "")
+    )
+    if unexplained > POOR and residual**2 - noise > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci themselves, and the alignment"
@@ -62,7 +70,12 @@ def report_fit(
             f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
             "specimen were larger than the volume; give a larger --thickness or --width"
         )
-    return {"unexplained": unexplained, "chi2": chi2, "border": border}
+    return {
+        "unexplained": unexplained,
+        "unexplained_uncertainty": uncertainty,
+        "chi2": chi2,
+        "border": border,
+    }
 
 
 def border_over_mean(volume: NDArray[np.float32]) -> float:

@@ -20,6 +20,7 @@ from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
+from etcli.pipeline.multislice_progress import SolverProgress
 from etcli.pipeline.multislice_report import report_fit
 from etcli.pipeline.phase_contrast_input import PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
@@ -28,8 +29,6 @@ from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import VolumeLayout
 
 Array = NDArray[np.float32]
-
-STATE = "state"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +82,17 @@ class MultisliceTask:
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write it; report how well it explains the images."""
-        n_rows = self.shape[1]
-        norms: list[tuple[int, float]] = []
-        misfit = self._misfit(session, parameters)
-        state = store.load(STATE) if store is not None and store.holds(STATE) else None
-        if state is not None:
-            session.reporter.report(f"going on after {state['sweep']} of {parameters.iterations} sweeps")
+        n_rows, misfit = self.shape[1], self._misfit(session, parameters)
+        progress = SolverProgress.resumed(store)
+        if progress.state is not None:
+            session.reporter.report(
+                f"going on after {progress.state.sweep} of {parameters.iterations} iterations"
+            )
         with session.reporter.progress(parameters.iterations, "reconstructing") as advance:
+            advance(len(progress.norms))
 
             def follow(k: int, norm: float, volume: Array) -> None:
-                norms.append((k, norm))
+                progress.norms.append(norm)
                 advance(1)
                 if watch:
                     watch((0, n_rows), k, volume)
@@ -101,24 +101,24 @@ class MultisliceTask:
                 parameters,
                 misfit,
                 follow,
-                zeros=self.zeros(session, parameters),
                 initial=None if self.initial is None else self.initial(0, n_rows).swapaxes(1, 2),
-                state=state,
-                keep=None if store is None else partial(store.keep, STATE),
+                start=progress.state,
+                keep=None if store is None else partial(progress.keep, store),
+                used_weight=progress.weights.append,
+                zeros=self.zeros(session, parameters),
             )
         numbers = report_fit(
             session, self.input, volume, residual=misfit.residual(volume), contrast=misfit.size
         )
         write(0, volume.swapaxes(1, 2))
-        sweeps, residuals = np.array(norms).reshape(-1, 2).T
-        return ErrorCurve(sweeps.astype(np.intp), residuals / (misfit.size or 1.0), numbers)
+        sweeps = np.arange(1, len(progress.norms) + 1)
+        weights = {"weight": progress.weights[-1], "weights": progress.weights}
+        return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), weights | numbers)
 
     def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
         """Return the misfit to the images."""
         nz, ny, nx = self.shape
-        shift_px = np.zeros((len(self.input.images), 2))
-        shift_px[:, 0] = self.axis_offset_px
-        return MultisliceMisfit(
+        misfit = MultisliceMisfit(
             self.input.images,
             self.input.tilt_deg,
             self.input.defocus_A,
@@ -126,21 +126,15 @@ class MultisliceTask:
             pixel_A=self.input.pixel_A,
             shape=(nz, nx, ny),
             binned_slices=parameters.binned_slices,
-            shift_px=shift_px,
             threads=session.threads,
-            memory=session.memory,
         )
+        misfit.shift_px[:, 0] = self.axis_offset_px
+        return misfit
 
     def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
         """Memory budget of the computation."""
         volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
-        waves = MultisliceMisfit.bytes_needed(
-            len(self.input.images),
-            shape=self.shape,
-            image=self.input.images.shape[1:],
-            binned_slices=parameters.binned_slices,
-            threads=session.threads,
-        )
+        waves = 0
         return MemoryBudget(volumes, self.input.images.size + waves // 4, self.scratch, HOST)
 
 

@@ -80,8 +80,9 @@ class PhaseContrastInput:
     @property
     def noise(self) -> float:
         """The same where doses are known, else as measured beyond the aperture, or 0 where it cannot be."""
-        if self.counting_noise is not None:
-            return self.counting_noise
+        counting = self.counting_noise
+        if counting is not None:
+            return counting
         measured = noise_beyond_aperture(self.images, self.optics.aperture_per_A, self.pixel_A)
         return self.images.size * (measured or 0.0)
 
@@ -167,7 +168,7 @@ def _normalised(
     if flat_field is not None:
         rows = slice(integrals.first_row, integrals.first_row + integrals.n_rows)
         with file_named_in_errors(flat_field):
-            flat = np.mean(flat_field.images(), axis=0, dtype=np.float64).astype(np.float32)
+            flat: Array = np.asarray(flat_field.images().mean(axis=0, dtype=np.float64), np.float32)
             divided_by_flat_field(images, flat[rows])
         words.append(f"flat field {flat_field.name}")
     if request.hot_pixels:
@@ -182,11 +183,13 @@ def _normalised(
                 "--vacuum mean, mode or the level (or none if this is on purpose)"
             )
     elif vacuum != "none":
-        measured = isinstance(vacuum, str)
-        levels = vacuum_levels(images, vacuum) if isinstance(vacuum, str) else np.full(len(images), vacuum)
+        if isinstance(vacuum, str):
+            levels, how = vacuum_levels(images, vacuum), f" ({vacuum} of each view)"
+        else:
+            levels, how = np.full(len(images), vacuum), ""
         images /= levels[:, np.newaxis, np.newaxis].astype(np.float32)
-        how = f" ({vacuum} of each view, {levels.min():.5g} to {levels.max():.5g})" if measured else ""
-        text = f"vacuum {np.median(levels):.6g}"
-        session.reporter.report(f"images are divided by the {text}{how}")
-        words.append(text + (f" ({vacuum})" if measured else ""))
+        least, most = levels.min(), levels.max()
+        text = f"vacuum {least:.5g}" + f" to {most:.5g}" * bool(most > least) + how
+        session.reporter.report(f"images are divided by the {text}")
+        words.append(text)
     return images, tuple(words)
