@@ -125,14 +125,14 @@ def form_image(execute, plans, leaving, spectrum, transfer, ramp_x, ramp_y, n_ro
 @jit
 def compare_image(field, image, scale, x0, y0, likelihood):  # type: ignore[no-untyped-def]
     """Replace the wave in the image by the gradient of the misfit; return ``Σ (√intensity - √image)²``."""
-    total = 0.0
+    total, zero = 0.0, np.float32(0)
     for i in range(image.shape[0]):
         w, d = field[x0 + i, y0 : y0 + image.shape[1]], image[i]
-        row = np.float32(0)
+        row = zero
         for j in range(d.size):
             wave = w[j] * scale
             expected = wave.real * wave.real + wave.imag * wave.imag
-            root, seen = np.sqrt(expected), np.sqrt(max(d[j], np.float32(0)))
+            root, seen = np.sqrt(expected), np.sqrt(max(d[j], zero))
             row += (root - seen) * (root - seen)
             if likelihood == POISSON:
                 w[j] = wave * (np.float32(1) - d[j] / max(expected, np.float32(FEWEST)))
@@ -140,7 +140,7 @@ def compare_image(field, image, scale, x0, y0, likelihood):  # type: ignore[no-u
                 w[j] = wave * (np.float32(1) - seen / root)
             else:
                 w[j] = -seen
-        total += row
+        total += float(row)
     return total
 
 

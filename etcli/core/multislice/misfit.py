@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,10 +56,14 @@ class MultisliceMisfit:
     likelihood : {"poisson", "amplitude"}
     interpolation : {"lanczos", "cubic", "linear"}
         Interpolation of the rotated volume.
-    keep_waves : bool
-        Whether to keep the waves behind all slabs in memory, or to compute them twice.
+    shift_px : ndarray of shape (n_images, 2), optional
+        Displacement (x, y) of the content of each image, in pixels.
     threads : int
         Number of tilts computed at the same time.
+    memory : int, optional
+        Bytes for waves, transfer functions and matrices. Where they are short of the waves behind all slabs,
+        these are computed twice, and matrices again and again; `bytes_needed` is the least. Not limited by
+        default.
 
     Raises
     ------
@@ -84,18 +88,20 @@ class MultisliceMisfit:
         binned_slices: int = 8,
         likelihood: str = "poisson",
         interpolation: str = "lanczos",
-        keep_waves: bool = True,
+        shift_px: ArrayLike | None = None,
         threads: int = 1,
+        memory: int | None = None,
     ) -> None:
         check_choice("likelihood", likelihood, LIKELIHOODS)
         tilts, defoci = (np.atleast_1d(np.asarray(a, np.float64)) for a in (tilt_deg, defocus_A))
         if not len(images) == len(tilts) == len(defoci):
             raise DataError(
-                f"{len(images)} images need as many tilt angles and defoci, not {len(tilts)} and {len(defoci)}"
+                f"{len(images)} images need as many tilt angles and defoci, not {len(tilts)} and "
+                f"{len(defoci)}"
             )
         self.shape, self.optics, self.threads = shape, optics, threads
         self.defocus_A = defoci
-        self.shift_px = np.zeros((len(images), 2))
+        self.shift_px = np.zeros((len(images), 2)) if shift_px is None else np.array(shift_px, np.float64)
         self.geometry = wave_geometry(
             shape, images.shape[1:], pixel_A, optics, binned_slices, float(np.abs(defoci).max())
         )
@@ -103,7 +109,11 @@ class MultisliceMisfit:
         self.rotation = SlabRotation(
             (shape[0], shape[1]), across, self.geometry.n_slabs, binned_slices, interpolation
         )
-        self._keep_waves, self._likelihood = keep_waves, LIKELIHOODS[likelihood]
+        self._likelihood = LIKELIHOODS[likelihood]
+        spare = inf if memory is None else memory - least_bytes(self.geometry, defoci, threads=threads)
+        waves = threads * WaveWorkspace.bytes_of_waves(self.geometry)
+        self._keep_waves = waves <= spare
+        self._spare = spare - waves * self._keep_waves
         self._images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
         self.tilts = _grouped(tilts)
         self._tilt_of_image = tilts
@@ -127,8 +137,8 @@ class MultisliceMisfit:
     def norm(self) -> float:
         """Bound of the second derivative for a tilt: images · voxels along the beam · (σ Δz)² · curvature.
 
-        The curvature is that of the misfit with respect to an amplitude, at the truth: 2 or, for the misfit of
-        amplitudes, 1.
+        The curvature is that of the misfit with respect to an amplitude, at the truth: 2, or 1 for the misfit
+        of amplitudes.
         """
         n_images, curvature = max(map(len, self.tilts)), 2 if self._likelihood == POISSON else 1
         return n_images * max(self.shape[:2]) * self.radians_per_V**2 * curvature
@@ -237,7 +247,12 @@ class MultisliceMisfit:
         tilt = float(self._tilt_of_image[images[0]])
         if tilt not in self._matrices:
             matrix = self.rotation.matrix(tilt)
-            self._matrices[tilt] = matrix, self.rotation.transpose(matrix)
+            pair = matrix, self.rotation.transpose(matrix)
+            size = sum(part.bytes for part in pair)
+            if size > self._spare:
+                return pair
+            self._spare -= size
+            self._matrices[tilt] = pair
         return self._matrices[tilt]
 
     def _transfers_of(self, images: NDArray[np.intp]) -> tuple[NDArray[np.complex64], NDArray[np.intp]]:
@@ -262,6 +277,28 @@ def _grouped(tilt_deg: NDArray[np.float64]) -> list[NDArray[np.intp]]:
     order = np.argsort(tilt_deg, kind="stable")
     breaks = np.flatnonzero(np.diff(tilt_deg[order]) > SAME_TILT_DEG) + 1
     return [np.sort(group) for group in np.split(order, breaks)]
+
+
+def least_bytes(geometry: WaveGeometry, defocus_A: ArrayLike, *, threads: int = 1) -> int:
+    """Compute the smallest size of what `MultisliceMisfit` holds besides the images, in bytes.
+
+    Parameters
+    ----------
+    geometry : WaveGeometry
+        Of `wave_geometry`.
+    defocus_A : array_like
+        Defoci of the images.
+    threads : int
+        Number of threads.
+
+    Returns
+    -------
+    int
+    """
+    spectrum = 8 * geometry.wave[0] * (geometry.wave[1] + 8)
+    phases = 4 * geometry.n_slabs * geometry.volume[0] * geometry.volume[1]
+    transfers = 2 * len(np.unique(np.asarray(defocus_A))) + 1
+    return threads * WaveWorkspace.bytes_of(geometry) + max(threads, 2) * phases + transfers * spectrum
 
 
 def wave_geometry(

@@ -25,7 +25,7 @@ LARGEST_PRIME = 5
 
 
 def fast_size(least: int, *, step: int = 16) -> int:
-    """Return the smallest fast size of a wave: a multiple of ``step`` with small prime factors, ≥ ``least``."""
+    """Return the smallest fast size of a wave that is not below ``least``, a multiple of ``step``."""
     size = ceil(least / step) * step
     while not _is_fast(size):
         size += step
@@ -132,7 +132,6 @@ class WaveWorkspace:
         n_kept = geometry.n_slabs if keep_waves else 1
         self.kept = np.zeros((n_kept, n_across, n_rows), np.complex64)
         self.change = np.zeros((n_across, n_rows), np.complex64)
-        self.phase = np.zeros((geometry.n_slabs, n_across, n_rows), np.float32)
         # held here because a plan is freed with its object
         self._plans = [
             *self._round_trip(self.field, self._padded, geometry.volume_at, geometry.volume),
@@ -166,12 +165,15 @@ class WaveWorkspace:
         return self._plans[0].execute
 
     @staticmethod
-    def bytes_of(geometry: WaveGeometry, *, keep_waves: bool = True) -> int:
-        """Return the size of the arrays in bytes."""
+    def bytes_of(geometry: WaveGeometry) -> int:
+        """Return the size of the arrays in bytes, without the waves of all slabs but one."""
         nx, ny = geometry.wave
-        n_kept = geometry.n_slabs if keep_waves else 1
-        part = geometry.volume[0] * geometry.volume[1]
-        return 8 * 9 * (nx + 8) * (ny + 8) + part * (8 * (n_kept + 1) + 4 * geometry.n_slabs)
+        return 8 * 9 * (nx + 8) * (ny + 8) + 2 * 8 * geometry.volume[0] * geometry.volume[1]
+
+    @staticmethod
+    def bytes_of_waves(geometry: WaveGeometry) -> int:
+        """Return the size in bytes of the waves of the other slabs."""
+        return 8 * (geometry.n_slabs - 1) * geometry.volume[0] * geometry.volume[1]
 
 
 def padded(spectrum: NDArray[np.complex128]) -> Complex:
