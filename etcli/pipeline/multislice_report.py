@@ -62,7 +62,7 @@ def report_fit(
     if unexplained > POOR and residual**2 - noise > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
-            "the defoci themselves, and the alignment"
+            "the defoci themselves, and the alignment, or give more --iterations"
         )
     border = border_over_mean(volume)
     if border > TOUCHING:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.misfit import MultisliceMisfit, least_bytes, wave_geometry
 from etcli.core.projectors.slab import HOST
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
@@ -116,9 +116,10 @@ class MultisliceTask:
         return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), weights | numbers)
 
     def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
-        """Return the misfit to the images."""
+        """Return the misfit to the images, which uses the memory that the volumes leave."""
         nz, ny, nx = self.shape
-        misfit = MultisliceMisfit(
+        spare = self._memory_budget(session, parameters).spare_bytes(session)
+        return MultisliceMisfit(
             self.input.images,
             self.input.tilt_deg,
             self.input.defocus_A,
@@ -126,16 +127,29 @@ class MultisliceTask:
             pixel_A=self.input.pixel_A,
             shape=(nz, nx, ny),
             binned_slices=parameters.binned_slices,
+            shift_px=np.tile([self.axis_offset_px, 0.0], (len(self.input.images), 1)),
             threads=session.threads,
+            memory=self._least_bytes(session, parameters) + spare,
         )
-        misfit.shift_px[:, 0] = self.axis_offset_px
-        return misfit
 
     def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
-        """Memory budget of the computation."""
+        """Memory budget of the computation: volumes, images as read and as the misfit has them, waves."""
         volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
-        waves = 0
-        return MemoryBudget(volumes, self.input.images.size + waves // 4, self.scratch, HOST)
+        resident = 2 * self.input.images.size + ceil(self._least_bytes(session, parameters) / 4)
+        return MemoryBudget(volumes, resident, self.scratch, HOST)
+
+    def _least_bytes(self, session: Session, parameters: MethodParameters) -> int:
+        """Return the least memory for the waves."""
+        nz, ny, nx = self.shape
+        geometry = wave_geometry(
+            (nz, nx, ny),
+            self.input.images.shape[1:],
+            self.input.pixel_A,
+            self.input.optics,
+            parameters.binned_slices,
+            float(np.abs(self.input.defocus_A).max()),
+        )
+        return least_bytes(geometry, self.input.defocus_A, threads=session.threads)
 
 
 def multislice_task(

@@ -1,6 +1,7 @@
 """Images of a reconstruction from phase contrast: their checks, their scale, and what is known of each."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,8 @@ class PhaseContrastInput:
         """Expected sum of (√Î - √I)² of counted electrons over all pixels; None if doses are not known."""
         if self.electrons is None:
             return None
-        pixels = self.images.shape[1] * self.images.shape[2]
-        return pixels * float(sum(map(expected_squared_residual, self.electrons)))
+        of_a_pixel = float(sum(map(expected_squared_residual, self.electrons)))
+        return of_a_pixel * prod(self.images.shape[1:])
 
     @property
     def noise(self) -> float:

