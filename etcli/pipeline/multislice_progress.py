@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from etcli.core.multislice.refinement import ViewCorrections, ViewRefinement
 from etcli.core.solvers.fista import FistaState
 from etcli.io.keyed_folder import KeyedFolder
 
 STATE = "state"
+CORRECTIONS = ("shift_px", "defocus_A", "rotation_deg")
 
 
 @dataclass(eq=False)
@@ -14,39 +16,43 @@ class SolverProgress:
 
     Parameters
     ----------
+    refinement : ViewRefinement or None
+        Refinement of the images, if any; its corrections belong to the state.
     norms, weights : list of float
-        Residual and weight of the prior in every sweep.
+        Residual and weight of the prior in every iteration.
     state : FistaState or None
         State to go on from.
     """
 
+    refinement: ViewRefinement | None = None
     norms: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     state: FistaState | None = None
 
-    @classmethod
-    def resumed(cls, store: KeyedFolder | None) -> "SolverProgress":
-        """Return the progress that is kept in a folder, or that of a new reconstruction.
+    def resume(self, store: KeyedFolder) -> None:
+        """Take over what a folder keeps, if anything.
 
         Raises
         ------
         DataError
             When the file of the state is damaged.
         """
-        if store is None or not store.holds(STATE):
-            return cls()
+        if not store.holds(STATE):
+            return
         kept = store.load(STATE)
         try:
             pace, restart = kept["momentum"].tolist()
-            state = FistaState(
+            self.state = FistaState(
                 int(kept["sweep"]), kept["volume"], kept["ahead"], (pace, restart), kept.get("dual")
             )
-            return cls(kept["norms"].tolist(), kept["weights"].tolist(), state)
+            self.norms, self.weights = kept["norms"].tolist(), kept["weights"].tolist()
+            if self.refinement is not None:
+                self.refinement.corrections = ViewCorrections(*(kept[name] for name in CORRECTIONS))
         except (KeyError, ValueError) as error:
             raise store.damaged(STATE) from error
 
     def keep(self, store: KeyedFolder, state: FistaState) -> None:
-        """Store a state and the curves so far."""
+        """Store a state, and the curves and corrections so far."""
         arrays = {
             "sweep": state.sweep,
             "volume": state.volume,
@@ -55,4 +61,9 @@ class SolverProgress:
             "norms": self.norms,
             "weights": self.weights,
         }
-        store.keep(STATE, arrays if state.dual is None else arrays | {"dual": state.dual})
+        if state.dual is not None:
+            arrays["dual"] = state.dual
+        if self.refinement is not None:
+            corrections = self.refinement.corrections
+            arrays |= {name: getattr(corrections, name) for name in CORRECTIONS}
+        store.keep(STATE, arrays)

@@ -1,12 +1,15 @@
 """How well a volume explains the phase-contrast images that it was reconstructed from."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.pipeline.phase_contrast_input import PhaseContrastInput
+from etcli.core.arguments import listed
+from etcli.core.multislice.refinement import ViewCorrections
+from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM, PhaseContrastInput
 from etcli.pipeline.session import Session
 
 POOR = 0.1
@@ -76,6 +79,45 @@ def report_fit(
         "chi2": chi2,
         "border": border,
     }
+
+
+def report_refinement(
+    session: Session, images: PhaseContrastInput, found: ViewCorrections, refined: Sequence[str]
+) -> dict[str, Any]:
+    """Report how much the refined parameters of the images have changed.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images before the refinement.
+    found : ViewCorrections
+        What was found for each image; shifts are relative to the tilt axis.
+    refined : sequence of {"shifts", "defocus", "rotation"}
+
+    Returns
+    -------
+    dict
+        ``shift_px`` (x, y), ``defocus_um`` and ``rotation_deg`` of every image, as far as they were refined.
+    """
+    numbers: dict[str, Any] = {}
+    words = []
+    if "shifts" in refined:
+        numbers["shift_px"] = found.shift_px.tolist()
+        words.append(f"shifts of {_rms(np.hypot(*found.shift_px.T)):.2g} px")
+    if "defocus" in refined:
+        numbers["defocus_um"] = (found.defocus_A / ANGSTROM_PER_UM).tolist()
+        words.append(f"changes of the defocus of {_rms(found.defocus_A - images.defocus_A):.2g} Å")
+    if "rotation" in refined:
+        numbers["rotation_deg"] = found.rotation_deg.tolist()
+        words.append(f"rotations of {_rms(found.rotation_deg):.2g}°")
+    session.reporter.report(f"refined: {listed(words)} (root mean square)")
+    return numbers
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square."""
+    return sqrt(float(np.mean(values**2)))
 
 
 def border_over_mean(volume: NDArray[np.float32]) -> float:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.multislice.misfit import MultisliceMisfit, least_bytes, wave_geometry
+from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.model import least_bytes, wave_geometry
+from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.projectors.slab import HOST
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
@@ -21,7 +24,7 @@ from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.multislice_progress import SolverProgress
-from etcli.pipeline.multislice_report import report_fit
+from etcli.pipeline.multislice_report import report_fit, report_refinement
 from etcli.pipeline.phase_contrast_input import PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import volume_rows
@@ -59,6 +62,11 @@ class MultisliceTask:
         """Return the same task with some of the views, counted from 0."""
         return replace(self, input=self.input.of_views(views))
 
+    def words(self, parameters: MethodParameters) -> list[str]:
+        """What is done to the images, for the history of the volume."""
+        refined = f"refined {'+'.join(parameters.refine)}"
+        return [*self.input.words, *[refined] * bool(parameters.refine)]
+
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
         """Check before the computation that it fits into the memory; raise UsageError otherwise."""
         self._memory_budget(session, parameters).check(session)
@@ -83,7 +91,10 @@ class MultisliceTask:
     ) -> ErrorCurve:
         """Reconstruct the volume and write it; report how well it explains the images."""
         n_rows, misfit = self.shape[1], self._misfit(session, parameters)
-        progress = SolverProgress.resumed(store)
+        refinement = ViewRefinement(misfit, parameters.refine) if parameters.refine else None
+        progress = SolverProgress(refinement)
+        if store is not None:
+            progress.resume(store)
         if progress.state is not None:
             session.reporter.report(
                 f"going on after {progress.state.sweep} of {parameters.iterations} iterations"
@@ -102,18 +113,23 @@ class MultisliceTask:
                 misfit,
                 follow,
                 initial=None if self.initial is None else self.initial(0, n_rows).swapaxes(1, 2),
+                between=refinement,
                 start=progress.state,
                 keep=None if store is None else partial(progress.keep, store),
                 used_weight=progress.weights.append,
                 zeros=self.zeros(session, parameters),
             )
-        numbers = report_fit(
+        numbers: dict[str, Any] = {"weight": progress.weights[-1], "weights": progress.weights}
+        if refinement is not None:
+            found = refinement.corrections
+            found = replace(found, shift_px=found.shift_px - [self.axis_offset_px, 0.0])
+            numbers |= report_refinement(session, self.input, found, parameters.refine)
+        numbers |= report_fit(
             session, self.input, volume, residual=misfit.residual(volume), contrast=misfit.size
         )
         write(0, volume.swapaxes(1, 2))
         sweeps = np.arange(1, len(progress.norms) + 1)
-        weights = {"weight": progress.weights[-1], "weights": progress.weights}
-        return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), weights | numbers)
+        return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), numbers)
 
     def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
         """Return the misfit to the images, which uses the memory that the volumes leave."""
@@ -149,7 +165,7 @@ class MultisliceTask:
             parameters.binned_slices,
             float(np.abs(self.input.defocus_A).max()),
         )
-        return least_bytes(geometry, self.input.defocus_A, threads=session.threads)
+        return least_bytes(geometry, threads=session.threads)
 
 
 def multislice_task(

@@ -164,7 +164,7 @@ def prepare(
     task: Task
     if phase_contrast:
         multislice = multislice_task(session, request, integrals, layout, volumes=volumes, scratch=scratch)
-        task, words = multislice, (*words, *multislice.input.words, "potential in V")
+        task, words = multislice, ("potential in V", *words, *multislice.words(request.parameters))
     else:
         task = make_task(
             session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None

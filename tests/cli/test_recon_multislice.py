@@ -10,6 +10,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from scipy.ndimage import shift
 
 import etcli
 from tests.files import etcli as run
@@ -145,6 +146,26 @@ def test_views_may_have_any_order(tmp_path: Path, clean: np.ndarray) -> None:
     assert np.abs(a - b).max() < 1e-3 * a.max()
 
 
+def test_displaced_images_are_moved_back(tmp_path: Path, clean: np.ndarray) -> None:
+    rng = np.random.default_rng(5)
+    shift_px = rng.uniform(-1.5, 1.5, (24, 2))
+    moved = [shift(image, by[::-1], order=5, cval=1.0) for image, by in zip(clean, shift_px, strict=True)]
+    series = write_phase_series(tmp_path / "s.mrc", np.array(moved, np.float32))
+    how = (*HOW, "--refine", "shifts,defocus,rotation")
+    done = run("recon", *how, "--json", "--resume", series, tmp_path / "v.mrc")
+    assert "refined: shifts of 1" in done.err and "root mean square" in done.err
+    found = json.loads(done.out)
+    # a shift of the whole specimen, which moves the images with the tilt, is not to be found
+    tilt = np.deg2rad(VIEWS_DEG)
+    across = np.stack([np.cos(tilt), np.sin(tilt)], axis=1)
+    expected = shift_px - shift_px.mean(axis=0)
+    expected[:, 0] = shift_px[:, 0] - across @ np.linalg.lstsq(across, shift_px[:, 0], rcond=None)[0]
+    assert np.abs(found["shift_px"] - expected).max() < 0.2
+    assert len(found["defocus_um"]) == len(found["rotation_deg"]) == 24
+    assert np.abs(found["rotation_deg"]).max() < 1
+    assert "24 views, potential in V, refined shifts" in etcli.read(tmp_path / "v.mrc").history[-1]
+
+
 # scale of the images
 
 
@@ -272,9 +293,9 @@ def test_notes_on_the_microscope(source: Path, tmp_path: Path) -> None:
 # what is kept
 
 
-@pytest.mark.parametrize("prior", ["tv", "l1"])
-def test_what_was_killed_goes_on_to_the_same_end(source: Path, tmp_path: Path, prior: str) -> None:
-    how = (*HOW, "--iterations", 40, "--prior", prior)
+@pytest.mark.parametrize("options", [(), ("--prior", "l1"), ("--refine", "shifts,rotation")])
+def test_what_was_killed_goes_on_to_the_same_end(source: Path, tmp_path: Path, options: tuple) -> None:
+    how = (*HOW, "--iterations", 40, *options)
     curve = tmp_path / "whole.csv"
     run("recon", "-q", *how, "--error-curve", curve, source, tmp_path / "whole.mrc")
     state = tmp_path / "v.mrc.resume" / "state.npz"

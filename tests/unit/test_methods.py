@@ -110,7 +110,7 @@ def test_impossible_parameters_are_refused(given: dict, message: str) -> None:
         (MethodParameters("fista", prior="none"), "FISTA 40 none", {"prior": "none", "weight": 0.0}),
         (
             MethodParameters("multislice", weight_from_noise=True, refine=("shifts", "defocus")),
-            "MULTISLICE 20 tv auto with shifts and defocus refined",
+            "MULTISLICE 20 tv auto",
             {"prior": "tv", "weight": 0.0},
         ),
         (

@@ -300,7 +300,6 @@ class MethodParameters:
             words += [self.prior] if self.prior == "none" else [f"{self.prior} {weight}"]
         if self.looks_at("binned_slices") and self.binned_slices != DEFAULT_BINNED_SLICES:
             words += [f"slices of {self.binned_slices}"]
-        words += [f"with {' and '.join(self.refine)} refined"] if self.refine else []
         if self.looks_at("levels"):
             words += ["of", *(f"{level:.4g}" for level in self.levels)]
         bounded = self.lower == 0 and self.looks_at("nonnegative")
