@@ -53,8 +53,10 @@ def report_fit(
     # the square of a normal variable has the variance 2
     uncertain = noise * sqrt(2 / images.images.size)
     signal = max(contrast**2 - noise, uncertain)
+    excess = residual**2 - noise
+    # where noise is fitted as well, as much of the contrast may be missing unnoticed
     unexplained, uncertainty = (
-        sqrt(max(square, 0) / signal) if signal else 0.0 for square in (residual**2 - noise, uncertain)
+        sqrt(max(square, 0) / signal) if signal else 0.0 for square in (excess, max(uncertain, -excess))
     )
     chi2 = residual**2 / counting if counting else None
     share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
@@ -62,7 +64,7 @@ def report_fit(
         f"the volume leaves {share} % of the contrast of the images unexplained"
         + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else "")
     )
-    if unexplained > POOR and residual**2 - noise > N_SIGMA * uncertain:
+    if unexplained > POOR and excess > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci themselves, and the alignment, or give more --iterations"
