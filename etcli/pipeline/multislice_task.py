@@ -25,7 +25,7 @@ from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.multislice_progress import SolverProgress
 from etcli.pipeline.multislice_report import report_fit, report_refinement
-from etcli.pipeline.phase_contrast_input import PhaseContrastInput, phase_contrast_input
+from etcli.pipeline.phase_contrast_input import COPIES, PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import volume_rows
 from etcli.pipeline.session import Session
@@ -151,7 +151,7 @@ class MultisliceTask:
     def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
         """Memory budget of the computation: volumes, images as read and as the misfit has them, waves."""
         volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
-        resident = 2 * self.input.images.size + ceil(self._least_bytes(session, parameters) / 4)
+        resident = COPIES * self.input.images.size + ceil(self._least_bytes(session, parameters) / 4)
         return MemoryBudget(volumes, resident, self.scratch, HOST)
 
     def _least_bytes(self, session: Session, parameters: MethodParameters) -> int:

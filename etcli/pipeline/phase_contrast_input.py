@@ -18,7 +18,7 @@ from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.view_table import SAME_TILT_DEG
-from etcli.pipeline.inputs import file_named_in_errors
+from etcli.pipeline.inputs import check_images_fit, file_named_in_errors
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 from etcli.pipeline.session import Session
 
@@ -26,6 +26,8 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 ANGSTROM_PER_UM = 1e4
+COPIES = 2
+"""Number of arrays of the size of the images that the work holds: as read, and as the misfit stores them."""
 NEAR_ONE = 0.05
 """Largest distance from 1 of the mean of images in units of the vacuum."""
 
@@ -117,6 +119,7 @@ def phase_contrast_input(
     pixel_A, defocus_um = _checked_series(series)
     if integrals.view_weight is not None:
         raise UsageError(f"{series.name}: its views have weights, which phase-contrast images cannot have")
+    check_images_fit(session, series, copies=COPIES)
     optics = request.optics(session, series, pixel_A)
     sign = "overfocus" if defocus_um.min() > 0 else "underfocus" if defocus_um.max() < 0 else "both sides"
     session.reporter.note(

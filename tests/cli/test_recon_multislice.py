@@ -127,6 +127,15 @@ def test_an_initial_volume_is_used(source: Path, tmp_path: Path) -> None:
     assert found["residuals"][0] < 0.2
 
 
+def test_little_memory_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    """Waves and matrices are computed again, and arrays are placed on disk."""
+    run("recon", "-q", *FAST, source, tmp_path / "v.mrc")
+    for memory in ("1800K", "900K"):
+        done = run("recon", *FAST, "--memory", memory, source, tmp_path / "w.mrc")
+        assert ("exceed --memory and are placed in files" in done.err) == (memory == "900K")
+        assert (tmp_path / "w.mrc").read_bytes() == (tmp_path / "v.mrc").read_bytes()
+
+
 def test_half_sets_take_every_second_tilt(source: Path, tmp_path: Path) -> None:
     found = numbers(*FAST, "--half-sets", source, tmp_path / "v.mrc")
     assert found["resolution_0.5_A"] < 4
@@ -217,7 +226,10 @@ def test_other_levels_of_the_vacuum(tmp_path: Path, clean: np.ndarray, level: ob
         ({}, ("--kv", "300000"), "a voltage of 300000 kV is none of a microscope"),
         ({}, ("--vacuum", "bright"), "--vacuum 'bright' is not mean, mode, none or an intensity above 0"),
         ({}, ("--refine", "shifts,focus"), "--refine 'focus' is not one of shifts, defocus, rotation"),
-        ({}, ("--memory", "1K"), "of memory, but only 0M are allowed"),
+        ({}, ("--memory", "1K"), "the work takes 1M of memory, but only 0M are allowed; give a larger"),
+        ({}, ("--memory", "400K"), "the work takes 1M of memory, but only 0M are allowed; allow more"),
+        ({}, ("--euler", "e.csv"), "--euler (or EulerAngles in the mdoc) is for methods that reconstruct"),
+        ({}, ("--view-weights", "w.txt"), "--view-weights is for methods that reconstruct"),
         ({}, ("--thickness", "auto"), "--thickness auto is for methods that reconstruct from projections"),
         ({}, ("--x-tilt", "5"), "--x-tilt is for methods that reconstruct from projections"),
         ({}, ("--z-offset", "5"), "--z-offset is for methods that reconstruct from projections"),
