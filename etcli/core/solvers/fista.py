@@ -80,7 +80,7 @@ def fista(
         Condition that restarts the momentum; by default a step that points against it.
     between : callable, optional
         ``between(k, x)`` after sweep k and before the next. It may refine parameters of the misfit, such as
-        shifts of the views; it returns whether the momentum must be restarted because of that.
+        shifts of the views, and change x; it returns whether the momentum must be restarted because of that.
     start : FistaState, optional
         State to go on from.
     keep : callable, optional
@@ -146,6 +146,7 @@ def fista(
             callback(k, sqrt(square), volume)
         if between and k < iterations and between(k, volume):
             momentum.restart()
+            ahead[...] = volume
         if keep and k < iterations:
             keep(FistaState(k, volume, ahead, momentum.state, prior.state))
     return volume
