@@ -60,10 +60,10 @@ def report_fit(
     )
     chi2 = residual**2 / counting if counting else None
     share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
-    session.reporter.report(
-        f"the volume leaves {share} % of the contrast of the images unexplained"
-        + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else "")
-    )
+    found = f"the volume leaves {share} % of the contrast of the images unexplained"
+    if uncertainty > 1:
+        found = "noise hides which part of the contrast of the images the volume leaves unexplained"
+    session.reporter.report(found + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""))
     if unexplained > POOR and excess > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "

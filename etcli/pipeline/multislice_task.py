@@ -138,7 +138,7 @@ class MultisliceTask:
         return MultisliceMisfit(
             self.input.images,
             self.input.tilt_deg,
-            self.input.defocus_A,
+            self.input.defocus_A.copy(),  # a refinement changes them
             self.input.optics,
             pixel_A=self.input.pixel_A,
             shape=(nz, nx, ny),

@@ -159,7 +159,8 @@ def test_displaced_images_are_moved_back(tmp_path: Path, clean: np.ndarray) -> N
     rng = np.random.default_rng(5)
     shift_px = rng.uniform(-1.5, 1.5, (24, 2))
     moved = [shift(image, by[::-1], order=5, cval=1.0) for image, by in zip(clean, shift_px, strict=True)]
-    series = write_phase_series(tmp_path / "s.mrc", np.array(moved, np.float32))
+    wrong_A = FOCI_A + rng.uniform(-30, 30, 24)
+    series = write_phase_series(tmp_path / "s.mrc", np.array(moved, np.float32), VIEWS_DEG, wrong_A)
     how = (*HOW, "--refine", "shifts,defocus,rotation")
     done = run("recon", *how, "--json", "--resume", series, tmp_path / "v.mrc")
     assert "refined: shifts of 1" in done.err and "root mean square" in done.err
@@ -170,8 +171,10 @@ def test_displaced_images_are_moved_back(tmp_path: Path, clean: np.ndarray) -> N
     expected = shift_px - shift_px.mean(axis=0)
     expected[:, 0] = shift_px[:, 0] - across @ np.linalg.lstsq(across, shift_px[:, 0], rcond=None)[0]
     assert np.abs(found["shift_px"] - expected).max() < 0.2
-    assert len(found["defocus_um"]) == len(found["rotation_deg"]) == 24
-    assert np.abs(found["rotation_deg"]).max() < 1
+    change_A = 1e4 * np.array(found["defocus_um"]) - wrong_A
+    assert np.corrcoef(change_A, FOCI_A - wrong_A)[0, 1] > 0.9
+    assert f"changes of the defocus of {np.sqrt(np.mean(change_A**2)):.2g} Å" in done.err
+    assert np.abs(found["rotation_deg"]).max() < 2
     assert "24 views, potential in V, refined shifts" in etcli.read(tmp_path / "v.mrc").history[-1]
 
 
