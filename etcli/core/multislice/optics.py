@@ -118,7 +118,8 @@ class PhaseContrastOptics:
         two_fold = (qx**2 - qy**2) * cos(turn) + 2 * qx * qy * sin(turn)
         spherical = self.cs_mm * 1e7 * (self.wavelength_A * squared) ** 2 / 2
         aberrations = pi * self.wavelength_A * (spherical + self.astigmatism_A * two_fold)
-        return np.asarray(np.where(squared <= (EDGE * self.aperture_per_A) ** 2, np.exp(-1j * aberrations), 0))
+        passes = squared <= (EDGE * self.aperture_per_A) ** 2
+        return np.asarray(np.where(passes, np.exp(-1j * aberrations), 0))
 
     def envelope(self, grid: WaveGrid, defocus_A: float) -> Doubles:
         """Compute the envelope of partial coherence for a weak object.

@@ -97,9 +97,15 @@ class ViewRefinement:
             self._misfit.shift_px.copy(), self._misfit.defocus_A.copy(), self._rotation_deg.copy()
         )
 
-    @corrections.setter
-    def corrections(self, found: ViewCorrections) -> None:
-        self._set_parameters(np.column_stack([found.shift_px, found.defocus_A, found.rotation_deg]))
+    @property
+    def state(self) -> Doubles:
+        """All that the refinement goes on from, for a reconstruction that is resumed."""
+        return np.concatenate([self._parameters().ravel(), [self._error_px]])
+
+    @state.setter
+    def state(self, state: Doubles) -> None:
+        self._set_parameters(np.reshape(state[:-1], (-1, 4)))
+        self._error_px = float(state[-1])
 
     def __call__(self, sweep: int, volume: NDArray[np.float32]) -> bool:
         """Refine once; return whether the momentum should be restarted.
