@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from etcli.core.multislice.refinement import ViewCorrections, ViewRefinement
+from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.solvers.fista import FistaState
 from etcli.io.keyed_folder import KeyedFolder
 
 STATE = "state"
-CORRECTIONS = ("shift_px", "defocus_A", "rotation_deg")
 
 
 @dataclass(eq=False)
@@ -17,7 +16,7 @@ class SolverProgress:
     Parameters
     ----------
     refinement : ViewRefinement or None
-        Refinement of the images, if any; its corrections belong to the state.
+        Refinement of the images, if any; what it has found belongs to the state.
     norms, weights : list of float
         Residual and weight of the prior in every iteration.
     state : FistaState or None
@@ -47,7 +46,7 @@ class SolverProgress:
             )
             self.norms, self.weights = kept["norms"].tolist(), kept["weights"].tolist()
             if self.refinement is not None:
-                self.refinement.corrections = ViewCorrections(*(kept[name] for name in CORRECTIONS))
+                self.refinement.state = kept["refinement"]
         except (KeyError, ValueError) as error:
             raise store.damaged(STATE) from error
 
@@ -64,6 +63,5 @@ class SolverProgress:
         if state.dual is not None:
             arrays["dual"] = state.dual
         if self.refinement is not None:
-            corrections = self.refinement.corrections
-            arrays |= {name: getattr(corrections, name) for name in CORRECTIONS}
+            arrays["refinement"] = self.refinement.state
         store.keep(STATE, arrays)
