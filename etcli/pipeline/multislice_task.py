@@ -119,6 +119,10 @@ class MultisliceTask:
                 used_weight=progress.weights.append,
                 zeros=self.zeros(session, parameters),
             )
+        if parameters.weight_from_noise:
+            session.reporter.report(
+                f"weight {progress.weights[-1]:.3g} V of the prior, from the noise of the last iteration"
+            )
         numbers: dict[str, Any] = {"weight": progress.weights[-1], "weights": progress.weights}
         if refinement is not None:
             found = refinement.corrections

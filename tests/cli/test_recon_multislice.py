@@ -61,6 +61,7 @@ def test_atoms_are_where_they_belong(source: Path, tmp_path: Path) -> None:
     assert found["unexplained"] < 0.02 and found["chi2"] is None and found["border"] < 0.2
     assert found["weight"] == found["weights"][-1] > 0 and len(found["residuals"]) == 20
     assert found["residuals"][-1] < 0.03
+    assert "V of the prior, from the noise" in done.err
     assert "unexplained" in done.err and "WARNING" not in done.err
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 21
     with mrcfile.open(out) as mrc:
