@@ -67,7 +67,7 @@ def report_fit(
     if unexplained > POOR and excess > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
-            "the defoci themselves, and the alignment, or give more --iterations"
+            "the defoci and the alignment, or give more --iterations or a smaller --weight"
         )
     border = border_over_mean(volume)
     if border > TOUCHING:
