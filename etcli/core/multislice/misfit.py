@@ -100,7 +100,7 @@ class MultisliceMisfit:
                 f"{len(defoci)}"
             )
         self.shape, self.threads = shape, threads
-        self.defocus_A = defoci
+        self.defocus_A = defoci.copy()
         self.shift_px = np.zeros((len(images), 2)) if shift_px is None else np.array(shift_px, np.float64)
         geometry = wave_geometry(
             shape, images.shape[1:], pixel_A, optics, binned_slices, float(np.abs(defoci).max())
