@@ -68,12 +68,8 @@ def phase_contrast_images(
     groups = [np.flatnonzero(tilts == tilt) for tilt in np.unique(tilts)]
 
     def of_tilt(group: NDArray[np.intp]) -> list[Array]:
-        phases = model.new_phases()
-        model.set_phases(turned, float(tilts[group[0]]), phases)
-        with model.workspace() as workspace:
-            model.leave_specimen(phases, workspace)
-            spectra = (model.spectrum_in_image(workspace, float(defoci[k])) for k in group)
-            waves = [model.wave_in_image(spectrum, workspace) for spectrum in spectra]
+        with model.tilt_waves(turned, float(tilts[group[0]])) as leaving:
+            waves = [leaving.in_image(leaving.spectrum(float(defoci[k]))) for k in group]
         return [np.asarray((wave.real**2 + wave.imag**2).T) for wave in waves]
 
     images = np.empty((len(tilts), ny, nx), np.float32)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.phase_misfit import PhaseContrastMisfit
 from etcli.core.solvers.fista import FistaState, fista
 from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.momentum import FunctionRestart
 from etcli.core.solvers.priors import HELD, prior_of
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.sweeps import StepRule, Sweep, Update, WeightRule
 from etcli.core.solvers.total_variation import Zeros, in_memory
 
@@ -29,12 +30,12 @@ MOST_SAMPLES = 1 << 20
 """Number of voxels from which the noise is measured."""
 
 
-def shuffled_tilts(misfit: MultisliceMisfit, *, per_step: int, seed: int) -> StepRule:
+def shuffled_tilts(misfit: PhaseContrastMisfit, *, per_step: int, seed: int) -> StepRule:
     """Create the step rule that takes the tilts in a random order, a few of them in a step.
 
     Parameters
     ----------
-    misfit : MultisliceMisfit
+    misfit : PhaseContrastMisfit
         Misfit to all images.
     per_step : int
         Number of tilts whose steps start from the same volume.
@@ -78,7 +79,7 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
 
     def weight(k: int, update: Update, before: Array, after: Array) -> float:
         rows = slice(k % stride, None, stride)
-        change = (after[..., rows] - before[..., rows])[inside]
+        change = on_host(after[..., rows] - before[..., rows])[inside]
         sigma = MAD_TO_SIGMA * float(np.median(np.abs(change - np.median(change))))
         return NOISE_FRACTION * sigma
 
@@ -87,7 +88,7 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
 
 def solve_volume(
     parameters: MethodParameters,
-    misfit: MultisliceMisfit,
+    misfit: PhaseContrastMisfit,
     callback: Callback | None = None,
     *,
     initial: Array | None = None,
@@ -103,7 +104,7 @@ def solve_volume(
     ----------
     parameters : MethodParameters
         Of the method multislice; if ``weight_from_noise``, the weight follows `weight_from_noise`.
-    misfit : MultisliceMisfit
+    misfit : PhaseContrastMisfit
     callback, initial, between, start, keep, zeros
         As for `etcli.core.solvers.fista.fista`.
     used_weight : callable, optional
