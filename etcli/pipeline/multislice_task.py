@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.model import least_bytes, wave_geometry
+from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.projectors.slab import HOST
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
@@ -20,16 +23,15 @@ from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
-from etcli.pipeline.multislice_report import report_fit
-from etcli.pipeline.phase_contrast_input import PhaseContrastInput, phase_contrast_input
+from etcli.pipeline.multislice_progress import SolverProgress
+from etcli.pipeline.multislice_report import report_fit, report_refinement
+from etcli.pipeline.phase_contrast_input import COPIES, PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import volume_rows
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import VolumeLayout
 
 Array = NDArray[np.float32]
-
-STATE = "state"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,11 @@ class MultisliceTask:
         """Return the same task with some of the views, counted from 0."""
         return replace(self, input=self.input.of_views(views))
 
+    def words(self, parameters: MethodParameters) -> list[str]:
+        """What is done to the images, for the history of the volume."""
+        refined = f"refined {'+'.join(parameters.refine)}"
+        return [*self.input.words, *[refined] * bool(parameters.refine)]
+
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
         """Check before the computation that it fits into the memory; raise UsageError otherwise."""
         self._memory_budget(session, parameters).check(session)
@@ -83,16 +90,20 @@ class MultisliceTask:
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write it; report how well it explains the images."""
-        n_rows = self.shape[1]
-        norms: list[tuple[int, float]] = []
-        misfit = self._misfit(session, parameters)
-        state = store.load(STATE) if store is not None and store.holds(STATE) else None
-        if state is not None:
-            session.reporter.report(f"going on after {state['sweep']} of {parameters.iterations} sweeps")
+        n_rows, misfit = self.shape[1], self._misfit(session, parameters)
+        refinement = ViewRefinement(misfit, parameters.refine) if parameters.refine else None
+        progress = SolverProgress(refinement)
+        if store is not None:
+            progress.resume(store)
+        if progress.state is not None:
+            session.reporter.report(
+                f"going on after {progress.state.sweep} of {parameters.iterations} iterations"
+            )
         with session.reporter.progress(parameters.iterations, "reconstructing") as advance:
+            advance(len(progress.norms))
 
             def follow(k: int, norm: float, volume: Array) -> None:
-                norms.append((k, norm))
+                progress.norms.append(norm)
                 advance(1)
                 if watch:
                     watch((0, n_rows), k, volume)
@@ -101,47 +112,64 @@ class MultisliceTask:
                 parameters,
                 misfit,
                 follow,
-                zeros=self.zeros(session, parameters),
                 initial=None if self.initial is None else self.initial(0, n_rows).swapaxes(1, 2),
-                state=state,
-                keep=None if store is None else partial(store.keep, STATE),
+                between=refinement,
+                start=progress.state,
+                keep=None if store is None else partial(progress.keep, store),
+                used_weight=progress.weights.append,
+                zeros=self.zeros(session, parameters),
             )
-        numbers = report_fit(
+        if parameters.weight_from_noise:
+            session.reporter.report(
+                f"weight {progress.weights[-1]:.3g} V of the prior, from the noise of the last iteration"
+            )
+        numbers: dict[str, Any] = {"weight": progress.weights[-1], "weights": progress.weights}
+        if refinement is not None:
+            found = refinement.corrections
+            found = replace(found, shift_px=found.shift_px - [self.axis_offset_px, 0.0])
+            numbers |= report_refinement(session, self.input, found, parameters.refine)
+        numbers |= report_fit(
             session, self.input, volume, residual=misfit.residual(volume), contrast=misfit.size
         )
         write(0, volume.swapaxes(1, 2))
-        sweeps, residuals = np.array(norms).reshape(-1, 2).T
-        return ErrorCurve(sweeps.astype(np.intp), residuals / (misfit.size or 1.0), numbers)
+        sweeps = np.arange(1, len(progress.norms) + 1)
+        return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), numbers)
 
     def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
-        """Return the misfit to the images."""
+        """Return the misfit to the images, which uses the memory that the volumes leave."""
         nz, ny, nx = self.shape
-        shift_px = np.zeros((len(self.input.images), 2))
-        shift_px[:, 0] = self.axis_offset_px
+        spare = self._memory_budget(session, parameters).spare_bytes(session)
         return MultisliceMisfit(
             self.input.images,
             self.input.tilt_deg,
-            self.input.defocus_A,
+            self.input.defocus_A.copy(),  # a refinement changes them
             self.input.optics,
             pixel_A=self.input.pixel_A,
             shape=(nz, nx, ny),
             binned_slices=parameters.binned_slices,
-            shift_px=shift_px,
+            shift_px=np.tile([self.axis_offset_px, 0.0], (len(self.input.images), 1)),
             threads=session.threads,
-            memory=session.memory,
+            memory=self._least_bytes(session, parameters) + spare,
         )
 
     def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
-        """Memory budget of the computation."""
+        """Memory budget of the computation: volumes, images as read and as the misfit has them, waves."""
         volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
-        waves = MultisliceMisfit.bytes_needed(
-            len(self.input.images),
-            shape=self.shape,
-            image=self.input.images.shape[1:],
-            binned_slices=parameters.binned_slices,
-            threads=session.threads,
+        resident = COPIES * self.input.images.size + ceil(self._least_bytes(session, parameters) / 4)
+        return MemoryBudget(volumes, resident, self.scratch, HOST)
+
+    def _least_bytes(self, session: Session, parameters: MethodParameters) -> int:
+        """Return the least memory for the waves."""
+        nz, ny, nx = self.shape
+        geometry = wave_geometry(
+            (nz, nx, ny),
+            self.input.images.shape[1:],
+            self.input.pixel_A,
+            self.input.optics,
+            parameters.binned_slices,
+            float(np.abs(self.input.defocus_A).max()),
         )
-        return MemoryBudget(volumes, self.input.images.size + waves // 4, self.scratch, HOST)
+        return least_bytes(geometry, threads=session.threads)
 
 
 def multislice_task(

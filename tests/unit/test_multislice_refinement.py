@@ -149,9 +149,7 @@ def test_rotation_of_images() -> None:
 @pytest.mark.parametrize("at", [(0.0, 0.0), (2.3, -1.6), (-4.0, 5.0)])
 def test_correlation_finds_displacements(at: tuple[float, float]) -> None:
     x, y = np.indices((40, 30), float)
-    still, moved = (
-        np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at)
-    )
+    still, moved = (np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at))
     np.testing.assert_allclose(correlation_peak(moved, still, 6), at, atol=0.05)
     np.testing.assert_allclose(correlation_peak(moved, still, 6, 8.0), at, atol=0.05)
 

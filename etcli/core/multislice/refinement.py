@@ -11,10 +11,10 @@ from etcli.core.arguments import check_choice
 from etcli.core.geometry import centre
 from etcli.core.multislice.phase_misfit import LeavingWave, PhaseContrastMisfit
 from etcli.core.parallel import ordered_map
+from etcli.core.solvers.methods import REFINED
 
 Doubles = NDArray[np.float64]
 
-REFINABLE = ("shifts", "defocus", "rotation")
 PARAMETERS = {"shifts": (0, 1), "defocus": (2,), "rotation": (3,)}
 LARGEST_STEP = np.array([0.5, 0.5, 20.0, 0.5])
 """Bounds of a change in one sweep: px, px, Å, degrees."""
@@ -81,7 +81,7 @@ class ViewRefinement:
     def __init__(self, misfit: PhaseContrastMisfit, refined: Iterable[str]) -> None:
         names = tuple(refined)
         for name in names:
-            check_choice("refinement", name, REFINABLE)
+            check_choice("refinement", name, REFINED)
         self._misfit = misfit
         self._columns = np.array(sorted(c for name in names for c in PARAMETERS[name]), np.intp)
         self._original = misfit.images.copy() if "rotation" in names else misfit.images
