@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.solvers.fista import FistaState
+from etcli.core.solvers.steps import on_host
 from etcli.io.keyed_folder import KeyedFolder
 
 STATE = "state"
@@ -54,14 +55,14 @@ class SolverProgress:
         """Store a state, and the curves and corrections so far."""
         arrays = {
             "sweep": state.sweep,
-            "volume": state.volume,
-            "ahead": state.ahead,
+            "volume": on_host(state.volume),
+            "ahead": on_host(state.ahead),
             "momentum": state.momentum,
             "norms": self.norms,
             "weights": self.weights,
         }
         if state.dual is not None:
-            arrays["dual"] = state.dual
+            arrays["dual"] = on_host(state.dual)
         if self.refinement is not None:
             arrays["refinement"] = self.refinement.state
         store.keep(STATE, arrays)

@@ -39,8 +39,8 @@ class ArrayMisfit(PhaseContrastMisfit):
     images, tilt_deg, defocus_A, optics
         As for `PhaseContrastMisfit`.
     memory : int, optional
-        Bytes of the device for all but volumes; what `least_bytes` leaves is used for more tilts at the same
-        time and to keep the matrices of the rotation. Not limited by default.
+        Bytes of the device for all but volumes and images. What is more than `least_bytes` is used for more
+        tilts at the same time, and to keep the matrices of the rotation. Not limited by default.
     device : Device
         Memory of the volumes, of this machine or of a GPU.
     **how
@@ -68,6 +68,7 @@ class ArrayMisfit(PhaseContrastMisfit):
         super().__init__(images, tilt_deg, defocus_A, optics, **how)
         g = self.geometry
         self.device = device
+        self.threads = self.threads if device is HOST else 1
         propagator = optics.propagator(g.grid, g.slab_A).astype(np.complex64)
         self._model = ArrayModel(g, propagator, device=device)
         self._there = device.put(self.images)
@@ -261,7 +262,7 @@ def bytes_of_tilt(geometry: WaveGeometry, n_images: int) -> int:
 
 
 def least_bytes(geometry: WaveGeometry, optics: PhaseContrastOptics, n_images: Sequence[int]) -> int:
-    """Compute the smallest size of what a misfit holds on its device besides volumes, in bytes.
+    """Compute the smallest size of what a misfit holds on its device besides volumes and images, in bytes.
 
     Parameters
     ----------
@@ -278,5 +279,5 @@ def least_bytes(geometry: WaveGeometry, optics: PhaseContrastOptics, n_images: S
     lenses = total if optics.convergence_mrad else 1
     slabs = geometry.n_slabs * geometry.volume[0]
     matrices = 2 * ENTRY_BYTES * slabs * (8 * geometry.n_binned + 50)
-    images = total * (4 * prod(geometry.image) + 8 * sum(geometry.wave))
-    return bytes_of_tilt(geometry, max(n_images)) + images + 8 * (lenses + 2) * wave + matrices
+    factors = 8 * total * sum(geometry.wave)
+    return bytes_of_tilt(geometry, max(n_images)) + factors + 8 * (lenses + 2) * wave + matrices

@@ -115,7 +115,7 @@ class PhaseContrastMisfit(ABC):
         )
         self.rotation = SlabRotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
         self.images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
-        self.tilts = _grouped(tilts)
+        self.tilts = grouped_by_tilt(tilts)
         self._tilt_of_image, self._likelihood = tilts, LIKELIHOODS[likelihood]
 
     @property
@@ -227,7 +227,7 @@ class PhaseContrastMisfit(ABC):
         return float(self._tilt_of_image[images[0]])
 
 
-def _grouped(tilt_deg: Doubles) -> list[NDArray[np.intp]]:
+def grouped_by_tilt(tilt_deg: Doubles) -> list[NDArray[np.intp]]:
     """Group the images by tilt: those at equal angles, in the order of the angles."""
     order = np.argsort(tilt_deg, kind="stable")
     breaks = np.flatnonzero(np.diff(tilt_deg[order]) > SAME_TILT_DEG) + 1
