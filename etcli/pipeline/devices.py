@@ -5,8 +5,10 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from etcli.core.errors import UsageError
+from etcli.core.multislice.fftw import fftw_is_there
+from etcli.core.projectors import Device
 from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.projectors.slab import SlabProjector
+from etcli.core.projectors.slab import HOST, SlabProjector
 from etcli.core.reconstruction.slab_plan import ProjectorFactory
 from etcli.core.solvers.methods import MethodParameters
 from etcli.pipeline.session import Session
@@ -145,3 +147,14 @@ def oriented_projector(gpu: bool) -> type[OrientedProjector]:
 
         return GpuOrientedProjector
     return OrientedProjector
+
+
+def multislice_device(session: Session, *, gpu: bool) -> Device:
+    """Memory of the volume for work by multislice; report if the CPU lacks FFTW."""
+    if gpu:
+        from etcli.core.gpu import GPU
+
+        return GPU
+    if not fftw_is_there():
+        session.reporter.report("FFTW is missing, so that this takes longer; pip install pyfftw")
+    return HOST

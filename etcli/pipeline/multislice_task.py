@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.multislice.fftw import fftw_is_there
-from etcli.core.multislice.misfits import bytes_besides_volumes, make_misfit
+from etcli.core.multislice.backends import bytes_besides_volumes, make_misfit
 from etcli.core.multislice.phase_misfit import PhaseContrastMisfit
 from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.projectors import Device
-from etcli.core.projectors.slab import HOST
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
@@ -24,7 +22,7 @@ from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
-from etcli.pipeline.devices import task_for_device
+from etcli.pipeline.devices import multislice_device, task_for_device
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.multislice_progress import SolverProgress
 from etcli.pipeline.multislice_report import report_fit, report_refinement
@@ -220,11 +218,7 @@ def multislice_task(
     offset_px = layout.geometry.axis_offset_px
 
     def make(gpu: bool) -> MultisliceTask:
-        device: Device = HOST
-        if gpu:
-            from etcli.core.gpu import GPU as device
-        elif not fftw_is_there():
-            session.reporter.report("FFTW is missing, so that this takes longer; pip install pyfftw")
+        device = multislice_device(session, gpu=gpu)
         return MultisliceTask(images, layout.shape, offset_px, read, scratch, device)
 
     return task_for_device(session, request.parameters, make)

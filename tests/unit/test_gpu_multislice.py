@@ -6,9 +6,10 @@ import pytest
 from etcli.core.gpu import GPU
 from etcli.core.multislice import fftw
 from etcli.core.multislice.array_misfit import ArrayMisfit, bytes_of_tilt, least_bytes
+from etcli.core.multislice.backends import make_misfit
 from etcli.core.multislice.misfit import MultisliceMisfit
-from etcli.core.multislice.misfits import make_misfit
 from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.projection import phase_contrast_images
 from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.projectors.slab import HOST
 from etcli.core.solvers.fista import FistaState
@@ -133,6 +134,14 @@ def test_memory_is_that_which_was_planned(stand_in, optics) -> None:
         used = cupy.Memory.peak - before - cpu.images.nbytes
         assert 0.3 * memory < used < memory
         del misfit
+
+
+def test_projections_are_those_of_the_cpu(gpu) -> None:
+    known = (specimen().swapaxes(1, 2), [-40.0, 25.0, 25.0], [150.0, 150.0, 300.0], OPTICS)
+    expected, found = (
+        phase_contrast_images(*known, pixel_A=0.5, binned_slices=4, device=device) for device in (HOST, GPU)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_the_cpu_without_fftw_uses_arrays(monkeypatch) -> None:

@@ -1,28 +1,23 @@
 """Misfit to phase-contrast images in plain array operations: on a GPU, and on the CPU without FFTW."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from math import inf, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import ifft2
 
-from etcli.core.multislice.array_model import ArrayModel
+from etcli.core.multislice.device_model import DeviceModel, HostWave
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.phase_misfit import PhaseContrastMisfit
-from etcli.core.multislice.rotation import SlabRotation, SparseMatrix
-from etcli.core.multislice.wave_workspace import WaveGeometry, focus_factors, lens_function
+from etcli.core.multislice.wave_workspace import WaveGeometry
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import HOST
-from etcli.core.solvers.steps import on_host
 
 Array = Any
 """An array of NumPy or CuPy."""
-Complex = NDArray[np.complex64]
-Doubles = NDArray[np.float64]
 Tilts = list[NDArray[np.intp]]
 
 AT_ONCE = 16
@@ -66,30 +61,31 @@ class ArrayMisfit(PhaseContrastMisfit):
         **how: Any,
     ) -> None:
         super().__init__(images, tilt_deg, defocus_A, optics, **how)
-        g = self.geometry
         self.device = device
         self.threads = self.threads if device is HOST else 1
-        propagator = optics.propagator(g.grid, g.slab_A).astype(np.complex64)
-        self._model = ArrayModel(g, propagator, device=device)
         self._there = device.put(self.images)
-        self._lenses = DeviceLenses(g, optics, device)
         n_images = [len(images) for images in self.tilts]
-        tilt = bytes_of_tilt(g, max(n_images))
-        spare = inf if memory is None else max(memory - least_bytes(g, optics, n_images), 0)
+        tilt = bytes_of_tilt(self.geometry, max(n_images))
+        spare = inf if memory is None else max(memory - least_bytes(self.geometry, optics, n_images), 0)
         # one tilt after the other is best for the caches of a CPU
         self._at_once = 1 if device is HOST else int(min(AT_ONCE, 1 + spare / 2 // tilt))
-        self._matrices = DeviceMatrices(self.rotation, device, spare - (self._at_once - 1) * tilt)
+        self._model = DeviceModel(
+            self.geometry,
+            self.shape,
+            optics,
+            interpolation=self.interpolation,
+            room=spare - (self._at_once - 1) * tilt,
+            device=device,
+        )
 
     def set_image(self, k: int, image: NDArray[np.float32]) -> None:
         """Replace image k, counted from 0, by another one [x, y]."""
         super().set_image(k, image)
         self._there[k] = self.device.put(image)
 
-    @contextmanager
-    def leaving_wave(self, volume: Array, tilt_deg: float) -> Iterator["HostWave"]:
+    def leaving_wave(self, volume: Array, tilt_deg: float) -> AbstractContextManager[HostWave]:
         """Compute the wave that leaves a volume at a tilt angle in degrees."""
-        leaving = self._model.exit_waves(self._phases_at(volume, [tilt_deg]))[0]
-        yield HostWave(self.geometry, self._lenses, on_host(leaving))
+        return self._model.tilt_waves(volume, tilt_deg)
 
     def _batches(self) -> list[Tilts]:
         """Divide the tilts into parts with equal numbers of images."""
@@ -106,153 +102,28 @@ class ArrayMisfit(PhaseContrastMisfit):
     def _square(self, volume: Array, tilts: Tilts) -> float:
         """Return the squared residual of a few tilts."""
         transfers, seen = self._transfers_and_images(tilts)
-        found = self._model.intensities(self._phases(volume, tilts), transfers)
+        found = self._model.waves.intensities(self._phases(volume, tilts), transfers)
         return float(((np.sqrt(found) - np.sqrt(np.maximum(seen, 0))) ** 2).sum(dtype=np.float64))
 
     def _add_gradient(self, volume: Array, tilts: Tilts, target: Array, scale: float) -> float:
         """Add ``scale`` times the gradient of a few tilts to an array; return their squared residual."""
-        derivatives, costs = self._model.gradient(
+        derivatives, costs = self._model.waves.gradient(
             self._phases(volume, tilts), *self._transfers_and_images(tilts), self._likelihood
         )
         for images, part in zip(tilts, derivatives, strict=True):
-            transpose = self._matrices(self._angle(images))[1]
-            self.rotation.add_adjoint(part, transpose, target, scale=scale * self.radians_per_V)
+            transpose = self._model.matrices(self._angle(images))[1]
+            self._model.rotation.add_adjoint(part, transpose, target, scale=scale * self.radians_per_V)
         return float(costs.sum())
 
     def _phases(self, volume: Array, tilts: Tilts) -> Array:
         """Compute the phases of the slabs of a few tilts."""
-        return self._phases_at(volume, [self._angle(images) for images in tilts])
-
-    def _phases_at(self, volume: Array, tilt_deg: list[float]) -> Array:
-        """Compute the phases of the slabs at some angles, (n_tilts, n_slabs, n_across, ny)."""
-        g = self.geometry
-        phases = self.device.empty((len(tilt_deg), g.n_slabs, *g.volume))
-        for angle, out in zip(tilt_deg, phases, strict=True):
-            self.rotation.slabs(volume, self._matrices(angle)[0], out, scale=self.radians_per_V)
-        return phases
+        return self._model.phases(volume, [self._angle(images) for images in tilts])
 
     def _transfers_and_images(self, tilts: Tilts) -> tuple[Array, Array]:
         """Return transfer functions and images of a few tilts, (n_tilts, n_images, nx, ny)."""
         chosen = np.stack(tilts)
         there = self.device.put(chosen)
-        return self._lenses.transfers(chosen, there, self.defocus_A, self.shift_px), self._there[there]
-
-
-class HostWave:
-    """Wave that leaves a tilted volume, copied to the host.
-
-    Parameters
-    ----------
-    geometry : WaveGeometry
-    lenses : DeviceLenses
-    leaving : ndarray of shape ``geometry.wave``, complex64
-        Spectrum of the wave in the centre plane of the last slab.
-    """
-
-    def __init__(self, geometry: WaveGeometry, lenses: "DeviceLenses", leaving: Complex) -> None:
-        self._geometry, self._lenses, self._leaving = geometry, lenses, leaving
-
-    def spectrum(self, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)) -> Complex:
-        """Return the spectrum [kx, ky] of the wave in an image."""
-        (x,), (y,) = self._lenses.factors(np.array([defocus_A]), np.array([shift_px]))
-        spectrum: Complex = self._leaving * on_host(self._lenses(defocus_A)) * np.outer(x, y)
-        return spectrum
-
-    def in_image(self, spectrum: Complex) -> Complex:
-        """Transform a spectrum to the wave (x, y) in the image."""
-        (x0, y0), (n_x, n_y) = self._geometry.image_at, self._geometry.image
-        wave: Complex = ifft2(spectrum)[x0 : x0 + n_x, y0 : y0 + n_y]
-        return wave
-
-
-class DeviceLenses:
-    """Transfer functions from the last slab to the images, on a device.
-
-    Parameters
-    ----------
-    geometry : WaveGeometry
-    optics : PhaseContrastOptics
-    device : Device
-    """
-
-    def __init__(self, geometry: WaveGeometry, optics: PhaseContrastOptics, device: Device) -> None:
-        self._geometry, self._optics, self._device = geometry, optics, device
-        self._lenses: dict[float, Array] = {}
-        self._parameters: Doubles = np.empty((0, 3))
-        self._factors: tuple[Array, Array] = (None, None)
-
-    def __call__(self, defocus_A: float) -> Array:
-        """Return the transfer function to an image, but for the phase of its defocus; see `lens_function`."""
-        key = defocus_A if self._optics.convergence_mrad else 0.0  # else the same for all defoci
-        if key not in self._lenses:
-            lens = lens_function(self._geometry, self._optics, key)[:, : self._geometry.wave[1]]
-            self._lenses[key] = self._device.put(np.ascontiguousarray(lens))
-        return self._lenses[key]
-
-    def factors(self, defocus_A: Doubles, shift_px: Doubles) -> tuple[Complex, Complex]:
-        """Return the factors of `focus_factors`, on the host."""
-        return focus_factors(self._geometry, self._optics, defocus_A, shift_px)
-
-    def transfers(
-        self, images: NDArray[np.intp], there: Array, defocus_A: Doubles, shift_px: Doubles
-    ) -> Array:
-        """Return the transfer functions to some images.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n_tilts, n_images), intp
-            Images, counted from 0.
-        there : array of shape (n_tilts, n_images), intp
-            The same on the device.
-        defocus_A : ndarray of shape (n,), float64
-        shift_px : ndarray of shape (n, 2), float64
-            Defocus in Å and displacement in pixels of all images.
-
-        Returns
-        -------
-        array of shape (n_tilts, n_images, *geometry.wave), complex64
-        """
-        parameters = np.column_stack([defocus_A, shift_px])
-        if not np.array_equal(parameters, self._parameters):  # at first, and when they were refined
-            self._lenses.clear()
-            self._parameters = parameters
-            x, y = self.factors(defocus_A, shift_px)
-            self._factors = self._device.put(x), self._device.put(y)
-        x, y = (factors[there] for factors in self._factors)
-        if self._optics.convergence_mrad:
-            lenses = np.stack([self(defocus) for defocus in defocus_A[images.ravel()].tolist()])
-            lenses = lenses.reshape(*images.shape, *self._geometry.wave)
-        else:
-            lenses = self(0.0)
-        return lenses * x[..., np.newaxis] * y[..., np.newaxis, :]
-
-
-class DeviceMatrices:
-    """Matrices of the rotation on a device, kept as far as there is room.
-
-    Parameters
-    ----------
-    rotation : SlabRotation
-    device : Device
-    room : float
-        Bytes.
-    """
-
-    def __init__(self, rotation: SlabRotation, device: Device, room: float) -> None:
-        self._rotation, self._device, self._room = rotation, device, room
-        self._kept: dict[float, tuple[SparseMatrix, SparseMatrix]] = {}
-
-    def __call__(self, tilt_deg: float) -> tuple[SparseMatrix, SparseMatrix]:
-        """Return the matrix of a tilt angle in degrees, and its transpose."""
-        if tilt_deg in self._kept:
-            return self._kept[tilt_deg]
-        matrix = self._rotation.matrix(tilt_deg)
-        pair = matrix.on(self._device), self._rotation.transpose(matrix).on(self._device)
-        size = sum(part.bytes for part in pair)
-        if size <= self._room:
-            self._room -= size
-            self._kept[tilt_deg] = pair
-        return pair
+        return self._model.lenses.transfers(chosen, there, self.defocus_A, self.shift_px), self._there[there]
 
 
 def bytes_of_tilt(geometry: WaveGeometry, n_images: int) -> int:

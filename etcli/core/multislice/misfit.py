@@ -1,7 +1,6 @@
 """Misfit to phase-contrast images on the CPU: compiled loops around the transforms of the FFTW library."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
@@ -60,17 +59,15 @@ class MultisliceMisfit(PhaseContrastMisfit):
             self.geometry,
             self.shape,
             optics,
-            interpolation=self.rotation.interpolation,
+            interpolation=self.interpolation,
             threads=self.threads,
             memory=memory,
         )
         self._phases: list[Array] = []
 
-    @contextmanager
-    def leaving_wave(self, volume: Array, tilt_deg: float) -> Iterator[TiltWaves]:
+    def leaving_wave(self, volume: Array, tilt_deg: float) -> AbstractContextManager[TiltWaves]:
         """Compute the wave that leaves a volume at a tilt angle in degrees."""
-        with self.model.tilt_waves(volume, tilt_deg) as waves:
-            yield waves
+        return self.model.tilt_waves(volume, tilt_deg)
 
     def _batches(self) -> list[list[NDArray[np.intp]]]:
         """Divide the tilts into parts whose gradients are computed at the same time."""
@@ -95,7 +92,7 @@ class MultisliceMisfit(PhaseContrastMisfit):
         def add_part(part: slice) -> None:
             for images, derivatives in zip(tilts, self._phases, strict=False):
                 transpose = self.model.matrices(self._angle(images))[1]
-                self.rotation.add_adjoint(
+                self.model.rotation.add_adjoint(
                     derivatives, transpose, target, scale=scale * self.radians_per_V, sections=part
                 )
 

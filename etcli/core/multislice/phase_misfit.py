@@ -16,7 +16,7 @@ from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON
 from etcli.core.multislice.model import wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.rotation import SlabRotation
+from etcli.core.multislice.rotation import KERNELS
 from etcli.core.view_table import SAME_TILT_DEG
 
 Array = NDArray[np.float32]
@@ -101,6 +101,7 @@ class PhaseContrastMisfit(ABC):
         threads: int = 1,
     ) -> None:
         check_choice("likelihood", likelihood, LIKELIHOODS)
+        check_choice("interpolation", interpolation, KERNELS)
         tilts, defoci = (np.array(a, np.float64, ndmin=1) for a in (tilt_deg, defocus_A))
         if not len(images) == len(tilts) == len(defoci):
             raise DataError(
@@ -110,10 +111,10 @@ class PhaseContrastMisfit(ABC):
         self.shape, self.threads, self.optics = shape, threads, optics
         self.defocus_A = defoci
         self.shift_px = np.zeros((len(images), 2)) if shift_px is None else np.array(shift_px, np.float64)
-        self.geometry = g = wave_geometry(
+        self.geometry = wave_geometry(
             shape, images.shape[1:], pixel_A, optics, binned_slices, float(np.abs(defoci).max())
         )
-        self.rotation = SlabRotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
+        self.interpolation = interpolation
         self.images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
         self.tilts = grouped_by_tilt(tilts)
         self._tilt_of_image, self._likelihood = tilts, LIKELIHOODS[likelihood]

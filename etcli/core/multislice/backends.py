@@ -1,16 +1,19 @@
-"""Choice of the implementation of the misfit to phase-contrast images."""
+"""Choice of the implementation of the multislice model: compiled loops around FFTW, or array operations."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.multislice import array_misfit, model
+from etcli.core.multislice import array_misfit
 from etcli.core.multislice.array_misfit import ArrayMisfit
+from etcli.core.multislice.device_model import DeviceModel
 from etcli.core.multislice.fftw import fftw_is_there
 from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.model import MultisliceModel, least_bytes, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.phase_misfit import PhaseContrastMisfit, grouped_by_tilt
+from etcli.core.multislice.wave_workspace import WaveGeometry
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import HOST
 
@@ -47,6 +50,20 @@ def make_misfit(
     return ArrayMisfit(images, tilt_deg, defocus_A, optics, device=device, **how)
 
 
+def make_model(
+    geometry: WaveGeometry,
+    shape: tuple[int, int, int],
+    optics: PhaseContrastOptics,
+    *,
+    threads: int = 1,
+    device: Device = HOST,
+) -> MultisliceModel | DeviceModel:
+    """Create the model of images of volumes on a device, each tilt once; see `MultisliceModel`."""
+    if _compiled(device):
+        return MultisliceModel(geometry, shape, optics, threads=threads)
+    return DeviceModel(geometry, shape, optics, device=device, room=0)
+
+
 def bytes_besides_volumes(
     tilt_deg: Doubles,
     defocus_A: Doubles,
@@ -74,9 +91,9 @@ def bytes_besides_volumes(
         Bytes of the device.
     """
     largest_A = float(np.abs(defocus_A).max())
-    geometry = model.wave_geometry(shape, image, pixel_A, optics, binned_slices, largest_A)
+    geometry = wave_geometry(shape, image, pixel_A, optics, binned_slices, largest_A)
     if _compiled(device):
-        return model.least_bytes(geometry, threads=threads)
+        return least_bytes(geometry, threads=threads)
     n_images = [len(images) for images in grouped_by_tilt(tilt_deg)]
     return array_misfit.least_bytes(geometry, optics, n_images)
 
