@@ -19,13 +19,14 @@ from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import Volume
 from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.multislice import LeftOutTilts
 from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.devices import multislice_device, task_for_device
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.multislice_progress import SolverProgress
-from etcli.pipeline.multislice_report import report_fit, report_refinement
+from etcli.pipeline.multislice_report import report_fit, report_prediction, report_refinement
 from etcli.pipeline.phase_contrast_input import COPIES, PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import volume_rows
@@ -96,7 +97,8 @@ class MultisliceTask:
         """Reconstruct the volume and write it; report how well it explains the images."""
         n_rows, misfit = self.shape[1], self._misfit(session, parameters)
         refinement = ViewRefinement(misfit, parameters.refine) if parameters.refine else None
-        progress = SolverProgress(refinement)
+        left_out = LeftOutTilts.of(len(misfit.tilts), parameters.iterations, refined=refinement is not None)
+        progress = SolverProgress(left_out, refinement)
         if store is not None:
             progress.resume(store)
         if progress.state is not None:
@@ -121,6 +123,7 @@ class MultisliceTask:
                 start=progress.state,
                 keep=None if store is None else partial(progress.keep, store),
                 used_weight=progress.weights.append,
+                left_out=left_out,
                 zeros=self.zeros(session, parameters),
             )
         if parameters.weight_from_noise:
@@ -134,6 +137,8 @@ class MultisliceTask:
             numbers |= report_refinement(session, self.input, found, parameters.refine)
         residual, volume = misfit.residual(volume), on_host(volume)
         numbers |= report_fit(session, self.input, volume, residual=residual, contrast=misfit.size)
+        images = np.concatenate([misfit.tilts[tilt] for tilt in left_out.tilts] or [np.empty(0, np.intp)])
+        numbers |= report_prediction(session, self.input.of_views(images), left_out)
         write(0, volume.swapaxes(1, 2))
         sweeps = np.arange(1, len(progress.norms) + 1)
         return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), numbers)

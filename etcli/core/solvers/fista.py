@@ -139,6 +139,7 @@ def fista(
             cost = sum(
                 part.descend(new, step) ** 2 for part, step in zip(update.parts, update.steps, strict=True)
             )
+            cost /= update.share
             prior.minimise(new, weight_rule(k, update, ahead, new), iterations=update.inner_steps)
             momentum.look_ahead(volume, new, ahead, cost=sqrt(cost))
             volume, new = new, volume

@@ -1,6 +1,7 @@
 """Phase-contrast atomic tomography: the potential of a specimen from images at several tilts and defoci."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,61 @@ MAD_TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 MOST_SAMPLES = 1 << 20
 """Number of voxels from which the noise is measured."""
+LEFT_OUT, FEWEST_TILTS = 5, 15
+"""Number of tilts left out of the first sweeps, to test the model, and smallest number of tilts for that."""
+TESTED_AFTER = 6
+"""Number of these sweeps. After more of them, noise is fitted, and the left-out tilts are predicted worse."""
 
 
-def shuffled_tilts(misfit: PhaseContrastMisfit, *, per_step: int, seed: int) -> StepRule:
+@dataclass(eq=False)
+class LeftOutTilts:
+    """Tilts that the first sweeps do not use, so that their images test the model.
+
+    A model with a wrong sign of the defocus fits noisy images nearly as well as the true one, but it does not
+    predict others.
+
+    Parameters
+    ----------
+    tilts : ndarray of intp
+        The tilts left out, counted from 0.
+    sweeps : int
+        Number of sweeps without them.
+    residual, contrast : float
+        ``√Σ (√Î - √I)²`` and ``√Σ (√I - 1)²`` of their images after these sweeps; NaN before.
+    """
+
+    tilts: NDArray[np.intp]
+    sweeps: int
+    residual: float = field(default=np.nan)
+    contrast: float = field(default=np.nan)
+
+    @classmethod
+    def of(cls, n_tilts: int, iterations: int, *, refined: bool = False) -> "LeftOutTilts":
+        """Choose tilts spread evenly over the series; none if there are too few tilts or iterations.
+
+        Parameters
+        ----------
+        n_tilts, iterations : int
+            Number of tilts, and of all sweeps.
+        refined : bool
+            Whether the images are refined, so that the first sweeps show little.
+        """
+        enough = n_tilts >= FEWEST_TILTS and iterations >= TESTED_AFTER
+        n = LEFT_OUT if enough else 0
+        tilts = (np.arange(n) * n_tilts + n_tilts // 2) // max(n, 1)
+        half = iterations // 2
+        return cls(tilts, half if refined else min(half, TESTED_AFTER))
+
+    def test(self, misfit: PhaseContrastMisfit, sweep: int, volume: Array) -> None:
+        """Compare the tilts with their images after the last sweep without them."""
+        if sweep == self.sweeps and self.tilts.size:
+            part = misfit.of_views(self.tilts)
+            self.residual, self.contrast = part.residual(volume), part.size
+
+
+def shuffled_tilts(
+    misfit: PhaseContrastMisfit, *, per_step: int, seed: int, left_out: LeftOutTilts | None = None
+) -> StepRule:
     """Create the step rule that takes the tilts in a random order, a few of them in a step.
 
     Parameters
@@ -41,6 +94,8 @@ def shuffled_tilts(misfit: PhaseContrastMisfit, *, per_step: int, seed: int) -> 
         Number of tilts whose steps start from the same volume.
     seed : int
         Seed of the order, which differs from sweep to sweep.
+    left_out : LeftOutTilts, optional
+        Tilts that the first sweeps do not use.
 
     Returns
     -------
@@ -51,8 +106,11 @@ def shuffled_tilts(misfit: PhaseContrastMisfit, *, per_step: int, seed: int) -> 
 
     def sweep(k: int) -> Sweep:
         order = np.random.default_rng((seed, k)).permutation(n_tilts)
-        parts = [misfit.of_views(order[first : first + per_step]) for first in range(0, n_tilts, per_step)]
-        return Sweep([Update(parts, [step] * len(parts), misfit.norm, INNER_STEPS)])
+        if left_out is not None and k <= left_out.sweeps:
+            order = order[~np.isin(order, left_out.tilts)]
+        parts = [misfit.of_views(order[first : first + per_step]) for first in range(0, len(order), per_step)]
+        share = len(order) / n_tilts
+        return Sweep([Update(parts, [step] * len(parts), misfit.norm, INNER_STEPS, share)])
 
     return sweep
 
@@ -96,6 +154,7 @@ def solve_volume(
     start: FistaState | None = None,
     keep: Callable[[FistaState], None] | None = None,
     used_weight: Callable[[float], None] | None = None,
+    left_out: LeftOutTilts | None = None,
     zeros: Zeros = in_memory,
 ) -> Array:
     """Reconstruct the potential.
@@ -109,6 +168,8 @@ def solve_volume(
         As for `etcli.core.solvers.fista.fista`.
     used_weight : callable, optional
         Called with the weight of the prior, in V, in every sweep.
+    left_out : LeftOutTilts, optional
+        Tilts that the first sweeps do not use; receives how well they are predicted.
 
     Returns
     -------
@@ -135,15 +196,22 @@ def solve_volume(
             used_weight(value)
         return value
 
+    def test_and_refine(sweep: int, volume: Array) -> bool:
+        if left_out is not None:
+            left_out.test(misfit, sweep, volume)
+        return bool(between and between(sweep, volume))
+
     return fista(
         misfit,
         prior_of(parameters, misfit.shape, threads=misfit.threads, zeros=zeros),
         weight=weight,
         iterations=parameters.iterations,
         initial=initial,
-        steps=shuffled_tilts(misfit, per_step=parameters.subset_size, seed=parameters.seed),
+        steps=shuffled_tilts(
+            misfit, per_step=parameters.subset_size, seed=parameters.seed, left_out=left_out
+        ),
         restart=FunctionRestart(),
-        between=between,
+        between=test_and_refine,
         start=start,
         keep=keep,
         zeros=zeros,
