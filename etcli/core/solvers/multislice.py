@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.geometry import centre
 from etcli.core.multislice.phase_misfit import PhaseContrastMisfit
 from etcli.core.solvers.fista import FistaState, fista
 from etcli.core.solvers.methods import MethodParameters
@@ -119,8 +121,8 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
     """Create the weight rule that follows the noise of the gradient steps.
 
     The steps of a sweep move most voxels, which are empty or change little, by noise only. The weight is a
-    fraction of its standard deviation, estimated from the median absolute deviation within the cylinder that
-    all views show.
+    fraction of its standard deviation, estimated from the median absolute deviation in the ellipsoid within
+    the volume: towards the corners noise is weaker, as their waves leave the images.
 
     Parameters
     ----------
@@ -131,13 +133,12 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
     -------
     callable
     """
-    z, x = ((np.arange(n) - (n - 1) / 2) ** 2 for n in shape[:2])
-    inside = z[:, np.newaxis] + x <= (min(shape[:2]) / 2) ** 2
-    stride = max(1, int(inside.sum()) * shape[2] // MOST_SAMPLES)
+    z, x, y = (((np.arange(n) - centre(n)) / (n / 2)) ** 2 for n in shape)
+    stride = max(1, prod(shape) // MOST_SAMPLES)
+    inside = z[:, np.newaxis, np.newaxis] + x[:, np.newaxis] + y[::stride] <= 1
 
     def weight(k: int, update: Update, before: Array, after: Array) -> float:
-        rows = slice(k % stride, None, stride)
-        change = on_host(after[..., rows] - before[..., rows])[inside]
+        change = on_host(after[..., ::stride] - before[..., ::stride])[inside]
         sigma = MAD_TO_SIGMA * float(np.median(np.abs(change - np.median(change))))
         return NOISE_FRACTION * sigma
 
