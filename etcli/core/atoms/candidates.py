@@ -26,6 +26,9 @@ DETECTION, LEAST_DETECTION, MOST_DETECTION = 6.0, 0.6, 0.85
 bounds: for strong noise nearly the matched filter, for weak noise narrow enough to show weak neighbours."""
 SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
 """Smoothing before the fit, in the width of an atom over its signal-to-noise ratio, and its bounds."""
+LEAST_WIDTH_PX = 0.9
+"""Narrower atoms are smoothed to this standard deviation: voxels hardly sample them, and too few lie within
+the radius of a fit."""
 FAINTEST = 0.04
 """Lower maxima, as a share of the strongest ones, are ignored."""
 STRONGEST_PERCENT = 99.9
@@ -34,7 +37,7 @@ NOISE_FACTOR = 4.0
 DIFFUSE = 3.0
 """Density that varies over longer distances, in the width of an atom, may be unresolved (diffuse)."""
 LEAST_SNR = 2.5
-COARSEST, FINEST = 0.75, 12.0
+COARSEST, FINEST = 0.6, 12.0
 """Smallest and largest standard deviation of an atom in voxels."""
 NOISE_MARGIN = 0.5
 """The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
@@ -194,7 +197,8 @@ def smoothing_for(sigma_px: float, snr: float) -> float:
     float
         The more noise, the wider: 0.3 to 0.8 of the width of an atom.
     """
-    return sigma_px * float(np.clip((SMOOTHING / snr) ** 2, LEAST_SMOOTHING, MOST_SMOOTHING))
+    by_noise = sigma_px * float(np.clip((SMOOTHING / snr) ** 2, LEAST_SMOOTHING, MOST_SMOOTHING))
+    return max(by_noise, float(np.sqrt(max(LEAST_WIDTH_PX**2 - sigma_px**2, 0.0))))
 
 
 def detection_for(sigma_px: float, snr: float) -> float:

@@ -46,7 +46,7 @@ DIFFUSE_A, UNRESOLVED = 1.5, 6.0
 density that varies over more than DIFFUSE_A (a standard deviation) is then subtracted as diffuse."""
 SIGMA_A = 0.5
 """Initial width of an atom, for a reconstruction at atomic resolution."""
-DOUBT = 0.3
+DOUBT = 0.5
 """Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
 RESIDUAL_FACTOR = 8.0
 """Threshold of maxima in the residual, in its standard deviations."""
