@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from etcli.cli.options import Decorated, add_options, check_options, option_name
+from etcli.cli.phase_contrast_options import MULTISLICE_OPTIONS, OPTICS_OPTIONS
 from etcli.cli.types import ITERATIONS, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, WEIGHT
 from etcli.core.arguments import listed
 from etcli.core.solvers.methods import (
@@ -29,6 +30,11 @@ def _default_iterations() -> str:
     iterative = sorted((m for m in METHODS.values() if m.is_iterative), key=lambda m: m.iterations)
     groups = groupby(iterative, key=lambda m: m.iterations)
     return ", ".join(f"{listed(tuple(m.name for m in group))} {n}" for n, group in groups)
+
+
+def _users(option: str, *, phase_contrast: bool) -> str:
+    """Return the methods that use an option, those of phase contrast or the others, for the help."""
+    return listed([name for name in owners(option) if METHODS[name].phase_contrast is phase_contrast])
 
 
 def _check_filter(ctx: click.Context, param: click.Parameter, name: str) -> str:
@@ -76,8 +82,9 @@ METHOD_OPTIONS = (
     click.option(
         "--subset-size",
         type=click.IntRange(1),
-        default=1,
-        help=f"Number of views that {listed(owners('subset_size'))} uses per correction (ordered subsets).",
+        help=f"Number of views that {_users('subset_size', phase_contrast=False)} uses per correction "
+        f"(ordered subsets), and of tilts that {_users('subset_size', phase_contrast=True)} uses.  [default: "
+        f"{', '.join(f'{name} {METHODS[name].subset_size}' for name in owners('subset_size'))}]",
     ),
     click.option(
         "--prior",
@@ -85,7 +92,7 @@ METHOD_OPTIONS = (
         default=PRIORS[0],
         show_default=True,
         help=f"Prior of {listed(owners('prior'))}. tv: total variation in 3-D, for specimens of even "
-        "density. l1: most voxels are empty. none: nothing but --nonnegative.",
+        "density. l1: most voxels are empty. none: nothing but --nonnegative, which multislice always keeps.",
     ),
     click.option(
         "--weight",
@@ -93,7 +100,7 @@ METHOD_OPTIONS = (
         default=AUTO,
         show_default=True,
         help=f"Weight of the prior of {listed(owners('weight'))}. auto: the one that predicts left-out views "
-        "best.",
+        f"best; for {_users('weight', phase_contrast=True)} the one that follows from the noise.",
     ),
     click.option(
         "--nonnegative",
@@ -200,7 +207,7 @@ VOLUME_OPTIONS = (
 
 def reconstruction_options(function: Decorated) -> Decorated:
     """Add the options of a reconstruction; they are passed to the function as a `ReconstructionRequest`."""
-    options = (*METHOD_OPTIONS, *VOLUME_OPTIONS)
+    options = (*METHOD_OPTIONS, *VOLUME_OPTIONS, *OPTICS_OPTIONS, *MULTISLICE_OPTIONS)
 
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:

@@ -15,6 +15,14 @@ COUNT = r"\d{1,7}"
 MEMORY_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+def _number(word: str) -> float:
+    """Return a number, or NaN for what is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
 class LengthType(click.ParamType[Length]):
     """Length: a bare number in the default unit of the option, or a number followed by px, A, nm or um."""
 
@@ -143,6 +151,44 @@ class AnglesType(click.ParamType[tuple[float, float]]):
         return inner, outer
 
 
+class DefociType(click.ParamType[tuple[float, ...]]):
+    """Defoci in µm: ``0.02,0.045,0.1``."""
+
+    name = "list"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse a list of numbers."""
+        if isinstance(value, tuple):
+            return value
+        numbers = [_number(word) for word in str(value).split(",")]
+        if not all(map(math.isfinite, numbers)):
+            self.fail(f"'{value}' is not a list of defoci in µm, such as 0.02,0.045,0.1", param, ctx)
+        return tuple(numbers)
+
+
+class DebyeWallerType(click.ParamType[float | dict[str, float]]):
+    """A Debye-Waller factor in Å², or one for each element: ``Si:0.5,O:0.8``."""
+
+    name = "B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | dict[str, float]:
+        """Parse a number, or elements with numbers."""
+        if isinstance(value, float | dict):
+            return value
+        by_element = {}
+        for word in str(value).split(","):
+            element, _, number = word.rpartition(":")
+            by_element[element.strip().capitalize()] = _number(number)
+        of_all = "" in by_element
+        if not all(0 <= b < math.inf for b in by_element.values()) or (of_all and len(by_element) > 1):
+            self.fail(f"'{value}' is not a factor of 0 or more, or a list such as Si:0.5,O:0.8", param, ctx)
+        return by_element.get("", by_element)
+
+
 class MemoryType(click.ParamType[int]):
     """Amount of memory in bytes: ``8G``, ``500M``."""
 
@@ -211,6 +257,8 @@ VIEWS = ViewListType()
 REGION = RegionType()
 BOX = BoxType()
 ANGLES = AnglesType()
+DEFOCI = DefociType()
+DEBYE_WALLER = DebyeWallerType()
 MEMORY = MemoryType()
 BACKGROUND = WordOrNumberType("auto", "none")
 TOTAL = WordOrNumberType("median", "none")

@@ -12,14 +12,18 @@ from etcli.cli.options import (
     pass_settings,
     subcommand,
 )
-from etcli.cli.types import FILE
+from etcli.cli.types import DEFOCI, FILE
 
 
 @subcommand(
     "project",
     example="etcli project --range -70 70 2 volume.mrc series.mrc\n"
-    "etcli project --tilts series.rawtlt volume.mrc reprojected.mrc",
-    references=("Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",),
+    "etcli project --tilts series.rawtlt volume.mrc reprojected.mrc\n"
+    "etcli project --model multislice --tilts hrtem.mrc potential.mrc reprojected.mrc",
+    references=(
+        "Joseph, IEEE Trans. Med. Imaging 1, 192 (1982): linear projection kernel.",
+        "Ren, Ophus, Chen & Waller, Ultramicroscopy 208, 112860 (2020): multislice of a rotated volume.",
+    ),
     on_gpu=True,
 )
 @input_argument
@@ -41,6 +45,39 @@ from etcli.cli.types import FILE
     show_default=True,
     help="Linear interpolation in each row of voxels, or overlap of areas.",
 )
+@click.option(
+    "--model",
+    type=click.Choice(["linear", "multislice"]),
+    default="linear",
+    show_default=True,
+    help="Line integrals, or phase-contrast images of a potential in volts.",
+)
+@click.option(
+    "--defocus",
+    "defocus_um",
+    type=DEFOCI,
+    metavar="LIST",
+    help="multislice: defoci at each tilt in µm, negative for underfocus.  [default: those of --tilts]",
+)
+@click.option(
+    "--kv",
+    type=click.FloatRange(0, min_open=True),
+    help="multislice: accelerating voltage, kV.  [default: that of --tilts]",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MRAD",
+    help="multislice: semi-angle of the objective aperture.  [default: what the pixels resolve]",
+)
+@click.option("--cs", type=float, default=0.0, metavar="MM", help="multislice: spherical aberration, mm.")
+@click.option(
+    "--binned-slices",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="multislice: sections that are added up between two propagations of the wave.",
+)
 @mode_option
 @pass_settings
 def command(
@@ -55,6 +92,10 @@ def command(
     The view at angle θ shows the point (x, y, z) at (x cos θ + z sin θ, y), in density times voxels. A volume
     of recon is projected about its rotation centre, whatever its order of axes, and as it was before
     --x-tilt. With --euler, the orientations are also written to OUTPUT.euler.csv.
+
+    With --model multislice, a plane wave goes through the volume towards larger z, as recon --method
+    multislice has it. Views are intensities, 1 in vacuum, at all defoci in turn at each tilt, or those of the
+    series of --tilts.
     """
     from etcli.pipeline.project import project_files
 

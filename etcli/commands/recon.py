@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @subcommand(
     "recon",
     example="etcli recon --method sirt --iterations 50 --nonnegative aligned.mrc volume.mrc\n"
-    "etcli recon --method fbp --filter hann --thickness 80nm aligned.mrc volume.mrc",
+    "etcli recon --method fbp --filter hann --thickness 80nm aligned.mrc volume.mrc\n"
+    "etcli recon --method multislice --kv 300 --thickness 32A focal_tilts.mrc potential.mrc",
     references=(
         "Gilbert, J. Theor. Biol. 36, 105 (1972): SIRT.",
         "Andersen & Kak, Ultrasonic Imaging 6, 81 (1984): SART.",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         "Batenburg & Sijbers, IEEE Trans. Image Process. 20, 2542 (2011): DART.",
         "Yang et al., Nature 592, 60 (2021): RESIRE.",
         "Beck & Teboulle, IEEE Trans. Image Process. 18, 2419 (2009): FISTA, total variation.",
+        "Ren, Ophus, Chen & Waller, Ultramicroscopy 208, 112860 (2020): multislice.",
     ),
     on_gpu=True,
 )
@@ -61,6 +63,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help=f"Volume from which {listed(OWNERS['initial'], 'or')} start.",
 )
+@click.option(
+    "--flat-field",
+    type=FILE,
+    metavar="FILE",
+    help=f"{listed(OWNERS['flat_field'])}: image of an even illumination, by which the images are divided.",
+)
 @click.option("--views", type=VIEWS, help="Views to use, counted from 1: 1,4-7,60.")
 @click.option("--exclude", type=VIEWS, help="Views to leave out, counted from 1.")
 @click.option(
@@ -78,7 +86,8 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Keep finished slabs in OUTPUT.resume until all is done, and resume from those of an earlier run.",
+    help="Keep finished slabs (multislice: the state after every sweep) in OUTPUT.resume until all is done, "
+    "and resume from those of an earlier run.",
 )
 @click.option(
     "--dask",
@@ -94,6 +103,9 @@ def command(settings: Settings, /, request: "ReconstructionRequest", as_json: bo
     The tilt axis must be vertical and central, as tiltalign leaves it. The volume has the density that,
     summed along a ray in voxels, gives the view. It is computed slab by slab under --memory; fista, and views
     of any orientation, take the whole of it at once. A bare length is in Å, a bare offset in pixels.
+
+    multislice takes phase-contrast images, in units of the vacuum, at one or more known defoci per tilt, and
+    gives the electrostatic potential in volts.
     """
     from etcli.pipeline.reconstruct import ReconstructionFiles, reconstruct_files
 

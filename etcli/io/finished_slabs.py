@@ -1,81 +1,41 @@
 """Store of finished slabs in a folder beside the output, from which an interrupted run is resumed."""
 
-import os
-import shutil
-from pathlib import Path
-from zipfile import BadZipFile
-
-import numpy as np
-
-from etcli.core.errors import DataError
 from etcli.core.reconstruction.slab_by_slab import FinishedSlab
 from etcli.core.reconstruction.slab_plan import Slab
-
-KEY = "key.txt"
+from etcli.io.keyed_folder import KeyedFolder
 
 
 class FinishedSlabs:
-    """Folder of finished slabs, a store for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
-
-    A slab appears in it complete or not at all. Slabs that were stored under another key are deleted.
+    """Store of finished slabs for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
 
     Parameters
     ----------
-    folder : path
-        Created with the first slab.
-    key : str
-        Text of everything that the slabs depend on.
-
-    Raises
-    ------
-    DataError
-        When the folder holds something else.
+    folder : KeyedFolder
+        Holds one file per slab.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._key = folder, key
-        if folder.exists() and not (folder / KEY).is_file():
-            raise DataError(f"{folder}: is no folder of slabs, which would be kept there; move it elsewhere")
-        # outdated slabs are deleted with the first new one, not earlier: the command may still be rejected
-        self._is_outdated = folder.exists() and (folder / KEY).read_text(encoding="utf-8") != key
-
-    def __len__(self) -> int:
-        return 0 if self._is_outdated else len(list(self._folder.glob("*.npz")))
+    def __init__(self, folder: KeyedFolder) -> None:
+        self._files = folder
 
     def holds(self, slab: Slab) -> bool:
         """Check whether a finished slab is stored."""
-        return not self._is_outdated and self._path(slab).is_file()
+        return self._files.holds(_name(slab))
 
     def load(self, slab: Slab) -> FinishedSlab:
         """Return a stored slab; raise DataError if its file is damaged."""
+        kept = self._files.load(_name(slab))
         try:
-            with self._path(slab).open("rb") as file, np.load(file) as kept:
-                norms = zip(kept["iterations"].tolist(), kept["norms"].tolist(), strict=True)
-                return FinishedSlab(kept["block"], list(norms))
-        except (BadZipFile, ValueError, KeyError, EOFError) as error:
-            raise DataError(f"{self._path(slab)}: is damaged; remove it") from error
+            norms = zip(kept["iterations"].tolist(), kept["norms"].tolist(), strict=True)
+            return FinishedSlab(kept["block"], list(norms))
+        except (ValueError, KeyError) as error:
+            raise self._files.damaged(_name(slab)) from error
 
     def keep(self, slab: Slab, finished: FinishedSlab) -> None:
         """Store a finished slab."""
-        if self._is_outdated:
-            self.remove()
-            self._is_outdated = False
-        if not self._folder.exists():
-            fresh = self._folder.with_name(f".{self._folder.name}.{os.getpid()}")
-            fresh.mkdir()
-            (fresh / KEY).write_text(self._key, encoding="utf-8")
-            fresh.replace(self._folder)
         iterations, norms = zip(*finished.norms, strict=True)
-        part = self._folder / f"{os.getpid()}.part"
-        with part.open("wb") as file:
-            np.savez(file, block=finished.block, iterations=iterations, norms=norms)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path(slab))
+        self._files.keep(_name(slab), {"block": finished.block, "iterations": iterations, "norms": norms})
 
-    def remove(self) -> None:
-        """Delete the folder with all its slabs."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _path(self, slab: Slab) -> Path:
-        return self._folder / "{:06d}-{:06d}.npz".format(*slab)
+def _name(slab: Slab) -> str:
+    """Return the name of the file of a slab."""
+    return "{:06d}-{:06d}".format(*slab)

@@ -8,10 +8,10 @@ import numpy as np
 
 from etcli.core.errors import UsageError
 from etcli.core.quality import FSC, fourier_shell_correlation, resolution_A
-from etcli.core.reconstruction.slab_by_slab import SlabStore
 from etcli.core.registration.spectra import fade
 from etcli.core.solvers.methods import MethodParameters
 from etcli.core.view_subsets import halves
+from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
@@ -39,7 +39,7 @@ def half_sets(
     layout: VolumeLayout,
     destination: Destination,
     *,
-    stores: Mapping[str, SlabStore | None],
+    stores: Mapping[str, KeyedFolder | None],
     dask: str | None,
     step: Callable[[MethodParameters, int], ProcessingStep],
 ) -> FSC:
@@ -56,8 +56,8 @@ def half_sets(
         Layout of the volumes.
     destination : Destination
         Receives the volumes.
-    stores : mapping of str to SlabStore or None
-        Stores of finished slabs of the two.
+    stores : mapping of str to KeyedFolder or None
+        Folders of what is kept of the two.
     dask : str or None
         As for `etcli.pipeline.dask_cluster.connected_workers`.
     step : callable
@@ -71,7 +71,9 @@ def half_sets(
     tilt_deg = layout.series.tilt_deg
     volumes = []
     parameters = replace(parameters, weight=parameters.weight / 2)
-    for half, chosen in zip((ODD, EVEN), halves(tilt_deg), strict=True):
+    # the defoci of a tilt complete each other
+    groups = layout.series.views.groups() if parameters.traits.phase_contrast else None
+    for half, chosen in zip((ODD, EVEN), halves(tilt_deg, groups), strict=True):
         with destination.open(half, step(parameters, len(chosen)), len(chosen)) as write:
             task.of_views(chosen).run(session, parameters, write, store=stores.get(half), dask=dask)
         volumes.append(destination.read(half))

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, SlabStore, Watch
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
 from etcli.core.solvers.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.solvers.misfit import Misfit, OrientedMisfit
 from etcli.core.solvers.resire import middle
 from etcli.core.solvers.total_variation import Zeros
+from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.session import Session
 
@@ -71,7 +72,7 @@ class OrientedTask:
         write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: SlabStore | None = None,
+        store: KeyedFolder | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write its middle part."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from etcli.core.arguments import check_choice
 from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry, tilt_range
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
@@ -23,8 +24,10 @@ from etcli.io.tilts import read_tilts
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
 from etcli.pipeline.inputs import load_images, read_volume_only
+from etcli.pipeline.project_multislice import MultisliceProjection
 from etcli.pipeline.session import Session
 
+MODELS = ("linear", "multislice")
 NARROWEST_SLAB = 16
 """Number of slices in a slab that every device supports."""
 COPIES = 3
@@ -38,7 +41,9 @@ def project(
     *,
     euler_deg: ArrayLike | None = None,
     kernel: str = "linear",
+    model: str = "linear",
     session: Session | None = None,
+    **multislice: Any,
 ) -> TiltSeries:
     """Project a volume.
 
@@ -54,18 +59,24 @@ def project(
         Orientations instead; see `etcli.core.orientation`.
     kernel : {"linear", "strip"}
         Linear interpolation in each row of voxels, or overlap of areas (for tilt angles about y only).
+    model : {"linear", "multislice"}
+        Line integrals, or phase-contrast images of a potential in volts by multislice.
     session : Session, optional
         Threads, memory and device to use; `Session()` by default.
+    **multislice
+        Options of multislice: ``defocus_um``, the defoci at each tilt, and the fields of
+        `etcli.pipeline.project_multislice.MultisliceProjection`.
 
     Returns
     -------
     TiltSeries
-        Values in density times voxels.
+        Values in density times voxels; of multislice intensities, 1 in vacuum.
 
     Raises
     ------
     UsageError
-        When both tilt angles and orientations are given, or none of them.
+        When both tilt angles and orientations are given, or none of them, or an option does not suit the
+        model.
 
     Examples
     --------
@@ -79,14 +90,15 @@ def project(
         raise UsageError("give either tilt angles or Euler angles to project at")
     views = ViewTable.tilted(tilt_deg) if euler_deg is None else ViewTable.oriented(euler_deg)  # type: ignore[arg-type]
     session, volume = session or Session(), volume.upright()
-    like = _output_series(volume, views, "projections")
+    waves = _multislice(model, kernel, multislice)
+    like = _output_series(volume, waves.views(views) if waves else views, "projections")
     data = np.empty(like.shape, np.float32)
 
     def write(y0: int, block: NDArray[np.float32]) -> None:
         data[:, y0 : y0 + block.shape[1]] = block
 
-    _project(session, volume, like, write, kernel=kernel)
-    return replace(like, data=data, history=(*like.history, str(_step(views))))
+    _project(session, volume, like, write, kernel=kernel, waves=waves)
+    return replace(like, data=data, history=(*like.history, str(_step(like))))
 
 
 def project_files(
@@ -98,7 +110,9 @@ def project_files(
     angles: tuple[float, float, float] | None = None,
     euler: str | None = None,
     kernel: str = "linear",
+    model: str = "linear",
     mode: int = 2,
+    **multislice: Any,
 ) -> None:
     """Project a volume from file to file.
 
@@ -113,29 +127,58 @@ def project_files(
     euler : str, optional
         File of Euler angles; those of the output are written beside it.
     kernel : {"linear", "strip"}
+    model : {"linear", "multislice"}
     mode : int
         MRC mode.
+    **multislice
+        Options of multislice, see `project`; the defoci and the voltage of the series of ``tilts`` are used
+        unless others are given.
     """
+    waves = _multislice(model, kernel, multislice)
     if sum(given is not None for given in (tilts, angles, euler)) != 1:
         raise UsageError(
             "give the tilt angles, with --tilts FILE or --range A B STEP, or orientations with --euler FILE"
         )
     volume = read_volume_only(session, input).upright()
+    voltage_kv = None
     if euler:
         views = ViewTable.oriented(read_euler(Path(euler)))
+    elif angles:
+        views = ViewTable.tilted(tilt_range(*angles))
     else:
-        views = ViewTable.tilted(tilt_range(*angles) if angles else _read_tilt_angles(Path(str(tilts))))
+        views, voltage_kv = _read_views(Path(str(tilts)))
     session.reads(tilts, euler)
-    like = _output_series(volume, views, output)
+    if waves:
+        views = waves.views(views)
+        like = replace(_output_series(volume, views, output), voltage_kv=waves.kv or voltage_kv)
+    else:
+        like = _output_series(
+            volume, ViewTable.tilted(np.asarray(views.tilt_deg)) if tilts else views, output
+        )
     with session.outputs() as outputs:
         if views.euler_deg is not None:
             write_euler(outputs.path(f"{output}.euler.csv"), views.euler_deg)
-        with series_writer(outputs, output, like, step=_step(views), mode=mode) as writer:
-            _project(session, volume, like, writer.write_rows, kernel=kernel)
+        with series_writer(outputs, output, like, step=_step(like), mode=mode) as writer:
+            _project(session, volume, like, writer.write_rows, kernel=kernel, waves=waves)
 
 
-def _step(views: ViewTable) -> ProcessingStep:
-    return ProcessingStep("project", f"{len(views)} views")
+def _multislice(model: str, kernel: str, options: dict[str, Any]) -> MultisliceProjection | None:
+    """Return the projection by multislice, if that is the model; check that other models get none of it."""
+    check_choice("model", model, MODELS)
+    unknown = [name for name in options if name not in MultisliceProjection.__dataclass_fields__]
+    if unknown:
+        raise UsageError(f"project has no option {unknown[0]!r}")
+    projection = MultisliceProjection(**options)
+    if model == "multislice":
+        if kernel != "linear":
+            raise UsageError(f"--kernel {kernel} is for --model linear; leave it out")
+        return projection
+    projection.check_unused()
+    return None
+
+
+def _step(like: TiltSeries) -> ProcessingStep:
+    return ProcessingStep("project", f"{len(like)} views")
 
 
 def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
@@ -154,9 +197,20 @@ def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
     )
 
 
-def _project(session: Session, volume: Volume, like: TiltSeries, write: WriteRows, *, kernel: str) -> None:
+def _project(
+    session: Session,
+    volume: Volume,
+    like: TiltSeries,
+    write: WriteRows,
+    *,
+    kernel: str,
+    waves: MultisliceProjection | None,
+) -> None:
     """Project the volume: by rows if the only tilt axis is along y and central in x, else as a whole."""
     x, y, z = _middle_px(volume)
+    if waves:
+        waves.project(session, volume, like, write, middle_px=(x, y, z))
+        return
     rotation = like.views.rotations(volume.frame.x_tilt_deg if volume.frame else 0.0)
     if rotation is None and x:  # the tilt axis is not in the middle of the volume
         rotation = rotation_matrices(tilts_as_euler(like.tilt_deg))
@@ -212,10 +266,14 @@ def _middle_px(volume: Volume) -> tuple[float, float, float]:
     return float(middle[0]), float(middle[1]), float(middle[2])
 
 
-def _read_tilt_angles(path: Path) -> NDArray[Any]:
-    """Read the tilt angles of a text file, an mdoc or a series."""
+def _read_views(path: Path) -> tuple[ViewTable, float | None]:
+    """Read the views of a text file of tilt angles, an mdoc or a series, and its voltage in kV if known."""
     with path.open("rb") as file:
         is_text = b"\0" not in file.read(1024)  # the header of every image file has zero bytes
     if not is_text:
-        return open_images(str(path)).series().tilt_deg
-    return read_mdoc(path).tilt_deg if path.suffix == ".mdoc" else read_tilts(path)
+        series = open_images(str(path)).series()
+        return replace(series.views, tilt_deg=series.tilt_deg), series.voltage_kv
+    if path.suffix == ".mdoc":
+        mdoc = read_mdoc(path)
+        return replace(ViewTable.tilted(mdoc.tilt_deg), defocus_um=mdoc.defocus_um), mdoc.voltage_kv
+    return ViewTable.tilted(read_tilts(path)), None

@@ -1,9 +1,8 @@
 """Reconstruction of a volume from a tilt series, in memory or from file to file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from math import prod
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -13,38 +12,34 @@ from numpy.typing import ArrayLike
 
 from etcli.core.arguments import check_owner
 from etcli.core.errors import UsageError
-from etcli.core.jit import kernels_cached
 from etcli.core.lengths import Length
 from etcli.core.quality import FSC
-from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, SlabStore, Watch
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.solvers.methods import OWNERS, MethodParameters
 from etcli.io.error_curve import write_error_curve
-from etcli.io.writers import ProcessingStep, expect_images
-from etcli.pipeline.auto_parameters import Tuned, tune
-from etcli.pipeline.background_level import background_level, level_words
+from etcli.io.writers import expect_images
 from etcli.pipeline.fsc_numbers import curve, resolutions
-from etcli.pipeline.half_sets import COPIES, check_half_sets, half_sets
+from etcli.pipeline.half_sets import COPIES
 from etcli.pipeline.inputs import read_series, read_volume
 from etcli.pipeline.picture_output import announce_picture, check_picture
+from etcli.pipeline.prepared_reconstruction import Outcome, PreparedReconstruction, prepare
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest, request_of
-from etcli.pipeline.reconstruction_task import Task, make_task
-from etcli.pipeline.resume import finished_slabs, resume_key
-from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.view_selection import used_rows, used_views
-from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
+from etcli.pipeline.resume import kept_work, resume_key
+from etcli.pipeline.session import Session
+from etcli.pipeline.view_selection import used_views
 from etcli.pipeline.volume_output import (
     EVEN,
     ODD,
     WHOLE,
-    Destination,
     VolumeFiles,
-    VolumeLayout,
     VolumesInMemory,
     WatchedDestination,
     volume_file_name,
 )
+
+VOLUMES = ("mask", "initial", "flat_field")
+"""Other images that a reconstruction may use."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,7 @@ class ReconstructionFiles:
     view_weights: str | None = None
     mask: str | None = None
     initial: str | None = None
+    flat_field: str | None = None
     views: tuple[int, ...] | None = None
     exclude: tuple[int, ...] | None = None
     error_curve: str | None = None
@@ -113,6 +109,7 @@ def reconstruct(
     background: float | str = AUTO,
     mask: Volume | ArrayLike | None = None,
     initial: Volume | ArrayLike | None = None,
+    flat_field: Volume | ArrayLike | None = None,
     session: Session | None = None,
     **options: Any,
 ) -> Reconstruction:
@@ -139,12 +136,16 @@ def reconstruct(
         Background level to subtract.
     mask, initial : Volume or ndarray of shape (nz, ny, nx), optional
         Mask, outside which voxels stay zero, and initial volume of the iterations.
+    flat_field : Volume or ndarray of shape (1, ny, nx), optional
+        Image of an even illumination, by which phase-contrast images are divided.
     session : Session, optional
         Threads, memory, device and reporter; `Session()` by default.
     **options
         Other options of the method, by the names of ``etcli recon``: ``iterations`` (or ``"auto"``),
         ``nonnegative``, ``upper``, ``relaxation``, ``subset_size``, ``prior``, ``weight``, ``levels``,
-        ``thresholds``, ``window``; also ``kernel``, ``backend``, ``contrast``, ``extend``, ``half_sets`` and
+        ``thresholds``, ``window``; of phase contrast ``kv``, ``alpha``, ``cs``, ``astigmatism``,
+        ``focal_spread``, ``convergence``, ``binned_slices``, ``seed``, ``refine``, ``vacuum``,
+        ``hot_pixels``; also ``kernel``, ``backend``, ``contrast``, ``extend``, ``half_sets`` and
         ``views_chosen``.
 
     Returns
@@ -173,7 +174,8 @@ def reconstruct(
     session = session or Session()
     if "orient" in options:
         raise UsageError("orient is the order of axes in a file; a volume in memory is always z, y, x")
-    given = {name: value for name, value in (("mask", mask), ("initial", initial)) if value is not None}
+    images = zip(VOLUMES, (mask, initial, flat_field), strict=True)
+    given = {name: value for name, value in images if value is not None}
     for name in (*given, *(name for name, value in options.items() if value is not None)):
         check_owner(method, OWNERS.get(name, (method,)), shown=name)
     request = request_of(
@@ -193,13 +195,13 @@ def reconstruct(
     }
     oriented = series.views.rotations(x_tilt_deg) is not None
     request.check(oriented=oriented, given=set(volumes))
-    prepared = _prepare(session, series, request, volumes, scratch=Path(gettempdir()))
+    prepared = prepare(session, series, request, volumes, scratch=Path(gettempdir()))
     destination = VolumesInMemory(prepared.layout)
     outcome = prepared.run(session, destination)
     halves = tuple(destination.volumes[half] for half in (ODD, EVEN) if half in destination.volumes)
     return Reconstruction(
         destination.volumes[WHOLE],
-        outcome.tuned.parameters,
+        outcome.parameters,
         prepared.level,
         outcome.errors,
         halves,
@@ -232,6 +234,7 @@ def reconstruct_files(
     check_picture(files.plot)
     if files.plot:
         from etcli.plotting.reconstruction import ReconstructionPicture
+        from etcli.plotting.slices import DENSITY, POTENTIAL
     request.check(oriented=bool(files.euler) or request.x_tilt_deg != 0, given=files.given)
     series = read_series(
         session,
@@ -246,16 +249,14 @@ def reconstruct_files(
         series = series.select(used_views(files.views, files.exclude, len(series)))
     oriented = series.views.rotations(request.x_tilt_deg) is not None  # an mdoc may give orientations, too
     request.check(oriented=oriented, given=files.given)
-    volumes = {
-        name: read_volume(session, file) for name in ("mask", "initial") if (file := getattr(files, name))
-    }
+    volumes = {name: read_volume(session, file) for name in VOLUMES if (file := getattr(files, name))}
     targets = {
         which: volume_file_name(files.output, which) for which in (WHOLE, *(ODD, EVEN) * request.half_sets)
     }
     outputs = session.outputs()
     for target in targets.values():
         expect_images(outputs, target)  # fails now, not after the computation
-    prepared = _prepare(
+    prepared = prepare(
         session,
         series,
         request,
@@ -266,11 +267,19 @@ def reconstruct_files(
     )
     finished: AbstractContextManager[Any] = nullcontext([None] * len(targets))
     if files.resume:
-        finished = finished_slabs(session, list(targets.values()), _resume_key(files, prepared))
+        finished = kept_work(
+            session,
+            list(targets.values()),
+            _resume_key(files, prepared),
+            in_slabs=not request.parameters.traits.whole_volume,
+        )
+    picture = None
     with finished as stores, outputs:
         curve_file = outputs.path(files.error_curve) if files.error_curve else None
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
-        picture = ReconstructionPicture(prepared.layout.shape) if files.plot else None
+        if files.plot:
+            quantity = POTENTIAL if request.parameters.traits.phase_contrast else DENSITY
+            picture = ReconstructionPicture(prepared.layout.shape, quantity)
         destination = VolumeFiles(session, outputs, files.output, prepared.layout, files.mode, COPIES)
         outcome = prepared.run(
             session,
@@ -288,105 +297,8 @@ def reconstruct_files(
     return _numbers(prepared, outcome)
 
 
-@dataclass(frozen=True, eq=False)
-class _Outcome:
-    """Results of a reconstruction other than the volume."""
-
-    tuned: Tuned
-    errors: ErrorCurve
-    fsc: FSC | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _PreparedReconstruction:
-    """Reconstruction that is checked and ready to run."""
-
-    request: ReconstructionRequest
-    layout: VolumeLayout
-    level: float | None
-    task: Task
-
-    def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
-        """Processing step for the history of the volume."""
-        words = parameters.summary(), f"{n_views} views", *level_words(self.level, self.request.contrast)
-        return ProcessingStep("recon", ", ".join(words))
-
-    @with_one_blas_thread
-    def run(
-        self,
-        session: Session,
-        destination: Destination,
-        *,
-        watch: Watch | None = None,
-        follow: bool = False,
-        stores: Mapping[str, SlabStore | None] | None = None,
-        dask: str | None = None,
-    ) -> _Outcome:
-        """Determine the automatic parameters, then reconstruct."""
-        stores = stores or {}
-        tuned = tune(session, self.request, self.task, follow=follow)
-        n_views = len(self.layout.series)
-        with destination.open(WHOLE, self.step(tuned.parameters, n_views), n_views) as write:
-            errors = self.task.run(
-                session, tuned.parameters, write, watch=watch, store=stores.get(WHOLE), dask=dask
-            )
-        if not self.request.half_sets:
-            return _Outcome(tuned, errors)
-        shells = half_sets(
-            session,
-            self.task,
-            tuned.parameters,
-            self.layout,
-            destination,
-            stores=stores,
-            dask=dask,
-            step=self.step,
-        )
-        return _Outcome(tuned, errors, shells)
-
-
-def _prepare(
-    session: Session,
-    series: TiltSeries,
-    request: ReconstructionRequest,
-    volumes: Mapping[str, Volume],
-    *,
-    scratch: Path,
-    dask: str | None = None,
-    banded: bool = True,
-) -> _PreparedReconstruction:
-    """Determine geometry, background level and task; raise an error if the reconstruction is not possible."""
-    if not request.views_chosen:
-        series.views.check_one_focus(series.name)
-    rows = used_rows(request.slices, series.shape[1])
-    geometry = slice_geometry(
-        session,
-        series,
-        thickness=request.thickness,
-        width=request.width,
-        axis_offset=request.axis_offset,
-        z_offset=request.z_offset,
-        least_squares=request.parameters.traits.least_squares,
-    )
-    level = background_level(session, series, request.background)
-    integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
-    if request.thickness == AUTO:
-        geometry = with_specimen_thickness(session, integrals, geometry)
-    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
-    task = make_task(
-        session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
-    )
-    if dask is None:
-        task.check_memory(session, request.parameters, banded=banded)
-    if request.half_sets:
-        check_half_sets(session, len(series), prod(layout.shape))
-    if not kernels_cached():
-        session.reporter.report("compiling the projector for this machine, once")
-    return _PreparedReconstruction(request, layout, level, task)
-
-
-def _resume_key(files: ReconstructionFiles, prepared: _PreparedReconstruction) -> str:
-    """Return the key of finished slabs: a text of everything that they depend on."""
+def _resume_key(files: ReconstructionFiles, prepared: PreparedReconstruction) -> str:
+    """Return the key of what is kept: a text of everything that it depends on."""
     request = prepared.request
     used = {
         "parameters": request.parameters,
@@ -398,13 +310,16 @@ def _resume_key(files: ReconstructionFiles, prepared: _PreparedReconstruction) -
         "exclude": files.exclude,
         "level": prepared.level,
     }
-    inputs = {"input": files.input, "mask": files.mask, "initial": files.initial}
+    if request.parameters.traits.phase_contrast:
+        defocus_um, voltage_kv = prepared.layout.series.views.defocus_um, prepared.layout.series.voltage_kv
+        used["microscope"] = request.phase_contrast, voltage_kv, np.asarray(defocus_um).tolist()
+    inputs = {role: getattr(files, role) for role in ("input", *VOLUMES)}
     return resume_key(inputs, prepared.layout.geometry, used)
 
 
-def _numbers(prepared: _PreparedReconstruction, outcome: _Outcome) -> dict[str, Any]:
+def _numbers(prepared: PreparedReconstruction, outcome: Outcome) -> dict[str, Any]:
     """Return the numbers of the run, for ``--json``."""
-    parameters, series = outcome.tuned.parameters, prepared.layout.series
+    parameters, series = outcome.parameters, prepared.layout.series
     nz, ny, nx = prepared.layout.shape
     return {
         "method": parameters.method,
@@ -415,5 +330,6 @@ def _numbers(prepared: _PreparedReconstruction, outcome: _Outcome) -> dict[str, 
         "n_views": len(series),
         "background": prepared.level,
         "residuals": outcome.errors.residual,
+        **outcome.errors.numbers,
         **(resolutions(outcome.fsc, series.pixel_A or 1.0) | curve(outcome.fsc) if outcome.fsc else {}),
     }

@@ -1,6 +1,6 @@
 """Request of a reconstruction: its options, and the check of their combinations."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.solvers.methods import MethodParameters
 from etcli.pipeline.background_level import checked_background
+from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 
 AUTO = "auto"
 NO_LENGTH = Length(0.0, "px")
@@ -49,6 +50,8 @@ class ReconstructionRequest:
         Whether the odd and the even views are also reconstructed separately.
     orient : {"zyx", "imod"}
         Order of the axes of the volume.
+    phase_contrast : PhaseContrastRequest
+        Microscope and scale of phase-contrast images.
     """
 
     parameters: MethodParameters = field(default_factory=MethodParameters)
@@ -69,6 +72,7 @@ class ReconstructionRequest:
     contrast: str = "linear"
     half_sets: bool = False
     orient: str = "zyx"
+    phase_contrast: PhaseContrastRequest = field(default_factory=PhaseContrastRequest)
 
     def __post_init__(self) -> None:
         for what, name, choices in (
@@ -95,6 +99,8 @@ class ReconstructionRequest:
         UsageError
         """
         whole = self.parameters.traits.whole_volume or oriented
+        if self.parameters.traits.phase_contrast:
+            self._check_phase_contrast(oriented=oriented, given=given)
         level_known = not isinstance(self.background, str) and self.background > 0
         for is_wrong, message in (
             (
@@ -102,7 +108,7 @@ class ReconstructionRequest:
                 "--contrast log needs the level of the empty image; give it with --background, above 0",
             ),
             (
-                "resume" in given and whole,
+                "resume" in given and whole and not self.parameters.traits.phase_contrast,
                 "--resume is for work slab by slab, not on the whole volume; leave it out",
             ),
             (
@@ -128,6 +134,23 @@ class ReconstructionRequest:
         ):
             if is_wrong:
                 raise UsageError(message)
+
+    def _check_phase_contrast(self, *, oriented: bool, given: set[str]) -> None:
+        """Check that no option of projections is given for phase contrast; raise UsageError otherwise."""
+        for is_given, option in (
+            (self.contrast == "log", "--contrast log"),
+            (self.thickness == AUTO, "--thickness auto"),
+            (self.x_tilt_deg != 0, "--x-tilt"),
+            (oriented, "--euler (or EulerAngles in the mdoc)"),
+            (self.extend, "--extend"),
+            (self.z_offset.value != 0, "--z-offset"),
+            ("view_weights" in given, "--view-weights"),
+        ):
+            if is_given:
+                raise UsageError(
+                    f"{option} is for methods that reconstruct from projections, not for "
+                    f"{self.parameters.method}; leave it out"
+                )
 
 
 def request_of(
@@ -177,6 +200,7 @@ def request_of(
     if not (iterations is None or found_iterations):
         n_iterations = checked_integer("iterations", iterations, or_else="'auto'")
     densities, n_levels = _levels(levels)
+    optics = {name: others.pop(name) for name in PhaseContrastRequest.names() & others.keys()}
     own = {field.name for field in fields(MethodParameters)} & others.keys()
     if unknown := others.keys() - own - {field.name for field in fields(ReconstructionRequest)}:
         raise TypeError(f"a reconstruction has no option {', '.join(sorted(unknown))}; see recon --help")
@@ -187,7 +211,7 @@ def request_of(
         levels=densities,
         lower=0.0 if nonnegative else float("-inf"),
         upper=float("inf") if upper is None else checked_number("upper", upper),
-        **{name: others.pop(name) for name in own},
+        **{name: value for name in own if (value := others.pop(name)) is not None},
     )
     if parameters.looks_at("levels") and levels is None:
         raise UsageError(f"{method} needs to know the densities; give them, or how many, with --levels")
@@ -196,7 +220,16 @@ def request_of(
     if parameters.looks_at("window"):
         window_of(parameters.window)  # raises an error now, not when views are filtered
     auto_weight = parameters.looks_at("weight") and parameters.prior != "none" and found_weight
-    return ReconstructionRequest(parameters, found_iterations, auto_weight, n_levels, **others)
+    if auto_weight and parameters.traits.phase_contrast:  # it is found on the way
+        parameters, auto_weight = replace(parameters, weight_from_noise=True), False
+    return ReconstructionRequest(
+        parameters,
+        found_iterations,
+        auto_weight,
+        n_levels,
+        phase_contrast=PhaseContrastRequest(**optics),
+        **others,
+    )
 
 
 def _levels(given: Any) -> tuple[tuple[float, ...], int]:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, SlabStore, Watch
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import Volume
 from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.resire import extended_shape
 from etcli.core.solvers.total_variation import Zeros
+from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
 from etcli.pipeline.oriented_task import OrientedTask
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
@@ -51,7 +52,7 @@ class Task(Protocol):
         write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: SlabStore | None = None,
+        store: KeyedFolder | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write it."""
@@ -95,7 +96,7 @@ def make_task(
     UsageError, DataError
         When the request does not suit the views, or a volume has another size or position.
     """
-    readers = {name: _volume_rows(volume, layout, name) for name, volume in volumes.items()}
+    readers = {name: volume_rows(volume, layout, name) for name, volume in volumes.items()}
     gpu = use_gpu(session, remote=dask)
     task = _task(session, request, integrals, layout, readers, scratch, gpu=gpu)
     if not gpu or session.device == "gpu":
@@ -149,7 +150,7 @@ def _task(
     return OrientedTask(integrals, projector, shape, scratch)
 
 
-def _volume_rows(volume: Volume, layout: VolumeLayout, name: str) -> Read:
+def volume_rows(volume: Volume, layout: VolumeLayout, name: str) -> Read:
     """Return the function that reads rows of a volume, after checking its size and position."""
     volume = volume.upright()
     if volume.shape != layout.shape:

@@ -1,4 +1,4 @@
-"""Resuming of an interrupted reconstruction from its finished slabs."""
+"""Resuming of an interrupted reconstruction from what was kept of it: finished slabs, or its state."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,26 +7,39 @@ from typing import Any
 
 from etcli import __version__
 from etcli.core.geometry import SliceGeometry
-from etcli.io.finished_slabs import FinishedSlabs
+from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.session import Session
 
 
 @contextmanager
-def finished_slabs(session: Session, targets: list[str], key: str) -> Iterator[list[FinishedSlabs]]:
-    """Open the store of finished slabs of each target; the stores are deleted after success."""
-    stores = [
-        FinishedSlabs(Path(f"{target}.resume"), f"{key}part {part}\n") for part, target in enumerate(targets)
+def kept_work(
+    session: Session, targets: list[str], key: str, *, in_slabs: bool
+) -> Iterator[list[KeyedFolder]]:
+    """Open the folder of what is kept of each target; the folders are deleted after success.
+
+    Parameters
+    ----------
+    session : Session
+    targets : list of str
+        The volumes to be written.
+    key : str
+        As `resume_key` returns it.
+    in_slabs : bool
+        Whether finished slabs are kept, whose number is reported, and not the state of the work.
+    """
+    folders = [
+        KeyedFolder(Path(f"{target}.resume"), f"{key}part {part}\n") for part, target in enumerate(targets)
     ]
-    n_found = sum(map(len, stores))
-    if n_found:
+    n_found = sum(map(len, folders))
+    if in_slabs and n_found:
         session.reporter.report(f"going on from {n_found} finished slabs")
-    yield stores
-    for store in stores:
-        store.remove()
+    yield folders
+    for folder in folders:
+        folder.remove()
 
 
 def resume_key(files: Mapping[str, str | None], geometry: SliceGeometry, used: Mapping[str, Any]) -> str:
-    """Return the key of finished slabs: a text of everything they depend on, except the division into slabs.
+    """Return the key of what is kept: a text of everything it depends on, except the division into slabs.
 
     Parameters
     ----------

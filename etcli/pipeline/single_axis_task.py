@@ -12,7 +12,7 @@ from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS
 from etcli.core.reconstruction.cross_validation import brightest_rows
 from etcli.core.reconstruction.line_integrals import LineIntegrals
-from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, SlabStore, Watch, reconstruct
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch, reconstruct
 from etcli.core.reconstruction.slab_plan import ProjectorFactory, plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.streamed_backprojection import BandWriter, backproject, plan_backprojection
@@ -21,6 +21,8 @@ from etcli.core.solvers.methods import MethodParameters
 from etcli.core.solvers.misfit import Misfit, slab_misfit
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.total_variation import Zeros
+from etcli.io.finished_slabs import FinishedSlabs
+from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.dask_cluster import connected_workers
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.session import Session
@@ -99,7 +101,7 @@ class SingleAxisTask:
         write: BandWriter,
         *,
         watch: Watch | None = None,
-        store: SlabStore | None = None,
+        store: KeyedFolder | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write it."""
@@ -121,7 +123,7 @@ class SingleAxisTask:
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
-                store=store,
+                store=None if store is None else FinishedSlabs(store),
                 volumes=self.volumes,
                 pool=workers.pool,
             )

@@ -135,4 +135,4 @@ def test_what_cannot_be_kept_is_refused(source: Path, tmp_path: Path) -> None:
     assert "--resume is for work slab by slab" in line
     (tmp_path / "v.mrc.resume").mkdir()
     line = failure("recon", "-q", "--resume", source, tmp_path / "v.mrc")
-    assert "v.mrc.resume: is no folder of slabs" in line
+    assert "v.mrc.resume: is no folder of kept work" in line

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from etcli.cli.types import (
     BACKGROUND,
     BOX,
+    DEBYE_WALLER,
+    DEFOCI,
     LENGTH_A,
     LENGTH_PX,
     MEMORY,
@@ -229,3 +231,13 @@ def test_words_or_lengths() -> None:
     assert kind.convert("0.5", None, None) == Length(0.5, "A")
     assert kind.convert("2px", None, None) == Length(2.0, "px")
     assert "'some'" in refused(kind, "some")
+
+
+def test_defoci_and_debye_waller_factors() -> None:
+    assert DEFOCI.convert("0.02, -0.045,1e-1", None, None) == (0.02, -0.045, 0.1)
+    assert "'0.02,,1' is not a list of defoci in µm" in refused(DEFOCI, "0.02,,1")
+    assert "is not a list of defoci" in refused(DEFOCI, "inf")
+    assert DEBYE_WALLER.convert("0.63", None, None) == 0.63
+    assert DEBYE_WALLER.convert("Si:0.5, o:0", None, None) == {"Si": 0.5, "O": 0.0}
+    for wrong in ("", "Si", "Si:0.5,0.6", "Si:-1", "O:inf", "nan"):
+        assert "is not a factor of 0 or more" in refused(DEBYE_WALLER, wrong)

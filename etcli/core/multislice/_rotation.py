@@ -13,8 +13,8 @@ GROUP = 4
 
 @jit
 def _axis_weights(position, taps, kind, weights):  # type: ignore[no-untyped-def]
-    """Fill the weights of ``taps`` neighbours of a position, which add up to 1; return the first neighbour."""
-    first = int(floor(position)) - taps // 2 + 1
+    """Fill the weights of ``taps`` neighbours of a position, with the sum 1; return the first neighbour."""
+    first = floor(position) - taps // 2 + 1
     total = 0.0
     for k in range(taps):
         d = abs(position - (first + k))
@@ -58,8 +58,8 @@ def slab_matrix(tilt_rad, n_z, n_x, n_across, n_slabs, n_binned, taps, kind):  #
             low_x = low_z = 1 << 30
             for b in range(n_binned):
                 z = slab * n_binned + b - (n_slabs * n_binned - 1) / 2
-                low_x = min(low_x, int(floor(x * c - z * s + (n_x - 1) / 2)) - taps // 2 + 1)
-                low_z = min(low_z, int(floor(x * s + z * c + (n_z - 1) / 2)) - taps // 2 + 1)
+                low_x = min(low_x, floor(x * c - z * s + (n_x - 1) / 2) - taps // 2 + 1)
+                low_z = min(low_z, floor(x * s + z * c + (n_z - 1) / 2) - taps // 2 + 1)
             for b in range(n_binned):
                 z = slab * n_binned + b - (n_slabs * n_binned - 1) / 2
                 first_x = _axis_weights(x * c - z * s + (n_x - 1) / 2, taps, kind, wx)

@@ -113,26 +113,26 @@ def pass_specimen(execute, plans, spectrum, added, field, phase, kept, change, p
 
 
 @jit
-def form_image(execute, plans, leaving, spectrum, transfer, ramp_x, ramp_y, n_rows):  # type: ignore[no-untyped-def]
-    """Compute the wave in the image: the leaving wave times the transfer function and the ramp of a shift."""
+def form_image(execute, plans, leaving, spectrum, lens, factor_x, factor_y, n_rows):  # type: ignore[no-untyped-def]
+    """Compute the wave in the image: the leaving wave times lens function and focus factors."""
     for i in range(spectrum.shape[0]):
-        s, w, t, r = spectrum[i], leaving[i], transfer[i], ramp_x[i]
+        s, w, t, r = spectrum[i], leaving[i], lens[i], factor_x[i]
         for j in range(n_rows):
-            s[j] = w[j] * t[j] * (r * ramp_y[j])
+            s[j] = w[j] * t[j] * (r * factor_y[j])
     _transform(execute, plans, TO_IMAGE)
 
 
 @jit
 def compare_image(field, image, scale, x0, y0, likelihood):  # type: ignore[no-untyped-def]
     """Replace the wave in the image by the gradient of the misfit; return ``Σ (√intensity - √image)²``."""
-    total = 0.0
+    total, zero = 0.0, np.float32(0)
     for i in range(image.shape[0]):
         w, d = field[x0 + i, y0 : y0 + image.shape[1]], image[i]
-        row = np.float32(0)
+        row = zero
         for j in range(d.size):
             wave = w[j] * scale
             expected = wave.real * wave.real + wave.imag * wave.imag
-            root, seen = np.sqrt(expected), np.sqrt(max(d[j], np.float32(0)))
+            root, seen = np.sqrt(expected), np.sqrt(max(d[j], zero))
             row += (root - seen) * (root - seen)
             if likelihood == POISSON:
                 w[j] = wave * (np.float32(1) - d[j] / max(expected, np.float32(FEWEST)))
@@ -140,18 +140,18 @@ def compare_image(field, image, scale, x0, y0, likelihood):  # type: ignore[no-u
                 w[j] = wave * (np.float32(1) - seen / root)
             else:
                 w[j] = -seen
-        total += row
+        total += float(row)
     return total
 
 
 @jit
-def collect_image(execute, plans, back, added, transfer, ramp_x, ramp_y, n_rows):  # type: ignore[no-untyped-def]
+def collect_image(execute, plans, back, added, lens, factor_x, factor_y, n_rows):  # type: ignore[no-untyped-def]
     """Take the gradient in the image back to the plane of the leaving wave, and add it to ``back``."""
     _transform(execute, plans, FROM_IMAGE)
     for i in range(back.shape[0]):
-        b, a, t, r = back[i], added[i], transfer[i], ramp_x[i]
+        b, a, t, r = back[i], added[i], lens[i], factor_x[i]
         for j in range(n_rows):
-            b[j] += a[j] * np.conj(t[j] * (r * ramp_y[j]))
+            b[j] += a[j] * np.conj(t[j] * (r * factor_y[j]))
 
 
 @jit
@@ -203,7 +203,7 @@ def _swap(a, b, n):  # type: ignore[no-untyped-def]
 @jit
 def gradient_of_tilt(  # type: ignore[no-untyped-def]
     execute, plans, spectrum, added, leaving, back, field, image_field, phase, kept, change,
-    propagator, transfers, which, ramps_x, ramps_y, images, likelihood, x0, y0, image_x0, image_y0, n_rows,
+    propagator, lenses, which, factors_x, factors_y, images, likelihood, x0, y0, image_x0, image_y0, n_rows,
     costs,
 ):  # fmt: skip
     """Replace the phases of the slabs by the derivatives of the misfit to all images of a tilt.
@@ -214,10 +214,10 @@ def gradient_of_tilt(  # type: ignore[no-untyped-def]
     leaving[:], back[:] = spectrum, 0
     scale = np.float32(1 / (spectrum.shape[0] * n_rows))
     for f in range(images.shape[0]):
-        transfer, ramp_x, ramp_y = transfers[which[f]], ramps_x[f], ramps_y[f]
-        form_image(execute, plans, leaving, spectrum, transfer, ramp_x, ramp_y, n_rows)
+        lens, factor_x, factor_y = lenses[which[f]], factors_x[f], factors_y[f]
+        form_image(execute, plans, leaving, spectrum, lens, factor_x, factor_y, n_rows)
         costs[f] = compare_image(image_field, images[f], scale, image_x0, image_y0, likelihood)
-        collect_image(execute, plans, back, added, transfer, ramp_x, ramp_y, n_rows)
+        collect_image(execute, plans, back, added, lens, factor_x, factor_y, n_rows)
     spectrum[:] = back
     back_through_specimen(
         execute, plans, spectrum, added, field, phase, kept, change, propagator, x0, y0, n_rows, leaving

@@ -1,4 +1,4 @@
-"""Wavelength, mass and interaction parameter of fast electrons."""
+"""Wavelength, mass and interaction parameter of fast electrons; potential of a scattering factor."""
 
 from math import pi, sqrt
 
@@ -6,6 +6,8 @@ REST_ENERGY_KEV = 510.99895
 """Rest energy of the electron (CODATA 2018), keV."""
 HC_KEV_A = 12.398419843
 """Planck's constant times the speed of light (CODATA 2018), keV Å."""
+POTENTIAL_V_A2 = 1e3 * HC_KEV_A**2 / (2 * pi * REST_ENERGY_KEV)
+"""h² / (2π m_e e) = 47.878 V Å²: the Fourier transform of a potential over the scattering factor in Å."""
 
 
 def wavelength_A(voltage_kV: float) -> float:

@@ -21,7 +21,7 @@ FORWARD, BACKWARD = -1, 1
 _ESTIMATE = 1 << 6
 """Plans are chosen by rules and not by measurements of time, so that every run gives the same digits."""
 PADDING = 8
-"""Complex numbers between the end of a row and the next: rows at multiples of 2 KiB would share cache lines."""
+"""Complex numbers between rows at least: rows at multiples of 2 KiB would share cache lines."""
 _planner = RLock()
 
 
@@ -52,9 +52,11 @@ def _library() -> Any:
         except (OSError, AttributeError):
             continue
         integer, pointer = ctypes.c_int, ctypes.c_void_p
-        layout = [pointer, pointer, integer, integer]
         library.fftwf_plan_many_dft.argtypes = [
-            integer, pointer, integer, *layout, *layout, integer, ctypes.c_uint,
+            integer, pointer, integer,
+            pointer, pointer, integer, integer,
+            pointer, pointer, integer, integer,
+            integer, ctypes.c_uint,
         ]  # fmt: skip
         library.fftwf_destroy_plan.argtypes = [pointer]
         return library

@@ -12,24 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.arguments import check_choice
 from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON, gradient_of_tilt
+from etcli.core.multislice.model import MultisliceModel, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.rotation import SlabRotation, SparseMatrix
-from etcli.core.multislice.wave_workspace import (
-    WaveGeometry,
-    WaveWorkspace,
-    fast_size,
-    padded,
-    transfer_of,
-)
+from etcli.core.multislice.wave_workspace import focus_factors
 from etcli.core.parallel import ordered_map
 from etcli.core.view_table import SAME_TILT_DEG
 
 Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 LIKELIHOODS = {"poisson": POISSON, "amplitude": AMPLITUDE}
-DELOCALISATION = 1 / 3
-"""Margin of the wave around the image, as a fraction of λ q d for the highest frequency and the largest
-defocus. Signal that is delocalised further wraps round, but is too faint to matter."""
 AT_ONCE = 8
 """Largest number of tilts whose gradients are held at the same time."""
 
@@ -50,21 +42,33 @@ class MultisliceMisfit:
     pixel_A : float
         Size of pixels and voxels in Å.
     shape : (int, int, int)
-        Shape (nz, nx, ny) of the volume; the beam crosses the longer of nz and nx at every tilt.
+        Shape (nz, nx, ny) of the volume.
     binned_slices : int
         Number of slices of the volume in a slab of the model.
     likelihood : {"poisson", "amplitude"}
     interpolation : {"lanczos", "cubic", "linear"}
         Interpolation of the rotated volume.
-    keep_waves : bool
-        Whether to keep the waves behind all slabs in memory, or to compute them twice.
+    shift_px : ndarray of shape (n_images, 2), optional
+        Displacement (x, y) of the content of each image, in pixels.
     threads : int
         Number of tilts computed at the same time.
+    memory : int, optional
+        As for `etcli.core.multislice.model.MultisliceModel`.
+
+    Attributes
+    ----------
+    model : MultisliceModel
+    tilts : list of ndarray of intp
+        The images at each tilt.
+    defocus_A, shift_px : ndarray
+        They may be changed between two steps.
 
     Raises
     ------
     DataError
         If images, tilt angles and defoci do not belong together.
+    UsageError
+        If there is no such likelihood or interpolation, or FFTW is not installed.
 
     References
     ----------
@@ -84,59 +88,51 @@ class MultisliceMisfit:
         binned_slices: int = 8,
         likelihood: str = "poisson",
         interpolation: str = "lanczos",
-        keep_waves: bool = True,
+        shift_px: ArrayLike | None = None,
         threads: int = 1,
+        memory: int | None = None,
     ) -> None:
         check_choice("likelihood", likelihood, LIKELIHOODS)
         tilts, defoci = (np.atleast_1d(np.asarray(a, np.float64)) for a in (tilt_deg, defocus_A))
         if not len(images) == len(tilts) == len(defoci):
             raise DataError(
-                f"{len(images)} images need as many tilt angles and defoci, not {len(tilts)} and {len(defoci)}"
+                f"{len(images)} images need as many tilt angles and defoci, not {len(tilts)} and "
+                f"{len(defoci)}"
             )
-        self.shape, self.optics, self.threads = shape, optics, threads
-        self.defocus_A = defoci
-        self.shift_px = np.zeros((len(images), 2))
-        self.geometry = wave_geometry(
+        self.shape, self.threads = shape, threads
+        self.defocus_A = defoci.copy()
+        self.shift_px = np.zeros((len(images), 2)) if shift_px is None else np.array(shift_px, np.float64)
+        geometry = wave_geometry(
             shape, images.shape[1:], pixel_A, optics, binned_slices, float(np.abs(defoci).max())
         )
-        across = self.geometry.volume[0]
-        self.rotation = SlabRotation(
-            (shape[0], shape[1]), across, self.geometry.n_slabs, binned_slices, interpolation
+        self.model = MultisliceModel(
+            geometry, shape, optics, interpolation=interpolation, threads=threads, memory=memory
         )
-        self._keep_waves, self._likelihood = keep_waves, LIKELIHOODS[likelihood]
-        self._images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
-        self.tilts = _grouped(tilts)
+        self._likelihood = LIKELIHOODS[likelihood]
+        self.images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
         self._tilt_of_image = tilts
-        self._matrices: dict[float, tuple[SparseMatrix, SparseMatrix]] = {}
-        self._transfers: dict[float, NDArray[np.complex64]] = {}
-        self._propagator = padded(optics.propagator(self.geometry.grid, self.geometry.slab_A))
-        self._workspaces: list[WaveWorkspace] = []
+        self.tilts = _grouped(tilts)
         self._phases: list[Array] = []
 
     @property
-    def tilt_deg(self) -> NDArray[np.float64]:
+    def tilt_deg(self) -> Doubles:
         """Tilt angles in degrees, one per tilt."""
         return np.array([self._tilt_of_image[images[0]] for images in self.tilts])
-
-    @property
-    def radians_per_V(self) -> float:
-        """Phase shift by a voxel per volt."""
-        return self.optics.interaction_rad_per_V_A * self.geometry.pixel_A
 
     @property
     def norm(self) -> float:
         """Bound of the second derivative for a tilt: images · voxels along the beam · (σ Δz)² · curvature.
 
-        The curvature is that of the misfit with respect to an amplitude, at the truth: 2 or, for the misfit of
-        amplitudes, 1.
+        The curvature is that of the misfit with respect to an amplitude, at the truth: 2, or 1 for the misfit
+        of amplitudes.
         """
         n_images, curvature = max(map(len, self.tilts)), 2 if self._likelihood == POISSON else 1
-        return n_images * max(self.shape[:2]) * self.radians_per_V**2 * curvature
+        return n_images * max(self.shape[:2]) * self.model.radians_per_V**2 * curvature
 
     @cached_property
     def size(self) -> float:
         """Contrast of the images, ``√Σ (√I - 1)²``."""
-        chosen = self._images[np.concatenate(self.tilts)]
+        chosen = self.images[np.concatenate(self.tilts)]
         return float(np.sqrt(np.sum((np.sqrt(np.maximum(chosen, 0)) - 1) ** 2, dtype=np.float64)))
 
     def of_views(self, views: Sequence[int] | NDArray[np.intp]) -> "MultisliceMisfit":
@@ -146,9 +142,20 @@ class MultisliceMisfit:
         part.tilts = [self.tilts[k] for k in views]
         return part
 
+    def image(self, volume: Array, k: int) -> Array:
+        """Compute image k of a volume, counted from 0: an intensity of shape (ny, nx)."""
+        x, y = self.shift_px[k].tolist()
+        return self.model.image(volume, float(self._tilt_of_image[k]), float(self.defocus_A[k]), (x, y))
+
     def residual(self, volume: Array) -> float:
         """Return ``√Σ (√Î - √I)²`` over all images."""
-        return sqrt(sum(self._gradient(volume, images, k)[1] for k, images in enumerate(self.tilts)))
+        work = range(len(self.tilts))
+        results = ordered_map(
+            lambda k: self._gradient(volume, self.tilts[k], self.model.new_phases()),
+            work,
+            threads=self.threads,
+        )
+        return sqrt(sum(results))
 
     def gradient(self, volume: Array) -> tuple[Array, float]:
         """Return the gradient of the misfit with respect to V, and ``√Σ (√Î - √I)²``.
@@ -185,76 +192,45 @@ class MultisliceMisfit:
         self, volume: Array, tilts: list[NDArray[np.intp]], target: Array, scale: float
     ) -> float:
         """Add ``scale`` times the gradient of a few tilts to an array; return their squared residual."""
+        while len(self._phases) < len(tilts):
+            self._phases.append(self.model.new_phases())
         work = range(len(tilts))
-        results = list(ordered_map(lambda k: self._gradient(volume, tilts[k], k), work, threads=self.threads))
+        squares = list(
+            ordered_map(
+                lambda k: self._gradient(volume, tilts[k], self._phases[k]), work, threads=self.threads
+            )
+        )
         edges = np.linspace(0, self.shape[0], min(self.threads, self.shape[0]) + 1).astype(int)
         parts = [slice(low, high) for low, high in pairwise(edges.tolist())]
 
         def add_part(part: slice) -> None:
-            for images, (slabs, _) in zip(tilts, results, strict=True):
-                transpose = self._matrix(images)[1]
-                self.rotation.add_adjoint(
-                    slabs, transpose, target, scale=scale * self.radians_per_V, sections=part
+            for images, derivatives in zip(tilts, self._phases, strict=False):
+                transpose = self.model.matrices(float(self._tilt_of_image[images[0]]))[1]
+                self.model.rotation.add_adjoint(
+                    derivatives, transpose, target, scale=scale * self.model.radians_per_V, sections=part
                 )
 
         for _ in ordered_map(add_part, parts, threads=len(parts)):
             pass
-        return sum(square for _, square in results)
+        return sum(squares)
 
-    def _gradient(self, volume: Array, images: NDArray[np.intp], slot: int) -> tuple[Array, float]:
-        """Return the derivatives with respect to the phases of a tilt's slabs, and its squared residual."""
-        phase = self._phase(slot)
-        workspace = self._take_workspace()
-        self.rotation.slabs(volume, self._matrix(images)[0], phase, scale=self.radians_per_V)
-        transfers, which = self._transfers_of(images)
+    def _gradient(self, volume: Array, images: NDArray[np.intp], out: Array) -> float:
+        """Compute the derivatives with respect to the phases of a tilt; return its squared residual."""
+        model, g = self.model, self.model.geometry
+        model.set_phases(volume, float(self._tilt_of_image[images[0]]), out)
+        defoci = self.defocus_A[images]
+        lenses = [model.lens(defocus) for defocus in defoci.tolist()]
+        kinds = list({id(lens): lens for lens in lenses}.values())
+        which = np.array([next(n for n, kind in enumerate(kinds) if kind is lens) for lens in lenses])
+        factors = focus_factors(g, model.optics, defoci, self.shift_px[images])
         costs = np.zeros(len(images))
-        (x0, y0), (image_x0, image_y0) = self.geometry.volume_at, self.geometry.image_at
-        w = workspace
-        gradient_of_tilt(
-            w.execute, w.plans, w.spectrum, w.added, w.leaving, w.back, w.field, w.image_field, phase,
-            w.kept, w.change, self._propagator, transfers, which, *self._ramps(images), self._images[images],
-            self._likelihood, x0, y0, image_x0, image_y0, self.geometry.wave[1], costs,
-        )  # fmt: skip
-        self._workspaces.append(workspace)
-        return phase, float(costs.sum())
-
-    def _phase(self, slot: int) -> Array:
-        """Return the array of phases for one of the tilts that are computed at the same time."""
-        g = self.geometry
-        while len(self._phases) <= slot % AT_ONCE:
-            self._phases.append(np.zeros((g.n_slabs, *g.volume), np.float32))
-        return self._phases[slot % AT_ONCE]
-
-    def _take_workspace(self) -> WaveWorkspace:
-        """Return a workspace that no other thread uses."""
-        try:
-            return self._workspaces.pop()
-        except IndexError:
-            return WaveWorkspace(self.geometry, keep_waves=self._keep_waves)
-
-    def _matrix(self, images: NDArray[np.intp]) -> tuple[SparseMatrix, SparseMatrix]:
-        """Return the matrix of the rotation to a tilt and its transpose."""
-        tilt = float(self._tilt_of_image[images[0]])
-        if tilt not in self._matrices:
-            matrix = self.rotation.matrix(tilt)
-            self._matrices[tilt] = matrix, self.rotation.transpose(matrix)
-        return self._matrices[tilt]
-
-    def _transfers_of(self, images: NDArray[np.intp]) -> tuple[NDArray[np.complex64], NDArray[np.intp]]:
-        """Return the transfer functions of some images, and which of them belongs to each image."""
-        values, which = np.unique(self.defocus_A[images], return_inverse=True)
-        for defocus in values.tolist():
-            if defocus not in self._transfers:
-                self._transfers[defocus] = transfer_of(self.geometry, self.optics, defocus)
-        return np.stack([self._transfers[defocus] for defocus in values.tolist()]), which
-
-    def _ramps(self, images: NDArray[np.intp]) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-        """Return the factors of the spectra, along x and along y, that shift some images."""
-        qx, qy = (np.fft.fftfreq(n) for n in self.geometry.wave)
-        x, y = self.shift_px[images].T
-        ramps = (np.exp(-2j * np.pi * np.outer(s, q)).astype(np.complex64) for s, q in ((x, qx), (y, qy)))
-        ramp_x, ramp_y = ramps
-        return ramp_x, ramp_y
+        with model.workspace() as w:
+            gradient_of_tilt(
+                w.execute, w.plans, w.spectrum, w.added, w.leaving, w.back, w.field, w.image_field, out,
+                w.kept, w.change, model.propagator, np.stack(kinds), which, *factors,
+                self.images[images], self._likelihood, *g.volume_at, *g.image_at, g.wave[1], costs,
+            )  # fmt: skip
+        return float(costs.sum())
 
 
 def _grouped(tilt_deg: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -262,44 +238,3 @@ def _grouped(tilt_deg: NDArray[np.float64]) -> list[NDArray[np.intp]]:
     order = np.argsort(tilt_deg, kind="stable")
     breaks = np.flatnonzero(np.diff(tilt_deg[order]) > SAME_TILT_DEG) + 1
     return [np.sort(group) for group in np.split(order, breaks)]
-
-
-def wave_geometry(
-    shape: tuple[int, int, int],
-    image: tuple[int, int],
-    pixel_A: float,
-    optics: PhaseContrastOptics,
-    binned_slices: int,
-    defocus_A: float,
-) -> WaveGeometry:
-    """Choose the sizes of a multislice model.
-
-    Parameters
-    ----------
-    shape : (int, int, int)
-        Shape (nz, nx, ny) of the volume.
-    image : (int, int)
-        Rows and columns of an image.
-    pixel_A : float
-        Size of pixels and voxels in Å.
-    optics : PhaseContrastOptics
-    binned_slices : int
-        Slices in a slab.
-    defocus_A : float
-        Largest defocus in Å.
-
-    Returns
-    -------
-    WaveGeometry
-        The volume across the beam is as wide as its longer side across the tilt axis.
-    """
-    n_beam = max(shape[:2])
-    highest = min(optics.aperture_per_A, 0.5 / pixel_A)
-    margin = DELOCALISATION * optics.wavelength_A * highest * defocus_A / pixel_A
-    volume = n_beam, shape[2]
-    wave = tuple(
-        fast_size(round(max(part + 2 * margin, inner)))
-        for part, inner in zip(image[::-1], volume, strict=True)
-    )
-    n_slabs = -(-n_beam // binned_slices)
-    return WaveGeometry(volume, (image[1], image[0]), (wave[0], wave[1]), n_slabs, binned_slices, pixel_A)

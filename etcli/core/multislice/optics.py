@@ -12,6 +12,9 @@ from etcli.core.multislice.constants import interaction_rad_per_V_A, wavelength_
 
 Doubles = NDArray[np.float64]
 
+EDGE = 1 + 1e-9
+"""Factor of the radius of an aperture, so that rounding does not decide about frequencies on its edge."""
+
 
 @dataclass(frozen=True)
 class WaveGrid:
@@ -115,7 +118,8 @@ class PhaseContrastOptics:
         two_fold = (qx**2 - qy**2) * cos(turn) + 2 * qx * qy * sin(turn)
         spherical = self.cs_mm * 1e7 * (self.wavelength_A * squared) ** 2 / 2
         aberrations = pi * self.wavelength_A * (spherical + self.astigmatism_A * two_fold)
-        return np.asarray(np.where(squared <= self.aperture_per_A**2, np.exp(-1j * aberrations), 0))
+        passes = squared <= (EDGE * self.aperture_per_A) ** 2
+        return np.asarray(np.where(passes, np.exp(-1j * aberrations), 0))
 
     def envelope(self, grid: WaveGrid, defocus_A: float) -> Doubles:
         """Compute the envelope of partial coherence for a weak object.

@@ -19,13 +19,14 @@ from etcli.core.multislice.fftw import (
 from etcli.core.multislice.optics import PhaseContrastOptics, WaveGrid
 
 Complex = NDArray[np.complex64]
+Doubles = NDArray[np.float64]
 
 LARGEST_PRIME = 5
 """Waves have sizes without larger prime factors, for which the transforms are fastest."""
 
 
 def fast_size(least: int, *, step: int = 16) -> int:
-    """Return the smallest fast size of a wave: a multiple of ``step`` with small prime factors, ≥ ``least``."""
+    """Return the smallest fast size of a wave that is not below ``least``, a multiple of ``step``."""
     size = ceil(least / step) * step
     while not _is_fast(size):
         size += step
@@ -132,7 +133,6 @@ class WaveWorkspace:
         n_kept = geometry.n_slabs if keep_waves else 1
         self.kept = np.zeros((n_kept, n_across, n_rows), np.complex64)
         self.change = np.zeros((n_across, n_rows), np.complex64)
-        self.phase = np.zeros((geometry.n_slabs, n_across, n_rows), np.float32)
         # held here because a plan is freed with its object
         self._plans = [
             *self._round_trip(self.field, self._padded, geometry.volume_at, geometry.volume),
@@ -166,12 +166,15 @@ class WaveWorkspace:
         return self._plans[0].execute
 
     @staticmethod
-    def bytes_of(geometry: WaveGeometry, *, keep_waves: bool = True) -> int:
-        """Return the size of the arrays in bytes."""
+    def bytes_of(geometry: WaveGeometry) -> int:
+        """Return the size of the arrays in bytes, without the waves of all slabs but one."""
         nx, ny = geometry.wave
-        n_kept = geometry.n_slabs if keep_waves else 1
-        part = geometry.volume[0] * geometry.volume[1]
-        return 8 * 9 * (nx + 8) * (ny + 8) + part * (8 * (n_kept + 1) + 4 * geometry.n_slabs)
+        return 8 * 9 * (nx + 8) * (ny + 8) + 2 * 8 * geometry.volume[0] * geometry.volume[1]
+
+    @staticmethod
+    def bytes_of_waves(geometry: WaveGeometry) -> int:
+        """Return the size in bytes of the waves of the other slabs."""
+        return 8 * (geometry.n_slabs - 1) * geometry.volume[0] * geometry.volume[1]
 
 
 def padded(spectrum: NDArray[np.complex128]) -> Complex:
@@ -181,30 +184,53 @@ def padded(spectrum: NDArray[np.complex128]) -> Complex:
     return out
 
 
-def transfer_of(geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A: float) -> Complex:
-    """Compute the transfer function from the last slab to the image.
+def lens_function(geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A: float) -> Complex:
+    """Compute the transfer function from the last slab to the image, but for the phase of the defocus.
 
     Parameters
     ----------
     geometry : WaveGeometry
     optics : PhaseContrastOptics
     defocus_A : float
-        Defocus in Å from the plane of the tilt axis, positive for overfocus.
+        Defocus in Å, which the envelope of partial coherence depends on.
 
     Returns
     -------
     ndarray of `aligned_zeros`, complex64
-        [kx, ky]; shifted so that the centre of the image is that of the volume.
+        [kx, ky]; it takes the wave back to the plane of the tilt axis, and the centre of the volume to that
+        of the image.
     """
     grid = geometry.grid
     transposed = WaveGrid(grid.shape[::-1], grid.pixel_A)
-    transfer = optics.transfer(transposed, defocus_A).T
-    back = optics.propagator(transposed, -geometry.exit_plane_A).T
-    return padded(transfer * back * shift_factor(grid, geometry.image_offset_px))
-
-
-def shift_factor(grid: WaveGrid, shift_px: tuple[float, float]) -> NDArray[np.complex128]:
-    """Compute the factor of a spectrum [kx, ky] that moves the wave by ``shift_px`` (x, y)."""
+    lens = (optics.pupil(transposed) * optics.envelope(transposed, defocus_A)).T
+    back = optics.propagator(grid, -geometry.exit_plane_A)
     qx, qy = grid.frequencies_per_A  # the grid of a wave is [x, y]
-    x, y = (s * grid.pixel_A for s in shift_px)
-    return np.asarray(np.exp(-2j * np.pi * (qx * x + qy * y)))
+    x, y = (offset * grid.pixel_A for offset in geometry.image_offset_px)
+    return padded(lens * back * np.exp(-2j * np.pi * (qx * x + qy * y)))
+
+
+def focus_factors(
+    geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A: Doubles, shift_px: Doubles
+) -> tuple[Complex, Complex]:
+    """Compute the factors that defocus and displacement of images add to the transfer function.
+
+    Parameters
+    ----------
+    geometry : WaveGeometry
+    optics : PhaseContrastOptics
+    defocus_A : ndarray of shape (n_images,), float64
+        Defocus in Å from the plane of the tilt axis, positive for overfocus.
+    shift_px : ndarray of shape (n_images, 2), float64
+        Displacement (x, y) of the content, in pixels.
+
+    Returns
+    -------
+    factors_x, factors_y : ndarray of shape (n_images, nx) and (n_images, ny), complex64
+        exp(-iπλ d qx² - 2πi qx x), and the same for y; a spectrum is multiplied by both.
+    """
+    factors = []
+    for n, shift in zip(geometry.wave, shift_px.T * geometry.pixel_A, strict=True):
+        q = np.fft.fftfreq(n, geometry.pixel_A)
+        focus = np.outer(defocus_A, np.pi * optics.wavelength_A * q**2)
+        factors.append(np.exp(-1j * (focus + 2 * np.pi * np.outer(shift, q))).astype(np.complex64))
+    return factors[0], factors[1]

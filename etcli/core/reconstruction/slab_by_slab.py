@@ -7,7 +7,7 @@ slices are written in order, so that series and volume may be much larger than t
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, NamedTuple, Protocol
 
@@ -67,10 +67,13 @@ class ErrorCurve:
         Numbers of iterations done; empty when the method is not iterative.
     residual : ndarray of shape (n,), float64
         ‖y - A x‖ / ‖y‖ after them, over all slices.
+    numbers : mapping of str to object
+        Other numbers that the method found, by their names for scripts.
     """
 
     iteration: NDArray[np.intp]
     residual: NDArray[np.float64]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def reconstruct(

@@ -1,6 +1,6 @@
 """Acquisition of a simulated tilt series: its errors and its noise, for any signal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,48 @@ class CountingNoise:
         return np.asarray(rng.poisson(expected) / self.electrons_per_unit, np.float32)
 
 
+def draw_truth(
+    tilt_deg: Array,
+    generators: Sequence[np.random.Generator],
+    *,
+    errors: AcquisitionErrors,
+    noise: CountingNoise,
+) -> GroundTruth:
+    """Draw the true parameters of a tilt series.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Nominal tilt angles in degrees.
+    generators : sequence of numpy.random.Generator
+        One for each view. It draws the same numbers whatever the sizes of the errors.
+    errors : AcquisitionErrors
+    noise : CountingNoise
+
+    Returns
+    -------
+    GroundTruth
+
+    Raises
+    ------
+    UsageError
+        If errors or background are not finite, or an error is negative.
+    """
+    errors.check()
+    if not np.isfinite(noise.background):
+        raise UsageError("tilt axis and background must be finite numbers")
+    shift = np.array([errors.drift_px * generator.uniform(-1, 1, 2) for generator in generators])
+    error = np.array([errors.tilt_error_deg * generator.standard_normal() for generator in generators])
+    return GroundTruth(
+        tilt_deg + error,
+        shift,
+        errors.axis_deg,
+        errors.axis_offset_px,
+        noise.background,
+        noise.electrons_per_unit,
+    )
+
+
 def record(
     signal: Callable[[int, GroundTruth], Image],
     tilt_deg: Array,
@@ -162,21 +204,9 @@ def record(
     UsageError
         If errors or background are not finite, or an error is negative.
     """
-    errors.check()
-    if not np.isfinite(noise.background):
-        raise UsageError("tilt axis and background must be finite numbers")
     n_views = len(tilt_deg)
     generators = rng.spawn(n_views)
-    shift = np.array([errors.drift_px * generator.uniform(-1, 1, 2) for generator in generators])
-    error = np.array([errors.tilt_error_deg * generator.standard_normal() for generator in generators])
-    truth = GroundTruth(
-        tilt_deg + error,
-        shift,
-        errors.axis_deg,
-        errors.axis_offset_px,
-        noise.background,
-        noise.electrons_per_unit,
-    )
+    truth = draw_truth(tilt_deg, generators, errors=errors, noise=noise)
     if check is not None:
         check(truth)
 

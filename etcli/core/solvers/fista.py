@@ -1,6 +1,7 @@
 """FISTA: least squares with a prior on the whole volume, by proximal gradient steps with momentum."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -19,6 +20,29 @@ from etcli.core.solvers.total_variation import Zeros, in_memory
 Array = NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class FistaState:
+    """State of `fista` between two sweeps, from which it goes on with the same digits.
+
+    Parameters
+    ----------
+    sweep : int
+        Number of finished sweeps.
+    volume, ahead : ndarray, float32
+        Volume, and starting point of the next step.
+    momentum : (float, float)
+        State of the momentum; see `etcli.core.solvers.momentum.Momentum.state`.
+    dual : ndarray or None
+        State of the prior.
+    """
+
+    sweep: int
+    volume: Array
+    ahead: Array
+    momentum: tuple[float, float]
+    dual: Array | None = None
+
+
 def fista(
     misfit: Misfit,
     prior: Prior,
@@ -29,6 +53,8 @@ def fista(
     steps: StepRule | None = None,
     restart: RestartRule | None = None,
     between: Callable[[int, Array], bool] | None = None,
+    start: FistaState | None = None,
+    keep: Callable[[FistaState], None] | None = None,
     zeros: Zeros = in_memory,
     callback: Callback | None = None,
 ) -> Array:
@@ -54,7 +80,11 @@ def fista(
         Condition that restarts the momentum; by default a step that points against it.
     between : callable, optional
         ``between(k, x)`` after sweep k and before the next. It may refine parameters of the misfit, such as
-        shifts of the views; it returns whether the momentum must be restarted because of that.
+        shifts of the views, and change x; it returns whether the momentum must be restarted because of that.
+    start : FistaState, optional
+        State to go on from.
+    keep : callable, optional
+        ``keep(state)`` after every sweep but the last; its arrays change afterwards.
     zeros : callable
         ``zeros(shape)`` creates the three arrays of the size of the volume that it holds.
     callback : callable, optional
@@ -95,7 +125,10 @@ def fista(
     if initial is not None:
         volume[...] = ahead[...] = initial
     momentum = Momentum(len(volume), restart=restart, threads=misfit.threads)
-    for k in range(1, iterations + 1):
+    if start is not None:
+        volume[...], ahead[...] = start.volume, start.ahead
+        momentum.state, prior.state = start.momentum, start.dual
+    for k in range(start.sweep + 1 if start else 1, iterations + 1):
         sweep = steps(k)
         if sweep.fresh:
             momentum.restart()
@@ -113,6 +146,9 @@ def fista(
             callback(k, sqrt(square), volume)
         if between and k < iterations and between(k, volume):
             momentum.restart()
+            ahead[...] = volume
+        if keep and k < iterations:
+            keep(FistaState(k, volume, ahead, momentum.state, prior.state))
     return volume
 
 

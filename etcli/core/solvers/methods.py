@@ -20,15 +20,22 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from etcli.core.arguments import check_choice
+from etcli.core.arguments import check_choice, checked_integer
+from etcli.core.errors import UsageError
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 """Filters of back-projection by name; ``sirt-like:N`` and ``hamming-like:F`` also contain a number."""
 PRIORS = ("tv", "l1", "none")
 """Priors on the volume: total variation, sparsity, none."""
 
+DEFAULT_BINNED_SLICES = 8
+REFINED = ("shifts", "defocus", "rotation")
+"""What a reconstruction from phase-contrast images can refine: shifts, defoci and rotations of the images."""
+
 PROJECTED = {"kernel", "backend"}
 ITERATIVE = {"iterations", "error_curve"} | PROJECTED
+OPTICS = {"kv", "alpha", "cs", "astigmatism", "focal_spread", "convergence"}
+NORMALISATION = {"vacuum", "flat_field", "hot_pixels"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,11 @@ class Method:
         Whether the method works on the whole volume at once, not slab by slab.
     in_bands : bool
         Whether `etcli.core.reconstruction.streamed_backprojection` can do it on a CPU, section by section.
+    phase_contrast : bool
+        Whether the method reconstructs the electrostatic potential from phase-contrast images, of which there
+        may be several defoci per tilt, and not a density from projections.
+    subset_size : int
+        Default number of views, or of tilts for phase contrast, that are used at a time.
     """
 
     name: str
@@ -70,6 +82,8 @@ class Method:
     any_orientation: bool = False
     whole_volume: bool = False
     in_bands: bool = False
+    phase_contrast: bool = False
+    subset_size: int = 1
 
     @property
     def is_iterative(self) -> bool:
@@ -157,6 +171,22 @@ METHODS = {
             in_bands=True,
         ),
         Method("bp", "plain back-projection", _SOLVERS + "backprojection", frozenset(PROJECTED)),
+        Method(
+            "multislice",
+            "the electrostatic potential from phase-contrast images, with multiple scattering",
+            _SOLVERS + "multislice",
+            frozenset(
+                {"iterations", "error_curve", "prior", "weight", "upper", "subset_size", "initial"}
+                | {"seed", "binned_slices", "refine"}
+                | OPTICS
+                | NORMALISATION
+            ),
+            iterations=20,
+            lowest=0.0,
+            whole_volume=True,
+            phase_contrast=True,
+            subset_size=2,
+        ),
     )
 }
 """The methods by name, the default first."""
@@ -194,41 +224,59 @@ class MethodParameters:
     relaxation : float
         Factor of a correction, between 0 and 2.
     subset_size : int
-        Number of views used at a time.
+        Number of views, or of tilts for phase contrast, used at a time; 0 for the method's default.
     lower, upper : float
         Bounds of the density; the lower one is never below the method's smallest density.
     prior : str
         One of `PRIORS`.
     weight : float
         Weight of the prior.
+    weight_from_noise : bool
+        Whether the weight follows from the noise of each update instead; for phase contrast.
     window : str
         Filter of back-projection; see `is_filter`.
     levels, thresholds : sequence of float
         Known densities, and the thresholds between them; halfway by default.
+    binned_slices : int
+        Number of sections of the volume between two propagations of the wave.
+    seed : int
+        Seed of the order in which the tilts are used.
+    refine : sequence of str
+        What is refined with the volume, from `REFINED`.
 
     Raises
     ------
     UsageError
-        If there is no such method.
+        If there is no such method, or a parameter is impossible for it.
     """
 
     method: str = "sirt"
     iterations: int = 0
     relaxation: float = 1.0
-    subset_size: int = 1
+    subset_size: int = 0
     lower: float = -math.inf
     upper: float = math.inf
     prior: str = "tv"
     weight: float = 0.0
+    weight_from_noise: bool = False
     window: str = FILTERS[0]
     levels: tuple[float, ...] = ()
     thresholds: tuple[float, ...] | None = None
+    binned_slices: int = DEFAULT_BINNED_SLICES
+    seed: int = 0
+    refine: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         if self.looks_at("prior"):
             check_choice("prior", self.prior, PRIORS)
+        for name in self.refine:
+            check_choice("parameter to refine", name, REFINED)
+        for name, least in (("subset_size", 0), ("binned_slices", 1), ("seed", 0)):
+            if checked_integer(name, getattr(self, name)) < least:
+                raise UsageError(f"{name} {getattr(self, name)} makes no sense; use {least} or more")
         object.__setattr__(self, "iterations", self.iterations or self.traits.iterations)
+        object.__setattr__(self, "subset_size", self.subset_size or self.traits.subset_size)
         object.__setattr__(self, "lower", max(self.lower, self.traits.lowest))
 
     @property
@@ -245,10 +293,13 @@ class MethodParameters:
         words = [self.method.upper()]
         words += [str(self.iterations)] if self.traits.is_iterative else []
         words += [self.window] if self.looks_at("window") else []
-        if self.looks_at("subset_size") and self.subset_size > 1:
+        if self.looks_at("subset_size") and self.subset_size != self.traits.subset_size:
             words += [f"subsets of {self.subset_size}"]
         if self.looks_at("prior"):
-            words += [self.prior] if self.prior == "none" else [f"{self.prior} {self.weight:.3g}"]
+            weight = "auto" if self.weight_from_noise else f"{self.weight:.3g}"
+            words += [self.prior] if self.prior == "none" else [f"{self.prior} {weight}"]
+        if self.looks_at("binned_slices") and self.binned_slices != DEFAULT_BINNED_SLICES:
+            words += [f"slices of {self.binned_slices}"]
         if self.looks_at("levels"):
             words += ["of", *(f"{level:.4g}" for level in self.levels)]
         bounded = self.lower == 0 and self.looks_at("nonnegative")

@@ -16,6 +16,9 @@ Array = NDArray[np.float32]
 class RestartRule(Protocol):
     """Rule that decides after each step whether to restart the momentum."""
 
+    state: float
+    """What the rule remembers from one step to the next; 0 if nothing."""
+
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
         """Decide whether to restart.
 
@@ -45,6 +48,7 @@ class GradientRestart:
 
     def __init__(self, n_sections: int, *, threads: int = 1) -> None:
         self._parts = _split_sections(n_sections, threads)
+        self.state = 0.0
 
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
         """Decide whether the step points against the momentum."""
@@ -60,11 +64,11 @@ class FunctionRestart:
     """Restart rule for steps with a higher cost than the step before, which are kept; steps use all views."""
 
     def __init__(self) -> None:
-        self._last_cost = inf
+        self.state = inf
 
     def __call__(self, volume: Array, new: Array, ahead: Array, cost: float) -> bool:
         """Decide whether the cost has increased."""
-        rising, self._last_cost = cost > self._last_cost, cost
+        rising, self.state = cost > self.state, cost
         return rising
 
 
@@ -94,6 +98,15 @@ class Momentum:
         self._parts = _split_sections(n_sections, threads)
         self._rule = restart or GradientRestart(n_sections, threads=threads)
         self._pace = 1.0
+
+    @property
+    def state(self) -> tuple[float, float]:
+        """Pace of the momentum, and state of the rule that restarts it."""
+        return self._pace, self._rule.state
+
+    @state.setter
+    def state(self, state: tuple[float, float]) -> None:
+        self._pace, self._rule.state = state
 
     def restart(self) -> None:
         """Restart the momentum: forget all earlier steps."""

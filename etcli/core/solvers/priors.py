@@ -18,6 +18,9 @@ HELD = {"tv": 9, "l1": 3, "none": 3}
 class Prior(Protocol):
     """Prior on the volume, given by its proximal map."""
 
+    state: Array | None
+    """What a minimisation starts from, other than the volume; None if nothing."""
+
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Replace u₀ by the u that minimises ``½ ‖u - u₀‖² + weight prior(u)``."""
 
@@ -27,6 +30,7 @@ class Bounds:
 
     def __init__(self, lower: float = -np.inf, upper: float = np.inf) -> None:
         self._bounds = lower, upper
+        self.state: Array | None = None
 
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Clip to the bounds."""

@@ -64,6 +64,15 @@ class TotalVariation:
         edges = np.linspace(0, shape[0], n_parts + 1).astype(int)
         self._parts = [(int(low), int(high)) for low, high in pairwise(edges)]
 
+    @property
+    def state(self) -> Array | None:
+        """Dual variable from which the next minimisation starts."""
+        return self._dual
+
+    @state.setter
+    def state(self, dual: Array | None) -> None:
+        self._dual[...] = 0 if dual is None else dual
+
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Replace a volume u₀ by the u within the bounds that minimises ``½ ‖u - u₀‖² + weight Σ |∇u|``.
 

@@ -1,0 +1,235 @@
+"""Multislice model: phase-contrast images of a volume of electrostatic potential at any tilt and defocus."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.multislice._waves import TO_IMAGE, _transform, pass_specimen
+from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.rotation import SlabRotation, SparseMatrix
+from etcli.core.multislice.wave_workspace import (
+    WaveGeometry,
+    WaveWorkspace,
+    fast_size,
+    focus_factors,
+    lens_function,
+    padded,
+)
+
+Array = NDArray[np.float32]
+Complex = NDArray[np.complex64]
+
+DELOCALISATION = 1 / 3
+"""Margin of the wave around the image, as a fraction of λ q d for the highest frequency and the largest
+defocus. Signal that is delocalised further wraps round, but is too faint to matter."""
+
+
+class MultisliceModel:
+    """Images of volumes of one size at any tilt and defocus.
+
+    Parameters
+    ----------
+    geometry : WaveGeometry
+        Of `wave_geometry`.
+    shape : (int, int, int)
+        Shape (nz, nx, ny) of the volumes.
+    optics : PhaseContrastOptics
+    interpolation : {"lanczos", "cubic", "linear"}
+        Interpolation of the rotated volume.
+    threads : int
+        Number of threads that will use the model.
+    memory : int, optional
+        Bytes for waves, transfer functions and matrices. Where they are short of the waves behind all slabs,
+        these are computed twice for a gradient, and matrices again for every use; `least_bytes` are needed.
+        Not limited by default.
+
+    Raises
+    ------
+    UsageError
+        If FFTW is not installed, or the interpolation is unknown.
+    """
+
+    def __init__(
+        self,
+        geometry: WaveGeometry,
+        shape: tuple[int, int, int],
+        optics: PhaseContrastOptics,
+        *,
+        interpolation: str = "lanczos",
+        threads: int = 1,
+        memory: int | None = None,
+    ) -> None:
+        self.geometry, self.shape, self.optics = geometry, shape, optics
+        g = geometry
+        self.rotation = SlabRotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
+        self.propagator = padded(optics.propagator(g.grid, g.slab_A))
+        self._matrices: dict[float, tuple[SparseMatrix, SparseMatrix]] = {}
+        self._lenses: dict[float, Complex] = {}
+        self._workspaces: list[WaveWorkspace] = []
+        spare = inf if memory is None else memory - least_bytes(geometry, threads=threads)
+        waves = threads * WaveWorkspace.bytes_of_waves(geometry)
+        self._keep_waves = waves <= spare
+        self._spare = spare - waves * self._keep_waves
+
+    @property
+    def radians_per_V(self) -> float:
+        """Phase shift by a voxel per volt."""
+        return self.optics.interaction_rad_per_V_A * self.geometry.pixel_A
+
+    @contextmanager
+    def workspace(self) -> Iterator[WaveWorkspace]:
+        """Lend a workspace that no other thread uses."""
+        try:
+            workspace = self._workspaces.pop()
+        except IndexError:
+            workspace = WaveWorkspace(self.geometry, keep_waves=self._keep_waves)
+        yield workspace
+        self._workspaces.append(workspace)
+
+    def new_phases(self) -> Array:
+        """Create the array for the phases of all slabs, (n_slabs, n_across, ny)."""
+        return np.zeros((self.geometry.n_slabs, *self.geometry.volume), np.float32)
+
+    def matrices(self, tilt_deg: float) -> tuple[SparseMatrix, SparseMatrix]:
+        """Return the matrix of the rotation to a tilt, and its transpose."""
+        if tilt_deg in self._matrices:
+            return self._matrices[tilt_deg]
+        matrix = self.rotation.matrix(tilt_deg)
+        pair = matrix, self.rotation.transpose(matrix)
+        size = sum(part.bytes for part in pair)
+        if size <= self._spare:
+            self._spare -= size
+            self._matrices[tilt_deg] = pair
+        return pair
+
+    def lens(self, defocus_A: float) -> Complex:
+        """Return the transfer function to an image, but for the phase of its defocus; see `lens_function`."""
+        key = defocus_A if self.optics.convergence_mrad else 0.0  # else the same for all defoci
+        if key in self._lenses:
+            return self._lenses[key]
+        lens = lens_function(self.geometry, self.optics, key)
+        if not self._lenses or lens.nbytes <= self._spare:
+            self._spare -= lens.nbytes
+            self._lenses[key] = lens
+        return lens
+
+    def set_phases(self, volume: Array, tilt_deg: float, out: Array) -> None:
+        """Compute the phase shifts by the slabs of a tilted volume, in rad."""
+        self.rotation.slabs(volume, self.matrices(tilt_deg)[0], out, scale=self.radians_per_V)
+
+    def leave_specimen(self, phases: Array, workspace: WaveWorkspace) -> None:
+        """Compute the spectrum ``workspace.leaving`` of the wave that leaves the slabs with these phases."""
+        w, (x0, y0) = workspace, self.geometry.volume_at
+        pass_specimen(
+            w.execute, w.plans, w.spectrum, w.added, w.field, phases, w.kept, w.change, self.propagator,
+            x0, y0, self.geometry.wave[1],
+        )  # fmt: skip
+        w.leaving[:] = w.spectrum
+
+    def wave_in_image(self, spectrum: Complex, workspace: WaveWorkspace) -> Complex:
+        """Transform a spectrum, [kx, ky], to the wave (x, y) in the image."""
+        (nx, ny), (x0, y0), (n_x, n_y) = self.geometry.wave, self.geometry.image_at, self.geometry.image
+        workspace.spectrum[:, :ny] = spectrum
+        _transform(workspace.execute, workspace.plans, TO_IMAGE)
+        wave: Complex = workspace.image_field[x0 : x0 + n_x, y0 : y0 + n_y] * np.float32(1 / (nx * ny))
+        return wave
+
+    def spectrum_in_image(
+        self, workspace: WaveWorkspace, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)
+    ) -> Complex:
+        """Return the spectrum [kx, ky] of the wave in an image, from that of the leaving wave."""
+        ny = self.geometry.wave[1]
+        defocus, shift = np.array([defocus_A]), np.array([shift_px])
+        (x,), (y,) = focus_factors(self.geometry, self.optics, defocus, shift)
+        spectrum: Complex = workspace.leaving[:, :ny] * self.lens(defocus_A)[:, :ny] * np.outer(x, y)
+        return spectrum
+
+    def image(
+        self, volume: Array, tilt_deg: float, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)
+    ) -> Array:
+        """Compute an image of a volume.
+
+        Parameters
+        ----------
+        volume : ndarray of shape `shape`, float32
+            Potential in V.
+        tilt_deg, defocus_A : float
+            Tilt angle in degrees, and defocus in Å, positive for overfocus.
+        shift_px : (float, float)
+            Displacement (x, y) of the content of the image, in pixels.
+
+        Returns
+        -------
+        ndarray of shape (ny, nx), float32
+            Intensity; 1 for vacuum.
+        """
+        phases = self.new_phases()
+        self.set_phases(volume, tilt_deg, phases)
+        with self.workspace() as workspace:
+            self.leave_specimen(phases, workspace)
+            wave = self.wave_in_image(self.spectrum_in_image(workspace, defocus_A, shift_px), workspace)
+        return np.ascontiguousarray((wave.real**2 + wave.imag**2).T)
+
+
+def least_bytes(geometry: WaveGeometry, *, threads: int = 1) -> int:
+    """Compute the smallest size of what a model and its gradients hold besides volumes and images, in bytes.
+
+    Parameters
+    ----------
+    geometry : WaveGeometry
+        Of `wave_geometry`.
+    threads : int
+        Number of threads.
+
+    Returns
+    -------
+    int
+    """
+    spectrum = 8 * geometry.wave[0] * (geometry.wave[1] + 8)
+    phases = 4 * geometry.n_slabs * geometry.volume[0] * geometry.volume[1]
+    # a thread holds the transfer functions of the images of its tilt
+    return threads * (WaveWorkspace.bytes_of(geometry) + 6 * spectrum) + max(threads, 2) * phases + spectrum
+
+
+def wave_geometry(
+    shape: tuple[int, int, int],
+    image: tuple[int, int],
+    pixel_A: float,
+    optics: PhaseContrastOptics,
+    binned_slices: int,
+    defocus_A: float,
+) -> WaveGeometry:
+    """Choose the sizes of a multislice model.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Shape (nz, nx, ny) of the volume.
+    image : (int, int)
+        Rows and columns of an image.
+    pixel_A : float
+        Size of pixels and voxels in Å.
+    optics : PhaseContrastOptics
+    binned_slices : int
+        Slices in a slab.
+    defocus_A : float
+        Largest defocus in Å.
+
+    Returns
+    -------
+    WaveGeometry
+        The volume across the beam is as wide as its longer side across the tilt axis.
+    """
+    n_beam = max(shape[:2])
+    highest = min(optics.aperture_per_A, 0.5 / pixel_A)
+    margin = DELOCALISATION * optics.wavelength_A * highest * defocus_A / pixel_A
+    volume = n_beam, shape[2]
+    wave = tuple(
+        fast_size(round(max(part + 2 * margin, inner)))
+        for part, inner in zip(image[::-1], volume, strict=True)
+    )
+    n_slabs = -(-n_beam // binned_slices)
+    return WaveGeometry(volume, (image[1], image[0]), (wave[0], wave[1]), n_slabs, binned_slices, pixel_A)

@@ -1,0 +1,131 @@
+"""How well a volume explains the phase-contrast images that it was reconstructed from."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.arguments import listed
+from etcli.core.multislice.refinement import ViewCorrections
+from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM, PhaseContrastInput
+from etcli.pipeline.session import Session
+
+POOR = 0.1
+"""Part of the contrast that is not explained, above which signs or defoci are suspect. A tilt series with the
+wrong sign of the tilt leaves 0.15 of that of a crystal, one with the wrong sign of the defocus 0.75."""
+N_SIGMA = 3.0
+TOUCHING = 0.5
+"""Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
+
+
+def report_fit(
+    session: Session,
+    images: PhaseContrastInput,
+    volume: NDArray[np.float32],
+    *,
+    residual: float,
+    contrast: float,
+) -> dict[str, Any]:
+    """Report which part of the images' contrast a volume leaves unexplained, and warn if that is much.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images.
+    volume : ndarray of shape (nz, nx, ny), float32
+        Potential in volts.
+    residual : float
+        ‖√Î - √I‖ with the images Î of the volume.
+    contrast : float
+        ‖√I - 1‖.
+
+    Returns
+    -------
+    dict
+        ``unexplained``, the residual over the contrast, both without noise, and its
+        ``unexplained_uncertainty``; ``chi2``, the squared residual over that of counted electrons, None if
+        the doses are not known; ``border``, as `border_over_mean`.
+    """
+    noise, counting = images.noise, images.counting_noise
+    # the square of a normal variable has the variance 2
+    uncertain = noise * sqrt(2 / images.images.size)
+    signal = max(contrast**2 - noise, uncertain)
+    excess = residual**2 - noise
+    # where noise is fitted as well, as much of the contrast may be missing unnoticed
+    unexplained, uncertainty = (
+        sqrt(max(square, 0) / signal) if signal else 0.0 for square in (excess, max(uncertain, -excess))
+    )
+    chi2 = residual**2 / counting if counting else None
+    share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
+    found = f"the volume leaves {share} % of the contrast of the images unexplained"
+    if uncertainty > 1:
+        found = "noise hides which part of the contrast of the images the volume leaves unexplained"
+    session.reporter.report(found + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""))
+    if unexplained > POOR and excess > N_SIGMA * uncertain:
+        session.reporter.warn(
+            f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
+            "the defoci and the alignment, or give more --iterations or a smaller --weight"
+        )
+    border = border_over_mean(volume)
+    if border > TOUCHING:
+        session.reporter.warn(
+            f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
+            "specimen were larger than the volume; give a larger --thickness or --width"
+        )
+    return {
+        "unexplained": unexplained,
+        "unexplained_uncertainty": uncertainty,
+        "chi2": chi2,
+        "border": border,
+    }
+
+
+def report_refinement(
+    session: Session, images: PhaseContrastInput, found: ViewCorrections, refined: Sequence[str]
+) -> dict[str, Any]:
+    """Report how much the refined parameters of the images have changed.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images before the refinement.
+    found : ViewCorrections
+        What was found for each image; shifts are relative to the tilt axis.
+    refined : sequence of {"shifts", "defocus", "rotation"}
+
+    Returns
+    -------
+    dict
+        ``shift_px`` (x, y), ``defocus_um`` and ``rotation_deg`` of every image, as far as they were refined.
+    """
+    numbers: dict[str, Any] = {}
+    words = []
+    if "shifts" in refined:
+        numbers["shift_px"] = found.shift_px.tolist()
+        words.append(f"shifts of {_rms(np.hypot(*found.shift_px.T)):.2g} px")
+    if "defocus" in refined:
+        numbers["defocus_um"] = (found.defocus_A / ANGSTROM_PER_UM).tolist()
+        words.append(f"changes of the defocus of {_rms(found.defocus_A - images.defocus_A):.2g} Å")
+    if "rotation" in refined:
+        numbers["rotation_deg"] = found.rotation_deg.tolist()
+        words.append(f"rotations of {_rms(found.rotation_deg):.2g}°")
+    session.reporter.report(f"refined: {listed(words)} (root mean square)")
+    return numbers
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square."""
+    return sqrt(float(np.mean(values**2)))
+
+
+def border_over_mean(volume: NDArray[np.float32]) -> float:
+    """Compute the mean of the outermost voxels over that of all voxels; 0 for an empty volume."""
+    mean, inner = float(volume.mean(dtype=np.float64)), volume[1:-1, 1:-1, 1:-1]
+    n_outer = volume.size - inner.size
+    if not (mean > 0 and n_outer):
+        return 0.0
+    return (mean * volume.size - float(inner.sum(dtype=np.float64))) / n_outer / mean

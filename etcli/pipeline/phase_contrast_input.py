@@ -1,0 +1,199 @@
+"""Images of a reconstruction from phase contrast: their checks, their scale, and what is known of each."""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.multislice.normalisation import (
+    divided_by_flat_field,
+    expected_squared_residual,
+    noise_beyond_aperture,
+    vacuum_levels,
+    without_hot_pixels,
+)
+from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.series import TiltSeries, Volume
+from etcli.core.view_table import SAME_TILT_DEG
+from etcli.pipeline.inputs import check_images_fit, file_named_in_errors
+from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
+from etcli.pipeline.session import Session
+
+Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+ANGSTROM_PER_UM = 1e4
+COPIES = 2
+"""Number of arrays of the size of the images that the work holds: as read, and as the misfit stores them."""
+NEAR_ONE = 0.05
+"""Largest distance from 1 of the mean of images in units of the vacuum."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseContrastInput:
+    """Phase-contrast images in units of the vacuum, and how they were taken.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, ny, nx), float32
+        Intensities, 1 in the vacuum.
+    tilt_deg, defocus_A : ndarray of shape (n_images,), float64
+        Tilt angles, and defoci in Å, positive for overfocus.
+    electrons : ndarray of shape (n_images,), float64, or None
+        Electrons per pixel of vacuum, None where the doses are not known.
+    optics : PhaseContrastOptics
+    pixel_A : float
+        Pixel size in Å.
+    name : str
+        Name of the series, for messages.
+    words : tuple of str
+        What was done to the intensities, for the history.
+    """
+
+    images: Array
+    tilt_deg: Doubles
+    defocus_A: Doubles
+    electrons: Doubles | None
+    optics: PhaseContrastOptics
+    pixel_A: float
+    name: str
+    words: tuple[str, ...] = ()
+
+    def of_views(self, views: NDArray[np.intp]) -> "PhaseContrastInput":
+        """Return a subset of the images, counted from 0."""
+        return replace(
+            self,
+            images=self.images[views],
+            tilt_deg=self.tilt_deg[views],
+            defocus_A=self.defocus_A[views],
+            electrons=None if self.electrons is None else self.electrons[views],
+        )
+
+    @property
+    def counting_noise(self) -> float | None:
+        """Expected sum of (√Î - √I)² of counted electrons over all pixels; None if doses are not known."""
+        if self.electrons is None:
+            return None
+        of_a_pixel = float(sum(map(expected_squared_residual, self.electrons)))
+        return of_a_pixel * prod(self.images.shape[1:])
+
+    @property
+    def noise(self) -> float:
+        """The same where doses are known, else as measured beyond the aperture, or 0 where it cannot be."""
+        counting = self.counting_noise
+        if counting is not None:
+            return counting
+        measured = noise_beyond_aperture(self.images, self.optics.aperture_per_A, self.pixel_A)
+        return self.images.size * (measured or 0.0)
+
+
+def phase_contrast_input(
+    session: Session, integrals: LineIntegrals, request: PhaseContrastRequest, flat_field: Volume | None
+) -> PhaseContrastInput:
+    """Check a series, read its images and bring them to units of the vacuum; report how.
+
+    Parameters
+    ----------
+    session : Session
+    integrals : LineIntegrals
+        The views and the rows that are used of them.
+    request : PhaseContrastRequest
+    flat_field : Volume or None
+        Image of an even illumination; several are averaged.
+
+    Returns
+    -------
+    PhaseContrastInput
+
+    Raises
+    ------
+    DataError
+        When the series lacks something that is needed, or its intensities are not in units of the vacuum.
+    UsageError
+        When the request does not suit the series.
+    """
+    series = integrals.series
+    pixel_A, defocus_um = _checked_series(series)
+    if integrals.view_weight is not None:
+        raise UsageError(f"{series.name}: its views have weights, which phase-contrast images cannot have")
+    check_images_fit(session, series, copies=COPIES)
+    optics = request.optics(session, series, pixel_A)
+    sign = "overfocus" if defocus_um.min() > 0 else "underfocus" if defocus_um.max() < 0 else "both sides"
+    session.reporter.note(
+        f"{len(series.views.groups())} tilts, defoci from {defocus_um.min():g} to {defocus_um.max():g} µm "
+        f"({sign})"
+    )
+    with file_named_in_errors(series):
+        images, words = _normalised(session, integrals, request, flat_field)
+    dose = series.views.dose_e_A2
+    known = dose is not None and bool((np.isfinite(dose) & (dose > 0)).all())
+    return PhaseContrastInput(
+        images,
+        series.tilt_deg,
+        ANGSTROM_PER_UM * defocus_um,
+        dose * pixel_A**2 if known and dose is not None else None,
+        optics,
+        pixel_A,
+        series.name,
+        words,
+    )
+
+
+def _checked_series(series: TiltSeries) -> tuple[float, Doubles]:
+    """Return the pixel size and the defoci in µm; raise DataError where a series lacks what is needed."""
+    if not series.pixel_A:
+        raise DataError(f"{series.name}: the pixel size is not known; write it into the mdoc (PixelSpacing)")
+    defocus_um = series.views.defocus_um
+    if defocus_um is None or not np.isfinite(defocus_um).any():
+        raise DataError(f"{series.name}: no defocus is known; give one per view, in µm, with --defocus FILE")
+    unknown = np.flatnonzero(~np.isfinite(defocus_um))
+    if unknown.size:
+        raise DataError(
+            f"{series.name}: the defocus of {unknown.size} of {len(series)} views is not known, first that "
+            f"of view {unknown[0] + 1}; give all with --defocus FILE, or --exclude these views"
+        )
+    if np.ptp(series.tilt_deg) < SAME_TILT_DEG:
+        raise DataError(
+            f"{series.name}: all {len(series)} views are at one tilt, {series.tilt_deg[0]:g}°, and show no "
+            "depth; a volume needs views at many tilts"
+        )
+    return series.pixel_A, defocus_um
+
+
+def _normalised(
+    session: Session, integrals: LineIntegrals, request: PhaseContrastRequest, flat_field: Volume | None
+) -> tuple[Array, tuple[str, ...]]:
+    """Return the images in units of the vacuum, and in words what was done to them."""
+    images = np.array(integrals(0, integrals.n_rows), np.float32)
+    words, vacuum = [], request.vacuum
+    if flat_field is not None:
+        rows = slice(integrals.first_row, integrals.first_row + integrals.n_rows)
+        with file_named_in_errors(flat_field):
+            flat: Array = np.asarray(flat_field.images().mean(axis=0, dtype=np.float64), np.float32)
+            divided_by_flat_field(images, flat[rows])
+        words.append(f"flat field {flat_field.name}")
+    if request.hot_pixels:
+        n_hot = without_hot_pixels(images)
+        session.reporter.report(f"{n_hot} hot pixels are replaced, {n_hot / images.size:.2g} of all")
+        words.append(f"{n_hot} hot pixels replaced")
+    if vacuum is None:
+        mean = float(images.mean(dtype=np.float64))
+        if not abs(mean - 1) <= NEAR_ONE:
+            raise DataError(
+                f"the mean intensity is {mean:.5g}, but images are needed in units of the vacuum, 1; give "
+                "--vacuum mean, mode or the level (or none if this is on purpose)"
+            )
+    elif vacuum != "none":
+        if isinstance(vacuum, str):
+            levels, how = vacuum_levels(images, vacuum), f" ({vacuum} of each view)"
+        else:
+            levels, how = np.full(len(images), vacuum), ""
+        images /= levels[:, np.newaxis, np.newaxis].astype(np.float32)
+        least, most = levels.min(), levels.max()
+        text = f"vacuum {least:.5g}" + f" to {most:.5g}" * bool(most > least) + how
+        session.reporter.report(f"images are divided by the {text}")
+        words.append(text)
+    return images, tuple(words)

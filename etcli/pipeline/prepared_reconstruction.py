@@ -1,0 +1,178 @@
+"""Reconstruction that is checked and ready to run: its geometry, its task, and the run itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+from etcli.core.jit import kernels_cached
+from etcli.core.quality import FSC
+from etcli.core.reconstruction.line_integrals import LineIntegrals
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
+from etcli.core.series import TiltSeries, Volume
+from etcli.core.solvers.methods import MethodParameters
+from etcli.io.keyed_folder import KeyedFolder
+from etcli.io.writers import ProcessingStep
+from etcli.pipeline.auto_parameters import Tuned, tune
+from etcli.pipeline.background_level import background_level, level_words
+from etcli.pipeline.half_sets import check_half_sets, half_sets
+from etcli.pipeline.multislice_task import multislice_task
+from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
+from etcli.pipeline.reconstruction_task import Task, make_task
+from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.view_selection import used_rows
+from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
+from etcli.pipeline.volume_output import WHOLE, Destination, VolumeLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Results of a reconstruction other than the volume.
+
+    Parameters
+    ----------
+    tuned : Tuned
+        The parameters used.
+    errors : ErrorCurve
+        The residual after every iteration.
+    fsc : FSC or None
+        Fourier shell correlation of the half-sets.
+    """
+
+    tuned: Tuned
+    errors: ErrorCurve
+    fsc: FSC | None = None
+
+    @property
+    def parameters(self) -> MethodParameters:
+        """The parameters, with the weight of the prior that the method found itself."""
+        parameters = self.tuned.parameters
+        return replace(parameters, weight=self.errors.numbers.get("weight", parameters.weight))
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedReconstruction:
+    """Reconstruction that is checked and ready to run.
+
+    Parameters
+    ----------
+    request : ReconstructionRequest
+    layout : VolumeLayout
+        The volume.
+    level : float or None
+        Background level that is subtracted.
+    words : sequence of str
+        What was done to the values of the views, for the history.
+    task : Task
+        The work.
+    """
+
+    request: ReconstructionRequest
+    layout: VolumeLayout
+    level: float | None
+    words: tuple[str, ...]
+    task: Task
+
+    def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
+        """Processing step for the history of the volume."""
+        return ProcessingStep("recon", ", ".join((parameters.summary(), f"{n_views} views", *self.words)))
+
+    @with_one_blas_thread
+    def run(
+        self,
+        session: Session,
+        destination: Destination,
+        *,
+        watch: Watch | None = None,
+        follow: bool = False,
+        stores: Mapping[str, KeyedFolder | None] | None = None,
+        dask: str | None = None,
+    ) -> Outcome:
+        """Determine the automatic parameters, then reconstruct."""
+        stores = stores or {}
+        tuned = tune(session, self.request, self.task, follow=follow)
+        n_views = len(self.layout.series)
+        with destination.open(WHOLE, self.step(tuned.parameters, n_views), n_views) as write:
+            errors = self.task.run(
+                session, tuned.parameters, write, watch=watch, store=stores.get(WHOLE), dask=dask
+            )
+        if not self.request.half_sets:
+            return Outcome(tuned, errors)
+        shells = half_sets(
+            session,
+            self.task,
+            tuned.parameters,
+            self.layout,
+            destination,
+            stores=stores,
+            dask=dask,
+            step=self.step,
+        )
+        return Outcome(tuned, errors, shells)
+
+
+def prepare(
+    session: Session,
+    series: TiltSeries,
+    request: ReconstructionRequest,
+    volumes: Mapping[str, Volume],
+    *,
+    scratch: Path,
+    dask: str | None = None,
+    banded: bool = True,
+) -> PreparedReconstruction:
+    """Determine geometry, background level and task; raise an error if the reconstruction is not possible.
+
+    Parameters
+    ----------
+    session : Session
+    series : TiltSeries
+    request : ReconstructionRequest
+    volumes : mapping of str to Volume
+        Mask, initial volume and flat field, if given.
+    scratch : Path
+        Folder for arrays that do not fit into the memory.
+    dask : str or None
+        Scheduler of a Dask cluster.
+    banded : bool
+        Whether back-projection may work by bands of the volume.
+
+    Returns
+    -------
+    PreparedReconstruction
+    """
+    phase_contrast = request.parameters.traits.phase_contrast
+    if not (request.views_chosen or phase_contrast):
+        series.views.check_one_focus(series.name)
+    rows = used_rows(request.slices, series.shape[1])
+    geometry = slice_geometry(
+        session,
+        series,
+        thickness=request.thickness,
+        width=request.width,
+        axis_offset=request.axis_offset,
+        z_offset=request.z_offset,
+        least_squares=request.parameters.traits.least_squares,
+    )
+    no_level = phase_contrast and request.background == AUTO
+    level = None if no_level else background_level(session, series, request.background)
+    integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
+    if request.thickness == AUTO:
+        geometry = with_specimen_thickness(session, integrals, geometry)
+    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
+    words = tuple(level_words(level, request.contrast))
+    task: Task
+    if phase_contrast:
+        multislice = multislice_task(session, request, integrals, layout, volumes=volumes, scratch=scratch)
+        task, words = multislice, ("potential in V", *words, *multislice.words(request.parameters))
+    else:
+        task = make_task(
+            session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
+        )
+    if dask is None:
+        task.check_memory(session, request.parameters, banded=banded)
+    if request.half_sets:
+        check_half_sets(session, len(series), prod(layout.shape))
+    if not kernels_cached():
+        session.reporter.report("compiling the projector for this machine, once")
+    return PreparedReconstruction(request, layout, level, words, task)

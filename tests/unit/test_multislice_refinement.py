@@ -1,0 +1,167 @@
+"""Refinement of images during a phase-contrast reconstruction, and the reconstruction itself."""
+
+import numpy as np
+import pytest
+
+from etcli.core.errors import UsageError
+from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.refinement import ViewRefinement, correlation_peak, rotated_back, shrunk
+from etcli.core.solvers.fista import FistaState
+from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.multislice import solve_volume
+
+OPTICS = PhaseContrastOptics(300.0)
+N, IMAGE, PIXEL_A = 24, 48, 0.5
+TILTS = np.repeat(np.arange(-90.0, 90.0, 6.0), 2)
+DEFOCI = np.tile([150.0, 500.0], 30)
+
+
+def specimen() -> np.ndarray:
+    """Potential of 30 atoms without order, (nz, nx, ny), at least 2 Å apart, within the cylinder."""
+    rng = np.random.default_rng(5)
+    atoms: list[np.ndarray] = []
+    while len(atoms) < 30:
+        place = rng.uniform(-4.2, 4.2, 3) / PIXEL_A
+        if np.linalg.norm(place) < 8.4 and all(np.linalg.norm(place - other) > 4 for other in atoms):
+            atoms.append(place)
+    grid = np.indices((N, N, N)) - (N - 1) / 2
+    volume = np.zeros((N, N, N), np.float32)
+    for z, x, y in atoms:
+        volume += 150 * np.exp(-((grid[0] - z) ** 2 + (grid[1] - x) ** 2 + (grid[2] - y) ** 2) / (2 * 0.8**2))
+    return volume
+
+
+def recorded(volume: np.ndarray, *, shift_px: np.ndarray | None = None) -> np.ndarray:
+    """Images of the specimen, displaced."""
+    blank = np.ones((len(TILTS), IMAGE, IMAGE), np.float32)
+    model = MultisliceMisfit(
+        blank, TILTS, DEFOCI, OPTICS, pixel_A=PIXEL_A, shape=volume.shape, shift_px=shift_px
+    )
+    return np.stack([model.image(volume, k) for k in range(len(TILTS))])
+
+
+def misfit_to(images: np.ndarray, defocus_A: np.ndarray = DEFOCI) -> MultisliceMisfit:
+    return MultisliceMisfit(images, TILTS, defocus_A, OPTICS, pixel_A=PIXEL_A, shape=(N, N, N))
+
+
+def without_common(shift_px: np.ndarray) -> np.ndarray:
+    """Shifts less what a shift of the specimen would cause."""
+    across = np.stack([np.cos(np.deg2rad(TILTS)), np.sin(np.deg2rad(TILTS))], axis=1)
+    x = shift_px[:, 0] - across @ np.linalg.lstsq(across, shift_px[:, 0], rcond=None)[0]
+    return np.stack([x, shift_px[:, 1] - shift_px[:, 1].mean()], axis=1)
+
+
+def test_a_potential_is_recovered() -> None:
+    volume = specimen()
+    misfit, residuals, weights = misfit_to(recorded(volume)), [], []
+    parameters = MethodParameters("multislice", iterations=12, prior="tv", weight_from_noise=True, seed=1)
+    found = solve_volume(
+        parameters, misfit, lambda k, residual, x: residuals.append(residual), used_weight=weights.append
+    )
+    assert residuals[-1] < 0.05 * misfit.size
+    assert np.linalg.norm(found - volume) < 0.12 * np.linalg.norm(volume)
+    assert found.min() >= 0 and len(weights) == 12 and weights[-1] < weights[0] / 3
+
+
+def test_the_wrong_sign_of_defocus_leaves_a_high_residual() -> None:
+    images = recorded(specimen())
+    residuals = {}
+    for sign in (1, -1):
+        parameters = MethodParameters("multislice", iterations=6, weight_from_noise=True, seed=1)
+        last: list[float] = []
+        solve_volume(parameters, misfit_to(images, sign * DEFOCI), lambda k, r, x, last=last: last.append(r))
+        residuals[sign] = last[-1]
+    assert residuals[-1] > 5 * residuals[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kept_state_goes_on_bit_by_bit(threads: int) -> None:
+    """With the prior's dual, momentum and corrections of the images; and for any number of threads."""
+    images = recorded(specimen(), shift_px=np.random.default_rng(2).uniform(-1, 1, (len(TILTS), 2)))
+    parameters = MethodParameters("multislice", iterations=7, weight_from_noise=True, seed=3)
+    states: dict[int, tuple[FistaState, object]] = {}
+
+    def run(start: int | None) -> np.ndarray:
+        misfit = misfit_to(images)
+        misfit.threads = threads
+        refinement = ViewRefinement(misfit, ("shifts", "rotation"))
+
+        def keep(state: FistaState) -> None:
+            volume, ahead, dual = (np.copy(a) for a in (state.volume, state.ahead, state.dual))
+            copied = FistaState(state.sweep, volume, ahead, state.momentum, dual)
+            states.setdefault(state.sweep, (copied, refinement.state))
+
+        if start is not None:
+            refinement.state = states[start][1]
+        return solve_volume(
+            parameters,
+            misfit,
+            between=refinement,
+            keep=keep,
+            start=None if start is None else states[start][0],
+        )
+
+    whole = run(None)
+    assert sorted(states) == [1, 2, 3, 4, 5, 6]
+    for sweep in (2, 5):
+        np.testing.assert_array_equal(run(sweep), whole)
+
+
+def test_displaced_images_are_brought_back() -> None:
+    shift = np.random.default_rng(0).uniform(-2, 2, (len(TILTS), 2))
+    misfit = misfit_to(recorded(specimen(), shift_px=shift))
+    refinement = ViewRefinement(misfit, ["shifts"])
+    solve_volume(
+        MethodParameters("multislice", iterations=16, weight_from_noise=True), misfit, between=refinement
+    )
+    error = without_common(refinement.corrections.shift_px - shift)
+    assert np.abs(error).max() < 0.1 and np.abs(without_common(shift)).max() > 1.5
+
+
+def test_wrong_defoci_and_rotations_are_found() -> None:
+    rng = np.random.default_rng(1)
+    wrong, turn = rng.choice([-50.0, 50.0], len(TILTS)), rng.uniform(-1, 1, len(TILTS))
+    images = recorded(specimen())
+    turned = np.stack([rotated_back(image.T, -angle).T for image, angle in zip(images, turn, strict=True)])
+    misfit = misfit_to(turned, DEFOCI + wrong)
+    refinement = ViewRefinement(misfit, ["defocus", "rotation"])
+    solve_volume(
+        MethodParameters("multislice", iterations=16, weight_from_noise=True), misfit, between=refinement
+    )
+    found = refinement.corrections
+    assert np.abs(found.defocus_A - DEFOCI).max() < 5
+    assert np.abs(found.rotation_deg - turn).max() < 0.1
+
+
+def test_unknown_parameters_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"shifts, defocus"):
+        ViewRefinement(misfit_to(np.ones((len(TILTS), 32, 32), np.float32)), ["shift"])
+
+
+def test_rotation_of_images() -> None:
+    """A spot at +x goes to where it was before a rotation counter-clockwise by 90°, from +y."""
+    image = np.ones((9, 9), np.float32)
+    image[4, 7] = 5  # [x, y]
+    assert rotated_back(image, 90.0)[7, 4] == pytest.approx(5, abs=1e-4)
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0), (2.3, -1.6), (-4.0, 5.0)])
+def test_correlation_finds_displacements(at: tuple[float, float]) -> None:
+    x, y = np.indices((40, 30), float)
+    still, moved = (np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at))
+    np.testing.assert_allclose(correlation_peak(moved, still, 6), at, atol=0.05)
+    np.testing.assert_allclose(correlation_peak(moved, still, 6, 8.0), at, atol=0.05)
+
+
+def test_shrinkage() -> None:
+    """Towards the mean without true differences; not where they are large, and never by more than σ."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, 2000)
+    variance = np.full(2000, 0.01)
+    assert np.std(shrunk(3 + noise, variance)) < 0.05
+    true = rng.normal(0, 1, 2000)
+    np.testing.assert_allclose(shrunk(true + noise, variance), true + noise, atol=0.05)
+    outlier = np.zeros(100)
+    outlier[7] = 2.0
+    assert shrunk(outlier, np.full(100, 0.01))[7] >= 1.9
