@@ -56,10 +56,11 @@ OPTIONS = (
     ),
     click.option(
         "--min-distance",
-        type=LENGTH_A,
-        default="1.6",
+        type=AUTO_LENGTH,
+        default=AUTO,
         show_default=True,
-        help="Least distance of atoms, shorter than the shortest bond.",
+        help="Least distance of atoms, shorter than the shortest bond; auto: 1.6 Å, or three quarters of the sum of "
+        "the covalent radii of two elements named, if that is less.",
     ),
     click.option(
         "--threshold",
@@ -69,11 +70,11 @@ OPTIONS = (
     click.option("--expected", type=click.IntRange(1), help="Number of atoms: those with highest scores."),
     click.option(
         "--fit",
-        type=click.Choice(["gaussian", "shared", "elliptical", "polynomial"]),
-        default="gaussian",
+        type=click.Choice([AUTO, "gaussian", "shared", "elliptical", "polynomial"]),
+        default=AUTO,
         show_default=True,
         help="Gaussians whose width is free, the same for all, or not the same along all axes; or, for the "
-        "positions, a polynomial of fourth order.",
+        "positions, a polynomial of fourth order; auto: gaussian, or shared where atoms are narrower than 0.9 voxels.",
     ),
     click.option(
         "--detect",

@@ -17,6 +17,7 @@ from etcli.core.atoms.refine_trace import RefinedTrace, refine_trace
 from etcli.core.atoms.traced_species import atoms_of, by_polynomials, classified
 from etcli.core.atoms.tracing import Trace, TraceRules
 from etcli.core.atoms.tracing import trace as find_atoms
+from etcli.core.covalent_radii import shortest_bond_A
 from etcli.core.elements import by_brightness
 from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
@@ -41,6 +42,9 @@ from etcli.pipeline.trace_report import classes_named, report_trace
 AUTO = "auto"
 FEWEST_SHOWN, DOUBTFUL_SHOWN = 0.5, 0.9
 """Fractions of the traced atoms in the views below which these do not, or may not, belong to the volume."""
+LEAST_DISTANCE_A, SHARE_OF_BOND = 1.6, 0.75
+"""Automatic least distance of atoms: the shortest bond between the elements named may be shorter than the sum of
+their covalent radii, and noise displaces atoms."""
 Species = Sequence[str] | int | None
 
 
@@ -52,12 +56,16 @@ class TraceRequest:
     ----------
     species : sequence of str, int or None
         Elements to distinguish, the faintest first; or their number; None to find the number.
-    fit : {"gaussian", "shared", "elliptical", "polynomial"}
-        Model that is fitted to an atom.
+    fit : {"auto", "gaussian", "shared", "elliptical", "polynomial"}
+        Model that is fitted to an atom; auto: Gaussians, of one width where atoms are narrower than 0.9
+        voxels.
     detect : {"peaks", "dog"}
         Maxima of the smoothed volume, or of a difference of Gaussians.
-    min_distance, sigma, merge_distance : Length
-        Least distance of atoms, their standard deviation, and distance below which maxima are merged.
+    min_distance : Length or "auto"
+        Least distance of atoms; auto: 1.6 Å, or three quarters of the shortest bond between the elements
+        named, if that is less.
+    sigma, merge_distance : Length
+        Standard deviation of an atom, and distance below which maxima are merged.
     smooth, hold : Length or "auto"
         Smoothing before the fit, and restraint of positions in a refinement.
     threshold : float or None
@@ -75,9 +83,9 @@ class TraceRequest:
     """
 
     species: Species = None
-    fit: str = "gaussian"
+    fit: str = AUTO
     detect: str = "peaks"
-    min_distance: Length = Length(1.6, "A")
+    min_distance: Length | str = AUTO
     sigma: Length = Length(0.5, "A")
     merge_distance: Length = Length(1.1, "A")
     smooth: Length | str = AUTO
@@ -91,7 +99,7 @@ class TraceRequest:
     correct_depth: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("fit", self.fit, ("gaussian", "shared", "elliptical", "polynomial"))
+        check_choice("fit", self.fit, (AUTO, "gaussian", "shared", "elliptical", "polynomial"))
         check_choice("detection", self.detect, ("peaks", "dog"))
         if isinstance(self.species, int) and self.species < 1:
             raise UsageError(f"--species {self.species}: give 1 or more, or the elements")
@@ -142,8 +150,8 @@ class TraceRequest:
         if self.threshold is not None and not 0 < self.threshold < float("inf"):
             raise UsageError(f"--threshold {self.threshold:g} is no density; give one above 0")
 
-        freedom: Any = {"gaussian": "isotropic", "polynomial": "isotropic"}.get(self.fit, self.fit)
-        least = self.min_distance.angstrom(pixel_A)
+        freedom: Any = {AUTO: None, "gaussian": "isotropic", "polynomial": "isotropic"}.get(self.fit, self.fit)
+        least = self._least_distance_A(pixel_A)
         merge = self.merge_distance.angstrom(pixel_A)
         return TraceRules(
             sigma_A=self.sigma.angstrom(pixel_A),
@@ -162,6 +170,13 @@ class TraceRequest:
                 local_intensity=self.local_intensity,
             ),
         )
+
+    def _least_distance_A(self, pixel_A: float) -> float:
+        """Return the least distance of atoms in Å."""
+        if isinstance(self.min_distance, Length):
+            return self.min_distance.angstrom(pixel_A)
+        bond_A = shortest_bond_A(self.symbols) if self.symbols else LEAST_DISTANCE_A / SHARE_OF_BOND
+        return min(LEAST_DISTANCE_A, SHARE_OF_BOND * bond_A)
 
     def restraint_A(self, pixel_A: float) -> float | None:
         """Restraint of positions in a refinement in Å; None to determine it by cross-validation."""

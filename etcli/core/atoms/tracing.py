@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from etcli.core.atoms.candidates import (
+    LEAST_WIDTH_PX,
     MOST_DETECTION,
+    are_strong,
     check_voxels,
     detection_for,
     find_candidates,
@@ -46,12 +49,15 @@ DIFFUSE_A, UNRESOLVED = 1.5, 6.0
 density that varies over more than DIFFUSE_A (a standard deviation) is then subtracted as diffuse."""
 SIGMA_A = 0.5
 """Initial width of an atom, for a reconstruction at atomic resolution."""
-DOUBT = 0.5
+DOUBT = 0.3
 """Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
 RESIDUAL_FACTOR = 8.0
 """Threshold of maxima in the residual, in its standard deviations."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
+NEAR, ROUNDS = 2.0, 6
+"""Distance within which maxima are in the specimen, in the smallest distance between atoms, and the largest number
+of rounds in which it grows."""
 MARGIN_PX = 0.5
 NEARER = 0.95
 """Factor of the smallest distance between atoms, to allow for errors of positions."""
@@ -76,8 +82,8 @@ class TraceRules:
         Standard deviation of the smoothing before the fit; by default from the noise.
     detect : {"peaks", "dog"}
         Maxima of the smoothed volume, or of a difference of Gaussians.
-    freedom : {"shared", "isotropic", "elliptical"}
-        As for `FitRules`.
+    freedom : {"shared", "isotropic", "elliptical"}, optional
+        As for `FitRules`; by default "isotropic", or "shared" for atoms narrower than 0.9 voxels.
     n_species : int, optional
         Number of species to distinguish; None for as many as the scores show.
     threshold : float, optional
@@ -90,7 +96,7 @@ class TraceRules:
     sigma_A: float = SIGMA_A
     smoothing_A: float | None = None
     detect: str = "peaks"
-    freedom: Freedom = "isotropic"
+    freedom: Freedom | None = None
     n_species: int | None = 1
     threshold: float | None = None
     expected: int | None = None
@@ -213,7 +219,9 @@ def trace(
     # the smoothing makes the fitted atoms wider
     width_px = float(np.hypot(typical_px, smoothing_px))
     diffuse_px = DIFFUSE_A / pixel_A if snr < UNRESOLVED else 0.0
-    fit = FitRules(width_px, rules.freedom, diffuse_px=diffuse_px, threads=threads)
+    # too few voxels lie within the radius of a fit to determine the width of a narrow atom
+    freedom = rules.freedom or ("shared" if typical_px < LEAST_WIDTH_PX else "isotropic")
+    fit = FitRules(width_px, freedom, diffuse_px=diffuse_px, threads=threads)
     search = _Search(volume, pixel_A, rules, fit, candidates.floor)
     report("fits")
     atoms, residual = search.cycles(start_atoms(candidates.place, candidates.height, fit.sigma_px), report)
@@ -299,10 +307,8 @@ class _Search:
         """Separate atoms from other maxima and fit them once more; return these fields of a `Trace`."""
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
-        least = cleaning.least_intensity * float(np.percentile(candidates, 95))
-        mixture = fit_mixture(candidates[candidates > least], threshold=least, n_species=self.rules.n_species)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        cut = _score_threshold(candidates, apart, mixture, self.rules)
+        mixture, cut = self._mixture(places(atoms), candidates, apart)
         chosen = candidates >= cut
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         self._record(
@@ -329,6 +335,25 @@ class _Search:
             "cut": cut,
             "residual": residual,
         }
+
+    def _mixture(self, place: Doubles, score: Doubles, apart: NDArray[np.bool_]) -> tuple[Mixture, float]:
+        """Fit the mixture to the scores of maxima in the specimen; return also the smallest score of atoms.
+
+        Outside the specimen, maxima of noise are weaker, and may be so many that they look like a species.
+        The specimen is where atoms are near, at first the strong ones.
+        """
+        near_px = NEAR * self.rules.cleaning.min_distance_A / self.pixel_A
+        atoms = apart & are_strong(score)
+        for _ in range(ROUNDS):
+            inside = apart & (cKDTree(place[atoms]).query(place)[0] < near_px)
+            least = self.rules.cleaning.least_intensity * float(np.percentile(score[inside], 95))
+            above = inside & (score > least)
+            mixture = fit_mixture(score[above], threshold=least, n_species=self.rules.n_species)
+            cut = _score_threshold(score[inside], apart[inside], mixture, self.rules)
+            before, atoms = atoms, apart & (score >= cut)
+            if not atoms.any() or (atoms == before).all():
+                break
+        return mixture, cut
 
     def _check_spread(self, mixture: Mixture, score: Doubles) -> None:
         """Raise DataError for maxima of all heights, unless the number of atoms or species is given."""
