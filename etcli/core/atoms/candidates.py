@@ -168,7 +168,7 @@ def typical_width(
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
-    top = float(np.percentile(score[strong], 75))
+    top = float(np.percentile(score[strong], 60))
     noise = _peaks.spread_above(volume, residual, np.float32(0.2 * top))
     snr = top / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:

@@ -51,8 +51,9 @@ SIGMA_A = 0.5
 """Initial width of an atom, for a reconstruction at atomic resolution."""
 DOUBT = 0.3
 """Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
-RESIDUAL_FACTOR = 8.0
-"""Threshold of maxima in the residual, in its standard deviations."""
+RESIDUAL_FACTOR, NARROW_RESIDUAL_FACTOR = 8.0, 4.0
+"""Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than LEAST_WIDTH_PX,
+between which hardly any density is unresolved."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
 NEAR, ROUNDS = 2.0, 6
@@ -220,9 +221,11 @@ def trace(
     width_px = float(np.hypot(typical_px, smoothing_px))
     diffuse_px = DIFFUSE_A / pixel_A if snr < UNRESOLVED else 0.0
     # too few voxels lie within the radius of a fit to determine the width of a narrow atom
-    freedom = rules.freedom or ("shared" if typical_px < LEAST_WIDTH_PX else "isotropic")
+    is_narrow = typical_px < LEAST_WIDTH_PX
+    freedom = rules.freedom or ("shared" if is_narrow else "isotropic")
     fit = FitRules(width_px, freedom, diffuse_px=diffuse_px, threads=threads)
-    search = _Search(volume, pixel_A, rules, fit, candidates.floor)
+    factor = NARROW_RESIDUAL_FACTOR if is_narrow else RESIDUAL_FACTOR
+    search = _Search(volume, pixel_A, rules, fit, candidates.floor, factor)
     report("fits")
     atoms, residual = search.cycles(start_atoms(candidates.place, candidates.height, fit.sigma_px), report)
     report("classes")
@@ -250,6 +253,8 @@ class _Search:
     fit : FitRules
     floor : float
         Threshold of maxima.
+    residual_factor : float
+        Threshold of maxima in the residual, in its standard deviations.
     removed : list of RemovedCounts
         Number of maxima that each rule has removed so far.
     """
@@ -259,6 +264,7 @@ class _Search:
     rules: TraceRules
     fit: FitRules
     floor: float
+    residual_factor: float
     removed: list[RemovedCounts] = field(default_factory=list)
 
     def cycles(self, atoms: Doubles, report: Callable[[str], None]) -> tuple[Doubles, Array]:
@@ -299,7 +305,7 @@ class _Search:
     def _atoms_from_residual(self, residual: Array, atoms: Doubles) -> Doubles:
         """Return new atoms at maxima of the residual that clearly exceed its noise."""
         image = smoothed(residual, MOST_DETECTION * self.fit.sigma_px, threads=self.fit.threads)
-        place, height = find_peaks(image, max(self.floor, RESIDUAL_FACTOR * root_mean_square(image)))
+        place, height = find_peaks(image, max(self.floor, self.residual_factor * root_mean_square(image)))
         chosen = spaced(place, self.rules.cleaning.merge_distance_A / self.pixel_A, taken=places(atoms))
         return start_atoms(place[chosen], height[chosen], self.fit.sigma_px)
 
