@@ -157,12 +157,11 @@ def typical_width(
     """
     diffuse_px = DIFFUSE * sigma_px
     rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
-    residual = None
+    residual, strong = None, are_strong(candidates.height)
     for _ in range(SEARCHES):
         atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
-        strong = are_strong(score)
         width = float(np.median(sigmas(atoms[strong])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)

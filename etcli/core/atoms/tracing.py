@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from etcli.core.atoms.candidates import (
     LEAST_WIDTH_PX,
     MOST_DETECTION,
-    are_strong,
     check_voxels,
     detection_for,
     find_candidates,
@@ -37,8 +35,9 @@ from etcli.core.atoms.gaussian_fit import (
     sigmas,
     start_atoms,
 )
-from etcli.core.atoms.mixture import Mixture, fit_mixture
+from etcli.core.atoms.mixture import Mixture
 from etcli.core.atoms.peaks import find_peaks, root_mean_square, smoothed, spaced
+from etcli.core.atoms.score_mixture import least_score, specimen_mixture
 from etcli.core.errors import DataError
 
 Array = NDArray[np.float32]
@@ -49,16 +48,11 @@ DIFFUSE_A, UNRESOLVED = 1.5, 6.0
 density that varies over more than DIFFUSE_A (a standard deviation) is then subtracted as diffuse."""
 SIGMA_A = 0.5
 """Initial width of an atom, for a reconstruction at atomic resolution."""
-DOUBT = 0.3
-"""Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
 RESIDUAL_FACTOR, NARROW_RESIDUAL_FACTOR = 8.0, 4.0
-"""Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than LEAST_WIDTH_PX,
-between which hardly any density is unresolved."""
+"""Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than
+LEAST_WIDTH_PX, between which hardly any density is unresolved."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
-NEAR, ROUNDS = 2.0, 6
-"""Distance within which maxima are in the specimen, in the smallest distance between atoms, and the largest number
-of rounds in which it grows."""
 MARGIN_PX = 0.5
 NEARER = 0.95
 """Factor of the smallest distance between atoms, to allow for errors of positions."""
@@ -314,7 +308,15 @@ class _Search:
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        mixture, cut = self._mixture(places(atoms), candidates, apart)
+        mixture = specimen_mixture(
+            places(atoms),
+            candidates,
+            apart,
+            min_distance=cleaning.min_distance_A / self.pixel_A,
+            least_intensity=cleaning.least_intensity,
+            n_species=self.rules.n_species,
+        )
+        cut = _score_threshold(candidates, apart, mixture, self.rules)
         chosen = candidates >= cut
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         self._record(
@@ -341,25 +343,6 @@ class _Search:
             "cut": cut,
             "residual": residual,
         }
-
-    def _mixture(self, place: Doubles, score: Doubles, apart: NDArray[np.bool_]) -> tuple[Mixture, float]:
-        """Fit the mixture to the scores of maxima in the specimen; return also the smallest score of atoms.
-
-        Outside the specimen, maxima of noise are weaker, and may be so many that they look like a species.
-        The specimen is where atoms are near, at first the strong ones.
-        """
-        near_px = NEAR * self.rules.cleaning.min_distance_A / self.pixel_A
-        atoms = apart & are_strong(score)
-        for _ in range(ROUNDS):
-            inside = apart & (cKDTree(place[atoms]).query(place)[0] < near_px)
-            least = self.rules.cleaning.least_intensity * float(np.percentile(score[inside], 95))
-            above = inside & (score > least)
-            mixture = fit_mixture(score[above], threshold=least, n_species=self.rules.n_species)
-            cut = _score_threshold(score[inside], apart[inside], mixture, self.rules)
-            before, atoms = atoms, apart & (score >= cut)
-            if not atoms.any() or (atoms == before).all():
-                break
-        return mixture, cut
 
     def _check_spread(self, mixture: Mixture, score: Doubles) -> None:
         """Raise DataError for maxima of all heights, unless the number of atoms or species is given."""
@@ -412,8 +395,4 @@ def _score_threshold(score: Doubles, apart: NDArray[np.bool_], mixture: Mixture,
                 f"only {np.count_nonzero(apart)} maxima, fewer than the {rules.expected} atoms expected"
             )
         return float(np.sort(score[apart])[-rules.expected])
-    ascending = np.sort(score)
-    n_not_atoms = int((mixture.probabilities(ascending)[:, 0] > DOUBT).sum())
-    if n_not_atoms in (0, len(score)):
-        return float(ascending[0]) if not n_not_atoms else float(np.inf)
-    return float(ascending[n_not_atoms - 1 : n_not_atoms + 1].mean())
+    return least_score(score, mixture)
