@@ -59,7 +59,10 @@ class MemoryBudget:
         return 4 * (self.volumes + self.resident) <= session.memory
 
     def spare_bytes(self, session: Session) -> int:
-        """Return how much memory is left besides the arrays that are in memory."""
+        """Return how much memory of the device is left besides the arrays that are in it."""
+        free = self.device.free_bytes()
+        if free is not None:
+            return free - 4 * (self.resident + self.volumes)
         return session.memory - 4 * (self.resident + self.volumes * self.fits(session))
 
     def zeros(self, session: Session) -> Zeros:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from etcli.core.multislice.refinement import ViewRefinement
 from etcli.core.solvers.fista import FistaState
+from etcli.core.solvers.multislice import LeftOutTilts
+from etcli.core.solvers.steps import on_host
 from etcli.io.keyed_folder import KeyedFolder
 
 STATE = "state"
@@ -15,6 +17,8 @@ class SolverProgress:
 
     Parameters
     ----------
+    left_out : LeftOutTilts
+        Test by tilts that are left out at first; its result belongs to the state.
     refinement : ViewRefinement or None
         Refinement of the images, if any; what it has found belongs to the state.
     norms, weights : list of float
@@ -23,6 +27,7 @@ class SolverProgress:
         State to go on from.
     """
 
+    left_out: LeftOutTilts
     refinement: ViewRefinement | None = None
     norms: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
@@ -45,6 +50,7 @@ class SolverProgress:
                 int(kept["sweep"]), kept["volume"], kept["ahead"], (pace, restart), kept.get("dual")
             )
             self.norms, self.weights = kept["norms"].tolist(), kept["weights"].tolist()
+            self.left_out.residual, self.left_out.contrast = kept["left_out"].tolist()
             if self.refinement is not None:
                 self.refinement.state = kept["refinement"]
         except (KeyError, ValueError) as error:
@@ -54,14 +60,15 @@ class SolverProgress:
         """Store a state, and the curves and corrections so far."""
         arrays = {
             "sweep": state.sweep,
-            "volume": state.volume,
-            "ahead": state.ahead,
+            "volume": on_host(state.volume),
+            "ahead": on_host(state.ahead),
             "momentum": state.momentum,
             "norms": self.norms,
             "weights": self.weights,
+            "left_out": [self.left_out.residual, self.left_out.contrast],
         }
         if state.dual is not None:
-            arrays["dual"] = state.dual
+            arrays["dual"] = on_host(state.dual)
         if self.refinement is not None:
             arrays["refinement"] = self.refinement.state
         store.keep(STATE, arrays)

@@ -3,28 +3,30 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
-from etcli.core.multislice.misfit import MultisliceMisfit
-from etcli.core.multislice.model import least_bytes, wave_geometry
+from etcli.core.multislice.backends import bytes_besides_volumes, make_misfit
+from etcli.core.multislice.phase_misfit import PhaseContrastMisfit
 from etcli.core.multislice.refinement import ViewRefinement
-from etcli.core.projectors.slab import HOST
+from etcli.core.projectors import Device
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import Volume
 from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.multislice import LeftOutTilts
+from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
+from etcli.pipeline.devices import multislice_device, task_for_device
 from etcli.pipeline.memory_budget import MemoryBudget
 from etcli.pipeline.multislice_progress import SolverProgress
-from etcli.pipeline.multislice_report import report_fit, report_refinement
+from etcli.pipeline.multislice_report import report_fit, report_prediction, report_refinement
 from etcli.pipeline.phase_contrast_input import COPIES, PhaseContrastInput, phase_contrast_input
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import volume_rows
@@ -50,6 +52,8 @@ class MultisliceTask:
         ``initial(y0, y1)`` reads rows of the initial volume.
     scratch : Path
         Folder for arrays that do not fit into the memory.
+    device : Device
+        Device of the computation.
     """
 
     input: PhaseContrastInput
@@ -57,6 +61,7 @@ class MultisliceTask:
     axis_offset_px: float
     initial: Read | None
     scratch: Path
+    device: Device
 
     def of_views(self, views: NDArray[np.intp]) -> "MultisliceTask":
         """Return the same task with some of the views, counted from 0."""
@@ -71,7 +76,7 @@ class MultisliceTask:
         """Check before the computation that it fits into the memory; raise UsageError otherwise."""
         self._memory_budget(session, parameters).check(session)
 
-    def sample(self, session: Session) -> MultisliceMisfit:
+    def sample(self, session: Session) -> PhaseContrastMisfit:
         """Return the misfit to all images, which cannot be reconstructed in parts."""
         return self._misfit(session, MethodParameters("multislice"))
 
@@ -92,7 +97,8 @@ class MultisliceTask:
         """Reconstruct the volume and write it; report how well it explains the images."""
         n_rows, misfit = self.shape[1], self._misfit(session, parameters)
         refinement = ViewRefinement(misfit, parameters.refine) if parameters.refine else None
-        progress = SolverProgress(refinement)
+        left_out = LeftOutTilts.of(len(misfit.tilts), parameters.iterations, refined=refinement is not None)
+        progress = SolverProgress(left_out, refinement)
         if store is not None:
             progress.resume(store)
         if progress.state is not None:
@@ -106,7 +112,7 @@ class MultisliceTask:
                 progress.norms.append(norm)
                 advance(1)
                 if watch:
-                    watch((0, n_rows), k, volume)
+                    watch((0, n_rows), k, on_host(volume))
 
             volume: Array = parameters.traits.load("solve_volume")(
                 parameters,
@@ -117,6 +123,7 @@ class MultisliceTask:
                 start=progress.state,
                 keep=None if store is None else partial(progress.keep, store),
                 used_weight=progress.weights.append,
+                left_out=left_out,
                 zeros=self.zeros(session, parameters),
             )
         if parameters.weight_from_noise:
@@ -128,21 +135,22 @@ class MultisliceTask:
             found = refinement.corrections
             found = replace(found, shift_px=found.shift_px - [self.axis_offset_px, 0.0])
             numbers |= report_refinement(session, self.input, found, parameters.refine)
-        numbers |= report_fit(
-            session, self.input, volume, residual=misfit.residual(volume), contrast=misfit.size
-        )
+        residual, volume = misfit.residual(volume), on_host(volume)
+        numbers |= report_fit(session, self.input, volume, residual=residual, contrast=misfit.size)
+        images = np.concatenate([misfit.tilts[tilt] for tilt in left_out.tilts] or [np.empty(0, np.intp)])
+        numbers |= report_prediction(session, self.input.of_views(images), left_out)
         write(0, volume.swapaxes(1, 2))
         sweeps = np.arange(1, len(progress.norms) + 1)
         return ErrorCurve(sweeps, np.array(progress.norms) / (misfit.size or 1.0), numbers)
 
-    def _misfit(self, session: Session, parameters: MethodParameters) -> MultisliceMisfit:
+    def _misfit(self, session: Session, parameters: MethodParameters) -> PhaseContrastMisfit:
         """Return the misfit to the images, which uses the memory that the volumes leave."""
         nz, ny, nx = self.shape
         spare = self._memory_budget(session, parameters).spare_bytes(session)
-        return MultisliceMisfit(
+        return make_misfit(
             self.input.images,
             self.input.tilt_deg,
-            self.input.defocus_A.copy(),  # a refinement changes them
+            self.input.defocus_A,
             self.input.optics,
             pixel_A=self.input.pixel_A,
             shape=(nz, nx, ny),
@@ -150,26 +158,30 @@ class MultisliceTask:
             shift_px=np.tile([self.axis_offset_px, 0.0], (len(self.input.images), 1)),
             threads=session.threads,
             memory=self._least_bytes(session, parameters) + spare,
+            device=self.device,
         )
 
     def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
         """Memory budget of the computation: volumes, images as read and as the misfit has them, waves."""
         volumes = parameters.traits.load("volumes_held")(parameters) * prod(self.shape)
-        resident = COPIES * self.input.images.size + ceil(self._least_bytes(session, parameters) / 4)
-        return MemoryBudget(volumes, resident, self.scratch, HOST)
+        copies = 1 if self.device.free_bytes() is not None else COPIES
+        resident = copies * self.input.images.size + self._least_bytes(session, parameters) // 4
+        return MemoryBudget(volumes, resident, self.scratch, self.device)
 
     def _least_bytes(self, session: Session, parameters: MethodParameters) -> int:
         """Return the least memory for the waves."""
         nz, ny, nx = self.shape
-        geometry = wave_geometry(
-            (nz, nx, ny),
-            self.input.images.shape[1:],
-            self.input.pixel_A,
+        return bytes_besides_volumes(
+            self.input.tilt_deg,
+            self.input.defocus_A,
             self.input.optics,
-            parameters.binned_slices,
-            float(np.abs(self.input.defocus_A).max()),
+            image=self.input.images.shape[1:],
+            pixel_A=self.input.pixel_A,
+            shape=(nz, nx, ny),
+            binned_slices=parameters.binned_slices,
+            threads=session.threads,
+            device=self.device,
         )
-        return least_bytes(geometry, threads=session.threads)
 
 
 def multislice_task(
@@ -205,13 +217,13 @@ def multislice_task(
     UsageError, DataError
         When the request does not suit the views, or they are not suitable.
     """
-    if session.device == "gpu":
-        raise UsageError("--method multislice computes on the CPU; use --device cpu")
     initial = volumes.get("initial")
-    return MultisliceTask(
-        phase_contrast_input(session, integrals, request.phase_contrast, volumes.get("flat_field")),
-        layout.shape,
-        layout.geometry.axis_offset_px,
-        None if initial is None else volume_rows(initial, layout, "initial"),
-        scratch,
-    )
+    images = phase_contrast_input(session, integrals, request.phase_contrast, volumes.get("flat_field"))
+    read = None if initial is None else volume_rows(initial, layout, "initial")
+    offset_px = layout.geometry.axis_offset_px
+
+    def make(gpu: bool) -> MultisliceTask:
+        device = multislice_device(session, gpu=gpu)
+        return MultisliceTask(images, layout.shape, offset_px, read, scratch, device)
+
+    return task_for_device(session, request.parameters, make)

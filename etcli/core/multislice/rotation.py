@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from math import radians
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice
 from etcli.core.multislice._rotation import add_product, slab_matrix, transposed
+from etcli.core.projectors import Device
 
 Array = NDArray[np.float32]
+
+SOURCE = Path(__file__).with_name("rotation.cu")
 
 KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
 """Interpolation by name: number of neighbours in each direction, and the kernel's number."""
@@ -27,6 +31,11 @@ class SparseMatrix(NamedTuple):
     def bytes(self) -> int:
         """Size in bytes."""
         return sum(array.nbytes for array in self)
+
+    def on(self, device: Device) -> "SparseMatrix":
+        """Return the matrix for volumes on a device."""
+        starts = self.starts if device.free_bytes() is None else self.starts.astype(np.int32)
+        return SparseMatrix(*map(device.put, (starts, self.columns, self.weights)))
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class SlabRotation:
         Parameters
         ----------
         volume : ndarray of shape (nz, nx, ny), float32
+            On the host, or like all other arrays on a GPU.
         matrix : SparseMatrix
             Of `matrix`.
         out : ndarray of shape (n_slabs, n_across, ny), float32
@@ -94,7 +104,7 @@ class SlabRotation:
         """
         out[:] = 0
         planes, sums = volume.reshape(-1, volume.shape[2]), out.reshape(-1, out.shape[2])
-        add_product(*matrix, planes, np.float32(scale), sums, 0, len(sums))
+        _add_product(matrix, planes, scale, sums, slice(0, len(sums)))
 
     def add_adjoint(
         self,
@@ -117,9 +127,20 @@ class SlabRotation:
         scale : float
             Factor.
         sections : slice, optional
-            Sections along z to change; all by default.
+            Sections along z to change; all by default, and always on a GPU.
         """
         first, last, _ = (sections or slice(None)).indices(self.plane[0])
         planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
         n_x = self.plane[1]
-        add_product(*transpose, sums, np.float32(scale), planes, first * n_x, last * n_x)
+        _add_product(transpose, sums, scale, planes, slice(first * n_x, last * n_x))
+
+
+def _add_product(matrix: SparseMatrix, source: Any, scale: float, target: Any, rows: slice) -> None:
+    """Add ``scale`` times the product of a matrix and ``source`` to rows of ``target``."""
+    if isinstance(target, np.ndarray):
+        add_product(*matrix, source, np.float32(scale), target, rows.start, rows.stop)
+        return
+    from etcli.core.gpu import run_step
+
+    assert rows == slice(0, len(target))
+    run_step(SOURCE, "add_product", target, (*matrix, source, float(scale)))
