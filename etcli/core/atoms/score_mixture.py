@@ -9,8 +9,6 @@ from etcli.core.atoms.mixture import Mixture, fit_mixture
 
 Doubles = NDArray[np.float64]
 
-DOUBT = 0.3
-"""Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
 NEAR, ROUNDS = 2.0, 6
 """Distance from an atom within which maxima are in the specimen, in the smallest distance between atoms;
 largest number of rounds in which the specimen grows."""
@@ -24,7 +22,8 @@ def specimen_mixture(
     min_distance: float,
     least_intensity: float,
     n_species: int | None,
-) -> Mixture:
+    doubt: float,
+) -> tuple[Mixture, NDArray[np.bool_]]:
     """Fit a mixture to the scores of the maxima in the specimen.
 
     Parameters
@@ -39,10 +38,14 @@ def specimen_mixture(
         Smallest score that counts, as a share of that of strong atoms.
     n_species : int, optional
         As for `fit_mixture`.
+    doubt : float
+        Largest probability that an accepted maximum is not an atom.
 
     Returns
     -------
-    Mixture
+    mixture : Mixture
+    inside : ndarray of shape (n,), bool
+        Maxima to whose scores it was fitted.
 
     Notes
     -----
@@ -54,14 +57,15 @@ def specimen_mixture(
     for _ in range(ROUNDS):
         inside = apart & (cKDTree(place[atoms]).query(place)[0] < NEAR * min_distance)
         least = least_intensity * float(np.percentile(score[inside], 95))
-        mixture = fit_mixture(score[inside & (score > least)], threshold=least, n_species=n_species)
-        before, atoms = atoms, apart & (score >= least_score(score, mixture))
+        inside &= score > least
+        mixture = fit_mixture(score[inside], threshold=least, n_species=n_species)
+        before, atoms = atoms, apart & (score >= least_score(score, mixture, doubt))
         if not atoms.any() or (atoms == before).all():
             break
-    return mixture
+    return mixture, inside
 
 
-def least_score(score: Doubles, mixture: Mixture) -> float:
+def least_score(score: Doubles, mixture: Mixture, doubt: float) -> float:
     """Return the score between maxima that are atoms by a mixture, and those that are not.
 
     Parameters
@@ -69,6 +73,8 @@ def least_score(score: Doubles, mixture: Mixture) -> float:
     score : ndarray of shape (n,), float64
         Scores of maxima.
     mixture : Mixture
+    doubt : float
+        Largest probability that an accepted maximum is not an atom.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def least_score(score: Doubles, mixture: Mixture) -> float:
         The middle between the two next scores; infinite if there are no atoms.
     """
     ascending = np.sort(score)
-    n_not_atoms = int((mixture.probabilities(ascending)[:, 0] > DOUBT).sum())
+    n_not_atoms = int((mixture.probabilities(ascending)[:, 0] > doubt).sum())
     if n_not_atoms in (0, len(score)):
         return float(ascending[0]) if not n_not_atoms else float(np.inf)
     return float(ascending[n_not_atoms - 1 : n_not_atoms + 1].mean())

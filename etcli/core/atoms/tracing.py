@@ -51,6 +51,9 @@ SIGMA_A = 0.5
 RESIDUAL_FACTOR, NARROW_RESIDUAL_FACTOR = 8.0, 4.0
 """Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than
 LEAST_WIDTH_PX, between which hardly any density is unresolved."""
+DOUBT, NARROW_DOUBT = 0.3, 0.5
+"""Largest probability that an accepted maximum is not an atom. One half gives the fewest errors; less suits
+densities from projections, as a refinement against these finds missing atoms."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
 MARGIN_PX = 0.5
@@ -115,7 +118,7 @@ class Trace:
     removed : list of RemovedCounts
         Number of maxima that each rule removed.
     candidates : ndarray of shape (n,), float64
-        Scores of all maxima that were classified.
+        Scores of the maxima in the specimen, to which the mixture was fitted.
     mixture : Mixture
         Distribution of their scores.
     cut : float
@@ -218,8 +221,8 @@ def trace(
     is_narrow = typical_px < LEAST_WIDTH_PX
     freedom = rules.freedom or ("shared" if is_narrow else "isotropic")
     fit = FitRules(width_px, freedom, diffuse_px=diffuse_px, threads=threads)
-    factor = NARROW_RESIDUAL_FACTOR if is_narrow else RESIDUAL_FACTOR
-    search = _Search(volume, pixel_A, rules, fit, candidates.floor, factor)
+    limits = (NARROW_RESIDUAL_FACTOR, NARROW_DOUBT) if is_narrow else (RESIDUAL_FACTOR, DOUBT)
+    search = _Search(volume, pixel_A, rules, fit, candidates.floor, *limits)
     report("fits")
     atoms, residual = search.cycles(start_atoms(candidates.place, candidates.height, fit.sigma_px), report)
     report("classes")
@@ -249,6 +252,8 @@ class _Search:
         Threshold of maxima.
     residual_factor : float
         Threshold of maxima in the residual, in its standard deviations.
+    doubt : float
+        Largest probability that an accepted maximum is not an atom.
     removed : list of RemovedCounts
         Number of maxima that each rule has removed so far.
     """
@@ -259,6 +264,7 @@ class _Search:
     fit: FitRules
     floor: float
     residual_factor: float
+    doubt: float
     removed: list[RemovedCounts] = field(default_factory=list)
 
     def cycles(self, atoms: Doubles, report: Callable[[str], None]) -> tuple[Doubles, Array]:
@@ -286,15 +292,14 @@ class _Search:
         narrow, wide = cleaning.widths
         self._record(f"closer than {cleaning.merge_distance_A:g} Å, merged", n_removed[0])
         self._record(f"weaker than {cleaning.least_intensity:.0%} of strong ones", n_removed[1])
-        self._record(
-            f"narrower than {narrow:g} or wider than {wide:g} of the usual width, or outside", n_removed[2]
-        )
+        width_rule = f"narrower than {narrow:g} or wider than {wide:g} of the usual width, or outside"
+        self._record(width_rule, n_removed[2])
         return fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
 
     def _inside(self, atoms: Doubles) -> NDArray[np.bool_]:
         """Mark the atoms inside the volume; too little of the others is visible."""
-        distance_outside = np.maximum(-places(atoms), places(atoms) - np.array(self.volume.shape[::-1]) + 1)
-        return np.asarray((distance_outside <= MARGIN_PX).all(axis=1))
+        outside_px = np.maximum(-places(atoms), places(atoms) - np.array(self.volume.shape[::-1]) + 1)
+        return np.asarray((outside_px <= MARGIN_PX).all(axis=1))
 
     def _atoms_from_residual(self, residual: Array, atoms: Doubles) -> Doubles:
         """Return new atoms at maxima of the residual that clearly exceed its noise."""
@@ -308,20 +313,20 @@ class _Search:
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        mixture = specimen_mixture(
+        mixture, inside = specimen_mixture(
             places(atoms),
             candidates,
             apart,
             min_distance=cleaning.min_distance_A / self.pixel_A,
             least_intensity=cleaning.least_intensity,
             n_species=self.rules.n_species,
+            doubt=self.doubt,
         )
-        cut = _score_threshold(candidates, apart, mixture, self.rules)
+        cut = self._score_threshold(candidates, apart, mixture)
         chosen = candidates >= cut
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
-        self._record(
-            f"closer than {cleaning.min_distance_A:g} Å to a stronger one", np.count_nonzero(chosen & ~apart)
-        )
+        close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
+        self._record(close_rule, np.count_nonzero(chosen & ~apart))
         atoms = self._require_atoms(atoms[chosen & apart])
         atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=CYCLES, residual=residual)
         score = scores(residual, atoms, self.fit)
@@ -338,7 +343,7 @@ class _Search:
             "score": score,
             "kind": kind,
             "probability": probability[np.arange(len(kind)), 1 + kind],
-            "candidates": candidates,
+            "candidates": candidates[inside],
             "mixture": mixture,
             "cut": cut,
             "residual": residual,
@@ -384,15 +389,12 @@ class _Search:
             )
         return atoms
 
-
-def _score_threshold(score: Doubles, apart: NDArray[np.bool_], mixture: Mixture, rules: TraceRules) -> float:
-    """Return the smallest score of maxima that are atoms, if they are far enough apart."""
-    if rules.threshold is not None:
-        return rules.threshold
-    if rules.expected is not None:
-        if rules.expected > np.count_nonzero(apart):
-            raise DataError(
-                f"only {np.count_nonzero(apart)} maxima, fewer than the {rules.expected} atoms expected"
-            )
-        return float(np.sort(score[apart])[-rules.expected])
-    return least_score(score, mixture)
+    def _score_threshold(self, score: Doubles, apart: NDArray[np.bool_], mixture: Mixture) -> float:
+        """Return the smallest score of maxima that are atoms, if they are far enough apart."""
+        if self.rules.threshold is not None:
+            return self.rules.threshold
+        if self.rules.expected is not None:
+            if self.rules.expected > (n_apart := np.count_nonzero(apart)):
+                raise DataError(f"only {n_apart} maxima, fewer than the {self.rules.expected} atoms expected")
+            return float(np.sort(score[apart])[-self.rules.expected])
+        return least_score(score, mixture, self.doubt)
