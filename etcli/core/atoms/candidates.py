@@ -43,6 +43,8 @@ NOISE_MARGIN = 0.5
 """The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
 PEDESTAL = 0.65
 """Largest median of all voxels, as a share of the strongest maxima; above, there is a background level."""
+RARE = 0.15
+"""Share of strong maxima below which noise is so much more numerous that percentiles are those of noise."""
 SETTLED, SEARCHES = 0.05, 3
 """Relative change of the typical width at which its search ends, and largest number of rounds."""
 
@@ -157,17 +159,20 @@ def typical_width(
     """
     diffuse_px = DIFFUSE * sigma_px
     rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
-    residual, strong = None, are_strong(candidates.height)
+    residual = None
+    # the strongest maxima, most of which are not noise even in a large vacuum
+    n_strongest = min(len(candidates.height), round(np.count_nonzero(are_strong(candidates.height)) / RARE))
     for _ in range(SEARCHES):
         atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
-        width = float(np.median(sigmas(atoms[strong])))
+        strongest = np.sort(score)[-n_strongest:]
+        width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(strongest, 95)])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
-    top = float(np.percentile(score[strong], 60))
+    top = float(np.percentile(strongest, 90))
     noise = _peaks.spread_above(volume, residual, np.float32(0.2 * top))
     snr = top / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:
@@ -189,7 +194,7 @@ def are_strong(score: Doubles) -> NDArray[np.bool_]:
     Parameters
     ----------
     score : ndarray of shape (n,), float64
-        Scores of maxima, at least one positive.
+        Scores or heights of maxima, at least one positive.
 
     Returns
     -------
