@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms import _peaks
-from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, scores, sigmas, start_atoms
+from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, scores, sigmas, start_atoms
 from etcli.core.atoms.peaks import (
     difference_of_gaussians,
     find_peaks,
@@ -166,15 +166,15 @@ def typical_width(
         atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
-        strongest = np.sort(score)[-n_strongest:]
-        width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(strongest, 95)])))
+        strongest = np.argsort(score, kind="stable")[-n_strongest:]
+        width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(score[strongest], 95)])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
-    top = float(np.percentile(strongest, 90))
-    noise = _peaks.spread_above(volume, residual, np.float32(0.2 * top))
-    snr = top / noise if noise > 0 else np.inf
+    level = 0.2 * np.percentile(heights(atoms[strongest]), 90)
+    noise = _peaks.spread_above(volume, residual, np.float32(level))
+    snr = float(np.percentile(score[strongest], 90)) / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:
         raise DataError(
             f"maxima are only {snr:.1f} times as high as the noise, so they cannot be distinguished from it; "
