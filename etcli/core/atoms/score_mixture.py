@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from etcli.core.atoms.candidates import are_strong
+from etcli.core.atoms.candidates import RARE, are_strong
 from etcli.core.atoms.mixture import Mixture, fit_mixture
 
 Doubles = NDArray[np.float64]
@@ -49,20 +49,31 @@ def specimen_mixture(
 
     Notes
     -----
-    In the vacuum around a specimen, maxima of noise are weaker than inside it, and may be twenty times as
-    numerous as atoms, so that they would look like a species. The specimen is where atoms are near: at first
-    the strong ones, then those by the mixture of the specimen so far.
+    In a large vacuum around a specimen, maxima of noise are weaker than inside it, and may be twenty times as
+    numerous as atoms, so that they would look like a species. If strong maxima are fewer than a tenth, only
+    those in the specimen count. The specimen is where atoms are near: at first the strong ones, then those by
+    its mixture so far.
     """
-    atoms = apart & are_strong(score)
+    strong = are_strong(score)
+    if np.count_nonzero(strong) > RARE * len(score):
+        return _mixture_of(score, np.ones(len(score), bool), least_intensity, n_species)
+    atoms = apart & strong
     for _ in range(ROUNDS):
-        inside = apart & (cKDTree(place[atoms]).query(place)[0] < NEAR * min_distance)
-        least = least_intensity * float(np.percentile(score[inside], 95))
-        inside &= score > least
-        mixture = fit_mixture(score[inside], threshold=least, n_species=n_species)
+        near = cKDTree(place[atoms]).query(place)[0] < NEAR * min_distance
+        mixture, inside = _mixture_of(score, apart & near, least_intensity, n_species)
         before, atoms = atoms, apart & (score >= least_score(score, mixture, doubt))
         if not atoms.any() or (atoms == before).all():
             break
     return mixture, inside
+
+
+def _mixture_of(
+    score: Doubles, chosen: NDArray[np.bool_], least_intensity: float, n_species: int | None
+) -> tuple[Mixture, NDArray[np.bool_]]:
+    """Fit a mixture to the chosen scores that are not too weak; return these as well."""
+    least = least_intensity * float(np.percentile(score[chosen], 95))
+    above = chosen & (score > least)
+    return fit_mixture(score[above], threshold=least, n_species=n_species), above
 
 
 def least_score(score: Doubles, mixture: Mixture, doubt: float) -> float:
