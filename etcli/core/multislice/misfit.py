@@ -1,9 +1,8 @@
 """Misfit of a volume of electrostatic potential to phase-contrast images, through a multislice model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -14,7 +13,9 @@ from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON, gradient_of_tilt
 from etcli.core.multislice.model import MultisliceModel, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.wave_workspace import focus_factors
+from etcli.core.multislice.rotation import SparseMatrix
+from etcli.core.multislice.team import Team
+from etcli.core.multislice.wave_workspace import focus_rad_per_A
 from etcli.core.parallel import ordered_map
 from etcli.core.view_table import SAME_TILT_DEG
 
@@ -24,6 +25,8 @@ Doubles = NDArray[np.float64]
 LIKELIHOODS = {"poisson": POISSON, "amplitude": AMPLITUDE}
 AT_ONCE = 8
 """Largest number of tilts whose gradients are held at the same time."""
+VECTOR = 8
+"""Numbers that a processor multiplies at once."""
 
 
 class MultisliceMisfit:
@@ -113,6 +116,7 @@ class MultisliceMisfit:
         self._tilt_of_image = tilts
         self.tilts = _grouped(tilts)
         self._phases: list[Array] = []
+        self._team = Team(threads)
 
     @property
     def tilt_deg(self) -> Doubles:
@@ -149,12 +153,7 @@ class MultisliceMisfit:
 
     def residual(self, volume: Array) -> float:
         """Return ``√Σ (√Î - √I)²`` over all images."""
-        work = range(len(self.tilts))
-        results = ordered_map(
-            lambda k: self._gradient(volume, self.tilts[k], self.model.new_phases()),
-            work,
-            threads=self.threads,
-        )
+        results = ordered_map(lambda images: self._square(volume, images), self.tilts, threads=self.threads)
         return sqrt(sum(results))
 
     def gradient(self, volume: Array) -> tuple[Array, float]:
@@ -194,43 +193,64 @@ class MultisliceMisfit:
         """Add ``scale`` times the gradient of a few tilts to an array; return their squared residual."""
         while len(self._phases) < len(tilts):
             self._phases.append(self.model.new_phases())
-        work = range(len(tilts))
-        squares = list(
-            ordered_map(
-                lambda k: self._gradient(volume, tilts[k], self._phases[k]), work, threads=self.threads
-            )
-        )
-        edges = np.linspace(0, self.shape[0], min(self.threads, self.shape[0]) + 1).astype(int)
-        parts = [slice(low, high) for low, high in pairwise(edges.tolist())]
+        model, squares = self.model, np.zeros(len(tilts))
+        size = min(self.threads, len(tilts))
+        edges = _edges(self.shape[2], size)
+        matrices: dict[int, tuple[SparseMatrix, SparseMatrix]] = {}
 
-        def add_part(part: slice) -> None:
-            for images, derivatives in zip(tilts, self._phases, strict=False):
-                transpose = self.model.matrices(float(self._tilt_of_image[images[0]]))[1]
-                self.model.rotation.add_adjoint(
-                    derivatives, transpose, target, scale=scale * self.model.radians_per_V, sections=part
+        def work(member: int, meet: Callable[[], None]) -> None:
+            own = range(member, len(tilts), size)
+            for k in own:
+                matrices[k] = model.matrices(float(self._tilt_of_image[tilts[k][0]]))
+            meet()
+            # a thread rotates its own part of the volume, which stays in the caches of its core
+            columns = slice(edges[member], edges[member + 1])
+            for k, (matrix, _) in matrices.items():
+                model.rotation.slabs(
+                    volume, matrix, self._phases[k], scale=model.radians_per_V, columns=columns
                 )
+            meet()
+            for k in own:
+                squares[k] = self._differentiate(tilts[k], self._phases[k])
+            meet()
+            for k in range(len(tilts)):
+                model.rotation.add_adjoint(
+                    self._phases[k], matrices[k][1], target,
+                    scale=scale * model.radians_per_V, columns=columns,
+                )  # fmt: skip
 
-        for _ in ordered_map(add_part, parts, threads=len(parts)):
-            pass
-        return sum(squares)
+        self._team.run(work, size)
+        return float(squares.sum())
 
-    def _gradient(self, volume: Array, images: NDArray[np.intp], out: Array) -> float:
-        """Compute the derivatives with respect to the phases of a tilt; return its squared residual."""
+    def _square(self, volume: Array, images: NDArray[np.intp]) -> float:
+        """Return the squared residual of a tilt."""
+        phases = self.model.new_phases()
+        self.model.set_phases(volume, float(self._tilt_of_image[images[0]]), phases)
+        return self._differentiate(images, phases)
+
+    def _differentiate(self, images: NDArray[np.intp], phases: Array) -> float:
+        """Replace the phases of a tilt by the misfit's derivatives; return the squared residual."""
         model, g = self.model, self.model.geometry
-        model.set_phases(volume, float(self._tilt_of_image[images[0]]), out)
         defoci = self.defocus_A[images]
         lenses = [model.lens(defocus) for defocus in defoci.tolist()]
         kinds = list({id(lens): lens for lens in lenses}.values())
         which = np.array([next(n for n, kind in enumerate(kinds) if kind is lens) for lens in lenses])
-        factors = focus_factors(g, model.optics, defoci, self.shift_px[images])
+        different = kinds[0][np.newaxis] if len(kinds) == 1 else np.stack(kinds)
         costs = np.zeros(len(images))
         with model.workspace() as w:
             gradient_of_tilt(
-                w.execute, w.plans, w.spectrum, w.added, w.leaving, w.back, w.field, w.image_field, out,
-                w.kept, w.change, model.propagator, np.stack(kinds), which, *factors,
-                self.images[images], self._likelihood, *g.volume_at, *g.image_at, g.wave[1], costs,
+                w.execute, w.plans, w.spectrum, w.added, w.leaving, w.back, w.field, w.image_field, phases,
+                w.kept, w.change, model.propagator, different, which,
+                focus_rad_per_A(g, model.optics), defoci, self.shift_px[images],
+                self.images, images, self._likelihood, *g.volume_at, *g.image_at, g.wave[1], costs,
             )  # fmt: skip
         return float(costs.sum())
+
+
+def _edges(n: int, parts: int) -> list[int]:
+    """Divide n numbers into parts, at multiples of the width of a vector where possible."""
+    edges = [round(n * k / parts / VECTOR) * VECTOR for k in range(parts)]
+    return [*edges, n]
 
 
 def _grouped(tilt_deg: NDArray[np.float64]) -> list[NDArray[np.intp]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice
-from etcli.core.multislice._rotation import add_product, slab_matrix, transposed
+from etcli.core.multislice._rotation import add_product, multiply, slab_matrix, transposed
 
 Array = NDArray[np.float32]
 
@@ -17,7 +17,7 @@ KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
 
 
 class SparseMatrix(NamedTuple):
-    """Sparse matrix of plane to slabs in compressed rows, of lengths that are multiples of four."""
+    """Sparse matrix of plane to slabs in compressed rows."""
 
     starts: NDArray[np.int64]
     columns: NDArray[np.int32]
@@ -79,7 +79,15 @@ class SlabRotation:
         """Compute the transpose of a matrix, (nz · nx, n_slabs · n_across)."""
         return SparseMatrix(*transposed(*matrix, self.plane[0] * self.plane[1]))
 
-    def slabs(self, volume: Array, matrix: SparseMatrix, out: Array, *, scale: float = 1.0) -> None:
+    def slabs(
+        self,
+        volume: Array,
+        matrix: SparseMatrix,
+        out: Array,
+        *,
+        scale: float = 1.0,
+        columns: slice | None = None,
+    ) -> None:
         """Rotate a volume and add up its slices.
 
         Parameters
@@ -91,10 +99,12 @@ class SlabRotation:
             Overwritten by ``scale`` times the sums.
         scale : float
             Factor.
+        columns : slice, optional
+            Positions along y to compute; all by default.
         """
-        out[:] = 0
+        low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), out.reshape(-1, out.shape[2])
-        add_product(*matrix, planes, np.float32(scale), sums, 0, len(sums))
+        multiply(*matrix, planes, np.float32(scale), sums, low, high)
 
     def add_adjoint(
         self,
@@ -103,7 +113,7 @@ class SlabRotation:
         volume: Array,
         *,
         scale: float = 1.0,
-        sections: slice | None = None,
+        columns: slice | None = None,
     ) -> None:
         """Add ``scale`` times the adjoint of the rotation of slabs to a volume.
 
@@ -116,10 +126,9 @@ class SlabRotation:
             Changed in place.
         scale : float
             Factor.
-        sections : slice, optional
-            Sections along z to change; all by default.
+        columns : slice, optional
+            Positions along y to change; all by default.
         """
-        first, last, _ = (sections or slice(None)).indices(self.plane[0])
+        low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
-        n_x = self.plane[1]
-        add_product(*transpose, sums, np.float32(scale), planes, first * n_x, last * n_x)
+        add_product(*transpose, sums, np.float32(scale), planes, low, high)
