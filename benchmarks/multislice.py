@@ -1,0 +1,224 @@
+"""Speed of the phase-contrast reconstruction, beside the FFTs that it needs at least.
+
+    python benchmarks/multislice.py [--size 64] [--repeats 20] [--no-full]
+
+A sweep makes the gradient steps of 60 tilts x 3 defoci, two tilts a step, on one thread and on two. scipy and
+FFTW transform whole waves, in single precision and on one thread, as often as a plain algorithm has to:
+4 (S - 1) + 2 N + 2 times a tilt with S slabs and N defoci. The last column is the share of the transforms
+that the sweep really makes, which leave out the empty parts of a wave. All are measured in turn, and of each
+step the fastest run counts. Threads are bound to cores and pause between runs, so that even a busy machine
+gives them their cores at once.
+
+The full problem of Ren et al. (2018), 480³ voxels and 40 sweeps, is estimated from its measured parts, and
+for a GPU from a measured memory bandwidth.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.fft
+
+from etcli.core.jit import jit
+from etcli.core.multislice._waves import FROM_IMAGE, TO_IMAGE, TO_SPECTRUM, TO_WAVE, _transform
+from etcli.core.multislice.misfit import MultisliceMisfit
+from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.wave_workspace import WaveGeometry, WaveWorkspace
+from etcli.core.solvers.momentum import FunctionRestart, Momentum
+from etcli.core.solvers.multislice import INNER_STEPS
+from etcli.core.solvers.priors import make_prior
+
+TILTS, DEFOCI, PER_STEP = 60, (200.0, 450.0, 1000.0), 2
+SIZES = {48: 80, 64: 96, 96: 128}
+"""Voxels of a side, and pixels of an image."""
+PAUSE_S = 0.006
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+ROW = "{:16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}"
+TITLES = "voxels, wave", "s/sweep", "+ prior", "scipy, s", "ratio", "FFTW", "our FFTs", "2 threads"
+SWEEPS, LARGE, LARGE_BINNED = 40, 480, 10
+H100_BYTES_S = 2.9e12
+"""Measured by a copy: 2903 GB/s, H100 SXM5 (2025), https://github.com/aigatech/vpbenchmarking."""
+
+
+def fastest(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Return the shortest time of each of some runs in seconds, measured in turn."""
+    best = [float("inf")] * len(runs)
+    for _ in range(repeats):
+        for k, run in enumerate(runs):
+            time.sleep(PAUSE_S)
+            run()  # brings its data into the caches
+            start = time.perf_counter()
+            run()
+            best[k] = min(best[k], time.perf_counter() - start)
+    return best
+
+
+def misfit_of(
+    size: int, pixels: int, *, binned: int = 8, tilts: int = TILTS, threads: int = 1
+) -> MultisliceMisfit:
+    """Create the misfit of a series of noise, with its threads bound to cores."""
+    images = 1 + 0.05 * np.random.default_rng(0).normal(size=(tilts * len(DEFOCI), pixels, pixels))
+    misfit = MultisliceMisfit(
+        images.astype(np.float32),
+        np.repeat(-90 + 180 / tilts * np.arange(tilts), len(DEFOCI)),
+        np.tile(DEFOCI, tilts),
+        PhaseContrastOptics(300.0),
+        pixel_A=0.5,
+        shape=(size,) * 3,
+        binned_slices=binned,
+        threads=threads,
+    )
+    if threads <= len(CORES):
+        misfit._team.run(lambda member, meet: os.sched_setaffinity(0, {CORES[member]}))
+    return misfit
+
+
+@jit
+def many_transforms(execute, plans, first, count):  # type: ignore[no-untyped-def]
+    """Transform a wave many times."""
+    for _ in range(count):
+        _transform(execute, plans, first)
+
+
+def transforms(geometry: WaveGeometry) -> list[Callable[[], object]]:
+    """Return what makes the transforms of a tilt: those that are needed, and as many of whole waves."""
+    n = geometry.n_slabs
+    counts = {TO_WAVE: 2 * n - 1, TO_SPECTRUM: 2 * n - 1, TO_IMAGE: len(DEFOCI), FROM_IMAGE: len(DEFOCI)}
+    runs: list[Callable[[], object]] = []
+    for each in (geometry, replace(geometry, volume=geometry.wave, image=geometry.wave)):
+        workspace = WaveWorkspace(each, keep_waves=False)
+
+        def run(w: WaveWorkspace = workspace) -> None:
+            for first, count in counts.items():
+                many_transforms(w.execute, w.plans, first, count)
+
+        runs.append(run)
+    return runs
+
+
+def prior_seconds(shape: tuple[int, int, int], repeats: int) -> tuple[float, float]:
+    """Return the times of the proximal map of a sweep and of its momentum."""
+    prior, volume = make_prior("tv", shape, lower=0.0), np.ones(shape, np.float32)
+    momentum = Momentum(shape[0], restart=FunctionRestart())
+    new, ahead = volume.copy(), volume.copy()
+
+    def look_ahead() -> None:
+        new[...] = ahead
+        momentum.look_ahead(volume, new, ahead)
+
+    tv, rest = fastest([lambda: prior.minimise(volume, 1.0, iterations=INNER_STEPS), look_ahead], repeats)
+    return tv, rest
+
+
+def measure(size: int, pixels: int, repeats: int) -> None:
+    """Print the row of a size."""
+    one, two = (misfit_of(size, pixels, threads=threads) for threads in (1, 2))
+    geometry, volume = one.model.geometry, np.zeros(one.shape, np.float32)
+    volume[:] = np.random.default_rng(1).uniform(0, 10, one.shape)
+    wave = np.ones(geometry.wave, np.complex64)
+    count = 4 * (geometry.n_slabs - 1) + 2 * len(DEFOCI) + 2
+    needed, whole = transforms(geometry)
+
+    def plain() -> None:
+        for _ in range(count):
+            scipy.fft.fft2(wave, workers=1)
+
+    steps = []
+    for first in range(0, TILTS, PER_STEP):
+        views = range(first, first + PER_STEP)
+        for misfit in (one, two):
+            part = misfit.of_views(views)
+            steps.append(lambda part=part: part.descend(volume, 1e-9))
+    *swept, library, fftw, ours = fastest([*steps, plain, whole, needed], repeats)
+    alone, together = sum(swept[::2]), sum(swept[1::2])
+    prior = sum(prior_seconds(one.shape, max(repeats // 4, 2)))
+    print(
+        ROW.format(
+            f"{size}³, {geometry.wave[0]}²",
+            f"{alone:.4f}",
+            f"{alone + prior:.4f}",
+            f"{TILTS * library:.4f}",
+            f"{alone / (TILTS * library):.2f}",
+            f"{100 * TILTS * fftw / alone:.0f} %",
+            f"{100 * TILTS * ours / alone:.0f} %",
+            f"{alone / together:.2f} x",
+        ),
+        flush=True,
+    )
+
+
+def estimate() -> None:
+    """Print the estimate of the full problem."""
+    misfit = misfit_of(LARGE, LARGE, binned=LARGE_BINNED, tilts=1)
+    model, volume, phases = misfit.model, np.ones(misfit.shape, np.float32), misfit.model.new_phases()
+    geometry, part = model.geometry, 160
+    angle = 33.0  # at 0° the matrix would be a simple one
+    seconds, made = once(lambda: model.rotation.matrix(angle))
+    back_seconds, back = once(lambda: model.rotation.transpose(made))
+    rotate, _ = once(lambda: model.rotation.slabs(volume, made, phases, scale=1e-6))
+    adjoint, _ = once(lambda: model.rotation.add_adjoint(phases, back, volume, scale=1e-6))
+    waves, _ = once(lambda: misfit._differentiate(misfit.tilts[0], phases))
+    larger = (LARGE / part) ** 3
+    tv, momentum = (larger * each for each in prior_seconds((part,) * 3, 2))
+    matrices = (seconds + back_seconds) * TILTS
+    sweep = (waves + rotate + adjoint) * TILTS + tv + momentum
+    print(f"\n{LARGE}³ voxels, {geometry.wave[0]}² waves, {geometry.n_slabs} slabs")
+    print(f"a tilt: waves {waves:.2f} s, rotation {rotate:.2f} s, its adjoint {adjoint:.2f} s")
+    print(f"all matrices: {matrices:.0f} s once, {(made.bytes + back.bytes) * TILTS / 1e9:.1f} GB")
+    print(f"a sweep: prior {tv:.0f} s, momentum {momentum:.1f} s, all {sweep:.0f} s on one thread")
+    for speed_up in (1.7, 1.9):
+        hours = (matrices + SWEEPS * sweep) / speed_up / 3600
+        print(f"{SWEEPS} sweeps on two cores, if {speed_up} times as fast: {hours:.2f} h")
+    on_gpu(geometry)
+
+
+def once(run: Callable[[], object]) -> tuple[float, object]:
+    """Return the shorter time of two runs in seconds, and the result."""
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        result = run()
+        times.append(time.perf_counter() - start)
+    return min(times), result
+
+
+def on_gpu(geometry: WaveGeometry) -> None:
+    """Print the least time on an H100, if memory decides.
+
+    A transform reads and writes the wave once for each axis (Tolmachev, IEEE Access 11, 12039 (2023),
+    doi:10.1109/ACCESS.2023.3242240); a slab needs one more read and write of wave, kept wave and phases in
+    each direction, and a tilt three of the volume; a step on the dual of the prior needs 13 of the volume.
+    """
+    wave, slabs, voxels = 8 * geometry.wave[0] * geometry.wave[1], geometry.n_slabs, LARGE**3
+    count = 4 * (slabs - 1) + 2 * len(DEFOCI) + 2
+    fft = 4 * wave * count
+    other = 2 * slabs * 6 * wave + 3 * 4 * voxels
+    prior = INNER_STEPS * 13 * 4 * voxels
+    seconds = SWEEPS * (TILTS * (fft + other) + prior) / H100_BYTES_S
+    print(
+        f"H100, not measured: at least {seconds:.0f} s for {SWEEPS} sweeps at {H100_BYTES_S / 1e12:g} TB/s "
+        f"({SWEEPS * TILTS * fft / H100_BYTES_S:.0f} s of it in FFTs); {2 * seconds:.0f} s at half of that"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=20, help="runs, of which the fastest counts")
+    parser.add_argument("--size", type=int, choices=SIZES, action="append", help="all sizes by default")
+    parser.add_argument("--no-full", action="store_true", help="leave out the full problem")
+    options = parser.parse_args()
+    print(f"{TILTS} tilts x {len(DEFOCI)} defoci, 8 slices a slab, {PER_STEP} tilts a step")
+    print(ROW.format(*TITLES))
+    for size in options.size or SIZES:
+        measure(size, SIZES[size], options.repeats)
+    if not options.no_full:
+        estimate()
+
+
+if __name__ == "__main__":
+    main()
