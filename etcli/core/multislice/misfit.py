@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.arguments import check_choice
 from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON, gradient_of_tilt
-from etcli.core.multislice.model import MultisliceModel, wave_geometry
+from etcli.core.multislice.model import Matrices, MultisliceModel, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.rotation import SparseMatrix
 from etcli.core.multislice.team import Team
 from etcli.core.multislice.wave_workspace import focus_rad_per_A
 from etcli.core.parallel import ordered_map
@@ -49,7 +48,7 @@ class MultisliceMisfit:
     binned_slices : int
         Number of slices of the volume in a slab of the model.
     likelihood : {"poisson", "amplitude"}
-    interpolation : {"lanczos", "cubic", "linear"}
+    interpolation : {"lanczos", "cubic", "linear", "shear"}
         Interpolation of the rotated volume.
     shift_px : ndarray of shape (n_images, 2), optional
         Displacement (x, y) of the content of each image, in pixels.
@@ -196,7 +195,7 @@ class MultisliceMisfit:
         model, squares = self.model, np.zeros(len(tilts))
         size = min(self.threads, len(tilts))
         edges = _edges(self.shape[2], size)
-        matrices: dict[int, tuple[SparseMatrix, SparseMatrix]] = {}
+        matrices: dict[int, Matrices] = {}
 
         def work(member: int, meet: Callable[[], None]) -> None:
             own = range(member, len(tilts), size)

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice
 from etcli.core.multislice._rotation import add_product, multiply, slab_matrix, transposed
+from etcli.core.multislice.shear_rotation import ShearRotation
 
 Array = NDArray[np.float32]
 
 KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
 """Interpolation by name: number of neighbours in each direction, and the kernel's number."""
+
+INTERPOLATIONS = (*KERNELS, "shear")
+"""Names of the rotations that `make_rotation` knows."""
 
 
 class SparseMatrix(NamedTuple):
@@ -132,3 +136,30 @@ class SlabRotation:
         low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
         add_product(*transpose, sums, np.float32(scale), planes, low, high)
+
+
+def make_rotation(
+    plane: tuple[int, int], n_across: int, n_slabs: int, n_binned: int, interpolation: str
+) -> SlabRotation | ShearRotation:
+    """Create a rotation by the name of its interpolation.
+
+    Parameters
+    ----------
+    plane, n_across, n_slabs, n_binned
+        As for `SlabRotation`.
+    interpolation : {"lanczos", "cubic", "linear", "shear"}
+        The last one is by Fourier series: it can be undone almost without loss, but takes many times longer.
+
+    Returns
+    -------
+    SlabRotation or ShearRotation
+
+    Raises
+    ------
+    UsageError
+        If there is no such interpolation.
+    """
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+    if interpolation == "shear":
+        return ShearRotation(plane, n_across, n_slabs, n_binned)
+    return SlabRotation(plane, n_across, n_slabs, n_binned, interpolation)
