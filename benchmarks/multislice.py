@@ -9,8 +9,8 @@ that the sweep really makes, which leave out the empty parts of a wave. All are 
 step the fastest run counts. Threads are bound to cores and pause between runs, so that even a busy machine
 gives them their cores at once.
 
-The full problem of Ren et al. (2018), 480³ voxels and 40 sweeps, is estimated from its measured parts, and
-for a GPU from a measured memory bandwidth.
+A table compares the rotations of the volume. The full problem of Ren et al. (2018), 480³ voxels and 40
+sweeps, is estimated from its measured parts, and for a GPU from a measured memory bandwidth.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from etcli.core.jit import jit
 from etcli.core.multislice._waves import FROM_IMAGE, TO_IMAGE, TO_SPECTRUM, TO_WAVE, _transform
 from etcli.core.multislice.misfit import MultisliceMisfit
 from etcli.core.multislice.optics import PhaseContrastOptics
+from etcli.core.multislice.rotation import INTERPOLATIONS, make_rotation
 from etcli.core.multislice.wave_workspace import WaveGeometry, WaveWorkspace
 from etcli.core.solvers.momentum import FunctionRestart, Momentum
 from etcli.core.solvers.multislice import INNER_STEPS
@@ -34,6 +35,7 @@ from etcli.core.solvers.priors import make_prior
 TILTS, DEFOCI, PER_STEP = 60, (200.0, 450.0, 1000.0), 2
 SIZES = {48: 80, 64: 96, 96: 128}
 """Voxels of a side, and pixels of an image."""
+ROTATED = 64, 128
 PAUSE_S = 0.006
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 ROW = "{:16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}"
@@ -150,6 +152,46 @@ def measure(size: int, pixels: int, repeats: int) -> None:
     )
 
 
+def rotations(repeats: int) -> None:
+    """Print the errors and the times of the rotations; an atom is a Gaussian of one voxel."""
+    print("\nrotation   atom moved  there and back" + "".join(f"   {n}³ with adjoint" for n in ROTATED))
+    for name in INTERPOLATIONS:
+        errors = np.array([rotation_errors(name, angle) for angle in (7.0, 31.0, 45.0, 73.0)])
+        times = [rotation_seconds(name, n, max(repeats // 4, 2)) for n in ROTATED]
+        moved, returned = 100 * errors.max(axis=0)
+        print(f"{name:10} {moved:8.2f} % {returned:12.2f} %" + "".join(f" {1e3 * t:14.2f} ms" for t in times))
+
+
+def rotation_errors(interpolation: str, tilt_deg: float, n: int = 64) -> tuple[float, float]:
+    """Return the errors of an atom after a rotation, and after the adjoint of it as well, to its norm."""
+    place = np.arange(n) - (n - 1) / 2
+    rotation = make_rotation((n, n), n, n, 1, interpolation)
+    x, z, cos, sin = 9.3, -14.8, np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+    atom, expected = (
+        np.exp(-((place[:, np.newaxis] - b) ** 2 + (place - a) ** 2) / 2).astype(np.float32)[..., np.newaxis]
+        for a, b in ((x, z), (x * cos + z * sin, -x * sin + z * cos))
+    )
+    there, back = np.zeros_like(atom), np.zeros_like(atom)
+    matrix = rotation.matrix(tilt_deg)
+    rotation.slabs(atom, matrix, there)
+    rotation.add_adjoint(there, rotation.transpose(matrix), back)
+    norm = np.linalg.norm(atom)
+    return float(np.linalg.norm(there - expected) / norm), float(np.linalg.norm(back - atom) / norm)
+
+
+def rotation_seconds(interpolation: str, n: int, repeats: int) -> float:
+    """Return the time of a rotation to slabs of 8 slices and of its adjoint."""
+    rotation = make_rotation((n, n), n, n // 8, 8, interpolation)
+    volume, slabs = np.ones((n, n, n), np.float32), np.ones((n // 8, n, n), np.float32)
+    matrix = rotation.matrix(33.0)
+    back = rotation.transpose(matrix)
+    runs = (
+        lambda: rotation.slabs(volume, matrix, slabs),
+        lambda: rotation.add_adjoint(slabs, back, volume, scale=1e-6),
+    )
+    return sum(fastest(runs, repeats))
+
+
 def estimate() -> None:
     """Print the estimate of the full problem."""
     misfit = misfit_of(LARGE, LARGE, binned=LARGE_BINNED, tilts=1)
@@ -216,6 +258,7 @@ def main() -> None:
     print(ROW.format(*TITLES))
     for size in options.size or SIZES:
         measure(size, SIZES[size], options.repeats)
+    rotations(options.repeats)
     if not options.no_full:
         estimate()
 
