@@ -1,7 +1,7 @@
 # make demo   installs etcli into .venv and takes a sample tilt series to a volume, with pictures
 # make test   runs the tests
 # make slow   runs those that take longer and show more of the same
-# make gpu    runs the tests and the benchmark that need an NVIDIA GPU; GPU=gpu13 for drivers of CUDA 13
+# make gpu    runs the tests and the benchmarks that need an NVIDIA GPU; GPU=gpu13 for drivers of CUDA 13
 # make lint   checks style and types, and that man pages and completions are up to date
 
 PYTHON ?= python3
@@ -29,6 +29,7 @@ slow: $(VENV)/developing
 gpu: $(VENV)/gpu
 	ETCLI_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
 	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/gpu_multislice.py
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check .

@@ -23,38 +23,51 @@ alpha_option = click.option(
     metavar="MRAD",
     help="Semi-angle of the objective aperture, mrad.  [default: frequencies up to 1/(2 pixel)]",
 )
-cs_option = click.option(
-    "--cs",
-    type=float,
-    default=0.0,
-    show_default=True,
-    metavar="MM",
-    help="Coefficient of the spherical aberration, mm.",
-)
-LENS: tuple[Option, ...] = (
-    kv_option,
-    alpha_option,
-    cs_option,
-    click.option(
-        "--astigmatism",
-        nargs=2,
-        type=float,
-        default=(0.0, 0.0),
-        metavar="A DEGREES",
-        help="Two-fold astigmatism: half of the difference of the largest and smallest defocus in Å, and the "
-        "direction of the largest one, counter-clockwise from +x.",
-    ),
-    click.option(
-        "--focal-spread", type=LENGTH_A, default="0", help="Standard deviation of the defocus, in Å."
-    ),
-    click.option(
-        "--convergence",
-        type=click.FloatRange(0),
-        default=0.0,
-        metavar="MRAD",
-        help="Standard deviation of the directions of the illumination, mrad.",
-    ),
-)
+
+
+def aberration_options(owner: str = "") -> tuple[Option, ...]:
+    """Declare the options of aberrations and coherence, of the owner that the help names."""
+
+    def described(text: str) -> str:
+        return f"{owner}: {text}" if owner else text[0].upper() + text[1:]
+
+    return (
+        click.option(
+            "--cs",
+            type=float,
+            default=0.0,
+            show_default=not owner,
+            metavar="MM",
+            help=described("coefficient of the spherical aberration, mm."),
+        ),
+        click.option(
+            "--astigmatism",
+            nargs=2,
+            type=float,
+            default=(0.0, 0.0),
+            metavar="A DEGREES",
+            help=described(
+                "two-fold astigmatism: half of the difference of the largest and smallest defocus in Å, and "
+                "the direction of the largest one, counter-clockwise from +x."
+            ),
+        ),
+        click.option(
+            "--focal-spread",
+            type=LENGTH_A,
+            default="0",
+            help=described("standard deviation of the defocus, in Å."),
+        ),
+        click.option(
+            "--convergence",
+            type=click.FloatRange(0),
+            default=0.0,
+            metavar="MRAD",
+            help=described("standard deviation of the directions of the illumination, mrad."),
+        ),
+    )
+
+
+LENS: tuple[Option, ...] = (kv_option, alpha_option, *aberration_options())
 """Objective lens and coherence."""
 defoci_option = click.option(
     "--defocus",

@@ -4,11 +4,11 @@ import math
 
 import click
 
+from etcli.cli.hrtem_options import aberration_options
 from etcli.cli.simulation_options import Option
-from etcli.cli.types import LENGTH_A
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
-from etcli.core.solvers.methods import REFINED, methods_with
+from etcli.core.solvers.methods import DEFAULT_BINNED_SLICES, REFINED, methods_with
 
 WORDS = ("mean", "mode", "none")
 BY = listed(methods_with("kv"), "or")
@@ -48,35 +48,7 @@ OPTICS_OPTIONS: tuple[Option, ...] = (
         help=f"{BY}: semi-angle of the objective aperture, mrad.  [default: the angle to which the pixels "
         "resolve]",
     ),
-    click.option(
-        "--cs",
-        type=float,
-        default=0.0,
-        metavar="MM",
-        help=f"{BY}: coefficient of the spherical aberration, mm.",
-    ),
-    click.option(
-        "--astigmatism",
-        nargs=2,
-        type=(float, float),
-        default=(0.0, 0.0),
-        metavar="A DEGREES",
-        help=f"{BY}: two-fold astigmatism, half of the difference of the defoci in Å, and the direction of "
-        "the largest, counter-clockwise from +x.",
-    ),
-    click.option(
-        "--focal-spread",
-        type=LENGTH_A,
-        default="0",
-        help=f"{BY}: standard deviation of the defocus in an exposure (temporal coherence).",
-    ),
-    click.option(
-        "--convergence",
-        type=click.FloatRange(0),
-        default=0.0,
-        metavar="MRAD",
-        help=f"{BY}: standard deviation of the directions of the illumination, mrad (spatial coherence).",
-    ),
+    *aberration_options(BY),
 )
 """The microscope of phase-contrast images."""
 
@@ -84,7 +56,7 @@ MULTISLICE_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--binned-slices",
         type=click.IntRange(1),
-        default=8,
+        default=DEFAULT_BINNED_SLICES,
         show_default=True,
         help=f"{BY}: sections of the volume that are added up between two propagations of the wave.",
     ),

@@ -1,5 +1,7 @@
 """Subsets of views: the views left out for cross-validation, and the two halves of a series."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,23 @@ def every_sixth(tilt_deg: NDArray[np.float64]) -> ViewIndices:
     return np.sort(np.argsort(tilt_deg, kind="stable")[EVERY // 2 :: EVERY])
 
 
-def halves(tilt_deg: NDArray[np.float64]) -> tuple[ViewIndices, ViewIndices]:
-    """Return the indices of the odd and of the even views in the order of tilt, ascending, counted from 0."""
-    order = np.argsort(tilt_deg, kind="stable")
-    return np.sort(order[0::2]), np.sort(order[1::2])
+def halves(
+    tilt_deg: NDArray[np.float64], groups: Sequence[Sequence[int]] | None = None
+) -> tuple[ViewIndices, ViewIndices]:
+    """Return the indices of the odd and of the even views in the order of tilt, ascending, counted from 0.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,), float64
+        Tilt angles.
+    groups : sequence of sequence of int, optional
+        Views that stay together; by default each view is on its own.
+
+    Returns
+    -------
+    (ndarray of intp, ndarray of intp)
+    """
+    members = [np.asarray(group, np.intp) for group in groups or np.arange(len(tilt_deg))[:, np.newaxis]]
+    order = np.argsort([tilt_deg[group[0]] for group in members], kind="stable")
+    odd, even = (np.sort(np.concatenate([members[k] for k in order[first::2]])) for first in (0, 1))
+    return odd, even

@@ -1,13 +1,27 @@
 """Choice of the device (CPU or GPU) and of the projectors for it."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from etcli.core.errors import UsageError
+from etcli.core.multislice.fftw import fftw_is_there
+from etcli.core.projectors import Device
 from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.projectors.slab import SlabProjector
+from etcli.core.projectors.slab import HOST, SlabProjector
 from etcli.core.reconstruction.slab_plan import ProjectorFactory
+from etcli.core.solvers.methods import MethodParameters
 from etcli.pipeline.session import Session
+
+
+class MemoryChecked(Protocol):
+    """Task that knows whether it fits into the memory of its device."""
+
+    def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
+        """Raise UsageError if it does not fit."""
+
+
+AnyTask = TypeVar("AnyTask", bound=MemoryChecked)
 
 
 def use_gpu(session: Session, *, remote: bool = False) -> bool:
@@ -39,6 +53,38 @@ def use_gpu(session: Session, *, remote: bool = False) -> bool:
         raise UsageError(f"--device gpu: {reason}, or use --device cpu")
     session.reporter.note(f"computing on the CPU: {reason}")
     return False
+
+
+def task_for_device(
+    session: Session, parameters: MethodParameters, make: Callable[[bool], AnyTask], *, remote: bool = False
+) -> AnyTask:
+    """Create a task for the device to use.
+
+    Parameters
+    ----------
+    session : Session
+        With the device ``auto``, the CPU is used where the memory of the GPU is too small.
+    parameters : MethodParameters
+    make : callable
+        ``make(gpu)`` creates the task for the CPU or the GPU.
+    remote : bool
+        As for `use_gpu`.
+
+    Returns
+    -------
+    object
+        What ``make`` returns.
+    """
+    gpu = use_gpu(session, remote=remote)
+    task = make(gpu)
+    if not gpu or session.device == "gpu":
+        return task
+    try:
+        task.check_memory(session.muted(), parameters)
+    except UsageError:
+        session.reporter.note("too little memory is free on the GPU; computing on the CPU")
+        return make(False)
+    return task
 
 
 def slab_projector(
@@ -101,3 +147,14 @@ def oriented_projector(gpu: bool) -> type[OrientedProjector]:
 
         return GpuOrientedProjector
     return OrientedProjector
+
+
+def multislice_device(session: Session, *, gpu: bool) -> Device:
+    """Memory of the volume for work by multislice; report if the CPU lacks FFTW."""
+    if gpu:
+        from etcli.core.gpu import GPU
+
+        return GPU
+    if not fftw_is_there():
+        session.reporter.report("FFTW is missing, so that this takes longer; pip install pyfftw")
+    return HOST

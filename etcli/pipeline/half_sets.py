@@ -71,7 +71,9 @@ def half_sets(
     tilt_deg = layout.series.tilt_deg
     volumes = []
     parameters = replace(parameters, weight=parameters.weight / 2)
-    for half, chosen in zip((ODD, EVEN), halves(tilt_deg), strict=True):
+    # the defoci of a tilt complete each other
+    groups = layout.series.views.groups() if parameters.traits.phase_contrast else None
+    for half, chosen in zip((ODD, EVEN), halves(tilt_deg, groups), strict=True):
         with destination.open(half, step(parameters, len(chosen)), len(chosen)) as write:
             task.of_views(chosen).run(session, parameters, write, store=stores.get(half), dask=dask)
         volumes.append(destination.read(half))

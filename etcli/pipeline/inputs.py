@@ -171,16 +171,21 @@ def load_images(session: Session, stack: ImageStack, *, copies: int) -> NDArray[
     UsageError
         When they do not fit.
     """
+    check_images_fit(session, stack, copies=copies)
+    images = np.empty(stack.shape, np.float32)
+    for k in range(len(stack)):
+        images[k] = stack.view(k)
+    return images
+
+
+def check_images_fit(session: Session, stack: ImageStack, *, copies: int) -> None:
+    """Check that so many arrays of the size of all images fit into the memory; raise UsageError otherwise."""
     need = 4 * copies * stack.shape[0] * stack.shape[1] * stack.shape[2]
     if need > session.memory:
         raise UsageError(
             f"{stack.name}: the work takes {-(-need >> 20)}M of memory, "
             f"but only {session.memory >> 20}M are allowed; give a larger --memory, or bin or crop it"
         )
-    images = np.empty(stack.shape, np.float32)
-    for k in range(len(stack)):
-        images[k] = stack.view(k)
-    return images
 
 
 def _read_column(session: Session, file: str, what: str) -> NDArray[Any]:

@@ -54,9 +54,19 @@ class MemoryBudget:
                 f"{self.folder}"
             )
 
+    def fits(self, session: Session) -> bool:
+        """Whether all arrays fit into the memory, so that none is placed on disk."""
+        return 4 * (self.volumes + self.resident) <= session.memory
+
+    def spare_bytes(self, session: Session) -> int:
+        """Return how much memory of the device is left besides the arrays that are in it."""
+        free = self.device.free_bytes()
+        if free is not None:
+            return free - 4 * (self.resident + self.volumes)
+        return session.memory - 4 * (self.resident + self.volumes * self.fits(session))
+
     def zeros(self, session: Session) -> Zeros:
         """Return the function that creates the zero-filled arrays that may be placed on disk."""
         if self.device.free_bytes() is not None:
             return self.device.zeros
-        fits = 4 * (self.volumes + self.resident) <= session.memory
-        return in_memory if fits else zeros_on_disk(self.folder)
+        return in_memory if self.fits(session) else zeros_on_disk(self.folder)

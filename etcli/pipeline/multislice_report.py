@@ -1,16 +1,27 @@
 """How well a volume explains the phase-contrast images that it was reconstructed from."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.pipeline.phase_contrast_input import PhaseContrastInput
+from etcli.core.arguments import listed
+from etcli.core.multislice.refinement import ViewCorrections
+from etcli.core.solvers.multislice import LeftOutTilts
+from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM, PhaseContrastInput
 from etcli.pipeline.session import Session
 
-POOR = 0.5
-"""Part of the contrast that is not explained, above which signs or defoci are suspect."""
+POOR = 0.1
+"""Part of the contrast that is not explained, above which signs or defoci are suspect. A tilt series with the
+wrong sign of the tilt leaves 0.15 of that of a crystal, one with the wrong sign of the defocus 0.75."""
+HARDLY = 0.3
+"""Predicted share of the contrast of left-out images below which signs or defoci are suspect. It was 0.43 to
+0.98 for series of 7000 e/Å² and more, and 0.2 or less with the wrong sign of the defocus."""
+MUCH = 0.3
+"""Uncertainty of that part above which it says nothing."""
+N_SIGMA = 3.0
 TOUCHING = 0.5
 """Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
 
@@ -40,21 +51,29 @@ def report_fit(
     Returns
     -------
     dict
-        ``unexplained``, the residual over the contrast, both without noise; ``chi2``, the squared residual
-        over that of counted electrons, None if the doses are not known; ``border``, as `border_over_mean`.
+        ``unexplained``, the residual over the contrast, both without noise, and its
+        ``unexplained_uncertainty``; ``chi2``, the squared residual over that of counted electrons, None if
+        the doses are not known; ``border``, as `border_over_mean`.
     """
     noise, counting = images.noise, images.counting_noise
-    signal = contrast**2 - noise
-    unexplained = sqrt(max(residual**2 - noise, 0) / signal) if signal > 0 else 0.0
-    chi2 = residual**2 / counting if counting else None
-    words = f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""
-    session.reporter.report(
-        f"the volume leaves {100 * unexplained:.2g} % of the contrast of the images unexplained{words}"
+    # the square of a normal variable has the variance 2
+    uncertain = noise * sqrt(2 / images.images.size)
+    signal = max(contrast**2 - noise, uncertain)
+    excess = residual**2 - noise
+    # where noise is fitted as well, as much of the contrast may be missing unnoticed
+    unexplained, uncertainty = (
+        sqrt(max(square, 0) / signal) if signal else 0.0 for square in (excess, max(uncertain, -excess))
     )
-    if unexplained > POOR:
+    chi2 = residual**2 / counting if counting else None
+    share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
+    found = f"the volume leaves {share} % of the contrast of the images unexplained"
+    if uncertainty > MUCH:
+        found = "noise hides which part of the contrast of the images the volume leaves unexplained"
+    session.reporter.report(found + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""))
+    if unexplained > POOR and excess > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
-            "the defoci themselves, and the alignment"
+            "the defoci and the alignment, or give more --iterations or a smaller --weight"
         )
     border = border_over_mean(volume)
     if border > TOUCHING:
@@ -62,7 +81,89 @@ def report_fit(
             f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
             "specimen were larger than the volume; give a larger --thickness or --width"
         )
-    return {"unexplained": unexplained, "chi2": chi2, "border": border}
+    return {
+        "unexplained": unexplained,
+        "unexplained_uncertainty": uncertainty,
+        "chi2": chi2,
+        "border": border,
+    }
+
+
+def report_prediction(session: Session, images: PhaseContrastInput, left_out: LeftOutTilts) -> dict[str, Any]:
+    """Report how well images are predicted that the first iterations did not use; warn if they are not.
+
+    What the images have in common with their prediction, over their contrast, both squared: noise makes the
+    volume, and so the prediction, worse, but it is not mistaken for agreement.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images left out.
+    left_out : LeftOutTilts
+        Their residual and contrast.
+
+    Returns
+    -------
+    dict
+        ``predicted``, a share that is 1 for a perfect prediction and 0 for that of an empty volume; None
+        without a test.
+    """
+    if not np.isfinite(left_out.residual):
+        return {"predicted": None}
+    agreement = left_out.contrast**2 - left_out.residual**2
+    noise = images.noise
+    signal = max(left_out.contrast**2 - noise, noise * sqrt(2 / images.images.size))
+    predicted = agreement / signal if signal else 1.0
+    session.reporter.report(
+        f"{100 * max(predicted, 0.0):.0f} % of the contrast of {len(images.images)} images that were left "
+        f"out of the first {left_out.sweeps} iterations is predicted"
+    )
+    if predicted < HARDLY:
+        session.reporter.warn(
+            f"{images.name}: images that were left out are hardly predicted; check the signs of the defoci, "
+            "the defoci and the alignment, or the dose is too low"
+        )
+    return {"predicted": predicted}
+
+
+def report_refinement(
+    session: Session, images: PhaseContrastInput, found: ViewCorrections, refined: Sequence[str]
+) -> dict[str, Any]:
+    """Report how much the refined parameters of the images have changed.
+
+    Parameters
+    ----------
+    session : Session
+    images : PhaseContrastInput
+        The images before the refinement.
+    found : ViewCorrections
+        What was found for each image; shifts are relative to the tilt axis.
+    refined : sequence of {"shifts", "defocus", "rotation"}
+
+    Returns
+    -------
+    dict
+        ``shift_px`` (x, y), ``defocus_um`` and ``rotation_deg`` of every image, as far as they were refined.
+    """
+    numbers: dict[str, Any] = {}
+    words = []
+    if "shifts" in refined:
+        numbers["shift_px"] = found.shift_px.tolist()
+        words.append(f"shifts of {_rms(np.hypot(*found.shift_px.T)):.2g} px")
+    if "defocus" in refined:
+        numbers["defocus_um"] = (found.defocus_A / ANGSTROM_PER_UM).tolist()
+        words.append(f"changes of the defocus of {_rms(found.defocus_A - images.defocus_A):.2g} Å")
+    if "rotation" in refined:
+        numbers["rotation_deg"] = found.rotation_deg.tolist()
+        words.append(f"rotations of {_rms(found.rotation_deg):.2g}°")
+    session.reporter.report(f"refined: {listed(words)} (root mean square)")
+    return numbers
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    """Return the root of the mean square."""
+    return sqrt(float(np.mean(values**2)))
 
 
 def border_over_mean(volume: NDArray[np.float32]) -> float:

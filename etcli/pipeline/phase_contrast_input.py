@@ -1,6 +1,7 @@
 """Images of a reconstruction from phase contrast: their checks, their scale, and what is known of each."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.view_table import SAME_TILT_DEG
-from etcli.pipeline.inputs import file_named_in_errors
+from etcli.pipeline.inputs import check_images_fit, file_named_in_errors
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 from etcli.pipeline.session import Session
 
@@ -25,6 +26,8 @@ Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 ANGSTROM_PER_UM = 1e4
+COPIES = 2
+"""Number of arrays of the size of the images that the work holds: as read, and as the misfit stores them."""
 NEAR_ONE = 0.05
 """Largest distance from 1 of the mean of images in units of the vacuum."""
 
@@ -74,14 +77,15 @@ class PhaseContrastInput:
         """Expected sum of (√Î - √I)² of counted electrons over all pixels; None if doses are not known."""
         if self.electrons is None:
             return None
-        pixels = self.images.shape[1] * self.images.shape[2]
-        return pixels * float(sum(map(expected_squared_residual, self.electrons)))
+        of_a_pixel = float(sum(map(expected_squared_residual, self.electrons)))
+        return of_a_pixel * prod(self.images.shape[1:])
 
     @property
     def noise(self) -> float:
         """The same where doses are known, else as measured beyond the aperture, or 0 where it cannot be."""
-        if self.counting_noise is not None:
-            return self.counting_noise
+        counting = self.counting_noise
+        if counting is not None:
+            return counting
         measured = noise_beyond_aperture(self.images, self.optics.aperture_per_A, self.pixel_A)
         return self.images.size * (measured or 0.0)
 
@@ -115,6 +119,7 @@ def phase_contrast_input(
     pixel_A, defocus_um = _checked_series(series)
     if integrals.view_weight is not None:
         raise UsageError(f"{series.name}: its views have weights, which phase-contrast images cannot have")
+    check_images_fit(session, series, copies=COPIES)
     optics = request.optics(session, series, pixel_A)
     sign = "overfocus" if defocus_um.min() > 0 else "underfocus" if defocus_um.max() < 0 else "both sides"
     session.reporter.note(
@@ -167,7 +172,7 @@ def _normalised(
     if flat_field is not None:
         rows = slice(integrals.first_row, integrals.first_row + integrals.n_rows)
         with file_named_in_errors(flat_field):
-            flat = np.mean(flat_field.images(), axis=0, dtype=np.float64).astype(np.float32)
+            flat: Array = np.asarray(flat_field.images().mean(axis=0, dtype=np.float64), np.float32)
             divided_by_flat_field(images, flat[rows])
         words.append(f"flat field {flat_field.name}")
     if request.hot_pixels:
@@ -182,11 +187,13 @@ def _normalised(
                 "--vacuum mean, mode or the level (or none if this is on purpose)"
             )
     elif vacuum != "none":
-        measured = isinstance(vacuum, str)
-        levels = vacuum_levels(images, vacuum) if isinstance(vacuum, str) else np.full(len(images), vacuum)
+        if isinstance(vacuum, str):
+            levels, how = vacuum_levels(images, vacuum), f" ({vacuum} of each view)"
+        else:
+            levels, how = np.full(len(images), vacuum), ""
         images /= levels[:, np.newaxis, np.newaxis].astype(np.float32)
-        how = f" ({vacuum} of each view, {levels.min():.5g} to {levels.max():.5g})" if measured else ""
-        text = f"vacuum {np.median(levels):.6g}"
-        session.reporter.report(f"images are divided by the {text}{how}")
-        words.append(text + (f" ({vacuum})" if measured else ""))
+        least, most = levels.min(), levels.max()
+        text = f"vacuum {least:.5g}" + f" to {most:.5g}" * bool(most > least) + how
+        session.reporter.report(f"images are divided by the {text}")
+        words.append(text)
     return images, tuple(words)

@@ -1,7 +1,7 @@
 """Reconstruction that is checked and ready to run: its geometry, its task, and the run itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -42,6 +42,12 @@ class Outcome:
     tuned: Tuned
     errors: ErrorCurve
     fsc: FSC | None = None
+
+    @property
+    def parameters(self) -> MethodParameters:
+        """The parameters, with the weight of the prior that the method found itself."""
+        parameters = self.tuned.parameters
+        return replace(parameters, weight=self.errors.numbers.get("weight", parameters.weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +164,7 @@ def prepare(
     task: Task
     if phase_contrast:
         multislice = multislice_task(session, request, integrals, layout, volumes=volumes, scratch=scratch)
-        task, words = multislice, (*words, *multislice.input.words)
+        task, words = multislice, ("potential in V", *words, *multislice.words(request.parameters))
     else:
         task = make_task(
             session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None

@@ -12,6 +12,7 @@ from etcli.core.errors import UsageError
 from etcli.core.multislice.projection import phase_contrast_images
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.view_table import ViewTable
+from etcli.pipeline.devices import multislice_device, use_gpu
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
@@ -117,6 +118,7 @@ class MultisliceProjection:
                 pixel_A=volume.pixel_A,
                 binned_slices=self.binned_slices,
                 threads=session.threads,
+                device=multislice_device(session, gpu=use_gpu(session)),
                 progress=advance,
             )
         write(0, images)

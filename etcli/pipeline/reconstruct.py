@@ -201,7 +201,7 @@ def reconstruct(
     halves = tuple(destination.volumes[half] for half in (ODD, EVEN) if half in destination.volumes)
     return Reconstruction(
         destination.volumes[WHOLE],
-        outcome.tuned.parameters,
+        outcome.parameters,
         prepared.level,
         outcome.errors,
         halves,
@@ -234,6 +234,7 @@ def reconstruct_files(
     check_picture(files.plot)
     if files.plot:
         from etcli.plotting.reconstruction import ReconstructionPicture
+        from etcli.plotting.slices import DENSITY, POTENTIAL
     request.check(oriented=bool(files.euler) or request.x_tilt_deg != 0, given=files.given)
     series = read_series(
         session,
@@ -272,10 +273,13 @@ def reconstruct_files(
             _resume_key(files, prepared),
             in_slabs=not request.parameters.traits.whole_volume,
         )
+    picture = None
     with finished as stores, outputs:
         curve_file = outputs.path(files.error_curve) if files.error_curve else None
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
-        picture = ReconstructionPicture(prepared.layout.shape) if files.plot else None
+        if files.plot:
+            quantity = POTENTIAL if request.parameters.traits.phase_contrast else DENSITY
+            picture = ReconstructionPicture(prepared.layout.shape, quantity)
         destination = VolumeFiles(session, outputs, files.output, prepared.layout, files.mode, COPIES)
         outcome = prepared.run(
             session,
@@ -315,7 +319,7 @@ def _resume_key(files: ReconstructionFiles, prepared: PreparedReconstruction) ->
 
 def _numbers(prepared: PreparedReconstruction, outcome: Outcome) -> dict[str, Any]:
     """Return the numbers of the run, for ``--json``."""
-    parameters, series = outcome.tuned.parameters, prepared.layout.series
+    parameters, series = outcome.parameters, prepared.layout.series
     nz, ny, nx = prepared.layout.shape
     return {
         "method": parameters.method,

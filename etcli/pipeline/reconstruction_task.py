@@ -18,7 +18,7 @@ from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.resire import extended_shape
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
-from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
+from etcli.pipeline.devices import oriented_projector, slab_projector, task_for_device
 from etcli.pipeline.oriented_task import OrientedTask
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.session import Session
@@ -97,16 +97,12 @@ def make_task(
         When the request does not suit the views, or a volume has another size or position.
     """
     readers = {name: volume_rows(volume, layout, name) for name, volume in volumes.items()}
-    gpu = use_gpu(session, remote=dask)
-    task = _task(session, request, integrals, layout, readers, scratch, gpu=gpu)
-    if not gpu or session.device == "gpu":
-        return task
-    try:
-        task.check_memory(session.muted(), request.parameters)
-    except UsageError:
-        session.reporter.note("too little memory is free on the GPU; computing on the CPU")
-        return _task(session, request, integrals, layout, readers, scratch, gpu=False)
-    return task
+    return task_for_device(
+        session,
+        request.parameters,
+        lambda gpu: _task(session, request, integrals, layout, readers, scratch, gpu=gpu),
+        remote=dask,
+    )
 
 
 def _task(

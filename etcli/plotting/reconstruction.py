@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
-from etcli.plotting.slices import MiddleSlices
+from etcli.plotting.slices import DENSITY, MiddleSlices
 from etcli.plotting.style import GREY, ORANGE, PixelScale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ class ReconstructionPicture:
     ----------
     shape : tuple of int
         (nz, ny, nx) of the volume.
+    quantity : str
+        What its values are.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self._slices = MiddleSlices(shape)
+    def __init__(self, shape: tuple[int, int, int], quantity: str = DENSITY) -> None:
+        self._slices = MiddleSlices(shape, quantity)
         self._middle = shape[1] // 2
         self._stages: dict[int, Image] = {}
 

@@ -15,6 +15,8 @@ Image = NDArray[Any]
 Box = tuple[float, float, float, float]
 
 TALLEST_IN = 14.0
+DENSITY, POTENTIAL = "density", "potential (V)"
+"""What the values of a volume are."""
 
 
 def _figure(width: float, height: float, *, margins_in: tuple[float, float], pad_in: float = 0.04) -> Figure:
@@ -74,10 +76,12 @@ class MiddleSlices:
     ----------
     shape : tuple of int
         (nz, ny, nx) of the volume.
+    quantity : str
+        What its values are, for the colour bar.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
+    def __init__(self, shape: tuple[int, int, int], quantity: str = DENSITY) -> None:
+        self.shape, self._quantity = shape, quantity
         nz, ny, nx = shape
         self.slices = tuple(np.zeros(size, np.float32) for size in ((ny, nx), (ny, nz), (nz, nx)))
 
@@ -95,7 +99,9 @@ class MiddleSlices:
     def draw(self, *, pixel_A: float | None = None, cmap: str = "gray") -> Figure:
         """Draw the slices as `orthoslices` does."""
         middle = (self.shape[0] // 2, self.shape[1] // 2, self.shape[2] // 2)
-        return _draw_joined(self.slices, self.shape, middle, pixel_A=pixel_A, cmap=cmap)
+        return _draw_joined(
+            self.slices, self.shape, middle, pixel_A=pixel_A, cmap=cmap, quantity=self._quantity
+        )
 
 
 def _draw_joined(
@@ -105,6 +111,7 @@ def _draw_joined(
     *,
     pixel_A: float | None,
     cmap: str,
+    quantity: str = DENSITY,
 ) -> Figure:
     """Draw X–Y with Z–Y on its right and X–Z below, with the same contrast."""
     (nz, ny, nx), (z, y, x) = shape, at
@@ -129,7 +136,8 @@ def _draw_joined(
         if box is boxes[1]:
             axes.set(ylabel="", yticks=[])
     if colour_bar_box is not None:
-        figure.colorbar(drawn, cax=figure.add_axes(colour_bar_box), orientation="horizontal", label="density")
+        bar = figure.add_axes(colour_bar_box)
+        figure.colorbar(drawn, cax=bar, orientation="horizontal", label=quantity)
     return figure
 
 

@@ -359,6 +359,6 @@ def test_angles_beside_a_compressed_series_are_inputs(tmp_path: Path) -> None:
 
 def test_the_ending_of_a_volume_is_checked_before_the_work(tmp_path: Path, monkeypatch) -> None:
     series = write_series(tmp_path / "s.mrc")
-    monkeypatch.setattr("etcli.pipeline.reconstruct.tune", None)
+    monkeypatch.setattr("etcli.pipeline.prepared_reconstruction.tune", None)
     said = failure("recon", "--background", 0, series, tmp_path / "o.png", status=2)
     assert "end the name in .mrc or .tif" in said

@@ -16,6 +16,8 @@ from etcli.core.solvers.filtered_backprojection import window_of
 from etcli.core.solvers.methods import (
     FILTERS,
     METHODS,
+    NORMALISATION,
+    OPTICS,
     OWNERS,
     PRIORS,
     MethodParameters,
@@ -28,6 +30,7 @@ from etcli.core.solvers.slab_solver import SlabSolver
 GEOMETRY = SliceGeometry(np.linspace(-60, 60, 7), n_detector=8, thickness=8, width=8)
 # options of the command line that are no parameters of a method
 OTHERS = {"auto_iterations", "nonnegative", "error_curve", "kernel", "backend", "mask", "initial"}
+OTHERS |= OPTICS | NORMALISATION
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -50,7 +53,8 @@ def test_an_entry_is_complete(name: str) -> None:
 def test_options_know_their_methods() -> None:
     assert OWNERS["window"] == ("fbp",)
     assert OWNERS["mask"] == ("sirt", "resire") == methods_with("mask")
-    assert set(OWNERS["kernel"]) == set(METHODS) - {"fbp"}
+    assert set(OWNERS["kernel"]) == set(METHODS) - {"fbp", "multislice"}
+    assert OWNERS["kv"] == OWNERS["vacuum"] == OWNERS["binned_slices"] == ("multislice",)
 
 
 def test_the_names_are_those_that_the_solvers_know() -> None:
@@ -74,8 +78,24 @@ def test_parameters_take_the_method_s_defaults() -> None:
     assert MethodParameters().iterations == 30
     assert MethodParameters("resire").lower == 0 and MethodParameters("sirt").lower == -math.inf
     assert MethodParameters("resire", lower=0.5).lower == 0.5
-    with pytest.raises(UsageError, match=r"no method named 'sirtt'; use sirt, sart, .* bp$"):
+    assert MethodParameters("sart").subset_size == 1 and MethodParameters("multislice").subset_size == 2
+    with pytest.raises(UsageError, match=r"no method named 'sirtt'; use sirt, sart, .* multislice$"):
         MethodParameters("sirtt")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"refine": ("focus",)}, "no parameter to refine named 'focus'; use shifts, defocus, rotation"),
+        ({"subset_size": -1}, "subset_size -1 makes no sense; use 0 or more"),
+        ({"binned_slices": 0}, "binned_slices 0 makes no sense; use 1 or more"),
+        ({"binned_slices": 2.5}, "binned_slices 2.5 is not a whole number"),
+        ({"seed": -2}, "seed -2 makes no sense"),
+    ],
+)
+def test_impossible_parameters_are_refused(given: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MethodParameters("multislice", **given)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +108,16 @@ def test_parameters_take_the_method_s_defaults() -> None:
         (MethodParameters("bp"), "BP", {}),
         (MethodParameters("fista", weight=0.12345), "FISTA 40 tv 0.123", {"prior": "tv", "weight": 0.12345}),
         (MethodParameters("fista", prior="none"), "FISTA 40 none", {"prior": "none", "weight": 0.0}),
+        (
+            MethodParameters("multislice", weight_from_noise=True, refine=("shifts", "defocus")),
+            "MULTISLICE 20 tv auto",
+            {"prior": "tv", "weight": 0.0},
+        ),
+        (
+            MethodParameters("multislice", prior="none", binned_slices=4, subset_size=1),
+            "MULTISLICE 20 subsets of 1 none slices of 4",
+            {"prior": "none", "weight": 0.0},
+        ),
         (MethodParameters("dart", levels=(0.0, 1.5)), "DART 40 of 0 1.5", {"levels": (0.0, 1.5)}),
     ],
 )

@@ -9,7 +9,7 @@ from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.refinement import ViewRefinement, correlation_peak, rotated_back, shrunk
 from etcli.core.solvers.fista import FistaState
 from etcli.core.solvers.methods import MethodParameters
-from etcli.core.solvers.multislice import solve_volume
+from etcli.core.solvers.multislice import LeftOutTilts, solve_volume
 
 OPTICS = PhaseContrastOptics(300.0)
 N, IMAGE, PIXEL_A = 24, 48, 0.5
@@ -64,15 +64,37 @@ def test_a_potential_is_recovered() -> None:
     assert found.min() >= 0 and len(weights) == 12 and weights[-1] < weights[0] / 3
 
 
-def test_the_wrong_sign_of_defocus_leaves_a_high_residual() -> None:
-    images = recorded(specimen())
-    residuals = {}
-    for sign in (1, -1):
-        parameters = MethodParameters("multislice", iterations=6, weight_from_noise=True, seed=1)
-        last: list[float] = []
-        solve_volume(parameters, misfit_to(images, sign * DEFOCI), lambda k, r, x, last=last: last.append(r))
-        residuals[sign] = last[-1]
-    assert residuals[-1] > 5 * residuals[1]
+def test_the_wrong_sign_of_defocus_shows() -> None:
+    """In the residual where there is no noise; and in tilts left out even where the noise is fitted."""
+    clean, electrons = recorded(specimen()), 40.0
+    noisy = (np.random.default_rng(0).poisson(clean * electrons) / electrons).astype(np.float32)
+    predicted, residual = {}, {}
+    for name, images in (("clean", clean), ("noisy", noisy)):
+        for sign in (1, -1):
+            parameters = MethodParameters("multislice", iterations=12, weight_from_noise=True, seed=1)
+            norms: list[float] = []
+            left_out = LeftOutTilts.of(30, 12)
+            solve_volume(
+                parameters,
+                misfit_to(images, sign * DEFOCI),
+                lambda k, r, x, norms=norms: norms.append(r),
+                left_out=left_out,
+            )
+            noise = 0.0 if name == "clean" else np.sum((np.sqrt(noisy) - np.sqrt(clean)) ** 2) / 6
+            agreement = left_out.contrast**2 - left_out.residual**2
+            predicted[name, sign] = agreement / (left_out.contrast**2 - noise)
+            residual[name, sign] = norms[-1]
+    assert residual["clean", -1] > 5 * residual["clean", 1]
+    assert residual["noisy", -1] < 1.05 * residual["noisy", 1]
+    assert predicted["clean", 1] > 0.9 and predicted["noisy", 1] > 0.5
+    assert predicted["clean", -1] < 0.3 and predicted["noisy", -1] < 0.2
+
+
+def test_which_tilts_are_left_out() -> None:
+    assert LeftOutTilts.of(60, 20).tilts.tolist() == [6, 18, 30, 42, 54]
+    assert LeftOutTilts.of(60, 20).sweeps == 6 and LeftOutTilts.of(60, 20, refined=True).sweeps == 10
+    assert LeftOutTilts.of(60, 8).sweeps == 4
+    assert not LeftOutTilts.of(14, 20).tilts.size and not LeftOutTilts.of(60, 5).tilts.size
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -149,9 +171,7 @@ def test_rotation_of_images() -> None:
 @pytest.mark.parametrize("at", [(0.0, 0.0), (2.3, -1.6), (-4.0, 5.0)])
 def test_correlation_finds_displacements(at: tuple[float, float]) -> None:
     x, y = np.indices((40, 30), float)
-    still, moved = (
-        np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at)
-    )
+    still, moved = (np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at))
     np.testing.assert_allclose(correlation_peak(moved, still, 6), at, atol=0.05)
     np.testing.assert_allclose(correlation_peak(moved, still, 6, 8.0), at, atol=0.05)
 

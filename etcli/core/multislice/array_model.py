@@ -1,120 +1,175 @@
-"""Multislice model of the images of a tilt in plain array operations, for NumPy and CuPy alike.
+"""Multislice model of the images of several tilts in plain array operations, for NumPy and CuPy alike.
 
 It computes the same as the kernels of `etcli.core.multislice._waves`, in single or in double precision. It is
-what they are tested against, and what runs on a GPU and where FFTW is not installed.
+what they are tested against, and what runs on a GPU and where FFTW is not installed. A GPU takes longer to
+start an operation on a small wave than to run it, so there are few of them, and all tilts share them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
 
 from etcli.core.multislice._waves import FEWEST, POISSON
 from etcli.core.multislice.wave_workspace import WaveGeometry
+from etcli.core.projectors import Device
+from etcli.core.projectors.slab import HOST
 
 Array = Any
 """An array of NumPy or CuPy."""
 
 
 class ArrayModel:
-    """Images of a tilt from the phases of its slabs, and the gradient of a misfit.
+    """Images of tilts from the phases of their slabs, and the gradient of a misfit.
 
     Parameters
     ----------
     geometry : WaveGeometry
-    propagator : array of shape ``geometry.wave``, complex
+    propagator : ndarray of shape ``geometry.wave``, complex
         Propagator from the centre of a slab to the next; its precision is that of the model.
-    xp : module
-        ``numpy`` or ``cupy``.
+    device : Device
+        Where all other arrays are.
     """
 
-    def __init__(self, geometry: WaveGeometry, propagator: Array, *, xp: Any = np) -> None:
-        self.geometry, self._xp = geometry, xp
-        self._propagator = xp.asarray(propagator)
-        self._volume, self._image = (
-            tuple(slice(first, first + n) for first, n in zip(at, size, strict=True))
-            for at, size in (
-                (geometry.volume_at, geometry.volume),
-                (geometry.image_at, geometry.image),
-            )
-        )
+    def __init__(
+        self,
+        geometry: WaveGeometry,
+        propagator: NDArray[np.complexfloating[Any]],
+        *,
+        device: Device = HOST,
+    ) -> None:
+        self.geometry, self._device = geometry, device
+        # neither transform divides by the number of pixels
+        self._scale = propagator.real.dtype.type(1 / propagator.size)
+        self._propagator = device.put(propagator * self._scale)
+        self._back_propagator = device.put(propagator.conj() * self._scale)
+        self._volume: Any = _part(geometry.volume_at, geometry.volume)
+        self._image: Any = _part(geometry.image_at, geometry.image)
 
-    def exit_wave(self, phases: Array, kept: list[Array] | None = None) -> Array:
-        """Compute the spectrum of the wave in the centre plane of the last slab.
+    def exit_waves(self, phases: Array) -> Array:
+        """Compute the spectra of the waves in the centre plane of the last slab.
 
         Parameters
         ----------
-        phases : array of shape (n_slabs, *geometry.volume), float
+        phases : array of shape (n_tilts, n_slabs, *geometry.volume), float
             Phase shifts in rad.
-        kept : list, optional
-            Receives the waves that leave the slabs, within the volume.
 
         Returns
         -------
-        array of shape ``geometry.wave``, complex
+        array of shape (n_tilts, *geometry.wave), complex
         """
-        xp = self._xp
-        spectrum = xp.zeros(self.geometry.wave, self._propagator.dtype)
-        spectrum[0, 0] = spectrum.size  # the wave 1; propagation does not change it
-        for phase in phases:
-            wave = xp.fft.ifft2(spectrum * self._propagator)
-            wave[self._volume] *= xp.exp(1j * phase)
-            if kept is not None:
-                kept.append(wave[self._volume].copy())
-            spectrum = xp.fft.fft2(wave)
-        return spectrum
+        return self._leave(self._transmission(phases), None)
 
-    def image(self, leaving: Array, transfer: Array) -> Array:
-        """Compute the wave in an image, of shape ``geometry.image``, from that of the leaving wave."""
-        return self._xp.fft.ifft2(leaving * transfer)[self._image]
+    def intensities(self, phases: Array, transfers: Array) -> Array:
+        """Compute images.
+
+        Parameters
+        ----------
+        phases : array of shape (n_tilts, n_slabs, *geometry.volume), float
+        transfers : array of shape (n_tilts, n_images, *geometry.wave), complex
+            Transfer function from the last slab to each image of a tilt.
+
+        Returns
+        -------
+        array of shape (n_tilts, n_images, *geometry.image), float
+            1 in vacuum.
+        """
+        waves = self._waves_in_images(self.exit_waves(phases), transfers)
+        return waves.real**2 + waves.imag**2
 
     def gradient(
-        self, phases: Array, transfers: Sequence[Array], images: Sequence[Array], likelihood: int
-    ) -> tuple[Array, list[float], float]:
+        self, phases: Array, transfers: Array, images: Array, likelihood: int
+    ) -> tuple[Array, Array]:
         """Compute the derivatives of the misfit with respect to the phases of the slabs.
 
         Parameters
         ----------
-        phases : array of shape (n_slabs, *geometry.volume), float
-        transfers, images : sequence of array
-            Transfer function from the last slab, and intensities, of each image.
+        phases : array of shape (n_tilts, n_slabs, *geometry.volume), float
+        transfers : array of shape (n_tilts, n_images, *geometry.wave), complex
+            Transfer function from the last slab to each image of a tilt.
+        images : array of shape (n_tilts, n_images, *geometry.image), float
+            Measured intensities.
         likelihood : int
             ``POISSON`` or ``AMPLITUDE``.
 
         Returns
         -------
-        derivatives : array of the shape of phases
-        costs : list of float
+        derivatives : array of the shape and type of phases
+        costs : array of shape (n_tilts, n_images), float64
             ``Σ (√Î - √I)²`` of each image.
-        misfit : float
-            What the derivatives belong to.
         """
-        xp = self._xp
-        kept: list[Array] = []
-        leaving = self.exit_wave(phases, kept)
-        back, costs, misfit = xp.zeros_like(leaving), [], 0.0
-        for transfer, image in zip(transfers, images, strict=True):
-            wave = self.image(leaving, transfer)
-            expected = wave.real**2 + wave.imag**2
-            amplitude = xp.sqrt(expected)
-            difference = amplitude - xp.sqrt(image)
-            costs.append(float((difference**2).sum(dtype=np.float64)))
-            residual = xp.zeros_like(leaving)
-            if likelihood == POISSON:
-                known = xp.maximum(expected, FEWEST)
-                residual[self._image] = wave * (1 - image / known)
-                log = xp.log(xp.where(image > 0, image, 1) / known)
-                misfit += float((expected - image + image * log).sum(dtype=np.float64)) / 2
-            else:
-                phase = xp.where(amplitude > 0, wave / xp.where(amplitude > 0, amplitude, 1), 1)
-                residual[self._image] = difference * phase
-                misfit += costs[-1] / 2
-            back += xp.fft.fft2(residual) * transfer.conj()
-        derivatives = xp.empty_like(phases)
-        for m in range(len(phases) - 1, -1, -1):
-            wave = xp.fft.ifft2(back)
-            derivatives[m] = (kept[m].conj() * wave[self._volume]).imag
+        change = self._transmission(phases)
+        kept = self._device.empty(phases.shape, change.dtype)
+        leaving = self._leave(change, kept)
+        residual, costs = _compared(self._waves_in_images(leaving, transfers), images, likelihood)
+        in_waves = self._device.empty(transfers.shape, change.dtype)
+        in_waves[...] = 0
+        in_waves[self._image] = residual
+        back = (_to_spectrum(in_waves) * transfers.conj()).sum(axis=1) * self._scale
+        for array in (kept, change):
+            np.conj(array, out=array)
+        for m in range(phases.shape[1] - 1, -1, -1):
+            wave = _to_wave(back)
+            inside = wave[self._volume]
+            np.multiply(kept[:, m], inside, out=kept[:, m])
             if m:
-                wave[self._volume] *= xp.exp(-1j * phases[m])
-                back = xp.fft.fft2(wave) * self._propagator.conj()
-        return derivatives, costs, misfit
+                inside *= change[:, m]
+                back = _to_spectrum(wave)
+                back *= self._back_propagator
+        derivatives = self._device.empty(phases.shape, phases.dtype)
+        derivatives[...] = kept.imag
+        return derivatives, costs
+
+    def _transmission(self, phases: Array) -> Array:
+        """Compute exp(i phase)."""
+        change = self._device.empty(phases.shape, self._propagator.dtype)
+        np.cos(phases, out=change.real)
+        np.sin(phases, out=change.imag)
+        return change
+
+    def _leave(self, change: Array, kept: Array | None) -> Array:
+        """Compute the spectra of the leaving waves; ``kept`` receives the waves behind all slabs."""
+        wave = self._device.empty((len(change), *self.geometry.wave), change.dtype)
+        wave[...] = 1  # the incident wave
+        for m in range(change.shape[1]):
+            if m:
+                spectrum = _to_spectrum(wave)
+                spectrum *= self._propagator
+                wave = _to_wave(spectrum)
+            inside = wave[self._volume]
+            inside *= change[:, m]
+            if kept is not None:
+                kept[:, m] = inside
+        return _to_spectrum(wave)
+
+    def _waves_in_images(self, leaving: Array, transfers: Array) -> Array:
+        """Compute the waves in the images."""
+        return _to_wave(leaving[:, np.newaxis] * transfers * self._scale)[self._image]
+
+
+def _part(at: tuple[int, int], size: tuple[int, int]) -> tuple[Any, ...]:
+    """Return the index of a part of waves."""
+    return ..., *(slice(first, first + n) for first, n in zip(at, size, strict=True))
+
+
+def _compared(waves: Array, images: Array, likelihood: int) -> tuple[Array, Array]:
+    """Return the gradient of the misfit with respect to waves in images, and ``Σ (√Î - √I)²`` of each."""
+    expected = waves.real**2 + waves.imag**2
+    root, seen = np.sqrt(expected), np.sqrt(np.maximum(images, 0))
+    costs = ((root - seen) ** 2).sum(axis=(2, 3), dtype=np.float64)
+    if likelihood == POISSON:
+        return waves * (1 - images / np.maximum(expected, FEWEST)), costs
+    return np.where(root > 0, waves * (1 - seen / np.where(root > 0, root, 1)), -seen), costs
+
+
+def _to_spectrum(waves: Array) -> Array:
+    """Transform waves, which are overwritten."""
+    return fft.fft2(waves, overwrite_x=True) if isinstance(waves, np.ndarray) else np.fft.fft2(waves)
+
+
+def _to_wave(spectra: Array) -> Array:
+    """Transform spectra, which are overwritten, without division by the number of pixels."""
+    if isinstance(spectra, np.ndarray):
+        return fft.ifft2(spectra, norm="forward", overwrite_x=True)
+    return np.fft.ifft2(spectra, norm="forward")

@@ -123,58 +123,66 @@ class MultisliceModel:
         """Compute the phase shifts by the slabs of a tilted volume, in rad."""
         self.rotation.slabs(volume, self.matrices(tilt_deg)[0], out, scale=self.radians_per_V)
 
-    def leave_specimen(self, phases: Array, workspace: WaveWorkspace) -> None:
-        """Compute the spectrum ``workspace.leaving`` of the wave that leaves the slabs with these phases."""
-        w, (x0, y0) = workspace, self.geometry.volume_at
+    @contextmanager
+    def tilt_waves(self, volume: Array, tilt_deg: float) -> Iterator["TiltWaves"]:
+        """Compute the wave that leaves a volume at a tilt angle in degrees."""
+        phases = self.new_phases()
+        self.set_phases(volume, tilt_deg, phases)
+        with self.workspace() as workspace:
+            yield TiltWaves(self, phases, workspace)
+
+
+class TiltWaves:
+    """Wave that leaves the slabs of a tilted volume, and the waves in images.
+
+    Parameters
+    ----------
+    model : MultisliceModel
+    phases : ndarray of shape (n_slabs, n_across, ny), float32
+        Phases of the slabs in rad.
+    workspace : WaveWorkspace
+        Used as long as this object.
+    """
+
+    def __init__(self, model: MultisliceModel, phases: Array, workspace: WaveWorkspace) -> None:
+        self._model, self._workspace = model, workspace
+        w, (x0, y0) = workspace, model.geometry.volume_at
         pass_specimen(
-            w.execute, w.plans, w.spectrum, w.added, w.field, phases, w.kept, w.change, self.propagator,
-            x0, y0, self.geometry.wave[1],
+            w.execute, w.plans, w.spectrum, w.added, w.field, phases, w.kept, w.change, model.propagator,
+            x0, y0, model.geometry.wave[1],
         )  # fmt: skip
         w.leaving[:] = w.spectrum
 
-    def wave_in_image(self, spectrum: Complex, workspace: WaveWorkspace) -> Complex:
-        """Transform a spectrum, [kx, ky], to the wave (x, y) in the image."""
-        (nx, ny), (x0, y0), (n_x, n_y) = self.geometry.wave, self.geometry.image_at, self.geometry.image
-        workspace.spectrum[:, :ny] = spectrum
-        _transform(workspace.execute, workspace.plans, TO_IMAGE)
-        wave: Complex = workspace.image_field[x0 : x0 + n_x, y0 : y0 + n_y] * np.float32(1 / (nx * ny))
-        return wave
-
-    def spectrum_in_image(
-        self, workspace: WaveWorkspace, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)
-    ) -> Complex:
-        """Return the spectrum [kx, ky] of the wave in an image, from that of the leaving wave."""
-        ny = self.geometry.wave[1]
-        defocus, shift = np.array([defocus_A]), np.array([shift_px])
-        (x,), (y,) = focus_factors(self.geometry, self.optics, defocus, shift)
-        spectrum: Complex = workspace.leaving[:, :ny] * self.lens(defocus_A)[:, :ny] * np.outer(x, y)
-        return spectrum
-
-    def image(
-        self, volume: Array, tilt_deg: float, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)
-    ) -> Array:
-        """Compute an image of a volume.
+    def spectrum(self, defocus_A: float, shift_px: tuple[float, float] = (0.0, 0.0)) -> Complex:
+        """Compute the spectrum of the wave in an image.
 
         Parameters
         ----------
-        volume : ndarray of shape `shape`, float32
-            Potential in V.
-        tilt_deg, defocus_A : float
-            Tilt angle in degrees, and defocus in Å, positive for overfocus.
+        defocus_A : float
+            Defocus in Å, positive for overfocus.
         shift_px : (float, float)
             Displacement (x, y) of the content of the image, in pixels.
 
         Returns
         -------
-        ndarray of shape (ny, nx), float32
-            Intensity; 1 for vacuum.
+        ndarray of shape ``geometry.wave``, complex64
+            [kx, ky]
         """
-        phases = self.new_phases()
-        self.set_phases(volume, tilt_deg, phases)
-        with self.workspace() as workspace:
-            self.leave_specimen(phases, workspace)
-            wave = self.wave_in_image(self.spectrum_in_image(workspace, defocus_A, shift_px), workspace)
-        return np.ascontiguousarray((wave.real**2 + wave.imag**2).T)
+        model, ny = self._model, self._model.geometry.wave[1]
+        defocus, shift = np.array([defocus_A]), np.array([shift_px])
+        (x,), (y,) = focus_factors(model.geometry, model.optics, defocus, shift)
+        lens = model.lens(defocus_A)[:, :ny]
+        spectrum: Complex = self._workspace.leaving[:, :ny] * lens * np.outer(x, y)
+        return spectrum
+
+    def in_image(self, spectrum: Complex) -> Complex:
+        """Transform a spectrum, [kx, ky], to the wave (x, y) in the image."""
+        g, workspace = self._model.geometry, self._workspace
+        (nx, ny), (x0, y0), (n_x, n_y) = g.wave, g.image_at, g.image
+        workspace.spectrum[:, :ny] = spectrum
+        _transform(workspace.execute, workspace.plans, TO_IMAGE)
+        wave: Complex = workspace.image_field[x0 : x0 + n_x, y0 : y0 + n_y] * np.float32(1 / (nx * ny))
+        return wave
 
 
 def least_bytes(geometry: WaveGeometry, *, threads: int = 1) -> int:

@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
-from etcli.core.multislice.model import MultisliceModel, wave_geometry
+from etcli.core.multislice.backends import make_model
+from etcli.core.multislice.model import wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.parallel import ordered_map
+from etcli.core.projectors import Device
+from etcli.core.projectors.slab import HOST
 
 Array = NDArray[np.float32]
 
@@ -22,6 +25,7 @@ def phase_contrast_images(
     pixel_A: float,
     binned_slices: int = 8,
     threads: int = 1,
+    device: Device = HOST,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> Array:
     """Compute the phase-contrast images of a volume by multislice.
@@ -42,6 +46,8 @@ def phase_contrast_images(
         Number of slices in a slab.
     threads : int
         Tilts computed at the same time; the result does not depend on it.
+    device : Device
+        Device of the computation.
     progress : callable
         ``progress(n)`` is called with the number of images just computed.
 
@@ -54,8 +60,6 @@ def phase_contrast_images(
     ------
     DataError
         If there are not as many defoci as tilt angles.
-    UsageError
-        If FFTW is not installed.
     """
     tilts, defoci = (np.atleast_1d(np.asarray(a, np.float64)) for a in (tilt_deg, defocus_A))
     if len(tilts) != len(defoci):
@@ -63,21 +67,19 @@ def phase_contrast_images(
     nz, ny, nx = volume.shape
     largest_A = float(np.abs(defoci).max())
     geometry = wave_geometry((nz, nx, ny), (ny, nx), pixel_A, optics, binned_slices, largest_A)
-    model = MultisliceModel(geometry, (nz, nx, ny), optics, threads=threads)
-    turned = np.ascontiguousarray(np.swapaxes(volume, 1, 2), np.float32)
+    model = make_model(geometry, (nz, nx, ny), optics, threads=threads, device=device)
+    turned = device.put(np.ascontiguousarray(np.swapaxes(volume, 1, 2), np.float32))
     groups = [np.flatnonzero(tilts == tilt) for tilt in np.unique(tilts)]
 
     def of_tilt(group: NDArray[np.intp]) -> list[Array]:
-        phases = model.new_phases()
-        model.set_phases(turned, float(tilts[group[0]]), phases)
-        with model.workspace() as workspace:
-            model.leave_specimen(phases, workspace)
-            spectra = (model.spectrum_in_image(workspace, float(defoci[k])) for k in group)
-            waves = [model.wave_in_image(spectrum, workspace) for spectrum in spectra]
+        with model.tilt_waves(turned, float(tilts[group[0]])) as leaving:
+            waves = [leaving.in_image(leaving.spectrum(float(defoci[k]))) for k in group]
         return [np.asarray((wave.real**2 + wave.imag**2).T) for wave in waves]
 
     images = np.empty((len(tilts), ny, nx), np.float32)
-    for group, seen in zip(groups, ordered_map(of_tilt, groups, threads=threads), strict=True):
+    for group, seen in zip(
+        groups, ordered_map(of_tilt, groups, threads=threads if device is HOST else 1), strict=True
+    ):
         images[group] = seen
         progress(len(group))
     return images

@@ -9,13 +9,12 @@ from scipy import ndimage
 
 from etcli.core.arguments import check_choice
 from etcli.core.geometry import centre
-from etcli.core.multislice.misfit import MultisliceMisfit
-from etcli.core.multislice.wave_workspace import WaveWorkspace
+from etcli.core.multislice.phase_misfit import LeavingWave, PhaseContrastMisfit
 from etcli.core.parallel import ordered_map
+from etcli.core.solvers.methods import REFINED
 
 Doubles = NDArray[np.float64]
 
-REFINABLE = ("shifts", "defocus", "rotation")
 PARAMETERS = {"shifts": (0, 1), "defocus": (2,), "rotation": (3,)}
 LARGEST_STEP = np.array([0.5, 0.5, 20.0, 0.5])
 """Bounds of a change in one sweep: px, px, Å, degrees."""
@@ -64,7 +63,7 @@ class ViewRefinement:
 
     Parameters
     ----------
-    misfit : MultisliceMisfit
+    misfit : PhaseContrastMisfit
         Its ``shift_px`` and ``defocus_A`` are changed, and its images where they are rotated.
     refined : iterable of {"shifts", "defocus", "rotation"}
 
@@ -79,10 +78,10 @@ class ViewRefinement:
     correlation of images. J. Nocedal, S. Wright, Numerical Optimization (2006), section 10.3: Gauss-Newton.
     """
 
-    def __init__(self, misfit: MultisliceMisfit, refined: Iterable[str]) -> None:
+    def __init__(self, misfit: PhaseContrastMisfit, refined: Iterable[str]) -> None:
         names = tuple(refined)
         for name in names:
-            check_choice("refinement", name, REFINABLE)
+            check_choice("refinement", name, REFINED)
         self._misfit = misfit
         self._columns = np.array(sorted(c for name in names for c in PARAMETERS[name]), np.intp)
         self._original = misfit.images.copy() if "rotation" in names else misfit.images
@@ -124,13 +123,9 @@ class ViewRefinement:
         found, variance = before.copy(), np.zeros(before.shape)
 
         def refine_tilt(k: int) -> None:
-            images = misfit.tilts[k]
-            phases = misfit.model.new_phases()
-            misfit.model.set_phases(volume, float(misfit.tilt_deg[k]), phases)
-            with misfit.model.workspace() as workspace:
-                misfit.model.leave_specimen(phases, workspace)
-                for n in images:
-                    change, variance[n] = self._change_of(n, workspace, correlate=correlate)
+            with misfit.leaving_wave(volume, float(misfit.tilt_deg[k])) as leaving:
+                for n in misfit.tilts[k]:
+                    change, variance[n] = self._change_of(n, leaving, correlate=correlate)
                     found[n] += change
 
         for _ in ordered_map(refine_tilt, range(len(misfit.tilts)), threads=misfit.threads):
@@ -160,20 +155,19 @@ class ViewRefinement:
         self._rotation_deg[:] = parameters[:, 3]
         if 3 in self._columns:
             for n, angle in enumerate(self._rotation_deg.tolist()):
-                self._misfit.images[n] = rotated_back(self._original[n], angle)
-            self._misfit.__dict__.pop("size", None)
+                self._misfit.set_image(n, rotated_back(self._original[n], angle))
 
-    def _change_of(self, n: int, workspace: WaveWorkspace, *, correlate: bool) -> tuple[Doubles, Doubles]:
+    def _change_of(self, n: int, leaving: LeavingWave, *, correlate: bool) -> tuple[Doubles, Doubles]:
         """Return the change of shift x and y, defocus and rotation of an image, and their variances."""
         misfit = self._misfit
         measured = np.sqrt(np.maximum(misfit.images[n], 0))
         change, step, variance = np.zeros(4), np.zeros(4), np.zeros(4)
         if correlate:
-            predicted = np.abs(self._wave(n, workspace, change)[0])
+            predicted = np.abs(self._wave(n, leaving, change)[0])
             shortest_px = WAVES_PER_ERROR * self._error_px
             change[:2] = correlation_peak(measured - 1, predicted - 1, WIDEST_SEARCH_PX, shortest_px)
             return change, variance
-        wave, slopes = self._wave(n, workspace, change)
+        wave, slopes = self._wave(n, leaving, change)
         amplitude = np.abs(wave)
         jacobian = self._jacobian(wave, np.maximum(amplitude, 1e-6), slopes)
         normal = jacobian @ jacobian.T
@@ -186,24 +180,21 @@ class ViewRefinement:
         return change + np.clip(step, -LARGEST_STEP, LARGEST_STEP), variance
 
     def _wave(
-        self, n: int, workspace: WaveWorkspace, change: Doubles
+        self, n: int, leaving: LeavingWave, change: Doubles
     ) -> tuple[NDArray[np.complex64], list[NDArray[np.complex64]]]:
         """Return the wave in an image, and its derivatives by shift x, shift y and defocus."""
-        model, shift = self._misfit.model, self._misfit.shift_px[n] + change[:2]
-        spectrum = model.spectrum_in_image(
-            workspace, float(self._misfit.defocus_A[n]), (float(shift[0]), float(shift[1]))
-        )
-        grid = model.geometry.grid
+        misfit = self._misfit
+        x, y = (misfit.shift_px[n] + change[:2]).tolist()
+        spectrum = leaving.spectrum(float(misfit.defocus_A[n]), (x, y))
+        grid = misfit.geometry.grid
         qx, qy = grid.frequencies_per_A
         factors = (
             -2j * np.pi * grid.pixel_A * qx,
             -2j * np.pi * grid.pixel_A * qy,
-            -1j * np.pi * model.optics.wavelength_A * (qx**2 + qy**2),
+            -1j * np.pi * misfit.optics.wavelength_A * (qx**2 + qy**2),
         )
-        slopes = [
-            model.wave_in_image(spectrum * factor.astype(np.complex64), workspace) for factor in factors
-        ]
-        return model.wave_in_image(spectrum, workspace), slopes
+        slopes = [leaving.in_image(spectrum * factor.astype(np.complex64)) for factor in factors]
+        return leaving.in_image(spectrum), slopes
 
     def _jacobian(
         self,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from math import radians
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 from etcli.core.arguments import check_choice
 from etcli.core.multislice._rotation import add_product, multiply, slab_matrix, transposed
 from etcli.core.multislice.shear_rotation import ShearRotation
+from etcli.core.projectors import Device
 
 Array = NDArray[np.float32]
+
+SOURCE = Path(__file__).with_name("rotation.cu")
 
 KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
 """Interpolation by name: number of neighbours in each direction, and the kernel's number."""
@@ -31,6 +35,11 @@ class SparseMatrix(NamedTuple):
     def bytes(self) -> int:
         """Size in bytes."""
         return sum(array.nbytes for array in self)
+
+    def on(self, device: Device) -> "SparseMatrix":
+        """Return the matrix for volumes on a device."""
+        starts = self.starts if device.free_bytes() is None else self.starts.astype(np.int32)
+        return SparseMatrix(*map(device.put, (starts, self.columns, self.weights)))
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class SlabRotation:
         Parameters
         ----------
         volume : ndarray of shape (nz, nx, ny), float32
+            On the host, or like all other arrays on a GPU.
         matrix : SparseMatrix
             Of `matrix`.
         out : ndarray of shape (n_slabs, n_across, ny), float32
@@ -104,11 +114,15 @@ class SlabRotation:
         scale : float
             Factor.
         columns : slice, optional
-            Positions along y to compute; all by default.
+            Positions along y to compute; all by default, and always on a GPU.
         """
         low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), out.reshape(-1, out.shape[2])
-        multiply(*matrix, planes, np.float32(scale), sums, low, high)
+        if isinstance(out, np.ndarray):
+            multiply(*matrix, planes, np.float32(scale), sums, low, high)
+            return
+        out[:] = 0
+        _add_product_on_gpu(matrix, planes, scale, sums)
 
     def add_adjoint(
         self,
@@ -131,11 +145,21 @@ class SlabRotation:
         scale : float
             Factor.
         columns : slice, optional
-            Positions along y to change; all by default.
+            Positions along y to change; all by default, and always on a GPU.
         """
         low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
-        add_product(*transpose, sums, np.float32(scale), planes, low, high)
+        if isinstance(volume, np.ndarray):
+            add_product(*transpose, sums, np.float32(scale), planes, low, high)
+            return
+        _add_product_on_gpu(transpose, sums, scale, planes)
+
+
+def _add_product_on_gpu(matrix: SparseMatrix, source: Any, scale: float, target: Any) -> None:
+    """Add ``scale`` times the product of a matrix and ``source`` to ``target``."""
+    from etcli.core.gpu import run_step
+
+    run_step(SOURCE, "add_product", target, (*matrix, source, float(scale)))
 
 
 def make_rotation(

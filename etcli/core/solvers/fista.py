@@ -14,6 +14,7 @@ from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.momentum import Momentum, RestartRule
 from etcli.core.solvers.priors import HELD, Prior, prior_of
 from etcli.core.solvers.sirt import Callback
+from etcli.core.solvers.steps import on_device_of
 from etcli.core.solvers.sweeps import StepRule, WeightRule, all_at_once, fixed_weight, ordered_subsets
 from etcli.core.solvers.total_variation import Zeros, in_memory
 
@@ -123,10 +124,10 @@ def fista(
     weight_rule = weight if callable(weight) else fixed_weight(weight)
     volume, new, ahead = (zeros(misfit.shape) for _ in range(3))
     if initial is not None:
-        volume[...] = ahead[...] = initial
+        volume[...] = ahead[...] = on_device_of(volume, initial)
     momentum = Momentum(len(volume), restart=restart, threads=misfit.threads)
     if start is not None:
-        volume[...], ahead[...] = start.volume, start.ahead
+        volume[...], ahead[...] = (on_device_of(volume, each) for each in (start.volume, start.ahead))
         momentum.state, prior.state = start.momentum, start.dual
     for k in range(start.sweep + 1 if start else 1, iterations + 1):
         sweep = steps(k)
@@ -138,6 +139,7 @@ def fista(
             cost = sum(
                 part.descend(new, step) ** 2 for part, step in zip(update.parts, update.steps, strict=True)
             )
+            cost /= update.share
             prior.minimise(new, weight_rule(k, update, ahead, new), iterations=update.inner_steps)
             momentum.look_ahead(volume, new, ahead, cost=sqrt(cost))
             volume, new = new, volume

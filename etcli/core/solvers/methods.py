@@ -28,6 +28,7 @@ FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 PRIORS = ("tv", "l1", "none")
 """Priors on the volume: total variation, sparsity, none."""
 
+DEFAULT_BINNED_SLICES = 8
 REFINED = ("shifts", "defocus", "rotation")
 """What a reconstruction from phase-contrast images can refine: shifts, defoci and rotations of the images."""
 
@@ -261,7 +262,7 @@ class MethodParameters:
     window: str = FILTERS[0]
     levels: tuple[float, ...] = ()
     thresholds: tuple[float, ...] | None = None
-    binned_slices: int = 8
+    binned_slices: int = DEFAULT_BINNED_SLICES
     seed: int = 0
     refine: tuple[str, ...] = ()
 
@@ -297,8 +298,8 @@ class MethodParameters:
         if self.looks_at("prior"):
             weight = "auto" if self.weight_from_noise else f"{self.weight:.3g}"
             words += [self.prior] if self.prior == "none" else [f"{self.prior} {weight}"]
-        words += [f"slices of {self.binned_slices}"] if self.looks_at("binned_slices") else []
-        words += [f"with {' and '.join(self.refine)} refined"] if self.refine else []
+        if self.looks_at("binned_slices") and self.binned_slices != DEFAULT_BINNED_SLICES:
+            words += [f"slices of {self.binned_slices}"]
         if self.looks_at("levels"):
             words += ["of", *(f"{level:.4g}" for level in self.levels)]
         bounded = self.lower == 0 and self.looks_at("nonnegative")

@@ -100,6 +100,15 @@ def on_host(array: Any) -> NDArray[Any]:
     return GPU.get(array)
 
 
+def on_device_of(array: Any, values: Any) -> Any:
+    """Return values of the host or of any device in the memory that holds an array."""
+    if isinstance(array, np.ndarray):
+        return on_host(values)
+    from etcli.core.gpu import GPU
+
+    return GPU.put(values)
+
+
 def norm(array: Any) -> float:
     """Return the norm of an array."""
     return float(np.linalg.norm(array)) if isinstance(array, np.ndarray) else float(np.sqrt(square(array)))

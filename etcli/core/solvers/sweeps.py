@@ -34,12 +34,15 @@ class Update:
         Largest eigenvalue L of the second derivative of the whole misfit, by which a weight is divided.
     inner_steps : int
         Iterations of the prior's proximal map.
+    share : float
+        Share of the views that an update of all views uses, by which its squared residual is divided.
     """
 
     parts: Sequence[Misfit]
     steps: Sequence[float]
     norm: float
     inner_steps: int = INNER_STEPS
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

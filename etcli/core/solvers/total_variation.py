@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from etcli.core.jit import jit
 from etcli.core.parallel import ordered_map
-from etcli.core.solvers.steps import run_kernel
+from etcli.core.solvers.steps import on_device_of, run_kernel
 
 Array = NDArray[np.float32]
 Zeros = Callable[[tuple[int, ...]], Array]
@@ -71,7 +71,7 @@ class TotalVariation:
 
     @state.setter
     def state(self, dual: Array | None) -> None:
-        self._dual[...] = 0 if dual is None else dual
+        self._dual[...] = 0 if dual is None else on_device_of(self._dual, dual)
 
     def minimise(self, volume: Array, weight: float, *, iterations: int) -> None:
         """Replace a volume u₀ by the u within the bounds that minimises ``½ ‖u - u₀‖² + weight Σ |∇u|``.

@@ -17,7 +17,10 @@ __all__ = ["RawModule", "asarray", "asnumpy", "cuda", "empty", "fft", "get_defau
 
 GUARD = 64
 """Numbers around an array."""
-FUNCTIONS = {np.clip, np.copyto, np.linalg.norm, np.vdot, np.fft.rfft, np.fft.irfft}
+FUNCTIONS = {
+    np.clip, np.copyto, np.linalg.norm, np.stack, np.vdot, np.where,
+    np.fft.fft2, np.fft.ifft2, np.fft.irfft, np.fft.rfft,
+}  # fmt: skip
 
 
 class Memory:
@@ -76,6 +79,8 @@ class ndarray(NDArrayOperatorsMixin):
     nbytes = property(lambda self: self._host.nbytes)
     flags = property(lambda self: self._host.flags)
     T = property(lambda self: wrapped(self._host.T))
+    real = property(lambda self: wrapped(self._host.real))
+    imag = property(lambda self: wrapped(self._host.imag))
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -120,7 +125,9 @@ def _method(name):
     return call
 
 
-for _name in ("reshape", "transpose", "swapaxes", "ravel", "astype", "copy", "sum", "max", "any", "all"):
+for _name in (
+    "reshape", "transpose", "swapaxes", "ravel", "astype", "conj", "copy", "sum", "max", "any", "all",
+):  # fmt: skip
     setattr(ndarray, _name, _method(_name))
 
 
@@ -129,7 +136,7 @@ def empty(shape, dtype=float):
     dtype = np.dtype(dtype)
     size = int(np.prod(shape))
     guarded = np.empty(size + 2 * GUARD, dtype)
-    guarded[:] = np.nan if dtype.kind == "f" else 1
+    guarded[:] = np.nan if dtype.kind in "fc" else 1
     start = (-guarded.ctypes.data // dtype.itemsize) % 16
     array = ndarray(guarded[start + 16 : start + 16 + size].reshape(shape))
     Memory.take(array.nbytes)
