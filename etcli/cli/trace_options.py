@@ -56,10 +56,11 @@ OPTIONS = (
     ),
     click.option(
         "--min-distance",
-        type=LENGTH_A,
-        default="1.6",
+        type=AUTO_LENGTH,
+        default=AUTO,
         show_default=True,
-        help="Least distance of atoms, shorter than the shortest bond.",
+        help="Least distance of atoms, shorter than the shortest bond; auto: 1.6 Å, or three quarters of the "
+        "shortest bond between elements named in --species (by covalent radii) if that is less.",
     ),
     click.option(
         "--threshold",
@@ -69,11 +70,12 @@ OPTIONS = (
     click.option("--expected", type=click.IntRange(1), help="Number of atoms: those with highest scores."),
     click.option(
         "--fit",
-        type=click.Choice(["gaussian", "shared", "elliptical", "polynomial"]),
-        default="gaussian",
+        type=click.Choice([AUTO, "gaussian", "shared", "elliptical", "polynomial"]),
+        default=AUTO,
         show_default=True,
         help="Gaussians whose width is free, the same for all, or not the same along all axes; or, for the "
-        "positions, a polynomial of fourth order.",
+        "positions, a polynomial of fourth order; auto: gaussian, or shared for atoms of a standard "
+        "deviation below 0.9 voxels.",
     ),
     click.option(
         "--detect",
@@ -152,7 +154,7 @@ def trace_options(function: Decorated) -> Decorated:
 
     @wraps(function)
     def command(*args: Any, **given: Any) -> Any:
-        from etcli.pipeline.trace import TraceRequest
+        from etcli.pipeline.trace_request import TraceRequest
 
         own = {name: given.pop(name) for name in map(option_name, OPTIONS)}
         return function(*args, request=TraceRequest(**own), **given)

@@ -17,7 +17,7 @@ from etcli.cli.trace_options import trace_options
 from etcli.cli.types import FILE
 
 if TYPE_CHECKING:
-    from etcli.pipeline.trace import TraceRequest
+    from etcli.pipeline.trace_request import TraceRequest
 
 
 @subcommand(

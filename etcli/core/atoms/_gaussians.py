@@ -115,7 +115,7 @@ def fit(
                         places[count, 0], places[count, 1], places[count, 2] = x, y, z
                         values[count] = residual[z, y, x] + atom[HEIGHT] * _shape(atom, dx, dy, dz)
                         count += 1
-        _minimise(values, places, count, atom, freedom, widths, most_steps)
+        _minimise(values, places, count, atom, radius, freedom, widths, most_steps)
         out[n] = atom
 
 
@@ -144,13 +144,20 @@ def _derivatives(atom: Doubles, place: Doubles, freedom: int, row: Doubles) -> f
 
 
 @jit
-def _moved(atom: Doubles, step: Doubles, freedom: int, widths: tuple[float, float]) -> Doubles:
+def _moved(
+    atom: Doubles, step: Doubles, start: Doubles, radius: float, freedom: int, widths: tuple[float, float]
+) -> Doubles:
     """Return the atom after a step, within bounds."""
     new = atom.copy()
     length = sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
     shorten = min(1.0, 0.5 / max(length, 1e-30))
     for i in range(3):
         new[i] += shorten * step[i]
+    # beyond the fitted voxels only its tail would be fitted, and its height could grow without limit
+    away = sqrt((new[0] - start[0]) ** 2 + (new[1] - start[1]) ** 2 + (new[2] - start[2]) ** 2)
+    if away > radius:
+        for i in range(3):
+            new[i] = start[i] + (new[i] - start[i]) * radius / away
     # never zero, where all derivatives by the other parameters vanish
     new[HEIGHT] = max(atom[HEIGHT] + step[3], 0.1 * atom[HEIGHT])
     narrow, wide = 1 / widths[0] ** 2, 1 / widths[1] ** 2
@@ -236,7 +243,7 @@ def _normal(
 
 @jit
 def _minimise(
-    values: Doubles, places: Doubles, count: int, atom: Doubles, freedom: int,
+    values: Doubles, places: Doubles, count: int, atom: Doubles, radius: float, freedom: int,
     widths: tuple[float, float], most_steps: int,
 ) -> None:  # fmt: skip
     """Fit an atom in place by the Levenberg-Marquardt method."""
@@ -244,6 +251,7 @@ def _minimise(
     if count <= m:
         return
     matrix, right, step = np.empty((MOST, MOST)), np.empty(MOST), np.empty(MOST)
+    start = atom[:3].copy()
     damping = 1e-3
     misfit = _misfit(values, places, count, atom)
     for _ in range(most_steps):
@@ -251,7 +259,7 @@ def _minimise(
         better = False
         for _ in range(6):
             if _solve(matrix, right, m, damping, step):
-                new = _moved(atom, step, freedom, widths)
+                new = _moved(atom, step, start, radius, freedom, widths)
                 if _positive(new):
                     now = _misfit(values, places, count, new)
                     if now <= misfit:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms import _peaks
-from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, scores, sigmas, start_atoms
+from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, scores, sigmas, start_atoms
 from etcli.core.atoms.peaks import (
     difference_of_gaussians,
     find_peaks,
@@ -26,6 +26,9 @@ DETECTION, LEAST_DETECTION, MOST_DETECTION = 6.0, 0.6, 0.85
 bounds: for strong noise nearly the matched filter, for weak noise narrow enough to show weak neighbours."""
 SMOOTHING, LEAST_SMOOTHING, MOST_SMOOTHING = 3.7, 0.3, 0.8
 """Smoothing before the fit, in the width of an atom over its signal-to-noise ratio, and its bounds."""
+LEAST_WIDTH_PX = 0.9
+"""Narrower atoms are smoothed to this standard deviation: voxels hardly sample them, and too few lie within
+the radius of a fit."""
 FAINTEST = 0.04
 """Lower maxima, as a share of the strongest ones, are ignored."""
 STRONGEST_PERCENT = 99.9
@@ -34,7 +37,7 @@ NOISE_FACTOR = 4.0
 DIFFUSE = 3.0
 """Density that varies over longer distances, in the width of an atom, may be unresolved (diffuse)."""
 LEAST_SNR = 2.5
-COARSEST, FINEST = 0.75, 12.0
+COARSEST, FINEST = 0.6, 12.0
 """Smallest and largest standard deviation of an atom in voxels."""
 NOISE_MARGIN = 0.5
 """The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
@@ -154,18 +157,19 @@ def typical_width(
     """
     diffuse_px = DIFFUSE * sigma_px
     rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
-    residual = None
+    residual, strong = None, are_strong(candidates.height)
     for _ in range(SEARCHES):
         atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
-        width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(score, 95)])))
+        width = float(np.median(sigmas(atoms[strong])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
-    noise = _peaks.spread_above(volume, residual, np.float32(0.2 * np.percentile(heights(atoms), 90)))
-    snr = float(np.percentile(score, 90)) / noise if noise > 0 else np.inf
+    top = float(np.percentile(score[strong], 60))
+    noise = _peaks.spread_above(volume, residual, np.float32(0.2 * top))
+    snr = top / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:
         raise DataError(
             f"maxima are only {snr:.1f} times as high as the noise, so they cannot be distinguished from it; "
@@ -177,6 +181,28 @@ def typical_width(
             "is it noise, or not at atomic resolution?"
         )
     return rules.sigma_px, snr
+
+
+def are_strong(score: Doubles) -> NDArray[np.bool_]:
+    """Mark the maxima that are surely atoms: those with at least half of the score of a strong atom.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores of maxima, at least one positive.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+
+    Notes
+    -----
+    The score of a strong atom is the median weighted by the fourth power of the scores. Unlike a percentile,
+    it is that of atoms even where maxima of noise are twenty times as numerous.
+    """
+    ascending = np.sort(score)
+    weight = np.cumsum(np.maximum(ascending, 0) ** 4)
+    return np.asarray(score > ascending[np.searchsorted(weight, weight[-1] / 2)] / 2)
 
 
 def smoothing_for(sigma_px: float, snr: float) -> float:
@@ -194,7 +220,8 @@ def smoothing_for(sigma_px: float, snr: float) -> float:
     float
         The more noise, the wider: 0.3 to 0.8 of the width of an atom.
     """
-    return sigma_px * float(np.clip((SMOOTHING / snr) ** 2, LEAST_SMOOTHING, MOST_SMOOTHING))
+    by_noise = sigma_px * float(np.clip((SMOOTHING / snr) ** 2, LEAST_SMOOTHING, MOST_SMOOTHING))
+    return max(by_noise, float(np.sqrt(max(LEAST_WIDTH_PX**2 - sigma_px**2, 0.0))))
 
 
 def detection_for(sigma_px: float, snr: float) -> float:

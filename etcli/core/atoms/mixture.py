@@ -184,20 +184,27 @@ def _starts(score: Doubles, threshold: float, n_species: int) -> list[Mixture]:
         above = score[score > least]
         for scale in (np.log, np.asarray):
             for n_non_atom in (0, 1) if not least else (0,):
-                start = _mixture_of_clusters(score, above, scale(above), threshold, n_species, n_non_atom)
-                if start is not None:
-                    starts.append(start)
+                for spacing in (np.quantile, _evenly):
+                    n = n_species + n_non_atom
+                    guess = spacing(scale(above), (np.arange(n) + 0.5) / n)
+                    start = _mixture_of_clusters(score, above, scale(above), threshold, guess, n_non_atom)
+                    if start is not None:
+                        starts.append(start)
     return starts
 
 
+def _evenly(values: Doubles, share: Doubles) -> Doubles:
+    """Return values at shares of the range, where few heavy atoms count as much as many light ones."""
+    return np.asarray(values.min() + share * np.ptp(values))
+
+
 def _mixture_of_clusters(
-    score: Doubles, above: Doubles, scaled: Doubles, threshold: float, n_species: int, n_non_atom: int
+    score: Doubles, above: Doubles, scaled: Doubles, threshold: float, guess: Doubles, n_non_atom: int
 ) -> Mixture | None:
     """Create a mixture from clusters, the lowest perhaps of non-atoms; None if a cluster is too small."""
-    n = n_species + n_non_atom
+    n = len(guess)
     if len(above) < 2 * n:
         return None
-    guess = np.quantile(scaled, (np.arange(n) + 0.5) / n)
     try:
         _, label = kmeans2(scaled[:, np.newaxis], guess[:, np.newaxis], minit="matrix", missing="raise")
     except ClusterError:  # an empty cluster

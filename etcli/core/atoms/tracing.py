@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.candidates import (
+    LEAST_WIDTH_PX,
     MOST_DETECTION,
     check_voxels,
     detection_for,
@@ -34,8 +35,9 @@ from etcli.core.atoms.gaussian_fit import (
     sigmas,
     start_atoms,
 )
-from etcli.core.atoms.mixture import Mixture, fit_mixture
+from etcli.core.atoms.mixture import Mixture
 from etcli.core.atoms.peaks import find_peaks, root_mean_square, smoothed, spaced
+from etcli.core.atoms.score_mixture import least_score, specimen_mixture
 from etcli.core.errors import DataError
 
 Array = NDArray[np.float32]
@@ -46,10 +48,12 @@ DIFFUSE_A, UNRESOLVED = 1.5, 6.0
 density that varies over more than DIFFUSE_A (a standard deviation) is then subtracted as diffuse."""
 SIGMA_A = 0.5
 """Initial width of an atom, for a reconstruction at atomic resolution."""
-DOUBT = 0.3
-"""Largest probability that an accepted maximum is not an atom; a refinement finds missing atoms."""
-RESIDUAL_FACTOR = 8.0
-"""Threshold of maxima in the residual, in its standard deviations."""
+RESIDUAL_FACTOR, NARROW_RESIDUAL_FACTOR = 8.0, 4.0
+"""Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than
+LEAST_WIDTH_PX, between which hardly any density is unresolved."""
+DOUBT, NARROW_DOUBT = 0.3, 0.5
+"""Largest probability that an accepted maximum is not an atom. One half gives the fewest errors; less suits
+densities from projections, as a refinement against these finds missing atoms."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
 MARGIN_PX = 0.5
@@ -76,8 +80,8 @@ class TraceRules:
         Standard deviation of the smoothing before the fit; by default from the noise.
     detect : {"peaks", "dog"}
         Maxima of the smoothed volume, or of a difference of Gaussians.
-    freedom : {"shared", "isotropic", "elliptical"}
-        As for `FitRules`.
+    freedom : {"shared", "isotropic", "elliptical"}, optional
+        As for `FitRules`; by default "isotropic", or "shared" for atoms narrower than 0.9 voxels.
     n_species : int, optional
         Number of species to distinguish; None for as many as the scores show.
     threshold : float, optional
@@ -90,7 +94,7 @@ class TraceRules:
     sigma_A: float = SIGMA_A
     smoothing_A: float | None = None
     detect: str = "peaks"
-    freedom: Freedom = "isotropic"
+    freedom: Freedom | None = None
     n_species: int | None = 1
     threshold: float | None = None
     expected: int | None = None
@@ -114,7 +118,7 @@ class Trace:
     removed : list of RemovedCounts
         Number of maxima that each rule removed.
     candidates : ndarray of shape (n,), float64
-        Scores of all maxima that were classified.
+        Scores of the maxima in the specimen, to which the mixture was fitted.
     mixture : Mixture
         Distribution of their scores.
     cut : float
@@ -213,8 +217,12 @@ def trace(
     # the smoothing makes the fitted atoms wider
     width_px = float(np.hypot(typical_px, smoothing_px))
     diffuse_px = DIFFUSE_A / pixel_A if snr < UNRESOLVED else 0.0
-    fit = FitRules(width_px, rules.freedom, diffuse_px=diffuse_px, threads=threads)
-    search = _Search(volume, pixel_A, rules, fit, candidates.floor)
+    # too few voxels lie within the radius of a fit to determine the width of a narrow atom
+    is_narrow = typical_px < LEAST_WIDTH_PX
+    freedom = rules.freedom or ("shared" if is_narrow else "isotropic")
+    fit = FitRules(width_px, freedom, diffuse_px=diffuse_px, threads=threads)
+    limits = (NARROW_RESIDUAL_FACTOR, NARROW_DOUBT) if is_narrow else (RESIDUAL_FACTOR, DOUBT)
+    search = _Search(volume, pixel_A, rules, fit, candidates.floor, *limits)
     report("fits")
     atoms, residual = search.cycles(start_atoms(candidates.place, candidates.height, fit.sigma_px), report)
     report("classes")
@@ -242,6 +250,10 @@ class _Search:
     fit : FitRules
     floor : float
         Threshold of maxima.
+    residual_factor : float
+        Threshold of maxima in the residual, in its standard deviations.
+    doubt : float
+        Largest probability that an accepted maximum is not an atom.
     removed : list of RemovedCounts
         Number of maxima that each rule has removed so far.
     """
@@ -251,6 +263,8 @@ class _Search:
     rules: TraceRules
     fit: FitRules
     floor: float
+    residual_factor: float
+    doubt: float
     removed: list[RemovedCounts] = field(default_factory=list)
 
     def cycles(self, atoms: Doubles, report: Callable[[str], None]) -> tuple[Doubles, Array]:
@@ -278,20 +292,19 @@ class _Search:
         narrow, wide = cleaning.widths
         self._record(f"closer than {cleaning.merge_distance_A:g} Å, merged", n_removed[0])
         self._record(f"weaker than {cleaning.least_intensity:.0%} of strong ones", n_removed[1])
-        self._record(
-            f"narrower than {narrow:g} or wider than {wide:g} of the usual width, or outside", n_removed[2]
-        )
+        width_rule = f"narrower than {narrow:g} or wider than {wide:g} of the usual width, or outside"
+        self._record(width_rule, n_removed[2])
         return fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
 
     def _inside(self, atoms: Doubles) -> NDArray[np.bool_]:
         """Mark the atoms inside the volume; too little of the others is visible."""
-        distance_outside = np.maximum(-places(atoms), places(atoms) - np.array(self.volume.shape[::-1]) + 1)
-        return np.asarray((distance_outside <= MARGIN_PX).all(axis=1))
+        outside_px = np.maximum(-places(atoms), places(atoms) - np.array(self.volume.shape[::-1]) + 1)
+        return np.asarray((outside_px <= MARGIN_PX).all(axis=1))
 
     def _atoms_from_residual(self, residual: Array, atoms: Doubles) -> Doubles:
         """Return new atoms at maxima of the residual that clearly exceed its noise."""
         image = smoothed(residual, MOST_DETECTION * self.fit.sigma_px, threads=self.fit.threads)
-        place, height = find_peaks(image, max(self.floor, RESIDUAL_FACTOR * root_mean_square(image)))
+        place, height = find_peaks(image, max(self.floor, self.residual_factor * root_mean_square(image)))
         chosen = spaced(place, self.rules.cleaning.merge_distance_A / self.pixel_A, taken=places(atoms))
         return start_atoms(place[chosen], height[chosen], self.fit.sigma_px)
 
@@ -299,15 +312,21 @@ class _Search:
         """Separate atoms from other maxima and fit them once more; return these fields of a `Trace`."""
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
-        least = cleaning.least_intensity * float(np.percentile(candidates, 95))
-        mixture = fit_mixture(candidates[candidates > least], threshold=least, n_species=self.rules.n_species)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        cut = _score_threshold(candidates, apart, mixture, self.rules)
+        mixture, inside = specimen_mixture(
+            places(atoms),
+            candidates,
+            apart,
+            min_distance=cleaning.min_distance_A / self.pixel_A,
+            least_intensity=cleaning.least_intensity,
+            n_species=self.rules.n_species,
+            doubt=self.doubt,
+        )
+        cut = self._score_threshold(candidates, apart, mixture)
         chosen = candidates >= cut
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
-        self._record(
-            f"closer than {cleaning.min_distance_A:g} Å to a stronger one", np.count_nonzero(chosen & ~apart)
-        )
+        close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
+        self._record(close_rule, np.count_nonzero(chosen & ~apart))
         atoms = self._require_atoms(atoms[chosen & apart])
         atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=CYCLES, residual=residual)
         score = scores(residual, atoms, self.fit)
@@ -324,7 +343,7 @@ class _Search:
             "score": score,
             "kind": kind,
             "probability": probability[np.arange(len(kind)), 1 + kind],
-            "candidates": candidates,
+            "candidates": candidates[inside],
             "mixture": mixture,
             "cut": cut,
             "residual": residual,
@@ -370,19 +389,12 @@ class _Search:
             )
         return atoms
 
-
-def _score_threshold(score: Doubles, apart: NDArray[np.bool_], mixture: Mixture, rules: TraceRules) -> float:
-    """Return the smallest score of maxima that are atoms, if they are far enough apart."""
-    if rules.threshold is not None:
-        return rules.threshold
-    if rules.expected is not None:
-        if rules.expected > np.count_nonzero(apart):
-            raise DataError(
-                f"only {np.count_nonzero(apart)} maxima, fewer than the {rules.expected} atoms expected"
-            )
-        return float(np.sort(score[apart])[-rules.expected])
-    ascending = np.sort(score)
-    n_not_atoms = int((mixture.probabilities(ascending)[:, 0] > DOUBT).sum())
-    if n_not_atoms in (0, len(score)):
-        return float(ascending[0]) if not n_not_atoms else float(np.inf)
-    return float(ascending[n_not_atoms - 1 : n_not_atoms + 1].mean())
+    def _score_threshold(self, score: Doubles, apart: NDArray[np.bool_], mixture: Mixture) -> float:
+        """Return the smallest score of maxima that are atoms, if they are far enough apart."""
+        if self.rules.threshold is not None:
+            return self.rules.threshold
+        if self.rules.expected is not None:
+            if self.rules.expected > (n_apart := np.count_nonzero(apart)):
+                raise DataError(f"only {n_apart} maxima, fewer than the {self.rules.expected} atoms expected")
+            return float(np.sort(score[apart])[-self.rules.expected])
+        return least_score(score, mixture, self.doubt)
