@@ -55,9 +55,15 @@ def test_threads_change_no_digit(ny: int) -> None:
             images, np.repeat(np.arange(5) * 30.0, 2), np.tile([100.0, 300.0], 5), PhaseContrastOptics(300.0),
             pixel_A=0.5, shape=volume.shape, binned_slices=4, threads=threads,
         )  # fmt: skip
-        moved = volume.copy()
-        cost = misfit.descend(moved, 1 / misfit.norm)
+        moved, order = volume.copy(), [3, 0, 4, 1, 2]
+        cost = misfit.in_steps(order, 2).descend(moved, 1 / misfit.norm)
         results.append((cost, moved))
+        expected = volume.copy()
+        squares = [
+            misfit.of_views(part).descend(expected, 1 / misfit.norm) ** 2 for part in ([3, 0], [4, 1], [2])
+        ]
+        assert cost == pytest.approx(sum(squares) ** 0.5, rel=1e-12)
+        assert np.array_equal(moved, expected)
     assert results[0][0] == results[1][0] == results[2][0]
     assert np.array_equal(results[0][1], results[1][1]) and np.array_equal(results[0][1], results[2][1])
     assert not np.array_equal(results[0][1], volume)

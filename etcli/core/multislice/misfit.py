@@ -1,8 +1,8 @@
 """Misfit to phase-contrast images on the CPU: compiled loops around the transforms of the FFTW library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,36 +97,54 @@ class MultisliceMisfit(PhaseContrastMisfit):
         self, volume: Array, tilts: list[NDArray[np.intp]], target: Array, scale: float
     ) -> float:
         """Add ``scale`` times the gradient of a few tilts to an array; return their squared residual."""
-        while len(self._phases) < len(tilts):
-            self._phases.append(self.model.new_phases())
-        model, squares = self.model, np.zeros(len(tilts))
-        size = min(self.threads, len(tilts))
+        return self._add_gradients(volume, [tilts], target, scale)
+
+    def _make_steps(self, volume: Array, parts: Sequence[Self], step: float) -> float:
+        """Descend with one part after the other; return the squared residual."""
+        if max(len(part.tilts) for part in parts) > AT_ONCE:
+            return super()._make_steps(volume, parts, step)
+        return self._add_gradients(volume, [part.tilts for part in parts], volume, -step)
+
+    def _add_gradients(
+        self, volume: Array, parts: list[list[NDArray[np.intp]]], target: Array, scale: float
+    ) -> float:
+        """Add ``scale`` times gradients to an array, one part of the tilts after the other.
+
+        Returns the squared residual. All threads work on all parts, without a return in between, because a
+        part may take no longer than starting them.
+        """
+        model, most = self.model, max(map(len, parts))
+        while len(self._phases) < most:
+            self._phases.append(model.new_phases())
+        size = min(self.threads, most)
         edges = _edges(self.shape[2], size)
-        matrices: dict[int, Matrices] = {}
+        squares = [np.zeros(len(tilts)) for tilts in parts]
+        # of two parts, because a thread may begin the next part before all have finished one
+        matrices: tuple[dict[int, Matrices], dict[int, Matrices]] = {}, {}
 
         def work(member: int, meet: Callable[[], None]) -> None:
-            own = range(member, len(tilts), size)
-            for k in own:
-                matrices[k] = model.matrices(self._angle(tilts[k]))
-            meet()
             # a thread rotates its own part of the volume, which stays in the caches of its core
             columns = slice(edges[member], edges[member + 1])
-            for k, (matrix, _) in matrices.items():
-                model.rotation.slabs(
-                    volume, matrix, self._phases[k], scale=self.radians_per_V, columns=columns
-                )
-            meet()
-            for k in own:
-                squares[k] = self._differentiate(tilts[k], self._phases[k])
-            meet()
-            for k in range(len(tilts)):
-                model.rotation.add_adjoint(
-                    self._phases[k], matrices[k][1], target,
-                    scale=scale * self.radians_per_V, columns=columns,
-                )  # fmt: skip
+            for n, tilts in enumerate(parts):
+                known, own = matrices[n % 2], range(member, len(tilts), size)
+                for k in own:
+                    known[k] = model.matrices(self._angle(tilts[k]))
+                meet()
+                for k, phases in zip(range(len(tilts)), self._phases, strict=False):
+                    model.rotation.slabs(
+                        volume, known[k][0], phases, scale=self.radians_per_V, columns=columns
+                    )
+                meet()
+                for k in own:
+                    squares[n][k] = self._differentiate(tilts[k], self._phases[k])
+                meet()
+                for k, phases in zip(range(len(tilts)), self._phases, strict=False):
+                    model.rotation.add_adjoint(
+                        phases, known[k][1], target, scale=scale * self.radians_per_V, columns=columns
+                    )
 
         self._team.run(work, size)
-        return float(squares.sum())
+        return float(sum(square.sum() for square in squares))
 
     def _differentiate(self, images: NDArray[np.intp], phases: Array) -> float:
         """Replace the phases of a tilt by the misfit's derivatives; return the squared residual."""

@@ -118,6 +118,7 @@ class PhaseContrastMisfit(ABC):
         self.interpolation = interpolation
         self.images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
         self.tilts = grouped_by_tilt(tilts)
+        self._per_step = 0
         self._tilt_of_image, self._likelihood = tilts, LIKELIHOODS[likelihood]
 
     @property
@@ -155,7 +156,14 @@ class PhaseContrastMisfit(ABC):
         """Return the misfit of some of the tilts, counted from 0; it shares all arrays with this one."""
         part = copy(self)
         part.__dict__.pop("size", None)
+        part._per_step = 0
         part.tilts = [self.tilts[k] for k in views]
+        return part
+
+    def in_steps(self, views: Sequence[int] | NDArray[np.intp], per_step: int) -> Self:
+        """Return the misfit of some tilts whose `descend` makes a step for every few of them, in order."""
+        part = self.of_views(views)
+        part._per_step = per_step
         return part
 
     def image(self, volume: Array, k: int) -> Array:
@@ -182,7 +190,7 @@ class PhaseContrastMisfit(ABC):
         return gradient, sqrt(sum(squares))
 
     def descend(self, volume: Array, step: float) -> float:
-        """Replace V by ``V - step · gradient``; return ``√Σ (√Î - √I)²`` before the step.
+        """Replace V by ``V - step · gradient``; return ``√Σ (√Î - √I)²`` before the step, or before each.
 
         Parameters
         ----------
@@ -191,6 +199,10 @@ class PhaseContrastMisfit(ABC):
         step : float
             Length of the step.
         """
+        if self._per_step:
+            every = range(len(self.tilts))
+            parts = [self.of_views(every[k : k + self._per_step]) for k in every[:: self._per_step]]
+            return sqrt(self._make_steps(volume, parts, step))
         batches = self._batches()
         if len(batches) == 1:
             return sqrt(self._add_gradient(volume, batches[0], volume, -step))
@@ -198,6 +210,10 @@ class PhaseContrastMisfit(ABC):
         gradient *= np.float32(step)
         volume -= gradient
         return cost
+
+    def _make_steps(self, volume: Array, parts: Sequence[Self], step: float) -> float:
+        """Descend with one part after the other; return the squared residual."""
+        return sum(part.descend(volume, step) ** 2 for part in parts)
 
     @abstractmethod
     def leaving_wave(self, volume: Array, tilt_deg: float) -> AbstractContextManager[LeavingWave]:

@@ -82,13 +82,13 @@ class WaveGeometry:
         """Distance of the centre of the last slab from the plane of the tilt axis, along the beam, in Å."""
         return (self.n_slabs - 1) / 2 * self.slab_A
 
-    @property
+    @cached_property
     def volume_at(self) -> tuple[int, int]:
         """Pixel of the wave at the first voxel of the volume."""
         x, y = ((n - part) // 2 for n, part in zip(self.wave, self.volume, strict=True))
         return x, y
 
-    @property
+    @cached_property
     def image_at(self) -> tuple[int, int]:
         """Pixel of the wave at the first pixel of the image."""
         x, y = ((n - part) // 2 for n, part in zip(self.wave, self.image, strict=True))
