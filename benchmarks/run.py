@@ -7,7 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("startup", "kernels", "reconstruction", "scale", "quality", "alignment", "depth", "memory")
+PARTS = (
+    "startup",
+    "kernels",
+    "reconstruction",
+    "multislice",
+    "scale",
+    "quality",
+    "alignment",
+    "depth",
+    "memory",
+)
 
 
 def main() -> None:

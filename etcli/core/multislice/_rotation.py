@@ -1,14 +1,11 @@
 """Kernels of the rotation of a volume about the tilt axis, as sparse matrices on planes across the axis."""
 
 from math import cos, floor, sin
-from typing import Any
 
 import numpy as np
 
 from etcli.core.jit import jit
-
-GROUP = 4
-"""Entries that are added in one step; the rows of a matrix are filled up with zeros to a multiple of it."""
+from etcli.core.multislice._row_sums import add_1, add_8, add_32, add_64
 
 
 @jit
@@ -41,7 +38,7 @@ def slab_matrix(tilt_rad, n_z, n_x, n_across, n_slabs, n_binned, taps, kind):  #
     """Return the sparse matrix from planes (z, x) to the slabs (slab, x') of the rotated plane.
 
     Row ``slab * n_across + x'`` adds up ``n_binned`` slices. The three arrays are those of the compressed
-    sparse row format, with rows filled up to a multiple of `GROUP`.
+    sparse row format.
     """
     c, s = cos(tilt_rad), sin(tilt_rad)
     wx, wz = np.empty(taps), np.empty(taps)
@@ -49,7 +46,7 @@ def slab_matrix(tilt_rad, n_z, n_x, n_across, n_slabs, n_binned, taps, kind):  #
     patch = np.zeros((side, side))
     n_rows = n_slabs * n_across
     starts = np.zeros(n_rows + 1, np.int64)
-    room = n_rows * (taps * taps + GROUP)
+    room = n_rows * taps * taps
     columns, weights = np.empty(room, np.int32), np.empty(room, np.float32)
     filled = 0
     for slab in range(n_slabs):
@@ -67,7 +64,7 @@ def slab_matrix(tilt_rad, n_z, n_x, n_across, n_slabs, n_binned, taps, kind):  #
                 for i in range(taps):
                     for j in range(taps):
                         patch[first_z - low_z + i, first_x - low_x + j] += wz[i] * wx[j]
-            if filled + side * side + GROUP > columns.size:
+            while filled + side * side > columns.size:
                 columns, weights = _longer(columns), _longer(weights)
             for i in range(side):
                 for j in range(side):
@@ -77,9 +74,6 @@ def slab_matrix(tilt_rad, n_z, n_x, n_across, n_slabs, n_binned, taps, kind):  #
                         columns[filled] = (low_z + i) * n_x + low_x + j
                         weights[filled] = w
                         filled += 1
-            while filled % GROUP:
-                columns[filled], weights[filled] = 0, 0.0
-                filled += 1
             starts[slab * n_across + across + 1] = filled
     return starts, columns[:filled].copy(), weights[:filled].copy()
 
@@ -94,39 +88,52 @@ def _longer(array):  # type: ignore[no-untyped-def]
 
 @jit
 def transposed(starts, columns, weights, n_columns):  # type: ignore[no-untyped-def]
-    """Return the transpose of a sparse matrix, with rows filled up to a multiple of `GROUP`."""
-    count = np.zeros(n_columns, np.int64)
-    for k in range(columns.size):
-        if weights[k] != 0:
-            count[columns[k]] += 1
+    """Return the transpose of a sparse matrix."""
     new_starts = np.zeros(n_columns + 1, np.int64)
+    for k in range(columns.size):
+        new_starts[columns[k] + 1] += 1
     for n in range(n_columns):
-        new_starts[n + 1] = new_starts[n] + -(-count[n] // GROUP) * GROUP
-    rows = np.zeros(new_starts[-1], np.int32)
-    new_weights = np.zeros(new_starts[-1], np.float32)
+        new_starts[n + 1] += new_starts[n]
+    rows, new_weights = np.empty(columns.size, np.int32), np.empty(columns.size, np.float32)
     at = new_starts[:-1].copy()
     for row in range(starts.size - 1):
         for k in range(starts[row], starts[row + 1]):
-            if weights[k] != 0:
-                n = columns[k]
-                rows[at[n]], new_weights[at[n]] = row, weights[k]
-                at[n] += 1
+            n = columns[k]
+            rows[at[n]], new_weights[at[n]] = row, weights[k]
+            at[n] += 1
     return new_starts, rows, new_weights
 
 
 @jit
-def add_product(starts, columns, weights, source: Any, scale, target: Any, first, last):  # type: ignore[no-untyped-def]
-    """Add ``scale`` times the product of a matrix and ``source`` to rows ``first`` to ``last`` of ``target``.
+def add_product(starts, columns, weights, source, scale, target, low, high):  # type: ignore[no-untyped-def]
+    """Add ``scale`` times the product of a matrix and ``source`` to columns ``low`` to ``high`` of a target.
 
-    Both arrays are (n, ny); a row of the matrix is applied to whole rows of them.
+    Both arrays are (n, ny) and contiguous; a row of the matrix is applied to rows of the source.
     """
-    n = target.shape[1]
-    for row in range(first, last):
-        out = target[row]
-        for k in range(starts[row], starts[row + 1], GROUP):
-            w0, w1 = scale * weights[k], scale * weights[k + 1]
-            w2, w3 = scale * weights[k + 2], scale * weights[k + 3]
-            a, b = source[columns[k]], source[columns[k + 1]]
-            c, d = source[columns[k + 2]], source[columns[k + 3]]
-            for j in range(n):
-                out[j] += w0 * a[j] + w1 * b[j] + (w2 * c[j] + w3 * d[j])
+    at_columns, at_weights, pitch = columns.ctypes.data, weights.ctypes.data, source.shape[1]
+    for row in range(target.shape[0]):
+        first, last, j = starts[row], starts[row + 1], low
+        if first == last:
+            continue
+        while j < high:
+            a, b = source.ctypes.data + 4 * j, target.ctypes.data + 4 * (row * pitch + j)
+            if j + 64 <= high:
+                add_64(at_columns, at_weights, first, last, a, pitch, scale, b)
+                j += 64
+            elif j + 32 <= high:
+                add_32(at_columns, at_weights, first, last, a, pitch, scale, b)
+                j += 32
+            elif j + 8 <= high:
+                add_8(at_columns, at_weights, first, last, a, pitch, scale, b)
+                j += 8
+            else:
+                add_1(at_columns, at_weights, first, last, a, pitch, scale, b)
+                j += 1
+
+
+@jit
+def multiply(starts, columns, weights, source, scale, target, low, high):  # type: ignore[no-untyped-def]
+    """Set columns ``low`` to ``high`` of ``target`` to ``scale`` times the product of `add_product`."""
+    for row in range(target.shape[0]):
+        target[row, low:high] = 0
+    add_product(starts, columns, weights, source, scale, target, low, high)

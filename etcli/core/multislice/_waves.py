@@ -201,22 +201,39 @@ def _swap(a, b, n):  # type: ignore[no-untyped-def]
 
 
 @jit
+def focus_factor(focus, defocus_A, shift_px, factor):  # type: ignore[no-untyped-def]
+    """Fill the factor exp(-i focus d q² - 2πi q x) of a focus d and a displacement x, along one axis.
+
+    The frequencies q are in cycles per pixel, in the order of the FFT; ``focus`` is πλ over the square of a
+    pixel.
+    """
+    n = factor.size
+    for j in range(n):
+        q = (j if 2 * j < n else j - n) / n
+        phase = focus * defocus_A * q * q + 2 * np.pi * shift_px * q
+        factor[j] = complex(np.cos(phase), -np.sin(phase))
+
+
+@jit
 def gradient_of_tilt(  # type: ignore[no-untyped-def]
     execute, plans, spectrum, added, leaving, back, field, image_field, phase, kept, change,
-    propagator, lenses, which, factors_x, factors_y, images, likelihood, x0, y0, image_x0, image_y0, n_rows,
-    costs,
+    propagator, lenses, which, focus, defocus_A, shift_px, images, chosen, likelihood,
+    x0, y0, image_x0, image_y0, n_rows, costs,
 ):  # fmt: skip
-    """Replace the phases of the slabs by the derivatives of the misfit to all images of a tilt.
+    """Replace the phases of the slabs by the derivatives of the misfit to the chosen images, those of a tilt.
 
     ``costs`` receives ``Σ (√intensity - √image)²`` of each image.
     """
     pass_specimen(execute, plans, spectrum, added, field, phase, kept, change, propagator, x0, y0, n_rows)
     leaving[:], back[:] = spectrum, 0
     scale = np.float32(1 / (spectrum.shape[0] * n_rows))
-    for f in range(images.shape[0]):
-        lens, factor_x, factor_y = lenses[which[f]], factors_x[f], factors_y[f]
+    factor_x, factor_y = np.empty(spectrum.shape[0], np.complex64), np.empty(n_rows, np.complex64)
+    for f in range(chosen.size):
+        lens, image = lenses[which[f]], images[chosen[f]]
+        focus_factor(focus, defocus_A[f], shift_px[f, 0], factor_x)
+        focus_factor(focus, defocus_A[f], shift_px[f, 1], factor_y)
         form_image(execute, plans, leaving, spectrum, lens, factor_x, factor_y, n_rows)
-        costs[f] = compare_image(image_field, images[f], scale, image_x0, image_y0, likelihood)
+        costs[f] = compare_image(image_field, image, scale, image_x0, image_y0, likelihood)
         collect_image(execute, plans, back, added, lens, factor_x, factor_y, n_rows)
     spectrum[:] = back
     back_through_specimen(

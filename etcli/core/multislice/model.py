@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.multislice._waves import TO_IMAGE, _transform, pass_specimen
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.rotation import SlabRotation, SparseMatrix
+from etcli.core.multislice.rotation import make_rotation
 from etcli.core.multislice.wave_workspace import (
     WaveGeometry,
     WaveWorkspace,
@@ -21,6 +22,8 @@ from etcli.core.multislice.wave_workspace import (
 
 Array = NDArray[np.float32]
 Complex = NDArray[np.complex64]
+Matrices = tuple[Any, Any]
+"""What a rotation to a tilt is computed from, and its adjoint; it depends on the interpolation."""
 
 DELOCALISATION = 1 / 3
 """Margin of the wave around the image, as a fraction of λ q d for the highest frequency and the largest
@@ -37,7 +40,7 @@ class MultisliceModel:
     shape : (int, int, int)
         Shape (nz, nx, ny) of the volumes.
     optics : PhaseContrastOptics
-    interpolation : {"lanczos", "cubic", "linear"}
+    interpolation : {"lanczos", "cubic", "linear", "shear"}
         Interpolation of the rotated volume.
     threads : int
         Number of threads that will use the model.
@@ -64,9 +67,9 @@ class MultisliceModel:
     ) -> None:
         self.geometry, self.shape, self.optics = geometry, shape, optics
         g = geometry
-        self.rotation = SlabRotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
+        self.rotation = make_rotation((shape[0], shape[1]), g.volume[0], g.n_slabs, g.n_binned, interpolation)
         self.propagator = padded(optics.propagator(g.grid, g.slab_A))
-        self._matrices: dict[float, tuple[SparseMatrix, SparseMatrix]] = {}
+        self._matrices: dict[float, Matrices] = {}
         self._lenses: dict[float, Complex] = {}
         self._workspaces: list[WaveWorkspace] = []
         spare = inf if memory is None else memory - least_bytes(geometry, threads=threads)
@@ -93,11 +96,11 @@ class MultisliceModel:
         """Create the array for the phases of all slabs, (n_slabs, n_across, ny)."""
         return np.zeros((self.geometry.n_slabs, *self.geometry.volume), np.float32)
 
-    def matrices(self, tilt_deg: float) -> tuple[SparseMatrix, SparseMatrix]:
+    def matrices(self, tilt_deg: float) -> Matrices:
         """Return the matrix of the rotation to a tilt, and its transpose."""
         if tilt_deg in self._matrices:
             return self._matrices[tilt_deg]
-        matrix = self.rotation.matrix(tilt_deg)
+        matrix: Any = self.rotation.matrix(tilt_deg)
         pair = matrix, self.rotation.transpose(matrix)
         size = sum(part.bytes for part in pair)
         if size <= self._spare:

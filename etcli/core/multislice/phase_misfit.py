@@ -16,7 +16,7 @@ from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON
 from etcli.core.multislice.model import wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
-from etcli.core.multislice.rotation import KERNELS
+from etcli.core.multislice.rotation import INTERPOLATIONS
 from etcli.core.view_table import SAME_TILT_DEG
 
 Array = NDArray[np.float32]
@@ -56,8 +56,9 @@ class PhaseContrastMisfit(ABC):
     binned_slices : int
         Number of slices of the volume in a slab of the model.
     likelihood : {"poisson", "amplitude"}
-    interpolation : {"lanczos", "cubic", "linear"}
-        Interpolation of the rotated volume.
+    interpolation : {"lanczos", "cubic", "linear", "shear"}
+        Interpolation of the rotated volume; see `etcli.core.multislice.rotation.make_rotation`. Only
+        `etcli.core.multislice.misfit.MultisliceMisfit` knows the last one.
     shift_px : ndarray of shape (n_images, 2), optional
         Displacement (x, y) of the content of each image, in pixels.
     threads : int
@@ -101,7 +102,7 @@ class PhaseContrastMisfit(ABC):
         threads: int = 1,
     ) -> None:
         check_choice("likelihood", likelihood, LIKELIHOODS)
-        check_choice("interpolation", interpolation, KERNELS)
+        check_choice("interpolation", interpolation, INTERPOLATIONS)
         tilts, defoci = (np.array(a, np.float64, ndmin=1) for a in (tilt_deg, defocus_A))
         if not len(images) == len(tilts) == len(defoci):
             raise DataError(
@@ -117,6 +118,7 @@ class PhaseContrastMisfit(ABC):
         self.interpolation = interpolation
         self.images = np.ascontiguousarray(np.swapaxes(images, 1, 2), np.float32)
         self.tilts = grouped_by_tilt(tilts)
+        self._per_step = 0
         self._tilt_of_image, self._likelihood = tilts, LIKELIHOODS[likelihood]
 
     @property
@@ -154,7 +156,14 @@ class PhaseContrastMisfit(ABC):
         """Return the misfit of some of the tilts, counted from 0; it shares all arrays with this one."""
         part = copy(self)
         part.__dict__.pop("size", None)
+        part._per_step = 0
         part.tilts = [self.tilts[k] for k in views]
+        return part
+
+    def in_steps(self, views: Sequence[int] | NDArray[np.intp], per_step: int) -> Self:
+        """Return the misfit of some tilts whose `descend` makes a step for every few of them, in order."""
+        part = self.of_views(views)
+        part._per_step = per_step
         return part
 
     def image(self, volume: Array, k: int) -> Array:
@@ -181,7 +190,7 @@ class PhaseContrastMisfit(ABC):
         return gradient, sqrt(sum(squares))
 
     def descend(self, volume: Array, step: float) -> float:
-        """Replace V by ``V - step · gradient``; return ``√Σ (√Î - √I)²`` before the step.
+        """Replace V by ``V - step · gradient``; return ``√Σ (√Î - √I)²`` before the step, or before each.
 
         Parameters
         ----------
@@ -190,6 +199,10 @@ class PhaseContrastMisfit(ABC):
         step : float
             Length of the step.
         """
+        if self._per_step:
+            every = range(len(self.tilts))
+            parts = [self.of_views(every[k : k + self._per_step]) for k in every[:: self._per_step]]
+            return sqrt(self._make_steps(volume, parts, step))
         batches = self._batches()
         if len(batches) == 1:
             return sqrt(self._add_gradient(volume, batches[0], volume, -step))
@@ -197,6 +210,10 @@ class PhaseContrastMisfit(ABC):
         gradient *= np.float32(step)
         volume -= gradient
         return cost
+
+    def _make_steps(self, volume: Array, parts: Sequence[Self], step: float) -> float:
+        """Descend with one part after the other; return the squared residual."""
+        return sum(part.descend(volume, step) ** 2 for part in parts)
 
     @abstractmethod
     def leaving_wave(self, volume: Array, tilt_deg: float) -> AbstractContextManager[LeavingWave]:

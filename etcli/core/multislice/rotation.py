@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice
-from etcli.core.multislice._rotation import add_product, slab_matrix, transposed
+from etcli.core.multislice._rotation import add_product, multiply, slab_matrix, transposed
+from etcli.core.multislice.shear_rotation import ShearRotation
 from etcli.core.projectors import Device
 
 Array = NDArray[np.float32]
@@ -19,9 +20,12 @@ SOURCE = Path(__file__).with_name("rotation.cu")
 KERNELS = {"linear": (2, 0), "cubic": (4, 1), "lanczos": (6, 2)}
 """Interpolation by name: number of neighbours in each direction, and the kernel's number."""
 
+INTERPOLATIONS = (*KERNELS, "shear")
+"""Names of the rotations that `make_rotation` knows."""
+
 
 class SparseMatrix(NamedTuple):
-    """Sparse matrix of plane to slabs in compressed rows, of lengths that are multiples of four."""
+    """Sparse matrix of plane to slabs in compressed rows."""
 
     starts: NDArray[np.int64]
     columns: NDArray[np.int32]
@@ -88,7 +92,15 @@ class SlabRotation:
         """Compute the transpose of a matrix, (nz · nx, n_slabs · n_across)."""
         return SparseMatrix(*transposed(*matrix, self.plane[0] * self.plane[1]))
 
-    def slabs(self, volume: Array, matrix: SparseMatrix, out: Array, *, scale: float = 1.0) -> None:
+    def slabs(
+        self,
+        volume: Array,
+        matrix: SparseMatrix,
+        out: Array,
+        *,
+        scale: float = 1.0,
+        columns: slice | None = None,
+    ) -> None:
         """Rotate a volume and add up its slices.
 
         Parameters
@@ -101,10 +113,16 @@ class SlabRotation:
             Overwritten by ``scale`` times the sums.
         scale : float
             Factor.
+        columns : slice, optional
+            Positions along y to compute; all by default, and always on a GPU.
         """
-        out[:] = 0
+        low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), out.reshape(-1, out.shape[2])
-        _add_product(matrix, planes, scale, sums, slice(0, len(sums)))
+        if isinstance(out, np.ndarray):
+            multiply(*matrix, planes, np.float32(scale), sums, low, high)
+            return
+        out[:] = 0
+        _add_product_on_gpu(matrix, planes, scale, sums)
 
     def add_adjoint(
         self,
@@ -113,7 +131,7 @@ class SlabRotation:
         volume: Array,
         *,
         scale: float = 1.0,
-        sections: slice | None = None,
+        columns: slice | None = None,
     ) -> None:
         """Add ``scale`` times the adjoint of the rotation of slabs to a volume.
 
@@ -126,21 +144,46 @@ class SlabRotation:
             Changed in place.
         scale : float
             Factor.
-        sections : slice, optional
-            Sections along z to change; all by default, and always on a GPU.
+        columns : slice, optional
+            Positions along y to change; all by default, and always on a GPU.
         """
-        first, last, _ = (sections or slice(None)).indices(self.plane[0])
+        low, high, _ = (columns or slice(None)).indices(volume.shape[2])
         planes, sums = volume.reshape(-1, volume.shape[2]), slabs.reshape(-1, slabs.shape[2])
-        n_x = self.plane[1]
-        _add_product(transpose, sums, scale, planes, slice(first * n_x, last * n_x))
+        if isinstance(volume, np.ndarray):
+            add_product(*transpose, sums, np.float32(scale), planes, low, high)
+            return
+        _add_product_on_gpu(transpose, sums, scale, planes)
 
 
-def _add_product(matrix: SparseMatrix, source: Any, scale: float, target: Any, rows: slice) -> None:
-    """Add ``scale`` times the product of a matrix and ``source`` to rows of ``target``."""
-    if isinstance(target, np.ndarray):
-        add_product(*matrix, source, np.float32(scale), target, rows.start, rows.stop)
-        return
+def _add_product_on_gpu(matrix: SparseMatrix, source: Any, scale: float, target: Any) -> None:
+    """Add ``scale`` times the product of a matrix and ``source`` to ``target``."""
     from etcli.core.gpu import run_step
 
-    assert rows == slice(0, len(target))
     run_step(SOURCE, "add_product", target, (*matrix, source, float(scale)))
+
+
+def make_rotation(
+    plane: tuple[int, int], n_across: int, n_slabs: int, n_binned: int, interpolation: str
+) -> SlabRotation | ShearRotation:
+    """Create a rotation by the name of its interpolation.
+
+    Parameters
+    ----------
+    plane, n_across, n_slabs, n_binned
+        As for `SlabRotation`.
+    interpolation : {"lanczos", "cubic", "linear", "shear"}
+        The last one is by Fourier series: it can be undone almost without loss, but takes many times longer.
+
+    Returns
+    -------
+    SlabRotation or ShearRotation
+
+    Raises
+    ------
+    UsageError
+        If there is no such interpolation.
+    """
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+    if interpolation == "shear":
+        return ShearRotation(plane, n_across, n_slabs, n_binned)
+    return SlabRotation(plane, n_across, n_slabs, n_binned, interpolation)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, pi
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
+from etcli.core.multislice._waves import focus_factor
 from etcli.core.multislice.fftw import (
     BACKWARD,
     FORWARD,
@@ -81,13 +82,13 @@ class WaveGeometry:
         """Distance of the centre of the last slab from the plane of the tilt axis, along the beam, in Å."""
         return (self.n_slabs - 1) / 2 * self.slab_A
 
-    @property
+    @cached_property
     def volume_at(self) -> tuple[int, int]:
         """Pixel of the wave at the first voxel of the volume."""
         x, y = ((n - part) // 2 for n, part in zip(self.wave, self.volume, strict=True))
         return x, y
 
-    @property
+    @cached_property
     def image_at(self) -> tuple[int, int]:
         """Pixel of the wave at the first pixel of the image."""
         x, y = ((n - part) // 2 for n, part in zip(self.wave, self.image, strict=True))
@@ -209,6 +210,11 @@ def lens_function(geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A
     return padded(lens * back * np.exp(-2j * np.pi * (qx * x + qy * y)))
 
 
+def focus_rad_per_A(geometry: WaveGeometry, optics: PhaseContrastOptics) -> float:
+    """Return the phase per Å of defocus at a frequency of one cycle per pixel, πλ over the pixel squared."""
+    return pi * optics.wavelength_A / geometry.pixel_A**2
+
+
 def focus_factors(
     geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A: Doubles, shift_px: Doubles
 ) -> tuple[Complex, Complex]:
@@ -228,9 +234,11 @@ def focus_factors(
     factors_x, factors_y : ndarray of shape (n_images, nx) and (n_images, ny), complex64
         exp(-iπλ d qx² - 2πi qx x), and the same for y; a spectrum is multiplied by both.
     """
+    focus = focus_rad_per_A(geometry, optics)
     factors = []
-    for n, shift in zip(geometry.wave, shift_px.T * geometry.pixel_A, strict=True):
-        q = np.fft.fftfreq(n, geometry.pixel_A)
-        focus = np.outer(defocus_A, np.pi * optics.wavelength_A * q**2)
-        factors.append(np.exp(-1j * (focus + 2 * np.pi * np.outer(shift, q))).astype(np.complex64))
+    for n, shifts in zip(geometry.wave, shift_px.T, strict=True):
+        factor = np.empty((len(defocus_A), n), np.complex64)
+        for row, defocus, shift in zip(factor, defocus_A, shifts, strict=True):
+            focus_factor(focus, defocus, shift, row)
+        factors.append(factor)
     return factors[0], factors[1]

@@ -110,9 +110,8 @@ def shuffled_tilts(
         order = np.random.default_rng((seed, k)).permutation(n_tilts)
         if left_out is not None and k <= left_out.sweeps:
             order = order[~np.isin(order, left_out.tilts)]
-        parts = [misfit.of_views(order[first : first + per_step]) for first in range(0, len(order), per_step)]
         share = len(order) / n_tilts
-        return Sweep([Update(parts, [step] * len(parts), misfit.norm, INNER_STEPS, share)])
+        return Sweep([Update([misfit.in_steps(order, per_step)], [step], misfit.norm, INNER_STEPS, share)])
 
     return sweep
 
