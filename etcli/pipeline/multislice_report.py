@@ -19,6 +19,8 @@ wrong sign of the tilt leaves 0.15 of that of a crystal, one with the wrong sign
 HARDLY = 0.3
 """Predicted share of the contrast of left-out images below which signs or defoci are suspect. It was 0.43 to
 0.98 for series of 7000 e/Å² and more, and 0.2 or less with the wrong sign of the defocus."""
+MUCH = 0.3
+"""Uncertainty of that part above which it says nothing."""
 N_SIGMA = 3.0
 TOUCHING = 0.5
 """Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
@@ -65,7 +67,7 @@ def report_fit(
     chi2 = residual**2 / counting if counting else None
     share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
     found = f"the volume leaves {share} % of the contrast of the images unexplained"
-    if uncertainty > 1:
+    if uncertainty > MUCH:
         found = "noise hides which part of the contrast of the images the volume leaves unexplained"
     session.reporter.report(found + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""))
     if unexplained > POOR and excess > N_SIGMA * uncertain:

@@ -135,7 +135,7 @@ def test_the_cut_is_that_of_the_specimen(n_vacuum: int) -> None:
         ]
     )
     place = np.concatenate([inside, around])
-    mixture, chosen = specimen_mixture(
+    mixture, chosen, specimen = specimen_mixture(
         place,
         score,
         np.ones(len(score), bool),
@@ -147,6 +147,40 @@ def test_the_cut_is_that_of_the_specimen(n_vacuum: int) -> None:
     np.testing.assert_allclose(mixture.mean, [90, 140], rtol=0.04)
     assert 68 < least_score(score, mixture, 0.5) < 82
     assert chosen[:500].mean() > 0.95 and chosen[1500:].sum() <= max(10, 0.1 * n_vacuum)
+    assert specimen[:1500].mean() > 0.98 and specimen[1500:].mean() < (0.05 if n_vacuum > 1000 else 1.1)
+
+
+@pytest.mark.parametrize("n_shell", [0, 400])
+def test_the_specimen_grows_into_a_shell_of_light_atoms_but_not_into_noise(n_shell: int) -> None:
+    """Although the cut, set so low on purpose, lets many maxima of the noise in the vacuum pass."""
+    rng = np.random.default_rng(9)
+    core = rng.uniform(-10, 10, (1300, 3))
+    shell = rng.uniform(-17, 17, (20 * n_shell, 3))
+    shell = shell[abs(shell).max(axis=1) > 10][:n_shell]
+    vacuum = rng.uniform(-48, 48, (9_000, 3))
+    vacuum = vacuum[abs(vacuum).max(axis=1) > 18]
+    score = np.concatenate(
+        [
+            rng.normal(140, 10, 200),
+            rng.normal(65, 10, 300),
+            rng.gamma(9, 3.4, 800),
+            rng.normal(65, 10, n_shell),
+            rng.gamma(9, 3.4, len(vacuum)),
+        ]
+    )
+    mixture, _, specimen = specimen_mixture(
+        np.concatenate([core, shell, vacuum]),
+        score,
+        np.ones(len(score), bool),
+        min_distance=1.6,
+        least_intensity=0.05,
+        n_species=2,
+        doubt=0.95,
+    )
+    first = 1300 + n_shell
+    assert (score[first:] >= least_score(score, mixture, 0.95)).mean() > 0.05
+    assert specimen[:1300].mean() > 0.97 and specimen[first:].mean() < 0.1
+    assert not n_shell or specimen[1300:first].mean() > 0.75
 
 
 def test_few_heavy_atoms_among_many_light_ones_are_species() -> None:
@@ -155,7 +189,7 @@ def test_few_heavy_atoms_among_many_light_ones_are_species() -> None:
     score = np.concatenate([rng.normal(mean, 5, n) for mean, n in zip(means, counts, strict=True)])
     score = np.concatenate([score, rng.gamma(3, 6, 350)])
     place = rng.uniform(0, 30, (len(score), 3))
-    mixture, _ = specimen_mixture(
+    mixture, *_ = specimen_mixture(
         place,
         score,
         np.ones(len(score), bool),

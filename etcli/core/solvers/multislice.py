@@ -25,8 +25,8 @@ STEP = 0.5
 one tilt is longer than one for all of them could be."""
 INNER_STEPS = 15
 """Iterations of the prior's proximal map; with fewer, noise remains that looks like atoms."""
-NOISE_FRACTION = 0.5
-"""Automatic weight of the prior, as a fraction of the noise of a sweep's gradient steps."""
+NOISE_FRACTION = {"tv": 0.5, "l1": 2.0, "none": 0.0}
+"""Automatic weight of each prior, in standard deviations of the noise of a sweep's gradient steps."""
 MAD_TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 MOST_SAMPLES = 1 << 20
@@ -117,7 +117,7 @@ def shuffled_tilts(
     return sweep
 
 
-def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
+def weight_from_noise(shape: tuple[int, int, int], prior: str = "tv") -> WeightRule:
     """Create the weight rule that follows the noise of the gradient steps.
 
     The steps of a sweep move most voxels, which are empty or change little, by noise only. The weight is a
@@ -128,6 +128,7 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
     ----------
     shape : (int, int, int)
         Shape (nz, nx, ny) of the volume.
+    prior : {"tv", "l1", "none"}
 
     Returns
     -------
@@ -140,7 +141,7 @@ def weight_from_noise(shape: tuple[int, int, int]) -> WeightRule:
     def weight(k: int, update: Update, before: Array, after: Array) -> float:
         change = on_host(after[..., ::stride] - before[..., ::stride])[inside]
         sigma = MAD_TO_SIGMA * float(np.median(np.abs(change - np.median(change))))
-        return NOISE_FRACTION * sigma
+        return NOISE_FRACTION[prior] * sigma
 
     return weight
 
@@ -189,7 +190,7 @@ def solve_volume(
     doi:10.1016/j.ultramic.2019.112860: algorithm 1.
     """
     automatic = parameters.weight_from_noise
-    from_noise = weight_from_noise(misfit.shape)
+    from_noise = weight_from_noise(misfit.shape, parameters.prior)
 
     def weight(k: int, update: Update, before: Array, after: Array) -> float:
         value = from_noise(k, update, before, after) if automatic else parameters.weight
