@@ -51,8 +51,8 @@ SIGMA_A = 0.5
 RESIDUAL_FACTOR, NARROW_RESIDUAL_FACTOR = 8.0, 4.0
 """Threshold of maxima in the residual, in its standard deviations; lower for atoms narrower than
 LEAST_WIDTH_PX, between which hardly any density is unresolved."""
-DOUBT, NARROW_DOUBT = 0.3, 0.5
-"""Largest probability that an accepted maximum is not an atom. One half gives the fewest errors; less suits
+DOUBT, NARROW_DOUBT = 0.3, 0.4
+"""Largest probability that an accepted maximum is not an atom, the second for narrow ones. Less suits
 densities from projections, as a refinement against these finds missing atoms."""
 APART = 1.5
 """Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
