@@ -9,7 +9,7 @@ from etcli.core.errors import DataError
 from etcli.core.multislice._waves import AMPLITUDE, POISSON
 from etcli.core.multislice.array_model import ArrayModel
 from etcli.core.multislice.misfit import MultisliceMisfit
-from etcli.core.multislice.model import wave_geometry
+from etcli.core.multislice.model import MultisliceModel, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.rotation import INTERPOLATIONS, make_rotation
 from etcli.core.multislice.wave_workspace import WaveGeometry, fast_size, focus_factors, lens_function
@@ -236,3 +236,31 @@ def test_sizes_of_waves() -> None:
     assert geometry.volume == (64, 50) and geometry.image == (80, 96) and geometry.n_slabs == 8
     assert geometry.wave == (128, 128)
     assert geometry.exit_plane_A == pytest.approx((64 / 2 - 4) * 0.5)
+
+
+@pytest.mark.parametrize("cs_mm", [0.0, 1.2])
+def test_little_of_the_wave_wraps_round(cs_mm: float) -> None:
+    """Images on a wave of the chosen size against those on one that is three times as wide."""
+    optics = PhaseContrastOptics(300.0, cs_mm=cs_mm)
+    rng, grid = np.random.default_rng(2), np.indices((32, 32, 32)) - 15.5
+    volume = np.zeros((32, 32, 32), np.float32)
+    for place in rng.uniform(-8, 8, (8, 3)):
+        volume += 100 * np.exp(-sum((g - p) ** 2 for g, p in zip(grid, place, strict=True)) / 1.5)
+    volume = volume.astype(np.float32)
+    images = []
+    for size in (64, 192):
+        blank = np.ones((1, size, size), np.float32)
+        misfit = MultisliceMisfit(blank, [20.0], [300.0], optics, pixel_A=0.5, shape=volume.shape)
+        middle = slice((size - 64) // 2, (size + 64) // 2)
+        images.append(misfit.image(volume, 0)[middle, middle])
+    contrast = np.std(images[1])
+    assert np.std(images[0] - images[1]) < 0.05 * contrast
+
+
+def test_lens_functions_of_refined_defoci_are_not_all_kept() -> None:
+    optics = PhaseContrastOptics(300.0, convergence_mrad=0.1)
+    geometry = wave_geometry((8, 8, 8), (16, 16), 0.5, optics, 4, 100.0)
+    model = MultisliceModel(geometry, (8, 8, 8), optics)
+    before = [model.lens(float(d)) for d in range(40)]
+    assert len(model._lenses) <= 16 and model.lens(39.0) is before[39]
+    np.testing.assert_array_equal(model.lens(3.0), before[3])

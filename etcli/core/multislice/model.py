@@ -26,8 +26,10 @@ Matrices = tuple[Any, Any]
 """What a rotation to a tilt is computed from, and its adjoint; it depends on the interpolation."""
 
 DELOCALISATION = 1 / 3
-"""Margin of the wave around the image, as a fraction of λ q d for the highest frequency and the largest
-defocus. Signal that is delocalised further wraps round, but is too faint to matter."""
+"""Margin of the wave around the image, as a fraction of the delocalisation of the highest frequency by the
+largest defocus and the aberrations. Signal delocalised further wraps round, but is too faint to matter."""
+MOST_LENSES = 16
+"""Largest number of lens functions that are kept; a refinement of defoci would add more and more."""
 
 
 class MultisliceModel:
@@ -114,6 +116,9 @@ class MultisliceModel:
         if key in self._lenses:
             return self._lenses[key]
         lens = lens_function(self.geometry, self.optics, key)
+        if len(self._lenses) >= MOST_LENSES:
+            self._spare += lens.nbytes * len(self._lenses)
+            self._lenses = {}  # not cleared: another thread may be reading it
         if not self._lenses or lens.nbytes <= self._spare:
             self._spare -= lens.nbytes
             self._lenses[key] = lens
@@ -235,8 +240,7 @@ def wave_geometry(
         The volume across the beam is as wide as its longer side across the tilt axis.
     """
     n_beam = max(shape[:2])
-    highest = min(optics.aperture_per_A, 0.5 / pixel_A)
-    margin = DELOCALISATION * optics.wavelength_A * highest * defocus_A / pixel_A
+    margin = DELOCALISATION * optics.delocalisation_A(defocus_A, 0.5 / pixel_A) / pixel_A
     volume = n_beam, shape[2]
     wave = tuple(
         fast_size(round(max(part + 2 * margin, inner)))

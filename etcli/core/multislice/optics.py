@@ -99,6 +99,24 @@ class PhaseContrastOptics:
         """Highest spatial frequency that passes the aperture, in 1/Å."""
         return self.aperture_mrad * 1e-3 / self.wavelength_A
 
+    def delocalisation_A(self, distance_A: float, highest_per_A: float = inf) -> float:
+        """Compute how far from an atom its signal is seen: an upper limit of λ |∂χ/∂q| / 2π.
+
+        Parameters
+        ----------
+        distance_A : float
+            Largest distance in Å from an atom to the plane in focus.
+        highest_per_A : float
+            Highest spatial frequency of the image in 1/Å, if it is lower than that of the aperture.
+
+        Returns
+        -------
+        float
+            λq (|d| + |A| + |Cs| λ²q²) in Å, with the highest q.
+        """
+        angle = self.wavelength_A * min(self.aperture_per_A, highest_per_A)
+        return angle * (distance_A + abs(self.astigmatism_A) + abs(self.cs_mm) * 1e7 * angle**2)
+
     def pupil(self, grid: WaveGrid) -> NDArray[np.complex128]:
         """Compute the part of the transfer function that does not depend on the defocus.
 

@@ -112,24 +112,6 @@ def wave_cell(
     return WaveCell(WaveGrid((sides[0], sides[1]), pixel_A / samples), samples, shape)
 
 
-def delocalisation_A(optics: PhaseContrastOptics, distance_A: float) -> float:
-    """Compute how far from an atom its signal is seen: an upper limit of λ |∂χ/∂q| / 2π within the aperture.
-
-    Parameters
-    ----------
-    optics : PhaseContrastOptics
-    distance_A : float
-        Largest distance in Å from an atom to the plane in focus.
-
-    Returns
-    -------
-    float
-        λq (|d| + |A| + |Cs| λ²q²) in Å, q at the edge of the aperture.
-    """
-    angle = optics.wavelength_A * optics.aperture_per_A
-    return angle * (distance_A + abs(optics.astigmatism_A) + abs(optics.cs_mm) * 1e7 * angle**2)
-
-
 def hrtem_series(
     atoms: Atoms,
     tilt_deg: Array,
@@ -241,7 +223,7 @@ def _cell(
     """Choose one cell for all images of a series."""
     tilts = range(0, len(truth.tilt_deg), len(defocus_A))
     x, y, z = np.max([np.abs(_seen(atoms, truth, k, pixel_A).position_A).max(axis=0) for k in tilts], axis=0)
-    margin = TAIL_A + delocalisation_A(optics, float(np.abs(defocus_A).max() + z))
+    margin = TAIL_A + optics.delocalisation_A(float(np.abs(defocus_A).max() + z))
     drift = np.abs(truth.shift_px).max(axis=0) * pixel_A
     reach = np.array([y, x]) + drift[::-1] + margin
     return wave_cell(shape, pixel_A, (float(reach[0]), float(reach[1])), optics)
