@@ -64,6 +64,16 @@ def test_a_potential_is_recovered() -> None:
     assert found.min() >= 0 and len(weights) == 12 and weights[-1] < weights[0] / 3
 
 
+@pytest.mark.parametrize("per_step", [1, 8, 30])
+def test_steps_of_many_tilts_do_not_diverge(per_step: int) -> None:
+    """All tilts at once take more iterations, but each lowers the residual."""
+    residuals: list[float] = []
+    parameters = MethodParameters("multislice", iterations=10, weight_from_noise=True, subset_size=per_step)
+    solve_volume(parameters, misfit_to(recorded(specimen())), lambda k, r, x: residuals.append(r))
+    assert (np.diff(residuals) < 0).all()
+    assert residuals[-1] < (0.6 if per_step == 30 else 0.1) * residuals[0]
+
+
 def test_the_wrong_sign_of_defocus_shows() -> None:
     """In the residual where there is no noise; and in tilts left out even where the noise is fitted."""
     clean, electrons = recorded(specimen()), 40.0
@@ -172,8 +182,8 @@ def test_rotation_of_images() -> None:
 def test_correlation_finds_displacements(at: tuple[float, float]) -> None:
     x, y = np.indices((40, 30), float)
     still, moved = (np.exp(-((x - 18 - dx) ** 2 + (y - 14 - dy) ** 2) / 18) for dx, dy in ((0, 0), at))
-    np.testing.assert_allclose(correlation_peak(moved, still, 6), at, atol=0.05)
-    np.testing.assert_allclose(correlation_peak(moved, still, 6, 8.0), at, atol=0.05)
+    for shortest_px in (2.0, 8.0):
+        np.testing.assert_allclose(correlation_peak(moved, still, 6, shortest_px)[0], at, atol=0.05)
 
 
 def test_shrinkage() -> None:
@@ -187,3 +197,26 @@ def test_shrinkage() -> None:
     outlier = np.zeros(100)
     outlier[7] = 2.0
     assert shrunk(outlier, np.full(100, 0.01))[7] >= 1.9
+
+
+def test_variance_of_a_correlation() -> None:
+    """As it is found among 300 noisy images."""
+    x, y = np.indices((40, 30), float)
+    still = np.exp(-((x - 18) ** 2 + (y - 14) ** 2 / 2) / 18)
+    rng = np.random.default_rng(3)
+    found, variance = zip(
+        *(correlation_peak(still + rng.normal(0, 0.2, still.shape), still, 6, 4.0) for _ in range(300)),
+        strict=True,
+    )
+    np.testing.assert_allclose(np.mean(variance, axis=0), np.var(found, axis=0), rtol=0.25)
+
+
+def test_noise_does_not_displace_aligned_images() -> None:
+    electrons = 40.0
+    noisy = np.random.default_rng(0).poisson(recorded(specimen()) * electrons) / electrons
+    misfit = misfit_to(noisy.astype(np.float32))
+    refinement = ViewRefinement(misfit, ["shifts"])
+    solve_volume(
+        MethodParameters("multislice", iterations=12, weight_from_noise=True), misfit, between=refinement
+    )
+    assert np.sqrt(np.mean(refinement.corrections.shift_px**2)) < 0.3

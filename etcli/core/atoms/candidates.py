@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms import _peaks
-from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, scores, sigmas, start_atoms
+from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, scores, sigmas, start_atoms
 from etcli.core.atoms.peaks import (
     difference_of_gaussians,
     find_peaks,
@@ -43,6 +43,8 @@ NOISE_MARGIN = 0.5
 """The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
 PEDESTAL = 0.65
 """Largest median of all voxels, as a share of the strongest maxima; above, there is a background level."""
+RARE = 0.15
+"""Share of strong maxima below which noise is so much more numerous that percentiles are those of noise."""
 SETTLED, SEARCHES = 0.05, 3
 """Relative change of the typical width at which its search ends, and largest number of rounds."""
 
@@ -157,19 +159,22 @@ def typical_width(
     """
     diffuse_px = DIFFUSE * sigma_px
     rules = FitRules(sigma_px, diffuse_px=diffuse_px, threads=threads)
-    residual, strong = None, are_strong(candidates.height)
+    residual = None
+    # the strongest maxima, most of which are not noise even in a large vacuum
+    n_strongest = min(len(candidates.height), round(np.count_nonzero(are_strong(candidates.height)) / RARE))
     for _ in range(SEARCHES):
         atoms = start_atoms(candidates.place, candidates.height, rules.sigma_px)
         atoms, residual = fit_atoms(volume, atoms, rules, sweeps=3, residual=residual)
         score = scores(residual, atoms, rules)
-        width = float(np.median(sigmas(atoms[strong])))
+        strongest = np.argsort(score, kind="stable")[-n_strongest:]
+        width = float(np.median(sigmas(atoms[score > 0.5 * np.percentile(score[strongest], 95)])))
         settled = abs(width / rules.sigma_px - 1) < SETTLED
         rules = FitRules(width, diffuse_px=diffuse_px, threads=threads)
         if settled:
             break
-    top = float(np.percentile(score[strong], 60))
-    noise = _peaks.spread_above(volume, residual, np.float32(0.2 * top))
-    snr = top / noise if noise > 0 else np.inf
+    level = 0.2 * np.percentile(heights(atoms[strongest]), 90)
+    noise = _peaks.spread_above(volume, residual, np.float32(level))
+    snr = float(np.percentile(score[strongest], 90)) / noise if noise > 0 else np.inf
     if snr < LEAST_SNR:
         raise DataError(
             f"maxima are only {snr:.1f} times as high as the noise, so they cannot be distinguished from it; "
@@ -189,7 +194,7 @@ def are_strong(score: Doubles) -> NDArray[np.bool_]:
     Parameters
     ----------
     score : ndarray of shape (n,), float64
-        Scores of maxima, at least one positive.
+        Scores or heights of maxima, at least one positive.
 
     Returns
     -------

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from etcli.core.atoms.candidates import are_strong
+from etcli.core.atoms.candidates import RARE, are_strong
 from etcli.core.atoms.mixture import Mixture, fit_mixture
 
 Doubles = NDArray[np.float64]
@@ -12,6 +12,8 @@ Doubles = NDArray[np.float64]
 NEAR, ROUNDS = 2.0, 6
 """Distance from an atom within which maxima are in the specimen, in the smallest distance between atoms;
 largest number of rounds in which the specimen grows."""
+RIM = 2.0
+"""The specimen grows if the share of atoms among the maxima around it is this times that in the vacuum."""
 
 
 def specimen_mixture(
@@ -23,7 +25,7 @@ def specimen_mixture(
     least_intensity: float,
     n_species: int | None,
     doubt: float,
-) -> tuple[Mixture, NDArray[np.bool_]]:
+) -> tuple[Mixture, NDArray[np.bool_], NDArray[np.bool_]]:
     """Fit a mixture to the scores of the maxima in the specimen.
 
     Parameters
@@ -46,23 +48,46 @@ def specimen_mixture(
     mixture : Mixture
     inside : ndarray of shape (n,), bool
         Maxima to whose scores it was fitted.
+    specimen : ndarray of shape (n,), bool
+        Maxima in the specimen; others are no atoms.
 
     Notes
     -----
-    In the vacuum around a specimen, maxima of noise are weaker than inside it, and may be twenty times as
-    numerous as atoms, so that they would look like a species. The specimen is where atoms are near: at first
-    the strong ones, then those by the mixture of the specimen so far.
+    In a large vacuum around a specimen, maxima of noise are weaker than inside it, and may be twenty times as
+    numerous as atoms, so that they would look like a species. If strong maxima are fewer than a tenth, only
+    those in the specimen count. The specimen is where atoms are near: at first the strong ones, then those by
+    its mixture so far, as long as the maxima around it are accepted more often than those farther away.
     """
-    atoms = apart & are_strong(score)
+    strong, everywhere = are_strong(score), np.ones(len(score), bool)
+    if np.count_nonzero(strong) > RARE * len(score):
+        return *_mixture_of(score, everywhere, least_intensity, n_species), everywhere
+    atoms, specimen, cut = apart & strong, ~everywhere, np.inf
     for _ in range(ROUNDS):
-        inside = apart & (cKDTree(place[atoms]).query(place)[0] < NEAR * min_distance)
-        least = least_intensity * float(np.percentile(score[inside], 95))
-        inside &= score > least
-        mixture = fit_mixture(score[inside], threshold=least, n_species=n_species)
-        before, atoms = atoms, apart & (score >= least_score(score, mixture, doubt))
-        if not atoms.any() or (atoms == before).all():
+        near = specimen | (cKDTree(place[atoms]).query(place)[0] < NEAR * min_distance)
+        if specimen.any() and not _grows(score >= cut, apart & near & ~specimen, apart & ~near):
             break
-    return mixture, inside
+        specimen = near
+        mixture, inside = _mixture_of(score, apart & specimen, least_intensity, n_species)
+        cut = least_score(score, mixture, doubt)
+        atoms = apart & specimen & (score >= cut)
+        if not atoms.any():
+            break
+    return mixture, inside, specimen
+
+
+def _grows(accepted: NDArray[np.bool_], rim: NDArray[np.bool_], vacuum: NDArray[np.bool_]) -> bool:
+    """Check whether maxima around the specimen are accepted more often than those of the vacuum."""
+    share_of_vacuum = accepted[vacuum].mean() if vacuum.any() else 0.0
+    return bool(rim.any() and accepted[rim].mean() > RIM * share_of_vacuum)
+
+
+def _mixture_of(
+    score: Doubles, chosen: NDArray[np.bool_], least_intensity: float, n_species: int | None
+) -> tuple[Mixture, NDArray[np.bool_]]:
+    """Fit a mixture to the chosen scores that are not too weak; return these as well."""
+    least = least_intensity * float(np.percentile(score[chosen], 95))
+    above = chosen & (score > least)
+    return fit_mixture(score[above], threshold=least, n_species=n_species), above
 
 
 def least_score(score: Doubles, mixture: Mixture, doubt: float) -> float:

@@ -313,7 +313,7 @@ class _Search:
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        mixture, inside = specimen_mixture(
+        mixture, inside, specimen = specimen_mixture(
             places(atoms),
             candidates,
             apart,
@@ -323,7 +323,7 @@ class _Search:
             doubt=self.doubt,
         )
         cut = self._score_threshold(candidates, apart, mixture)
-        chosen = candidates >= cut
+        chosen = (candidates >= cut) & specimen
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
         self._record(close_rule, np.count_nonzero(chosen & ~apart))

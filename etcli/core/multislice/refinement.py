@@ -20,6 +20,8 @@ LARGEST_STEP = np.array([0.5, 0.5, 20.0, 0.5])
 """Bounds of a change in one sweep: px, px, Å, degrees."""
 WIDEST_SEARCH_PX = 6
 """Largest shift that the first correlation looks for."""
+MOST_CORRELATIONS = 6
+"""Largest number of refinements by correlation."""
 FIRST_SWEEP = 2
 """Number of sweeps before the first refinement: the volume must show something."""
 FIRST_ERROR_PX = 2.0
@@ -88,6 +90,7 @@ class ViewRefinement:
         self._rotation_deg = np.zeros(len(misfit.images))
         self._first = self._parameters()
         self._error_px = FIRST_ERROR_PX if 0 in self._columns else 0.0
+        self._correlations = 0
 
     @property
     def corrections(self) -> ViewCorrections:
@@ -99,12 +102,12 @@ class ViewRefinement:
     @property
     def state(self) -> Doubles:
         """All that the refinement goes on from, for a reconstruction that is resumed."""
-        return np.concatenate([self._parameters().ravel(), [self._error_px]])
+        return np.concatenate([self._parameters().ravel(), [self._error_px, self._correlations]])
 
     @state.setter
     def state(self, state: Doubles) -> None:
-        self._set_parameters(np.reshape(state[:-1], (-1, 4)))
-        self._error_px = float(state[-1])
+        self._set_parameters(np.reshape(state[:-2], (-1, 4)))
+        self._error_px, self._correlations = float(state[-2]), int(state[-1])
 
     def __call__(self, sweep: int, volume: NDArray[np.float32]) -> bool:
         """Refine once; return whether the momentum should be restarted.
@@ -133,13 +136,17 @@ class ViewRefinement:
         total = found - self._first
         if 0 in self._columns:
             total[:, :2] -= self._common_shift(total[:, :2])
-        for column in self._columns:
-            total[:, column] = shrunk(total[:, column], variance[:, column])
+        for column in (0, 1) if correlate else self._columns:
+            total[:, column] = shrunk(total[:, column], variance[:, column], limited=not correlate)
         self._set_parameters(self._first + total)
         if correlate:
             moved = self._parameters()[:, :2] - before[:, :2]
             self._error_px = float(np.sqrt(np.mean(moved**2)))
-            volume[...] = 0  # it shows the images where they were
+            self._correlations += 1
+            if self._correlations == MOST_CORRELATIONS:
+                self._error_px = 0.0
+            if self._error_px > SMALL_ERROR_PX:
+                volume[...] = 0  # it shows the images where they were
             return True
         return bool((np.abs(self._parameters() - before).max(axis=0) > RESTART).any())
 
@@ -165,7 +172,9 @@ class ViewRefinement:
         if correlate:
             predicted = np.abs(self._wave(n, leaving, change)[0])
             shortest_px = WAVES_PER_ERROR * self._error_px
-            change[:2] = correlation_peak(measured - 1, predicted - 1, WIDEST_SEARCH_PX, shortest_px)
+            change[:2], variance[:2] = correlation_peak(
+                measured - 1, predicted - 1, WIDEST_SEARCH_PX, shortest_px
+            )
             return change, variance
         wave, slopes = self._wave(n, leaving, change)
         amplitude = np.abs(wave)
@@ -218,20 +227,21 @@ class ViewRefinement:
         return np.stack([x, np.full(len(x), shift_px[:, 1].mean())], axis=1)
 
 
-def shrunk(values: Doubles, variance: Doubles) -> Doubles:
+def shrunk(values: Doubles, variance: Doubles, *, limited: bool = True) -> Doubles:
     """Move estimates towards their mean as far as noise explains their differences.
 
     Parameters
     ----------
     values, variance : ndarray of shape (n,), float64
         Estimates and their variances.
+    limited : bool
+        Whether no value is moved by more than its standard error, since one image may differ from all others.
 
     Returns
     -------
     ndarray of shape (n,), float64
         m + τ² / (τ² + σ²) (v - m), where the variance τ² of the true values is that of the estimates less
-        what their errors add; but no value is moved by more than its standard error, since one image may
-        differ from all others.
+        what their errors add.
 
     References
     ----------
@@ -240,14 +250,14 @@ def shrunk(values: Doubles, variance: Doubles) -> Doubles:
     """
     middle = float(np.mean(values))
     spread = max(float(np.mean((values - middle) ** 2 - variance)), 0.0)
-    error = np.sqrt(variance)
     move = (values - middle) * variance / np.maximum(spread + variance, 1e-30)
+    error = np.sqrt(variance) if limited else np.inf
     return np.asarray(values - np.clip(move, -error, error))
 
 
 def correlation_peak(
     measured: Doubles, predicted: Doubles, widest_px: int, shortest_px: float = 2.0
-) -> Doubles:
+) -> tuple[Doubles, Doubles]:
     """Find the displacement of an image against another by their cross-correlation.
 
     Parameters
@@ -261,14 +271,15 @@ def correlation_peak(
 
     Returns
     -------
-    ndarray of shape (2,), float64
+    displacement, variance : ndarray of shape (2,), float64
         Displacement (x, y) of ``measured``, with the top of a parabola through the highest value and its
-        neighbours.
+        neighbours; and its variance by white noise, which the difference of the images shows.
     """
     size = [n + 2 * widest_px for n in measured.shape]
-    product = np.fft.rfft2(measured, size) * np.fft.rfft2(predicted, size).conj()
+    model = np.fft.rfft2(predicted, size)
     qx, qy = np.fft.fftfreq(size[0])[:, np.newaxis], np.fft.rfftfreq(size[1])
-    product *= np.exp(-(qx**2 + qy**2) * shortest_px**2 / 2)
+    weight = np.exp(-(qx**2 + qy**2) * shortest_px**2 / 2)
+    product = np.fft.rfft2(measured, size) * model.conj() * weight
     correlation = np.fft.fftshift(np.fft.irfft2(product, size))
     middle = [n // 2 for n in size]
     near = correlation[tuple(slice(m - widest_px, m + widest_px + 1) for m in middle)]
@@ -280,7 +291,15 @@ def correlation_peak(
             low, top, high = line[index - 1 : index + 2]
             curvature = low - 2 * top + high
             at[axis] += (low - high) / (2 * curvature) if curvature < 0 else 0.0
-    return at
+    # the variance of a Fourier coefficient as if noise filled the padded image: padding correlates them
+    noise = float(np.mean((measured - predicted) ** 2)) * model.shape[0] * size[1]
+    # all coefficients count, but rfft2 leaves out nearly half of them
+    squared = weight * np.abs(model) ** 2 * np.where(qy > 0, 2, 1) * (2 * np.pi) ** 2
+    variance = [
+        noise * float((weight * squared * q**2).sum()) / max(float((squared * q**2).sum()), 1e-30) ** 2
+        for q in (qx, qy)
+    ]
+    return at, np.array(variance)
 
 
 def rotated_back(image: NDArray[np.float32], rotation_deg: float) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 STEP = 0.5
 """Length of the gradient step of a tilt, times the bound of the second derivative. A step for the images of
-one tilt is longer than one for all of them could be."""
+one tilt is longer than one for all of them could be: the steps of several tilts are 1 at most together."""
 INNER_STEPS = 15
 """Iterations of the prior's proximal map; with fewer, noise remains that looks like atoms."""
 NOISE_FRACTION = {"tv": 0.5, "l1": 2.0, "none": 0.0}
@@ -104,7 +104,7 @@ def shuffled_tilts(
     callable
         A sweep has one update, so that the proximal map of the prior follows the steps of all tilts.
     """
-    n_tilts, step = len(misfit.tilts), STEP / misfit.norm
+    n_tilts, step = len(misfit.tilts), min(STEP, 1 / per_step) / misfit.norm
 
     def sweep(k: int) -> Sweep:
         order = np.random.default_rng((seed, k)).permutation(n_tilts)
