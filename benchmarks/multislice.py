@@ -4,10 +4,11 @@
 
 A sweep makes the gradient steps of 60 tilts x 3 defoci, two tilts a step, on one thread and on two. scipy and
 FFTW transform whole waves, in single precision and on one thread, as often as a plain algorithm has to:
-4 (S - 1) + 2 N + 2 times a tilt with S slabs and N defoci. The last column is the share of the transforms
-that the sweep really makes, which leave out the empty parts of a wave. All are measured in turn, and of each
-step the fastest run counts: that of the processor for one thread, on the wall for two. Threads are bound to
-cores and pause between runs, so that even a busy machine gives them their cores at once, now and then.
+4 (S - 1) + 2 N + 2 times a tilt with S slabs and N defoci. Beside that of FFTW stands the share of the
+transforms that the sweep really makes, which leave out the empty parts of a wave. All are measured in turn,
+and of each piece of a sweep the fastest run counts: that of the processor for one thread, on the wall for
+two. Threads are bound to cores and pause between runs, so that even a busy machine gives them their cores at
+once, now and then.
 
 A table compares the rotations of the volume. The full problem of Ren et al. (2018), 480³ voxels and 40
 sweeps, is estimated from its measured parts, and for a GPU from a measured memory bandwidth.
@@ -34,6 +35,8 @@ from etcli.core.solvers.multislice import INNER_STEPS
 from etcli.core.solvers.priors import make_prior
 
 TILTS, DEFOCI, PER_STEP = 60, (200.0, 450.0, 1000.0), 2
+PIECE = 10
+"""Tilts timed together."""
 SIZES = {48: 80, 64: 96, 96: 128}
 """Voxels of a side, and pixels of an image."""
 ROTATED = 64, 128
@@ -130,10 +133,9 @@ def measure(size: int, pixels: int, repeats: int) -> None:
             scipy.fft.fft2(wave, workers=1)
 
     steps = []
-    for first in range(0, TILTS, PER_STEP):
-        views = range(first, first + PER_STEP)
+    for first in range(0, TILTS, PIECE):
         for misfit in (one, two):
-            part = misfit.of_views(views)
+            part = misfit.in_steps(range(first, first + PIECE), PER_STEP)
             steps.append(lambda part=part: part.descend(volume, 1e-9))
     processor, wall = fastest([*steps, plain, whole, needed], repeats)
     library, fftw, ours = processor[-3:]
