@@ -75,7 +75,7 @@ def report_fit(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci and the alignment, or give more --iterations or a smaller --weight"
         )
-    border = border_over_mean(volume)
+    border = border_over_mean(volume, cropped=images.cropped)
     if border > TOUCHING:
         session.reporter.warn(
             f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
@@ -166,9 +166,22 @@ def _rms(values: NDArray[np.float64]) -> float:
     return sqrt(float(np.mean(values**2)))
 
 
-def border_over_mean(volume: NDArray[np.float32]) -> float:
-    """Compute the mean of the outermost voxels over that of all voxels; 0 for an empty volume."""
-    mean, inner = float(volume.mean(dtype=np.float64)), volume[1:-1, 1:-1, 1:-1]
+def border_over_mean(volume: NDArray[np.float32], *, cropped: bool = False) -> float:
+    """Compute the mean of the outermost voxels over that of all voxels.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, nx, ny), float32
+    cropped : bool
+        Whether the specimen may go on along y, so that the first and the last row do not count.
+
+    Returns
+    -------
+    float
+        0 for an empty volume.
+    """
+    along = slice(None) if cropped else slice(1, -1)
+    mean, inner = float(volume.mean(dtype=np.float64)), volume[1:-1, 1:-1, along]
     n_outer = volume.size - inner.size
     if not (mean > 0 and n_outer):
         return 0.0

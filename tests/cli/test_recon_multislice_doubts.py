@@ -1,0 +1,85 @@
+"""``recon --method multislice`` of some rows, of images of a wrong scale, with options that make no sense."""
+
+import json
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+from tests.files import etcli as run
+from tests.files import failure, write_series
+from tests.phase_series import DEFOCUS_A, TILT_DEG, images, write_phase_series
+
+VIEWS_DEG, FOCI_A = np.repeat(TILT_DEG, len(DEFOCUS_A)), np.tile(DEFOCUS_A, len(TILT_DEG))
+HOW = ("-j", "1", "--method", "multislice", "--thickness", "24px", "--width", "24px")
+FAST = (*HOW, "--iterations", 3)
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    return images()
+
+
+@pytest.fixture
+def source(tmp_path: Path, clean: np.ndarray) -> Path:
+    return write_phase_series(tmp_path / "s.mrc", clean)
+
+
+def volume(path: Path) -> np.ndarray:
+    return mrcfile.read(path)
+
+
+# rows and scale
+
+
+def test_rows_have_the_scale_of_whole_images(source: Path, tmp_path: Path, clean: np.ndarray) -> None:
+    """Of the flat field, whose middle is brighter, and of the vacuum, which is beside the specimen."""
+    gain = (1 + 0.5 * np.hanning(32)[:, np.newaxis] * np.ones(32)).astype(np.float32)
+    raw = write_phase_series(tmp_path / "raw.mrc", clean * gain / gain.mean())
+    write_series(tmp_path / "flat.mrc", 9 * gain[np.newaxis], [0.0])
+    rows = ("--slices", "12-21")
+    run("recon", "-q", *FAST, *rows, source, tmp_path / "v.mrc")
+    flat = ("--flat-field", tmp_path / "flat.mrc")
+    run("recon", "-q", *FAST, *rows, *flat, raw, tmp_path / "w.mrc")
+    expected = volume(tmp_path / "v.mrc")
+    np.testing.assert_allclose(volume(tmp_path / "w.mrc"), expected, atol=1e-3 * expected.max())
+    bright = write_phase_series(tmp_path / "bright.mrc", 40 * clean)
+    how = (*FAST, "--vacuum", "mean", bright, tmp_path / "u.mrc")
+    levels = [
+        next(line for line in run("recon", *options, *how).err.splitlines() if "are divided" in line)
+        for options in ((), rows)
+    ]
+    assert levels[0] == levels[1]
+
+
+def test_rows_outside_are_missed(source: Path, tmp_path: Path) -> None:
+    done = run("recon", *FAST, "--json", "--slices", "12-21", source, tmp_path / "v.mrc")
+    # a third of 0.0197 Å x 1/Å x 400 Å in pixels of 0.5 Å
+    assert "rows outside --slices scatter into these; the outermost 6 rows are less accurate" in done.err
+    # atoms on the first and the last row are no sign of a volume that is too small
+    found = volume(tmp_path / "v.mrc")
+    across = np.ones(found.shape, bool)
+    across[1:-1, :, 1:-1] = False
+    assert json.loads(done.out)["border"] == pytest.approx(found[across].mean() / found.mean(), rel=1e-4)
+    assert "outside --slices" not in run("recon", *FAST, source, tmp_path / "v.mrc").err
+
+
+@pytest.mark.parametrize("factor", [0, 0.5, 1.2, 2])
+def test_an_image_of_another_brightness_is_named(tmp_path: Path, clean: np.ndarray, factor: float) -> None:
+    data = clean.copy()
+    data[6] *= factor
+    series = write_phase_series(tmp_path / "s.mrc", data)
+    for level in ((), ("--vacuum", 1)):
+        line = failure("recon", "-q", *FAST, *level, series, tmp_path / "v.mrc")
+        assert f"{series}: the mean intensity of view 7 is not that of the others" in line
+        assert "--exclude what is wrong, or give --vacuum mean or mode" in line
+    run("recon", "-q", *FAST, "--vacuum", "none", series, tmp_path / "v.mrc")
+    run("recon", "-q", *FAST, "--exclude", 7, series, tmp_path / "v.mrc")
+
+
+def test_the_specimen_may_absorb_more_at_high_tilts(tmp_path: Path, clean: np.ndarray) -> None:
+    """As a plate does, by electrons that the aperture stops."""
+    path = 1 / np.maximum(np.cos(np.deg2rad(VIEWS_DEG)), 0.3)
+    data = clean * np.exp(-0.02 * path)[:, np.newaxis, np.newaxis].astype(np.float32)
+    run("recon", "-q", *FAST, write_phase_series(tmp_path / "s.mrc", data), tmp_path / "v.mrc")
