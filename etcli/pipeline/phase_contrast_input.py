@@ -1,14 +1,13 @@
 """Images of a reconstruction from phase contrast: their checks, their scale, and what is known of each."""
 
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import listed
 from etcli.core.errors import DataError, UsageError
-from etcli.core.multislice.model import DELOCALISATION
 from etcli.core.multislice.normalisation import (
     divided_by_flat_field,
     expected_squared_residual,
@@ -24,6 +23,7 @@ from etcli.core.view_table import SAME_TILT_DEG
 from etcli.pipeline.inputs import check_images_fit, file_named_in_errors
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 from etcli.pipeline.session import Session
+from etcli.pipeline.wave_size import check_defoci, reach_px
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -129,6 +129,7 @@ def phase_contrast_input(
         raise UsageError(f"{series.name}: its views have weights, which phase-contrast images cannot have")
     check_images_fit(session, series, copies=COPIES)
     optics = request.optics(session, series, pixel_A)
+    check_defoci(series.name, ANGSTROM_PER_UM * defocus_um, optics, series.shape[1:], pixel_A)
     sign = "overfocus" if defocus_um.min() > 0 else "underfocus" if defocus_um.max() < 0 else "both sides"
     session.reporter.note(
         f"{len(series.views.groups())} tilts, defoci from {defocus_um.min():g} to {defocus_um.max():g} µm "
@@ -247,13 +248,7 @@ def _check_means(images: Array, *, near_one: bool) -> None:
 
 def _report_rows_outside(session: Session, images: "PhaseContrastInput") -> None:
     """Tell how many of the outermost rows receive signal of rows that are not used."""
-    reach_px = ceil(
-        DELOCALISATION
-        * images.optics.wavelength_A
-        * min(images.optics.aperture_per_A, 0.5 / images.pixel_A)
-        * float(np.abs(images.defocus_A).max())
-        / images.pixel_A
-    )
+    n_rows = reach_px(images.defocus_A, images.optics, images.pixel_A)
     session.reporter.report(
-        f"rows outside --slices scatter into these; the outermost {reach_px} rows are less accurate"
+        f"rows outside --slices scatter into these; the outermost {n_rows} rows are less accurate"
     )

@@ -241,7 +241,11 @@ def test_other_levels_of_the_vacuum(tmp_path: Path, clean: np.ndarray, level: ob
         ({}, ("--dask", "x"), "--dask is for work slab by slab"),
         ({}, ("--kernel", "strip"), "--kernel is for --method"),
         ({}, ("--nonnegative",), "--nonnegative is for --method"),
-        ({}, ("--iterations", "auto"), "--iterations auto is not for multislice"),
+        ({}, ("--iterations", "auto"), "--iterations auto is not for multislice; give a number, or leave it"),
+        ({}, ("--prior", "none", "--weight", "3"), "--weight 3 is for --prior tv or l1, not for none"),
+        ({}, ("--refine", ","), "--refine ',' names nothing; give some of shifts, defocus, rotation"),
+        ({}, ("--alpha", "0.0197"), "(19.69 mrad); give it in mrad, not in rad"),
+        ({"defocus_A": 1e3 * FOCI_A}, (), "a defocus of 40 µm needs a wave of "),
     ],
 )
 def test_what_cannot_be_reconstructed(
@@ -284,7 +288,7 @@ def test_flat_fields_must_fit(source: Path, tmp_path: Path) -> None:
         flat.unlink(missing_ok=True)
         write_series(flat, data.astype(np.float32), [0.0])
         line = failure("recon", "-q", *FAST, "--flat-field", flat, source, tmp_path / "v.mrc")
-        assert f"{flat}: {message}" in line
+        assert line == f"ERROR: recon - {flat}: {message}"
 
 
 def test_other_methods_know_none_of_the_options(source: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``recon --method multislice`` of some rows, of images of a wrong scale, with options that make no sense."""
 
 import json
+import shutil
 from pathlib import Path
 
 import mrcfile
@@ -83,3 +84,25 @@ def test_the_specimen_may_absorb_more_at_high_tilts(tmp_path: Path, clean: np.nd
     path = 1 / np.maximum(np.cos(np.deg2rad(VIEWS_DEG)), 0.3)
     data = clean * np.exp(-0.02 * path)[:, np.newaxis, np.newaxis].astype(np.float32)
     run("recon", "-q", *FAST, write_phase_series(tmp_path / "s.mrc", data), tmp_path / "v.mrc")
+
+
+# resuming
+
+
+def test_what_another_pixel_size_or_program_left_is_not_used(source: Path, tmp_path: Path) -> None:
+    with mrcfile.mmap(source, "r+") as mrc:
+        mrc.voxel_size = 0  # that of the mdoc is used
+    how = ("recon", *FAST, "--resume", source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etcli.io.keyed_folder.KeyedFolder.remove", lambda folder: None)
+        run(*how, tmp_path / "v.mrc")
+    kept = tmp_path / "v.mrc.resume"
+    for name in ("arrays", "pixel", "same"):
+        shutil.copytree(kept, tmp_path / f"{name}.mrc.resume")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etcli.core.multislice.backends.fftw_is_there", lambda: False)
+        assert "going on" not in run(*how, tmp_path / "arrays.mrc").err
+    assert "going on after 2 of 3 iterations" in run(*how, tmp_path / "same.mrc").err
+    mdoc = Path(f"{source}.mdoc")
+    mdoc.write_text(mdoc.read_text().replace("PixelSpacing = 0.5", "PixelSpacing = 0.51"))
+    assert "going on" not in run(*how, tmp_path / "pixel.mrc").err
