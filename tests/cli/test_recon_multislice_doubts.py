@@ -106,3 +106,21 @@ def test_what_another_pixel_size_or_program_left_is_not_used(source: Path, tmp_p
     mdoc = Path(f"{source}.mdoc")
     mdoc.write_text(mdoc.read_text().replace("PixelSpacing = 0.5", "PixelSpacing = 0.51"))
     assert "going on" not in run(*how, tmp_path / "pixel.mrc").err
+
+
+# history
+
+
+def test_the_history_names_the_microscope_and_the_weight(source: Path, tmp_path: Path) -> None:
+    lens = ("--alpha", 18, "--cs", 0.001, "--astigmatism", 10, 30, "--convergence", 0.1)
+    how = (*FAST, "--kv", 200, *lens, "--focal-spread", "5A", "--seed", 4, "--half-sets", "--json")
+    weight = json.loads(run("recon", *how, source, tmp_path / "v.mrc").out)["weight"]
+    for name in ("v", "v_odd"):
+        text = Path(f"{tmp_path / name}.mrc.mdoc").read_text()
+        assert "200 kV, aperture 18 mrad, Cs 0.001 mm, astigmatism 10 A at 30 deg, focal spread 5 A" in text
+        assert "convergence 0.1 mrad, slices of 8, seed 4]" in text
+        assert (f" tv auto {weight:.3g}, 24 views" in text) == (name == "v") and "tv auto 0." in text
+        assert "\nVoltage = 200\n" in text
+    run("recon", "-q", *FAST, "--weight", 0.25, source, tmp_path / "w.mrc")
+    text = Path(f"{tmp_path / 'w.mrc'}.mdoc").read_text()
+    assert " tv 0.25, 24 views, potential in V, 300 kV, aperture 19.69 mrad, slices of 8]" in text
