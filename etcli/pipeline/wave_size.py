@@ -1,4 +1,4 @@
-"""Size of the waves of a multislice computation, which grows with the defocus."""
+"""Size of the waves of a multislice computation, which grows with the defocus and the aberrations."""
 
 from math import ceil
 
@@ -17,14 +17,14 @@ MOST_IMAGES, MOST_PX = 8, 2048
 
 def reach_px(defocus_A: Doubles, optics: PhaseContrastOptics, pixel_A: float) -> int:
     """Compute how far signal is delocalised, in pixels, but for what is too faint to matter."""
-    highest = min(optics.aperture_per_A, 0.5 / pixel_A)
-    return ceil(DELOCALISATION * optics.wavelength_A * highest * float(np.abs(defocus_A).max()) / pixel_A)
+    largest_A = float(np.abs(defocus_A).max())
+    return ceil(DELOCALISATION * optics.delocalisation_A(largest_A, 0.5 / pixel_A) / pixel_A)
 
 
 def check_defoci(
     name: str, defocus_A: Doubles, optics: PhaseContrastOptics, image: tuple[int, int], pixel_A: float
 ) -> None:
-    """Check that no defocus is so large that it must be in another unit.
+    """Check that no defocus, and no aberration, is so large that it must be in another unit.
 
     Parameters
     ----------
@@ -45,8 +45,11 @@ def check_defoci(
     """
     largest_A = float(np.abs(defocus_A).max())
     across = max(wave_geometry((1, 1, 1), image, pixel_A, optics, 1, largest_A).wave)
-    if across > max(MOST_IMAGES * max(image), MOST_PX):
-        raise UsageError(
-            f"{name}: a defocus of {largest_A / 1e4:g} µm needs a wave of {across} pixels for images of "
-            f"{max(image)}; is it in µm?"
-        )
+    if across <= max(MOST_IMAGES * max(image), MOST_PX):
+        return
+    words = f"needs a wave of {across} pixels for images of {max(image)}; is it in"
+    if optics.delocalisation_A(0.0) < 0.5 * optics.delocalisation_A(largest_A):
+        raise UsageError(f"{name}: a defocus of {largest_A / 1e4:g} µm {words} µm?")
+    if abs(optics.astigmatism_A) > largest_A:
+        raise UsageError(f"{name}: an astigmatism of {optics.astigmatism_A:g} Å {words} Å?")
+    raise UsageError(f"{name}: a spherical aberration of {optics.cs_mm:g} mm {words} mm?")

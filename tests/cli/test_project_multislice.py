@@ -75,6 +75,10 @@ def test_in_python(series: Path) -> None:
             "a defocus of 20 µm needs a wave of 6912 pixels for images of 32; is it in µm?",
         ),
         (
+            (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02", "--cs", 1000),
+            "a spherical aberration of 1000 mm needs a wave of ",
+        ),
+        (
             (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02", "--mode", 1),
             "--mode 1 has no fractions, but intensities are about 1; use --mode 2 or 12",
         ),
