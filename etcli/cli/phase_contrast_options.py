@@ -17,6 +17,8 @@ BY = listed(methods_with("kv"), "or")
 def _refined(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Parse names separated by commas."""
     names = tuple(dict.fromkeys(filter(None, (value or "").replace(" ", "").split(","))))
+    if value is not None and not names:
+        raise UsageError(f"--refine '{value}' names nothing; give some of {', '.join(REFINED)}")
     for name in names:
         if name not in REFINED:
             raise UsageError(f"--refine '{name}' is not one of {', '.join(REFINED)}")

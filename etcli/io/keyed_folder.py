@@ -71,11 +71,15 @@ class KeyedFolder:
             (fresh / KEY).write_text(self._key, encoding="utf-8")
             fresh.replace(self._folder)
         part = self._folder / f"{os.getpid()}.part"
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path(name))
+        try:
+            with part.open("wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path(name))
+        except BaseException:  # a full disk would stay full
+            part.unlink(missing_ok=True)
+            raise
 
     def remove(self) -> None:
         """Delete the folder with all its files."""

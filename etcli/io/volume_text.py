@@ -35,6 +35,7 @@ def volume_text(
     mode: int,
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     frame: VolumeFrame | None = None,
+    voltage_kv: float | None = None,
     titles: Sequence[str] = (),
 ) -> Mdoc:
     """Create the description of a volume.
@@ -53,6 +54,8 @@ def volume_text(
         Position of the first voxel (x, y, z).
     frame : VolumeFrame, optional
         Position of the volume, if values.
+    voltage_kv : float, optional
+        Accelerating voltage in kV, where the values depend on it.
     titles : sequence of str
         Processing steps, the oldest first.
 
@@ -61,6 +64,7 @@ def volume_text(
     Mdoc
     """
     values: dict[str, str] = {} if pixel_A is None else {"PixelSpacing": f"{pixel_A:.9g}"}
+    values |= {} if voltage_kv is None else {"Voltage": f"{voltage_kv:g}"}
     values |= {"ImageFile": name} if name else {}
     values |= {"ImageSize": f"{shape[2]} {shape[1]}", "DataMode": str(mode)}
     values[SIZE] = " ".join(map(str, shape[::-1]))

@@ -131,6 +131,7 @@ def volume_writer(
     frame: VolumeFrame | None = None,
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     mode: int = 2,
+    voltage_kv: float | None = None,
 ) -> Iterator[Any]:
     """Open a volume for writing, with its description in the extended header and beside it.
 
@@ -154,6 +155,8 @@ def volume_writer(
         Position of the first voxel in the uncropped volume (x, y, z).
     mode : int
         MRC mode.
+    voltage_kv : float, optional
+        Accelerating voltage in kV, where the values depend on it.
 
     Yields
     ------
@@ -167,7 +170,14 @@ def volume_writer(
         labels = with_frame(history, frame) if frame else without_frame(history)
     titles = (*_titles(like), *([str(step)] if step else []))
     describe = partial(
-        volume_text, shape, pixel_A=pixel_A, mode=mode, origin_A=origin_A, frame=frame, titles=titles
+        volume_text,
+        shape,
+        pixel_A=pixel_A,
+        mode=mode,
+        origin_A=origin_A,
+        frame=frame,
+        voltage_kv=voltage_kv,
+        titles=titles,
     )
     layout = MrcLayout(
         shape,

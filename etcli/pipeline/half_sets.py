@@ -16,6 +16,7 @@ from etcli.io.writers import ProcessingStep
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import EVEN, ODD, Destination, VolumeLayout
+from etcli.pipeline.written_volume import write_volume
 
 TAPER = 0.1  # fraction of a side
 COPIES = 5  # two volumes, their transforms, and the memory to compute one
@@ -74,8 +75,8 @@ def half_sets(
     # the defoci of a tilt complete each other
     groups = layout.series.views.groups() if parameters.traits.phase_contrast else None
     for half, chosen in zip((ODD, EVEN), halves(tilt_deg, groups), strict=True):
-        with destination.open(half, step(parameters, len(chosen)), len(chosen)) as write:
-            task.of_views(chosen).run(session, parameters, write, store=stores.get(half), dask=dask)
+        part, n_views, store = task.of_views(chosen), len(chosen), stores.get(half)
+        write_volume(session, part, parameters, destination, half, n_views, step=step, store=store, dask=dask)
         volumes.append(destination.read(half))
     windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]
     for volume in volumes:

@@ -22,8 +22,14 @@ HARDLY = 0.3
 MUCH = 0.3
 """Uncertainty of that part above which it says nothing."""
 N_SIGMA = 3.0
-TOUCHING = 0.5
-"""Mean potential of the outermost voxels over that of all, above which the specimen reaches beyond them."""
+TOUCHING = 0.4
+"""Mean potential of atoms in the outermost voxels over that of all, above which the specimen reaches beyond
+them. It was 0.5 to 0.8 for particles that were cut, and up to 0.2 for others."""
+OF_ATOMS, FEW = 10.0, 0.01
+"""Voxels above this many medians of the positive ones are of atoms, if more than this part of them is. Noise
+of any strength leaves 0.002 to 0.005 of them there, atoms that were cut 0.015 or more."""
+MOST_SAMPLES = 1 << 20
+"""Number of voxels from which the median is found."""
 
 
 def report_fit(
@@ -75,11 +81,11 @@ def report_fit(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci and the alignment, or give more --iterations or a smaller --weight"
         )
-    border = border_over_mean(volume)
+    border = border_over_mean(volume, cropped=images.cropped)
     if border > TOUCHING:
         session.reporter.warn(
-            f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential, as if the "
-            "specimen were larger than the volume; give a larger --thickness or --width"
+            f"{images.name}: the outermost voxels hold {border:.2g} times the mean potential of atoms, as if "
+            "the specimen were larger than the volume; give a larger --thickness or --width"
         )
     return {
         "unexplained": unexplained,
@@ -166,10 +172,28 @@ def _rms(values: NDArray[np.float64]) -> float:
     return sqrt(float(np.mean(values**2)))
 
 
-def border_over_mean(volume: NDArray[np.float32]) -> float:
-    """Compute the mean of the outermost voxels over that of all voxels; 0 for an empty volume."""
-    mean, inner = float(volume.mean(dtype=np.float64)), volume[1:-1, 1:-1, 1:-1]
-    n_outer = volume.size - inner.size
-    if not (mean > 0 and n_outer):
+def border_over_mean(volume: NDArray[np.float32], *, cropped: bool = False) -> float:
+    """Compute the mean of the outermost voxels over that of all voxels, where atoms stand out from noise.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, nx, ny), float32
+        Potential, 0 or above.
+    cropped : bool
+        Whether the specimen may go on along y, so that the first and the last row do not count.
+
+    Returns
+    -------
+    float
+        Voxels that noise could explain count as 0. The result is 0 where few of the outermost voxels remain.
+    """
+    sample = volume[..., :: max(1, volume.size // MOST_SAMPLES)]
+    positive = sample[sample > 0]
+    level = OF_ATOMS * float(np.median(positive)) if positive.size else 0.0
+    atoms = np.where(volume > level, volume, np.float32(0))
+    inner = atoms[1:-1, 1:-1, slice(None) if cropped else slice(1, -1)]
+    n_outer = atoms.size - inner.size
+    if np.count_nonzero(atoms) - np.count_nonzero(inner) <= FEW * n_outer:
         return 0.0
-    return (mean * volume.size - float(inner.sum(dtype=np.float64))) / n_outer / mean
+    mean = float(atoms.mean(dtype=np.float64))
+    return (mean * atoms.size - float(inner.sum(dtype=np.float64))) / n_outer / mean

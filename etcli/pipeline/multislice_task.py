@@ -68,9 +68,11 @@ class MultisliceTask:
         return replace(self, input=self.input.of_views(views))
 
     def words(self, parameters: MethodParameters) -> list[str]:
-        """What is done to the images, for the history of the volume."""
-        refined = f"refined {'+'.join(parameters.refine)}"
-        return [*self.input.words, *[refined] * bool(parameters.refine)]
+        """What is done to the images, and the microscope, for the history of the volume."""
+        words = list(self.input.words)
+        words += [f"refined {'+'.join(parameters.refine)}"] if parameters.refine else []
+        words += [self.input.optics.summary(), f"slices of {parameters.binned_slices}"]
+        return words + ([f"seed {parameters.seed}"] if parameters.seed else [])
 
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
         """Check before the computation that it fits into the memory; raise UsageError otherwise."""

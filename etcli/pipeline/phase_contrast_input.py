@@ -6,12 +6,14 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.arguments import listed
 from etcli.core.errors import DataError, UsageError
 from etcli.core.multislice.normalisation import (
     divided_by_flat_field,
     expected_squared_residual,
     noise_beyond_aperture,
     vacuum_levels,
+    views_apart,
     without_hot_pixels,
 )
 from etcli.core.multislice.optics import PhaseContrastOptics
@@ -21,6 +23,7 @@ from etcli.core.view_table import SAME_TILT_DEG
 from etcli.pipeline.inputs import check_images_fit, file_named_in_errors
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 from etcli.pipeline.session import Session
+from etcli.pipeline.wave_size import check_defoci, reach_px
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -30,6 +33,8 @@ COPIES = 2
 """Number of arrays of the size of the images that the work holds: as read, and as the misfit stores them."""
 NEAR_ONE = 0.05
 """Largest distance from 1 of the mean of images in units of the vacuum."""
+SHOWN = 6
+"""Number of views that a message names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,8 @@ class PhaseContrastInput:
         Name of the series, for messages.
     words : tuple of str
         What was done to the intensities, for the history.
+    cropped : bool
+        Whether the views have more rows, so that the specimen may reach beyond those that are used.
     """
 
     images: Array
@@ -61,6 +68,7 @@ class PhaseContrastInput:
     pixel_A: float
     name: str
     words: tuple[str, ...] = ()
+    cropped: bool = False
 
     def of_views(self, views: NDArray[np.intp]) -> "PhaseContrastInput":
         """Return a subset of the images, counted from 0."""
@@ -121,16 +129,16 @@ def phase_contrast_input(
         raise UsageError(f"{series.name}: its views have weights, which phase-contrast images cannot have")
     check_images_fit(session, series, copies=COPIES)
     optics = request.optics(session, series, pixel_A)
+    check_defoci(series.name, ANGSTROM_PER_UM * defocus_um, optics, series.shape[1:], pixel_A)
     sign = "overfocus" if defocus_um.min() > 0 else "underfocus" if defocus_um.max() < 0 else "both sides"
     session.reporter.note(
         f"{len(series.views.groups())} tilts, defoci from {defocus_um.min():g} to {defocus_um.max():g} µm "
         f"({sign})"
     )
-    with file_named_in_errors(series):
-        images, words = _normalised(session, integrals, request, flat_field)
+    images, words = _normalised(session, integrals, request, flat_field)
     dose = series.views.dose_e_A2
     known = dose is not None and bool((np.isfinite(dose) & (dose > 0)).all())
-    return PhaseContrastInput(
+    found = PhaseContrastInput(
         images,
         series.tilt_deg,
         ANGSTROM_PER_UM * defocus_um,
@@ -139,7 +147,11 @@ def phase_contrast_input(
         pixel_A,
         series.name,
         words,
+        cropped=integrals.n_rows < series.shape[1],
     )
+    if found.cropped:
+        _report_rows_outside(session, found)
+    return found
 
 
 def _checked_series(series: TiltSeries) -> tuple[float, Doubles]:
@@ -167,26 +179,35 @@ def _normalised(
     session: Session, integrals: LineIntegrals, request: PhaseContrastRequest, flat_field: Volume | None
 ) -> tuple[Array, tuple[str, ...]]:
     """Return the images in units of the vacuum, and in words what was done to them."""
-    images = np.array(integrals(0, integrals.n_rows), np.float32)
-    words, vacuum = [], request.vacuum
+    series, words = integrals.series, []
+    # whole images show the vacuum and the mean of the flat field better than the rows that are used
+    whole = replace(integrals, first_row=0, n_rows=series.shape[1])
+    with file_named_in_errors(series):
+        images = np.array(whole(0, whole.n_rows), np.float32)
     if flat_field is not None:
-        rows = slice(integrals.first_row, integrals.first_row + integrals.n_rows)
         with file_named_in_errors(flat_field):
             flat: Array = np.asarray(flat_field.images().mean(axis=0, dtype=np.float64), np.float32)
-            divided_by_flat_field(images, flat[rows])
+            divided_by_flat_field(images, flat)
         words.append(f"flat field {flat_field.name}")
     if request.hot_pixels:
         n_hot = without_hot_pixels(images)
         session.reporter.report(f"{n_hot} hot pixels are replaced, {n_hot / images.size:.2g} of all")
         words.append(f"{n_hot} hot pixels replaced")
-    if vacuum is None:
-        mean = float(images.mean(dtype=np.float64))
-        if not abs(mean - 1) <= NEAR_ONE:
-            raise DataError(
-                f"the mean intensity is {mean:.5g}, but images are needed in units of the vacuum, 1; give "
-                "--vacuum mean, mode or the level (or none if this is on purpose)"
-            )
-    elif vacuum != "none":
+    with file_named_in_errors(series):
+        text = _divided_by_vacuum(images, request.vacuum)
+    if text:
+        session.reporter.report(f"images are divided by the {text}")
+        words.append(text)
+    rows = slice(integrals.first_row, integrals.first_row + integrals.n_rows)
+    return np.ascontiguousarray(images[:, rows]), tuple(words)
+
+
+def _divided_by_vacuum(images: Array, vacuum: float | str | None) -> str | None:
+    """Divide images by the level of the vacuum, in place, and check their means; return it in words."""
+    if vacuum == "none":
+        return None
+    text = None
+    if vacuum is not None:
         if isinstance(vacuum, str):
             levels, how = vacuum_levels(images, vacuum), f" ({vacuum} of each view)"
         else:
@@ -194,6 +215,40 @@ def _normalised(
         images /= levels[:, np.newaxis, np.newaxis].astype(np.float32)
         least, most = levels.min(), levels.max()
         text = f"vacuum {least:.5g}" + f" to {most:.5g}" * bool(most > least) + how
-        session.reporter.report(f"images are divided by the {text}")
-        words.append(text)
-    return images, tuple(words)
+    if not isinstance(vacuum, str):
+        _check_means(images, near_one=vacuum is None)
+    return text
+
+
+def _check_means(images: Array, *, near_one: bool) -> None:
+    """Check that no image is brighter or darker than the others, and that their means are near 1 if needed.
+
+    Raises
+    ------
+    DataError
+        For images that are not in units of the vacuum.
+    """
+    means = images.mean(axis=(1, 2), dtype=np.float64)
+    usual = float(np.median(means))
+    if near_one and not abs(usual - 1) <= NEAR_ONE:
+        raise DataError(
+            f"the mean intensity is {usual:.5g}, but images are needed in units of the vacuum, 1; give "
+            "--vacuum mean, mode or the level (or none if this is on purpose)"
+        )
+    apart = views_apart(means, NEAR_ONE)
+    if apart.size:
+        shown = [str(k + 1) for k in apart[:SHOWN]]
+        shown += [f"{apart.size - SHOWN} more"] * (apart.size > SHOWN)
+        raise DataError(
+            f"the mean intensity of view {listed(shown)} is not that of the others: {means[apart[0]]:.5g}, "
+            f"not {usual:.5g}; --exclude what is wrong, or give --vacuum mean or mode if the beam changed "
+            "(or none if this is on purpose)"
+        )
+
+
+def _report_rows_outside(session: Session, images: "PhaseContrastInput") -> None:
+    """Tell how many of the outermost rows receive signal of rows that are not used."""
+    n_rows = reach_px(images.defocus_A, images.optics, images.pixel_A)
+    session.reporter.report(
+        f"rows outside --slices scatter into these; the outermost {n_rows} rows are less accurate"
+    )

@@ -15,6 +15,11 @@ from etcli.pipeline.session import Session
 SAME_VOLTAGE = 0.01
 """Largest relative difference of two voltages that are the same."""
 
+PASSES_NOTHING = 0.02
+"""Part of the frequencies that the pixels resolve below which an aperture cannot be meant."""
+COARSE_A = 4.0
+"""Smallest detail in an image, in Å, above which no atoms are seen."""
+
 
 @dataclass(frozen=True)
 class PhaseContrastRequest:
@@ -105,6 +110,17 @@ class PhaseContrastRequest:
             convergence_mrad=self.convergence,
         )
         resolved_mrad = 1e3 * optics.wavelength_A / (2 * pixel_A)
+        if optics.aperture_mrad < PASSES_NOTHING * resolved_mrad:
+            raise UsageError(
+                f"an aperture of {optics.aperture_mrad:g} mrad lets almost nothing pass of what pixels of "
+                f"{pixel_A:g} Å resolve ({resolved_mrad:.4g} mrad); give it in mrad, not in rad"
+            )
+        finest_A = 1 / min(optics.aperture_per_A, 0.5 / pixel_A)
+        if finest_A > COARSE_A:
+            session.reporter.warn(
+                f"{series.name}: {'pixels' if self.alpha is None else 'aperture or pixels'} pass details of "
+                f"{finest_A:.3g} Å and more, which do not show single atoms"
+            )
         if self.alpha is None:
             session.reporter.note(
                 f"{voltage_kV:g} kV; an aperture of {resolved_mrad:.4g} mrad, to which the pixels resolve"

@@ -23,6 +23,7 @@ from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.view_selection import used_rows
 from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import WHOLE, Destination, VolumeLayout
+from etcli.pipeline.written_volume import write_volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +93,18 @@ class PreparedReconstruction:
         stores = stores or {}
         tuned = tune(session, self.request, self.task, follow=follow)
         n_views = len(self.layout.series)
-        with destination.open(WHOLE, self.step(tuned.parameters, n_views), n_views) as write:
-            errors = self.task.run(
-                session, tuned.parameters, write, watch=watch, store=stores.get(WHOLE), dask=dask
-            )
+        errors = write_volume(
+            session,
+            self.task,
+            tuned.parameters,
+            destination,
+            WHOLE,
+            n_views,
+            step=self.step,
+            watch=watch,
+            store=stores.get(WHOLE),
+            dask=dask,
+        )
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(
@@ -165,6 +174,7 @@ def prepare(
     if phase_contrast:
         multislice = multislice_task(session, request, integrals, layout, volumes=volumes, scratch=scratch)
         task, words = multislice, ("potential in V", *words, *multislice.words(request.parameters))
+        layout = replace(layout, voltage_kv=multislice.input.optics.voltage_kV)
     else:
         task = make_task(
             session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None

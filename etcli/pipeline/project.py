@@ -26,6 +26,7 @@ from etcli.pipeline.devices import oriented_projector, slab_projector, use_gpu
 from etcli.pipeline.inputs import load_images, read_volume_only
 from etcli.pipeline.project_multislice import MultisliceProjection
 from etcli.pipeline.session import Session
+from etcli.pipeline.simulate import COUNTS
 
 MODELS = ("linear", "multislice")
 NARROWEST_SLAB = 16
@@ -135,6 +136,8 @@ def project_files(
         unless others are given.
     """
     waves = _multislice(model, kernel, multislice)
+    if waves and mode in COUNTS:
+        raise UsageError(f"--mode {mode} has no fractions, but intensities are about 1; use --mode 2 or 12")
     if sum(given is not None for given in (tilts, angles, euler)) != 1:
         raise UsageError(
             "give the tilt angles, with --tilts FILE or --range A B STEP, or orientations with --euler FILE"

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from etcli.core.arguments import check_owner
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
+from etcli.core.multislice.backends import implementation
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.core.series import TiltSeries, Volume
@@ -22,6 +23,7 @@ from etcli.io.writers import expect_images
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.half_sets import COPIES
 from etcli.pipeline.inputs import read_series, read_volume
+from etcli.pipeline.multislice_task import MultisliceTask
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.prepared_reconstruction import Outcome, PreparedReconstruction, prepare
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest, request_of
@@ -310,9 +312,11 @@ def _resume_key(files: ReconstructionFiles, prepared: PreparedReconstruction) ->
         "exclude": files.exclude,
         "level": prepared.level,
     }
-    if request.parameters.traits.phase_contrast:
-        defocus_um, voltage_kv = prepared.layout.series.views.defocus_um, prepared.layout.series.voltage_kv
-        used["microscope"] = request.phase_contrast, voltage_kv, np.asarray(defocus_um).tolist()
+    if isinstance(prepared.task, MultisliceTask):
+        images = prepared.task.input
+        used["microscope"] = images.optics, images.pixel_A, images.defocus_A.tolist()
+        used["images"] = request.phase_contrast
+        used["implementation"] = implementation(prepared.task.device)
     inputs = {role: getattr(files, role) for role in ("input", *VOLUMES)}
     return resume_key(inputs, prepared.layout.geometry, used)
 

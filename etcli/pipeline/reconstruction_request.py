@@ -216,7 +216,14 @@ def request_of(
     if parameters.looks_at("levels") and levels is None:
         raise UsageError(f"{method} needs to know the densities; give them, or how many, with --levels")
     if found_iterations and not parameters.looks_at("auto_iterations"):
-        raise UsageError(f"--iterations auto is not for {method}, whose steps depend on their number")
+        raise UsageError(
+            f"--iterations auto is not for {method}; give a number, or leave it out for "
+            f"{parameters.traits.iterations}"
+        )
+    if parameters.looks_at("weight") and parameters.prior == "none" and parameters.weight:
+        raise UsageError(
+            f"--weight {parameters.weight:g} is for --prior tv or l1, not for none; leave one of them out"
+        )
     if parameters.looks_at("window"):
         window_of(parameters.window)  # raises an error now, not when views are filtered
     auto_weight = parameters.looks_at("weight") and parameters.prior != "none" and found_weight

@@ -40,6 +40,8 @@ class VolumeLayout:
         Angle by which the volume is rotated about x.
     orient : {"zyx", "imod"}
         Sections along z, or along y with z downwards.
+    voltage_kv : float or None
+        Accelerating voltage that the values depend on.
     """
 
     series: TiltSeries
@@ -47,6 +49,7 @@ class VolumeLayout:
     rows: tuple[int, int]
     x_tilt_deg: float = 0.0
     orient: str = "zyx"
+    voltage_kv: float | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -136,6 +139,7 @@ class VolumeFiles:
             frame=self.layout.frame(n_views),
             origin_A=self.layout.origin_A,
             mode=self.mode,
+            voltage_kv=self.layout.voltage_kv,
         ) as writer:
 
             def write_along_y(y0: int, block: Array, *, z0: int = 0) -> None:

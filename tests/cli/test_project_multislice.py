@@ -70,6 +70,22 @@ def test_in_python(series: Path) -> None:
         ((*MULTISLICE, "--range", 0, 0, 1), "the defocus is not known; give --defocus LIST, in µm"),
         ((*MULTISLICE, "--range", 0, 0, 1, "--defocus", "0.02"), "give it with --kv"),
         ((*MULTISLICE, "--range", 0, 0, 1, "--kernel", "strip"), "--kernel strip is for --model linear"),
+        (
+            (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "20"),
+            "a defocus of 20 µm needs a wave of 6912 pixels for images of 32; is it in µm?",
+        ),
+        (
+            (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02", "--cs", 1000),
+            "a spherical aberration of 1000 mm needs a wave of ",
+        ),
+        (
+            (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02", "--mode", 1),
+            "--mode 1 has no fractions, but intensities are about 1; use --mode 2 or 12",
+        ),
+        (
+            (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02", "--alpha", "0.02"),
+            "an aperture of 0.02 mrad lets almost nothing pass of what pixels of 0.5 Å resolve (25.08 mrad)",
+        ),
         (("--range", 0, 0, 1, "--defocus", "0.02"), "--defocus is for --model multislice; leave it out"),
         (("--range", 0, 0, 1, "--binned-slices", 4), "--binned-slices is for --model multislice"),
     ],
@@ -78,6 +94,22 @@ def test_what_is_asked_for_is_checked(series: Path, options: tuple[object, ...],
     line = failure("project", *options, series.parent / "v.mrc", series.parent / "x.mrc", status=2)
     assert words in line
     assert not (series.parent / "x.mrc").exists()
+
+
+def test_little_memory_is_enough_or_refused(series: Path) -> None:
+    found = project(series.parent, "--tilts", series)
+    np.testing.assert_array_equal(project(series.parent, "--tilts", series, "--memory", "2M"), found)
+    options = (*MULTISLICE, "--tilts", series, "--memory", "700K", series.parent / "v.mrc")
+    line = failure("project", *options, series.parent / "x.mrc", status=2)
+    assert "the work takes 2M of memory, but only 0M are allowed" in line
+
+
+def test_tilts_that_differ_by_rounding_are_one(series: Path) -> None:
+    tilts = series.parent / "t.txt"
+    tilts.write_text("-40\n-39.995\n0\n")
+    found = project(series.parent, "--tilts", tilts, "--kv", 200, "--defocus", "0.02,-0.01")
+    assert len(found) == 4
+    assert mdocfile.read(series.parent / "p.mrc.mdoc").TiltAngle.tolist() == [-40, -40, 0, 0]
 
 
 def test_orientations_are_refused(series: Path) -> None:

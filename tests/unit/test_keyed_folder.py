@@ -1,6 +1,7 @@
 """Arrays that are kept beside an output under a key."""
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -25,6 +26,21 @@ def test_what_is_kept_is_found_again_under_its_key_only(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "a.resume").iterdir()) == ["key.txt", "three.npz"]
     other.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = KeyedFolder(tmp_path / "a.resume", "key")
+    folder.keep("one", {"x": np.arange(3)})
+
+    def full(file: IO[bytes], **arrays: object) -> None:
+        file.write(b"part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.keep("one", {"x": np.arange(9)})
+    assert sorted(path.name for path in (tmp_path / "a.resume").iterdir()) == ["key.txt", "one.npz"]
+    assert folder.load("one")["x"].tolist() == [0, 1, 2]
 
 
 def test_damage_and_strangers_are_refused(tmp_path: Path) -> None:

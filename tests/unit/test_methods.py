@@ -114,8 +114,13 @@ def test_impossible_parameters_are_refused(given: dict, message: str) -> None:
             {"prior": "tv", "weight": 0.0},
         ),
         (
+            MethodParameters("multislice", weight=0.5127, weight_from_noise=True),
+            "MULTISLICE 20 tv auto 0.513",
+            {"prior": "tv", "weight": 0.5127},
+        ),
+        (
             MethodParameters("multislice", prior="none", binned_slices=4, subset_size=1),
-            "MULTISLICE 20 subsets of 1 none slices of 4",
+            "MULTISLICE 20 subsets of 1 none",
             {"prior": "none", "weight": 0.0},
         ),
         (MethodParameters("dart", levels=(0.0, 1.5)), "DART 40 of 0 1.5", {"levels": (0.0, 1.5)}),

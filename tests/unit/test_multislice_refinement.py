@@ -123,6 +123,9 @@ def test_a_kept_state_goes_on_bit_by_bit(threads: int) -> None:
             volume, ahead, dual = (np.copy(a) for a in (state.volume, state.ahead, state.dual))
             copied = FistaState(state.sweep, volume, ahead, state.momentum, dual)
             states.setdefault(state.sweep, (copied, refinement.state))
+            if start is not None:  # it is not held as long as the solver runs
+                released = states[start][0]
+                assert released.volume.size == released.ahead.size == 0 and released.dual is None
 
         if start is not None:
             refinement.state = states[start][1]

@@ -11,6 +11,7 @@ from etcli.core.multislice.normalisation import (
     expected_squared_residual,
     noise_beyond_aperture,
     vacuum_levels,
+    views_apart,
     without_hot_pixels,
 )
 from tests.phase_series import PIXEL_A, counted, images
@@ -36,6 +37,15 @@ def test_the_mode_is_that_of_the_vacuum_where_the_rim_is_dark() -> None:
     image[0] = -1
     with pytest.raises(DataError, match="the vacuum of view 1 has the intensity -1, which is not above 0"):
         vacuum_levels(image, "mean")
+
+
+def test_views_of_another_brightness_are_found() -> None:
+    means = 1 + RNG.normal(0, 0.003, 60)
+    assert views_apart(means, 0.05).size == 0
+    means[[7, 30]] *= [0.94, 1.06]
+    assert views_apart(means, 0.05).tolist() == [7, 30]
+    assert views_apart(1 + RNG.normal(0, 0.05, 60), 0.05).size == 0  # noise
+    assert 3 in views_apart(np.array([1.0, 1.0, 1.0, np.inf]), 0.05)
 
 
 def test_a_flat_field_is_divided_out() -> None:

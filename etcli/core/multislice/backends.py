@@ -60,7 +60,9 @@ def make_model(
 ) -> MultisliceModel | DeviceModel:
     """Create the model of images of volumes on a device, each tilt once; see `MultisliceModel`."""
     if _compiled(device):
-        return MultisliceModel(geometry, shape, optics, threads=threads)
+        # nothing is kept for a second use
+        memory = least_bytes(geometry, threads=threads)
+        return MultisliceModel(geometry, shape, optics, threads=threads, memory=memory)
     return DeviceModel(geometry, shape, optics, device=device, room=0)
 
 
@@ -96,6 +98,13 @@ def bytes_besides_volumes(
         return least_bytes(geometry, threads=threads)
     n_images = [len(images) for images in grouped_by_tilt(tilt_deg)]
     return array_misfit.least_bytes(geometry, optics, n_images)
+
+
+def implementation(device: Device) -> str:
+    """Name the implementation for a device; results of different ones differ by rounding."""
+    if _compiled(device):
+        return "FFTW"
+    return "arrays" if device is HOST else "GPU"
 
 
 def _compiled(device: Device) -> bool:

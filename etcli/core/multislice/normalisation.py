@@ -20,6 +20,8 @@ RIM = 16
 """The rim of an image is this part of its shorter side wide."""
 MANY_ELECTRONS = 1000.0
 """From here on the first two terms of the expected residual are exact to 1e-6."""
+SPREAD = 8.0
+"""Views are apart from the others by this many times the median deviation at least: 5 standard deviations."""
 
 
 def vacuum_levels(images: Array, how: str) -> Doubles:
@@ -79,6 +81,28 @@ def _mode(image: Array) -> float:
         first = int(np.argmin(spans))
         sample = sample[first : first + half]
     return float(sample.mean())
+
+
+def views_apart(means: Doubles, nearest: float) -> NDArray[np.intp]:
+    """Find images whose mean intensity is not that of the others.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_images,), float64
+        Mean intensity of each image.
+    nearest : float
+        Smallest relative deviation from the median that matters.
+
+    Returns
+    -------
+    ndarray of intp
+        Images that deviate by more than that, and by more than noise and the specimen, whose thickness
+        along the beam changes with the tilt, make most images deviate. They are counted from 0.
+    """
+    usual = float(np.median(means))
+    deviation = np.abs(means - usual)
+    allowed = max(nearest * abs(usual), SPREAD * float(np.median(deviation)))
+    return np.flatnonzero(~(deviation <= allowed))
 
 
 def divided_by_flat_field(images: Array, flat: Array) -> Array:

@@ -1,7 +1,7 @@
 """Optics of phase-contrast images: aperture, aberrations and partial coherence of the objective lens."""
 
 from dataclasses import dataclass
-from math import cos, inf, pi, radians, sin
+from math import cos, inf, isfinite, pi, radians, sin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,19 @@ class PhaseContrastOptics:
         """
         angle = self.wavelength_A * min(self.aperture_per_A, highest_per_A)
         return angle * (distance_A + abs(self.astigmatism_A) + abs(self.cs_mm) * 1e7 * angle**2)
+
+    def summary(self) -> str:
+        """Describe the microscope in a few words, for the history of a volume, in ASCII."""
+        words = [f"{self.voltage_kV:g} kV"]
+        for value, text in (
+            (self.aperture_mrad, f"aperture {self.aperture_mrad:.4g} mrad"),
+            (self.cs_mm, f"Cs {self.cs_mm:g} mm"),
+            (self.astigmatism_A, f"astigmatism {self.astigmatism_A:g} A at {self.astigmatism_deg:g} deg"),
+            (self.focal_spread_A, f"focal spread {self.focal_spread_A:g} A"),
+            (self.convergence_mrad, f"convergence {self.convergence_mrad:g} mrad"),
+        ):
+            words += [text] if value and isfinite(value) else []
+        return ", ".join(words)
 
     def pupil(self, grid: WaveGrid) -> NDArray[np.complex128]:
         """Compute the part of the transfer function that does not depend on the defocus.

@@ -21,7 +21,7 @@ from etcli.core.solvers.total_variation import Zeros, in_memory
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class FistaState:
     """State of `fista` between two sweeps, from which it goes on with the same digits.
 
@@ -42,6 +42,11 @@ class FistaState:
     ahead: Array
     momentum: tuple[float, float]
     dual: Array | None = None
+
+    def release(self) -> None:
+        """Drop the arrays, which are as large as those of the solver."""
+        self.volume = self.ahead = np.empty(0, np.float32)
+        self.dual = None
 
 
 def fista(
@@ -83,7 +88,7 @@ def fista(
         ``between(k, x)`` after sweep k and before the next. It may refine parameters of the misfit, such as
         shifts of the views, and change x; it returns whether the momentum must be restarted because of that.
     start : FistaState, optional
-        State to go on from.
+        State to go on from; its arrays are copied and then released.
     keep : callable, optional
         ``keep(state)`` after every sweep but the last; its arrays change afterwards.
     zeros : callable
@@ -129,6 +134,7 @@ def fista(
     if start is not None:
         volume[...], ahead[...] = (on_device_of(volume, each) for each in (start.volume, start.ahead))
         momentum.state, prior.state = start.momentum, start.dual
+        start.release()
     for k in range(start.sweep + 1 if start else 1, iterations + 1):
         sweep = steps(k)
         if sweep.fresh:

@@ -232,7 +232,8 @@ class MethodParameters:
     weight : float
         Weight of the prior.
     weight_from_noise : bool
-        Whether the weight follows from the noise of each update instead; for phase contrast.
+        Whether the weight follows from the noise of each update instead; for phase contrast. After a
+        reconstruction, ``weight`` is the last one.
     window : str
         Filter of back-projection; see `is_filter`.
     levels, thresholds : sequence of float
@@ -296,16 +297,19 @@ class MethodParameters:
         if self.looks_at("subset_size") and self.subset_size != self.traits.subset_size:
             words += [f"subsets of {self.subset_size}"]
         if self.looks_at("prior"):
-            weight = "auto" if self.weight_from_noise else f"{self.weight:.3g}"
-            words += [self.prior] if self.prior == "none" else [f"{self.prior} {weight}"]
-        if self.looks_at("binned_slices") and self.binned_slices != DEFAULT_BINNED_SLICES:
-            words += [f"slices of {self.binned_slices}"]
+            words += [self.prior] if self.prior == "none" else [f"{self.prior} {self._weight_words()}"]
         if self.looks_at("levels"):
             words += ["of", *(f"{level:.4g}" for level in self.levels)]
         bounded = self.lower == 0 and self.looks_at("nonnegative")
         text = " ".join(words) + (", nonnegative" if bounded else "")
         has_limit = self.looks_at("upper") and not math.isinf(self.upper)
         return f"{text}, up to {self.upper:g}" if has_limit else text
+
+    def _weight_words(self) -> str:
+        """Weight of the prior in words: "auto" alone as long as it is not known."""
+        if not self.weight_from_noise:
+            return f"{self.weight:.3g}"
+        return f"auto {self.weight:.3g}" if self.weight else "auto"
 
     def assumptions(self) -> dict[str, Any]:
         """Return the assumptions about the volume (prior, weight, levels) by name, for scripts."""
