@@ -16,6 +16,15 @@ SAME_TILT_DEG = 0.01
 """Views whose tilt angles differ by less were taken at one tilt."""
 SAME_DEFOCUS_UM = 1e-4
 """Defoci that differ by less are equal."""
+ONE_VIEW_A_TILT = (
+    "a linear reconstruction takes one view a tilt, so choose with --views; phase contrast is for "
+    "recon --method multislice"
+)
+ALIGNED_BY_RECON = (
+    "alignment takes the views for projections; recon --method multislice --refine shifts aligns "
+    "phase-contrast images"
+)
+"""What to do with a series of several defoci, for messages."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -202,8 +211,19 @@ class ViewTable:
         """Whether all views are of one tilt, at two or more defoci."""
         return len(self.groups()) == 1 and len(self.focal_groups()) == 1
 
-    def check_one_focus(self, name: str) -> None:
+    def check_one_focus(
+        self,
+        name: str,
+        advice: str = ONE_VIEW_A_TILT,
+    ) -> None:
         """Check that each tilt has one defocus, for processing that treats the views as projections.
+
+        Parameters
+        ----------
+        name : str
+            Name of the series.
+        advice : str
+            What to do instead, for the message.
 
         Raises
         ------
@@ -216,8 +236,7 @@ class ViewTable:
             listed = ", ".join(f"{k + 1} ({self.defocus_um[k]:g} µm)" for k in first[:6])
             raise UsageError(
                 f"{name}: {len(focal_groups)} tilt{'s' * (len(focal_groups) > 1)} at several defoci, as at "
-                f"{self.tilt_deg[first[0]]:g}° views {listed}; a linear reconstruction takes one view a "
-                "tilt, so choose with --views"
+                f"{self.tilt_deg[first[0]]:g}° views {listed}; {advice}"
             )
 
 

@@ -21,6 +21,9 @@ HARDLY = 0.3
 0.98 for series of 7000 e/Å² and more, and 0.2 or less with the wrong sign of the defocus."""
 MUCH = 0.3
 """Uncertainty of that part above which it says nothing."""
+TOO_QUIET = 0.95
+"""Squared residual of left-out images over their noise, below which they hold less noise than their doses
+imply: what was not fitted cannot be below it."""
 N_SIGMA = 3.0
 TOUCHING = 0.4
 """Mean potential of atoms in the outermost voxels over that of all, above which the specimen reaches beyond
@@ -57,7 +60,7 @@ def report_fit(
     Returns
     -------
     dict
-        ``unexplained``, the residual over the contrast, both without noise, and its
+        ``unexplained``, the residual over the contrast, both without noise, None where noise hides it;
         ``unexplained_uncertainty``; ``chi2``, the squared residual over that of counted electrons, None if
         the doses are not known; ``border``, as `border_over_mean`.
     """
@@ -74,12 +77,13 @@ def report_fit(
     share = f"{100 * unexplained:.2g}" if unexplained > uncertainty else f"less than {100 * uncertainty:.2g}"
     found = f"the volume leaves {share} % of the contrast of the images unexplained"
     if uncertainty > MUCH:
-        found = "noise hides which part of the contrast of the images the volume leaves unexplained"
-    session.reporter.report(found + (f", χ² = {chi2:.4f} per pixel" if chi2 is not None else ""))
+        found = "the images are explained down to their noise"
+    session.reporter.report(found + (f", χ² = {chi2:.3f} per pixel" if chi2 is not None else ""))
     if unexplained > POOR and excess > N_SIGMA * uncertain:
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
-            "the defoci and the alignment, or give more --iterations or a smaller --weight"
+            "the defoci, the lens and the alignment (--refine shifts), or give more --iterations or a "
+            "smaller --weight"
         )
     border = border_over_mean(volume, cropped=images.cropped)
     if border > TOUCHING:
@@ -88,7 +92,7 @@ def report_fit(
             "the specimen were larger than the volume; give a larger --thickness or --width"
         )
     return {
-        "unexplained": unexplained,
+        "unexplained": unexplained if uncertainty <= MUCH else None,
         "unexplained_uncertainty": uncertainty,
         "chi2": chi2,
         "border": border,
@@ -119,16 +123,25 @@ def report_prediction(session: Session, images: PhaseContrastInput, left_out: Le
         return {"predicted": None}
     agreement = left_out.contrast**2 - left_out.residual**2
     noise = images.noise
+    too_quiet = left_out.residual**2 < TOO_QUIET * noise
+    if too_quiet:
+        session.reporter.warn(
+            f"{images.name}: the images hold at most {left_out.residual**2 / noise:.0%} of the noise that "
+            "their doses imply, as if they were interpolated, filtered or binned; give them as they were "
+            "recorded, since a test of the model needs their noise"
+        )
+        noise = 0.0  # so the share predicted is a lower limit
     signal = max(left_out.contrast**2 - noise, noise * sqrt(2 / images.images.size))
-    predicted = agreement / signal if signal else 1.0
+    predicted = min(agreement / signal, 1.0) if signal else 1.0
+    share = f"{'at least ' * too_quiet}{100 * max(predicted, 0.0):.0f} %"
     session.reporter.report(
-        f"{100 * max(predicted, 0.0):.0f} % of the contrast of {len(images.images)} images that were left "
-        f"out of the first {left_out.sweeps} iterations is predicted"
+        f"{share} of the contrast of {len(images.images)} images that were left out of the first "
+        f"{left_out.sweeps} iterations is predicted"
     )
-    if predicted < HARDLY:
+    if predicted < (HARDLY / 3 if too_quiet else HARDLY):
         session.reporter.warn(
             f"{images.name}: images that were left out are hardly predicted; check the signs of the defoci, "
-            "the defoci and the alignment, or the dose is too low"
+            "the defoci and the alignment (--refine shifts), or the dose is too low, also for --refine"
         )
     return {"predicted": predicted}
 

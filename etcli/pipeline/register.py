@@ -18,6 +18,7 @@ from etcli.core.registration.methods import (
 )
 from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
 from etcli.core.series import TiltSeries
+from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
 from etcli.io.transforms import write_xf
 from etcli.io.writers import ProcessingStep, series_writer
@@ -229,6 +230,8 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
     max_residual_px = request.max_residual.px(series.pixel_A)
     request = request.of_series(series)
+    if request.method != FOCAL:
+        series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
     level = background_level(session, series, request.background)
     matched = _find_shifts(session, series, request, level)
     _report(session, series, matched, focal=request.method == FOCAL)

@@ -18,6 +18,7 @@ from etcli.core.registration.row_moments import axis_by_row
 from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
 from etcli.core.registration.transforms import Transforms, compose, turned_shape
 from etcli.core.series import TiltSeries
+from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
 from etcli.io.transforms import write_xf
@@ -247,6 +248,7 @@ def align_series(
     after : str
         Their name, for the history.
     """
+    series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
     n = len(series.tilt_deg)  # raises an error for a series without tilt angles
     before = Transforms.identity(n) if before is None else before
     before_deg = before.turned_deg

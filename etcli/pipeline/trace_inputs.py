@@ -133,6 +133,7 @@ def read_views(session: Session, name: str, euler: str | None) -> TiltSeries:
         When its tilt angles are unknown.
     """
     series = read_series(session, name)
+    series.views.check_one_focus(name, "--refine compares atoms with projections, which these are not")
     if euler:
         return with_euler_file(session, series, euler)
     if not series.has_tilts:

@@ -74,7 +74,7 @@ def test_noise_is_told_from_signal(tmp_path: Path, clean: np.ndarray) -> None:
     noisy = write_phase_series(tmp_path / "n.mrc", counted(clean, dose), dose_e_A2=dose)
     found = numbers(*HOW, noisy, tmp_path / "v.mrc")
     assert 0.8 < found["chi2"] < 1.02
-    assert found["unexplained"] < 0.3 < found["residuals"][-1]
+    assert found["unexplained"] is None and found["residuals"][-1] > 0.3
     assert potential_at(volume(tmp_path / "v.mrc")).min() > 80
 
 

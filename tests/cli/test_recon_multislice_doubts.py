@@ -142,3 +142,10 @@ def test_the_history_names_the_microscope_and_the_weight(source: Path, tmp_path:
     run("recon", "-q", *FAST, "--weight", 0.25, source, tmp_path / "w.mrc")
     text = Path(f"{tmp_path / 'w.mrc'}.mdoc").read_text()
     assert " tv 0.25, 24 views, potential in V, 300 kV, aperture 19.69 mrad, slices of 8]" in text
+
+
+@pytest.mark.parametrize("command", ["register", "tiltalign"])
+def test_series_of_several_defoci_are_not_aligned_as_projections(
+    source: Path, tmp_path: Path, command: str
+) -> None:
+    assert "recon --method multislice --refine shifts" in failure(command, source, tmp_path / "a.mrc", status=2)
