@@ -80,6 +80,8 @@ def report_fit(
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci and the alignment, or give more --iterations or a smaller --weight"
+            + ", or more rows with --slices"
+            * images.cropped
         )
     border = border_over_mean(volume, cropped=images.cropped)
     if border > TOUCHING:
