@@ -83,7 +83,7 @@ def report_fit(
         session.reporter.warn(
             f"{images.name}: the images are not explained well; check the signs of defoci and tilt angles, "
             "the defoci, the lens and the alignment (--refine shifts), or give more --iterations or a "
-            "smaller --weight"
+            "smaller --weight" + ", or more rows with --slices" * images.cropped
         )
     border = border_over_mean(volume, cropped=images.cropped)
     if border > TOUCHING:

@@ -194,7 +194,7 @@ def _normalised(
         session.reporter.report(f"{n_hot} hot pixels are replaced, {n_hot / images.size:.2g} of all")
         words.append(f"{n_hot} hot pixels replaced")
     with file_named_in_errors(series):
-        text = _divided_by_vacuum(images, request.vacuum)
+        text = _divided_by_vacuum(images, request.vacuum, series.views.section + 1)
     if text:
         session.reporter.report(f"images are divided by the {text}")
         words.append(text)
@@ -202,8 +202,8 @@ def _normalised(
     return np.ascontiguousarray(images[:, rows]), tuple(words)
 
 
-def _divided_by_vacuum(images: Array, vacuum: float | str | None) -> str | None:
-    """Divide images by the level of the vacuum, in place, and check their means; return it in words."""
+def _divided_by_vacuum(images: Array, vacuum: float | str | None, numbers: NDArray[np.intp]) -> str | None:
+    """Divide numbered images by the level of the vacuum, in place, check their means; return it in words."""
     if vacuum == "none":
         return None
     text = None
@@ -216,11 +216,11 @@ def _divided_by_vacuum(images: Array, vacuum: float | str | None) -> str | None:
         least, most = levels.min(), levels.max()
         text = f"vacuum {least:.5g}" + f" to {most:.5g}" * bool(most > least) + how
     if not isinstance(vacuum, str):
-        _check_means(images, near_one=vacuum is None)
+        _check_means(images, numbers, near_one=vacuum is None)
     return text
 
 
-def _check_means(images: Array, *, near_one: bool) -> None:
+def _check_means(images: Array, numbers: NDArray[np.intp], *, near_one: bool) -> None:
     """Check that no image is brighter or darker than the others, and that their means are near 1 if needed.
 
     Raises
@@ -237,7 +237,7 @@ def _check_means(images: Array, *, near_one: bool) -> None:
         )
     apart = views_apart(means, NEAR_ONE)
     if apart.size:
-        shown = [str(k + 1) for k in apart[:SHOWN]]
+        shown = [str(number) for number in numbers[apart[:SHOWN]]]
         shown += [f"{apart.size - SHOWN} more"] * (apart.size > SHOWN)
         raise DataError(
             f"the mean intensity of view {listed(shown)} is not that of the others: {means[apart[0]]:.5g}, "

@@ -71,6 +71,8 @@ def test_an_image_of_another_brightness_is_named(tmp_path: Path, clean: np.ndarr
         line = failure("recon", "-q", *FAST, *level, series, tmp_path / "v.mrc")
         assert f"{series}: the mean intensity of view 7 is not that of the others" in line
         assert "--exclude what is wrong, or give --vacuum mean or mode" in line
+    line = failure("recon", "-q", *FAST, "--exclude", "1,3", series, tmp_path / "v.mrc")
+    assert "the mean intensity of view 7 is not" in line  # as --exclude counts
     run("recon", "-q", *FAST, "--vacuum", "none", series, tmp_path / "v.mrc")
     run("recon", "-q", *FAST, "--exclude", 7, series, tmp_path / "v.mrc")
 
@@ -148,4 +150,6 @@ def test_the_history_names_the_microscope_and_the_weight(source: Path, tmp_path:
 def test_series_of_several_defoci_are_not_aligned_as_projections(
     source: Path, tmp_path: Path, command: str
 ) -> None:
-    assert "recon --method multislice --refine shifts" in failure(command, source, tmp_path / "a.mrc", status=2)
+    assert "recon --method multislice --refine shifts" in failure(
+        command, source, tmp_path / "a.mrc", status=2
+    )
