@@ -25,7 +25,7 @@ def test_a_linear_reconstruction_refuses_several_defoci_a_tilt(focal: Path, tmp_
         line = failure("recon", "-q", "--background", "none", *given, focal, tmp_path / "v.mrc", status=2)
         assert line.startswith(f"ERROR: recon - {focal}: ") and line.endswith(
             "at several defoci, as at -40° views 1 (-1 µm), 2 (1 µm); a linear reconstruction takes one view "
-            "a tilt, so choose with --views"
+            "a tilt, so choose with --views; phase contrast is for recon --method multislice"
         )
     assert not (tmp_path / "v.mrc").exists()
 
