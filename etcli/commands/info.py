@@ -9,6 +9,9 @@ from etcli.cli.types import FILE, LENGTH_A
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 
+FEW_DEFOCI = 6
+"""Up to so many different defoci are listed."""
+
 
 @subcommand(
     "info",
@@ -95,6 +98,11 @@ def _facts_text(fact: dict[str, Any]) -> str:
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))
     if defocus:
         known = [one for one in defocus if one is not None]
-        rows.append(("defocus", f"{min(known):g} to {max(known):g} µm"))
+        values = sorted({float(f"{one:.4g}") for one in known})
+        few = ", ".join(f"{value:g}" for value in values)
+        listed = few if len(values) <= FEW_DEFOCI else f"{values[0]:g} to {values[-1]:g}"
+        n_tilts = len({round(tilt, 2) for tilt in tilts or ()})
+        per_tilt = f" at {n_tilts} tilts" if 1 < n_tilts < len(tilts or ()) else ""
+        rows.append(("defocus", f"{listed} µm{per_tilt}"))
     rows += [("label", label) for label in fact["labels"]]
     return "\n".join([fact["file"], *(f"  {name:<12} {text}" for name, text in rows)])

@@ -115,9 +115,20 @@ def test_the_table_tells_it_in_words(series) -> None:
         "85.3° from +y",
         "200 kV",
         "4.6 e/Å² in all",
-        "-1.03 to -1 µm",
+        "-1.03, -1.02, -1.01, -1 µm",
     ):
         assert text in out
+
+
+def test_defoci_are_listed_or_their_range(tmp_path) -> None:
+    """And the tilts counted where there are several defoci at each."""
+    tilts = [-30.0, 0.0, 30.0]
+    for n_defoci, shown in ((2, "-1, -0.9 µm at 3 tilts"), (7, "-1 to -0.4 µm at 3 tilts")):
+        defoci = [-1 + 0.1 * k for k in range(n_defoci)] * 3
+        angles = [tilt for tilt in tilts for _ in range(n_defoci)]
+        path = tmp_path / f"{n_defoci}.mrc"
+        write_series(path, np.ones((3 * n_defoci, 8, 8), np.float32), angles, defocus_um=defoci)
+        assert shown in etcli("info", path).out
 
 
 def test_angles_come_from_the_first_source_and_disagreement_is_told(series, tmp_path) -> None:
