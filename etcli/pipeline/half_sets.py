@@ -76,6 +76,8 @@ def half_sets(
     groups = layout.series.views.groups() if parameters.traits.phase_contrast else None
     for half, chosen in zip((ODD, EVEN), halves(tilt_deg, groups), strict=True):
         part, n_views, store = task.of_views(chosen), len(chosen), stores.get(half)
+        if groups is not None:
+            session.reporter.report(f"the {half} half-set:")
         write_volume(session, part, parameters, destination, half, n_views, step=step, store=store, dask=dask)
         volumes.append(destination.read(half))
     windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]

@@ -11,6 +11,8 @@ from etcli.core.atoms.traced_species import doubt_about_species, species_shown
 from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
 
+LEAST_FALSE = 0.005
+"""Fraction of atoms that may be noise above which it is reported."""
 MOST_DOUBTED = 0.1
 """Fraction of atoms of doubtful species above which there is a warning."""
 
@@ -68,6 +70,11 @@ def report_trace(
         numbers |= _report_refinement(session, completed)
     counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
     reporter.report(f"{len(atoms)} atoms ({counts})")
+    if not completed:
+        score = np.maximum(trace.score, trace.mixture.threshold)
+        numbers["expected_false"] = float(trace.mixture.probabilities(score)[:, 0].sum())
+        if numbers["expected_false"] > max(1, LEAST_FALSE * len(atoms)):
+            reporter.report(f"by their scores, about {numbers['expected_false']:.0f} of them may be noise")
     return numbers
 
 

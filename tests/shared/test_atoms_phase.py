@@ -26,8 +26,11 @@ def test_atoms_of_a_noisy_series(
     species = "Sr,Ti,O" if name.startswith("sto") else "Si,O"
     volume, atoms = tmp_path / "v.mrc", tmp_path / "a.xyz"
     run("recon", "-q", "-j", "1", "--method", "multislice", folder / f"{name}.mrc", volume)
-    run("trace-atoms", "-q", "-j", "1", "--species", species, volume, atoms)
+    traced = run("trace-atoms", "-q", "-j", "1", "--json", "--species", species, volume, atoms)
     total = json.loads(run("compare", "--json", "--cutoff", "1", atoms, folder / "truth.xyz").out)
     print(name, total["found_percent"], total["false_percent"], total["rmsd_pm"])
     assert total["found_percent"] >= found and total["false_percent"] <= false
     assert total["rmsd_pm"] <= rmsd_pm and total["right_percent"] >= right
+    # the probabilities know how many are false, within a factor of three
+    expected = json.loads(traced.out)["expected_false"]
+    assert total["false"] / 3 - 1 < expected < 3 * total["false"] + 2
