@@ -169,6 +169,17 @@ def test_wrong_defoci_and_rotations_are_found() -> None:
     assert np.abs(found.rotation_deg - turn).max() < 0.1
 
 
+def test_a_rotation_of_all_images_is_found() -> None:
+    """That of the tilt axis, which the volume follows at first."""
+    turned = np.stack([rotated_back(image.T, -1.0).T for image in recorded(specimen())])
+    misfit = misfit_to(turned)
+    refinement = ViewRefinement(misfit, ["rotation"])
+    solve_volume(
+        MethodParameters("multislice", iterations=20, weight_from_noise=True), misfit, between=refinement
+    )
+    assert abs(refinement.corrections.rotation_deg.mean() - 1) < 0.2
+
+
 def test_unknown_parameters_are_refused() -> None:
     with pytest.raises(UsageError, match=r"shifts, defocus"):
         ViewRefinement(misfit_to(np.ones((len(TILTS), 32, 32), np.float32)), ["shift"])

@@ -22,6 +22,9 @@ WIDEST_SEARCH_PX = 6
 """Largest shift that the first correlation looks for."""
 MOST_CORRELATIONS = 6
 """Largest number of refinements by correlation."""
+COMMON_MOMENTUM = 0.7
+"""Share of the last change of the mean rotation that is added to the next one. The volume follows a rotation
+that all images share, as one of its tilt axis, so that each sweep sees only a few percent of it."""
 FIRST_SWEEP = 2
 """Number of sweeps before the first refinement: the volume must show something."""
 FIRST_ERROR_PX = 2.0
@@ -91,6 +94,7 @@ class ViewRefinement:
         self._first = self._parameters()
         self._error_px = FIRST_ERROR_PX if 0 in self._columns else 0.0
         self._correlations = 0
+        self._common_turn_deg = 0.0
 
     @property
     def corrections(self) -> ViewCorrections:
@@ -102,12 +106,14 @@ class ViewRefinement:
     @property
     def state(self) -> Doubles:
         """All that the refinement goes on from, for a reconstruction that is resumed."""
-        return np.concatenate([self._parameters().ravel(), [self._error_px, self._correlations]])
+        numbers = [self._error_px, self._correlations, self._common_turn_deg]
+        return np.concatenate([self._parameters().ravel(), numbers])
 
     @state.setter
     def state(self, state: Doubles) -> None:
-        self._set_parameters(np.reshape(state[:-2], (-1, 4)))
-        self._error_px, self._correlations = float(state[-2]), int(state[-1])
+        self._set_parameters(np.reshape(state[:-3], (-1, 4)))
+        self._error_px, self._correlations = float(state[-3]), int(state[-2])
+        self._common_turn_deg = float(state[-1])
 
     def __call__(self, sweep: int, volume: NDArray[np.float32]) -> bool:
         """Refine once; return whether the momentum should be restarted.
@@ -138,6 +144,9 @@ class ViewRefinement:
             total[:, :2] -= self._common_shift(total[:, :2])
         for column in (0, 1) if correlate else self._columns:
             total[:, column] = shrunk(total[:, column], variance[:, column], limited=not correlate)
+        if 3 in self._columns and not correlate:
+            total[:, 3] += COMMON_MOMENTUM * self._common_turn_deg
+            self._common_turn_deg = float(np.mean(self._first[:, 3] + total[:, 3] - before[:, 3]))
         self._set_parameters(self._first + total)
         if correlate:
             moved = self._parameters()[:, :2] - before[:, :2]
