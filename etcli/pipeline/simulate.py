@@ -207,6 +207,29 @@ def pixel_size_A(pixel: Length) -> float:
     return pixel.value
 
 
+def check_inside(session: Session, farthest_px: NDArray[np.float64], size: int, where: str) -> None:
+    """Warn of what lies outside square views, and raise a UsageError if all does.
+
+    Parameters
+    ----------
+    session : Session
+    farthest_px : ndarray of shape (n,), float64
+        Largest distance of each atom or column from the centre, along an axis of a view.
+    size : int
+        Pixels along each side.
+    where : str
+        What lies where, for the message.
+    """
+    outside = int((farthest_px >= size / 2).sum())
+    if outside:
+        # a point on the outer edge is in no pixel, so the next even size is taken
+        needed = 2 * (int(np.floor(farthest_px.max())) + 1)
+        text = f"{outside} of {len(farthest_px)} {where}; --size {needed} shows all of them"
+        if outside == len(farthest_px):
+            raise UsageError(text)
+        session.reporter.warn(text)
+
+
 def write_simulation(
     session: Session,
     like: TiltSeries,

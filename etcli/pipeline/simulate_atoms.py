@@ -25,8 +25,8 @@ Direction = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class AtomsSeriesRequest:
-    """Specimen and signal of a simulated series of atoms, named as the options of ``etcli simulate adf``.
+class OrientedSpecimen:
+    """Specimen of atoms and its orientation, named as the options of ``etcli simulate``.
 
     Parameters
     ----------
@@ -37,6 +37,22 @@ class AtomsSeriesRequest:
     axis_direction, beam : (float, float, float)
         Directions of the specimen along the tilt axis and along the beam at 0°: u, v and w of a lattice, or
         x, y and z of a file of atoms.
+    """
+
+    specimen: str
+    diameter: Length | None = None
+    axis_direction: Direction = (0.0, 1.0, 0.0)
+    beam: Direction = (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class AtomsSeriesRequest(OrientedSpecimen):
+    """Specimen and signal of a simulated series of atoms, named as the options of ``etcli simulate adf``.
+
+    Parameters
+    ----------
+    specimen, diameter, axis_direction, beam
+        As for `OrientedSpecimen`.
     resolution : Length or None
         First zero of the Airy disc; None for 1.6 Å.
     spheres : Length or None
@@ -47,10 +63,6 @@ class AtomsSeriesRequest:
         Whether the counts have Poisson noise.
     """
 
-    specimen: str
-    diameter: Length | None = None
-    axis_direction: Direction = (0.0, 1.0, 0.0)
-    beam: Direction = (0.0, 0.0, 1.0)
     resolution: Length | None = None
     spheres: Length | None = None
     counts: float | None = None
@@ -133,11 +145,8 @@ def simulate_atoms_files(
     )
 
     def simulate(outputs: Outputs) -> tuple[NDArray[np.float32], GroundTruth]:
-        box = Box.of_volume((size, size, size), pixel_A)
-        for name in acquisition.write_truth:
-            if is_atoms_file(name):
-                form = atoms_format(name)
-                write_atoms(outputs.path(name), atoms, form=form, box=box, history=[str(step)])
+        for name in filter(is_atoms_file, acquisition.write_truth):
+            write_true_atoms(outputs, name, atoms, (size, size, size), pixel_A, step)
         return atoms_series(
             atoms,
             like.tilt_deg,
@@ -156,14 +165,14 @@ def simulate_atoms_files(
 
 
 def oriented_atoms(
-    session: Session, request: AtomsSeriesRequest, pixel_A: float, rng: np.random.Generator
+    session: Session, request: OrientedSpecimen, pixel_A: float, rng: np.random.Generator
 ) -> Atoms:
     """Read or build the specimen, cut it to its ball and turn it into the microscope.
 
     Parameters
     ----------
     session : Session
-    request : AtomsSeriesRequest
+    request : OrientedSpecimen
     pixel_A : float
         Pixel size, for a diameter in pixels.
     rng : numpy.random.Generator
@@ -203,3 +212,16 @@ def oriented_atoms(
     if not len(atoms):
         raise UsageError(f"{name}: no atoms in a ball of {diameter_A:g} Å; give a larger --diameter")
     return Atoms(atoms.position_A @ turn.T, atoms.species)
+
+
+def write_true_atoms(
+    outputs: Outputs,
+    name: str,
+    atoms: Atoms,
+    shape: tuple[int, int, int],
+    pixel_A: float,
+    step: ProcessingStep,
+) -> None:
+    """Write the atoms of a simulation, in the box of a volume of this shape."""
+    box = Box.of_volume(shape, pixel_A)
+    write_atoms(outputs.path(name), atoms, form=atoms_format(name), box=box, history=[str(step)])

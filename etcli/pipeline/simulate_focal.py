@@ -9,33 +9,29 @@ from numpy.typing import NDArray
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms
 from etcli.core.depth.focal_optics import ANGSTROM_PER_UM, FocalOptics
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError
 from etcli.core.lengths import Length
 from etcli.core.simulate.focal import FocalTruth, column_libraries, columns_px, defocus_range, focal_series
 from etcli.core.view_table import ViewTable
-from etcli.io.atoms import Box, atoms_format, is_atoms_file, write_atoms
+from etcli.io.atoms import is_atoms_file
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, write_simulation
-from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, Direction, oriented_atoms
+from etcli.pipeline.simulate import SeriesRequest, check_inside, pixel_size_A, write_simulation
+from etcli.pipeline.simulate_atoms import OrientedSpecimen, oriented_atoms, write_true_atoms
 
 TRUTH_FILES = (".xyz", ".extxyz", ".pdb", ".cif", ".csv")
 
 
 @dataclass(frozen=True)
-class FocalSeriesRequest:
+class FocalSeriesRequest(OrientedSpecimen):
     """Specimen and microscope of a simulated focal series, named as the options of ``etcli simulate focal``.
 
     Parameters
     ----------
-    model : str
-        A file of atoms, or a lattice such as ``fcc:Au:4.078``.
-    diameter : Length or None
-        Diameter of the ball to which the specimen is cut; needed for a lattice.
-    axis_direction, beam : (float, float, float)
-        Directions of the specimen along y and along the beam, see `AtomsSeriesRequest`.
+    specimen, diameter, axis_direction, beam
+        As for `OrientedSpecimen`; the axis direction is along y.
     defocus_um : (float, float, float)
         First and last defocus, and the distance between neighbours, in µm; negative for underfocus.
     optics : FocalOptics
@@ -44,10 +40,6 @@ class FocalSeriesRequest:
         Debye-Waller factor of the atoms in Å².
     """
 
-    model: str
-    diameter: Length | None = None
-    axis_direction: Direction = (0.0, 1.0, 0.0)
-    beam: Direction = (0.0, 0.0, 1.0)
     defocus_um: tuple[float, float, float] = (0.02, -0.02, 0.001)
     optics: FocalOptics = field(default_factory=FocalOptics)
     debye_waller_A2: float = 0.63
@@ -126,12 +118,11 @@ def _columns(
     session: Session, request: FocalSeriesRequest, pixel_A: float, rng: np.random.Generator
 ) -> AtomColumns:
     """Find the columns of the specimen; errors name its file."""
-    specimen = AtomsSeriesRequest(request.model, request.diameter, request.axis_direction, request.beam)
-    atoms = oriented_atoms(session, specimen, pixel_A, rng)
+    atoms = oriented_atoms(session, request, pixel_A, rng)
     try:
         columns = columns_of_atoms(atoms)
     except DataError as error:
-        raise DataError(f"{request.model}: {error}") from None
+        raise DataError(f"{request.specimen}: {error}") from None
     session.reporter.note(
         f"{len(atoms)} atoms in {len(columns)} columns of {columns.count.min()} to {columns.count.max()}, z "
         f"from {atoms.position_A[:, 2].min():.2f} to {atoms.position_A[:, 2].max():.2f} Å"
@@ -142,14 +133,7 @@ def _columns(
 def _check_field(session: Session, columns: AtomColumns, shape: tuple[int, int], pixel_A: float) -> None:
     """Check that there are columns inside the views, and warn of those outside."""
     farthest = np.abs(columns.position_A / pixel_A).max(axis=1)
-    outside = int((farthest >= shape[0] / 2).sum())
-    if outside:
-        # a point on the outer edge is in no pixel, so the next even size is taken
-        needed = 2 * (int(np.floor(farthest.max())) + 1)
-        text = f"{outside} of {len(columns)} columns lie outside the views; --size {needed} shows all of them"
-        if outside == len(columns):
-            raise UsageError(text)
-        session.reporter.warn(text)
+    check_inside(session, farthest, shape[0], "columns lie outside the views")
 
 
 def _write_truth(
@@ -166,8 +150,7 @@ def _write_truth(
             atoms = atoms_of_columns(
                 columns.position_A, columns.count, columns.depth_A, columns.spacing_A, columns.element
             )
-            box = Box.of_volume((shape[0], *shape), pixel_A)
-            write_atoms(outputs.path(name), atoms, form=atoms_format(name), box=box, history=[str(step)])
+            write_true_atoms(outputs, name, atoms, (shape[0], *shape), pixel_A, step)
         elif name.lower().endswith(".csv"):
             (x_A, y_A), (col_px, row_px) = columns.position_A.T, columns_px(columns, shape, pixel_A).T
             table = {"x_A": x_A, "y_A": y_A, "col_px": col_px, "row_px": row_px}

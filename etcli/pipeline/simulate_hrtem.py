@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
-from etcli.core.errors import UsageError
 from etcli.core.geometry import across_axis
 from etcli.core.lengths import Length
 from etcli.core.multislice.optics import PhaseContrastOptics
@@ -17,28 +16,24 @@ from etcli.core.series import TiltSeries
 from etcli.core.simulate.acquisition import GroundTruth
 from etcli.core.simulate.hrtem import hrtem_series
 from etcli.core.view_table import ViewTable
-from etcli.io.atoms import Box, atoms_format, is_atoms_file, write_atoms
+from etcli.io.atoms import is_atoms_file
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep, volume_writer
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, write_simulation
-from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, Direction, oriented_atoms
+from etcli.pipeline.simulate import SeriesRequest, check_inside, pixel_size_A, write_simulation
+from etcli.pipeline.simulate_atoms import OrientedSpecimen, oriented_atoms, write_true_atoms
 
 TRUTH_FILES = (".xyz", ".extxyz", ".pdb", ".cif", ".mrc")
 
 
 @dataclass(frozen=True)
-class HrtemSeriesRequest:
+class HrtemSeriesRequest(OrientedSpecimen):
     """Specimen and microscope of a simulated series, named as the options of ``etcli simulate hrtem``.
 
     Parameters
     ----------
-    specimen : str
-        A file of atoms, or a lattice such as ``diamond:Si:5.431``.
-    diameter : Length or None
-        Diameter of the ball to which the specimen is cut; needed for a lattice.
-    axis_direction, beam : (float, float, float)
-        Directions of the specimen along the tilt axis and along the beam at 0°, see `AtomsSeriesRequest`.
+    specimen, diameter, axis_direction, beam
+        As for `OrientedSpecimen`.
     defocus_um : tuple of float
         Defoci of the images at each tilt in µm, from the tilt axis; negative for underfocus.
     optics : PhaseContrastOptics
@@ -49,10 +44,6 @@ class HrtemSeriesRequest:
         Electrons per Å² in all images together; None for no noise.
     """
 
-    specimen: str
-    diameter: Length | None = None
-    axis_direction: Direction = (0.0, 1.0, 0.0)
-    beam: Direction = (0.0, 0.0, 1.0)
     defocus_um: tuple[float, ...] = (0.02, 0.045, 0.1)
     optics: PhaseContrastOptics = field(default_factory=PhaseContrastOptics)
     debye_waller_A2: DebyeWaller = 0.5
@@ -112,8 +103,7 @@ def simulate_hrtem_files(
         acquisition = replace(acquisition, dose_e_A2=request.total_dose_e_A2 / len(views))
     like = acquisition.described(views, output, (size, size), pixel_A, voltage_kV=optics.voltage_kV)
     like = replace(like, axis_deg=0.0, axis_source="given")
-    specimen = AtomsSeriesRequest(request.specimen, request.diameter, request.axis_direction, request.beam)
-    atoms = oriented_atoms(session, specimen, pixel_A, rng)
+    atoms = oriented_atoms(session, request, pixel_A, rng)
     _check_field(session, atoms, like)
     n_defoci, seed = len(request.defocus_um), acquisition.seed
     step = ProcessingStep("simulate", f"hrtem {len(atoms)} atoms, {n_defoci} defoci, seed {seed}")
@@ -148,13 +138,7 @@ def _check_field(session: Session, atoms: Atoms, like: TiltSeries) -> None:
     farthest = np.maximum(across, np.abs(position_px[:, 1]))
     radius_A = np.linalg.norm(atoms.position_A, axis=1).max()
     session.reporter.note(f"{len(atoms)} atoms, within {radius_A:.2f} Å")
-    outside = int((farthest >= like.shape[1] / 2).sum())
-    if outside:
-        needed = 2 * (int(np.floor(farthest.max())) + 1)
-        text = f"{outside} of {len(atoms)} atoms lie outside views; --size {needed} shows all of them"
-        if outside == len(atoms):
-            raise UsageError(text)
-        session.reporter.warn(text)
+    check_inside(session, farthest, like.shape[1], "atoms lie outside views")
 
 
 def _write_truth(
@@ -169,8 +153,7 @@ def _write_truth(
     """Write the specimen as it is simulated: its atoms, or its potential on the voxels of the series."""
     shape = (size, size, size)
     if is_atoms_file(name):
-        box = Box.of_volume(shape, pixel_A)
-        write_atoms(outputs.path(name), atoms, form=atoms_format(name), box=box, history=[str(step)])
+        write_true_atoms(outputs, name, atoms, shape, pixel_A, step)
     elif name.lower().endswith(".mrc"):
         potential = mean_potential(atoms, shape, pixel_A, debye_waller_A2=debye_waller_A2)
         with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A) as writer:

@@ -37,7 +37,7 @@ drift_option = click.option(
         "Lobato & Van Dyck, Acta Cryst. A 70, 636 (2014): the scattering factors.",
     ),
 )
-@click.argument("model", metavar="MODEL|LATTICE", type=FILE)
+@click.argument("specimen", metavar="MODEL|LATTICE", type=FILE)
 @output_argument
 @crystal_options
 @click.option(
