@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from etcli.core.errors import UsageError
 
-UNITS = {"px": (1.0, "px"), "A": (1.0, "A"), "Å": (1.0, "A"), "nm": (10.0, "A"), "um": (1e4, "A")}
+ANGSTROM_PER_UM = 1e4
+"""Defoci are in µm in files and options, in Å in computations."""
+UNITS = {
+    "px": (1.0, "px"),
+    "A": (1.0, "A"),
+    "Å": (1.0, "A"),
+    "nm": (10.0, "A"),
+    "um": (ANGSTROM_PER_UM, "A"),
+}
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from etcli.core.depth.focal_images import (
     saturated_pixels,
     sharpest_sections,
 )
-from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
 from etcli.core.depth.focal_profiles import check_peaks, core_intensities
 from etcli.core.depth.precision import atom_depth_bounds, column_depth_bounds
 from etcli.core.depth.sectioning import ROUNDS, count_and_locate, image_variance, known_depths
 from etcli.core.depth.sectioning_result import Libraries, Sectioning
 from etcli.core.depth.zone_lattice import ZoneLattice
 from etcli.core.errors import DataError, UsageError
+from etcli.core.lengths import ANGSTROM_PER_UM
 from etcli.core.registration.shifts import Shifts
 from etcli.core.series import TiltSeries
 from etcli.pipeline.depth_input import Given, column_kind, read_focal_images, read_zone_lattice

@@ -6,10 +6,10 @@ from etcli.core.arguments import check_choice, checked_integer, checked_number, 
 from etcli.core.depth.column_counts import CountOptions
 from etcli.core.depth.column_depths import ProfileOptions
 from etcli.core.depth.column_search import ColumnOptions
-from etcli.core.depth.focal_optics import ANGSTROM_PER_UM, FocalOptics
+from etcli.core.depth.focal_optics import FocalOptics
 from etcli.core.depth.focal_profiles import METHODS
 from etcli.core.errors import UsageError
-from etcli.core.lengths import Length
+from etcli.core.lengths import ANGSTROM_PER_UM, Length
 
 STAGES = ("align", "columns", "count", "depth", "build")
 SIGNS = ("serialem", "positive-under")

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import listed
+from etcli.core.lengths import ANGSTROM_PER_UM
 from etcli.core.multislice.refinement import ViewCorrections
 from etcli.core.solvers.multislice import LeftOutTilts
-from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM, PhaseContrastInput
+from etcli.pipeline.phase_contrast_input import PhaseContrastInput
 from etcli.pipeline.session import Session
 
 POOR = 0.1

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from etcli.core.arguments import listed
 from etcli.core.errors import DataError, UsageError
+from etcli.core.lengths import ANGSTROM_PER_UM
 from etcli.core.multislice.normalisation import (
     divided_by_flat_field,
     expected_squared_residual,
@@ -28,7 +29,6 @@ from etcli.pipeline.wave_size import check_defoci, reach_px
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-ANGSTROM_PER_UM = 1e4
 COPIES = 2
 """Number of arrays of the size of the images that the work holds: as read, and as the misfit stores them."""
 NEAR_ONE = 0.05

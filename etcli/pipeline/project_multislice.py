@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etcli.core.arguments import checked_integer, checked_number
 from etcli.core.errors import UsageError
+from etcli.core.lengths import ANGSTROM_PER_UM
 from etcli.core.multislice.backends import bytes_besides_volumes
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.projection import phase_contrast_images
@@ -20,7 +21,6 @@ from etcli.core.view_table import ViewTable
 from etcli.pipeline.devices import multislice_device, use_gpu
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.memory_budget import MemoryBudget
-from etcli.pipeline.phase_contrast_input import ANGSTROM_PER_UM
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.wave_size import check_defoci

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from etcli.core.arguments import checked_positive
 from etcli.core.depth.atom_columns import AtomColumns, atoms_of_columns, columns_of_atoms
-from etcli.core.depth.focal_optics import ANGSTROM_PER_UM, FocalOptics
+from etcli.core.depth.focal_optics import FocalOptics
 from etcli.core.errors import DataError
-from etcli.core.lengths import Length
+from etcli.core.lengths import ANGSTROM_PER_UM, Length
 from etcli.core.simulate.focal import FocalTruth, column_libraries, columns_px, defocus_range, focal_series
 from etcli.core.view_table import ViewTable
 from etcli.io.atoms import is_atoms_file

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
 from etcli.core.geometry import across_axis
-from etcli.core.lengths import Length
+from etcli.core.lengths import ANGSTROM_PER_UM, Length
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.potential import LARGEST_FREQUENCY_PER_A, DebyeWaller, mean_potential
 from etcli.core.series import TiltSeries

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
-from etcli.core.multislice.model import DELOCALISATION, wave_geometry
+from etcli.core.lengths import ANGSTROM_PER_UM
+from etcli.core.multislice.model import margin_px, wave_geometry
 from etcli.core.multislice.optics import PhaseContrastOptics
 
 Doubles = NDArray[np.float64]
@@ -16,9 +17,8 @@ MOST_IMAGES, MOST_PX = 8, 2048
 
 
 def reach_px(defocus_A: Doubles, optics: PhaseContrastOptics, pixel_A: float) -> int:
-    """Compute how far signal is delocalised, in pixels, but for what is too faint to matter."""
-    largest_A = float(np.abs(defocus_A).max())
-    return ceil(DELOCALISATION * optics.delocalisation_A(largest_A, 0.5 / pixel_A) / pixel_A)
+    """Compute how far signal is delocalised, in whole pixels, by the largest of the defoci."""
+    return ceil(margin_px(optics, float(np.abs(defocus_A).max()), pixel_A))
 
 
 def check_defoci(
@@ -49,7 +49,7 @@ def check_defoci(
         return
     words = f"needs a wave of {across} pixels for images of {max(image)}; is it in"
     if optics.delocalisation_A(0.0) < 0.5 * optics.delocalisation_A(largest_A):
-        raise UsageError(f"{name}: a defocus of {largest_A / 1e4:g} µm {words} µm?")
+        raise UsageError(f"{name}: a defocus of {largest_A / ANGSTROM_PER_UM:g} µm {words} µm?")
     if abs(optics.astigmatism_A) > largest_A:
         raise UsageError(f"{name}: an astigmatism of {optics.astigmatism_A:g} Å {words} Å?")
     raise UsageError(f"{name}: a spherical aberration of {optics.cs_mm:g} mm {words} mm?")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "etcli simulate hrtem glass.xyz --range -60 60 3 --defocus -0.05,0.05 \\\n"
     "    --debye-waller Si:0.5,O:0.8 glass.mrc",
     references=(
-        "Ren, Chen, Waller & Ophus (2018): phase-contrast atomic electron tomography.",
+        "Ren, Ophus, Chen & Waller, Ultramicroscopy 208, 112860 (2020): series of this kind.",
         "Kirkland, Advanced Computing in Electron Microscopy (2010): multislice.",
         "Lobato & Van Dyck, Acta Cryst. A 70, 636 (2014): the scattering factors.",
     ),

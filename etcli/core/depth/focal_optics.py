@@ -11,8 +11,6 @@ from etcli.core.multislice.constants import wavelength_A
 
 Doubles = NDArray[np.float64]
 
-ANGSTROM_PER_UM = 1e4
-"""Defoci are in µm, depths of the focal plane in Å."""
 DIFFUSE_MODELS = ("local", "nonlocal", "multiple")
 CLOSEST_ATOMS_A = 0.9
 """Smallest distance of two atoms in a crystal; less is a wrong unit."""

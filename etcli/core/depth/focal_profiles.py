@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from etcli.core.arguments import check_choice, checked_positive
 from etcli.core.depth.focal_library import CoreProfiles, check_counts
-from etcli.core.depth.focal_optics import ANGSTROM_PER_UM
 from etcli.core.depth.profile_fit import Gaussians, Shape, Templates, fit_shapes
 from etcli.core.errors import DataError, UsageError
+from etcli.core.lengths import ANGSTROM_PER_UM
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]

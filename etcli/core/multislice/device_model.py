@@ -12,7 +12,7 @@ from scipy.fft import ifft2
 from etcli.core.multislice.array_model import ArrayModel
 from etcli.core.multislice.optics import PhaseContrastOptics
 from etcli.core.multislice.rotation import SlabRotation, SparseMatrix
-from etcli.core.multislice.wave_workspace import WaveGeometry, focus_factors, lens_function
+from etcli.core.multislice.wave_workspace import WaveGeometry, focus_factors, lens_function, lens_key
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import HOST
 from etcli.core.solvers.steps import on_host
@@ -127,7 +127,7 @@ class DeviceLenses:
 
     def __call__(self, defocus_A: float) -> Array:
         """Return the transfer function to an image, but for the phase of its defocus; see `lens_function`."""
-        key = defocus_A if self._optics.convergence_mrad else 0.0  # else the same for all defoci
+        key = lens_key(self._optics, defocus_A)
         if key not in self._lenses:
             lens = lens_function(self._geometry, self._optics, key)[:, : self._geometry.wave[1]]
             self._lenses[key] = self._device.put(np.ascontiguousarray(lens))

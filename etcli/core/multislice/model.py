@@ -17,6 +17,7 @@ from etcli.core.multislice.wave_workspace import (
     fast_size,
     focus_factors,
     lens_function,
+    lens_key,
     padded,
 )
 
@@ -112,7 +113,7 @@ class MultisliceModel:
 
     def lens(self, defocus_A: float) -> Complex:
         """Return the transfer function to an image, but for the phase of its defocus; see `lens_function`."""
-        key = defocus_A if self.optics.convergence_mrad else 0.0  # else the same for all defoci
+        key = lens_key(self.optics, defocus_A)
         if key in self._lenses:
             return self._lenses[key]
         lens = lens_function(self.geometry, self.optics, key)
@@ -210,6 +211,11 @@ def least_bytes(geometry: WaveGeometry, *, threads: int = 1) -> int:
     return threads * (WaveWorkspace.bytes_of(geometry) + 6 * spectrum) + max(threads, 2) * phases + spectrum
 
 
+def margin_px(optics: PhaseContrastOptics, defocus_A: float, pixel_A: float) -> float:
+    """Compute how far signal is delocalised, in pixels, but for what is too faint to matter."""
+    return DELOCALISATION * optics.delocalisation_A(defocus_A, 0.5 / pixel_A) / pixel_A
+
+
 def wave_geometry(
     shape: tuple[int, int, int],
     image: tuple[int, int],
@@ -239,8 +245,7 @@ def wave_geometry(
     WaveGeometry
         The volume across the beam is as wide as its longer side across the tilt axis.
     """
-    n_beam = max(shape[:2])
-    margin = DELOCALISATION * optics.delocalisation_A(defocus_A, 0.5 / pixel_A) / pixel_A
+    n_beam, margin = max(shape[:2]), margin_px(optics, defocus_A, pixel_A)
     volume = n_beam, shape[2]
     wave = tuple(
         fast_size(round(max(part + 2 * margin, inner)))

@@ -100,20 +100,7 @@ class ShearRotation:
     def slabs(
         self, volume: Array, matrix: Shears, out: Array, *, scale: float = 1.0, columns: slice | None = None
     ) -> None:
-        """Rotate a volume and add up its slices.
-
-        Parameters
-        ----------
-        volume : ndarray of shape (nz, nx, ny), float32
-        matrix : Shears
-            Of `matrix`.
-        out : ndarray of shape (n_slabs, n_across, ny), float32
-            Overwritten by ``scale`` times the sums.
-        scale : float
-            Factor.
-        columns : slice, optional
-            Positions along y to compute; all by default.
-        """
+        """Rotate a volume and add up its slices; the arguments are those of `SlabRotation.slabs`."""
         turns, shears = matrix
         n_z, n_x = self._padded(turns)
         for part in _parts(columns, volume.shape[2]):
@@ -135,20 +122,7 @@ class ShearRotation:
         scale: float = 1.0,
         columns: slice | None = None,
     ) -> None:
-        """Add ``scale`` times the adjoint of the rotation of slabs to a volume.
-
-        Parameters
-        ----------
-        slabs : ndarray of shape (n_slabs, n_across, ny), float32
-        transpose : Shears
-            Of `transpose`.
-        volume : ndarray of shape (nz, nx, ny), float32
-            Changed in place.
-        scale : float
-            Factor.
-        columns : slice, optional
-            Positions along y to change; all by default.
-        """
+        """Add ``scale`` times the adjoint of the rotation; see `SlabRotation.add_adjoint`."""
         turns, shears = transpose
         (nz, nx), (n_z, n_x) = self._turned(turns), self._padded(turns)
         for part in _parts(columns, volume.shape[2]):

@@ -22,8 +22,8 @@ from etcli.core.multislice.optics import PhaseContrastOptics, WaveGrid
 Complex = NDArray[np.complex64]
 Doubles = NDArray[np.float64]
 
-LARGEST_PRIME = 5
-"""Waves have sizes without larger prime factors, for which the transforms are fastest."""
+PRIMES = (2, 3, 5)
+"""Waves have sizes with these prime factors only, for which the transforms are fastest."""
 
 
 def fast_size(least: int, *, step: int = 16) -> int:
@@ -35,8 +35,8 @@ def fast_size(least: int, *, step: int = 16) -> int:
 
 
 def _is_fast(size: int) -> bool:
-    """Check whether a size has only the prime factors 2, 3 and 5."""
-    for prime in (2, 3, LARGEST_PRIME):
+    """Check whether a size has no prime factors but `PRIMES`."""
+    for prime in PRIMES:
         while size % prime == 0:
             size //= prime
     return size == 1
@@ -183,6 +183,11 @@ def padded(spectrum: NDArray[np.complex128]) -> Complex:
     out = aligned_zeros(*spectrum.shape)
     out[:, : spectrum.shape[1]] = spectrum
     return out
+
+
+def lens_key(optics: PhaseContrastOptics, defocus_A: float) -> float:
+    """Return the defocus whose `lens_function` is the same: for parallel illumination that of any defocus."""
+    return defocus_A if optics.convergence_mrad else 0.0
 
 
 def lens_function(geometry: WaveGeometry, optics: PhaseContrastOptics, defocus_A: float) -> Complex:
