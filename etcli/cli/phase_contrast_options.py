@@ -4,11 +4,16 @@ import math
 
 import click
 
-from etcli.cli.hrtem_options import aberration_options
+from etcli.cli.lens_options import (
+    aberration_options,
+    aperture_option,
+    binned_slices_option,
+    voltage_option,
+)
 from etcli.cli.simulation_options import Option
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
-from etcli.core.solvers.methods import DEFAULT_BINNED_SLICES, REFINED, methods_with
+from etcli.core.solvers.methods import REFINED, methods_with
 
 WORDS = ("mean", "mode", "none")
 BY = listed(methods_with("kv"), "or")
@@ -39,29 +44,14 @@ def _vacuum(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 
 
 OPTICS_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--kv",
-        type=click.FloatRange(0, min_open=True),
-        help=f"{BY}: accelerating voltage, kV.  [default: that of the mdoc]",
-    ),
-    click.option(
-        "--alpha",
-        type=click.FloatRange(0, min_open=True),
-        help=f"{BY}: semi-angle of the objective aperture, mrad.  [default: the angle to which the pixels "
-        "resolve]",
-    ),
+    voltage_option(BY, "that of the mdoc"),
+    aperture_option(BY),
     *aberration_options(BY),
 )
 """The microscope of phase-contrast images."""
 
 MULTISLICE_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--binned-slices",
-        type=click.IntRange(1),
-        default=DEFAULT_BINNED_SLICES,
-        show_default=True,
-        help=f"{BY}: sections of the volume that are added up between two propagations of the wave.",
-    ),
+    binned_slices_option(BY),
     click.option(
         "--seed",
         type=click.IntRange(0),
@@ -73,7 +63,8 @@ MULTISLICE_OPTIONS: tuple[Option, ...] = (
         "--refine",
         metavar="LIST",
         callback=_refined,
-        help=f"{BY}: what is refined of every image during the reconstruction, of {', '.join(REFINED)}.",
+        help=f"{BY}: what to refine of every image during the reconstruction: {', '.join(REFINED)}, or "
+        f"several of these, as in {','.join(REFINED[:2])}.",
     ),
     click.option(
         "--vacuum",

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from etcli.cli.lens_options import aperture_option, binned_slices_option, cs_option, voltage_option
 from etcli.cli.options import (
     Settings,
     input_argument,
@@ -59,25 +60,10 @@ from etcli.cli.types import DEFOCI, FILE
     metavar="LIST",
     help="multislice: defoci at each tilt in µm, negative for underfocus.  [default: those of --tilts]",
 )
-@click.option(
-    "--kv",
-    type=click.FloatRange(0, min_open=True),
-    help="multislice: accelerating voltage, kV.  [default: that of --tilts]",
-)
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MRAD",
-    help="multislice: semi-angle of the objective aperture.  [default: what the pixels resolve]",
-)
-@click.option("--cs", type=float, default=0.0, metavar="MM", help="multislice: spherical aberration, mm.")
-@click.option(
-    "--binned-slices",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="multislice: sections that are added up between two propagations of the wave.",
-)
+@voltage_option("multislice", "that of --tilts")
+@aperture_option("multislice")
+@cs_option("multislice")
+@binned_slices_option("multislice")
 @mode_option
 @pass_settings
 def command(

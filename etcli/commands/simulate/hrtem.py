@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etcli.cli.hrtem_options import defoci_option, displacements_option, lens_options
+from etcli.cli.lens_options import defoci_option, displacements_option, lens_options
 from etcli.cli.options import Settings, output_argument, pass_settings, subcommand
 from etcli.cli.simulation_options import (
     ERRORS,
