@@ -173,6 +173,31 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     return min(candidates, key=lambda mixture: mixture.criterion(score))
 
 
+def mixture_of_two(score: Doubles, strong: NDArray[np.bool_], *, threshold: float) -> Mixture:
+    """Create the mixture of one species whose atoms are known maxima, and of non-atoms, the others.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores, all above the threshold.
+    strong : ndarray of shape (n,), bool
+        Maxima that are atoms, at least one.
+    threshold : float
+        Smallest score of maxima.
+
+    Returns
+    -------
+    Mixture
+    """
+    if strong.all():
+        return _all_atoms(score, threshold, 1)
+    mean, others = score[strong].mean(keepdims=True), score[~strong]
+    decay, shape = _gamma(others - threshold, np.ones(len(others)), TINY * mean[-1])
+    deviation = np.maximum(score[strong].std(), NARROWEST * mean)
+    share = np.array([1 - strong.mean(), strong.mean()])
+    return Mixture(threshold, decay, mean, deviation, share, shape)
+
+
 def _starts(score: Doubles, threshold: float, n_species: int) -> list[Mixture]:
     """Create initial mixtures from clusters of the scores, or of their logarithms.
 
