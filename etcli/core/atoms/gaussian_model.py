@@ -39,8 +39,10 @@ class AtomViews:
     diffuse_A : float
         Standard deviation of the Gaussian that separates the slowly varying background of a view, such as a
         film outside the volume, from atoms; 0 if no background other than a constant level is expected.
+    outside : ndarray of shape (n_views, n_v, n_u), float64, optional
+        What the views show from outside the volume of the atoms.
     fixed : ndarray of shape (n_views, n_v, n_u), float64, optional
-        Diffuse background, in addition to atoms and levels.
+        Diffuse background, in addition to atoms, levels and what is outside.
     trusted : ndarray of shape (n_views, n_v, n_u), bool, optional
         Pixels that are used; all by default.
     threads : int
@@ -50,6 +52,7 @@ class AtomViews:
     rotation: Doubles
     pixel_A: float
     diffuse_A: float = 0.0
+    outside: Doubles | None = None
     fixed: Doubles | None = None
     trusted: NDArray[np.bool_] | None = None
     threads: int = 1
@@ -72,7 +75,15 @@ class AtomViews:
 
     def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "AtomViews":
         """Return a subset of the views, without their diffuse background."""
-        return replace(self, data=self.data[chosen], rotation=self.rotation[chosen], fixed=None, trusted=None)
+        outside = None if self.outside is None else self.outside[chosen]
+        data, rotation = self.data[chosen], self.rotation[chosen]
+        return replace(self, data=data, rotation=rotation, outside=outside, fixed=None, trusted=None)
+
+    def less_outside(self) -> "AtomViews":
+        """Return the views less what they show from outside the volume."""
+        if self.outside is None:
+            return self
+        return replace(self, data=self.data - self.outside, outside=None)
 
     def map_views(self, function: Callable[[int], Doubles]) -> list[Doubles]:
         """Apply a function to the index of each view, on several threads, and return the results."""
@@ -153,8 +164,9 @@ def project_model(model: GaussianModel, views: AtomViews) -> Doubles:
 def view_of(model: GaussianModel, views: AtomViews, projected: "ProjectedAtoms", k: int) -> Doubles:
     """Compute view k of a model, of shape (n_v, n_u), from the projected positions of its atoms."""
     image = np.full(views.data.shape[1:], model.level[k])
-    if views.fixed is not None:
-        image += views.fixed[k]
+    for other in (views.outside, views.fixed):
+        if other is not None:
+            image += other[k]
     _views.add_atoms(image, projected.u[k], projected.v[k], model.amplitude, projected.sigma)
     return image
 
@@ -183,6 +195,7 @@ def start_model(
         When the views do not show the atoms.
     """
     model = GaussianModel(position_A, intensity, kind, sigma_A, np.zeros(len(views.data)))
+    views = views.less_outside()
     shown = project_model(model, replace(views, fixed=None))
     a, b = (_contrast(each, views) for each in (shown, views.data))
     scale = float((a * b).sum() / max(float((a * a).sum()), 1e-300))
@@ -217,6 +230,7 @@ def check_hand(model: GaussianModel, views: AtomViews) -> None:
         When the views are better explained with z reversed: the sign of the angles is not that of the volume.
     """
     mirrored = replace(model, position_A=model.position_A * [1, 1, -1])
+    views = views.less_outside()
     measured = _contrast(views.data, views)
     correlation = []
     for each in (model, mirrored):
@@ -277,8 +291,9 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
     """
     if not views.diffuse_A:
         return views
-    shown = project_model(model, replace(views, fixed=None))
-    fixed = smooth_part(views.data - shown, views.diffuse_A / views.pixel_A)
+    inside = views.less_outside()
+    shown = project_model(model, replace(inside, fixed=None))
+    fixed = smooth_part(inside.data - shown, views.diffuse_A / views.pixel_A)
     return replace(views, fixed=fixed, trusted=np.abs(fixed) < FOREIGN * np.abs(shown))
 
 

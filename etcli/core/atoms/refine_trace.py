@@ -13,6 +13,7 @@ from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.mixture import fit_mixture
 from etcli.core.atoms.refine_model import RefinedModel, refine_model
 from etcli.core.atoms.restraint import Restraint, find_restraint
+from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.atoms.tracing import NEARER, Trace
 
 Doubles = NDArray[np.float64]
@@ -88,7 +89,11 @@ def refine_trace(
         When the views do not show the atoms.
     """
     report = progress or (lambda text: None)
-    shape = trace.volume.shape
+    nz, ny, nx = trace.volume.shape
+    if views.diffuse_A:
+        report("what is outside the volume")
+        surroundings = reconstruct_surroundings(views, (nz, ny, nx), pixel_A, centre_A, level)
+        views = replace(views, outside=surroundings.views_of_outside(views))
     position_A = positions(trace, pixel_A, centre_A)
     n_kinds = int(trace.kind.max(initial=0)) + 1
     sigma_A = np.full(n_kinds, trace.sigma_A)
@@ -105,7 +110,7 @@ def refine_trace(
             score=trace.score,
             sigma_A=sigma_A,
             smoothing_A=trace.smoothing_A,
-            shape=(shape[0], shape[1], shape[2]),
+            shape=(nz, ny, nx),
             voxel_A=pixel_A,
             centre_A=centre_A,
             level=level,
@@ -114,7 +119,7 @@ def refine_trace(
     report("positions, amplitudes and widths")
     refined = refine_model(model, views, restraint_A=restraint_A)
     report("atoms that the volume does not show")
-    half_A = (np.array(shape[::-1]) - 1) / 2 * pixel_A
+    half_A = (np.array([nx, ny, nz]) - 1) / 2 * pixel_A
     new_A, amplitude = missing_atoms(
         refined.model,
         with_diffuse(views, refined.model),

@@ -1,7 +1,6 @@
 """Restraint: choose by cross-validation how far a refinement may move atoms, from left-out views."""
 
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,26 +9,17 @@ from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions
 from etcli.core.atoms.gaussian_model import AtomViews, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.refine_model import refine_model
-from etcli.core.binning import bin_axis
+from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.errors import UsageError
-from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.solvers.fista import fista
-from etcli.core.solvers.misfit import OrientedMisfit
-from etcli.core.solvers.priors import make_prior
-from etcli.core.solvers.resire import extended_shape, middle
 from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
 
-Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-TRIED_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+STILL_A = 1e-4
+"""Restraint with which atoms stay where they were found."""
+TRIED_A = (STILL_A, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES = 2
 """Number of restraints without improvement that ends the search."""
-SAME = 1e-3
-"""Relative difference of sizes that counts as equal."""
-RECONSTRUCTION = 30
-MOST_SPACE = 8
-"""Largest factor by which a volume is enlarged for parts of a film outside it, endless in edge-on views."""
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
 
@@ -114,7 +104,9 @@ def find_restraint(
     tilt = np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2])
     is_left_out[every_sixth(tilt)] = True
     used, left_out = views.of_views(~is_left_out), views.of_views(is_left_out)
-    volume = _volume(used, shape, voxel_A, centre_A, level)
+    surroundings = reconstruct_surroundings(used, shape, voxel_A, centre_A, level)
+    used, left_out = (replace(part, outside=surroundings.views_of_outside(part)) for part in (used, left_out))
+    volume = surroundings.inside()
     smoothed(volume, smoothing_A / voxel_A, out=volume, threads=views.threads)
     atoms, _ = fit_atoms(volume, rescaled(fitted, volume), rules, sweeps=SWEEPS)
     position_A = positions_A(places(atoms), shape, voxel_A, centre_A)
@@ -138,43 +130,3 @@ def _first_good(misfits: Doubles) -> int:
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
     return int(np.argmax(worse.mean(axis=1) <= error))
-
-
-def _volume(
-    views: AtomViews, shape: tuple[int, int, int], voxel_A: float, centre_A: Doubles, level: float
-) -> Array:
-    """Reconstruct a volume from some of the views, with voxels of the given size."""
-    factor = voxel_A / views.pixel_A
-    if factor < 1 - SAME:
-        raise UsageError(
-            f"voxels of {voxel_A:g} Å are finer than the {views.pixel_A:g} Å of the views; give the views "
-            "that were reconstructed, or --hold as a length"
-        )
-    binned = views.data - level
-    if factor > 1 + 1e-6:
-        binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)
-    images: Array = np.ascontiguousarray(binned, np.float32)
-    whole = _shape_with_margin(views, shape, images.shape[1:])
-    projector = OrientedProjector(
-        views.rotation,
-        whole,
-        images.shape[1:],
-        centre_px=views.rotation[:, :2] @ centre_A / voxel_A,
-        threads=views.threads,
-    )
-    positive = make_prior("none", whole, lower=0.0, threads=views.threads)
-    volume = fista(OrientedMisfit(projector, images), positive, iterations=RECONSTRUCTION)
-    return np.ascontiguousarray(middle(volume, shape))
-
-
-def _shape_with_margin(
-    views: AtomViews, shape: tuple[int, int, int], detector: tuple[int, ...]
-) -> tuple[int, int, int]:
-    """Return the shape of a volume that also contains the parts of a film that the views show outside."""
-    if not views.diffuse_A:
-        return shape
-    try:
-        extended = extended_shape(views.rotation, shape, detector)
-    except UsageError:  # a view edge-on, in which a film is endless
-        return shape
-    return extended if prod(extended) <= MOST_SPACE * prod(shape) else shape
