@@ -295,7 +295,7 @@ def test_matter_beside_the_volume_of_a_film_does_not_move_its_atoms():
     np.testing.assert_allclose(
         diffuse.fixed, smooth_part(views.data - project_model(true, views), 2.5 / PIXEL_A)
     )
-    assert with_diffuse(replace(views, diffuse_A=0.0), true).fixed is None
+    assert with_diffuse(replace(views, diffuse_A=0.0), true).trusted is None
 
 
 def test_views_left_out_tell_good_models_from_bad_ones(counted):

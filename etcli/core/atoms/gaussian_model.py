@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.optimize import nnls
 
 from etcli.core.atoms import _views
+from etcli.core.atoms.tails import tails
 from etcli.core.errors import DataError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
@@ -21,6 +22,8 @@ LEAST_VARIANCE = 1e-3
 """Smallest variance of a pixel, relative to that of the mean pixel."""
 CLASSES = 20
 MIRRORED = 1.02
+FIRST_TAILS = 2
+"""Rounds in which tails of atoms are found, because the noise is first estimated without them."""
 FOREIGN = 0.2
 """Pixels whose diffuse background exceeds this share of the projected model are not trusted."""
 
@@ -271,12 +274,14 @@ def left_out_misfit(
     residual = views.data - shown
     if weight is None:
         weight = inverse_variance(views, shown)
+    total = np.maximum(weight.sum(axis=(1, 2)), 1e-300)
+    residual -= ((weight * residual).sum(axis=(1, 2)) / total)[:, np.newaxis, np.newaxis]
     count = np.maximum(np.count_nonzero(weight, axis=(1, 2)), 1)
     return np.asarray((weight * residual**2).sum(axis=(1, 2)) / count), weight
 
 
 def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
-    """Model the slowly varying part of the residual of the views as diffuse background.
+    """Model what the views show in addition to Gaussians: tails of atoms, or diffuse background.
 
     Parameters
     ----------
@@ -286,15 +291,30 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
     Returns
     -------
     AtomViews
-        With the smooth part of the residual as ``fixed``, if a diffuse background is expected. Pixels where
-        it is large compared with the model show matter that is not in the model, and are not trusted.
+        With the tails of the atoms as ``fixed``, see `etcli.core.atoms.tails.tails`; if a diffuse background
+        is expected, with the smooth part of the residual in their place. Pixels where it is large compared
+        with the model show matter that is not in the model, and are not trusted.
     """
     if not views.diffuse_A:
-        return views
+        return _with_tails(views, model)
     inside = views.less_outside()
     shown = project_model(model, replace(inside, fixed=None))
     fixed = smooth_part(inside.data - shown, views.diffuse_A / views.pixel_A)
     return replace(views, fixed=fixed, trusted=np.abs(fixed) < FOREIGN * np.abs(shown))
+
+
+def _with_tails(views: AtomViews, model: GaussianModel) -> AtomViews:
+    """Return the views with the tails of the atoms of a model."""
+    if not len(model):
+        return replace(views, fixed=None)
+    atoms = project_model(replace(model, level=np.zeros(len(views.data))), replace(views, fixed=None))
+    without_tails = atoms + model.level[:, np.newaxis, np.newaxis]
+    sigma_px = float(model.sigma_A[model.kind].mean()) / views.pixel_A
+    fixed = views.fixed
+    for _ in range(1 if fixed is not None else FIRST_TAILS):
+        weight = inverse_variance(views, without_tails if fixed is None else without_tails + fixed)
+        fixed = tails(atoms, views.data - without_tails, weight, sigma_px)
+    return replace(views, fixed=fixed)
 
 
 def smooth_part(images: Doubles, sigma_px: float) -> Doubles:

@@ -52,6 +52,11 @@ class Mixture:
     shape: float = 1.0
     log_likelihood: float = -np.inf
 
+    @property
+    def has_nested(self) -> bool:
+        """Whether the standard deviations around the mean of a species include those of another."""
+        return bool((np.diff(self.mean) < np.abs(np.diff(self.deviation))).any())
+
     def probabilities(self, score: Doubles) -> Doubles:
         """Compute the probabilities that maxima with these scores are non-atoms, or atoms of each species.
 
@@ -140,7 +145,9 @@ def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]
     return mean, float(np.clip(shape, 1, MOST_SHAPE))
 
 
-def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:
+def fit_mixture(
+    score: Doubles, *, threshold: float, n_species: int | None = None, nested: bool = True
+) -> Mixture:
     """Fit a mixture to the scores of maxima.
 
     Parameters
@@ -151,6 +158,8 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
         Smallest score of maxima.
     n_species : int, optional
         Number of species; by default 1 to 4, chosen by the integrated completed likelihood.
+    nested : bool
+        Whether one species may be on both sides of another; otherwise it is not if that can be avoided.
 
     Returns
     -------
@@ -167,7 +176,8 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     for count in counts:
         fitted = [_iterate(start, score) for start in _starts(score, threshold, count)]
         if fitted:
-            candidates.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
+            ordered = [mixture for mixture in fitted if nested or not mixture.has_nested]
+            candidates.append(max(ordered or fitted, key=lambda mixture: mixture.log_likelihood))
     if not candidates:
         return _all_atoms(score, threshold, n_species or 1)
     return min(candidates, key=lambda mixture: mixture.criterion(score))

@@ -152,6 +152,8 @@ class RefinedModel:
     error_A : ndarray of shape (n_atoms, 3), float64
         Standard deviations of x, y and z from the Fisher information of each atom; correlations between
         overlapping neighbours are neglected, so they are optimistic.
+    amplitude_error : ndarray of shape (n_atoms,), float64
+        Standard deviations of the amplitudes, likewise.
     r_factor : float
         Σ |data - model| / Σ |data - background (diffuse and level)| over all pixels.
     chi2 : float
@@ -160,6 +162,7 @@ class RefinedModel:
 
     model: GaussianModel
     error_A: Doubles
+    amplitude_error: Doubles
     r_factor: float
     chi2: float
 
@@ -235,13 +238,15 @@ def _with_errors(model: GaussianModel, views: AtomViews, spread: float) -> Refin
     weight = inverse_variance(views, shown)
     problem = _Problem(model, views, weight, spread, model.position_A, np.inf)
     # the block of an atom outside all views must not be singular
-    blocks = problem.blocks + np.diag([0.0, *[1 / UNSEEN_A**2] * 3])
+    blocks = problem.blocks + np.diag([TINY, *[1 / UNSEEN_A**2] * 3])
     residual = views.data - shown
     without_atoms = replace(model, amplitude=np.zeros(len(model)))
     signal = np.abs((views.data - project_model(without_atoms, views))[weight > 0]).sum()
+    error = np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2))
     return RefinedModel(
         model,
-        np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2)[:, 1:]),
+        error[:, 1:],
+        error[:, 0],
         float(np.abs(residual[weight > 0]).sum() / max(signal, 1e-300)),
         float((residual**2 * weight).sum() / np.count_nonzero(weight)),
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
 from etcli.core.atoms.gaussian_model import AtomViews, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
-from etcli.core.atoms.refine_model import refine_model
+from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, refine_model
 from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.errors import UsageError
 from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
@@ -55,6 +55,7 @@ def find_restraint(
     voxel_A: float,
     centre_A: Doubles,
     level: float,
+    spread: float = AMPLITUDE_SPREAD,
 ) -> Restraint:
     """Find the best restraint of atoms to their positions in the volume, by cross-validation.
 
@@ -80,6 +81,8 @@ def find_restraint(
         x, y and z of its middle from the rotation centre.
     level : float
         Background level of the views.
+    spread : float
+        As for `etcli.core.atoms.refine_model.refine_model`.
 
     Returns
     -------
@@ -114,7 +117,9 @@ def find_restraint(
     misfits: list[Doubles] = []
     weight = None
     for restraint_A in TRIED_A:
-        refined = refine_model(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
+        refined = refine_model(
+            model, used, restraint_A=restraint_A, spread=spread, rounds=ROUNDS, iterations=ITERATIONS
+        )
         misfit, weight = left_out_misfit(refined.model, left_out, weight)
         misfits.append(misfit)
         means = [float(each.mean()) for each in misfits]

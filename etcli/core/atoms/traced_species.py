@@ -160,6 +160,7 @@ def atoms_of(
         columns = {
             name: np.where(trace_index < 0, np.nan, values[trace_index]) for name, values in columns.items()
         }
+        columns["probability"] = completed.classes.probability[np.arange(len(model)), 1 + model.kind]
         columns["amplitude"] = model.amplitude
         columns |= {f"error_{name}_A": completed.refined.error_A[:, k] for k, name in enumerate("xyz")}
         position_A, kind = model.position_A, model.kind

@@ -1,0 +1,74 @@
+"""Species of refined atoms, and which of them are atoms at all, by their amplitudes in the views."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.atoms.mixture import Mixture, fit_mixture
+
+Doubles = NDArray[np.float64]
+Kinds = NDArray[np.intp]
+
+LEAST = 0.1
+"""Smallest amplitude that counts, as a share of that of strong atoms."""
+STRONG_PERCENTILE = 90
+
+
+@dataclass(frozen=True, eq=False)
+class AmplitudeClasses:
+    """Classes of atoms by amplitude.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Distribution of the amplitudes.
+    probability : ndarray of shape (n_atoms, 1 + n_species), float64
+        Probability that each is no atom, or an atom of each species, the lightest first.
+    """
+
+    mixture: Mixture
+    probability: Doubles
+
+    @property
+    def are_atoms(self) -> NDArray[np.bool_]:
+        """Whether each is more likely an atom than not."""
+        return np.asarray(self.probability[:, 0] < 0.5)
+
+    @property
+    def kind(self) -> Kinds:
+        """Number of the most likely species of each."""
+        return np.asarray(self.probability[:, 1:].argmax(axis=1))
+
+    def select(self, chosen: NDArray[np.bool_]) -> "AmplitudeClasses":
+        """Return the classes of a subset of the atoms."""
+        return replace(self, probability=self.probability[chosen])
+
+
+def amplitude_classes(amplitude: Doubles, error: Doubles, *, n_species: int) -> AmplitudeClasses:
+    """Divide refined atoms between noise and species.
+
+    Parameters
+    ----------
+    amplitude : ndarray of shape (n_atoms,), float64
+        From a refinement with one width, and without a restraint of amplitudes if there are several species.
+    error : ndarray of shape (n_atoms,), float64
+        Standard deviations of the amplitudes, from the Fisher information.
+    n_species : int
+
+    Returns
+    -------
+    AmplitudeClasses
+
+    Notes
+    -----
+    The mixture is that of the scores in a volume. As the amplitudes of all species scatter mainly by the same
+    noise, a wide class around a narrow one is no species but the sum of two others, and is ruled out. The
+    scatter of a species is due to differences between its atoms, and to errors, which may be larger for one
+    atom than for others; its probabilities account for its own.
+    """
+    least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
+    mixture = fit_mixture(amplitude[amplitude > least], threshold=least, n_species=n_species, nested=False)
+    typical = float(np.sqrt(np.median(error**2)))
+    own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
+    return AmplitudeClasses(mixture, replace(mixture, deviation=own).probabilities(amplitude))
