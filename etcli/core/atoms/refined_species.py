@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.mixture import Mixture, fit_mixture
+from etcli.core.atoms.mixture import Mixture
+from etcli.core.atoms.score_mixture import separating_mixture
 
 Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
@@ -68,7 +69,9 @@ def amplitude_classes(amplitude: Doubles, error: Doubles, *, n_species: int) -> 
     atom than for others; its probabilities account for its own.
     """
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
-    mixture = fit_mixture(amplitude[amplitude > least], threshold=least, n_species=n_species, nested=False)
+    mixture, _ = separating_mixture(
+        amplitude[amplitude > least], threshold=least, n_species=n_species, nested=False
+    )
     typical = float(np.sqrt(np.median(error**2)))
     own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
     return AmplitudeClasses(mixture, replace(mixture, deviation=own).probabilities(amplitude))

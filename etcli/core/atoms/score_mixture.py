@@ -154,11 +154,33 @@ def _mixture_of(
     """Fit a mixture to the chosen scores that are not too weak."""
     least = least_intensity * float(np.percentile(score[chosen], 95))
     inside = chosen & (score > least)
-    mixture = fit_mixture(score[inside], threshold=least, n_species=n_species)
-    separated = (n_species or 1) > 1 or _separates(mixture, score[inside])
-    if not separated:
-        mixture = mixture_of_two(score[inside], are_strong(score[inside]), threshold=least)
+    mixture, separated = separating_mixture(score[inside], threshold=least, n_species=n_species)
     return SpecimenMixture(mixture, inside, specimen, separated)
+
+
+def separating_mixture(
+    score: Doubles, *, threshold: float, n_species: int | None, nested: bool = True
+) -> tuple[Mixture, bool]:
+    """Fit a mixture that separates atoms from other maxima, even where their histogram has no minimum.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores or amplitudes, all above the threshold.
+    threshold, n_species, nested
+        As for `fit_mixture`.
+
+    Returns
+    -------
+    mixture : Mixture
+    separated : bool
+        Whether a free fit separates atoms from other maxima. If not, and if there may be one species, the
+        classes are the strong maxima and the others.
+    """
+    mixture = fit_mixture(score, threshold=threshold, n_species=n_species, nested=nested)
+    if (n_species or 1) > 1 or _separates(mixture, score):
+        return mixture, True
+    return mixture_of_two(score, are_strong(score), threshold=threshold), False
 
 
 def _separates(mixture: Mixture, score: Doubles) -> bool:
