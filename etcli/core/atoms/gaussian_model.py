@@ -300,7 +300,8 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
     inside = views.less_outside()
     shown = project_model(model, replace(inside, fixed=None))
     fixed = smooth_part(inside.data - shown, views.diffuse_A / views.pixel_A)
-    return replace(views, fixed=fixed, trusted=np.abs(fixed) < FOREIGN * np.abs(shown))
+    trusted = np.abs(fixed) < FOREIGN * np.abs(shown) if views.trusted is None else views.trusted
+    return replace(views, fixed=fixed, trusted=trusted)
 
 
 def _with_tails(views: AtomViews, model: GaussianModel) -> AtomViews:

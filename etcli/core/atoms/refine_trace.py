@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from etcli.core.atoms.cleaning import RemovedCounts
 from etcli.core.atoms.complete_model import amplitude_spread, complete_model
 from etcli.core.atoms.gaussian_fit import places, positions_A
-from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model
+from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model, with_diffuse
 from etcli.core.atoms.refine_model import RefinedModel
 from etcli.core.atoms.refined_species import AmplitudeClasses
 from etcli.core.atoms.restraint import Restraint, find_restraint
@@ -101,6 +101,8 @@ def refine_trace(
     sigma_A = np.full(len(trace.mixture.mean), trace.sigma_A)
     model = start_model(position_A, trace.score, trace.kind, sigma_A, views)
     check_hand(model, views)
+    # the trusted pixels stay the same, as a refinement of fewer and fewer pixels would not end
+    views = with_diffuse(views, model)
     restraint = None
     if restraint_A is None:
         report("how far atoms may move")
