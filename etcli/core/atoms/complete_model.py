@@ -14,7 +14,7 @@ from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
 
-SETTLING, ROUNDS = 2, 7
+SETTLING, ROUNDS = 3, 7
 """Rounds of refinement before atoms are removed and added, and in all."""
 
 
@@ -94,17 +94,18 @@ def complete_model(
     Species of the initial model may be wrong. A width of each would then depend on them, and the amplitudes
     on the width, so that atoms would not be freed from a wrong species; so would restraints of amplitudes to
     the mean of a species. Therefore atoms have one width and, if there are several species, no restraint of
-    amplitudes. After each round the amplitudes divide them into noise and species; noise and the weaker of
-    two close atoms are removed, and missing atoms, which their false neighbours may have hidden, are added.
+    amplitudes. From the third round on, these divide atoms into noise and species; noise and the weaker of
+    two close atoms are removed, and missing atoms, which their false neighbours may have hidden, are added,
+    as long as there are any.
     """
     n_species = len(model.sigma_A)
     alike = replace(
         model, kind=np.zeros_like(model.kind), sigma_A=np.atleast_1d(model.sigma_A[model.kind].mean())
     )
     atoms = _Atoms(alike, model.position_A, np.arange(len(model)))
-    n_removed = np.zeros(2, int)
+    n_removed, noise = np.zeros(2, int), np.empty(0)
     for n in range(1, ROUNDS + 1):
-        refined, classes = _round(atoms, views, restraint_A, n_species)
+        refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model)
         if n < SETTLING:
             continue
@@ -112,13 +113,14 @@ def complete_model(
         apart = without_close(atoms.model.position_A, atoms.model.amplitude, NEARER * min_distance_A)
         traced, kept = atoms.origin >= 0, strong & apart
         n_removed += [np.count_nonzero(traced & ~strong), np.count_nonzero(traced & strong & ~apart)]
+        noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n < ROUNDS:
             atoms = _with_missing(atoms, views, low_A, high_A, min_distance_A)
-        if kept.all() and len(atoms.model) == n_kept and n > SETTLING:
+        if len(atoms.model) == n_kept:
             break
-    else:
-        refined, classes = _round(atoms, views, restraint_A, n_species)
+    if not kept.all():
+        refined, classes = _round(atoms, views, restraint_A, n_species, noise)
     width_A = np.repeat(refined.model.sigma_A, n_species)
     return CompletedModel(
         replace(refined, model=replace(refined.model, kind=classes.kind, sigma_A=width_A)),
@@ -137,7 +139,7 @@ def amplitude_spread(n_species: int) -> float:
 
 
 def _round(
-    atoms: _Atoms, views: AtomViews, restraint_A: float, n_species: int
+    atoms: _Atoms, views: AtomViews, restraint_A: float, n_species: int, noise: Doubles
 ) -> tuple[RefinedModel, AmplitudeClasses]:
     """Refine the atoms once, and classify their amplitudes."""
     refined = refine_model(
@@ -148,7 +150,9 @@ def _round(
         spread=amplitude_spread(n_species),
         rounds=1,
     )
-    return refined, amplitude_classes(refined.model.amplitude, refined.amplitude_error, n_species=n_species)
+    return refined, amplitude_classes(
+        refined.model.amplitude, refined.amplitude_error, n_species=n_species, removed=noise
+    )
 
 
 def _with_missing(

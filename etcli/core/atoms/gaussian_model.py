@@ -42,6 +42,8 @@ class AtomViews:
     diffuse_A : float
         Standard deviation of the Gaussian that separates the slowly varying background of a view, such as a
         film outside the volume, from atoms; 0 if no background other than a constant level is expected.
+    widest_A : float
+        Largest width of an atom: wider and wider ones would take the place of a diffuse background.
     outside : ndarray of shape (n_views, n_v, n_u), float64, optional
         What the views show from outside the volume of the atoms.
     fixed : ndarray of shape (n_views, n_v, n_u), float64, optional
@@ -55,6 +57,7 @@ class AtomViews:
     rotation: Doubles
     pixel_A: float
     diffuse_A: float = 0.0
+    widest_A: float = np.inf
     outside: Doubles | None = None
     fixed: Doubles | None = None
     trusted: NDArray[np.bool_] | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from etcli.core.atoms import _views
 from etcli.core.atoms.gaussian_model import (
@@ -221,11 +221,16 @@ def refine_model(
         views = with_diffuse(views, model)
         weight = inverse_variance(views, project_model(model, views))
         problem = _Problem(model, views, weight, spread, home_A, restraint_A)
+        n_free, n_species = 4 * len(model), len(model.sigma_A)
+        highest = np.full(n_free + n_species + len(model.level), np.inf)
+        wider = np.log(np.maximum(views.widest_A / model.sigma_A, 1))
+        highest[n_free : n_free + n_species] = wider / problem.scale_sigma
         result = minimize(
             problem,
-            np.zeros(4 * len(model) + len(model.sigma_A) + len(model.level)),
+            np.zeros(len(highest)),
             jac=True,
             method="L-BFGS-B",
+            bounds=Bounds(-np.inf, highest),
             options={"maxiter": iterations, "maxcor": 10, "ftol": FLAT},
         )
         model = problem.model(result.x)

@@ -96,7 +96,8 @@ def refine_trace(
     if views.diffuse_A:
         report("what is outside the volume")
         surroundings = reconstruct_surroundings(views, (nz, ny, nx), pixel_A, centre_A, level)
-        views = replace(views, outside=surroundings.views_of_outside(views))
+        outside = surroundings.views_of_outside(views)
+        views = replace(views, outside=outside, widest_A=trace.sigma_A)
     position_A = positions(trace, pixel_A, centre_A)
     sigma_A = np.full(len(trace.mixture.mean), trace.sigma_A)
     model = start_model(position_A, trace.score, trace.kind, sigma_A, views)

@@ -46,7 +46,9 @@ class AmplitudeClasses:
         return replace(self, probability=self.probability[chosen])
 
 
-def amplitude_classes(amplitude: Doubles, error: Doubles, *, n_species: int) -> AmplitudeClasses:
+def amplitude_classes(
+    amplitude: Doubles, error: Doubles, *, n_species: int, removed: Doubles | None = None
+) -> AmplitudeClasses:
     """Divide refined atoms between noise and species.
 
     Parameters
@@ -56,6 +58,8 @@ def amplitude_classes(amplitude: Doubles, error: Doubles, *, n_species: int) -> 
     error : ndarray of shape (n_atoms,), float64
         Standard deviations of the amplitudes, from the Fisher information.
     n_species : int
+    removed : ndarray of shape (n,), float64, optional
+        Amplitudes of noise that has been removed already, without which weak atoms would look like noise.
 
     Returns
     -------
@@ -68,9 +72,10 @@ def amplitude_classes(amplitude: Doubles, error: Doubles, *, n_species: int) -> 
     scatter of a species is due to differences between its atoms, and to errors, which may be larger for one
     atom than for others; its probabilities account for its own.
     """
+    known = amplitude if removed is None else np.concatenate([amplitude, removed])
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
     mixture, _ = separating_mixture(
-        amplitude[amplitude > least], threshold=least, n_species=n_species, nested=False
+        known[known > least], threshold=least, n_species=n_species, nested=False
     )
     typical = float(np.sqrt(np.median(error**2)))
     own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
