@@ -43,8 +43,8 @@ def missing_atoms(
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` is computed at the pixel where view k
     shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
     white noise, z scatters by more than 1, so it is divided by its own robust standard deviation. Positions
-    with z > 6 are significant, unless one within the clearance has a larger z, because the surroundings of a
-    missing atom have a large z as well.
+    with z > 6 are significant where a typical atom would have z > 6, unless one within the clearance has a
+    larger z, because the surroundings of a missing atom have a large z as well.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -72,7 +72,9 @@ def missing_atoms(
     z = np.divide(numerator, np.sqrt(denominator), out=np.zeros_like(numerator), where=denominator > 0)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
     z /= max(scatter, 1.0)
-    significant = np.flatnonzero(z > SIGNIFICANT)
+    # where few trusted pixels show a place, a typical atom would not be significant either
+    typical = float(np.median(model.amplitude)) * np.sqrt(denominator) / max(scatter, 1.0)
+    significant = np.flatnonzero((z > SIGNIFICANT) & (typical > SIGNIFICANT))
     significant = significant[np.argsort(-z[significant], kind="stable")]
     significant = significant[_highest(grid[significant], clearance_A)]
     return grid[significant], numerator[significant] / denominator[significant]
