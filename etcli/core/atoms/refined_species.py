@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.mixture import Mixture, fit_mixture
+from etcli.core.atoms.mixture import Mixture, fit_mixture, refit_mixture
 
 Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
@@ -46,7 +46,7 @@ class AmplitudeClasses:
 
 
 def amplitude_classes(
-    amplitude: Doubles, error: Doubles, *, n_species: int, removed: Doubles | None = None
+    amplitude: Doubles, error: Doubles, kind: Kinds, *, n_species: int, removed: Doubles
 ) -> AmplitudeClasses:
     """Divide refined atoms between noise and species.
 
@@ -56,8 +56,10 @@ def amplitude_classes(
         From a refinement with one width, and without a restraint of amplitudes if there are several species.
     error : ndarray of shape (n_atoms,), float64
         Standard deviations of the amplitudes, from the Fisher information.
+    kind : ndarray of shape (n_atoms,), int
+        Number of the species of each so far, which may be wrong; -1 where it is unknown.
     n_species : int
-    removed : ndarray of shape (n,), float64, optional
+    removed : ndarray of shape (n,), float64
         Amplitudes of noise that has been removed already, without which weak atoms would look like noise.
 
     Returns
@@ -66,14 +68,20 @@ def amplitude_classes(
 
     Notes
     -----
-    The mixture is that of the scores in a volume. As the amplitudes of all species scatter mainly by the same
-    noise, a wide class around a narrow one is no species but the sum of two others, and is ruled out. The
-    scatter of a species is due to differences between its atoms, and to errors, which may be larger for one
-    atom than for others; its probabilities account for its own.
+    The mixture is that of the scores in a volume. With several species it starts from those known so far:
+    otherwise a fit to the histogram alone may take a rare light species for noise, and divide a heavy one.
+    The scatter of a species is due to differences between its atoms, and to errors, which may be larger for
+    one atom than for others; its probabilities account for its own.
     """
-    known = amplitude if removed is None else np.concatenate([amplitude, removed])
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
-    mixture = fit_mixture(known[known > least], threshold=least, n_species=n_species, nested=False)
+    known = np.concatenate([amplitude, removed])
+    if n_species == 1:
+        mixture = fit_mixture(known[known > least], threshold=least, n_species=1)
+    else:
+        kinds = np.concatenate([kind, np.full(len(removed), -1)])
+        mixture = refit_mixture(
+            known[known > least], kinds[known > least], threshold=least, n_species=n_species
+        )
     typical = float(np.sqrt(np.median(error**2)))
     own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
     return AmplitudeClasses(mixture, replace(mixture, deviation=own).probabilities(amplitude))
