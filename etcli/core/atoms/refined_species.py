@@ -40,9 +40,12 @@ class AmplitudeClasses:
         """Number of the most likely species of each."""
         return np.asarray(self.probability[:, 1:].argmax(axis=1))
 
-    def select(self, chosen: NDArray[np.bool_]) -> "AmplitudeClasses":
-        """Return the classes of a subset of the atoms."""
-        return replace(self, probability=self.probability[chosen])
+    @property
+    def doubt(self) -> float:
+        """Estimated share of atoms that may be of another species than the most likely one."""
+        species = self.probability[:, 1:]
+        share = species.max(axis=1) / np.maximum(species.sum(axis=1), 1e-300)
+        return float(1 - share[self.are_atoms].mean()) if self.are_atoms.any() else 0.0
 
 
 def amplitude_classes(
