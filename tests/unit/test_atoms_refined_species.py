@@ -34,7 +34,7 @@ def seen(model, *, tail=0.0, seed=1):
 
 @pytest.fixture(scope="module")
 def completed():
-    """What is made of a model with wrong species, missing and false atoms; the truth; how many were missing."""
+    """What is made of a model with wrong species, missing and false atoms; the truth; how many miss."""
     place, kind = particle()
     true = GaussianModel(place, SIGNALS[kind], kind, np.full(3, SIGMA_A), np.zeros(30))
     views = seen(true, tail=0.15)
