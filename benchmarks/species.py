@@ -32,7 +32,7 @@ ELEMENTS, SIGNALS = np.array(["Co", "Pd", "Pt"]), np.array([93.0, 172.0, 360.0])
 TILTS_DEG = np.linspace(-68, 68, 55)
 PIXEL_A, RESOLUTION_A, CUTOFF_A = 0.35, 1.4, 0.75
 DENSITY_A3, LEAST_DISTANCE_A, LATTICE_A, VIBRATION_A = 0.05, 2.4, 4.0, 0.1
-WHOLE = 14_000
+WHOLE = 33_000
 """Atoms of the particle in which amplitudes scatter by 8 where the counts of atoms are their signals."""
 MARGIN_A = 8.0
 

@@ -42,13 +42,13 @@ def report_trace(
     removed = [*trace.removed, *(completed.removed if completed else [])]
     for one in removed:
         (reporter.report if one.count else reporter.note)(f"{one.count} removed: {one.rule}")
-    if flipped:
+    if flipped and not completed:
         reporter.report(
             f"{flipped} atoms changed from the species of their score to that of their surroundings"
         )
     if drift_per_A:
         reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
-    _warn_of_species(session, trace, given=species_given)
+    _warn_of_species(session, trace, completed, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
@@ -78,12 +78,15 @@ def report_trace(
     return numbers
 
 
-def _warn_of_species(session: Session, trace: Trace, *, given: bool) -> None:
-    """Warn where species overlap in their scores, or there are fewer species than requested."""
+def _warn_of_species(session: Session, trace: Trace, completed: RefinedTrace | None, *, given: bool) -> None:
+    """Warn where species overlap in scores or refined amplitudes, or there are fewer than requested."""
     doubtful, n_requested = doubt_about_species(trace), len(trace.mixture.mean)
+    what = "scores"
+    if completed:
+        doubtful, what = completed.classes.doubt, "amplitudes"
     if doubtful > MOST_DOUBTED:
         session.reporter.warn(
-            f"scores of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
+            f"{what} of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
             "than the one given (see their probability); is the number of species right?"
         )
     if given and n_requested > 1 and (shown := species_shown(trace)) < n_requested:

@@ -14,7 +14,7 @@ from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
 
-SETTLING, ROUNDS = 3, 7
+SETTLING, ROUNDS = 3, 10
 """Rounds of refinement before atoms are removed and added, and in all."""
 
 
@@ -41,14 +41,15 @@ class CompletedModel:
 
 @dataclass(frozen=True, eq=False)
 class _Atoms:
-    """Atoms in the course of a refinement: the model, where each was found, and its index in the trace."""
+    """Atoms in the course of a refinement: model, place where each was found, index in the trace, species."""
 
     model: GaussianModel
     home_A: Doubles
     origin: NDArray[np.intp]
+    kind: NDArray[np.intp]
 
     def select(self, chosen: NDArray[np.bool_]) -> "_Atoms":
-        return _Atoms(self.model.select(chosen), self.home_A[chosen], self.origin[chosen])
+        return _Atoms(self.model.select(chosen), self.home_A[chosen], self.origin[chosen], self.kind[chosen])
 
     def add(self, position_A: Doubles, amplitude: Doubles) -> "_Atoms":
         n = len(position_A)
@@ -59,7 +60,9 @@ class _Atoms:
             kind=np.concatenate([self.model.kind, np.zeros(n, np.intp)]),
         )
         home_A = np.concatenate([self.home_A, position_A])
-        return _Atoms(model, home_A, np.concatenate([self.origin, np.full(n, -1)]))
+        unknown = np.full(n, -1)
+        origin, kind = (np.concatenate([known, unknown]) for known in (self.origin, self.kind))
+        return _Atoms(model, home_A, origin, kind)
 
 
 def complete_model(
@@ -102,11 +105,11 @@ def complete_model(
     alike = replace(
         model, kind=np.zeros_like(model.kind), sigma_A=np.atleast_1d(model.sigma_A[model.kind].mean())
     )
-    atoms = _Atoms(alike, model.position_A, np.arange(len(model)))
+    atoms = _Atoms(alike, model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise = np.zeros(2, int), np.empty(0)
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
-        atoms = replace(atoms, model=refined.model)
+        atoms = replace(atoms, model=refined.model, kind=classes.kind)
         if n < SETTLING:
             continue
         strong = classes.are_atoms
@@ -151,7 +154,7 @@ def _round(
         rounds=1,
     )
     return refined, amplitude_classes(
-        refined.model.amplitude, refined.amplitude_error, n_species=n_species, removed=noise
+        refined.model.amplitude, refined.amplitude_error, atoms.kind, n_species=n_species, removed=noise
     )
 
 

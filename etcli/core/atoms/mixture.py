@@ -18,6 +18,8 @@ STEEPEST = 3.0
 """Smallest distance of the lightest species from the threshold, in means of the distribution of non-atoms."""
 TINY = 1e-6
 MOST_SHAPE = 20.0
+NORMAL_QUARTILE = 0.6745
+"""Median of the absolute values of a normal distribution of standard deviation 1."""
 OUTLIERS = 0.003
 """Share of the non-atoms whose scores are uniformly distributed up to the lightest species."""
 FIRST_CUTS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -51,11 +53,6 @@ class Mixture:
     share: Doubles
     shape: float = 1.0
     log_likelihood: float = -np.inf
-
-    @property
-    def has_nested(self) -> bool:
-        """Whether the standard deviations around the mean of a species include those of another."""
-        return bool((np.diff(self.mean) < np.abs(np.diff(self.deviation))).any())
 
     def probabilities(self, score: Doubles) -> Doubles:
         """Compute the probabilities that maxima with these scores are non-atoms, or atoms of each species.
@@ -145,9 +142,7 @@ def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]
     return mean, float(np.clip(shape, 1, MOST_SHAPE))
 
 
-def fit_mixture(
-    score: Doubles, *, threshold: float, n_species: int | None = None, nested: bool = True
-) -> Mixture:
+def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:
     """Fit a mixture to the scores of maxima.
 
     Parameters
@@ -158,8 +153,6 @@ def fit_mixture(
         Smallest score of maxima.
     n_species : int, optional
         Number of species; by default 1 to 4, chosen by the integrated completed likelihood.
-    nested : bool
-        Whether one species may be on both sides of another; otherwise it is not if that can be avoided.
 
     Returns
     -------
@@ -176,11 +169,42 @@ def fit_mixture(
     for count in counts:
         fitted = [_iterate(start, score) for start in _starts(score, threshold, count)]
         if fitted:
-            ordered = [mixture for mixture in fitted if nested or not mixture.has_nested]
-            candidates.append(max(ordered or fitted, key=lambda mixture: mixture.log_likelihood))
+            candidates.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
     if not candidates:
         return _all_atoms(score, threshold, n_species or 1)
     return min(candidates, key=lambda mixture: mixture.criterion(score))
+
+
+def refit_mixture(score: Doubles, kind: NDArray[np.intp], *, threshold: float, n_species: int) -> Mixture:
+    """Fit a mixture to scores, from known species that may be wrong for some of them.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores, all above the threshold.
+    kind : ndarray of shape (n,), int
+        Number of the species of each, -1 for non-atoms.
+    threshold : float
+        Smallest score.
+    n_species : int
+
+    Returns
+    -------
+    Mixture
+        The likely one nearest to these species; that of `fit_mixture` if one of them is hardly there.
+    """
+    members = [score[kind == k] for k in range(n_species)]
+    if min(map(len, members)) < 2:
+        return fit_mixture(score, threshold=threshold, n_species=n_species)
+    # medians, as the species may be wrong for some
+    mean = np.array([np.median(each) for each in members])
+    if mean[0] <= threshold or (np.diff(mean) <= 0).any():
+        return fit_mixture(score, threshold=threshold, n_species=n_species)
+    spread = np.array([np.median(np.abs(each - np.median(each))) for each in members]) / NORMAL_QUARTILE
+    count = np.array([len(score) - sum(map(len, members)) + 1, *map(len, members)])
+    decay = (mean[0] - threshold) / (2 * STEEPEST)
+    start = Mixture(threshold, decay, mean, np.maximum(spread, NARROWEST * mean), count / count.sum())
+    return _iterate(start, score)
 
 
 def mixture_of_two(score: Doubles, strong: NDArray[np.bool_], *, threshold: float) -> Mixture:

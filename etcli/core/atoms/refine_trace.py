@@ -46,6 +46,11 @@ class RefinedTrace:
     classes: AmplitudeClasses
     removed: list[RemovedCounts]
 
+    def error_A(self, traced_A: Doubles) -> Doubles:
+        """Return the standard deviations of x, y and z, from those of the trace: (n, 3) for (n_traced, 3)."""
+        found = np.where(self.from_trace[:, np.newaxis] < 0, np.nan, traced_A[self.from_trace])
+        return self.refined.error_A(self.restraint_A, found)
+
     def moved(self, by_A: Doubles) -> "RefinedTrace":
         """Return the trace with all atoms shifted by x, y and z."""
         model = replace(self.refined.model, position_A=self.refined.model.position_A + by_A)

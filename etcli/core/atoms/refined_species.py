@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.mixture import Mixture
+from etcli.core.atoms.mixture import Mixture, refit_mixture
 from etcli.core.atoms.score_mixture import separating_mixture
 
 Doubles = NDArray[np.float64]
@@ -41,13 +41,16 @@ class AmplitudeClasses:
         """Number of the most likely species of each."""
         return np.asarray(self.probability[:, 1:].argmax(axis=1))
 
-    def select(self, chosen: NDArray[np.bool_]) -> "AmplitudeClasses":
-        """Return the classes of a subset of the atoms."""
-        return replace(self, probability=self.probability[chosen])
+    @property
+    def doubt(self) -> float:
+        """Estimated share of atoms that may be of another species than the most likely one."""
+        species = self.probability[:, 1:]
+        share = species.max(axis=1) / np.maximum(species.sum(axis=1), 1e-300)
+        return float(1 - share[self.are_atoms].mean()) if self.are_atoms.any() else 0.0
 
 
 def amplitude_classes(
-    amplitude: Doubles, error: Doubles, *, n_species: int, removed: Doubles | None = None
+    amplitude: Doubles, error: Doubles, kind: Kinds, *, n_species: int, removed: Doubles
 ) -> AmplitudeClasses:
     """Divide refined atoms between noise and species.
 
@@ -57,8 +60,10 @@ def amplitude_classes(
         From a refinement with one width, and without a restraint of amplitudes if there are several species.
     error : ndarray of shape (n_atoms,), float64
         Standard deviations of the amplitudes, from the Fisher information.
+    kind : ndarray of shape (n_atoms,), int
+        Number of the species of each so far, which may be wrong; -1 where it is unknown.
     n_species : int
-    removed : ndarray of shape (n,), float64, optional
+    removed : ndarray of shape (n,), float64
         Amplitudes of noise that has been removed already, without which weak atoms would look like noise.
 
     Returns
@@ -67,16 +72,20 @@ def amplitude_classes(
 
     Notes
     -----
-    The mixture is that of the scores in a volume. As the amplitudes of all species scatter mainly by the same
-    noise, a wide class around a narrow one is no species but the sum of two others, and is ruled out. The
-    scatter of a species is due to differences between its atoms, and to errors, which may be larger for one
-    atom than for others; its probabilities account for its own.
+    The mixture is that of the scores in a volume. With several species it starts from those known so far:
+    otherwise a fit to the histogram alone may take a rare light species for noise, and divide a heavy one.
+    The scatter of a species is due to differences between its atoms, and to errors, which may be larger for
+    one atom than for others; its probabilities account for its own.
     """
-    known = amplitude if removed is None else np.concatenate([amplitude, removed])
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
-    mixture, _ = separating_mixture(
-        known[known > least], threshold=least, n_species=n_species, nested=False
-    )
+    known = np.concatenate([amplitude, removed])
+    if n_species == 1:
+        mixture, _ = separating_mixture(known[known > least], threshold=least, n_species=1)
+    else:
+        kinds = np.concatenate([kind, np.full(len(removed), -1)])
+        mixture = refit_mixture(
+            known[known > least], kinds[known > least], threshold=least, n_species=n_species
+        )
     typical = float(np.sqrt(np.median(error**2)))
     own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
     return AmplitudeClasses(mixture, replace(mixture, deviation=own).probabilities(amplitude))

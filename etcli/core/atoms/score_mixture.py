@@ -158,16 +158,14 @@ def _mixture_of(
     return SpecimenMixture(mixture, inside, specimen, separated)
 
 
-def separating_mixture(
-    score: Doubles, *, threshold: float, n_species: int | None, nested: bool = True
-) -> tuple[Mixture, bool]:
+def separating_mixture(score: Doubles, *, threshold: float, n_species: int | None) -> tuple[Mixture, bool]:
     """Fit a mixture that separates atoms from other maxima, even where their histogram has no minimum.
 
     Parameters
     ----------
     score : ndarray of shape (n,), float64
         Scores or amplitudes, all above the threshold.
-    threshold, n_species, nested
+    threshold, n_species
         As for `fit_mixture`.
 
     Returns
@@ -177,7 +175,7 @@ def separating_mixture(
         Whether a free fit separates atoms from other maxima. If not, and if there may be one species, the
         classes are the strong maxima and the others.
     """
-    mixture = fit_mixture(score, threshold=threshold, n_species=n_species, nested=nested)
+    mixture = fit_mixture(score, threshold=threshold, n_species=n_species)
     if (n_species or 1) > 1 or _separates(mixture, score):
         return mixture, True
     return mixture_of_two(score, are_strong(score), threshold=threshold), False
