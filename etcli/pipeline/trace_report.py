@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.refine_trace import RefinedTrace
+from etcli.core.atoms.restraint import STILL_A
 from etcli.core.atoms.traced_species import doubt_about_species, species_shown
 from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
@@ -108,6 +109,14 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
         f"restraint {completed.restraint_A:g} Å"
     )
     restraint = completed.restraint
+    if restraint and not restraint.improves:
+        worse, before = restraint.completed_misfit, restraint.misfit[0]
+        session.reporter.report(
+            f"refined atoms predict left-out views worse ({worse:.4g}) than those of the volume "
+            f"({before:.4g}): all stay as they are, except for amplitudes and width"
+        )
+    elif completed.restraint_A == STILL_A:
+        session.reporter.report("moved atoms do not predict left-out views better, so atoms stay in place")
     return {
         "r_factor": completed.refined.r_factor,
         "chi2": completed.refined.chi2,
@@ -116,5 +125,6 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
         "hold_A": completed.restraint_A,
         "hold_tried_A": restraint.tried_A if restraint else None,
         "hold_misfit": restraint.misfit if restraint else None,
+        "completed_misfit": restraint.completed_misfit if restraint else None,
         "added": added,
     }

@@ -73,6 +73,7 @@ def complete_model(
     low_A: Doubles,
     high_A: Doubles,
     min_distance_A: float,
+    keep_all: bool = False,
 ) -> CompletedModel:
     """Refine a model, remove the atoms that the views do not show, add those that it lacks, and find species.
 
@@ -87,6 +88,8 @@ def complete_model(
         Corners of the box in which missing atoms are searched, from the rotation centre.
     min_distance_A : float
         Smallest distance between atoms.
+    keep_all : bool
+        Whether to refine the atoms as they are, without removing or adding any.
 
     Returns
     -------
@@ -106,12 +109,14 @@ def complete_model(
         model, kind=np.zeros_like(model.kind), sigma_A=np.atleast_1d(model.sigma_A[model.kind].mean())
     )
     atoms = _Atoms(alike, model.position_A, np.arange(len(model)), model.kind)
-    n_removed, noise = np.zeros(2, int), np.empty(0)
+    n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
         if n < SETTLING:
             continue
+        if keep_all:
+            break
         strong = classes.are_atoms
         apart = without_close(atoms.model.position_A, atoms.model.amplitude, NEARER * min_distance_A)
         traced, kept = atoms.origin >= 0, strong & apart

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.cleaning import RemovedCounts
-from etcli.core.atoms.complete_model import amplitude_spread, complete_model
+from etcli.core.atoms.complete_model import CompletedModel, amplitude_spread, complete_model
 from etcli.core.atoms.gaussian_fit import places, positions_A
 from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model, with_diffuse
 from etcli.core.atoms.refine_model import RefinedModel
 from etcli.core.atoms.refined_species import AmplitudeClasses
-from etcli.core.atoms.restraint import Restraint, find_restraint
+from etcli.core.atoms.restraint import STILL_A, Restraint, find_restraint
 from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.atoms.tracing import Trace
 
@@ -103,12 +103,28 @@ def refine_trace(
         surroundings = reconstruct_surroundings(views, (nz, ny, nx), pixel_A, centre_A, level)
         outside = surroundings.views_of_outside(views)
         views = replace(views, outside=outside, widest_A=trace.sigma_A)
-    position_A = positions(trace, pixel_A, centre_A)
     sigma_A = np.full(len(trace.mixture.mean), trace.sigma_A)
-    model = start_model(position_A, trace.score, trace.kind, sigma_A, views)
-    check_hand(model, views)
-    # the trusted pixels stay the same, as a refinement of fewer and fewer pixels would not end
-    views = with_diffuse(views, model)
+    half_A = (np.array([nx, ny, nz]) - 1) / 2 * pixel_A
+
+    def completed(
+        position_A: Doubles, used: AtomViews, restraint_A: float, *, keep_all: bool = False
+    ) -> CompletedModel:
+        start = start_model(position_A, trace.score, trace.kind, sigma_A, used)
+        if used.diffuse_A:
+            # the trusted pixels stay the same, as a refinement of fewer and fewer pixels would not end
+            used = with_diffuse(used, start)
+        return complete_model(
+            start,
+            used,
+            restraint_A=restraint_A,
+            low_A=centre_A - half_A,
+            high_A=centre_A + half_A,
+            min_distance_A=min_distance_A,
+            keep_all=keep_all,
+        )
+
+    position_A = positions(trace, pixel_A, centre_A)
+    check_hand(start_model(position_A, trace.score, trace.kind, sigma_A, views), views)
     restraint = None
     if restraint_A is None:
         report("how far atoms may move")
@@ -125,21 +141,13 @@ def refine_trace(
             centre_A=centre_A,
             level=level,
             spread=amplitude_spread(len(sigma_A)),
+            complete=lambda *arguments: completed(*arguments).refined.model,
         )
-        restraint_A = restraint.best_A
+        restraint_A = restraint.best_A if restraint.improves else STILL_A
     report("positions, amplitudes, missing atoms and species")
-    half_A = (np.array([nx, ny, nz]) - 1) / 2 * pixel_A
-    completed = complete_model(
-        model,
-        views,
-        restraint_A=restraint_A,
-        low_A=centre_A - half_A,
-        high_A=centre_A + half_A,
-        min_distance_A=min_distance_A,
-    )
-    return RefinedTrace(
-        completed.refined, restraint, restraint_A, completed.origin, completed.classes, completed.removed
-    )
+    stay = restraint is not None and not restraint.improves
+    found = completed(position_A, views, restraint_A, keep_all=stay)
+    return RefinedTrace(found.refined, restraint, restraint_A, found.origin, found.classes, found.removed)
 
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:

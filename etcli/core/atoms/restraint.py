@@ -1,12 +1,13 @@
 """Restraint: choose by cross-validation how far a refinement may move atoms, from left-out views."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
-from etcli.core.atoms.gaussian_model import AtomViews, left_out_misfit, start_model
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, refine_model
 from etcli.core.atoms.surroundings import reconstruct_surroundings
@@ -35,11 +36,19 @@ class Restraint:
     misfit : ndarray of shape (n,), float64
         Mean misfit to the left-out views; see `etcli.core.atoms.gaussian_model.left_out_misfit`.
     best_A : float
+    completed_misfit : float
+        Mean misfit of the model completed with the best restraint.
     """
 
     tried_A: Doubles
     misfit: Doubles
     best_A: float
+    completed_misfit: float
+
+    @property
+    def improves(self) -> bool:
+        """Whether refined atoms predict left-out views no worse than the atoms of the volume do."""
+        return self.completed_misfit <= float(self.misfit[0])
 
 
 def find_restraint(
@@ -56,6 +65,7 @@ def find_restraint(
     centre_A: Doubles,
     level: float,
     spread: float = AMPLITUDE_SPREAD,
+    complete: Callable[[Doubles, AtomViews, float], GaussianModel],
 ) -> Restraint:
     """Find the best restraint of atoms to their positions in the volume, by cross-validation.
 
@@ -83,6 +93,8 @@ def find_restraint(
         Background level of the views.
     spread : float
         As for `etcli.core.atoms.refine_model.refine_model`.
+    complete : callable
+        Refines and completes a model from positions in Å, views, and a restraint in Å.
 
     Returns
     -------
@@ -125,9 +137,9 @@ def find_restraint(
         means = [float(each.mean()) for each in misfits]
         if len(means) > RISES and min(means) < min(means[-RISES:]):
             break
-    return Restraint(
-        np.array(TRIED_A[: len(means)]), np.array(means), TRIED_A[_first_good(np.array(misfits))]
-    )
+    best_A = TRIED_A[_first_good(np.array(misfits))]
+    completed, _ = left_out_misfit(complete(position_A, used, best_A), left_out, weight)
+    return Restraint(np.array(TRIED_A[: len(means)]), np.array(means), best_A, float(completed.mean()))
 
 
 def _first_good(misfits: Doubles) -> int:
