@@ -42,7 +42,8 @@ def missing_atoms(
     -----
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` is computed at the pixel where view k
     shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
-    white noise, z scatters by more than 1, so it is divided by its own robust standard deviation. Positions
+    white noise, z scatters by more than 1, so it is divided by its own robust standard deviation, that below
+    the median, as many missing atoms make the distribution wide above it. Positions
     with z > 6 are significant, unless one within the clearance has a larger z, because the surroundings of a
     missing atom have a large z as well.
     """
@@ -70,7 +71,7 @@ def missing_atoms(
             _views.sample(signal, u[0], v[0], numerator[part])
             _views.sample(power, u[0], v[0], denominator[part])
     z = np.divide(numerator, np.sqrt(denominator), out=np.zeros_like(numerator), where=denominator > 0)
-    scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
+    scatter = float(np.diff(np.quantile(z, [0.16, 0.5]))[0])
     z /= max(scatter, 1.0)
     significant = np.flatnonzero(z > SIGNIFICANT)
     significant = significant[np.argsort(-z[significant], kind="stable")]
