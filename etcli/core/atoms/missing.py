@@ -12,6 +12,8 @@ Doubles = NDArray[np.float64]
 
 STEP_A = 0.5
 SIGNIFICANT = 6.0
+NOISE_SHARE = 0.01
+"""Largest share of noise among many significant places, from the number of equally negative ones."""
 BATCH = 1 << 16
 
 
@@ -42,9 +44,15 @@ def missing_atoms(
     -----
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` is computed at the pixel where view k
     shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
-    white noise, z scatters by more than 1, so it is divided by its own robust standard deviation. Positions
-    with z > 6 are significant where a typical atom would have z > 6, unless one within the clearance has a
-    larger z, because the surroundings of a missing atom have a large z as well.
+    white noise, z scatters by more than 1, and is compared with its own robust standard deviation. Positions
+    with z > 6 of these are significant where a typical atom would be, unless one within the clearance has a
+    larger z, because the surroundings of a missing atom have a large z as well. Where many atoms are missing they make z scatter.
+    Then values of z > 6 are significant that are a hundred times as frequent as equally negative ones, as
+    noise has either sign.
+
+    References
+    ----------
+    J. E. Elias, S. P. Gygi, Nat. Methods 4, 207 (2007), doi:10.1038/nmeth1019: false discoveries by decoys.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -71,13 +79,23 @@ def missing_atoms(
             _views.sample(power, u[0], v[0], denominator[part])
     z = np.divide(numerator, np.sqrt(denominator), out=np.zeros_like(numerator), where=denominator > 0)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
-    z /= max(scatter, 1.0)
+    threshold = min(SIGNIFICANT * max(scatter, 1.0), _where_noise_is_rare(z))
     # where few trusted pixels show a place, a typical atom would not be significant either
-    typical = float(np.median(model.amplitude)) * np.sqrt(denominator) / max(scatter, 1.0)
-    significant = np.flatnonzero((z > SIGNIFICANT) & (typical > SIGNIFICANT))
+    typical = float(np.median(model.amplitude)) * np.sqrt(denominator)
+    significant = np.flatnonzero((z > threshold) & (typical > threshold))
     significant = significant[np.argsort(-z[significant], kind="stable")]
     significant = significant[_highest(grid[significant], clearance_A)]
     return grid[significant], numerator[significant] / denominator[significant]
+
+
+def _where_noise_is_rare(z: Doubles) -> float:
+    """Return the least value above which noise is rare, if it is negative as often as positive."""
+    positive = np.sort(z[z > SIGNIFICANT])
+    negative = np.sort(-z[z < 0])
+    n_above = np.arange(len(positive), 0, -1)
+    n_noise = len(negative) - np.searchsorted(negative, positive)
+    rare = np.flatnonzero(n_noise + 1 <= NOISE_SHARE * n_above)
+    return float(positive[rare[0]]) if len(rare) else np.inf
 
 
 def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
