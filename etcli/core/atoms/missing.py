@@ -46,9 +46,9 @@ def missing_atoms(
     shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
     white noise, z scatters by more than 1, and is compared with its own robust standard deviation. Positions
     with z > 6 of these are significant where a typical atom would be, unless one within the clearance has a
-    larger z, because the surroundings of a missing atom have a large z as well. Where many atoms are missing they make z scatter.
-    Then values of z > 6 are significant that are a hundred times as frequent as equally negative ones, as
-    noise has either sign.
+    larger z, because the surroundings of a missing atom have a large z as well. Where many atoms are missing
+    they make z scatter. Then values of z > 6 are significant that are a hundred times as frequent as equally
+    negative ones, as noise has either sign.
 
     References
     ----------
