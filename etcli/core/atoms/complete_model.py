@@ -14,8 +14,10 @@ from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
 
-SETTLING, ROUNDS = 3, 10
+SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
+FEW = 5e-4
+"""Share of atoms that are added in the last round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +127,9 @@ def complete_model(
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n < ROUNDS:
             atoms = _with_missing(atoms, views, low_A, high_A, min_distance_A)
-        if len(atoms.model) == n_kept:
+        if len(atoms.model) - n_kept <= FEW * n_kept:
             break
-    if not kept.all():
+    if len(atoms.model) > n_kept or not kept.all():
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
     width_A = np.repeat(refined.model.sigma_A, n_species)
     return CompletedModel(
