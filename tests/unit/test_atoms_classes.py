@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
+from etcli.core.atoms.candidates import are_strong
 from etcli.core.atoms.cleaning import merge_close, strong_locally, with_neighbours, without_close
 from etcli.core.atoms.gaussian_fit import residual_of, start_atoms
 from etcli.core.atoms.mixture import fit_mixture
@@ -203,13 +204,18 @@ def film_scores(n_atoms, n_streaks, n_noise, *, seed=0):
     return score, np.arange(len(score)) < n_atoms
 
 
+def separated_mixture(score, *, threshold, n_species=1):
+    used = score[score > threshold]
+    return separating_mixture(used, are_strong(used), threshold=threshold, n_species=n_species)
+
+
 @pytest.mark.parametrize("counts", [(300, 120, 400), (60, 40, 200), (30, 60, 250)])
 def test_where_the_histogram_has_no_minimum_strong_maxima_are_the_atoms(counts):
     wrong = []
     for seed in range(5):
         score, is_atom = film_scores(*counts, seed=seed)
         used = score > 0.12
-        mixture, _ = separating_mixture(score[used], threshold=0.12, n_species=1)
+        mixture, _ = separated_mixture(score, threshold=0.12)
         accepted = score >= least_score(score[used], mixture, 0.3)
         wrong.append((np.mean(~accepted[is_atom]), accepted[~is_atom].sum() / is_atom.sum()))
     missed, false = np.mean(wrong, axis=0)
@@ -224,23 +230,23 @@ def test_a_few_outliers_are_not_the_atoms():
         [0.1 + rng.exponential(0.17, 380), rng.normal(0.6, 0.15, 30), rng.normal(1.15, 0.04, 9)]
     )
     free = fit_mixture(score[score > 0.1], threshold=0.1, n_species=1)
-    mixture, separated = separating_mixture(score[score > 0.1], threshold=0.1, n_species=1)
+    mixture, separated = separated_mixture(score, threshold=0.1)
     assert free.share[1] < 0.06 and not separated
     assert 0.08 < mixture.share[1] < 0.2 and 0.7 < mixture.mean[0] < 0.9
 
 
 def test_a_clear_histogram_is_fitted_freely():
     score, _ = made(1)
-    mixture, separated = separating_mixture(score, threshold=0.1, n_species=1)
+    mixture, separated = separated_mixture(score, threshold=0.1)
     assert separated and mixture.mean == pytest.approx(fit_mixture(score, threshold=0.1, n_species=1).mean)
     score, _ = made(2)
-    assert separating_mixture(score, threshold=0.1, n_species=2)[1]
+    assert separated_mixture(score, threshold=0.1, n_species=2)[1]
 
 
 def test_maxima_of_all_heights_are_atoms_only_if_their_widths_are_alike():
     score, _ = film_scores(60, 40, 200)
     everywhere = np.ones(len(score), bool)
-    mixture, separated = separating_mixture(score[score > 0.12], threshold=0.12, n_species=1)
+    mixture, separated = separated_mixture(score, threshold=0.12)
     found = SpecimenMixture(mixture, score > 0.12, everywhere, separated)
     rng = np.random.default_rng(1)
     check_not_noise(found, score, np.exp(rng.normal(0, 0.09, len(score))))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from etcli.core.atoms.cleaning import RemovedCounts, without_close
 from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, with_diffuse
@@ -16,8 +17,6 @@ Doubles = NDArray[np.float64]
 
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
-FEW = 5e-4
-"""Share of atoms that are added in the last round."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +111,7 @@ def complete_model(
     )
     atoms = _Atoms(alike, model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
+    rejected_A = np.empty((0, 3))
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -124,10 +124,11 @@ def complete_model(
         traced, kept = atoms.origin >= 0, strong & apart
         n_removed += [np.count_nonzero(traced & ~strong), np.count_nonzero(traced & strong & ~apart)]
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
+        rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n < ROUNDS:
-            atoms = _with_missing(atoms, views, low_A, high_A, min_distance_A)
-        if len(atoms.model) - n_kept <= FEW * n_kept:
+            atoms = _with_missing(atoms, views, rejected_A, low_A, high_A, min_distance_A)
+        if len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
@@ -166,9 +167,13 @@ def _round(
 
 
 def _with_missing(
-    atoms: _Atoms, views: AtomViews, low_A: Doubles, high_A: Doubles, clearance_A: float
+    atoms: _Atoms, views: AtomViews, rejected_A: Doubles, low_A: Doubles, high_A: Doubles, clearance_A: float
 ) -> _Atoms:
-    """Add the atoms that the views show but the model lacks."""
-    with_background = with_diffuse(views, atoms.model)
-    found = missing_atoms(atoms.model, with_background, low_A=low_A, high_A=high_A, clearance_A=clearance_A)
-    return atoms.add(*found)
+    """Add the atoms that the views show but the model lacks, except where such have been rejected."""
+    place_A, amplitude = missing_atoms(
+        atoms.model, with_diffuse(views, atoms.model), low_A=low_A, high_A=high_A, clearance_A=clearance_A
+    )
+    if len(rejected_A):
+        new = cKDTree(rejected_A).query(place_A)[0] > clearance_A / 2
+        place_A, amplitude = place_A[new], amplitude[new]
+    return atoms.add(place_A, amplitude)

@@ -80,7 +80,9 @@ def amplitude_classes(
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
     known = np.concatenate([amplitude, removed])
     if n_species == 1:
-        mixture, _ = separating_mixture(known[known > least], threshold=least, n_species=1)
+        # most are atoms, however bright a few are
+        used = known[known > least]
+        mixture, _ = separating_mixture(used, used > np.median(used) / 2, threshold=least, n_species=1)
     else:
         kinds = np.concatenate([kind, np.full(len(removed), -1)])
         mixture = refit_mixture(

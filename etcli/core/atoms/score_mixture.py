@@ -154,17 +154,23 @@ def _mixture_of(
     """Fit a mixture to the chosen scores that are not too weak."""
     least = least_intensity * float(np.percentile(score[chosen], 95))
     inside = chosen & (score > least)
-    mixture, separated = separating_mixture(score[inside], threshold=least, n_species=n_species)
+    mixture, separated = separating_mixture(
+        score[inside], are_strong(score[inside]), threshold=least, n_species=n_species
+    )
     return SpecimenMixture(mixture, inside, specimen, separated)
 
 
-def separating_mixture(score: Doubles, *, threshold: float, n_species: int | None) -> tuple[Mixture, bool]:
+def separating_mixture(
+    score: Doubles, strong: NDArray[np.bool_], *, threshold: float, n_species: int | None
+) -> tuple[Mixture, bool]:
     """Fit a mixture that separates atoms from other maxima, even where their histogram has no minimum.
 
     Parameters
     ----------
     score : ndarray of shape (n,), float64
         Scores or amplitudes, all above the threshold.
+    strong : ndarray of shape (n,), bool
+        Maxima that are surely atoms, at least one.
     threshold, n_species
         As for `fit_mixture`.
 
@@ -176,12 +182,12 @@ def separating_mixture(score: Doubles, *, threshold: float, n_species: int | Non
         classes are the strong maxima and the others.
     """
     mixture = fit_mixture(score, threshold=threshold, n_species=n_species)
-    if (n_species or 1) > 1 or _separates(mixture, score):
+    if (n_species or 1) > 1 or _separates(mixture, score, strong):
         return mixture, True
-    return mixture_of_two(score, are_strong(score), threshold=threshold), False
+    return mixture_of_two(score, strong, threshold=threshold), False
 
 
-def _separates(mixture: Mixture, score: Doubles) -> bool:
+def _separates(mixture: Mixture, score: Doubles, strong: NDArray[np.bool_]) -> bool:
     """Check whether a mixture fitted to scores separates atoms from other maxima.
 
     It does not if its atoms have all heights, as maxima of noise have, or if they are only the brightest few
@@ -189,7 +195,7 @@ def _separates(mixture: Mixture, score: Doubles) -> bool:
     wedge are as high as weak atoms, the histogram has no minimum.
     """
     accepted = mixture.probabilities(score)[:, 0] < 1 / 2
-    if accepted[are_strong(score)].mean() < 1 / 2:
+    if accepted[strong].mean() < 1 / 2:
         return False
     gap = np.diff(mixture.mean) / (mixture.deviation[1:] + mixture.deviation[:-1])
     if len(gap) and gap.min() <= APART:  # overlapping classes are parts of one
