@@ -21,7 +21,7 @@ INNER_STEPS, SUBSET_STEPS = 10, 3
 VIEW_STEPS = 270
 """Product of the number of views and the iterations of the proximal map for a step with a subset. The fewer
 views there are, the more depends on the prior, and the less time do the projections take: of 21 views within
-±40°, ten iterations instead of three lower the error by a tenth, of 90 views over 180° by nothing."""
+±40°, ten iterations instead of three lower the error by a fifth, of 90 views over 180° by nothing."""
 
 
 @dataclass(frozen=True, eq=False)
