@@ -12,7 +12,7 @@ from etcli.core.reconstruction.cross_validation import (
 )
 from etcli.core.reconstruction.grey_levels import tuned_levels
 from etcli.core.solvers.methods import MethodParameters
-from etcli.core.view_subsets import FEWEST_VIEWS
+from etcli.core.view_subsets import FEWEST_IN_TURN
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
@@ -61,19 +61,19 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
     if not (follow or needed):
         return Tuned(parameters)
     series = task.sample(session)
-    if not needed and (len(series.tilt_deg) < FEWEST_VIEWS or not series.size):
+    if not needed and (len(series.tilt_deg) < FEWEST_IN_TURN or not series.size):
         return Tuned(parameters)
-    split = leave_out(series)
+    splits = leave_out(series)
     zeros = task.zeros(session, parameters)
     weights = iterations = None
     if request.auto_weight:
         with reporter.progress(MOST_WEIGHTS, "looking for the weight") as advance:
-            parameters, weights = tuned_weight(parameters, split, zeros=zeros, progress=advance)
+            parameters, weights = tuned_weight(parameters, splits, zeros=zeros, progress=advance)
         reporter.report(f"weight {parameters.weight:.3g} predicts left-out views best")
     if follow or request.auto_iterations:
         most = MOST_ITERATIONS if request.auto_iterations else parameters.iterations
-        with reporter.progress(most, "leaving views out") as advance:
-            tuned, iterations = tuned_iterations(parameters, split, most=most, zeros=zeros, progress=advance)
+        with reporter.progress(most * len(splits), "leaving views out") as advance:
+            tuned, iterations = tuned_iterations(parameters, splits, most=most, zeros=zeros, progress=advance)
         if request.auto_iterations:
             parameters = tuned
             reporter.report(

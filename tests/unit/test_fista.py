@@ -12,7 +12,13 @@ from etcli.core.geometry import SliceGeometry
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.slab import SlabProjector
-from etcli.core.reconstruction.cross_validation import best_iterations, best_weight, brightest_rows, leave_out
+from etcli.core.reconstruction.cross_validation import (
+    ValidationSplit,
+    best_iterations,
+    best_weight,
+    brightest_rows,
+    leave_out,
+)
 from etcli.core.solvers import sweeps
 from etcli.core.solvers.fista import fista
 from etcli.core.solvers.misfit import OrientedMisfit, slab_misfit
@@ -179,7 +185,7 @@ def test_weight_found_is_about_the_best():
 def test_left_out_views_are_every_sixth_in_the_order_of_tilt():
     mixed = RNG.permutation(len(TILT))
     geometry = SliceGeometry(TILT[mixed], n_detector=N, thickness=N, width=N)
-    split = leave_out(slab_misfit(VIEWS[mixed], geometry))
+    (split,) = leave_out(slab_misfit(VIEWS[mixed], geometry))
     assert sorted(split.left_out.geometry.tilt_deg) == TILT[3::6].tolist()
     both = np.concatenate([split.left_out.geometry.tilt_deg, split.used.geometry.tilt_deg])
     assert sorted(both) == TILT.tolist()
@@ -187,6 +193,40 @@ def test_left_out_views_are_every_sixth_in_the_order_of_tilt():
     for part in (split.left_out, split.used):
         for tilt, view in zip(part.geometry.tilt_deg, part.slabs[0], strict=True):
             np.testing.assert_array_equal(view[:, 0], of_tilt[tilt][0])
+
+
+def test_of_few_views_each_inner_one_is_left_out_in_turn():
+    mixed = np.array([30.0, -30, 10, -10, 50])
+    geometry = SliceGeometry(mixed, n_detector=N, thickness=N, width=N)
+    splits = leave_out(slab_misfit(VIEWS[:5], geometry))
+    assert [split.left_out.geometry.tilt_deg.tolist() for split in splits] == [[-10], [10], [30]]
+    for split in splits:
+        assert sorted(np.concatenate([split.left_out.geometry.tilt_deg, split.used.geometry.tilt_deg])) == [
+            -30, -10, 10, 30, 50,
+        ]  # fmt: skip
+
+
+def test_errors_of_several_splits_are_summed_and_one_that_ends_early_keeps_its_last():
+    """Each split calls the number of iterations its volume; the curves are known."""
+
+    class Told:
+        """Misfit with an error that is a known function of the volume."""
+
+        tilt_deg, size = np.zeros(1), 5.0
+
+        def __init__(self, best):
+            self.residual = lambda volume: 1 + abs(volume - best)
+
+    def solve(series, iterations, callback):
+        for k in range(1, iterations + 1):
+            callback(k, 0.0, k)
+
+    splits = [ValidationSplit(Told(best), Told(best)) for best in (4, 30)]
+    found = best_iterations(splits, solve, most=60)
+    early = np.minimum(np.arange(1, 55), 15)  # 1.5 times 4, and 8, and the one that ends it
+    squares = (1 + abs(early - 4)) ** 2 + (1 + abs(np.arange(1, 55) - 30)) ** 2
+    np.testing.assert_allclose(found.error, np.sqrt(squares) / np.sqrt(50))
+    assert found.tried.tolist() == list(range(1, 55))
 
 
 def noisy_blocks():
@@ -225,7 +265,8 @@ def test_number_of_iterations_found_is_about_the_best():
 
 def test_error_of_left_out_views_is_that_of_their_prediction():
     geometry, views, _ = noisy_blocks()
-    split, volumes = leave_out(slab_misfit(views, geometry)), {}
+    splits, volumes = leave_out(slab_misfit(views, geometry)), {}
+    (split,) = splits
 
     def solve(series, iterations, callback):
         projector = SlabProjector(series.geometry, n_slices=16)
@@ -236,7 +277,7 @@ def test_error_of_left_out_views_is_that_of_their_prediction():
 
         return sirt(projector, series.slabs[0], iterations=iterations, callback=both)
 
-    found = best_iterations(split, solve, most=8)
+    found = best_iterations(splits, solve, most=8)
     assert found.tried.tolist() == [1, 2, 3, 4, 5, 6, 7]
     seen = SlabProjector(split.left_out.geometry, n_slices=16).forward(volumes[5])
     expected = np.linalg.norm(seen - split.left_out.slabs[0]) / np.linalg.norm(split.left_out.slabs[0])
@@ -277,9 +318,9 @@ def test_what_cannot_be_meant_is_refused():
         fista(series, prior, weight=-1.0, iterations=1)
     with pytest.raises(UsageError, match="no prior named 'tvl'; use one of tv, l1, none"):
         make_prior("tvl", series.shape)
-    few = SliceGeometry(TILT[:6], n_detector=N, thickness=N, width=N)
-    with pytest.raises(DataError, match="6 views are too few"):
-        leave_out(slab_misfit(VIEWS[:6], few))
+    few = SliceGeometry(TILT[:3], n_detector=N, thickness=N, width=N)
+    with pytest.raises(DataError, match="3 views are too few to leave one out, which takes 4"):
+        leave_out(slab_misfit(VIEWS[:3], few))
     with pytest.raises(DataError, match="nothing in these views is brighter"):
         best_weight(leave_out(slab_misfit(-np.abs(VIEWS), GEOMETRY)), partial(make_prior, "tv"))
 

@@ -1,9 +1,10 @@
 """Cross-validation: choose the weight of a prior or the number of iterations by predicting left-out views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from etcli.core.solvers.misfit import Misfit
 from etcli.core.solvers.priors import Prior, prior_of
 from etcli.core.solvers.sirt import Callback
 from etcli.core.solvers.total_variation import Zeros, in_memory
-from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
+from etcli.core.view_subsets import FEWEST_IN_TURN, left_out_in_turn
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
@@ -29,7 +30,7 @@ MOST_WEIGHTS = 11
 RISES = 2  # smaller weights are not tried after so many errors above the smallest
 SWEEPS = 18  # per weight, from zero: enough to see overfitting, long before convergence
 MOST_ITERATIONS = 300
-PATIENCE = 1.5  # stop after so many times the iterations of the smallest error so far
+PATIENCE, LEAST = 1.5, 8  # stop after so many times the iterations of the smallest error so far, and so many
 ALIKE = 1.02  # errors up to so many times the smallest are equally good: the earliest is the smoothest
 
 
@@ -54,7 +55,7 @@ class ValidationCurve:
 
 @dataclass(frozen=True, eq=False)
 class ValidationSplit:
-    """Series divided for cross-validation: left-out views (every sixth in the order of tilt), and the others.
+    """Series divided for cross-validation: left-out views, and the others.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ class ValidationSplit:
         return 1 + len(self.left_out.tilt_deg) / len(self.used.tilt_deg)
 
 
-def leave_out(series: Misfit) -> ValidationSplit:
-    """Divide a series into left-out views (every sixth) and the others.
+def leave_out(series: Misfit) -> tuple[ValidationSplit, ...]:
+    """Divide a series into left-out views and the others, in one or several ways.
 
     Parameters
     ----------
@@ -81,7 +82,9 @@ def leave_out(series: Misfit) -> ValidationSplit:
 
     Returns
     -------
-    ValidationSplit
+    tuple of ValidationSplit
+        One, without every sixth view, or of fewer than eight views one without each of the inner views;
+        see `etcli.core.view_subsets.left_out_in_turn`. The same number of views is left out of each.
 
     Raises
     ------
@@ -89,18 +92,28 @@ def leave_out(series: Misfit) -> ValidationSplit:
         If there are too few views, or they are empty.
     """
     n_views = len(series.tilt_deg)
-    if n_views < FEWEST_VIEWS:
-        raise DataError(f"{n_views} views are too few to leave some out; give weight and iterations")
-    left_out = every_sixth(series.tilt_deg)
-    used = np.setdiff1d(np.arange(n_views), left_out)
-    split = ValidationSplit(series.of_views(used), series.of_views(left_out))
-    if split.left_out.size == 0:
+    if n_views < FEWEST_IN_TURN:
+        raise DataError(
+            f"{n_views} views are too few to leave one out, which takes {FEWEST_IN_TURN}; give weight and "
+            "iterations as numbers"
+        )
+    every = np.arange(n_views)
+    splits = tuple(
+        ValidationSplit(series.of_views(np.setdiff1d(every, left_out)), series.of_views(left_out))
+        for left_out in left_out_in_turn(series.tilt_deg)
+    )
+    if _size(splits) == 0:
         raise DataError("there is nothing in these views; give weight and iterations as numbers")
-    return split
+    return splits
+
+
+def _size(splits: Sequence[ValidationSplit]) -> float:
+    """Return the norm of all left-out views."""
+    return sqrt(sum(split.left_out.size**2 for split in splits))
 
 
 def best_weight(
-    split: ValidationSplit,
+    splits: Sequence[ValidationSplit],
     make_prior: Callable[[tuple[int, int, int]], Prior],
     *,
     zeros: Zeros = in_memory,
@@ -110,7 +123,7 @@ def best_weight(
 
     Parameters
     ----------
-    split : ValidationSplit
+    splits : sequence of ValidationSplit
         From `leave_out`.
     make_prior : callable
         ``make_prior(shape)`` creates the prior for volumes of a shape.
@@ -134,7 +147,7 @@ def best_weight(
     that of the parabola through the smallest error and its neighbours. The data term grows with the number of
     views, so the weight is rescaled for all of them.
     """
-    series = split.used
+    series, size = splits[0].used, _size(splits)
     gradient = zeros(series.shape)
     series.descend(gradient, 1.0)
     scale = float(gradient.max())
@@ -144,20 +157,23 @@ def best_weight(
     errors: list[float] = []
     for relative in LARGEST * STEP ** np.arange(MOST_WEIGHTS):
         weights.append(float(relative) * scale)
-        prior = make_prior(series.shape)
-        volume = fista(series, prior, weight=weights[-1], iterations=SWEEPS, zeros=zeros)
-        errors.append(split.left_out.residual(volume) / split.left_out.size)
+        square = 0.0
+        for split in splits:
+            prior = make_prior(series.shape)
+            volume = fista(split.used, prior, weight=weights[-1], iterations=SWEEPS, zeros=zeros)
+            square += split.left_out.residual(volume) ** 2
+        errors.append(sqrt(square) / size)
         if progress:
             progress(1)
         best = int(np.argmin(errors))
         if len(errors) - 1 - best >= RISES:
             break
     log_weight = _vertex(np.log(weights), np.array(errors))
-    return ValidationCurve(np.array(weights), np.array(errors), float(np.exp(log_weight)) * split.scaling)
+    return ValidationCurve(np.array(weights), np.array(errors), float(np.exp(log_weight)) * splits[0].scaling)
 
 
 def best_iterations(
-    split: ValidationSplit,
+    splits: Sequence[ValidationSplit],
     solve: Callable[[Misfit, int, Callback], object],
     *,
     most: int = MOST_ITERATIONS,
@@ -167,7 +183,7 @@ def best_iterations(
 
     Parameters
     ----------
-    split : ValidationSplit
+    splits : sequence of ValidationSplit
         From `leave_out`.
     solve : callable
         ``solve(series, iterations, callback)`` reconstructs a series.
@@ -183,32 +199,45 @@ def best_iterations(
 
     Notes
     -----
-    It stops at about 1.5 times the number of iterations of the smallest error, if no error was smaller since.
+    Each split stops at about 1.5 times the number of iterations of its smallest error, if no error was
+    smaller since; from there on, its last error stands for those that would follow.
     """
-    numbers: list[int] = []
-    errors: list[float] = []
+    curves = [_squared_errors(split, solve, most=most, progress=progress) for split in splits]
+    # a split that was stopped keeps its last error
+    longest = max(map(len, curves))
+    squares = sum(np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves)
+    error = np.sqrt(squares) / _size(splits)
+    best = int(np.argmax(error <= ALIKE * error.min())) + 1
+    return ValidationCurve(np.arange(1.0, longest + 1), error, best)
+
+
+def _squared_errors(
+    split: ValidationSplit,
+    solve: Callable[[Misfit, int, Callback], object],
+    *,
+    most: int,
+    progress: Callable[[int], None] | None,
+) -> Float:
+    """Return the squared error of the left-out views after 1, 2, ... iterations."""
+    squares: list[float] = []
 
     def validate(k: int, _: float, volume: Array) -> None:
         if k == 0:
             return
-        numbers.append(k)
-        errors.append(split.left_out.residual(volume) / split.left_out.size)
+        squares.append(split.left_out.residual(volume) ** 2)
         if progress:
             progress(1)
-        if k > PATIENCE * numbers[int(np.argmin(errors))] + FEWEST_VIEWS:
+        if k > PATIENCE * (int(np.argmin(squares)) + 1) + LEAST:
             raise _EnoughError
 
     with suppress(_EnoughError):
         solve(split.used, most, validate)
-    error = np.array(errors)
-    return ValidationCurve(
-        np.array(numbers, float), error, numbers[int(np.argmax(error <= ALIKE * error.min()))]
-    )
+    return np.array(squares)
 
 
 def tuned_weight(
     parameters: MethodParameters,
-    split: ValidationSplit,
+    splits: Sequence[ValidationSplit],
     *,
     zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
@@ -219,7 +248,7 @@ def tuned_weight(
     ----------
     parameters : MethodParameters
         Method and its parameters.
-    split : ValidationSplit
+    splits : sequence of ValidationSplit
         From `leave_out`.
     zeros : callable
         As for `etcli.core.reconstruction.solve.solve`.
@@ -232,8 +261,8 @@ def tuned_weight(
         The parameters with that weight, and the errors of all weights tried.
     """
     curve = best_weight(
-        split,
-        partial(prior_of, parameters, threads=split.used.threads, zeros=zeros),
+        splits,
+        partial(prior_of, parameters, threads=splits[0].used.threads, zeros=zeros),
         zeros=zeros,
         progress=progress,
     )
@@ -242,7 +271,7 @@ def tuned_weight(
 
 def tuned_iterations(
     parameters: MethodParameters,
-    split: ValidationSplit,
+    splits: Sequence[ValidationSplit],
     *,
     most: int = MOST_ITERATIONS,
     zeros: Zeros = in_memory,
@@ -254,7 +283,7 @@ def tuned_iterations(
     ----------
     parameters : MethodParameters
         Method and its parameters.
-    split : ValidationSplit
+    splits : sequence of ValidationSplit
         From `leave_out`.
     most : int
         Largest number of iterations to try.
@@ -270,10 +299,10 @@ def tuned_iterations(
     """
 
     def reconstruct(misfit: Misfit, iterations: int, callback: Callback) -> Array:
-        weight = parameters.weight / split.scaling
+        weight = parameters.weight / splits[0].scaling
         return solve(replace(parameters, iterations=iterations, weight=weight), misfit, callback, zeros=zeros)
 
-    curve = best_iterations(split, reconstruct, most=most, progress=progress)
+    curve = best_iterations(splits, reconstruct, most=most, progress=progress)
     return replace(parameters, iterations=int(curve.best)), curve
 
 

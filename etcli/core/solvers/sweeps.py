@@ -17,7 +17,11 @@ faster, because the prior then takes most of the time, and they end in a wider c
 IN_SUBSETS = 0.75
 """Fraction of the sweeps that use subsets."""
 INNER_STEPS, SUBSET_STEPS = 10, 3
-"""Iterations of the prior's proximal map, for a step with all views or with a subset."""
+"""Iterations of the prior's proximal map, for a step with all views, and at least for one with a subset."""
+VIEW_STEPS = 270
+"""Product of the number of views and the iterations of the proximal map for a step with a subset. The fewer
+views there are, the more depends on the prior, and the less time do the projections take: of 21 views within
+±40°, ten iterations instead of three lower the error by a fifth, of 90 views over 180° by nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Updates that together use every view once.
+    """Updates that together use every view, all of them equally often.
 
     Parameters
     ----------
@@ -99,18 +103,20 @@ def ordered_subsets(misfit: Misfit, iterations: int) -> StepRule:
     -------
     callable
         Three quarters of the sweeps use up to four subsets of the views, each of which covers the whole tilt
-        range, with steps as many times larger as there are subsets; the others use all views at once.
+        range, with steps as many times larger as there are subsets; the others use all views at once. Where
+        there are too few views for four subsets, a sweep goes through them several times: the number of
+        steps, on which the prior depends, is about the same for few views as for many.
     """
     n_views = len(misfit.tilt_deg)
-    n_parts = min(SUBSETS, n_views // FEWEST_VIEWS)
-    if n_parts < 2:
-        return all_at_once(misfit)
+    n_parts = max(min(SUBSETS, n_views // FEWEST_VIEWS), 1)
     chosen = subsets(misfit.tilt_deg, -(-n_views // n_parts))
-    parts = [misfit.of_views(np.sort(views)) for views in chosen]
+    parts = [misfit.of_views(np.sort(views)) for views in chosen] if n_parts > 1 else [misfit]
     norm = max(part.norm * n_views / len(part.tilt_deg) for part in parts)
     steps = [n_views / len(part.tilt_deg) / norm for part in parts]
+    inner = min(max(SUBSET_STEPS, VIEW_STEPS // n_views), INNER_STEPS)
     divided = Sweep(
-        [Update([part], [step], norm, SUBSET_STEPS) for part, step in zip(parts, steps, strict=True)]
+        [Update([part], [step], norm, inner) for part, step in zip(parts, steps, strict=True)]
+        * (SUBSETS // n_parts)
     )
     whole, begin = [Update([misfit], [1 / norm], norm)], round(IN_SUBSETS * iterations) + 1
     return lambda k: divided if k < begin else Sweep(whole, fresh=k == begin)
