@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.refine_trace import RefinedTrace
+from etcli.core.atoms.restraint import STILL_A
 from etcli.core.atoms.traced_species import doubt_about_species, species_shown
 from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
@@ -42,13 +43,13 @@ def report_trace(
     removed = [*trace.removed, *(completed.removed if completed else [])]
     for one in removed:
         (reporter.report if one.count else reporter.note)(f"{one.count} removed: {one.rule}")
-    if flipped:
+    if flipped and not completed:
         reporter.report(
             f"{flipped} atoms changed from the species of their score to that of their surroundings"
         )
     if drift_per_A:
         reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
-    _warn_of_species(session, trace, given=species_given)
+    _warn_of_species(session, trace, completed, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
@@ -78,12 +79,15 @@ def report_trace(
     return numbers
 
 
-def _warn_of_species(session: Session, trace: Trace, *, given: bool) -> None:
-    """Warn where species overlap in their scores, or there are fewer species than requested."""
+def _warn_of_species(session: Session, trace: Trace, completed: RefinedTrace | None, *, given: bool) -> None:
+    """Warn where species overlap in scores or refined amplitudes, or there are fewer than requested."""
     doubtful, n_requested = doubt_about_species(trace), len(trace.mixture.mean)
+    what = "scores"
+    if completed:
+        doubtful, what = completed.classes.doubt, "amplitudes"
     if doubtful > MOST_DOUBTED:
         session.reporter.warn(
-            f"scores of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
+            f"{what} of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
             "than the one given (see their probability); is the number of species right?"
         )
     if given and n_requested > 1 and (shown := species_shown(trace)) < n_requested:
@@ -105,6 +109,14 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
         f"restraint {completed.restraint_A:g} Å"
     )
     restraint = completed.restraint
+    if restraint and not restraint.improves:
+        worse, before = restraint.completed_misfit, restraint.misfit[0]
+        session.reporter.report(
+            f"refined atoms predict left-out views worse ({worse:.4g}) than those of the volume "
+            f"({before:.4g}): all stay as they are, except for amplitudes and width"
+        )
+    elif completed.restraint_A == STILL_A:
+        session.reporter.report("moved atoms do not predict left-out views better, so atoms stay in place")
     return {
         "r_factor": completed.refined.r_factor,
         "chi2": completed.refined.chi2,
@@ -113,5 +125,6 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
         "hold_A": completed.restraint_A,
         "hold_tried_A": restraint.tried_A if restraint else None,
         "hold_misfit": restraint.misfit if restraint else None,
+        "completed_misfit": restraint.completed_misfit if restraint else None,
         "added": added,
     }

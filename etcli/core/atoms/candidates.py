@@ -39,6 +39,8 @@ DIFFUSE = 3.0
 LEAST_SNR = 2.5
 COARSEST, FINEST = 0.6, 12.0
 """Smallest and largest standard deviation of an atom in voxels."""
+WIDEST = 2.0
+"""Largest width of strong atoms, in the initial width of an atom: 1 to 1.5 in published series."""
 NOISE_MARGIN = 0.5
 """The highest maximum must exceed that expected of pure noise by so many standard deviations of the noise."""
 PEDESTAL = 0.65
@@ -180,7 +182,12 @@ def typical_width(
             f"maxima are only {snr:.1f} times as high as the noise, so they cannot be distinguished from it; "
             "more views, more dose or a smoother reconstruction may help"
         )
-    if not COARSEST <= rules.sigma_px <= FINEST:
+    if rules.sigma_px > WIDEST * sigma_px:
+        raise DataError(
+            f"the strongest maxima are {rules.sigma_px / sigma_px:.2g} times as wide as atoms; is the volume "
+            "blurred, or not at atomic resolution? Give --sigma if its atoms are that wide"
+        )
+    if rules.sigma_px < COARSEST:
         raise DataError(
             f"the strongest maxima have a standard deviation of {rules.sigma_px:.2g} voxels, unlike atoms; "
             "is it noise, or not at atomic resolution?"

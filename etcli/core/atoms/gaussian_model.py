@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.optimize import nnls
 
 from etcli.core.atoms import _views
+from etcli.core.atoms.tails import tails
 from etcli.core.errors import DataError
 from etcli.core.geometry import centre
 from etcli.core.parallel import ordered_map
@@ -21,6 +22,8 @@ LEAST_VARIANCE = 1e-3
 """Smallest variance of a pixel, relative to that of the mean pixel."""
 CLASSES = 20
 MIRRORED = 1.02
+FIRST_TAILS = 2
+"""Rounds in which tails of atoms are found, because the noise is first estimated without them."""
 FOREIGN = 0.2
 """Pixels whose diffuse background exceeds this share of the projected model are not trusted."""
 
@@ -39,8 +42,12 @@ class AtomViews:
     diffuse_A : float
         Standard deviation of the Gaussian that separates the slowly varying background of a view, such as a
         film outside the volume, from atoms; 0 if no background other than a constant level is expected.
+    widest_A : float
+        Largest width of an atom: wider and wider ones would take the place of a diffuse background.
+    outside : ndarray of shape (n_views, n_v, n_u), float64, optional
+        What the views show from outside the volume of the atoms.
     fixed : ndarray of shape (n_views, n_v, n_u), float64, optional
-        Diffuse background, in addition to atoms and levels.
+        Diffuse background, in addition to atoms, levels and what is outside.
     trusted : ndarray of shape (n_views, n_v, n_u), bool, optional
         Pixels that are used; all by default.
     threads : int
@@ -50,6 +57,8 @@ class AtomViews:
     rotation: Doubles
     pixel_A: float
     diffuse_A: float = 0.0
+    widest_A: float = np.inf
+    outside: Doubles | None = None
     fixed: Doubles | None = None
     trusted: NDArray[np.bool_] | None = None
     threads: int = 1
@@ -72,7 +81,15 @@ class AtomViews:
 
     def of_views(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "AtomViews":
         """Return a subset of the views, without their diffuse background."""
-        return replace(self, data=self.data[chosen], rotation=self.rotation[chosen], fixed=None, trusted=None)
+        outside = None if self.outside is None else self.outside[chosen]
+        data, rotation = self.data[chosen], self.rotation[chosen]
+        return replace(self, data=data, rotation=rotation, outside=outside, fixed=None, trusted=None)
+
+    def less_outside(self) -> "AtomViews":
+        """Return the views less what they show from outside the volume."""
+        if self.outside is None:
+            return self
+        return replace(self, data=self.data - self.outside, outside=None)
 
     def map_views(self, function: Callable[[int], Doubles]) -> list[Doubles]:
         """Apply a function to the index of each view, on several threads, and return the results."""
@@ -153,8 +170,9 @@ def project_model(model: GaussianModel, views: AtomViews) -> Doubles:
 def view_of(model: GaussianModel, views: AtomViews, projected: "ProjectedAtoms", k: int) -> Doubles:
     """Compute view k of a model, of shape (n_v, n_u), from the projected positions of its atoms."""
     image = np.full(views.data.shape[1:], model.level[k])
-    if views.fixed is not None:
-        image += views.fixed[k]
+    for other in (views.outside, views.fixed):
+        if other is not None:
+            image += other[k]
     _views.add_atoms(image, projected.u[k], projected.v[k], model.amplitude, projected.sigma)
     return image
 
@@ -183,6 +201,7 @@ def start_model(
         When the views do not show the atoms.
     """
     model = GaussianModel(position_A, intensity, kind, sigma_A, np.zeros(len(views.data)))
+    views = views.less_outside()
     shown = project_model(model, replace(views, fixed=None))
     a, b = (_contrast(each, views) for each in (shown, views.data))
     scale = float((a * b).sum() / max(float((a * a).sum()), 1e-300))
@@ -217,6 +236,7 @@ def check_hand(model: GaussianModel, views: AtomViews) -> None:
         When the views are better explained with z reversed: the sign of the angles is not that of the volume.
     """
     mirrored = replace(model, position_A=model.position_A * [1, 1, -1])
+    views = views.less_outside()
     measured = _contrast(views.data, views)
     correlation = []
     for each in (model, mirrored):
@@ -257,12 +277,14 @@ def left_out_misfit(
     residual = views.data - shown
     if weight is None:
         weight = inverse_variance(views, shown)
+    total = np.maximum(weight.sum(axis=(1, 2)), 1e-300)
+    residual -= ((weight * residual).sum(axis=(1, 2)) / total)[:, np.newaxis, np.newaxis]
     count = np.maximum(np.count_nonzero(weight, axis=(1, 2)), 1)
     return np.asarray((weight * residual**2).sum(axis=(1, 2)) / count), weight
 
 
 def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
-    """Model the slowly varying part of the residual of the views as diffuse background.
+    """Model what the views show in addition to Gaussians: tails of atoms, or diffuse background.
 
     Parameters
     ----------
@@ -272,14 +294,31 @@ def with_diffuse(views: AtomViews, model: GaussianModel) -> AtomViews:
     Returns
     -------
     AtomViews
-        With the smooth part of the residual as ``fixed``, if a diffuse background is expected. Pixels where
-        it is large compared with the model show matter that is not in the model, and are not trusted.
+        With the tails of the atoms as ``fixed``, see `etcli.core.atoms.tails.tails`; if a diffuse background
+        is expected, with the smooth part of the residual in their place. Pixels where it is large compared
+        with the model show matter that is not in the model, and are not trusted.
     """
     if not views.diffuse_A:
-        return views
-    shown = project_model(model, replace(views, fixed=None))
-    fixed = smooth_part(views.data - shown, views.diffuse_A / views.pixel_A)
-    return replace(views, fixed=fixed, trusted=np.abs(fixed) < FOREIGN * np.abs(shown))
+        return _with_tails(views, model)
+    inside = views.less_outside()
+    shown = project_model(model, replace(inside, fixed=None))
+    fixed = smooth_part(inside.data - shown, views.diffuse_A / views.pixel_A)
+    trusted = np.abs(fixed) < FOREIGN * np.abs(shown) if views.trusted is None else views.trusted
+    return replace(views, fixed=fixed, trusted=trusted)
+
+
+def _with_tails(views: AtomViews, model: GaussianModel) -> AtomViews:
+    """Return the views with the tails of the atoms of a model."""
+    if not len(model):
+        return replace(views, fixed=None)
+    atoms = project_model(replace(model, level=np.zeros(len(views.data))), replace(views, fixed=None))
+    without_tails = atoms + model.level[:, np.newaxis, np.newaxis]
+    sigma_px = float(model.sigma_A[model.kind].mean()) / views.pixel_A
+    fixed = views.fixed
+    for _ in range(1 if fixed is not None else FIRST_TAILS):
+        weight = inverse_variance(views, without_tails if fixed is None else without_tails + fixed)
+        fixed = tails(atoms, views.data - without_tails, weight, sigma_px)
+    return replace(views, fixed=fixed)
 
 
 def smooth_part(images: Doubles, sigma_px: float) -> Doubles:

@@ -11,7 +11,12 @@ from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, inverse_va
 Doubles = NDArray[np.float64]
 
 STEP_A = 0.5
+FINER = (1 / 4, 1 / 8, 1 / 16)
+"""Steps, in that of the grid, by which places are improved, so that they stay within a cell of the grid."""
+NEIGHBOURS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 SIGNIFICANT = 6.0
+NOISE_SHARE = 0.01
+"""Largest share of noise among many significant places, from the number of equally negative ones."""
 BATCH = 1 << 16
 
 
@@ -34,7 +39,8 @@ def missing_atoms(
     Returns
     -------
     position_A : ndarray of shape (n, 3), float64
-        Positions at which an atom of the most common species is significant, the most significant first.
+        Positions at which an atom of the most common species is significant, to 0.03 Å, the most significant
+        first.
     amplitude : ndarray of shape (n,), float64
         Amplitudes that fit best there.
 
@@ -42,9 +48,15 @@ def missing_atoms(
     -----
     On a grid of 0.5 Å, ``z(r) = Σₖ G ∗ (w (y - λ)) / √(Σₖ G² ∗ w)`` is computed at the pixel where view k
     shows r: the amplitude of an atom at r over its standard deviation. If the residuals contain more than
-    white noise, z scatters by more than 1, so it is divided by its own robust standard deviation. Positions
-    with z > 6 are significant, unless one within the clearance has a larger z, because the surroundings of a
-    missing atom have a large z as well.
+    white noise, z scatters by more than 1, and is compared with its own robust standard deviation. Positions
+    with z > 6 of these are significant where a typical atom would be, unless one within the clearance has a
+    larger z, because the surroundings of a missing atom have a large z as well. Where many atoms are missing
+    they make z scatter. Then values of z > 6 are significant that are a hundred times as frequent as equally
+    negative ones, as noise has either sign.
+
+    References
+    ----------
+    J. E. Elias, S. P. Gygi, Nat. Methods 4, 207 (2007), doi:10.1038/nmeth1019: false discoveries by decoys.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -53,7 +65,6 @@ def missing_atoms(
     sigma = float(model.sigma_A[most_common] / views.pixel_A)
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
-    numerator, denominator = np.zeros(len(grid)), np.zeros(len(grid))
 
     def maps(k: int) -> Doubles:
         """Return the matched filter of the residual of a view, and its norm."""
@@ -62,20 +73,45 @@ def missing_atoms(
         power = ndimage.gaussian_filter(weight[k], sigma / np.sqrt(2), mode="constant")
         return np.stack([signal, power / (4 * np.pi * sigma**2)])
 
-    for k, (signal, power) in enumerate(views.map_views(maps)):
-        single_view = views.of_views(np.array([k]))
-        for start in range(0, len(grid), BATCH):
+    filtered = views.map_views(maps)
+
+    def amplitudes(place_A: Doubles) -> tuple[Doubles, Doubles]:
+        """Return amplitudes of atoms at places, in their standard deviations, and the inverses of these."""
+        sums = np.zeros((2, len(place_A)))
+        for start in range(0, len(place_A), BATCH):
             part = slice(start, start + BATCH)
-            u, v = single_view.project_positions(grid[part])
-            _views.sample(signal, u[0], v[0], numerator[part])
-            _views.sample(power, u[0], v[0], denominator[part])
-    z = np.divide(numerator, np.sqrt(denominator), out=np.zeros_like(numerator), where=denominator > 0)
+            all_u, all_v = views.project_positions(place_A[part])
+            for images, u, v in zip(filtered, all_u, all_v, strict=True):
+                for image, total in zip(images, sums, strict=True):
+                    _views.sample(image, u, v, total[part])
+        precision = np.sqrt(sums[1])
+        return np.divide(sums[0], precision, out=np.zeros_like(precision), where=precision > 0), precision
+
+    z, precision = amplitudes(grid)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
-    z /= max(scatter, 1.0)
-    significant = np.flatnonzero(z > SIGNIFICANT)
+    threshold = min(SIGNIFICANT * max(scatter, 1.0), _where_noise_is_rare(z))
+    # where few trusted pixels show a place, a typical atom would not be significant either
+    typical = float(np.median(model.amplitude)) * precision
+    significant = np.flatnonzero((z > threshold) & (typical > threshold))
     significant = significant[np.argsort(-z[significant], kind="stable")]
     significant = significant[_highest(grid[significant], clearance_A)]
-    return grid[significant], numerator[significant] / denominator[significant]
+    place_A = grid[significant]
+    for step_A in STEP_A * np.array(FINER):
+        tried = place_A[:, np.newaxis] + step_A * NEIGHBOURS
+        of_tried = amplitudes(tried.reshape(-1, 3))[0].reshape(tried.shape[:2])
+        place_A = tried[np.arange(len(tried)), of_tried.argmax(axis=1)]
+    z, precision = amplitudes(place_A)
+    return place_A, z / precision
+
+
+def _where_noise_is_rare(z: Doubles) -> float:
+    """Return the least value above which noise is rare, if it is negative as often as positive."""
+    positive = np.sort(z[z > SIGNIFICANT])
+    negative = np.sort(-z[z < 0])
+    n_above = np.arange(len(positive), 0, -1)
+    n_noise = len(negative) - np.searchsorted(negative, positive)
+    rare = np.flatnonzero(n_noise + 1 <= NOISE_SHARE * n_above)
+    return float(positive[rare[0]]) if len(rare) else np.inf
 
 
 def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:

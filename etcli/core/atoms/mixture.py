@@ -18,6 +18,8 @@ STEEPEST = 3.0
 """Smallest distance of the lightest species from the threshold, in means of the distribution of non-atoms."""
 TINY = 1e-6
 MOST_SHAPE = 20.0
+NORMAL_QUARTILE = 0.6745
+"""Median of the absolute values of a normal distribution of standard deviation 1."""
 OUTLIERS = 0.003
 """Share of the non-atoms whose scores are uniformly distributed up to the lightest species."""
 FIRST_CUTS = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -171,6 +173,63 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     if not candidates:
         return _all_atoms(score, threshold, n_species or 1)
     return min(candidates, key=lambda mixture: mixture.criterion(score))
+
+
+def refit_mixture(score: Doubles, kind: NDArray[np.intp], *, threshold: float, n_species: int) -> Mixture:
+    """Fit a mixture to scores, from known species that may be wrong for some of them.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores, all above the threshold.
+    kind : ndarray of shape (n,), int
+        Number of the species of each, -1 for non-atoms.
+    threshold : float
+        Smallest score.
+    n_species : int
+
+    Returns
+    -------
+    Mixture
+        The likely one nearest to these species; that of `fit_mixture` if one of them is hardly there.
+    """
+    members = [score[kind == k] for k in range(n_species)]
+    if min(map(len, members)) < 2:
+        return fit_mixture(score, threshold=threshold, n_species=n_species)
+    # medians, as the species may be wrong for some
+    mean = np.array([np.median(each) for each in members])
+    if mean[0] <= threshold or (np.diff(mean) <= 0).any():
+        return fit_mixture(score, threshold=threshold, n_species=n_species)
+    spread = np.array([np.median(np.abs(each - np.median(each))) for each in members]) / NORMAL_QUARTILE
+    count = np.array([len(score) - sum(map(len, members)) + 1, *map(len, members)])
+    decay = (mean[0] - threshold) / (2 * STEEPEST)
+    start = Mixture(threshold, decay, mean, np.maximum(spread, NARROWEST * mean), count / count.sum())
+    return _iterate(start, score)
+
+
+def mixture_of_two(score: Doubles, strong: NDArray[np.bool_], *, threshold: float) -> Mixture:
+    """Create the mixture of one species whose atoms are known maxima, and of non-atoms, the others.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Scores, all above the threshold.
+    strong : ndarray of shape (n,), bool
+        Maxima that are atoms, at least one.
+    threshold : float
+        Smallest score of maxima.
+
+    Returns
+    -------
+    Mixture
+    """
+    if strong.all():
+        return _all_atoms(score, threshold, 1)
+    mean, others = score[strong].mean(keepdims=True), score[~strong]
+    decay, shape = _gamma(others - threshold, np.ones(len(others)), TINY * mean[-1])
+    deviation = np.maximum(score[strong].std(), NARROWEST * mean)
+    share = np.array([1 - strong.mean(), strong.mean()])
+    return Mixture(threshold, decay, mean, deviation, share, shape)
 
 
 def _starts(score: Doubles, threshold: float, n_species: int) -> list[Mixture]:

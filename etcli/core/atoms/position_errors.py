@@ -1,10 +1,12 @@
-"""Position errors of traced atoms, from the residual and from half-sets."""
+"""Position errors of traced atoms, from scores and the residual, and from half-sets."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from etcli.core.atoms.gaussian_fit import fit_atoms, heights, places, rescaled, sigmas
+from etcli.core.atoms.mixture import NORMAL_QUARTILE
 from etcli.core.atoms.peaks import smoothed
 from etcli.core.atoms.tracing import Trace
 
@@ -14,10 +16,12 @@ Doubles = NDArray[np.float64]
 NEAR = 0.1
 """Density, as a share of that of a typical atom, above which the noise is measured."""
 HALF_SWEEPS = 12
+NEIGHBOURS = 12
+"""Atoms of the same species with which a score is compared."""
 
 
 def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
-    """Estimate the standard deviations of positions from the residual of the fit.
+    """Estimate the standard deviations of positions from the scatter of scores, and the residual of the fit.
 
     Parameters
     ----------
@@ -32,26 +36,51 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
 
     Notes
     -----
-    A residual r displaces the least-squares position of a Gaussian f by ``Σ r ∂f / Σ (∂f)²``. The root mean
-    square of the numerator over all places in the specimen, with the residual of the fit as r, accounts for
-    correlated and anisotropic noise. Systematic errors that all views have in common, such as wrong angles,
-    are not included.
+    In white noise, a score of height h and standard deviation s means a position that is uncertain by
+    ``√2 σ s / h`` along each axis, for a Gaussian of width σ, because position and height are fitted to the
+    same voxels. The scatter s is measured between neighbours of one species, so that it contains no slow
+    variation of brightness. The residual cannot tell it: where there is much noise, the fit follows it, and
+    where there is little, the residual is due to the shape of atoms. But it tells in which direction the
+    noise displaces atoms more than in others: as a residual r displaces the least-squares position of a
+    Gaussian f by ``Σ r ∂f / Σ (∂f)²``, errors are shared among the axes as the root mean square of the
+    numerator in the specimen is. Systematic errors that all views have in common, such as wrong angles, are
+    not included.
     """
     height, sigma = heights(trace.fitted), trace.rules.sigma_px
     if not len(height):
         return np.empty((0, 3))
     near = trace.volume - trace.residual > NEAR * np.median(height)
-    norm = np.pi**1.5 * sigma / 2
-    error_px = np.empty((len(height), 3))
-    for axis in range(3):
+    slope = np.zeros(3)
+    for axis in range(3 if near.any() else 0):
         order = [0, 0, 0]
         order[2 - axis] = 1
-        slope = ndimage.gaussian_filter(trace.residual, sigma, order=order, mode="constant")
-        rms = float(np.sqrt(np.mean(slope[near].astype(np.float64) ** 2))) if near.any() else 0.0
+        filtered = ndimage.gaussian_filter(trace.residual, sigma, order=order, mode="constant")
+        slope[axis] = np.sqrt(np.mean(filtered[near].astype(np.float64) ** 2))
+    relative = _scatter(places(trace.fitted), trace.score, trace.kind) / np.maximum(trace.score, 1e-300)
+    if not np.isfinite(relative).all():
         # scipy's Gaussians have an integral of 1
-        error_px[:, axis] = (2 * np.pi) ** 1.5 * sigma**3 * rms / (norm * np.maximum(height, 1e-300))
+        scale = (2 * np.pi) ** 1.5 * sigma**3 / (np.pi**1.5 * sigma / 2 * np.maximum(height, 1e-300))
+        error_px = scale[:, np.newaxis] * slope
+    else:
+        share = slope / max(float(np.sqrt(np.mean(slope**2))), 1e-300)
+        error_px = np.sqrt(2) * sigma * relative[:, np.newaxis] * share
     # at the same height, the error is proportional to the inverse square root of the width
-    return error_px * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A
+    return np.asarray(error_px * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A)
+
+
+def _scatter(place: Doubles, score: Doubles, kind: NDArray[np.intp]) -> float:
+    """Measure the standard deviation of scores between neighbours of one species; NaN for too few atoms."""
+    deviations = []
+    for k in np.unique(kind):
+        own, near = score[kind == k], place[kind == k]
+        if len(own) > NEIGHBOURS:
+            _, index = cKDTree(near).query(near, k=NEIGHBOURS + 1)
+            deviations.append(own - own[index[:, 1:]].mean(axis=1))
+    if not deviations:
+        return float("nan")
+    # the median ignores false atoms, and atoms in the place of two
+    typical = float(np.median(np.abs(np.concatenate(deviations)))) / NORMAL_QUARTILE
+    return float(typical / np.sqrt(1 + 1 / NEIGHBOURS))
 
 
 def half_differences_A(trace: Trace, halves: tuple[Array, Array], pixel_A: float) -> Doubles:

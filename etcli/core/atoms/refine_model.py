@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from etcli.core.atoms import _views
 from etcli.core.atoms.gaussian_model import (
@@ -126,8 +126,7 @@ class _Problem:
 
         gradient, of_width = np.zeros((len(model), 4)), np.zeros(len(model))
         for k, slopes in enumerate(ordered_map(view_slopes, range(len(views.data)), threads=views.threads)):
-            gradient[:, 0] += slopes[:, 0]
-            gradient[:, 1:] += slopes[:, 1:3] @ views.rotation[k, :2] / views.pixel_A
+            gradient += _by_atom(slopes, views, k)
             of_width += slopes[:, 3]
         mean = self.start.means()[self.start.kind]
         away = (model.amplitude - mean) / (self.spread * mean)
@@ -141,6 +140,29 @@ class _Problem:
             [scaled_gradient.ravel(), per_species, of_level * self.scale_level]
         )
 
+    def scatter(self) -> Doubles:
+        """Compute the scatter of the gradient between views, for each atom's (amplitude, x, y, z)."""
+        model, views = self.start, self.views
+        projected = views.project_atoms(model)
+
+        def view_gradient(k: int) -> Doubles:
+            weighted = self.weight[k] * (view_of(model, views, projected, k) - views.data[k])
+            slopes = np.empty((len(model), 4))
+            _views.gather(weighted, projected.u[k], projected.v[k], model.amplitude, projected.sigma, slopes)
+            return _by_atom(slopes, views, k)
+
+        squares, total, n_views = np.zeros((len(model), 4, 4)), np.zeros((len(model), 4)), len(views.data)
+        for gradient in ordered_map(view_gradient, range(n_views), threads=views.threads):
+            squares += gradient[:, :, np.newaxis] * gradient[:, np.newaxis]
+            total += gradient
+        squares -= total[:, :, np.newaxis] * total[:, np.newaxis] / n_views
+        return squares * n_views / max(n_views - 1, 1)
+
+
+def _by_atom(slopes: Doubles, views: AtomViews, k: int) -> Doubles:
+    """Return derivatives by amplitude, x, y and z from those by amplitude, u and v in view k."""
+    return np.column_stack([slopes[:, 0], slopes[:, 1:3] @ views.rotation[k, :2] / views.pixel_A])
+
 
 @dataclass(frozen=True, eq=False)
 class RefinedModel:
@@ -149,9 +171,10 @@ class RefinedModel:
     Parameters
     ----------
     model : GaussianModel
-    error_A : ndarray of shape (n_atoms, 3), float64
-        Standard deviations of x, y and z from the Fisher information of each atom; correlations between
-        overlapping neighbours are neglected, so they are optimistic.
+    information : ndarray of shape (n_atoms, 4, 4), float64
+        Fisher information of the amplitude, x, y and z of each atom, by the noise of pixels.
+    scatter : ndarray of shape (n_atoms, 4, 4), float64
+        Covariance of the gradient of the misfit by these, from its scatter between views.
     r_factor : float
         Σ |data - model| / Σ |data - background (diffuse and level)| over all pixels.
     chi2 : float
@@ -159,9 +182,60 @@ class RefinedModel:
     """
 
     model: GaussianModel
-    error_A: Doubles
+    information: Doubles
+    scatter: Doubles
     r_factor: float
     chi2: float
+
+    @property
+    def amplitude_error(self) -> Doubles:
+        """Standard deviations of the amplitudes by the noise of pixels, of shape (n_atoms,)."""
+        return np.asarray(np.sqrt(np.linalg.inv(self.information)[:, 0, 0]))
+
+    def error_A(self, restraint_A: float = np.inf, home_error_A: Doubles | None = None) -> Doubles:
+        """Compute the standard deviations of x, y and z.
+
+        Parameters
+        ----------
+        restraint_A : float
+            Restraint of the refinement.
+        home_error_A : ndarray of shape (n_atoms, 3), float64, optional
+            Standard deviations of the positions to which atoms were restrained; where they are NaN, and by
+            default, those without a restraint.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, 3), float64
+            In Å.
+
+        Notes
+        -----
+        With the information J and the covariance S of the gradient, positions that are determined by the
+        views alone have the covariance ``J⁻¹ S J⁻¹`` [1]_. It equals J⁻¹ for a perfect model, but contains
+        whatever differs between views in excess of the noise. A restraint of information P to another
+        position reduces this error to that of ``(J + P)⁻¹ S (J + P)⁻¹``, and adds the share
+        ``(J + P)⁻¹ P`` of the error of the other position. The two are added as they are and not as
+        squares, because both come from the same views. Errors that all views have in common are not
+        included.
+
+        References
+        ----------
+        .. [1] H. White, Econometrica 50, 1 (1982), doi:10.2307/1912526: estimates from misspecified models.
+        """
+        free = _errors(np.asarray(np.linalg.inv(self.information), np.float64), self.scatter)
+        if not np.isfinite(restraint_A):
+            return free
+        prior = np.diag([0.0, *[1 / restraint_A**2] * 3])
+        inverse = np.asarray(np.linalg.inv(self.information + prior), np.float64)
+        home_A = free if home_error_A is None else np.where(np.isnan(home_error_A), free, home_error_A)
+        share = np.diagonal(inverse @ prior, axis1=1, axis2=2)[:, 1:]
+        return _errors(inverse, self.scatter) + share * home_A
+
+
+def _errors(inverse: Doubles, scatter: Doubles) -> Doubles:
+    """Return the standard deviations of x, y and z from inverse information and scatter of the gradient."""
+    covariance = inverse @ scatter @ inverse
+    return np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2)[:, 1:], 0))
 
 
 def refine_model(
@@ -218,11 +292,16 @@ def refine_model(
         views = with_diffuse(views, model)
         weight = inverse_variance(views, project_model(model, views))
         problem = _Problem(model, views, weight, spread, home_A, restraint_A)
+        n_free, n_species = 4 * len(model), len(model.sigma_A)
+        highest = np.full(n_free + n_species + len(model.level), np.inf)
+        wider = np.log(np.maximum(views.widest_A / model.sigma_A, 1))
+        highest[n_free : n_free + n_species] = wider / problem.scale_sigma
         result = minimize(
             problem,
-            np.zeros(4 * len(model) + len(model.sigma_A) + len(model.level)),
+            np.zeros(len(highest)),
             jac=True,
             method="L-BFGS-B",
+            bounds=Bounds(-np.inf, highest),
             options={"maxiter": iterations, "maxcor": 10, "ftol": FLAT},
         )
         model = problem.model(result.x)
@@ -230,18 +309,19 @@ def refine_model(
 
 
 def _with_errors(model: GaussianModel, views: AtomViews, spread: float) -> RefinedModel:
-    """Compute the errors of the positions of a model, its R factor and its chi-square."""
+    """Compute the information about a model, its R factor and its chi-square."""
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
     problem = _Problem(model, views, weight, spread, model.position_A, np.inf)
-    # the block of an atom outside all views must not be singular
-    blocks = problem.blocks + np.diag([0.0, *[1 / UNSEEN_A**2] * 3])
+    # an atom outside all views is uncertain by UNSEEN_A
+    unseen = np.diag([TINY, *[1 / UNSEEN_A**2] * 3])
     residual = views.data - shown
     without_atoms = replace(model, amplitude=np.zeros(len(model)))
     signal = np.abs((views.data - project_model(without_atoms, views))[weight > 0]).sum()
     return RefinedModel(
         model,
-        np.sqrt(np.diagonal(np.linalg.inv(blocks), axis1=1, axis2=2)[:, 1:]),
+        problem.blocks + unseen,
+        problem.scatter() + unseen,
         float(np.abs(residual[weight > 0]).sum() / max(signal, 1e-300)),
         float((residual**2 * weight).sum() / np.count_nonzero(weight)),
     )

@@ -1,4 +1,4 @@
-"""Refinement of a trace against the views: restraint, refinement, missing atoms, and removal of weak ones."""
+"""Refinement of a trace against the views: restraint of positions, and the completed model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.cleaning import RemovedCounts, without_close
+from etcli.core.atoms.cleaning import RemovedCounts
+from etcli.core.atoms.complete_model import CompletedModel, amplitude_spread, complete_model
 from etcli.core.atoms.gaussian_fit import places, positions_A
-from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, check_hand, start_model, with_diffuse
-from etcli.core.atoms.missing import missing_atoms
-from etcli.core.atoms.mixture import fit_mixture
-from etcli.core.atoms.refine_model import RefinedModel, refine_model
-from etcli.core.atoms.restraint import Restraint, find_restraint
-from etcli.core.atoms.tracing import NEARER, Trace
+from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model, with_diffuse
+from etcli.core.atoms.refine_model import RefinedModel
+from etcli.core.atoms.refined_species import AmplitudeClasses
+from etcli.core.atoms.restraint import STILL_A, Restraint, find_restraint
+from etcli.core.atoms.surroundings import reconstruct_surroundings
+from etcli.core.atoms.tracing import Trace
 
 Doubles = NDArray[np.float64]
 
@@ -33,6 +34,8 @@ class RefinedTrace:
     restraint_A : float
     from_trace : ndarray of shape (n_atoms,), int
         Index of each atom in the trace, -1 for added atoms.
+    classes : AmplitudeClasses
+        Species by the refined amplitudes.
     removed : list of RemovedCounts
     """
 
@@ -40,7 +43,13 @@ class RefinedTrace:
     restraint: Restraint | None
     restraint_A: float
     from_trace: NDArray[np.intp]
+    classes: AmplitudeClasses
     removed: list[RemovedCounts]
+
+    def error_A(self, traced_A: Doubles) -> Doubles:
+        """Return the standard deviations of x, y and z, from those of the trace: (n, 3) for (n_traced, 3)."""
+        found = np.where(self.from_trace[:, np.newaxis] < 0, np.nan, traced_A[self.from_trace])
+        return self.refined.error_A(self.restraint_A, found)
 
     def moved(self, by_A: Doubles) -> "RefinedTrace":
         """Return the trace with all atoms shifted by x, y and z."""
@@ -88,12 +97,34 @@ def refine_trace(
         When the views do not show the atoms.
     """
     report = progress or (lambda text: None)
-    shape = trace.volume.shape
+    nz, ny, nx = trace.volume.shape
+    if views.diffuse_A:
+        report("what is outside the volume")
+        surroundings = reconstruct_surroundings(views, (nz, ny, nx), pixel_A, centre_A, level)
+        outside = surroundings.views_of_outside(views)
+        views = replace(views, outside=outside, widest_A=trace.sigma_A)
+    sigma_A = np.full(len(trace.mixture.mean), trace.sigma_A)
+    half_A = (np.array([nx, ny, nz]) - 1) / 2 * pixel_A
+
+    def completed(
+        position_A: Doubles, used: AtomViews, restraint_A: float, *, keep_all: bool = False
+    ) -> CompletedModel:
+        start = start_model(position_A, trace.score, trace.kind, sigma_A, used)
+        if used.diffuse_A:
+            # the trusted pixels stay the same, as a refinement of fewer and fewer pixels would not end
+            used = with_diffuse(used, start)
+        return complete_model(
+            start,
+            used,
+            restraint_A=restraint_A,
+            low_A=centre_A - half_A,
+            high_A=centre_A + half_A,
+            min_distance_A=min_distance_A,
+            keep_all=keep_all,
+        )
+
     position_A = positions(trace, pixel_A, centre_A)
-    n_kinds = int(trace.kind.max(initial=0)) + 1
-    sigma_A = np.full(n_kinds, trace.sigma_A)
-    model = start_model(position_A, trace.score, trace.kind, sigma_A, views)
-    check_hand(model, views)
+    check_hand(start_model(position_A, trace.score, trace.kind, sigma_A, views), views)
     restraint = None
     if restraint_A is None:
         report("how far atoms may move")
@@ -101,74 +132,24 @@ def refine_trace(
             views,
             trace.fitted,
             trace.rules,
-            kind=trace.kind,
+            kind=np.zeros_like(trace.kind),  # species by scores may be wrong
             score=trace.score,
-            sigma_A=sigma_A,
+            sigma_A=sigma_A[:1],
             smoothing_A=trace.smoothing_A,
-            shape=(shape[0], shape[1], shape[2]),
+            shape=(nz, ny, nx),
             voxel_A=pixel_A,
             centre_A=centre_A,
             level=level,
+            spread=amplitude_spread(len(sigma_A)),
+            complete=lambda *arguments: completed(*arguments).refined.model,
         )
-        restraint_A = restraint.best_A
-    report("positions, amplitudes and widths")
-    refined = refine_model(model, views, restraint_A=restraint_A)
-    report("atoms that the volume does not show")
-    half_A = (np.array(shape[::-1]) - 1) / 2 * pixel_A
-    new_A, amplitude = missing_atoms(
-        refined.model,
-        with_diffuse(views, refined.model),
-        low_A=centre_A - half_A,
-        high_A=centre_A + half_A,
-        clearance_A=min_distance_A,
-    )
-    trace_index, home_A = np.arange(len(model)), model.position_A
-    completed = refined.model
-    if len(new_A):
-        completed = _with_added_atoms(refined.model, new_A, amplitude)
-        trace_index = np.concatenate([trace_index, np.full(len(new_A), -1)])
-        home_A = np.concatenate([home_A, new_A])
-        completed = refine_model(completed, views, restraint_A=restraint_A, home_A=home_A).model
-    kept, removed = _accepted_atoms(completed, min_distance_A)
-    if len(new_A) or not kept.all():
-        refined = refine_model(
-            completed.select(kept), views, restraint_A=restraint_A, home_A=home_A[kept], rounds=1
-        )
-    return RefinedTrace(refined, restraint, restraint_A, trace_index[kept], removed)
+        restraint_A = restraint.best_A if restraint.improves else STILL_A
+    report("positions, amplitudes, missing atoms and species")
+    stay = restraint is not None and not restraint.improves
+    found = completed(position_A, views, restraint_A, keep_all=stay)
+    return RefinedTrace(found.refined, restraint, restraint_A, found.origin, found.classes, found.removed)
 
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
     """Return the positions of the atoms of a trace from the rotation centre, in Å."""
     return positions_A(places(trace.fitted), trace.volume.shape, pixel_A, centre_A)
-
-
-def _with_added_atoms(model: GaussianModel, position_A: Doubles, amplitude: Doubles) -> GaussianModel:
-    """Return the model with atoms added, each assigned to the species with the most similar amplitude."""
-    means = model.means()
-    known_means = np.where(means > 0, means, np.nan)
-    kind = np.nanargmin(np.abs(np.log(amplitude[:, np.newaxis] / known_means)), axis=1)
-    return replace(
-        model,
-        position_A=np.concatenate([model.position_A, position_A]),
-        amplitude=np.concatenate([model.amplitude, amplitude]),
-        kind=np.concatenate([model.kind, kind]),
-    )
-
-
-def _accepted_atoms(
-    model: GaussianModel, min_distance_A: float
-) -> tuple[NDArray[np.bool_], list[RemovedCounts]]:
-    """Mark the atoms that are strong in the views and not too close to a stronger one; count the rest."""
-    amplitude = model.amplitude
-    least = 0.1 * float(np.percentile(amplitude, 90))
-    mixture = fit_mixture(
-        amplitude[amplitude > least], threshold=least, n_species=int(model.kind.max(initial=0)) + 1
-    )
-    strong = mixture.probabilities(amplitude)[:, 0] < 0.5
-    apart = without_close(model.position_A, amplitude, NEARER * min_distance_A)
-    return strong & apart, [
-        RemovedCounts("no atoms by what the views show of them", int((~strong).sum())),
-        RemovedCounts(
-            f"moved closer than {min_distance_A:g} Å to a stronger one", int((strong & ~apart).sum())
-        ),
-    ]

@@ -1,35 +1,26 @@
 """Restraint: choose by cross-validation how far a refinement may move atoms, from left-out views."""
 
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
-from etcli.core.atoms.gaussian_model import AtomViews, left_out_misfit, start_model
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
-from etcli.core.atoms.refine_model import refine_model
-from etcli.core.binning import bin_axis
+from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, refine_model
+from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.errors import UsageError
-from etcli.core.projectors.oriented import OrientedProjector
-from etcli.core.solvers.fista import fista
-from etcli.core.solvers.misfit import OrientedMisfit
-from etcli.core.solvers.priors import make_prior
-from etcli.core.solvers.resire import extended_shape, middle
 from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
 
-Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-TRIED_A = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+STILL_A = 1e-4
+"""Restraint with which atoms stay where they were found."""
+TRIED_A = (STILL_A, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RISES = 2
 """Number of restraints without improvement that ends the search."""
-SAME = 1e-3
-"""Relative difference of sizes that counts as equal."""
-RECONSTRUCTION = 30
-MOST_SPACE = 8
-"""Largest factor by which a volume is enlarged for parts of a film outside it, endless in edge-on views."""
 ROUNDS, ITERATIONS = 2, 40
 SWEEPS = 8
 
@@ -45,11 +36,19 @@ class Restraint:
     misfit : ndarray of shape (n,), float64
         Mean misfit to the left-out views; see `etcli.core.atoms.gaussian_model.left_out_misfit`.
     best_A : float
+    completed_misfit : float
+        Mean misfit of the model completed with the best restraint.
     """
 
     tried_A: Doubles
     misfit: Doubles
     best_A: float
+    completed_misfit: float
+
+    @property
+    def improves(self) -> bool:
+        """Whether refined atoms predict left-out views no worse than the atoms of the volume do."""
+        return self.completed_misfit <= float(self.misfit[0])
 
 
 def find_restraint(
@@ -65,6 +64,8 @@ def find_restraint(
     voxel_A: float,
     centre_A: Doubles,
     level: float,
+    spread: float = AMPLITUDE_SPREAD,
+    complete: Callable[[Doubles, AtomViews, float], GaussianModel],
 ) -> Restraint:
     """Find the best restraint of atoms to their positions in the volume, by cross-validation.
 
@@ -90,6 +91,10 @@ def find_restraint(
         x, y and z of its middle from the rotation centre.
     level : float
         Background level of the views.
+    spread : float
+        As for `etcli.core.atoms.refine_model.refine_model`.
+    complete : callable
+        Refines and completes a model from positions in Å, views, and a restraint in Å.
 
     Returns
     -------
@@ -114,7 +119,9 @@ def find_restraint(
     tilt = np.arctan2(-views.rotation[:, 2, 0], views.rotation[:, 2, 2])
     is_left_out[every_sixth(tilt)] = True
     used, left_out = views.of_views(~is_left_out), views.of_views(is_left_out)
-    volume = _volume(used, shape, voxel_A, centre_A, level)
+    surroundings = reconstruct_surroundings(used, shape, voxel_A, centre_A, level)
+    used, left_out = (replace(part, outside=surroundings.views_of_outside(part)) for part in (used, left_out))
+    volume = surroundings.inside()
     smoothed(volume, smoothing_A / voxel_A, out=volume, threads=views.threads)
     atoms, _ = fit_atoms(volume, rescaled(fitted, volume), rules, sweeps=SWEEPS)
     position_A = positions_A(places(atoms), shape, voxel_A, centre_A)
@@ -122,15 +129,17 @@ def find_restraint(
     misfits: list[Doubles] = []
     weight = None
     for restraint_A in TRIED_A:
-        refined = refine_model(model, used, restraint_A=restraint_A, rounds=ROUNDS, iterations=ITERATIONS)
+        refined = refine_model(
+            model, used, restraint_A=restraint_A, spread=spread, rounds=ROUNDS, iterations=ITERATIONS
+        )
         misfit, weight = left_out_misfit(refined.model, left_out, weight)
         misfits.append(misfit)
         means = [float(each.mean()) for each in misfits]
         if len(means) > RISES and min(means) < min(means[-RISES:]):
             break
-    return Restraint(
-        np.array(TRIED_A[: len(means)]), np.array(means), TRIED_A[_first_good(np.array(misfits))]
-    )
+    best_A = TRIED_A[_first_good(np.array(misfits))]
+    completed, _ = left_out_misfit(complete(position_A, used, best_A), left_out, weight)
+    return Restraint(np.array(TRIED_A[: len(means)]), np.array(means), best_A, float(completed.mean()))
 
 
 def _first_good(misfits: Doubles) -> int:
@@ -138,43 +147,3 @@ def _first_good(misfits: Doubles) -> int:
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
     return int(np.argmax(worse.mean(axis=1) <= error))
-
-
-def _volume(
-    views: AtomViews, shape: tuple[int, int, int], voxel_A: float, centre_A: Doubles, level: float
-) -> Array:
-    """Reconstruct a volume from some of the views, with voxels of the given size."""
-    factor = voxel_A / views.pixel_A
-    if factor < 1 - SAME:
-        raise UsageError(
-            f"voxels of {voxel_A:g} Å are finer than the {views.pixel_A:g} Å of the views; give the views "
-            "that were reconstructed, or --hold as a length"
-        )
-    binned = views.data - level
-    if factor > 1 + 1e-6:
-        binned = np.asarray(bin_axis(bin_axis(binned, factor, axis=1), factor, axis=2), np.float64)
-    images: Array = np.ascontiguousarray(binned, np.float32)
-    whole = _shape_with_margin(views, shape, images.shape[1:])
-    projector = OrientedProjector(
-        views.rotation,
-        whole,
-        images.shape[1:],
-        centre_px=views.rotation[:, :2] @ centre_A / voxel_A,
-        threads=views.threads,
-    )
-    positive = make_prior("none", whole, lower=0.0, threads=views.threads)
-    volume = fista(OrientedMisfit(projector, images), positive, iterations=RECONSTRUCTION)
-    return np.ascontiguousarray(middle(volume, shape))
-
-
-def _shape_with_margin(
-    views: AtomViews, shape: tuple[int, int, int], detector: tuple[int, ...]
-) -> tuple[int, int, int]:
-    """Return the shape of a volume that also contains the parts of a film that the views show outside."""
-    if not views.diffuse_A:
-        return shape
-    try:
-        extended = extended_shape(views.rotation, shape, detector)
-    except UsageError:  # a view edge-on, in which a film is endless
-        return shape
-    return extended if prod(extended) <= MOST_SPACE * prod(shape) else shape

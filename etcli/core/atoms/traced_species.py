@@ -160,8 +160,11 @@ def atoms_of(
         columns = {
             name: np.where(trace_index < 0, np.nan, values[trace_index]) for name, values in columns.items()
         }
+        columns["probability"] = completed.classes.probability[np.arange(len(model)), 1 + model.kind]
         columns["amplitude"] = model.amplitude
-        columns |= {f"error_{name}_A": completed.refined.error_A[:, k] for k, name in enumerate("xyz")}
+        if error_A is not None:
+            refined_A = completed.error_A(error_A)
+            columns |= {f"error_{name}_A": refined_A[:, k] for k, name in enumerate("xyz")}
         position_A, kind = model.position_A, model.kind
     if symbols is None and len(trace.mixture.mean) > 1:
         columns["class"] = kind.astype(np.float64) + 1

@@ -37,7 +37,7 @@ from etcli.core.atoms.gaussian_fit import (
 )
 from etcli.core.atoms.mixture import Mixture
 from etcli.core.atoms.peaks import find_peaks, root_mean_square, smoothed, spaced
-from etcli.core.atoms.score_mixture import least_score, specimen_mixture
+from etcli.core.atoms.score_mixture import check_not_noise, least_score, specimen_mixture
 from etcli.core.errors import DataError
 
 Array = NDArray[np.float32]
@@ -54,14 +54,10 @@ LEAST_WIDTH_PX, between which hardly any density is unresolved."""
 DOUBT, NARROW_DOUBT = 0.3, 0.4
 """Largest probability that an accepted maximum is not an atom, the second for narrow ones. Less suits
 densities from projections, as a refinement against these finds missing atoms."""
-APART = 1.5
-"""Smallest distance of the means of automatically found species, in the sum of their standard deviations."""
 MARGIN_PX = 0.5
 NEARER = 0.95
 """Factor of the smallest distance between atoms, to allow for errors of positions."""
 CYCLES, SWEEPS = 12, 4
-MOST_SPREAD = 1 / 3
-"""Largest relative spread of scores of a species: 0.03 to 0.26 in published series, 0.37 or more in noise."""
 UNSETTLED = 1e-3
 """Share of atoms that may still be added or removed when the cycles end."""
 OTHER_WIDTH = 0.1
@@ -313,7 +309,7 @@ class _Search:
         cleaning = self.rules.cleaning
         candidates = scores(residual, atoms, self.fit)
         apart = without_close(places(atoms), candidates, NEARER * cleaning.min_distance_A / self.pixel_A)
-        mixture, inside, specimen = specimen_mixture(
+        found = specimen_mixture(
             places(atoms),
             candidates,
             apart,
@@ -322,8 +318,12 @@ class _Search:
             n_species=self.rules.n_species,
             doubt=self.doubt,
         )
+        rules = self.rules
+        if rules.threshold is None and rules.expected is None and (rules.n_species or 1) == 1:
+            check_not_noise(found, candidates, None if self.fit.freedom == "shared" else sigmas(atoms))
+        mixture = found.mixture
         cut = self._score_threshold(candidates, apart, mixture)
-        chosen = (candidates >= cut) & specimen
+        chosen = (candidates >= cut) & found.specimen
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
         self._record(close_rule, np.count_nonzero(chosen & ~apart))
@@ -337,32 +337,16 @@ class _Search:
             atoms, score, kind, probability = (values[kept] for values in (atoms, score, kind, probability))
             self._require_atoms(atoms)
             atoms, residual = fit_atoms(self.volume, atoms, self.fit, sweeps=SWEEPS, residual=residual)
-        self._check_spread(mixture, candidates[chosen])
         return {
             "fitted": atoms,
             "score": score,
             "kind": kind,
             "probability": probability[np.arange(len(kind)), 1 + kind],
-            "candidates": candidates[inside],
+            "candidates": candidates[found.inside],
             "mixture": mixture,
             "cut": cut,
             "residual": residual,
         }
-
-    def _check_spread(self, mixture: Mixture, score: Doubles) -> None:
-        """Raise DataError for maxima of all heights, unless the number of atoms or species is given."""
-        rules = self.rules
-        spread = float((mixture.deviation / mixture.mean)[-1])
-        if rules.n_species is None and len(mixture.mean) > 1:
-            gap = np.diff(mixture.mean) / (mixture.deviation[1:] + mixture.deviation[:-1])
-            # overlapping classes are parts of one
-            spread = spread if gap.min() > APART else float(score.std() / score.mean())
-        specified = rules.threshold is not None or rules.expected is not None or (rules.n_species or 1) > 1
-        if spread > MOST_SPREAD and not specified:
-            raise DataError(
-                f"maxima are of all heights (their standard deviation is {spread:.0%} of the mean), as "
-                "those of noise are; if they are atoms, give their number, the least score, or all species"
-            )
 
     def _typical_of_surroundings(self, atoms: Doubles, kind: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Mark the atoms that have enough neighbours and are not much weaker than those of their species."""

@@ -1,0 +1,93 @@
+"""Species of refined atoms, and which of them are atoms at all, by their amplitudes in the views."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.atoms.mixture import Mixture, refit_mixture
+from etcli.core.atoms.score_mixture import separating_mixture
+
+Doubles = NDArray[np.float64]
+Kinds = NDArray[np.intp]
+
+LEAST = 0.1
+"""Smallest amplitude that counts, as a share of that of strong atoms."""
+STRONG_PERCENTILE = 90
+
+
+@dataclass(frozen=True, eq=False)
+class AmplitudeClasses:
+    """Classes of atoms by amplitude.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Distribution of the amplitudes.
+    probability : ndarray of shape (n_atoms, 1 + n_species), float64
+        Probability that each is no atom, or an atom of each species, the lightest first.
+    """
+
+    mixture: Mixture
+    probability: Doubles
+
+    @property
+    def are_atoms(self) -> NDArray[np.bool_]:
+        """Whether each is more likely an atom than not."""
+        return np.asarray(self.probability[:, 0] < 0.5)
+
+    @property
+    def kind(self) -> Kinds:
+        """Number of the most likely species of each."""
+        return np.asarray(self.probability[:, 1:].argmax(axis=1))
+
+    @property
+    def doubt(self) -> float:
+        """Estimated share of atoms that may be of another species than the most likely one."""
+        species = self.probability[:, 1:]
+        share = species.max(axis=1) / np.maximum(species.sum(axis=1), 1e-300)
+        return float(1 - share[self.are_atoms].mean()) if self.are_atoms.any() else 0.0
+
+
+def amplitude_classes(
+    amplitude: Doubles, error: Doubles, kind: Kinds, *, n_species: int, removed: Doubles
+) -> AmplitudeClasses:
+    """Divide refined atoms between noise and species.
+
+    Parameters
+    ----------
+    amplitude : ndarray of shape (n_atoms,), float64
+        From a refinement with one width, and without a restraint of amplitudes if there are several species.
+    error : ndarray of shape (n_atoms,), float64
+        Standard deviations of the amplitudes, from the Fisher information.
+    kind : ndarray of shape (n_atoms,), int
+        Number of the species of each so far, which may be wrong; -1 where it is unknown.
+    n_species : int
+    removed : ndarray of shape (n,), float64
+        Amplitudes of noise that has been removed already, without which weak atoms would look like noise.
+
+    Returns
+    -------
+    AmplitudeClasses
+
+    Notes
+    -----
+    The mixture is that of the scores in a volume. With several species it starts from those known so far:
+    otherwise a fit to the histogram alone may take a rare light species for noise, and divide a heavy one.
+    The scatter of a species is due to differences between its atoms, and to errors, which may be larger for
+    one atom than for others; its probabilities account for its own.
+    """
+    least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
+    known = np.concatenate([amplitude, removed])
+    if n_species == 1:
+        # most are atoms, however bright a few are
+        used = known[known > least]
+        mixture, _ = separating_mixture(used, used > np.median(used) / 2, threshold=least, n_species=1)
+    else:
+        kinds = np.concatenate([kind, np.full(len(removed), -1)])
+        mixture = refit_mixture(
+            known[known > least], kinds[known > least], threshold=least, n_species=n_species
+        )
+    typical = float(np.sqrt(np.median(error**2)))
+    own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
+    return AmplitudeClasses(mixture, replace(mixture, deviation=own).probabilities(amplitude))
