@@ -12,6 +12,7 @@ from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, RefinedModel, refine_model
 from etcli.core.atoms.refined_species import AmplitudeClasses, amplitude_classes
 from etcli.core.atoms.tracing import NEARER
+from etcli.core.errors import DataError
 
 Doubles = NDArray[np.float64]
 
@@ -96,6 +97,11 @@ def complete_model(
     -------
     CompletedModel
 
+    Raises
+    ------
+    DataError
+        When the views show none of the atoms.
+
     Notes
     -----
     Species of the initial model may be wrong. A width of each would then depend on them, and the amplitudes
@@ -111,7 +117,7 @@ def complete_model(
     )
     atoms = _Atoms(alike, model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
-    rejected_A = np.empty((0, 3))
+    rejected_A, n_kept = np.empty((0, 3)), len(model)
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -126,6 +132,11 @@ def complete_model(
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
+        if not n_kept:
+            raise DataError(
+                "the views show none of the atoms of the volume; is it the series that was reconstructed, "
+                "with the same angles?"
+            )
         if n < ROUNDS:
             atoms = _with_missing(atoms, views, rejected_A, low_A, high_A, min_distance_A)
         if len(atoms.model) == n_kept:
