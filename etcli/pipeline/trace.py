@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.arguments import checked_number
+from etcli.core.arguments import checked_integer, checked_number
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.position_errors import half_differences_A, position_errors_A
 from etcli.core.atoms.refine_trace import RefinedTrace, refine_trace
@@ -143,9 +143,9 @@ def trace_atoms(
     if species is not None:
         listed = not isinstance(species, Integral)
         species = by_brightness(species) if listed else int(species)  # type: ignore[arg-type]
-    for name in ("threshold", "expected"):
+    for name, checked in (("threshold", checked_number), ("expected", checked_integer)):
         if options.get(name) is not None:
-            options[name] = checked_number(name, options[name])
+            options[name] = checked(name, options[name])
     request = TraceRequest(species, **(options | lengths))
     request.check(refined=refine is not None)
     return trace_volume(session or Session(), volume, request, refine=refine, halves=halves)

@@ -19,7 +19,7 @@ from etcli.pipeline.session import Session
 
 COPIES = 4
 """Arrays of the size of the volume that tracing needs."""
-VIEW_COPIES = 24
+VIEW_COPIES = 36
 """Arrays of the size of the series, in single precision, that a refinement needs."""
 CUBE_TOLERANCE = 0.01
 """Relative difference of the edges of voxels that is attributed to rounding."""

@@ -49,6 +49,12 @@ def report_trace(
         )
     if drift_per_A:
         reporter.report(f"scores drift by {100 * drift_per_A:+.2g} % per Å of depth; corrected")
+    if not trace.separated:
+        reporter.report(
+            "scores have no minimum between atoms and other maxima (see --plot): atoms are those "
+            "of about half the height of strong ones or more"
+            + ("" if species_given else "; name all species")
+        )
     _warn_of_species(session, trace, completed, given=species_given)
     numbers: dict[str, Any] = {
         "n_atoms": len(atoms),

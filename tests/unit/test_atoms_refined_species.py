@@ -78,12 +78,23 @@ def test_views_of_nothing_show_none_of_the_atoms():
     true = GaussianModel(place, SIGNALS[kind], 0 * kind, np.full(1, SIGMA_A), np.zeros(30))
     blank = seen(replace(true, amplitude=np.full(8, 1e-6), level=np.full(30, 50.0)))
     box = {"low_A": np.full(3, -12.0), "high_A": np.full(3, 12.0), "min_distance_A": 1.6}
-    try:
-        found = complete_model(true, blank, restraint_A=0.1, **box)
-    except DataError as error:
-        assert "the views show" in str(error)
-    else:
-        assert len(found.refined.model) <= 8 and abs(found.refined.model.amplitude).max() < 30
+    with pytest.raises(DataError, match="the views show none of the atoms"):
+        complete_model(true, blank, restraint_A=0.1, **box)
+
+
+def test_matter_that_is_no_atoms_gets_none():
+    """Weak atoms close together beside a particle, like a support."""
+    place, _ = particle(4)
+    model = GaussianModel(place, np.full(64, 400.0), np.zeros(64, int), np.full(1, SIGMA_A), np.zeros(30))
+    rng = np.random.default_rng(5)
+    slab = np.column_stack([rng.uniform(-9, 9, 300), rng.uniform(-9, 9, 300), rng.uniform(-11, -6.5, 300)])
+    support = GaussianModel(slab, np.full(300, 80.0), np.zeros(300, int), np.full(1, 0.7), np.zeros(30))
+    views = seen(model)
+    shown = project_model(model, views) + project_model(support, views)
+    views = replace(views, data=rng.poisson(shown).astype(float))
+    box = {"low_A": np.full(3, -12.0), "high_A": np.full(3, 12.0), "min_distance_A": 1.6}
+    found = complete_model(model, views, restraint_A=0.05, **box)
+    assert (found.origin >= 0).all() and len(found.origin) == 64
 
 
 def test_species_missing_and_false_atoms_come_out_right(completed):

@@ -12,10 +12,11 @@ from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, RefinedModel, refine_model
 from etcli.core.atoms.refined_species import AmplitudeClasses, amplitude_classes
 from etcli.core.atoms.tracing import NEARER
-from etcli.core.errors import DataError
 
 Doubles = NDArray[np.float64]
 
+LEAST_OF_LIGHTEST = 0.4
+"""Smallest amplitude of a missing atom, in that of the lightest species."""
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
 
@@ -132,13 +133,9 @@ def complete_model(
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
-        if not n_kept:
-            raise DataError(
-                "the views show none of the atoms of the volume; is it the series that was reconstructed, "
-                "with the same angles?"
-            )
         if n < ROUNDS:
-            atoms = _with_missing(atoms, views, rejected_A, low_A, high_A, min_distance_A)
+            box = low_A, high_A
+            atoms = _with_missing(atoms, views, rejected_A, box, min_distance_A, by_decoys=n_species > 1)
         if len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():
@@ -178,12 +175,27 @@ def _round(
 
 
 def _with_missing(
-    atoms: _Atoms, views: AtomViews, rejected_A: Doubles, low_A: Doubles, high_A: Doubles, clearance_A: float
+    atoms: _Atoms,
+    views: AtomViews,
+    rejected_A: Doubles,
+    box: tuple[Doubles, Doubles],
+    clearance_A: float,
+    *,
+    by_decoys: bool,
 ) -> _Atoms:
     """Add the atoms that the views show but the model lacks, except where such have been rejected."""
     place_A, amplitude = missing_atoms(
-        atoms.model, with_diffuse(views, atoms.model), low_A=low_A, high_A=high_A, clearance_A=clearance_A
+        atoms.model,
+        with_diffuse(views, atoms.model),
+        low_A=box[0],
+        high_A=box[1],
+        clearance_A=clearance_A,
+        by_decoys=by_decoys,
     )
+    # matter that is not resolved into atoms, such as a support, leaves weak ones
+    lightest = min(float(np.median(atoms.model.amplitude[atoms.kind == k])) for k in np.unique(atoms.kind))
+    strong = amplitude > LEAST_OF_LIGHTEST * lightest
+    place_A, amplitude = place_A[strong], amplitude[strong]
     if len(rejected_A):
         new = cKDTree(rejected_A).query(place_A)[0] > clearance_A / 2
         place_A, amplitude = place_A[new], amplitude[new]

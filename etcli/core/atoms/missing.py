@@ -21,7 +21,13 @@ BATCH = 1 << 16
 
 
 def missing_atoms(
-    model: GaussianModel, views: AtomViews, *, low_A: Doubles, high_A: Doubles, clearance_A: float
+    model: GaussianModel,
+    views: AtomViews,
+    *,
+    low_A: Doubles,
+    high_A: Doubles,
+    clearance_A: float,
+    by_decoys: bool = True,
 ) -> tuple[Doubles, Doubles]:
     """Search for atoms that would explain the residual of the views.
 
@@ -35,6 +41,9 @@ def missing_atoms(
         Corners of the box to search, from the rotation centre.
     clearance_A : float
         Smallest distance to an atom of the model, and between new atoms.
+    by_decoys : bool
+        Whether noise may be counted by equally negative places. Matter that is not resolved into atoms, such
+        as a support, is only positive, and would not be taken for noise.
 
     Returns
     -------
@@ -89,7 +98,9 @@ def missing_atoms(
 
     z, precision = amplitudes(grid)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
-    threshold = min(SIGNIFICANT * max(scatter, 1.0), _where_noise_is_rare(z))
+    threshold = SIGNIFICANT * max(scatter, 1.0)
+    if by_decoys:
+        threshold = min(threshold, _where_noise_is_rare(z))
     # where few trusted pixels show a place, a typical atom would not be significant either
     typical = float(np.median(model.amplitude)) * precision
     significant = np.flatnonzero((z > threshold) & (typical > threshold))

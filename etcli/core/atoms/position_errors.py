@@ -16,6 +16,8 @@ Doubles = NDArray[np.float64]
 NEAR = 0.1
 """Density, as a share of that of a typical atom, above which the noise is measured."""
 HALF_SWEEPS = 12
+MOST_SCATTER = 2.0
+"""Largest error by the scatter of scores, in that by the residual: atoms may differ in brightness."""
 NEIGHBOURS = 12
 """Atoms of the same species with which a score is compared."""
 
@@ -43,8 +45,9 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
     where there is little, the residual is due to the shape of atoms. But it tells in which direction the
     noise displaces atoms more than in others: as a residual r displaces the least-squares position of a
     Gaussian f by ``Σ r ∂f / Σ (∂f)²``, errors are shared among the axes as the root mean square of the
-    numerator in the specimen is. Systematic errors that all views have in common, such as wrong angles, are
-    not included.
+    numerator in the specimen is. Scores also scatter where the atoms themselves differ in brightness, so
+    errors are at most twice those that the residual alone gives. Systematic errors that all views have in
+    common, such as wrong angles, are not included.
     """
     height, sigma = heights(trace.fitted), trace.rules.sigma_px
     if not len(height):
@@ -56,14 +59,15 @@ def position_errors_A(trace: Trace, pixel_A: float) -> Doubles:
         order[2 - axis] = 1
         filtered = ndimage.gaussian_filter(trace.residual, sigma, order=order, mode="constant")
         slope[axis] = np.sqrt(np.mean(filtered[near].astype(np.float64) ** 2))
-    relative = _scatter(places(trace.fitted), trace.score, trace.kind) / np.maximum(trace.score, 1e-300)
-    if not np.isfinite(relative).all():
-        # scipy's Gaussians have an integral of 1
-        scale = (2 * np.pi) ** 1.5 * sigma**3 / (np.pi**1.5 * sigma / 2 * np.maximum(height, 1e-300))
-        error_px = scale[:, np.newaxis] * slope
-    else:
+    # scipy's Gaussians have an integral of 1
+    scale = (2 * np.pi) ** 1.5 * sigma**3 / (np.pi**1.5 * sigma / 2 * np.maximum(height, 1e-300))
+    error_px = scale[:, np.newaxis] * slope
+    scatter = _scatter(places(trace.fitted), trace.score, trace.kind)
+    if np.isfinite(scatter):
+        relative = scatter / np.maximum(trace.score, 1e-300)
         share = slope / max(float(np.sqrt(np.mean(slope**2))), 1e-300)
-        error_px = np.sqrt(2) * sigma * relative[:, np.newaxis] * share
+        by_scatter = np.sqrt(2) * sigma * relative[:, np.newaxis] * share
+        error_px = np.minimum(by_scatter, MOST_SCATTER * error_px)
     # at the same height, the error is proportional to the inverse square root of the width
     return np.asarray(error_px * (sigma / sigmas(trace.fitted))[:, np.newaxis] ** 0.5 * pixel_A)
 

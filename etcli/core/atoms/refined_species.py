@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.atoms.mixture import Mixture, refit_mixture
 from etcli.core.atoms.score_mixture import separating_mixture
+from etcli.core.errors import DataError
 
 Doubles = NDArray[np.float64]
 Kinds = NDArray[np.intp]
@@ -14,6 +15,8 @@ Kinds = NDArray[np.intp]
 LEAST = 0.1
 """Smallest amplitude that counts, as a share of that of strong atoms."""
 STRONG_PERCENTILE = 90
+SIGNIFICANT = 3.0
+"""Smallest amplitude of strong atoms, in the error of an amplitude."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,11 @@ def amplitude_classes(
     -------
     AmplitudeClasses
 
+    Raises
+    ------
+    DataError
+        When no amplitude is significant.
+
     Notes
     -----
     The mixture is that of the scores in a volume. With several species it starts from those known so far:
@@ -78,6 +86,11 @@ def amplitude_classes(
     one atom than for others; its probabilities account for its own.
     """
     least = LEAST * float(np.percentile(amplitude, STRONG_PERCENTILE))
+    if not least > LEAST * SIGNIFICANT * float(np.median(error)):
+        raise DataError(
+            "the views show none of the atoms of the volume; is it the series that was reconstructed, with "
+            "the same angles?"
+        )
     known = np.concatenate([amplitude, removed])
     if n_species == 1:
         # most are atoms, however bright a few are

@@ -117,6 +117,8 @@ class Trace:
         Scores of the maxima in the specimen, to which the mixture was fitted.
     mixture : Mixture
         Distribution of their scores.
+    separated : bool
+        Whether the distribution has a minimum between atoms and other maxima.
     cut : float
         Smallest score of atoms.
     sigma_A, smoothing_A, snr : float
@@ -134,6 +136,7 @@ class Trace:
     removed: list[RemovedCounts]
     candidates: Doubles
     mixture: Mixture
+    separated: bool
     cut: float
     sigma_A: float
     smoothing_A: float
@@ -323,7 +326,9 @@ class _Search:
             check_not_noise(found, candidates, None if self.fit.freedom == "shared" else sigmas(atoms))
         mixture = found.mixture
         cut = self._score_threshold(candidates, apart, mixture)
-        chosen = (candidates >= cut) & found.specimen
+        chosen = candidates >= cut
+        if rules.threshold is None and rules.expected is None:
+            chosen &= found.specimen
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
         self._record(close_rule, np.count_nonzero(chosen & ~apart))
@@ -343,6 +348,7 @@ class _Search:
             "kind": kind,
             "probability": probability[np.arange(len(kind)), 1 + kind],
             "candidates": candidates[found.inside],
+            "separated": found.separated,
             "mixture": mixture,
             "cut": cut,
             "residual": residual,

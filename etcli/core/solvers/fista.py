@@ -151,7 +151,7 @@ def fista(
             volume, new = new, volume
             square += cost
         if callback:
-            callback(k, sqrt(square), volume)
+            callback(k, sqrt(square / sweep.passes), volume)
         if between and k < iterations and between(k, volume):
             momentum.restart()
             ahead[...] = volume

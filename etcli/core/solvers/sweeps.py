@@ -59,10 +59,13 @@ class Sweep:
         Updates, in order.
     fresh : bool
         Whether the momentum is restarted before the sweep.
+    passes : int
+        How often it uses each view.
     """
 
     updates: Sequence[Update]
     fresh: bool = False
+    passes: int = 1
 
 
 StepRule = Callable[[int], Sweep]
@@ -114,10 +117,9 @@ def ordered_subsets(misfit: Misfit, iterations: int) -> StepRule:
     norm = max(part.norm * n_views / len(part.tilt_deg) for part in parts)
     steps = [n_views / len(part.tilt_deg) / norm for part in parts]
     inner = min(max(SUBSET_STEPS, VIEW_STEPS // n_views), INNER_STEPS)
-    divided = Sweep(
-        [Update([part], [step], norm, inner) for part, step in zip(parts, steps, strict=True)]
-        * (SUBSETS // n_parts)
-    )
+    passes = SUBSETS // n_parts
+    updates = [Update([part], [step], norm, inner) for part, step in zip(parts, steps, strict=True)]
+    divided = Sweep(updates * passes, passes=passes)
     whole, begin = [Update([misfit], [1 / norm], norm)], round(IN_SUBSETS * iterations) + 1
     return lambda k: divided if k < begin else Sweep(whole, fresh=k == begin)
 
