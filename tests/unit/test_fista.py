@@ -148,7 +148,7 @@ def test_residual_told_is_that_of_all_views(every):
     geometry, views, _ = noisy_blocks()
     chosen = slice(None, None, every)
     geometry = SliceGeometry(geometry.tilt_deg[chosen], n_detector=48, thickness=48, width=48)
-    views = np.ascontiguousarray(views[:, chosen])
+    views = np.ascontiguousarray(views[chosen])
     series, told = slab_misfit(views, geometry), []
     fista(
         series,
