@@ -13,7 +13,7 @@ from etcli.core.registration.matching_scale import (
     split_motion,
     well_matched,
 )
-from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation, reproject
+from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -60,21 +60,18 @@ class Rounds:
         self, scale: MatchingScale, alignment: Alignment, trusted: Bool, reach_px: int
     ) -> tuple[Alignment, Bool]:
         """Return the alignment at which views and predictions agree, and a mask of the views that match."""
-        predicted: Image | None = None
         positions: list[Float] = []
         steps: list[Float] = []
         for n_done in range(1, self.iterations + 1):
-            views, shown = scale.align(alignment, None if predicted is None else predicted[0])
-            predicted = reproject(
+            views = scale.align(alignment)
+            predicted = scale.predict(
                 views,
-                alignment.tilt_deg,
-                groups=[(np.flatnonzero(trusted), np.arange(len(views)))],
-                positive=scale.positive,
+                alignment,
+                [(np.flatnonzero(trusted), np.arange(len(views)))],
                 iterations=CONVERGED if self.free_tilts or self.converged else ITERATIONS,
                 turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
-                threads=scale.threads,
             )
-            deviations = scale.compare_views(views, shown, predicted, reach_px)
+            deviations = scale.compare_views(views, predicted, reach_px)
             quality = np.array([deviation.quality for deviation in deviations])
             similar = similar_views(quality, alignment.tilt_deg)
             certain = well_matched(quality, alignment.tilt_deg)

@@ -173,28 +173,30 @@ class MatchingScale:
     positive: bool
     threads: int
 
-    def align(self, alignment: Alignment, predicted: Image | None) -> tuple[Image, Image]:
-        """Return the views with the axis vertical and central, and masks of the pixels that they show."""
+    def align(self, alignment: Alignment) -> Image:
+        """Return the views with the axis vertical and central; NaN where they show nothing."""
         transforms = alignment.transforms().scaled(1 / self.factor)
         rotated = ordered_map(
             lambda item: resample(*item, shape=self.shape, fill=np.nan),
             zip(self.images, transforms.matrix, transforms.shift_px, strict=True),
             threads=self.threads,
         )
-        views = np.array(list(rotated))
-        shown = np.isfinite(views)
-        np.copyto(views, 0 if predicted is None else predicted, where=~shown)
-        return views, shown.astype(np.float32)
+        return np.array(list(rotated))
 
     def compare_views(
-        self, views: Image, shown: Image, predicted: Image, reach_px: int
+        self, views: Image, predicted: Image, reach_px: int, *, weight: Image | float = 1.0
     ) -> list[ViewDeviation]:
         """Compare each view with its prediction; with three predictions per view, its tilt as well."""
 
         def compare(k: int) -> ViewDeviation:
             turned = predicted[1:, k] if len(predicted) > 1 else None
+            shown = np.isfinite(views[k])
             return self._comparison.misfit(
-                views[k], predicted[0, k], shown=shown[k], reach_px=reach_px, turned=turned
+                np.where(shown, views[k], np.float32(0)),
+                predicted[0, k],
+                shown=shown * np.float32(weight),
+                reach_px=reach_px,
+                turned=turned,
             )
 
         return list(ordered_map(compare, range(len(views)), threads=self.threads))
@@ -228,8 +230,9 @@ class MatchingScale:
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
         """Return the mean square of the relative residuals of the views after reprojection."""
         used = np.flatnonzero(trusted)
-        views, shown, predicted = self._predict(alignment, [(used, used)], ANGLE_ITERATIONS)
-        deviations = self.compare_views(views[used], shown[used], predicted[:, used], 0)
+        views = self.align(alignment)
+        predicted = self.predict(views, alignment, [(used, used)], iterations=ANGLE_ITERATIONS)
+        deviations = self.compare_views(views[used], predicted[:, used], 0)
         return float(np.mean([deviation.residual**2 for deviation in deviations]))
 
     def compare_left_out(self, alignment: Alignment, trusted: Bool, *, free_offset: bool = True) -> Verdict:
@@ -241,10 +244,11 @@ class MatchingScale:
         groups = [
             (used if used.size else trusted_views, fold) for used, fold in zip(others, folds, strict=True)
         ]
-        views, shown, predicted = self._predict(alignment, groups, ITERATIONS)
-        deviations = self.compare_views(views, shown, predicted, self._far_px)
+        views = self.align(alignment)
+        predicted = self.predict(views, alignment, groups)
+        deviations = self.compare_views(views, predicted, self._far_px)
         quality = np.array([deviation.quality for deviation in deviations])
-        self._check_beyond_chance(quality, shown)
+        self._check_beyond_chance(quality, np.isfinite(views))
         similar = similar_views(quality, alignment.tilt_deg)
         certain = similar & well_matched(quality, alignment.tilt_deg)
         agreed = trusted & certain if (trusted & certain).any() else certain
@@ -256,7 +260,7 @@ class MatchingScale:
 
         step = steps(deviations)
         halves = [
-            steps(self.compare_views(views, shown * band, predicted, NEAR_PX))
+            steps(self.compare_views(views, predicted, NEAR_PX, weight=band))
             for band in _bands(self.shape[0])
         ]
         size = np.hypot(*step.T)
@@ -269,7 +273,7 @@ class MatchingScale:
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
         shown_in_order = order[agreed[order]]
         in_order = (
-            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(views[shown_in_order]) > IN_ORDER
+            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(np.nan_to_num(views[shown_in_order])) > IN_ORDER
         )
         return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), in_order)
 
@@ -282,7 +286,7 @@ class MatchingScale:
         """A quarter of the view, in binned pixels."""
         return min(self.shape) // 4
 
-    def _check_beyond_chance(self, quality: Float, shown: Image) -> None:
+    def _check_beyond_chance(self, quality: Float, shown: Bool) -> None:
         """Raise DataError if the views match their predictions no better than noise at its best position."""
         n_positions = (2 * self._far_px + 1) ** 2
         best = np.sqrt(2 * np.log(n_positions)) * self._comparison.chance(shown)
@@ -292,24 +296,25 @@ class MatchingScale:
                 "do they show a specimen, and are the tilt angles right?"
             )
 
-    def _predict(
-        self, alignment: Alignment, groups: Sequence[Group], iterations: int
-    ) -> tuple[Image, Image, Image]:
-        """Return the aligned views, masks of the pixels that they show, and their predictions."""
-        predict = partial(
-            reproject,
-            tilt_deg=alignment.tilt_deg,
+    def predict(
+        self,
+        views: Image,
+        alignment: Alignment,
+        groups: Sequence[Group],
+        *,
+        iterations: int = ITERATIONS,
+        turns_deg: Sequence[float] = (0.0,),
+    ) -> Image:
+        """Predict the aligned views from reconstructions of other views; see `reproject`."""
+        return reproject(
+            views,
+            alignment.tilt_deg,
             groups=groups,
             positive=self.positive,
             iterations=iterations,
+            turns_deg=turns_deg,
             threads=self.threads,
         )
-        views, shown = self.align(alignment, None)
-        predicted = predict(views)
-        if not shown.all():  # once more, with pixels that views do not show taken from the predictions
-            views, shown = self.align(alignment, predicted[0])
-            predicted = predict(views)
-        return views, shown, predicted
 
     def _order_score(self, views: Image) -> float:
         """Return how much the similarity of views depends on their order.

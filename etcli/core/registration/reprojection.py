@@ -44,7 +44,8 @@ def reproject(
     Parameters
     ----------
     images : ndarray of shape (n_views, ny, nx), float32
-        Aligned views without background, the tilt axis vertical in the middle.
+        Aligned views without background, the tilt axis vertical in the middle; NaN where a view shows
+        nothing.
     tilt_deg : ndarray of shape (n_views,)
         Tilt angles in degrees.
     groups : sequence of (ndarray, ndarray)
