@@ -70,7 +70,7 @@ BELONGS_TO = {
     type=click.IntRange(1),
     default=12,
     show_default=True,
-    help="match: largest number of rounds at each of three scales.",
+    help="match: largest number of rounds at each of two scales.",
 )
 @click.option(
     "--euler",

@@ -360,7 +360,7 @@ def _find_axis(
     """Find the axis of the registered series; return the method that found it, and the result."""
     chosen = "match" if request.method == "auto" else request.method
     n_read = 2 * len(series) if chosen == "com" else len(series)
-    total = 3 * ITERATIONS if chosen == "match" else n_read
+    total = 2 * ITERATIONS if chosen == "match" else n_read
     with file_named_in_errors(series), session.reporter.progress(total, "looking for the axis") as advance:
         arguments: dict[str, Any] = {
             "transforms": before,

@@ -19,11 +19,11 @@ from etcli.core.registration.transforms import Transforms, Views, lies_along_x
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-SIZES_PX = 48, 96, 192  # sizes that views are binned to, one after the other
-QUICK_PX = 64  # size for comparisons after another method
-JUDGED_PX = 96  # largest size for steps that need many reconstructions
+COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the other
+ANGLE_PX = 96  # binned further, views favour angles that are wrong by some hundredths of a degree
 JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
+SETTLED_DEG = 0.1  # a smaller change of the angle of the axis does not move the views
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
 MOST_DOUBTFUL = 0.5  # of the views; if more are doubtful, the doubts are ignored
@@ -89,11 +89,11 @@ def match_views(
     background : float, optional
         Level of the empty surroundings; when not given, the first percentile of all pixels.
     iterations : int
-        Maximum number of rounds at each of three scales.
+        Maximum number of rounds at each of two scales.
     threads : int
         Number of threads.
     progress : callable, optional
-        Called with the number of rounds that are done or no longer needed, 3 `iterations` in all.
+        Called with the number of rounds that are done or no longer needed, 2 `iterations` in all.
 
     Returns
     -------
@@ -116,8 +116,8 @@ def match_views(
     In each round a volume is reconstructed from all views that can be trusted and projected at every tilt,
     and each view is moved to where it correlates best with its projection. The position of the specimen as a
     whole stays about the same as at the start: steps that are constant along the axis, or proportional to cos
-    θ or sin θ across it, are removed; a constant across the axis moves the axis. Views are binned to 48, 96
-    and 192 px in turn. The rounds at each scale are accelerated by Anderson's mixing and end when no view
+    θ or sin θ across it, are removed; a constant across the axis moves the axis. Views are binned to 64 and
+    then to 192 px. The rounds at each scale are accelerated by Anderson's mixing and end when no view
     moves by more than 0.005 binned pixels. The angle of the axis is the one at which the predictions fit the
     views best.
 
@@ -208,7 +208,7 @@ def judge_shifts(
     if len(np.unique(tilt)) < FEWEST_TILTS:
         return _without_comparison(shifts, tilt)
     series = SeriesPyramid(views, background, threads)
-    judge = series.level(series.factor(QUICK_PX))
+    judge = series.level(series.factor(COARSE_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
     axis_is_known = axis is not None
     if axis is None:
@@ -265,7 +265,7 @@ def axis_residual(
     """
     tilt = checked_tilts(views, tilt_deg)
     series = SeriesPyramid(views, background, threads)
-    scale = series.level(series.factor(QUICK_PX))
+    scale = series.level(series.factor(COARSE_PX))
     aligned = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
     angle_deg = np.linspace(-3, 3, 7)
     offset_px = np.linspace(-0.03, 0.03, 7) * views.shape[2]
@@ -288,7 +288,7 @@ def _align_coarse_to_fine(
     before: Transforms | None,
 ) -> tuple[Alignment, Verdict, bool]:
     """Align from coarse to fine and compare left-out views; return also whether the axis is known."""
-    judge = series.level(series.factor(JUDGED_PX))
+    judge = series.level(series.factor(COARSE_PX))
     axis = axis or _starting_axis(judge, tilt, start)
     offset_px = float(np.nan_to_num(axis.offset_px))
     alignment = Alignment(start.shift_px, axis.angle_deg, offset_px, tilt, before)
@@ -296,21 +296,29 @@ def _align_coarse_to_fine(
     if not (judge.positive or rounds.free_shifts):
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
     if not judge.positive:  # parts of the specimen outside the views would bias the shifts
-        rounds.progress(len(SIZES_PX) * rounds.iterations)
+        rounds.progress(2 * rounds.iterations)
         return alignment, judge.compare_left_out(alignment, trusted), False
-    start_is_unknown = bool(np.isnan(axis.angle_sigma_deg))
-    axis_is_known = not start_is_unknown
-    factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
-    for factor in factors:
-        scale = judge if factor == judge.factor else series.level(factor)
-        reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
-        alignment, trusted = rounds.iterate(scale, alignment, trusted, reach_px)
-        if scale.positive and (factor == judge.factor or (start_is_unknown and factor > judge.factor)):
-            with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
-                alignment = scale.refine_angle(alignment, trusted, ANGLE_STEPS_DEG[not start_is_unknown :])
-                axis_is_known = True
-    rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
-    rounds = replace(rounds, progress=no_progress)
+    alignment, trusted = rounds.iterate(judge, alignment, trusted, min(judge.shape) // 4)
+    quiet = replace(rounds, progress=no_progress)
+
+    def refine_angle(alignment: Alignment, steps_deg: tuple[float, ...], size_px: int) -> Alignment:
+        with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
+            return series.level(series.factor(size_px)).refine_angle(
+                alignment, trusted, steps_deg, free_shifts=rounds.free_shifts
+            )
+        return alignment
+
+    axis_is_known = bool(np.isfinite(axis.angle_sigma_deg))
+    if not axis_is_known:
+        alignment = refine_angle(alignment, ANGLE_STEPS_DEG, COARSE_PX)
+        axis_is_known = alignment.angle_deg != axis.angle_deg
+        alignment, trusted = quiet.iterate(judge, alignment, trusted, NEAR_PX)
+    fine = series.level(series.factor(FINE_PX))
+    alignment, trusted = rounds.iterate(fine, alignment, trusted, NEAR_PX)
+    refined = refine_angle(alignment, ANGLE_STEPS_DEG[1:], ANGLE_PX)
+    if abs(refined.angle_deg - alignment.angle_deg) > SETTLED_DEG:
+        refined, trusted = quiet.iterate(fine, refined, trusted, NEAR_PX)
+    alignment, rounds = refined, quiet
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
     def finish(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
@@ -326,7 +334,7 @@ def _align_coarse_to_fine(
         alignment = alignment.moved(np.where(elsewhere[:, np.newaxis], verdict.step_px, 0))
         alignment, trusted = rounds.iterate(judge, alignment, trusted | elsewhere, NEAR_PX)
         with suppress(ConvergenceError):
-            alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG)
+            alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG, free_shifts=True)
         alignment, trusted = rounds.iterate(judge, alignment, trusted, NEAR_PX)
         alignment, verdict = finish(alignment, trusted)
     return alignment, verdict, axis_is_known

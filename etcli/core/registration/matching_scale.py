@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError
+from etcli.core.geometry import centre
 from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.correlation import FAILED
@@ -84,6 +85,17 @@ class Alignment:
         return replace(
             self, shift_px=self.shift_px + step_px @ turn, offset_px=self.offset_px + float(offset_px)
         )
+
+    def turned(self, turn_deg: float, pivot_px: Float) -> "Alignment":
+        """Return the alignment with the axis turned, and views and axis moved so that pivots stay in place.
+
+        The pivots, one (x, y) a view, are relative to the middle of the aligned views. A turn about other
+        points than the specimen would displace the views along the axis, each by another distance.
+        """
+        turned = replace(self, angle_deg=self.angle_deg + turn_deg)
+        before = pivot_px + [self.offset_px, 0.0]
+        across, along = (before - before @ Transforms.rotation(turn_deg, 1).matrix[0].T).T
+        return turned.moved(np.stack([0 * along, along - along.mean()], axis=1), -across.mean())
 
 
 @dataclass(frozen=True)
@@ -201,17 +213,31 @@ class MatchingScale:
 
         return list(ordered_map(compare, range(len(views)), threads=self.threads))
 
-    def refine_angle(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
+    def refine_angle(
+        self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...], *, free_shifts: bool
+    ) -> Alignment:
         """Return the alignment with the angle of the axis for which the predictions fit the views best."""
         for step in steps_deg:
-            alignment = self._refine_angle(alignment, trusted, step)
+            pivot_px = self._centres_px(alignment) if free_shifts else np.zeros((len(trusted), 2))
+            alignment = self._refine_angle(alignment, trusted, step, pivot_px)
         return alignment
 
-    def _refine_angle(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
+    def _centres_px(self, alignment: Alignment) -> Float:
+        """Return the centre of mass of every aligned view, in pixels of the series, from the middle."""
+        views = np.nan_to_num(self.align(alignment))
+        mass = np.maximum(views.sum(axis=(1, 2), dtype=np.float64), TINY)
+        y, x = (np.arange(n) - centre(n) for n in self.shape)
+        across, along = views.sum(axis=1) @ x / mass, views.sum(axis=2) @ y / mass
+        reach_px = np.array(self.shape[::-1]) / 2
+        return self.factor * np.clip(np.stack([across, along], axis=1), -reach_px, reach_px)
+
+    def _refine_angle(
+        self, alignment: Alignment, trusted: Bool, step_deg: float, pivot_px: Float
+    ) -> Alignment:
         """Search for the best angle on a grid, and by a parabola between its points."""
 
         def alignment_at(steps: float) -> Alignment:
-            return replace(alignment, angle_deg=alignment.angle_deg + steps * step_deg)
+            return alignment.turned(steps * step_deg, pivot_px)
 
         residual = cache(lambda steps: self.residual(alignment_at(steps), trusted))
         middle = 0

@@ -80,7 +80,7 @@ def register_views(
     max_shift_px : float, optional
         Largest displacement between neighbours, for ``pc``, ``stackreg`` and ``focal``.
     iterations : int
-        Maximum number of rounds at each of three scales, for ``match``.
+        Maximum number of rounds at each of two scales, for ``match``.
     threads : int
         Number of threads.
     progress : callable, optional
@@ -163,7 +163,7 @@ def find_axis(
     iterations, threads
         As for `register_views`.
     progress : callable, optional
-        Called with the number of steps done, 3 `iterations` in all for ``match``, else views read.
+        Called with the number of steps done, 2 `iterations` in all for ``match``, else views read.
 
     Returns
     -------
@@ -308,7 +308,7 @@ def orient_views(
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:
     """Return the number of progress steps of a method."""
     if method == "match":
-        return 3 * iterations
+        return 2 * iterations
     if method == "focal":
         return 3 * n_views - 4
     return 2 * n_views if method in ("pc", "stackreg") else n_views
