@@ -16,11 +16,12 @@ from etcli.core.registration.methods import (
     orient_views,
     register_views,
 )
+from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
-from etcli.io.transforms import write_xf
+from etcli.io.transforms import axis_text, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
@@ -136,7 +137,14 @@ class Registration:
     @property
     def step(self) -> ProcessingStep:
         """Processing step for the history."""
-        return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px")
+        axis = f", {axis_text(self.axis)}" if self.axis else ""
+        return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px{axis}")
+
+    @property
+    def axis(self) -> TiltAxis | None:
+        """Tilt axis of the registered views; None where projection matching did not find one."""
+        found = self.found.axis
+        return found if self.method == "match" and np.isfinite(found.angle_deg) else None
 
     @cached_property
     def series(self) -> TiltSeries:
@@ -284,7 +292,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         if euler_csv and result.source.views.euler_deg is not None:
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), result.transforms)
+            write_xf(outputs.path(files.write_xf), result.transforms, axis=result.axis)
         if files.plot:
             from etcli.plotting.alignment import registration
 

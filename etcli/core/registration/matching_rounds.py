@@ -48,6 +48,8 @@ class Rounds:
     converged : bool
         Whether reconstructions are iterated to convergence, although they fit noise then; with ``free_tilts``
         they always are.
+    settled_px : float
+        The rounds end when no view and no axis moves by more than this, in binned pixels.
     """
 
     iterations: int
@@ -55,6 +57,7 @@ class Rounds:
     free_tilts: bool = False
     progress: Progress = no_progress
     converged: bool = False
+    settled_px: float = SETTLED_PX
 
     def iterate(
         self, scale: MatchingScale, alignment: Alignment, trusted: Bool, reach_px: int
@@ -91,7 +94,7 @@ class Rounds:
                 turn_deg = _tilt_corrections(deviations, trusted)
                 alignment = replace(alignment, tilt_deg=alignment.tilt_deg + turn_deg)
             self.progress(1)
-            if np.abs(steps[-1]).max() < SETTLED_PX * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
+            if np.abs(steps[-1]).max() < self.settled_px * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
                 self.progress(self.iterations - n_done)
                 break
         return alignment, trusted & certain
