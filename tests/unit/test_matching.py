@@ -96,7 +96,7 @@ def test_what_only_moves_the_specimen_stays_as_at_the_start(matched):
 
 
 def test_progress_counts_the_rounds_that_need_not_be(matched):
-    assert sum(matched[1]) == 3 * 8
+    assert sum(matched[1]) == 2 * 8
 
 
 def test_axis_is_found_together_with_the_shifts():

@@ -23,7 +23,6 @@ COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the ot
 ANGLE_PX = 96  # binned further, views favour angles that are wrong by some hundredths of a degree
 JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
-SETTLED_DEG = 0.1  # a smaller change of the angle of the axis does not move the views
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
 MOST_DOUBTFUL = 0.5  # of the views; if more are doubtful, the doubts are ignored
@@ -313,12 +312,10 @@ def _align_coarse_to_fine(
         alignment = refine_angle(alignment, ANGLE_STEPS_DEG, COARSE_PX)
         axis_is_known = alignment.angle_deg != axis.angle_deg
         alignment, trusted = quiet.iterate(judge, alignment, trusted, NEAR_PX)
+    alignment = refine_angle(alignment, ANGLE_STEPS_DEG[1:], ANGLE_PX)
     fine = series.level(series.factor(FINE_PX))
     alignment, trusted = rounds.iterate(fine, alignment, trusted, NEAR_PX)
-    refined = refine_angle(alignment, ANGLE_STEPS_DEG[1:], ANGLE_PX)
-    if abs(refined.angle_deg - alignment.angle_deg) > SETTLED_DEG:
-        refined, trusted = quiet.iterate(fine, refined, trusted, NEAR_PX)
-    alignment, rounds = refined, quiet
+    rounds = quiet
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
     def finish(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:

@@ -218,18 +218,19 @@ class MatchingScale:
     ) -> Alignment:
         """Return the alignment with the angle of the axis for which the predictions fit the views best."""
         for step in steps_deg:
-            pivot_px = self._centres_px(alignment) if free_shifts else np.zeros((len(trusted), 2))
+            pivot_px = self._centres_px(alignment, trusted) if free_shifts else np.zeros((len(trusted), 2))
             alignment = self._refine_angle(alignment, trusted, step, pivot_px)
         return alignment
 
-    def _centres_px(self, alignment: Alignment) -> Float:
-        """Return the centre of mass of every aligned view, in pixels of the series, from the middle."""
+    def _centres_px(self, alignment: Alignment, trusted: Bool) -> Float:
+        """Return where aligned views show the centre of mass, in pixels of the series, from the middle."""
         views = np.nan_to_num(self.align(alignment))
         mass = np.maximum(views.sum(axis=(1, 2), dtype=np.float64), TINY)
         y, x = (np.arange(n) - centre(n) for n in self.shape)
         across, along = views.sum(axis=1) @ x / mass, views.sum(axis=2) @ y / mass
-        reach_px = np.array(self.shape[::-1]) / 2
-        return self.factor * np.clip(np.stack([across, along], axis=1), -reach_px, reach_px)
+        centres_px = self.factor * np.stack([across, along], axis=1)
+        unexplained_px, _ = split_motion(centres_px, alignment.tilt_deg, trusted)
+        return centres_px - unexplained_px
 
     def _refine_angle(
         self, alignment: Alignment, trusted: Bool, step_deg: float, pivot_px: Float
