@@ -391,12 +391,8 @@ def _find_axis(
         arguments |= {"free_tilts": request.refine_tilts, "iterations": ITERATIONS, "known": known}
         found = find_axis(series.images(), series.tilt_deg, method=chosen, **arguments)
     if known is not None and chosen == "match" and not request.refine_tilts:
-        confirmed = found.axis.angle_deg == known.angle_deg
-        session.reporter.note(
-            "the views confirm the tilt axis that register found"
-            if confirmed
-            else "the views do not confirm the tilt axis that register found; another was searched for"
-        )
+        confirms = "confirm" if found.from_known else "do not confirm"
+        session.reporter.note(f"the views {confirms} the tilt axis that register found")
     return chosen, found
 
 

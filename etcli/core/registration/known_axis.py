@@ -1,4 +1,4 @@
-"""Confirmation of a tilt axis that was found before, which is much faster than a search."""
+"""Confirmation of a tilt axis that was found before."""
 
 from contextlib import suppress
 
@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from etcli.core.errors import ConvergenceError, DataError
-from etcli.core.registration.matching import ANGLE_STEPS_DEG, COARSE_PX, Matched
+from etcli.core.registration.alignment import Alignment
+from etcli.core.registration.matching import ANGLE_PX, ANGLE_STEPS_DEG, COARSE_PX, Matched
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
-from etcli.core.registration.matching_scale import NEAR_PX, Alignment, SeriesPyramid
+from etcli.core.registration.matching_scale import NEAR_PX, SeriesPyramid
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
@@ -29,7 +30,7 @@ def confirm_axis(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Matched | None:
-    """Refine the offset of a tilt axis, if the views agree that the axis is there.
+    """Refine a tilt axis, if the views agree that it is nearby; much faster than a search.
 
     Parameters
     ----------
@@ -70,11 +71,25 @@ def confirm_axis(
     rounds = Rounds(ROUNDS, free_shifts=False, converged=True, settled_px=SETTLED_PX, progress=progress)
     with suppress(ConvergenceError, DataError):
         placed, trusted = rounds.iterate(scale, given, np.ones(len(tilt), bool), NEAR_PX)
+        fine = series.level(series.factor(ANGLE_PX))
+        best = fine.refine_angle(placed, trusted, ANGLE_STEPS_DEG[-1:], free_shifts=False)
+        moved_px, turned_deg = best.offset_px - axis.offset_px, best.angle_deg - axis.angle_deg
+        if abs(moved_px) <= SAME_PX * scale.factor and abs(turned_deg) <= SAME_DEG:
+            verdict = scale.compare_left_out(best, trusted)
+            shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px)
+            found = TiltAxis(best.angle_deg, best.offset_px, np.nan, np.nan, verdict.residual_px)
+            return Matched(shifts, found, tilt, verdict.in_order, from_known=True)
+    return None
+    zero = np.zeros((len(tilt), 2))
+    given = Alignment(zero, axis.angle_deg, axis.offset_px, tilt, before)
+    rounds = Rounds(ROUNDS, free_shifts=False, converged=True, settled_px=SETTLED_PX, progress=progress)
+    with suppress(ConvergenceError, DataError):
+        placed, trusted = rounds.iterate(scale, given, np.ones(len(tilt), bool), NEAR_PX)
         best = scale.refine_angle(placed, trusted, ANGLE_STEPS_DEG[-1:], free_shifts=False)
         moved_px, turned_deg = placed.offset_px - axis.offset_px, best.angle_deg - axis.angle_deg
         if abs(moved_px) <= SAME_PX * scale.factor and abs(turned_deg) <= SAME_DEG:
             verdict = scale.compare_left_out(placed, trusted)
             shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px)
             found = TiltAxis(placed.angle_deg, placed.offset_px, np.nan, np.nan, verdict.residual_px)
-            return Matched(shifts, found, tilt, verdict.in_order)
+            return Matched(shifts, found, tilt, verdict.in_order, from_known=True)
     return None

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
-from etcli.core.registration.matching_scale import NEAR_PX, Alignment, MatchingScale, SeriesPyramid, Verdict
+from etcli.core.registration.matching_scale import NEAR_PX, MatchingScale, SeriesPyramid, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
@@ -44,12 +45,16 @@ class Matched:
         Tilt angles, refined if that was requested.
     in_order : bool
         False if views next to each other in tilt are no more similar than others, as with wrong angles.
+    from_known : bool
+        Whether the axis is one that was known before and that the views confirm, instead of the result of a
+        search.
     """
 
     shifts: Shifts
     axis: TiltAxis
     tilt_deg: Float
     in_order: bool = True
+    from_known: bool = False
 
 
 def match_views(

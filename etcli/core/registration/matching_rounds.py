@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.matching_scale import (
-    Alignment,
     MatchingScale,
     similar_views,
     split_motion,
@@ -94,7 +94,8 @@ class Rounds:
                 turn_deg = _tilt_corrections(deviations, trusted)
                 alignment = replace(alignment, tilt_deg=alignment.tilt_deg + turn_deg)
             self.progress(1)
-            if np.abs(steps[-1]).max() < self.settled_px * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
+            settled = np.abs(steps[-1]).max() < self.settled_px * scale.factor
+            if settled and np.abs(turn_deg).max() < SETTLED_DEG:
                 self.progress(self.iterations - n_done)
                 break
         return alignment, trusted & certain

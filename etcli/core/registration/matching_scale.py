@@ -1,7 +1,7 @@
 """Tilt series at one scale (binning): aligned, and compared with reprojections of its reconstructions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import pairwise
 from math import ceil
@@ -15,6 +15,7 @@ from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError
 from etcli.core.geometry import centre
 from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.correlation import FAILED
 from etcli.core.registration.reprojection import (
     DETAIL_PX,
@@ -26,7 +27,7 @@ from etcli.core.registration.reprojection import (
 )
 from etcli.core.registration.shifts import jumps, like_neighbours, outlier_limit, running_median
 from etcli.core.registration.tilt_axis import is_inside
-from etcli.core.registration.transforms import Transforms, Views, compose, resample
+from etcli.core.registration.transforms import Views, resample
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -47,55 +48,6 @@ SMALLEST_SIDE_PX = 16
 IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # similarity (measured: in order .3 to 1, shuffled below .28); views
 TINY = np.finfo(np.float32).tiny
 FAINTEST = 1.0  # percentile of all pixels, used as the background level if none is given
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """Alignment of a series: shifts of the views, tilt axis and tilt angles.
-
-    Parameters
-    ----------
-    shift_px : ndarray of shape (n_views, 2), float64
-        (x, y) by which the content of each view has to be moved before it is rotated.
-    angle_deg, offset_px : float
-        The tilt axis in the shifted views, as in `TiltAxis`.
-    tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles in degrees.
-    before : Transforms, optional
-        Transforms that are applied to the views first.
-    """
-
-    shift_px: Float
-    angle_deg: float
-    offset_px: float
-    tilt_deg: Float
-    before: Transforms | None = None
-
-    def transforms(self) -> Transforms:
-        """Return the transforms that make the tilt axis vertical and central."""
-        n_views = len(self.tilt_deg)
-        shifts = Transforms.shifts(self.shift_px)
-        shifted = shifts if self.before is None else compose(self.before, shifts)
-        rotated = compose(shifted, Transforms.rotation(self.angle_deg, n_views))
-        return compose(rotated, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
-
-    def moved(self, step_px: Float, offset_px: float = 0.0) -> "Alignment":
-        """Return the alignment with the rotated views moved by ``step_px`` and the axis by ``offset_px``."""
-        turn = Transforms.rotation(self.angle_deg, 1).matrix[0]
-        return replace(
-            self, shift_px=self.shift_px + step_px @ turn, offset_px=self.offset_px + float(offset_px)
-        )
-
-    def turned(self, turn_deg: float, pivot_px: Float) -> "Alignment":
-        """Return the alignment with the axis turned, and views and axis moved so that pivots stay in place.
-
-        The pivots, one (x, y) a view, are relative to the middle of the aligned views. A turn about other
-        points than the specimen would displace the views along the axis, each by another distance.
-        """
-        turned = replace(self, angle_deg=self.angle_deg + turn_deg)
-        before = pivot_px + [self.offset_px, 0.0]
-        across, along = (before - before @ Transforms.rotation(turn_deg, 1).matrix[0].T).T
-        return turned.moved(np.stack([0 * along, along - along.mean()], axis=1), -across.mean())
 
 
 @dataclass(frozen=True)
@@ -275,7 +227,7 @@ class MatchingScale:
         predicted = self.predict(views, alignment, groups)
         deviations = self.compare_views(views, predicted, self._far_px)
         quality = np.array([deviation.quality for deviation in deviations])
-        self._check_beyond_chance(quality, np.isfinite(views))
+        self._check_beyond_chance(quality, np.isfinite(views).astype(np.float32))
         similar = similar_views(quality, alignment.tilt_deg)
         certain = similar & well_matched(quality, alignment.tilt_deg)
         agreed = trusted & certain if (trusted & certain).any() else certain
@@ -300,7 +252,7 @@ class MatchingScale:
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
         shown_in_order = order[agreed[order]]
         in_order = (
-            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(np.nan_to_num(views[shown_in_order])) > IN_ORDER
+            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(views[shown_in_order]) > IN_ORDER
         )
         return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), in_order)
 
@@ -313,7 +265,7 @@ class MatchingScale:
         """A quarter of the view, in binned pixels."""
         return min(self.shape) // 4
 
-    def _check_beyond_chance(self, quality: Float, shown: Bool) -> None:
+    def _check_beyond_chance(self, quality: Float, shown: Image) -> None:
         """Raise DataError if the views match their predictions no better than noise at its best position."""
         n_positions = (2 * self._far_px + 1) ** 2
         best = np.sqrt(2 * np.log(n_positions)) * self._comparison.chance(shown)
@@ -348,6 +300,7 @@ class MatchingScale:
 
         It is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two views.
         """
+        views = np.nan_to_num(views)
         details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
         flat = (details * self._comparison.window).reshape(len(views), -1)
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)
