@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from etcli.core.errors import DataError, UsageError
-from etcli.core.registration.matching import axis_residual, judge_shifts, match_views, starting_shifts
 from etcli.core.registration.alignment import Alignment
+from etcli.core.registration.matching import axis_residual, judge_shifts, match_views, starting_shifts
 from etcli.core.registration.shifts import Shifts
 from etcli.core.registration.tilt_axis import TiltAxis
 from tests.series import Particles, left_over, particle_views, scattered
