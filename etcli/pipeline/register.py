@@ -362,7 +362,10 @@ def _refine_orientations(
             threads=session.threads,
             progress=advance,
         )
-    session.reporter.report(f"orientations changed by {matched.change_deg:.2f}° in the last round")
+    why = ", and only follow noise from there on" if matched.follows_noise else ""
+    session.reporter.report(
+        f"orientations changed by {matched.change_deg:.2f}° in the last of {matched.rounds} rounds{why}"
+    )
     return matched.shift_px, matched.euler_deg
 
 
