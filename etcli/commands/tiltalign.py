@@ -76,7 +76,8 @@ def command(
     """Find the tilt axis of a registered series and turn it vertical and central.
 
     The search starts from the angle in the file, or from --axis. With --prexf, INPUT is the raw series:
-    both alignments are applied together, so that the views are interpolated only once. Where the axis lies
+    both alignments are applied together, so that the views are interpolated only once, and the axis that
+    register found is refined if the views confirm it, instead of searching again. Where the axis lies
     along x in INPUT, OUTPUT is rotated by 90°.
     """
     from etcli.pipeline.tiltalign import TiltAlignFiles, TiltAlignRequest, tiltalign_files
