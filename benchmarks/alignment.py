@@ -227,7 +227,7 @@ def print_speed(
 
 
 def workflow(args: argparse.Namespace, folder: Path) -> None:
-    """Print what register, tiltalign and recon take for the needle, each and together; the best of all runs."""
+    """Print what register, tiltalign and recon take for the needle, and all together; the best runs."""
     series, _ = needle_series(args, folder)
     aligned_path = folder / "found.mrc"
     names = "register", "tiltalign", "recon, SIRT 30", "together"
