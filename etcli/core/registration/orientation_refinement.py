@@ -185,8 +185,8 @@ def align_orientations(
     are coupled to a deformation of the volume and take many rounds: the volume must adapt to the angles, and
     so is carried over from round to round. As long as there is an error to correct, the rotations of a round
     point in the direction of those before; once they correlate no more than random ones would, within two
-    standard deviations, they follow the noise, and the rounds end. Leaving a view out of the volume that it is
-    compared with gave no improvement on data of 60 views.
+    standard deviations, they follow the noise, and the rounds end. Leaving a view out of the volume that it
+    is compared with gave no improvement on data of 60 views.
     """
     start = poses = _starting_poses(views, euler_deg, shift_px)
     _check_at_least(1, rounds=rounds, iterations=iterations)
