@@ -224,7 +224,7 @@ class MatchingScale:
             (used if used.size else trusted_views, fold) for used, fold in zip(others, folds, strict=True)
         ]
         views = self.align(alignment)
-        predicted = self.predict(self._complete(views, alignment, trusted_views), alignment, groups)
+        predicted = self.predict(self._complete(views, alignment, groups), alignment, groups)
         deviations = self.compare_views(views, predicted, self._far_px)
         quality = np.array([deviation.quality for deviation in deviations])
         self._check_beyond_chance(quality, np.isfinite(views).astype(np.float32))
@@ -275,16 +275,15 @@ class MatchingScale:
                 "do they show a specimen, and are the tilt angles right?"
             )
 
-    def _complete(self, views: Image, alignment: Alignment, used: NDArray[np.intp]) -> Image:
-        """Return the views, with what they do not show from their own reconstruction with nothing there.
+    def _complete(self, views: Image, alignment: Alignment, groups: Sequence[Group]) -> Image:
+        """Return the views, with what they do not show from a reconstruction with nothing there.
 
         Where little is shown, unknown pixels would let a reconstruction agree with any view.
         """
         shown = np.isfinite(views)
         if shown.all():
             return views
-        everything = [(used, np.arange(len(views)))]
-        predicted = self.predict(np.where(shown, views, np.float32(0)), alignment, everything)
+        predicted = self.predict(np.where(shown, views, np.float32(0)), alignment, groups)
         return np.where(shown, views, predicted[0])
 
     def predict(
