@@ -66,3 +66,17 @@ def confirm_axis(
     scale = series.level(series.factor(COARSE_PX))
     if not scale.positive:
         return None
+    zero = np.zeros((len(tilt), 2))
+    given = Alignment(zero, axis.angle_deg, axis.offset_px, tilt, before)
+    rounds = Rounds(ROUNDS, free_shifts=False, converged=True, settled_px=SETTLED_PX, progress=progress)
+    with suppress(ConvergenceError, DataError):
+        placed, trusted = rounds.iterate(scale, given, np.ones(len(tilt), bool), NEAR_PX)
+        fine = series.level(series.factor(ANGLE_PX))
+        best = fine.refine_angle(placed, trusted, ANGLE_STEPS_DEG[-1:], free_shifts=False)
+        moved_px, turned_deg = best.offset_px - axis.offset_px, best.angle_deg - axis.angle_deg
+        if abs(moved_px) <= SAME_PX * scale.factor and abs(turned_deg) <= SAME_DEG:
+            verdict = scale.compare_left_out(best, trusted)
+            shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px)
+            found = TiltAxis(best.angle_deg, best.offset_px, np.nan, np.nan, verdict.residual_px)
+            return Matched(shifts, found, tilt, verdict.in_order, from_known=True)
+    return None
