@@ -79,7 +79,12 @@ BELONGS_TO = {
     help="match: orientations of the views (CSV: phi,theta,psi), which are refined with the shifts and "
     "written to OUTPUT.euler.csv.",
 )
-@click.option("--write-xf", type=FILE, metavar="FILE", help="Write the shifts as IMOD's .xf.")
+@click.option(
+    "--write-xf",
+    type=FILE,
+    metavar="FILE",
+    help="Write the shifts as IMOD's .xf; the tilt axis that match has found to FILE.axis.",
+)
 @residual_options
 @axis_option
 @series_options

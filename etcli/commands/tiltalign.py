@@ -51,7 +51,10 @@ from etcli.core.lengths import Length
     help="Apply this distance of the axis from the centre, without a search.  [default with --angle: 0]",
 )
 @click.option(
-    "--prexf", type=FILE, metavar="FILE", help="Transforms to apply first, such as those of register."
+    "--prexf",
+    type=FILE,
+    metavar="FILE",
+    help="Transforms to apply first, such as those of register; the axis in FILE.axis is confirmed first.",
 )
 @click.option("--write-xf", type=FILE, metavar="FILE", help="Write the combined transforms as IMOD's .xf.")
 @click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles; their mean is kept.")

@@ -53,24 +53,21 @@ def axis_of_text(text: str) -> TiltAxis | None:
     return TiltAxis(float(found[1]), float(found[2]), np.nan, np.nan, np.nan)
 
 
-def read_xf_axis(path: Path) -> TiltAxis | None:
-    """Read the tilt axis of the transformed views from the comment in the first line of an ``.xf`` file.
+def axis_file(xf: str | Path) -> Path:
+    """Return the name of the file beside an ``.xf`` that holds the tilt axis of the transformed views.
 
-    Parameters
-    ----------
-    path : Path
-        File that `read_xf` can read.
-
-    Returns
-    -------
-    TiltAxis or None
-        None if the file does not state an axis.
+    It is a file of its own, as IMOD refuses an ``.xf`` that holds anything but six numbers a line.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return axis_of_text(file.readline().partition("#")[2])
+    return Path(f"{xf}.axis")
 
 
-def write_xf(path: Path, transforms: Transforms, *, axis: TiltAxis | None = None) -> None:
+def read_axis(xf: str | Path) -> TiltAxis | None:
+    """Read the tilt axis from the file beside an ``.xf``; None if there is no such file or no axis in it."""
+    path = axis_file(xf)
+    return axis_of_text(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+
+
+def write_xf(path: Path, transforms: Transforms) -> None:
     """Write an ``.xf`` file in IMOD's columns, ``4f12.7,2f12.3``.
 
     Parameters
@@ -79,9 +76,6 @@ def write_xf(path: Path, transforms: Transforms, *, axis: TiltAxis | None = None
         File to write or replace.
     transforms : Transforms
         One per line.
-    axis : TiltAxis, optional
-        Tilt axis of the transformed views: a comment after the numbers of the first line, which programs that
-        read six numbers from each line ignore.
     """
     rows = np.hstack([transforms.matrix.reshape(-1, 4), transforms.shift_px])
     # + 0.0 turns the -0 of a rounded number into 0.
@@ -90,6 +84,4 @@ def write_xf(path: Path, transforms: Transforms, *, axis: TiltAxis | None = None
         + "".join(f"{number:12.3f}" for number in row[4:].round(3) + 0.0)
         for row in rows
     ]
-    if axis is not None:
-        lines[0] += f"  # {axis_text(axis)}"
     path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")

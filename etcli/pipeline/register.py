@@ -21,7 +21,7 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, tur
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
-from etcli.io.transforms import axis_text, write_xf
+from etcli.io.transforms import axis_file, axis_text, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
@@ -282,7 +282,8 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
         series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
-    check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
+    axis = str(axis_file(files.write_xf)) if files.write_xf and request.method == "match" else None
+    check_series_output(session, files.output, series, sides=(files.write_xf, axis, files.plot, euler_csv))
     result = register_series(session, series, request)
     with session.outputs() as outputs:
         with series_writer(outputs, files.output, result.source, step=result.step, mode=files.mode) as writer:
@@ -292,7 +293,9 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         if euler_csv and result.source.views.euler_deg is not None:
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), result.transforms, axis=result.axis)
+            write_xf(outputs.path(files.write_xf), result.transforms)
+        if axis and result.axis:
+            outputs.path(axis).write_text(f"{axis_text(result.axis)}\n", encoding="ascii")
         if files.plot:
             from etcli.plotting.alignment import registration
 

@@ -21,7 +21,7 @@ from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
-from etcli.io.transforms import axis_of_text, read_xf_axis, write_xf
+from etcli.io.transforms import axis_of_text, read_axis, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_transforms
@@ -332,7 +332,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     after = Path(files.prexf).name if files.prexf else ""
-    known = read_xf_axis(Path(files.prexf)) if files.prexf else None
+    known = read_axis(files.prexf) if files.prexf else None
     alignment = align_series(session, series, request, before, after=after, known=known)
     with session.outputs() as outputs:
         with series_writer(

@@ -277,7 +277,9 @@ def test_confirms_the_axis_that_register_found(tmp_path: Path) -> None:
     assert "the views confirm the tilt axis" in run.err
     assert json.loads(run.out)["angle_deg"] == pytest.approx(AXIS_DEG, abs=0.2)
     assert "confirm the tilt axis" in etcli("tiltalign", "-v", tmp_path / "r.mrc", output).err
-    xf.write_text(re.sub(r"axis \S+ deg", "axis 9.000 deg", xf.read_text()))
+    assert np.loadtxt(xf).shape[1] == 6  # IMOD reads no file with anything else in it
+    axis = tmp_path / "r.xf.axis"
+    axis.write_text(re.sub(r"axis \S+ deg", "axis 9.000 deg", axis.read_text()))
     run = etcli("tiltalign", "-v", "--json", "--prexf", xf, series, output)
     assert "do not confirm" in run.err
     assert json.loads(run.out)["angle_deg"] == pytest.approx(AXIS_DEG, abs=0.2)

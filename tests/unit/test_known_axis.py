@@ -8,7 +8,7 @@ from etcli.core.registration.matching import match_views
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
-from etcli.io.transforms import axis_of_text, axis_text, read_xf, read_xf_axis, write_xf
+from etcli.io.transforms import axis_file, axis_of_text, axis_text, read_axis
 from tests.series import particle_views, scattered
 
 TILT = np.arange(-66, 67, 6.0)
@@ -65,15 +65,13 @@ def test_threads_change_nothing():
     assert one.axis.angle_deg == two.axis.angle_deg
 
 
-def test_the_axis_travels_behind_the_numbers_of_the_first_line(tmp_path):
+def test_the_axis_travels_beside_the_transforms(tmp_path):
     path, axis = tmp_path / "a.xf", axis_at(-2.25, 13.5)
-    write_xf(path, BEFORE, axis=axis)
-    np.testing.assert_allclose(read_xf(path).shift_px, BEFORE.shift_px, atol=1e-3)
-    found = read_xf_axis(path)
+    assert read_axis(path) is None
+    axis_file(path).write_text(axis_text(axis))
+    found = read_axis(path)
     assert (found.angle_deg, found.offset_px) == (-2.25, 13.5)
-    numbers = np.loadtxt(path)  # as other programs read it
-    assert numbers.shape == (len(TILT), 6)
-    write_xf(path, BEFORE)
-    assert read_xf_axis(path) is None
+    axis_file(path).write_bytes(b"\xff\n")
+    assert read_axis(path) is None
     assert axis_of_text(f"etcli register 0.1: match, {axis_text(axis)}").offset_px == 13.5
     assert axis_of_text("axis of something") is None

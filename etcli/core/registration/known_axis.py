@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from etcli.core.errors import ConvergenceError, DataError
 from etcli.core.registration.alignment import Alignment
-from etcli.core.registration.matching import ANGLE_PX, ANGLE_STEPS_DEG, COARSE_PX, Matched
+from etcli.core.registration.matching import ANGLE_STEPS_DEG, COARSE_PX, FINE_PX, Matched
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
 from etcli.core.registration.matching_scale import NEAR_PX, SeriesPyramid
 from etcli.core.registration.shifts import Shifts, checked_tilts
@@ -71,7 +71,7 @@ def confirm_axis(
     rounds = Rounds(ROUNDS, free_shifts=False, converged=True, settled_px=SETTLED_PX, progress=progress)
     with suppress(ConvergenceError, DataError):
         placed, trusted = rounds.iterate(scale, given, np.ones(len(tilt), bool), NEAR_PX)
-        fine = series.level(series.factor(ANGLE_PX))
+        fine = series.level(series.factor(FINE_PX))
         best = fine.refine_angle(placed, trusted, ANGLE_STEPS_DEG[-1:], free_shifts=False)
         moved_px, turned_deg = best.offset_px - axis.offset_px, best.angle_deg - axis.angle_deg
         if abs(moved_px) <= SAME_PX * scale.factor and abs(turned_deg) <= SAME_DEG:
