@@ -12,7 +12,8 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
-from etcli.core.registration.matching import Matched, axis_residual
+from etcli.core.registration.axis_residual import axis_residual
+from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.row_moments import axis_by_row
 from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix

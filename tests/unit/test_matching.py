@@ -7,7 +7,8 @@ import pytest
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.registration.alignment import Alignment
-from etcli.core.registration.matching import axis_residual, judge_shifts, match_views, starting_shifts
+from etcli.core.registration.axis_residual import axis_residual
+from etcli.core.registration.matching import judge_shifts, match_views, starting_shifts
 from etcli.core.registration.shifts import Shifts
 from etcli.core.registration.tilt_axis import TiltAxis
 from tests.series import Particles, left_over, particle_views, scattered
