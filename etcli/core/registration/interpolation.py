@@ -36,7 +36,7 @@ def interpolate(
     -------
     ndarray of shape `shape`, float32
     """
-    view = np.require(view, requirements=("C", "W"))  # kernels are compiled again for arrays that are read-only
+    view = np.require(view, requirements=("C", "W"))  # read-only arrays would need kernels of their own
     if not (inverse % 1).any() and not (offset % 1).any():
         cubic = False  # pixels fall on pixels: linear interpolation copies them
     if (inverse == np.eye(2)).all():

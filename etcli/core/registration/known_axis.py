@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from etcli.core.errors import ConvergenceError, DataError
 from etcli.core.registration.alignment import Alignment
-from etcli.core.registration.matching import ANGLE_STEPS_DEG, COARSE_PX, FINE_PX, Matched
+from etcli.core.registration.matching import ANGLE_PX, ANGLE_STEPS_DEG, COARSE_PX, FINE_PX, Matched
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
 from etcli.core.registration.matching_scale import NEAR_PX, SeriesPyramid
 from etcli.core.registration.shifts import Shifts, checked_tilts
@@ -78,5 +78,6 @@ def confirm_axis(
             verdict = scale.compare_left_out(best, trusted)
             shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px)
             found = TiltAxis(best.angle_deg, best.offset_px, np.nan, np.nan, verdict.residual_px)
-            return Matched(shifts, found, tilt, verdict.in_order, from_known=True)
+            in_order = series.level(series.factor(ANGLE_PX)).in_order(best, verdict.agreed)
+            return Matched(shifts, found, tilt, in_order, from_known=True)
     return None

@@ -20,7 +20,8 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the other
-ANGLE_PX = 96  # binned further, views favour angles that are wrong by some hundredths of a degree
+# binned further, views favour angles that are wrong by some hundredths of a degree, and show no atoms
+ANGLE_PX = 96
 JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
@@ -170,9 +171,9 @@ def match_views(
         offset_px=float(alignment.offset_px - across),
     )
     shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
-    return Matched(
-        shifts, _final_axis(alignment, verdict, axis_is_known), alignment.tilt_deg, verdict.in_order
-    )
+    axis = _final_axis(alignment, verdict, axis_is_known)
+    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
+    return Matched(shifts, axis, alignment.tilt_deg, in_order)
 
 
 def judge_shifts(
@@ -225,7 +226,8 @@ def judge_shifts(
         )
     verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, verdict.in_order)
+    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
+    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, in_order)
 
 
 def _align_coarse_to_fine(

@@ -111,8 +111,8 @@ class Verdict:
         Whether a view matches its prediction; whether it does so at another position; whether to inspect it.
     residual_px : float
         Root mean square of the steps, and of half the difference between two halves of the rows.
-    in_order : bool
-        Whether views next to each other in tilt are more similar than others.
+    agreed : ndarray of shape (n_views,), bool
+        Views that the residual is that of: trusted, and well predicted.
     """
 
     step_px: Float
@@ -121,7 +121,7 @@ class Verdict:
     elsewhere: Bool
     doubtful: Bool
     residual_px: float
-    in_order: bool
+    agreed: Bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,11 +250,13 @@ class MatchingScale:
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
         doubtful = ~certain | far | jumped | self._find_repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
-        shown_in_order = order[agreed[order]]
-        in_order = (
-            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(views[shown_in_order]) > IN_ORDER
-        )
-        return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), in_order)
+        return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), agreed)
+
+    def in_order(self, alignment: Alignment, agreed: Bool) -> bool:
+        """Check whether views next to each other in tilt are more similar than others."""
+        order = np.argsort(alignment.tilt_deg, kind="stable")
+        order = order[agreed[order]]
+        return len(order) < FEWEST_IN_ORDER or self._order_score(self.align(alignment)[order]) > IN_ORDER
 
     @cached_property
     def _comparison(self) -> Comparison:
