@@ -10,6 +10,7 @@ rotated     the same with the axis at 3° and 5 px off the middle, found by tilt
             (by its CoM or, the angle only, its MaxImage)
 needle      shifts of a measured series, judged by how well views left out of its reconstruction are predicted
 speed       a large series, and the needle
+workflow    register, tiltalign and recon of the needle, one after the other
 
 DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `etspy` is used. ETSpy runs in
 its own interpreter, given here or as ETSPY_PYTHON. Times and memory are of whole processes from file to file;
@@ -30,7 +31,7 @@ import catalyst
 import left_out
 import mrcfile
 import numpy as np
-from aligners import Aligner, Series, aligners, warm_up, write_series
+from aligners import ETCLI, Aligner, Series, aligners, our_commands, warm_up, write_series
 from catalyst import Misfit
 from numpy.typing import NDArray
 from processes import ProgramError, Usage, measure
@@ -225,6 +226,24 @@ def print_speed(
     print_table(["method", "along / across, px", *COST, "s / first", "peak / file"], rows)
 
 
+def workflow(args: argparse.Namespace, folder: Path) -> None:
+    """Print what register, tiltalign and recon take for the needle, and all together; the best runs."""
+    series, _ = needle_series(args, folder)
+    aligned_path = folder / "found.mrc"
+    names = "register", "tiltalign", "recon, SIRT 30", "together"
+    runs: list[list[Usage]] = []
+    for _ in range(args.seeds):
+        commands = our_commands(series, folder / "found.xf", method="match", threads=args.threads, axis=True)
+        recon = (
+            *ETCLI, "recon", "--threads", str(args.threads), "--method", "sirt", "--iterations", "30",
+            aligned_path, folder / "volume.mrc",
+        )  # fmt: skip
+        usages = [measure(command) for command in (*commands, recon)]
+        runs.append([*usages, sum(usages, Usage())])
+    best = [min(each, key=lambda usage: usage.seconds) for each in zip(*runs, strict=True)]
+    print_table(["command", *COST], [[name, *cost([each])] for name, each in zip(names, best, strict=True)])
+
+
 def cost(usages: list[Usage]) -> list[str]:
     """Return median times and the largest memory of some runs, for the columns of COST."""
     if not usages:
@@ -242,7 +261,13 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
     print(*(f"| {' | '.join(line)} |" for line in lines), sep="\n", end="\n\n", flush=True)
 
 
-PARTS = {"catalyst": shifts_of_catalyst, "rotated": axis_of_catalyst, "needle": needle, "speed": speed}
+PARTS = {
+    "catalyst": shifts_of_catalyst,
+    "rotated": axis_of_catalyst,
+    "needle": needle,
+    "speed": speed,
+    "workflow": workflow,
+}
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ print(series.shape, series.pixel_A, "Å", series.tilt_deg.min(), "to", series.ti
 
 # %% Shifts, then the tilt axis; both are applied to the views at once, by one interpolation.
 registered = etcli.register(series)
-aligned = etcli.tiltalign(series, before=registered.transforms)
+aligned = etcli.tiltalign(series, before=registered.transforms, axis=registered.axis)
 print(f"residual {registered.residual_px:.2f} px, {aligned.summary}")
 
 # %% The volume. aligned.series and result.volume are arrays with their geometry: .images() is the array.

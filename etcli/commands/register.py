@@ -70,7 +70,7 @@ BELONGS_TO = {
     type=click.IntRange(1),
     default=12,
     show_default=True,
-    help="match: largest number of rounds at each of three scales.",
+    help="match: largest number of rounds at each of two scales.",
 )
 @click.option(
     "--euler",
@@ -79,7 +79,12 @@ BELONGS_TO = {
     help="match: orientations of the views (CSV: phi,theta,psi), which are refined with the shifts and "
     "written to OUTPUT.euler.csv.",
 )
-@click.option("--write-xf", type=FILE, metavar="FILE", help="Write the shifts as IMOD's .xf.")
+@click.option(
+    "--write-xf",
+    type=FILE,
+    metavar="FILE",
+    help="Write the shifts as IMOD's .xf; the tilt axis that match has found to FILE.axis.",
+)
 @residual_options
 @axis_option
 @series_options

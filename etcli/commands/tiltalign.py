@@ -51,7 +51,10 @@ from etcli.core.lengths import Length
     help="Apply this distance of the axis from the centre, without a search.  [default with --angle: 0]",
 )
 @click.option(
-    "--prexf", type=FILE, metavar="FILE", help="Transforms to apply first, such as those of register."
+    "--prexf",
+    type=FILE,
+    metavar="FILE",
+    help="Transforms to apply first, such as those of register; the axis in FILE.axis is confirmed first.",
 )
 @click.option("--write-xf", type=FILE, metavar="FILE", help="Write the combined transforms as IMOD's .xf.")
 @click.option("--refine-tilts", is_flag=True, help="match: refine the tilt angles; their mean is kept.")
@@ -76,7 +79,8 @@ def command(
     """Find the tilt axis of a registered series and turn it vertical and central.
 
     The search starts from the angle in the file, or from --axis. With --prexf, INPUT is the raw series:
-    both alignments are applied together, so that the views are interpolated only once. Where the axis lies
+    both alignments are applied together, so that the views are interpolated only once, and the axis that
+    register found is refined if the views confirm it, instead of searching again. Where the axis lies
     along x in INPUT, OUTPUT is rotated by 90°.
     """
     from etcli.pipeline.tiltalign import TiltAlignFiles, TiltAlignRequest, tiltalign_files

@@ -110,7 +110,8 @@ class Statistics:
             centred[:] = piece
             centred -= self._shift
             self._sum += float(centred.sum())
-            self._squares += float(np.dot(centred, centred))
+            # not by BLAS, whose threads wait for each other at length where the machine is busy
+            self._squares += float(np.square(centred, out=centred).sum())
         self._n += real.size
 
     def result(self) -> tuple[float, float, float, float]:

@@ -1,10 +1,12 @@
 """Transforms in IMOD's ``.xf`` files: one line per view, ``A11 A12 A21 A22 DX DY``."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from etcli.core.errors import DataError
+from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.io.tilts import read_number_rows
 
@@ -32,6 +34,37 @@ def read_xf(path: Path) -> Transforms:
         return Transforms(rows[:, :4].reshape(-1, 2, 2), rows[:, 4:])
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_AXIS = re.compile(rf"axis {_NUMBER} deg, offset {_NUMBER} px")
+
+
+def axis_text(axis: TiltAxis) -> str:
+    """Return angle and offset of a tilt axis as text, which `axis_of_text` reads."""
+    return f"axis {axis.angle_deg:.3f} deg, offset {axis.offset_px:.3f} px"
+
+
+def axis_of_text(text: str) -> TiltAxis | None:
+    """Find a tilt axis in a comment or a step of the history; None if it holds none."""
+    found = _AXIS.search(text)
+    if found is None:
+        return None
+    return TiltAxis(float(found[1]), float(found[2]), np.nan, np.nan, np.nan)
+
+
+def axis_file(xf: str | Path) -> Path:
+    """Return the name of the file beside an ``.xf`` that holds the tilt axis of the transformed views.
+
+    It is a file of its own, as IMOD refuses an ``.xf`` that holds anything but six numbers a line.
+    """
+    return Path(f"{xf}.axis")
+
+
+def read_axis(xf: str | Path) -> TiltAxis | None:
+    """Read the tilt axis from the file beside an ``.xf``; None if there is no such file or no axis in it."""
+    path = axis_file(xf)
+    return axis_of_text(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
 
 
 def write_xf(path: Path, transforms: Transforms) -> None:

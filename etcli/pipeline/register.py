@@ -16,11 +16,12 @@ from etcli.core.registration.methods import (
     orient_views,
     register_views,
 )
+from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import TransformedViews, Transforms, turned_shape
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
-from etcli.io.transforms import write_xf
+from etcli.io.transforms import axis_file, axis_text, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
@@ -136,7 +137,14 @@ class Registration:
     @property
     def step(self) -> ProcessingStep:
         """Processing step for the history."""
-        return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px")
+        axis = f", {axis_text(self.axis)}" if self.axis else ""
+        return ProcessingStep("register", f"{self.method}, residual {self.residual_px:.2f} px{axis}")
+
+    @property
+    def axis(self) -> TiltAxis | None:
+        """Tilt axis of the registered views; None where projection matching did not find one."""
+        found = self.found.axis
+        return found if self.method == "match" and np.isfinite(found.angle_deg) else None
 
     @cached_property
     def series(self) -> TiltSeries:
@@ -274,7 +282,8 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
         series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
-    check_series_output(session, files.output, series, sides=(files.write_xf, files.plot, euler_csv))
+    axis = str(axis_file(files.write_xf)) if files.write_xf and request.method == "match" else None
+    check_series_output(session, files.output, series, sides=(files.write_xf, axis, files.plot, euler_csv))
     result = register_series(session, series, request)
     with session.outputs() as outputs:
         with series_writer(outputs, files.output, result.source, step=result.step, mode=files.mode) as writer:
@@ -285,6 +294,8 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
             write_xf(outputs.path(files.write_xf), result.transforms)
+        if axis and result.axis:
+            outputs.path(axis).write_text(f"{axis_text(result.axis)}\n", encoding="ascii")
         if files.plot:
             from etcli.plotting.alignment import registration
 
@@ -354,7 +365,10 @@ def _refine_orientations(
             threads=session.threads,
             progress=advance,
         )
-    session.reporter.report(f"orientations changed by {matched.change_deg:.2f}° in the last round")
+    why = ", and only follow noise from there on" if matched.follows_noise else ""
+    session.reporter.report(
+        f"orientations changed by {matched.change_deg:.2f}° in the last of {matched.rounds} rounds{why}"
+    )
     return matched.shift_px, matched.euler_deg
 
 

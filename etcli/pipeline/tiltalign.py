@@ -12,7 +12,8 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
-from etcli.core.registration.matching import Matched, axis_residual
+from etcli.core.registration.axis_residual import axis_residual
+from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.row_moments import axis_by_row
 from etcli.core.registration.tilt_axis import TiltAxis, alignment_matrix
@@ -21,7 +22,7 @@ from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
-from etcli.io.transforms import write_xf
+from etcli.io.transforms import axis_of_text, read_axis, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_transforms
@@ -164,6 +165,7 @@ def tiltalign(
     angle_deg: float | None = None,
     offset: Length | float | str | None = None,
     before: Transforms | None = None,
+    axis: TiltAxis | None = None,
     refine_tilts: bool = False,
     background: float | str = "auto",
     strict: bool = False,
@@ -184,6 +186,9 @@ def tiltalign(
         Known distance of the axis from the centre, in pixels or with a unit; it is applied without a search.
     before : Transforms, optional
         Transforms to apply first, such as those of `etcli.register`.
+    axis : TiltAxis, optional
+        Tilt axis that `etcli.register` found with these transforms: it is refined if the views confirm it,
+        which saves the search. By default that of the last step in the history of the series.
     refine_tilts : bool
         Whether the tilt angles are refined; their mean is kept.
     background : float or {"auto", "none"}
@@ -226,7 +231,7 @@ def tiltalign(
         Length.parse(max_residual, "px"),
         strict,
     )
-    return align_series(session or Session(), series, request, before)
+    return align_series(session or Session(), series, request, before, known=axis)
 
 
 @with_one_blas_thread
@@ -237,6 +242,7 @@ def align_series(
     before: Transforms | None = None,
     *,
     after: str = "",
+    known: TiltAxis | None = None,
 ) -> TiltAlignment:
     """Align a series as requested; see `tiltalign`.
 
@@ -247,10 +253,13 @@ def align_series(
         Transforms to apply first.
     after : str
         Their name, for the history.
+    known : TiltAxis, optional
+        Tilt axis that was found with these transforms.
     """
     series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
     n = len(series.tilt_deg)  # raises an error for a series without tilt angles
-    before = Transforms.identity(n) if before is None else before
+    if before is None:
+        before, known = Transforms.identity(n), known or _axis_of_history(series)
     before_deg = before.turned_deg
     max_residual_px = request.max_residual.px(series.pixel_A)
     level = background_level(session, series, request.background)
@@ -261,7 +270,7 @@ def align_series(
                 "the views as they were before, with the transforms of register (--prexf)"
             )
         start_deg = known_axis_deg(session, series) - before_deg
-        method, matched = _find_axis(session, series, before, start_deg, request, level)
+        method, matched = _find_axis(session, series, before, start_deg, request, level, known)
         axis = matched.axis
         if request.refine_tilts:
             series = series.with_tilts(matched.tilt_deg, "refinement")
@@ -286,6 +295,12 @@ def align_series(
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)
     return alignment
+
+
+def _axis_of_history(series: TiltSeries) -> TiltAxis | None:
+    """Return the tilt axis that register found, if that was the last step in the history of a series."""
+    last = series.history[-1] if series.history else ""
+    return axis_of_text(last) if last.startswith("etcli register") else None
 
 
 def _has_filled_borders(series: TiltSeries) -> bool:
@@ -318,7 +333,8 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
     after = Path(files.prexf).name if files.prexf else ""
-    alignment = align_series(session, series, request, before, after=after)
+    known = read_axis(files.prexf) if files.prexf else None
+    alignment = align_series(session, series, request, before, after=after, known=known)
     with session.outputs() as outputs:
         with series_writer(
             outputs,
@@ -356,11 +372,12 @@ def _find_axis(
     start_deg: float,
     request: TiltAlignRequest,
     level: float | None,
+    known: TiltAxis | None,
 ) -> tuple[str, Matched]:
     """Find the axis of the registered series; return the method that found it, and the result."""
     chosen = "match" if request.method == "auto" else request.method
     n_read = 2 * len(series) if chosen == "com" else len(series)
-    total = 3 * ITERATIONS if chosen == "match" else n_read
+    total = 2 * ITERATIONS if chosen == "match" else n_read
     with file_named_in_errors(series), session.reporter.progress(total, "looking for the axis") as advance:
         arguments: dict[str, Any] = {
             "transforms": before,
@@ -372,8 +389,12 @@ def _find_axis(
         if request.method == "auto" and level is None and not request.refine_tilts:
             with suppress(ConvergenceError):
                 return "sum", find_axis(series.images(), series.tilt_deg, method="sum", **arguments)
-        arguments |= {"free_tilts": request.refine_tilts, "iterations": ITERATIONS}
-        return chosen, find_axis(series.images(), series.tilt_deg, method=chosen, **arguments)
+        arguments |= {"free_tilts": request.refine_tilts, "iterations": ITERATIONS, "known": known}
+        found = find_axis(series.images(), series.tilt_deg, method=chosen, **arguments)
+    if known is not None and chosen == "match" and not request.refine_tilts:
+        confirms = "confirm" if found.from_known else "do not confirm"
+        session.reporter.note(f"the views {confirms} the tilt axis that register found")
+    return chosen, found
 
 
 def _numbers(alignment: TiltAlignment) -> dict[str, Any]:

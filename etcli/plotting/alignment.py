@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.registration.matching import AxisResidual
+from etcli.core.registration.axis_residual import AxisResidual
 from etcli.plotting.style import BLUE, GREY, ORANGE, RED, WIDTH_IN, PixelScale, contrast, show, styled
 
 MOST_NAMED = 12  # doubtful views named in the legend

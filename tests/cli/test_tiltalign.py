@@ -265,3 +265,21 @@ def test_transforms_that_are_read_are_not_written_over(turned: Path, tmp_path: P
     xf = tmp_path / "r.xf"
     said = failure("tiltalign", "--prexf", xf, "--write-xf", xf, turned, tmp_path / "a.mrc", status=2)
     assert "is an input" in said
+
+
+def test_confirms_the_axis_that_register_found(tmp_path: Path) -> None:
+    """With the transforms of register it starts from their axis; a wrong one is not believed."""
+    series, xf, output = tmp_path / "s.mrc", tmp_path / "r.xf", tmp_path / "a.mrc"
+    etcli(*PARTICLE, "--axis", AXIS_DEG, "--offset", OFFSET_PX, "--drift", "2px", series)
+    etcli("register", "--write-xf", xf, series, tmp_path / "r.mrc")
+    assert "axis" in read_mdoc(tmp_path / "r.mrc.mdoc").titles[-1]
+    run = etcli("tiltalign", "-v", "--json", "--prexf", xf, series, output)
+    assert "the views confirm the tilt axis" in run.err
+    assert json.loads(run.out)["angle_deg"] == pytest.approx(AXIS_DEG, abs=0.2)
+    assert "confirm the tilt axis" in etcli("tiltalign", "-v", tmp_path / "r.mrc", output).err
+    assert np.loadtxt(xf).shape[1] == 6  # IMOD reads no file with anything else in it
+    axis = tmp_path / "r.xf.axis"
+    axis.write_text(re.sub(r"axis \S+ deg", "axis 9.000 deg", axis.read_text()))
+    run = etcli("tiltalign", "-v", "--json", "--prexf", xf, series, output)
+    assert "do not confirm" in run.err
+    assert json.loads(run.out)["angle_deg"] == pytest.approx(AXIS_DEG, abs=0.2)

@@ -8,6 +8,7 @@ import pytest
 
 from etcli.core.registration.transforms import Transforms, compose, resample_stack
 from etcli.io.transforms import read_xf, write_xf
+from tests.files import etcli
 from tests.imod import imod
 
 N_VIEWS = 4
@@ -83,3 +84,13 @@ def test_newstack_moves_images_alike(tmp_path: Path, method, option, tolerance, 
         assert abs(mine[view] - imods[view])[inside].max() < tolerance
         if method == "cubic":
             assert abs(mine[view] - _blobs(view, x, y))[inside].max() < 0.05
+
+
+def test_imod_reads_what_register_writes(tmp_path: Path) -> None:
+    """The file holds nothing but six numbers a line; the tilt axis stands in another one."""
+    series, xf = tmp_path / "series.mrc", tmp_path / "r.xf"
+    etcli("simulate", "particle", "--size", 32, "--range", -60, 60, 10, "--drift", "2px", series)
+    etcli("register", "--write-xf", xf, series, tmp_path / "registered.mrc")
+    assert (tmp_path / "r.xf.axis").read_text().startswith("axis ")
+    imod("xfproduct", xf, xf, tmp_path / "twice.xf")
+    _assert_equal_as_written(compose(read_xf(xf), read_xf(xf)), read_xf(tmp_path / "twice.xf"))

@@ -127,6 +127,18 @@ def test_orientations_and_volume_are_found_together() -> None:
     assert rounds == [1] * 8
 
 
+def test_rounds_end_when_they_follow_the_noise() -> None:
+    """As above, where all rounds are needed, but in so much noise that few of them find anything."""
+    rng = np.random.default_rng(4)
+    true = tilts_as_euler(np.arange(N_VIEWS) * 7.5)
+    views = views_of(particles(4), true, np.zeros((N_VIEWS, 2)))
+    views += rng.normal(0, 1.5 * views.std(), views.shape).astype(np.float32)
+    start = true + rng.uniform(-1, 1, true.shape)
+    found = align_orientations(views, start, rounds=9, iterations=10)
+    assert found.follows_noise
+    assert 2 <= found.rounds < 9
+
+
 def test_rounds_end_when_nothing_changes() -> None:
     place = particles(5)
     true = tilts_as_euler(np.arange(N_VIEWS) * 7.5)

@@ -2,16 +2,16 @@
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
-from etcli.core.registration.matching_scale import NEAR_PX, Alignment, MatchingScale, SeriesPyramid, Verdict
+from etcli.core.registration.matching_scale import NEAR_PX, MatchingScale, SeriesPyramid, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
@@ -19,9 +19,9 @@ from etcli.core.registration.transforms import Transforms, Views, lies_along_x
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-SIZES_PX = 48, 96, 192  # sizes that views are binned to, one after the other
-QUICK_PX = 64  # size for comparisons after another method
-JUDGED_PX = 96  # largest size for steps that need many reconstructions
+COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the other
+# binned further, views favour angles that are wrong by some hundredths of a degree, and show no atoms
+ANGLE_PX = 96
 JUDGING_ROUNDS = 8
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
@@ -45,12 +45,16 @@ class Matched:
         Tilt angles, refined if that was requested.
     in_order : bool
         False if views next to each other in tilt are no more similar than others, as with wrong angles.
+    from_known : bool
+        Whether the axis is one that was known before and that the views confirm, instead of the result of a
+        search.
     """
 
     shifts: Shifts
     axis: TiltAxis
     tilt_deg: Float
     in_order: bool = True
+    from_known: bool = False
 
 
 def match_views(
@@ -89,11 +93,11 @@ def match_views(
     background : float, optional
         Level of the empty surroundings; when not given, the first percentile of all pixels.
     iterations : int
-        Maximum number of rounds at each of three scales.
+        Maximum number of rounds at each of two scales.
     threads : int
         Number of threads.
     progress : callable, optional
-        Called with the number of rounds that are done or no longer needed, 3 `iterations` in all.
+        Called with the number of rounds that are done or no longer needed, 2 `iterations` in all.
 
     Returns
     -------
@@ -116,8 +120,8 @@ def match_views(
     In each round a volume is reconstructed from all views that can be trusted and projected at every tilt,
     and each view is moved to where it correlates best with its projection. The position of the specimen as a
     whole stays about the same as at the start: steps that are constant along the axis, or proportional to cos
-    θ or sin θ across it, are removed; a constant across the axis moves the axis. Views are binned to 48, 96
-    and 192 px in turn. The rounds at each scale are accelerated by Anderson's mixing and end when no view
+    θ or sin θ across it, are removed; a constant across the axis moves the axis. Views are binned to 64 and
+    then to 192 px. The rounds at each scale are accelerated by Anderson's mixing and end when no view
     moves by more than 0.005 binned pixels. The angle of the axis is the one at which the predictions fit the
     views best.
 
@@ -167,9 +171,9 @@ def match_views(
         offset_px=float(alignment.offset_px - across),
     )
     shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
-    return Matched(
-        shifts, _final_axis(alignment, verdict, axis_is_known), alignment.tilt_deg, verdict.in_order
-    )
+    axis = _final_axis(alignment, verdict, axis_is_known)
+    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
+    return Matched(shifts, axis, alignment.tilt_deg, in_order)
 
 
 def judge_shifts(
@@ -208,7 +212,7 @@ def judge_shifts(
     if len(np.unique(tilt)) < FEWEST_TILTS:
         return _without_comparison(shifts, tilt)
     series = SeriesPyramid(views, background, threads)
-    judge = series.level(series.factor(QUICK_PX))
+    judge = series.level(series.factor(COARSE_PX))
     free_offset = axis is None or bool(np.isnan(axis.offset_px))
     axis_is_known = axis is not None
     if axis is None:
@@ -222,61 +226,8 @@ def judge_shifts(
         )
     verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
     judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, verdict.in_order)
-
-
-@dataclass(frozen=True, eq=False)
-class AxisResidual:
-    """Residual of a series after reprojection, as a function of angle and of offset of the axis.
-
-    Parameters
-    ----------
-    angle_deg, by_angle : ndarray of shape (n_angles,), float64
-        Angles from the axis of the series, and the relative norm of the residual for each.
-    offset_px, by_offset : ndarray of shape (n_offsets,), float64
-        Offsets from the axis of the series, and the relative norm of the residual for each.
-    """
-
-    angle_deg: Float
-    by_angle: Float
-    offset_px: Float
-    by_offset: Float
-
-
-def axis_residual(
-    views: Views, tilt_deg: ArrayLike, *, background: float | None = None, threads: int = 1
-) -> AxisResidual:
-    """Measure the residual after reprojection for axes around that of an aligned series.
-
-    Parameters
-    ----------
-    views, tilt_deg, background, threads
-        As for `match_views`; the tilt axis vertical in the middle.
-
-    Returns
-    -------
-    AxisResidual
-        Within 3° and within 3 % of the width.
-
-    Raises
-    ------
-    DataError
-        If counts differ or a view holds NaN.
-    """
-    tilt = checked_tilts(views, tilt_deg)
-    series = SeriesPyramid(views, background, threads)
-    scale = series.level(series.factor(QUICK_PX))
-    aligned = Alignment(np.zeros((len(tilt), 2)), 0.0, 0.0, tilt)
-    angle_deg = np.linspace(-3, 3, 7)
-    offset_px = np.linspace(-0.03, 0.03, 7) * views.shape[2]
-    all_views = np.ones(len(tilt), bool)
-
-    def residual(**axis: Any) -> float:
-        return float(np.sqrt(scale.residual(replace(aligned, **axis), all_views)))
-
-    by_angle = np.array([residual(angle_deg=angle) for angle in angle_deg])
-    by_offset = np.array([residual(offset_px=offset) for offset in offset_px])
-    return AxisResidual(angle_deg, by_angle, offset_px, by_offset)
+    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
+    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, in_order)
 
 
 def _align_coarse_to_fine(
@@ -288,7 +239,7 @@ def _align_coarse_to_fine(
     before: Transforms | None,
 ) -> tuple[Alignment, Verdict, bool]:
     """Align from coarse to fine and compare left-out views; return also whether the axis is known."""
-    judge = series.level(series.factor(JUDGED_PX))
+    judge = series.level(series.factor(COARSE_PX))
     axis = axis or _starting_axis(judge, tilt, start)
     offset_px = float(np.nan_to_num(axis.offset_px))
     alignment = Alignment(start.shift_px, axis.angle_deg, offset_px, tilt, before)
@@ -296,21 +247,27 @@ def _align_coarse_to_fine(
     if not (judge.positive or rounds.free_shifts):
         raise ConvergenceError("the specimen reaches the sides of the views; use another method")
     if not judge.positive:  # parts of the specimen outside the views would bias the shifts
-        rounds.progress(len(SIZES_PX) * rounds.iterations)
+        rounds.progress(2 * rounds.iterations)
         return alignment, judge.compare_left_out(alignment, trusted), False
-    start_is_unknown = bool(np.isnan(axis.angle_sigma_deg))
-    axis_is_known = not start_is_unknown
-    factors = sorted({series.factor(size) for size in SIZES_PX}, reverse=True)
-    for factor in factors:
-        scale = judge if factor == judge.factor else series.level(factor)
-        reach_px = min(scale.shape) // 4 if factor > judge.factor else NEAR_PX
-        alignment, trusted = rounds.iterate(scale, alignment, trusted, reach_px)
-        if scale.positive and (factor == judge.factor or (start_is_unknown and factor > judge.factor)):
-            with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
-                alignment = scale.refine_angle(alignment, trusted, ANGLE_STEPS_DEG[not start_is_unknown :])
-                axis_is_known = True
-    rounds.progress((len(SIZES_PX) - len(factors)) * rounds.iterations)
-    rounds = replace(rounds, progress=no_progress)
+    alignment, trusted = rounds.iterate(judge, alignment, trusted, min(judge.shape) // 4)
+    quiet = replace(rounds, progress=no_progress)
+
+    def refine_angle(alignment: Alignment, steps_deg: tuple[float, ...], size_px: int) -> Alignment:
+        with suppress(ConvergenceError) if rounds.free_shifts else nullcontext():
+            return series.level(series.factor(size_px)).refine_angle(
+                alignment, trusted, steps_deg, free_shifts=rounds.free_shifts
+            )
+        return alignment
+
+    axis_is_known = bool(np.isfinite(axis.angle_sigma_deg))
+    if not axis_is_known:
+        alignment = refine_angle(alignment, ANGLE_STEPS_DEG, COARSE_PX)
+        axis_is_known = alignment.angle_deg != axis.angle_deg
+        alignment, trusted = quiet.iterate(judge, alignment, trusted, NEAR_PX)
+    alignment = refine_angle(alignment, ANGLE_STEPS_DEG[1:], ANGLE_PX)
+    fine = series.level(series.factor(FINE_PX))
+    alignment, trusted = rounds.iterate(fine, alignment, trusted, NEAR_PX)
+    rounds = quiet
     axis_rounds = replace(rounds, free_shifts=False, free_tilts=False, converged=True)
 
     def finish(alignment: Alignment, trusted: Bool) -> tuple[Alignment, Verdict]:
@@ -326,7 +283,7 @@ def _align_coarse_to_fine(
         alignment = alignment.moved(np.where(elsewhere[:, np.newaxis], verdict.step_px, 0))
         alignment, trusted = rounds.iterate(judge, alignment, trusted | elsewhere, NEAR_PX)
         with suppress(ConvergenceError):
-            alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG)
+            alignment = judge.refine_angle(alignment, trusted, ANGLE_STEPS_DEG, free_shifts=True)
         alignment, trusted = rounds.iterate(judge, alignment, trusted, NEAR_PX)
         alignment, verdict = finish(alignment, trusted)
     return alignment, verdict, axis_is_known

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.matching_scale import (
-    Alignment,
     MatchingScale,
     similar_views,
     split_motion,
     well_matched,
 )
-from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation, reproject
+from etcli.core.registration.reprojection import ITERATIONS, ViewDeviation
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -48,6 +48,8 @@ class Rounds:
     converged : bool
         Whether reconstructions are iterated to convergence, although they fit noise then; with ``free_tilts``
         they always are.
+    settled_px : float
+        The rounds end when no view and no axis moves by more than this, in binned pixels.
     """
 
     iterations: int
@@ -55,26 +57,24 @@ class Rounds:
     free_tilts: bool = False
     progress: Progress = no_progress
     converged: bool = False
+    settled_px: float = SETTLED_PX
 
     def iterate(
         self, scale: MatchingScale, alignment: Alignment, trusted: Bool, reach_px: int
     ) -> tuple[Alignment, Bool]:
         """Return the alignment at which views and predictions agree, and a mask of the views that match."""
-        predicted: Image | None = None
         positions: list[Float] = []
         steps: list[Float] = []
         for n_done in range(1, self.iterations + 1):
-            views, shown = scale.align(alignment, None if predicted is None else predicted[0])
-            predicted = reproject(
+            views = scale.align(alignment)
+            predicted = scale.predict(
                 views,
-                alignment.tilt_deg,
-                groups=[(np.flatnonzero(trusted), np.arange(len(views)))],
-                positive=scale.positive,
+                alignment,
+                [(np.flatnonzero(trusted), np.arange(len(views)))],
                 iterations=CONVERGED if self.free_tilts or self.converged else ITERATIONS,
                 turns_deg=(0.0, -HALF_DEG, HALF_DEG) if self.free_tilts else (0.0,),
-                threads=scale.threads,
             )
-            deviations = scale.compare_views(views, shown, predicted, reach_px)
+            deviations = scale.compare_views(views, predicted, reach_px)
             quality = np.array([deviation.quality for deviation in deviations])
             similar = similar_views(quality, alignment.tilt_deg)
             certain = well_matched(quality, alignment.tilt_deg)
@@ -94,7 +94,8 @@ class Rounds:
                 turn_deg = _tilt_corrections(deviations, trusted)
                 alignment = replace(alignment, tilt_deg=alignment.tilt_deg + turn_deg)
             self.progress(1)
-            if np.abs(steps[-1]).max() < SETTLED_PX * scale.factor and np.abs(turn_deg).max() < SETTLED_DEG:
+            settled = np.abs(steps[-1]).max() < self.settled_px * scale.factor
+            if settled and np.abs(turn_deg).max() < SETTLED_DEG:
                 self.progress(self.iterations - n_done)
                 break
         return alignment, trusted & certain

@@ -1,7 +1,7 @@
 """Tilt series at one scale (binning): aligned, and compared with reprojections of its reconstructions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import pairwise
 from math import ceil
@@ -12,8 +12,10 @@ from scipy import ndimage
 
 from etcli.core.binning import bin_image
 from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError
+from etcli.core.geometry import centre
 from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
+from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.correlation import FAILED
 from etcli.core.registration.reprojection import (
     DETAIL_PX,
@@ -25,7 +27,7 @@ from etcli.core.registration.reprojection import (
 )
 from etcli.core.registration.shifts import jumps, like_neighbours, outlier_limit, running_median
 from etcli.core.registration.tilt_axis import is_inside
-from etcli.core.registration.transforms import Transforms, Views, compose, resample
+from etcli.core.registration.transforms import Views, resample
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -46,44 +48,6 @@ SMALLEST_SIDE_PX = 16
 IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # similarity (measured: in order .3 to 1, shuffled below .28); views
 TINY = np.finfo(np.float32).tiny
 FAINTEST = 1.0  # percentile of all pixels, used as the background level if none is given
-
-
-@dataclass(frozen=True, eq=False)
-class Alignment:
-    """Alignment of a series: shifts of the views, tilt axis and tilt angles.
-
-    Parameters
-    ----------
-    shift_px : ndarray of shape (n_views, 2), float64
-        (x, y) by which the content of each view has to be moved before it is rotated.
-    angle_deg, offset_px : float
-        The tilt axis in the shifted views, as in `TiltAxis`.
-    tilt_deg : ndarray of shape (n_views,), float64
-        Tilt angles in degrees.
-    before : Transforms, optional
-        Transforms that are applied to the views first.
-    """
-
-    shift_px: Float
-    angle_deg: float
-    offset_px: float
-    tilt_deg: Float
-    before: Transforms | None = None
-
-    def transforms(self) -> Transforms:
-        """Return the transforms that make the tilt axis vertical and central."""
-        n_views = len(self.tilt_deg)
-        shifts = Transforms.shifts(self.shift_px)
-        shifted = shifts if self.before is None else compose(self.before, shifts)
-        rotated = compose(shifted, Transforms.rotation(self.angle_deg, n_views))
-        return compose(rotated, Transforms.shifts(np.tile([-self.offset_px, 0.0], (n_views, 1))))
-
-    def moved(self, step_px: Float, offset_px: float = 0.0) -> "Alignment":
-        """Return the alignment with the rotated views moved by ``step_px`` and the axis by ``offset_px``."""
-        turn = Transforms.rotation(self.angle_deg, 1).matrix[0]
-        return replace(
-            self, shift_px=self.shift_px + step_px @ turn, offset_px=self.offset_px + float(offset_px)
-        )
 
 
 @dataclass(frozen=True)
@@ -147,8 +111,8 @@ class Verdict:
         Whether a view matches its prediction; whether it does so at another position; whether to inspect it.
     residual_px : float
         Root mean square of the steps, and of half the difference between two halves of the rows.
-    in_order : bool
-        Whether views next to each other in tilt are more similar than others.
+    agreed : ndarray of shape (n_views,), bool
+        Views that the residual is that of: trusted, and well predicted.
     """
 
     step_px: Float
@@ -157,7 +121,7 @@ class Verdict:
     elsewhere: Bool
     doubtful: Bool
     residual_px: float
-    in_order: bool
+    agreed: Bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,43 +137,60 @@ class MatchingScale:
     positive: bool
     threads: int
 
-    def align(self, alignment: Alignment, predicted: Image | None) -> tuple[Image, Image]:
-        """Return the views with the axis vertical and central, and masks of the pixels that they show."""
+    def align(self, alignment: Alignment) -> Image:
+        """Return the views with the axis vertical and central; NaN where they show nothing."""
         transforms = alignment.transforms().scaled(1 / self.factor)
         rotated = ordered_map(
             lambda item: resample(*item, shape=self.shape, fill=np.nan),
             zip(self.images, transforms.matrix, transforms.shift_px, strict=True),
             threads=self.threads,
         )
-        views = np.array(list(rotated))
-        shown = np.isfinite(views)
-        np.copyto(views, 0 if predicted is None else predicted, where=~shown)
-        return views, shown.astype(np.float32)
+        return np.array(list(rotated))
 
     def compare_views(
-        self, views: Image, shown: Image, predicted: Image, reach_px: int
+        self, views: Image, predicted: Image, reach_px: int, *, weight: Image | float = 1.0
     ) -> list[ViewDeviation]:
         """Compare each view with its prediction; with three predictions per view, its tilt as well."""
 
         def compare(k: int) -> ViewDeviation:
             turned = predicted[1:, k] if len(predicted) > 1 else None
+            shown = np.isfinite(views[k])
             return self._comparison.misfit(
-                views[k], predicted[0, k], shown=shown[k], reach_px=reach_px, turned=turned
+                np.where(shown, views[k], np.float32(0)),
+                predicted[0, k],
+                shown=shown * np.float32(weight),
+                reach_px=reach_px,
+                turned=turned,
             )
 
         return list(ordered_map(compare, range(len(views)), threads=self.threads))
 
-    def refine_angle(self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...]) -> Alignment:
+    def refine_angle(
+        self, alignment: Alignment, trusted: Bool, steps_deg: tuple[float, ...], *, free_shifts: bool
+    ) -> Alignment:
         """Return the alignment with the angle of the axis for which the predictions fit the views best."""
         for step in steps_deg:
-            alignment = self._refine_angle(alignment, trusted, step)
+            pivot_px = self._centres_px(alignment, trusted) if free_shifts else np.zeros((len(trusted), 2))
+            alignment = self._refine_angle(alignment, trusted, step, pivot_px)
         return alignment
 
-    def _refine_angle(self, alignment: Alignment, trusted: Bool, step_deg: float) -> Alignment:
+    def _centres_px(self, alignment: Alignment, trusted: Bool) -> Float:
+        """Return where aligned views show the centre of mass, in pixels of the series, from the middle."""
+        views = np.nan_to_num(self.align(alignment))
+        mass = np.maximum(views.sum(axis=(1, 2), dtype=np.float64), TINY)
+        y, x = (np.arange(n) - centre(n) for n in self.shape)
+        across, along = views.sum(axis=1) @ x / mass, views.sum(axis=2) @ y / mass
+        centres_px = self.factor * np.stack([across, along], axis=1)
+        unexplained_px, _ = split_motion(centres_px, alignment.tilt_deg, trusted)
+        return centres_px - unexplained_px
+
+    def _refine_angle(
+        self, alignment: Alignment, trusted: Bool, step_deg: float, pivot_px: Float
+    ) -> Alignment:
         """Search for the best angle on a grid, and by a parabola between its points."""
 
         def alignment_at(steps: float) -> Alignment:
-            return replace(alignment, angle_deg=alignment.angle_deg + steps * step_deg)
+            return alignment.turned(steps * step_deg, pivot_px)
 
         residual = cache(lambda steps: self.residual(alignment_at(steps), trusted))
         middle = 0
@@ -228,8 +209,9 @@ class MatchingScale:
     def residual(self, alignment: Alignment, trusted: Bool) -> float:
         """Return the mean square of the relative residuals of the views after reprojection."""
         used = np.flatnonzero(trusted)
-        views, shown, predicted = self._predict(alignment, [(used, used)], ANGLE_ITERATIONS)
-        deviations = self.compare_views(views[used], shown[used], predicted[:, used], 0)
+        views = self.align(alignment)
+        predicted = self.predict(views, alignment, [(used, used)], iterations=ANGLE_ITERATIONS)
+        deviations = self.compare_views(views[used], predicted[:, used], 0)
         return float(np.mean([deviation.residual**2 for deviation in deviations]))
 
     def compare_left_out(self, alignment: Alignment, trusted: Bool, *, free_offset: bool = True) -> Verdict:
@@ -241,10 +223,11 @@ class MatchingScale:
         groups = [
             (used if used.size else trusted_views, fold) for used, fold in zip(others, folds, strict=True)
         ]
-        views, shown, predicted = self._predict(alignment, groups, ITERATIONS)
-        deviations = self.compare_views(views, shown, predicted, self._far_px)
+        views = self.align(alignment)
+        predicted = self.predict(self._complete(views, alignment, groups), alignment, groups)
+        deviations = self.compare_views(views, predicted, self._far_px)
         quality = np.array([deviation.quality for deviation in deviations])
-        self._check_beyond_chance(quality, shown)
+        self._check_beyond_chance(quality, np.isfinite(views).astype(np.float32))
         similar = similar_views(quality, alignment.tilt_deg)
         certain = similar & well_matched(quality, alignment.tilt_deg)
         agreed = trusted & certain if (trusted & certain).any() else certain
@@ -256,7 +239,7 @@ class MatchingScale:
 
         step = steps(deviations)
         halves = [
-            steps(self.compare_views(views, shown * band, predicted, NEAR_PX))
+            steps(self.compare_views(views, predicted, NEAR_PX, weight=band))
             for band in _bands(self.shape[0])
         ]
         size = np.hypot(*step.T)
@@ -267,11 +250,13 @@ class MatchingScale:
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
         doubtful = ~certain | far | jumped | self._find_repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
-        shown_in_order = order[agreed[order]]
-        in_order = (
-            len(shown_in_order) < FEWEST_IN_ORDER or self._order_score(views[shown_in_order]) > IN_ORDER
-        )
-        return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), in_order)
+        return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), agreed)
+
+    def in_order(self, alignment: Alignment, agreed: Bool) -> bool:
+        """Check whether views next to each other in tilt are more similar than others."""
+        order = np.argsort(alignment.tilt_deg, kind="stable")
+        order = order[agreed[order]]
+        return len(order) < FEWEST_IN_ORDER or self._order_score(self.align(alignment)[order]) > IN_ORDER
 
     @cached_property
     def _comparison(self) -> Comparison:
@@ -292,30 +277,43 @@ class MatchingScale:
                 "do they show a specimen, and are the tilt angles right?"
             )
 
-    def _predict(
-        self, alignment: Alignment, groups: Sequence[Group], iterations: int
-    ) -> tuple[Image, Image, Image]:
-        """Return the aligned views, masks of the pixels that they show, and their predictions."""
-        predict = partial(
-            reproject,
-            tilt_deg=alignment.tilt_deg,
+    def _complete(self, views: Image, alignment: Alignment, groups: Sequence[Group]) -> Image:
+        """Return the views, with what they do not show from a reconstruction with nothing there.
+
+        Where little is shown, unknown pixels would let a reconstruction agree with any view.
+        """
+        shown = np.isfinite(views)
+        if shown.all():
+            return views
+        predicted = self.predict(np.where(shown, views, np.float32(0)), alignment, groups)
+        return np.where(shown, views, predicted[0])
+
+    def predict(
+        self,
+        views: Image,
+        alignment: Alignment,
+        groups: Sequence[Group],
+        *,
+        iterations: int = ITERATIONS,
+        turns_deg: Sequence[float] = (0.0,),
+    ) -> Image:
+        """Predict the aligned views from reconstructions of other views; see `reproject`."""
+        return reproject(
+            views,
+            alignment.tilt_deg,
             groups=groups,
             positive=self.positive,
             iterations=iterations,
+            turns_deg=turns_deg,
             threads=self.threads,
         )
-        views, shown = self.align(alignment, None)
-        predicted = predict(views)
-        if not shown.all():  # once more, with pixels that views do not show taken from the predictions
-            views, shown = self.align(alignment, predicted[0])
-            predicted = predict(views)
-        return views, shown, predicted
 
     def _order_score(self, views: Image) -> float:
         """Return how much the similarity of views depends on their order.
 
         It is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two views.
         """
+        views = np.nan_to_num(views)
         details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
         flat = (details * self._comparison.window).reshape(len(views), -1)
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)

@@ -13,6 +13,7 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.centre_of_mass import com_views
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
+from etcli.core.registration.known_axis import confirm_axis
 from etcli.core.registration.matching import Matched, judge_shifts, match_views
 from etcli.core.registration.matching_scale import SeriesPyramid
 from etcli.core.registration.orientation_refinement import Orientations, align_orientations
@@ -80,7 +81,7 @@ def register_views(
     max_shift_px : float, optional
         Largest displacement between neighbours, for ``pc``, ``stackreg`` and ``focal``.
     iterations : int
-        Maximum number of rounds at each of three scales, for ``match``.
+        Maximum number of rounds at each of two scales, for ``match``.
     threads : int
         Number of threads.
     progress : callable, optional
@@ -137,6 +138,7 @@ def find_axis(
     transforms: Transforms | None = None,
     start_deg: float = 0.0,
     background: float | None = None,
+    known: TiltAxis | None = None,
     free_tilts: bool = False,
     iterations: int = 12,
     threads: int = 1,
@@ -158,12 +160,15 @@ def find_axis(
         Rough angle of the axis.
     background : float, optional
         Level of the empty surroundings.
+    known : TiltAxis, optional
+        The axis that was found with the transforms. ``match`` searches for another one only if the views
+        contradict it, or if tilt angles are refined as well.
     free_tilts : bool
         Whether ``match`` refines the tilt angles.
     iterations, threads
         As for `register_views`.
     progress : callable, optional
-        Called with the number of steps done, 3 `iterations` in all for ``match``, else views read.
+        Called with the number of steps done, 2 `iterations` in all for ``match``, else views read.
 
     Returns
     -------
@@ -193,6 +198,10 @@ def find_axis(
     if method == "match":
         if len(np.unique(np.asarray(tilt_deg, np.float64))) < FEWEST_TILTS:
             raise DataError(f"too few tilt angles to determine an axis; {FEWEST_TILTS} are needed")
+        if known is not None and not free_tilts:
+            confirmed = confirm_axis(views, tilt_deg, known, before=registration, **options)
+            if confirmed is not None:
+                return confirmed
         start = None
         if background is not None:
             with suppress(ConvergenceError, DataError):
@@ -308,7 +317,7 @@ def orient_views(
 def n_steps(method: str, *, n_views: int, iterations: int) -> int:
     """Return the number of progress steps of a method."""
     if method == "match":
-        return 3 * iterations
+        return 2 * iterations
     if method == "focal":
         return 3 * n_views - 4
     return 2 * n_views if method in ("pc", "stackreg") else n_views

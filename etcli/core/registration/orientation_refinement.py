@@ -5,7 +5,7 @@ directions. So views and projections are compared after a band-pass, the differe
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,12 +53,18 @@ class Orientations:
         Correlation of the band-passed view with the band-passed projection.
     change_deg : float
         Root mean square rotation in the last step, or round: an estimate of what may still change.
+    rounds : int
+        Rounds that were made.
+    follows_noise : bool
+        Whether the rounds ended because their rotations had no common direction any more.
     """
 
     euler_deg: Float
     shift_px: Float
     correlation: Float
     change_deg: float
+    rounds: int = 1
+    follows_noise: bool = False
 
 
 def refine_orientations(
@@ -154,7 +160,7 @@ def align_orientations(
     iterations : int
         Iterations of SIRT in a round, without negative density, starting from the previous volume.
     tolerance_deg : float
-        The rounds end when the root mean square rotation in one of them is smaller.
+        The rounds end when the root mean square rotation in one of them is smaller, or follows the noise.
     band_px, max_step_deg, max_step_px, threads
         As for `refine_orientations`.
     progress : callable, optional
@@ -177,14 +183,17 @@ def align_orientations(
     A rotation common to all views, R_k → R_k G, rotates the specimen, and a move by R_k t displaces it;
     neither changes any view, so both are kept at zero on average. Errors that vary slowly from view to view
     are coupled to a deformation of the volume and take many rounds: the volume must adapt to the angles, and
-    so is carried over from round to round. Leaving a view out of the volume that it is compared with gave no
-    improvement on data of 60 views.
+    so is carried over from round to round. As long as there is an error to correct, the rotations of a round
+    point in the direction of those before; once they correlate no more than random ones would, within two
+    standard deviations, they follow the noise, and the rounds end. Leaving a view out of the volume that it
+    is compared with gave no improvement on data of 60 views.
     """
     start = poses = _starting_poses(views, euler_deg, shift_px)
     _check_at_least(1, rounds=rounds, iterations=iterations)
     search = _Search(band_px, STEPS_A_ROUND, np.deg2rad(max_step_deg), max_step_px, threads)
     n_v, n_u = views.shape[1:]
-    volume = None
+    volume = last_turn_rad = None
+    follows_noise = False
     for n in range(rounds):
         projector = OrientedProjector(
             poses.rotation,
@@ -207,13 +216,17 @@ def align_orientations(
         matched, correlation, _ = search.refine(volume, views, poses)
         turn_rad, move_px = poses.difference_to(matched)
         factor = OVERSHOOT if n >= CALM_ROUNDS else 1
-        poses = poses.moved(factor * turn_rad, factor * move_px).without_common_motion(start)
+        last, poses = poses, poses.moved(factor * turn_rad, factor * move_px).without_common_motion(start)
         change_rad = factor * _rms(turn_rad)
+        turn_rad, _ = last.difference_to(poses)
+        follows_noise = last_turn_rad is not None and _is_random(turn_rad, last_turn_rad)
+        last_turn_rad = turn_rad
         if progress:
             progress(1)
-        if np.rad2deg(change_rad) < tolerance_deg:
+        if follows_noise or np.rad2deg(change_rad) < tolerance_deg:
             break
-    return _to_orientations(poses, correlation, change_rad, euler_deg)
+    found = _to_orientations(poses, correlation, change_rad, euler_deg)
+    return replace(found, rounds=n + 1, follows_noise=follows_noise)
 
 
 class _Poses(NamedTuple):
@@ -360,6 +373,12 @@ def _select_views(
 def _rms(vectors: Float) -> float:
     """Return the root mean square length of vectors."""
     return float(np.sqrt(np.mean(np.sum(vectors**2, axis=1))))
+
+
+def _is_random(turn_rad: Float, before_rad: Float) -> bool:
+    """Check whether rotations correlate with others no more than random ones would, within two sigma."""
+    norms = np.linalg.norm(turn_rad) * np.linalg.norm(before_rad)
+    return bool(np.sum(turn_rad * before_rad) <= 2 / np.sqrt(turn_rad.size) * norms)
 
 
 def _limit_length(vectors: Float, longest: float) -> Float:

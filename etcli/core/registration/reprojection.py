@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 import scipy.fft
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
 from etcli.core.parallel import ordered_map
-from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_width, to_slab
+from etcli.core.projectors.slab import COST, WIDTHS, SlabProjector, from_slab, slab_width, to_slab
 from etcli.core.registration.spectra import fade, frequencies, multiplicity, power
 from etcli.core.solvers.accelerated_sirt import accelerated_sirt
 from etcli.core.solvers.backprojection import InverseSums, inverse_sums
@@ -21,7 +22,6 @@ Group = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Indices of the views that a volume is reconstructed from, and of the views that it predicts."""
 
 ITERATIONS = 40
-SLICES = 32  # in a slab: views are small, and there should be enough slabs for all threads
 TAPER = 0.1  # of the width, at each border
 SMOOTH_PX = 0.7
 DETAIL_PX = 5.0
@@ -44,7 +44,8 @@ def reproject(
     Parameters
     ----------
     images : ndarray of shape (n_views, ny, nx), float32
-        Aligned views without background, the tilt axis vertical in the middle.
+        Aligned views without background, the tilt axis vertical in the middle; NaN where a view shows
+        nothing.
     tilt_deg : ndarray of shape (n_views,)
         Tilt angles in degrees.
     groups : sequence of (ndarray, ndarray)
@@ -65,6 +66,7 @@ def reproject(
     """
     n_views, ny, nx = images.shape
     predicted = np.zeros((len(turns_deg), n_views, ny, nx), np.float32)
+    slab_rows = _rows_in_slab(ny, len(groups), threads)
 
     def geometry(angles: Float) -> SliceGeometry:
         return SliceGeometry(angles, n_detector=nx, thickness=nx, width=nx)
@@ -74,7 +76,7 @@ def reproject(
 
     def predict_rows(job: tuple[int, Group, InverseSums]) -> None:
         y0, (used, predicted_views), inverse = job
-        rows = slice(y0, min(y0 + SLICES, ny))
+        rows = slice(y0, min(y0 + slab_rows, ny))
         width = slab_width(rows.stop - y0)
         volume = accelerated_sirt(
             SlabProjector(geometry(tilt_deg[used]), n_slices=width),
@@ -90,11 +92,21 @@ def reproject(
     jobs = [
         (y0, group, inverse)
         for group, inverse in zip(groups, sums, strict=True)
-        for y0 in range(0, ny, SLICES)
+        for y0 in range(0, ny, slab_rows)
     ]
     for _ in ordered_map(predict_rows, jobs, threads=threads):
         pass
     return predicted
+
+
+def _rows_in_slab(n_rows: int, n_groups: int, threads: int) -> int:
+    """Return the number of rows in a slab for which the reconstructions are finished soonest."""
+
+    def duration(width: int) -> float:
+        n_turns = ceil(n_groups * ceil(n_rows / width) / threads)
+        return n_turns * COST[slab_width(min(width, n_rows))]
+
+    return min(WIDTHS, key=duration)
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,16 @@ before y and c = (n - 1) / 2 in pixel indices.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import floor
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from etcli.core.errors import DataError
 from etcli.core.parallel import ordered_map
 
 Method = Literal["cubic", "linear"]
 
-_SPLINE_ORDER: dict[Method, int] = {"cubic": 3, "linear": 1}
 # A smaller determinant means a damaged line in a file, not a transform of an image.
 _SMALLEST_DETERMINANT = 1e-6
 
@@ -195,10 +192,18 @@ def resample(
     inverse = np.linalg.inv(transform.matrix[0])[::-1, ::-1].round(12)
     offset = ((size_in - 1) / 2 - inverse @ ((size_out - 1) / 2 + transform.shift_px[0, ::-1])).round(9)
 
+    # imported here, as many commands only read transforms and have no use for numba
+    from etcli.core.registration.interpolation import interpolate
+
     view = np.asarray(image, np.float32)
-    moved = _interpolate(view, inverse, offset, tuple(size_out), _SPLINE_ORDER[method])
-    _fill_outside(moved, inverse, offset, size_in, rim_median(view) if fill is None else fill)
-    return moved
+    return interpolate(
+        view,
+        inverse,
+        offset,
+        (int(size_out[0]), int(size_out[1])),
+        cubic=method == "cubic",
+        fill=rim_median(view) if fill is None else float(fill),
+    )
 
 
 def resample_stack(
@@ -273,84 +278,6 @@ def _rim(image: NDArray[Any]) -> NDArray[Any]:
 def _multiply_each(matrix: NDArray[np.float64], shift_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply each shift by its matrix."""
     return (matrix @ shift_px[..., np.newaxis])[..., 0]
-
-
-def _interpolate(
-    view: NDArray[np.float32],
-    inverse: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    shape: tuple[int, ...],
-    order: int,
-) -> NDArray[np.float32]:
-    """Interpolate at all output pixels, with the view mirrored at its borders."""
-    if not (inverse % 1).any() and not (offset % 1).any():
-        order = 0  # pixels fall on pixels: copy them
-    if order > 1:
-        view = ndimage.spline_filter(view, order, output=np.float32, mode="mirror")
-    if (inverse == np.eye(2)).all():
-        return _interpolate_shifted(view, offset, shape, order)
-    moved: NDArray[np.float32] = ndimage.affine_transform(
-        view,
-        inverse,
-        offset,
-        output_shape=shape,
-        output=np.float32,
-        order=order,
-        mode="mirror",
-        prefilter=False,
-    )
-    return moved
-
-
-def _interpolate_shifted(
-    view: NDArray[np.float32], offset: NDArray[np.float64], shape: tuple[int, ...], order: int
-) -> NDArray[np.float32]:
-    """Interpolate spline coefficients at pixels shifted by ``offset``, one axis after the other."""
-    for axis, (distance, size) in enumerate(zip(offset, shape, strict=True)):
-        whole = round(float(distance))
-        fraction = float(distance) - whole
-        if fraction or order > 1:
-            left = floor(fraction)
-            weights = np.zeros(5)
-            weights[left + 1 : left + 5] = _spline_weights(fraction - left, order)
-            view = ndimage.correlate1d(view, weights, axis, output=np.float32, mode="mirror")
-        pixels = np.clip(np.arange(size) + whole, 0, view.shape[axis] - 1)
-        view = view.take(pixels, axis)
-    return view
-
-
-def _spline_weights(fraction: float, order: int) -> list[float]:
-    """Return the weights of four neighbouring pixels for a point at a fraction between second and third."""
-    if order < 3:
-        return [0.0, 1 - fraction, fraction, 0.0]
-    rest = 1 - fraction
-    inner = [(4 - 6 * distance**2 + 3 * distance**3) / 6 for distance in (fraction, rest)]
-    return [rest**3 / 6, *inner, fraction**3 / 6]
-
-
-def _fill_outside(
-    moved: NDArray[np.float32],
-    inverse: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    size_in: NDArray[np.intp],
-    fill: float,
-) -> None:
-    """Write ``fill`` where the transform samples outside the view."""
-    reach = size_in / 2
-    from_centre = offset - (size_in - 1) / 2
-    y, x = (np.arange(n) for n in moved.shape)
-    corners = np.array([(y_corner, x_corner) for y_corner in y[[0, -1]] for x_corner in x[[0, -1]]])
-    if (abs(corners @ inverse.T + from_centre) <= reach).all():
-        return
-    for axis in (0, 1):
-        if not inverse[axis, 1 - axis]:
-            outside = abs((y, x)[axis] * inverse[axis, axis] + from_centre[axis]) > reach[axis]
-            moved[(outside, slice(None)) if axis == 0 else (slice(None), outside)] = fill
-            continue
-        along_y = (y * inverse[axis, 0] + from_centre[axis]).astype(np.float32)
-        along_x = (x * inverse[axis, 1]).astype(np.float32)
-        distance = np.add.outer(along_y, along_x)
-        moved[np.abs(distance, out=distance) > reach[axis]] = fill
 
 
 class TransformedViews:

@@ -27,7 +27,8 @@ def accelerated_sirt(
     projector : Projector
         The geometry of the views.
     sinogram : ndarray of shape ``projector.range_shape``, float32
-        Line integrals, in voxels.
+        Line integrals, in voxels; NaN where there is none, so that the density there follows from other
+        pixels.
     iterations : int
         Sweeps over all views.
     lower, upper : float
@@ -85,11 +86,12 @@ def accelerated_sirt(
 
 @step("weigh")
 def _weigh(measured, projected, weight):  # type: ignore[no-untyped-def]
-    """Replace A v by R (y - A v)."""
+    """Replace A v by R (y - A v), or by zero where y is not known."""
     n, width = projected.shape
     for i in range(n):
         for j in range(width):
-            projected[i, j] = weight[i] * (measured[i, j] - projected[i, j])
+            difference = measured[i, j] - projected[i, j]
+            projected[i, j] = weight[i] * difference if difference == difference else np.float32(0)
 
 
 @summing_step("step_by_slice", by_slice=True)

@@ -80,7 +80,8 @@ KERNEL turn_by_slice(SHAPE, OUT values, IN factor, IN others) {
 
 KERNEL weigh(SHAPE, IN measured, OUT projected, IN weight) {
     EACH(i)
-    projected[i] = weight[i / n] * (measured[i] - projected[i]);
+    float difference = measured[i] - projected[i];
+    projected[i] = isnan(difference) ? 0.0f : weight[i / n] * difference;
 }
 
 KERNEL step_by_slice(SUMS, IN volume, IN ahead, OUT step, IN gain, float lower, float upper) {
