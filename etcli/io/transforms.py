@@ -1,5 +1,6 @@
 """Transforms in IMOD's ``.xf`` files: one line per view, ``A11 A12 A21 A22 DX DY``."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -62,9 +63,30 @@ def axis_file(xf: str | Path) -> Path:
 
 
 def read_axis(xf: str | Path) -> TiltAxis | None:
-    """Read the tilt axis from the file beside an ``.xf``; None if there is no such file or no axis in it."""
+    """Read the tilt axis from the file beside an ``.xf``; None if it has none, or one of other transforms."""
     path = axis_file(xf)
-    return axis_of_text(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return axis_of_text(text) if text.rstrip().endswith(_digest(xf)) else None
+
+
+def write_axis(path: Path, axis: TiltAxis, xf: Path) -> None:
+    """Write the tilt axis of the views that the transforms of an ``.xf``, already written, align.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace.
+    axis : TiltAxis
+    xf : Path
+        The axis is that of these transforms only, so their digest goes with it.
+    """
+    path.write_text(f"{axis_text(axis)}; SHA-256 of the transforms {_digest(xf)}\n", encoding="ascii")
+
+
+def _digest(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def write_xf(path: Path, transforms: Transforms) -> None:

@@ -21,7 +21,7 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, tur
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
-from etcli.io.transforms import axis_file, axis_text, write_xf
+from etcli.io.transforms import axis_file, axis_text, write_axis, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
@@ -293,9 +293,10 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         if euler_csv and result.source.views.euler_deg is not None:
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), result.transforms)
-        if axis and result.axis:
-            outputs.path(axis).write_text(f"{axis_text(result.axis)}\n", encoding="ascii")
+            transforms = outputs.path(files.write_xf)
+            write_xf(transforms, result.transforms)
+            if axis and result.axis:
+                write_axis(outputs.path(axis), result.axis, transforms)
         if files.plot:
             from etcli.plotting.alignment import registration
 

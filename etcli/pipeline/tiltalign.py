@@ -270,6 +270,7 @@ def align_series(
                 "the views as they were before, with the transforms of register (--prexf)"
             )
         start_deg = known_axis_deg(session, series) - before_deg
+        known = known and _towards(known, start_deg)
         method, matched = _find_axis(session, series, before, start_deg, request, level, known)
         axis = matched.axis
         if request.refine_tilts:
@@ -295,6 +296,15 @@ def align_series(
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)
     return alignment
+
+
+def _towards(axis: TiltAxis, stated_deg: float) -> TiltAxis:
+    """Return an axis in the stated direction: views do not show it, and it decides the hand of the volume."""
+    away_deg = (axis.angle_deg - stated_deg + 180) % 360 - 180
+    if abs(away_deg) <= 90:
+        return axis
+    turned_deg = (axis.angle_deg + 360) % 360 - 180
+    return replace(axis, angle_deg=turned_deg, offset_px=-axis.offset_px)
 
 
 def _axis_of_history(series: TiltSeries) -> TiltAxis | None:

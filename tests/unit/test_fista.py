@@ -159,7 +159,7 @@ def test_residual_told_is_that_of_all_views(every):
     )
     assert [k for k, *_ in told] == list(range(1, 41))
     assert told[28][1] == pytest.approx(told[28][2], rel=0.1)
-    assert told[39][1] == pytest.approx(told[39][2], rel=0.003)
+    assert told[39][1] == pytest.approx(told[39][2], rel=0.003 if every == 1 else 0.01)
 
 
 def test_weight_found_is_about_the_best():

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+import etcli
 from etcli.core.registration.known_axis import confirm_axis
 from etcli.core.registration.matching import match_views
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
-from etcli.io.transforms import axis_file, axis_of_text, axis_text, read_axis
+from etcli.io.transforms import axis_file, axis_of_text, axis_text, read_axis, write_axis, write_xf
 from tests.series import particle_views, scattered
 
 TILT = np.arange(-66, 67, 6.0)
@@ -68,10 +69,30 @@ def test_threads_change_nothing():
 def test_the_axis_travels_beside_the_transforms(tmp_path):
     path, axis = tmp_path / "a.xf", axis_at(-2.25, 13.5)
     assert read_axis(path) is None
-    axis_file(path).write_text(axis_text(axis))
+    write_xf(path, BEFORE)
+    write_axis(axis_file(path), axis, path)
     found = read_axis(path)
     assert (found.angle_deg, found.offset_px) == (-2.25, 13.5)
-    axis_file(path).write_bytes(b"\xff\n")
-    assert read_axis(path) is None
     assert axis_of_text(f"etcli register 0.1: match, {axis_text(axis)}").offset_px == 13.5
     assert axis_of_text("axis of something") is None
+
+
+def test_an_axis_of_other_transforms_is_not_read(tmp_path):
+    path = tmp_path / "a.xf"
+    write_xf(path, BEFORE)
+    write_axis(axis_file(path), axis_at(-2.25, 13.5), path)
+    write_xf(path, Transforms.shifts(MOVED))
+    assert read_axis(path) is None
+    axis_file(path).write_bytes(b"\xff\n")
+    assert read_axis(path) is None
+
+
+@pytest.mark.parametrize("stated_deg", [AXIS_DEG + 20, AXIS_DEG - 180, 180.0])
+def test_the_direction_that_is_stated_is_kept(stated_deg):
+    """Views do not show it: turned by 180° they have the axis at the same place, in the other direction."""
+    series = etcli.TiltSeries.of(VIEWS, TILT).with_axis(stated_deg)
+    found = etcli.tiltalign(series, before=BEFORE, axis=axis_at(AXIS_DEG, OFFSET_PX), background="none").axis
+    opposite = abs((stated_deg - AXIS_DEG + 180) % 360 - 180) > 90
+    turned_deg = (found.angle_deg - AXIS_DEG + 90) % 360 - 90
+    assert turned_deg == pytest.approx(180 if opposite else 0, abs=0.1)
+    assert found.offset_px == pytest.approx(-OFFSET_PX if opposite else OFFSET_PX, abs=0.1)

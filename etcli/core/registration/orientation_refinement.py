@@ -223,7 +223,10 @@ def align_orientations(
         last_turn_rad = turn_rad
         if progress:
             progress(1)
-        if follows_noise or np.rad2deg(change_rad) < tolerance_deg:
+        if np.rad2deg(change_rad) < tolerance_deg:
+            follows_noise = False
+            break
+        if follows_noise:
             break
     found = _to_orientations(poses, correlation, change_rad, euler_deg)
     return replace(found, rounds=n + 1, follows_noise=follows_noise)
