@@ -18,6 +18,7 @@ from etcli.core.atoms.gaussian_model import (
 from etcli.core.atoms.refined_species import amplitude_classes
 from etcli.core.atoms.restraint import find_restraint
 from etcli.core.atoms.tails import tails
+from etcli.core.errors import DataError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 
 PIXEL_A, SIGMA_A, SIGNALS = 0.4, 0.5, np.array([93.0, 172.0, 360.0])
@@ -60,6 +61,37 @@ def completed():
     box = np.full(3, 12.0)
     found = complete_model(start, views, restraint_A=0.5, low_A=-box, high_A=box, min_distance_A=1.6)
     return found, true, (~keep).sum()
+
+
+def test_atoms_can_be_kept_as_they_are():
+    place, kind = particle(3)
+    true = GaussianModel(place, SIGNALS[kind], kind, np.full(3, SIGMA_A), np.zeros(30))
+    views = seen(true)
+    false = np.array([[9.0, 0, 0]])
+    start = replace(
+        true.select(np.arange(len(true)) > 2),
+        position_A=np.concatenate([place[3:], false]),
+        amplitude=np.append(true.amplitude[3:], 60.0),
+        kind=np.append(kind[3:], 0),
+    )
+    box = {"low_A": np.full(3, -12.0), "high_A": np.full(3, 12.0), "min_distance_A": 1.6}
+    found = complete_model(start, views, restraint_A=1e-4, **box, keep_all=True)
+    np.testing.assert_array_equal(found.origin, np.arange(len(start)))
+    assert abs(found.refined.model.position_A - start.position_A).max() < 1e-3
+    assert all(one.count == 0 for one in found.removed)
+
+
+def test_views_of_nothing_show_none_of_the_atoms():
+    place, kind = particle(2)
+    true = GaussianModel(place, SIGNALS[kind], 0 * kind, np.full(1, SIGMA_A), np.zeros(30))
+    blank = seen(replace(true, amplitude=np.full(8, 1e-6), level=np.full(30, 50.0)))
+    box = {"low_A": np.full(3, -12.0), "high_A": np.full(3, 12.0), "min_distance_A": 1.6}
+    try:
+        found = complete_model(true, blank, restraint_A=0.1, **box)
+    except DataError as error:
+        assert "the views show" in str(error)
+    else:
+        assert len(found.refined.model) <= 8 and abs(found.refined.model.amplitude).max() < 30
 
 
 def test_species_missing_and_false_atoms_come_out_right(completed):

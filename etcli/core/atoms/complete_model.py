@@ -12,6 +12,7 @@ from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, RefinedModel, refine_model
 from etcli.core.atoms.refined_species import AmplitudeClasses, amplitude_classes
 from etcli.core.atoms.tracing import NEARER
+from etcli.core.errors import DataError
 
 Doubles = NDArray[np.float64]
 
@@ -104,6 +105,11 @@ def complete_model(
     -------
     CompletedModel
 
+    Raises
+    ------
+    DataError
+        When the views show none of the atoms.
+
     Notes
     -----
     Species of the initial model may be wrong. A width of each would then depend on them, and the amplitudes
@@ -131,6 +137,11 @@ def complete_model(
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
+        if not n_kept:
+            raise DataError(
+                "the views show none of the atoms of the volume; is it the series that was reconstructed, "
+                "with the same angles?"
+            )
         if n < ROUNDS:
             atoms = _with_missing(atoms, views, rejected_A, low_A, high_A, min_distance_A)
         if len(atoms.model) == n_kept:
