@@ -96,9 +96,9 @@ def _warn_of_species(session: Session, trace: Trace, completed: RefinedTrace | N
             f"{what} of the species overlap: about {doubtful:.0%} of the atoms may be of another species "
             "than the one given (see their probability); is the number of species right?"
         )
-    if given and n_requested > 1 and (shown := species_shown(trace)) < n_requested:
+    if given and n_requested > 1 and (shown := species_shown(trace, completed)) < n_requested:
         session.reporter.warn(
-            f"the scores show {shown} species, not {n_requested}: the others may be noise, or part of the "
+            f"the {what} show {shown} species, not {n_requested}: the others may be noise, or part of the "
             "atoms of one species (see --plot)"
         )
 
@@ -115,13 +115,13 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
         f"restraint {completed.restraint_A:g} Å"
     )
     restraint = completed.restraint
-    if restraint and not restraint.improves:
-        worse, before = restraint.completed_misfit, restraint.misfit[0]
+    if restraint and not restraint.completes:
+        worse, before = restraint.completed_misfit, restraint.kept_misfit
         session.reporter.report(
-            f"refined atoms predict left-out views worse ({worse:.4g}) than those of the volume "
-            f"({before:.4g}): all stay as they are, except for amplitudes and width"
+            f"with atoms removed and added, left-out views are predicted worse ({worse:.4g}) than without "
+            f"({before:.4g}): all atoms of the volume are kept, and none are added"
         )
-    elif completed.restraint_A == STILL_A:
+    if restraint and completed.restraint_A == STILL_A:
         session.reporter.report("moved atoms do not predict left-out views better, so atoms stay in place")
     return {
         "r_factor": completed.refined.r_factor,

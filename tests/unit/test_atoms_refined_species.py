@@ -7,8 +7,16 @@ import pytest
 from scipy import ndimage
 
 from etcli.core.atoms.complete_model import complete_model
-from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, project_model, with_diffuse
+from etcli.core.atoms.gaussian_fit import FitRules, start_atoms
+from etcli.core.atoms.gaussian_model import (
+    AtomViews,
+    GaussianModel,
+    project_model,
+    start_model,
+    with_diffuse,
+)
 from etcli.core.atoms.refined_species import amplitude_classes
+from etcli.core.atoms.restraint import find_restraint
 from etcli.core.atoms.tails import tails
 from etcli.core.errors import DataError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
@@ -171,3 +179,42 @@ def test_an_uncertain_atom_has_an_uncertain_species():
     )
     unsure = amplitude_classes(amplitude, error, np.append(kind, 1), n_species=2, removed=np.empty(0))
     assert sure.probability[-1, 2] > 0.99 > 0.9 > unsure.probability[-1, 2]
+
+
+def restraint_of(views, place, complete):
+    """Restraint of atoms at some places of a volume."""
+    size = views.data.shape[-1]
+    return find_restraint(
+        views,
+        start_atoms(place / PIXEL_A + (size - 1) / 2, np.ones(len(place)), SIGMA_A / PIXEL_A),
+        FitRules(SIGMA_A / PIXEL_A),
+        kind=np.zeros(len(place), int),
+        score=np.ones(len(place)),
+        sigma_A=np.array([SIGMA_A]),
+        smoothing_A=0.2,
+        shape=(size, size, size),
+        voxel_A=PIXEL_A,
+        centre_A=np.zeros(3),
+        level=0.0,
+        spread=np.inf,
+        complete=complete,
+    )
+
+
+def test_atoms_that_the_volume_lacks_do_not_hide_how_far_others_may_move():
+    place, kind = particle(4)
+    true = GaussianModel(place, SIGNALS[kind], kind, np.full(3, SIGMA_A), np.zeros(30))
+    views, box = seen(true), np.full(3, 9.0)
+    taken = []
+
+    def complete(position_A, used, restraint_A):
+        n = len(position_A)
+        start = start_model(position_A, np.ones(n), np.arange(n) % 3, np.full(3, SIGMA_A), used)
+        taken.append(restraint_A)
+        return complete_model(
+            start, used, restraint_A=restraint_A, low_A=-box, high_A=box, min_distance_A=1.6
+        )
+
+    lacking = restraint_of(views, place[kind > 0], complete)
+    assert lacking.best_A > taken[0]
+    assert lacking.completes and lacking.completed_misfit < lacking.kept_misfit / 1.5

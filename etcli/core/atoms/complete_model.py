@@ -32,6 +32,8 @@ class CompletedModel:
         From the amplitudes.
     origin : ndarray of shape (n_atoms,), int
         Index of each atom in the initial model, -1 for added atoms.
+    home_A : ndarray of shape (n_atoms, 3), float64
+        Positions to which the restraint keeps the atoms: of the initial model, or where they were added.
     removed : list of RemovedCounts
         Number of initial atoms that each rule removed.
     """
@@ -39,7 +41,13 @@ class CompletedModel:
     refined: RefinedModel
     classes: AmplitudeClasses
     origin: NDArray[np.intp]
+    home_A: Doubles
     removed: list[RemovedCounts]
+
+    @property
+    def n_added(self) -> int:
+        """Number of atoms that the initial model lacked."""
+        return int(np.count_nonzero(self.origin < 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +121,7 @@ def complete_model(
     as long as there are any.
     """
     n_species = len(model.sigma_A)
-    alike = replace(
-        model, kind=np.zeros_like(model.kind), sigma_A=np.atleast_1d(model.sigma_A[model.kind].mean())
-    )
-    atoms = _Atoms(alike, model.position_A, np.arange(len(model)), model.kind)
+    atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
     for n in range(1, ROUNDS + 1):
@@ -145,11 +150,18 @@ def complete_model(
         replace(refined, model=replace(refined.model, kind=classes.kind, sigma_A=width_A)),
         classes,
         atoms.origin,
+        atoms.home_A,
         [
             RemovedCounts("no atoms by what the views show of them", int(n_removed[0])),
             RemovedCounts(f"moved closer than {min_distance_A:g} Å to a stronger one", int(n_removed[1])),
         ],
     )
+
+
+def of_one_width(model: GaussianModel) -> GaussianModel:
+    """Return the model with the mean width for all atoms, and no species."""
+    sigma_A = np.atleast_1d(model.sigma_A[model.kind].mean())
+    return replace(model, kind=np.zeros_like(model.kind), sigma_A=sigma_A)
 
 
 def amplitude_spread(n_species: int) -> float:

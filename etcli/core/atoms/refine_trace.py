@@ -12,7 +12,7 @@ from etcli.core.atoms.gaussian_fit import places, positions_A
 from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model, with_diffuse
 from etcli.core.atoms.refine_model import RefinedModel
 from etcli.core.atoms.refined_species import AmplitudeClasses
-from etcli.core.atoms.restraint import STILL_A, Restraint, find_restraint
+from etcli.core.atoms.restraint import Restraint, find_restraint
 from etcli.core.atoms.surroundings import reconstruct_surroundings
 from etcli.core.atoms.tracing import Trace
 
@@ -141,12 +141,12 @@ def refine_trace(
             centre_A=centre_A,
             level=level,
             spread=amplitude_spread(len(sigma_A)),
-            complete=lambda *arguments: completed(*arguments).refined.model,
+            complete=completed,
         )
-        restraint_A = restraint.best_A if restraint.improves else STILL_A
+        restraint_A = restraint.best_A
     report("positions, amplitudes, missing atoms and species")
-    stay = restraint is not None and not restraint.improves
-    found = completed(position_A, views, restraint_A, keep_all=stay)
+    keep_all = restraint is not None and not restraint.completes
+    found = completed(position_A, views, restraint_A, keep_all=keep_all)
     return RefinedTrace(found.refined, restraint, restraint_A, found.origin, found.classes, found.removed)
 
 

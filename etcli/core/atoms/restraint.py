@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.atoms.complete_model import CompletedModel, of_one_width
 from etcli.core.atoms.gaussian_fit import FitRules, fit_atoms, places, positions_A, rescaled
 from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, left_out_misfit, start_model
 from etcli.core.atoms.peaks import smoothed
@@ -36,19 +37,22 @@ class Restraint:
     misfit : ndarray of shape (n,), float64
         Mean misfit to the left-out views; see `etcli.core.atoms.gaussian_model.left_out_misfit`.
     best_A : float
+    kept_misfit : float
+        Mean misfit of the atoms of the volume, refined with the best restraint for them.
     completed_misfit : float
-        Mean misfit of the model completed with the best restraint.
+        Mean misfit of the completed model with the best restraint.
     """
 
     tried_A: Doubles
     misfit: Doubles
     best_A: float
+    kept_misfit: float
     completed_misfit: float
 
     @property
-    def improves(self) -> bool:
-        """Whether refined atoms predict left-out views no worse than the atoms of the volume do."""
-        return self.completed_misfit <= float(self.misfit[0])
+    def completes(self) -> bool:
+        """Whether left-out views are predicted no worse with atoms removed and added than without."""
+        return self.completed_misfit <= self.kept_misfit
 
 
 def find_restraint(
@@ -65,7 +69,7 @@ def find_restraint(
     centre_A: Doubles,
     level: float,
     spread: float = AMPLITUDE_SPREAD,
-    complete: Callable[[Doubles, AtomViews, float], GaussianModel],
+    complete: Callable[[Doubles, AtomViews, float], CompletedModel],
 ) -> Restraint:
     """Find the best restraint of atoms to their positions in the volume, by cross-validation.
 
@@ -110,7 +114,9 @@ def find_restraint(
     The volume was made from all views. Therefore every sixth view is left out, another volume is
     reconstructed from the others, and the atoms are fitted in it before they are refined. Of the restraints
     tried, the tightest is chosen whose model predicts the left-out views as well as the best one, within the
-    standard error of the difference between views.
+    standard error of the difference between views. Then the model is completed. What atoms that are missing
+    in the volume add to the misfit hides how far the others may move. So if the completed model predicts the
+    left-out views better, again by the standard error, wider restraints are tried on it as well.
     """
     n_views = len(views.data)
     if n_views < FEWEST_VIEWS:
@@ -126,24 +132,63 @@ def find_restraint(
     atoms, _ = fit_atoms(volume, rescaled(fitted, volume), rules, sweeps=SWEEPS)
     position_A = positions_A(places(atoms), shape, voxel_A, centre_A)
     model = start_model(position_A, score, kind, sigma_A, used)
-    misfits: list[Doubles] = []
-    weight = None
-    for restraint_A in TRIED_A:
-        refined = refine_model(
-            model, used, restraint_A=restraint_A, spread=spread, rounds=ROUNDS, iterations=ITERATIONS
-        )
-        misfit, weight = left_out_misfit(refined.model, left_out, weight)
-        misfits.append(misfit)
-        means = [float(each.mean()) for each in misfits]
-        if len(means) > RISES and min(means) < min(means[-RISES:]):
-            break
-    best_A = TRIED_A[_first_good(np.array(misfits))]
-    completed, _ = left_out_misfit(complete(position_A, used, best_A), left_out, weight)
-    return Restraint(np.array(TRIED_A[: len(means)]), np.array(means), best_A, float(completed.mean()))
+    search = _Search(used, left_out, spread)
+    tried_A: tuple[float, ...] = TRIED_A
+    misfits = search.misfits(model, position_A, tried_A)
+    best = _first_good(misfits)
+    kept_misfit = float(misfits[best].mean())
+    completed = complete(position_A, used, tried_A[best])
+    completed_misfit = search.misfit(completed.refined.model)
+    if completed.n_added and _first_good(np.array([misfits[best], completed_misfit])) == 1:
+        tried_A = tried_A[best:]
+        misfits = search.misfits(of_one_width(completed.refined.model), completed.home_A, tried_A)
+        best = _first_good(misfits)
+        completed_misfit = misfits[best]
+    means = misfits.mean(axis=1)
+    return Restraint(
+        np.array(tried_A[: len(means)]), means, tried_A[best], kept_misfit, float(completed_misfit.mean())
+    )
+
+
+@dataclass(eq=False)
+class _Search:
+    """Refinement against the used views, and the misfit to the left-out ones, all with the same weight."""
+
+    used: AtomViews
+    left_out: AtomViews
+    spread: float
+    weight: Doubles | None = None
+
+    def misfit(self, model: GaussianModel) -> Doubles:
+        misfit, self.weight = left_out_misfit(model, self.left_out, self.weight)
+        return misfit
+
+    def misfits(self, model: GaussianModel, home_A: Doubles, tried_A: tuple[float, ...]) -> Doubles:
+        """Return the misfits (n, n_views) with the first n restraints, until no better ones are found."""
+        found: list[Doubles] = []
+        for restraint_A in tried_A:
+            refined = refine_model(
+                model,
+                self.used,
+                restraint_A=restraint_A,
+                home_A=home_A,
+                spread=self.spread,
+                rounds=ROUNDS,
+                iterations=ITERATIONS,
+            )
+            found.append(self.misfit(refined.model))
+            means = [float(each.mean()) for each in found]
+            if len(means) > RISES and min(means) < min(means[-RISES:]):
+                break
+        return np.array(found)
 
 
 def _first_good(misfits: Doubles) -> int:
-    """Return the index of the tightest restraint as good as the best, within the standard error of views."""
+    """Return the index of the tightest restraint as good as the best, within the standard error of views.
+
+    It is never one with a larger mean misfit than the first.
+    """
     worse = misfits - misfits[misfits.mean(axis=1).argmin()]
     error = worse.std(axis=1, ddof=1) / np.sqrt(worse.shape[1]) if worse.shape[1] > 1 else 0.0
-    return int(np.argmax(worse.mean(axis=1) <= error))
+    mean = worse.mean(axis=1)
+    return int(np.argmax((mean <= error) & (mean <= mean[0])))

@@ -66,19 +66,23 @@ def doubt_about_species(trace: Trace) -> float:
     return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
 
 
-def species_shown(trace: Trace) -> int:
-    """Find the number of species that the scores of a trace show, independent of the requested number.
+def species_shown(trace: Trace, completed: RefinedTrace | None = None) -> int:
+    """Find the number of species that scores or amplitudes show, independent of the requested number.
 
     Parameters
     ----------
     trace : Trace
+    completed : RefinedTrace, optional
+        Result of a refinement, whose amplitudes then take the place of the scores.
 
     Returns
     -------
     int
     """
-    threshold = trace.mixture.threshold
-    return len(fit_mixture(trace.candidates[trace.candidates > threshold], threshold=threshold).mean)
+    score, threshold = trace.candidates, trace.mixture.threshold
+    if completed is not None:
+        score, threshold = completed.refined.model.amplitude, completed.classes.mixture.threshold
+    return len(fit_mixture(score[score > threshold], threshold=threshold).mean)
 
 
 def by_polynomials(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
