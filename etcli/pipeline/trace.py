@@ -38,6 +38,8 @@ from etcli.pipeline.trace_inputs import (
 from etcli.pipeline.trace_report import classes_named, report_trace
 from etcli.pipeline.trace_request import AUTO, Species, TraceRequest
 
+FEWEST_KEPT = 0.25
+"""The same, where the atoms are kept because left-out views are not better predicted without the others."""
 FEWEST_SHOWN, DOUBTFUL_SHOWN = 0.5, 0.9
 """Fractions of the traced atoms in the views below which these do not, or may not, belong to the volume."""
 
@@ -287,6 +289,10 @@ def _refine(
         raise UsageError(f"{name}: {error}{remedy}") from error
     n_atoms, n_shown = len(trace.fitted), int((completed.from_trace >= 0).sum())
     text = f"{name}: shows only {n_shown} of the {n_atoms} atoms of the volume"
+    if completed.restraint and completed.restraint.shown < FEWEST_KEPT:
+        n_shown = round(completed.restraint.shown * n_atoms)
+        text = f"{name}: five sixths of the views show only {n_shown} of the {n_atoms} atoms of the volume"
+        raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
     if n_shown < FEWEST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
         raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
     if n_shown < DOUBTFUL_SHOWN * n_atoms:

@@ -506,9 +506,8 @@ def test_views_must_be_those_of_the_volume(volume: Path) -> None:
     elsewhere = np.random.default_rng(3).uniform(-5, 5, TRUE_A.shape)
     other = write_views(folder / "other.mrc", elsewhere, about_y(TILTS))
     line = trouble(volume, "--refine", other.name)
-    assert line.startswith("other.mrc: shows only ") and line.endswith(
-        " of the 27 atoms of the volume; is it the series that was reconstructed, with the same angles?"
-    )
+    assert line.startswith("other.mrc: ") and " of the 27 atoms of the volume; " in line
+    assert line.endswith("is it the series that was reconstructed, with the same angles?")
     (folder / "few.csv").write_text("phi,theta,psi\n0,0,0\n")
     assert "few.csv" in trouble(volume, "--refine", other.name, "--euler", "few.csv")
 

@@ -15,8 +15,6 @@ from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
 
-LEAST_OF_LIGHTEST = 0.4
-"""Smallest amplitude of a missing atom, in that of the lightest species."""
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
 
@@ -204,10 +202,6 @@ def _with_missing(
         clearance_A=clearance_A,
         by_decoys=by_decoys,
     )
-    # matter that is not resolved into atoms, such as a support, leaves weak ones
-    lightest = min(float(np.median(atoms.model.amplitude[atoms.kind == k])) for k in np.unique(atoms.kind))
-    strong = amplitude > LEAST_OF_LIGHTEST * lightest
-    place_A, amplitude = place_A[strong], amplitude[strong]
     if len(rejected_A):
         new = cKDTree(rejected_A).query(place_A)[0] > clearance_A / 2
         place_A, amplitude = place_A[new], amplitude[new]

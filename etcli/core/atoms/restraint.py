@@ -41,6 +41,8 @@ class Restraint:
         Mean misfit of the atoms of the volume, refined with the best restraint for them.
     completed_misfit : float
         Mean misfit of the completed model with the best restraint.
+    shown : float
+        Share of the atoms of the volume that are in the completed model.
     """
 
     tried_A: Doubles
@@ -48,6 +50,7 @@ class Restraint:
     best_A: float
     kept_misfit: float
     completed_misfit: float
+    shown: float
 
     @property
     def completes(self) -> bool:
@@ -146,7 +149,12 @@ def find_restraint(
         completed_misfit = misfits[best]
     means = misfits.mean(axis=1)
     return Restraint(
-        np.array(tried_A[: len(means)]), means, tried_A[best], kept_misfit, float(completed_misfit.mean())
+        np.array(tried_A[: len(means)]),
+        means,
+        tried_A[best],
+        kept_misfit,
+        float(completed_misfit.mean()),
+        np.count_nonzero(completed.origin >= 0) / len(position_A),
     )
 
 

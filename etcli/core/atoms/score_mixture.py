@@ -127,7 +127,9 @@ def check_not_noise(found: SpecimenMixture, score: Doubles, width: Doubles | Non
         strong = np.log(width[found.specimen & are_strong(score)])
         # half of the range that holds 68 %: the standard deviation of a normal distribution
         width_spread = float(np.diff(np.quantile(strong, [0.16, 0.84]))[0]) / 2
-        is_noise = width_spread > MOST_WIDTH_SPREAD and (spread > DOUBTFUL_SPREAD or not found.separated)
+        # of a few maxima the spread is uncertain
+        most = MOST_WIDTH_SPREAD * (1 + 0.5 / np.sqrt(len(strong)))
+        is_noise = width_spread > most and (spread > DOUBTFUL_SPREAD or not found.separated)
         text = f"{text[:-1]}, of widths {width_spread:.0%})".replace("heights", "heights and widths")
     else:
         is_noise = not found.separated
