@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from etcli.core.atoms.complete_model import complete_model
+from etcli.core.atoms.complete_model import CompletedModel, complete_model, of_one_width
 from etcli.core.atoms.gaussian_fit import FitRules, start_atoms
 from etcli.core.atoms.gaussian_model import (
     AtomViews,
     GaussianModel,
     project_model,
-    start_model,
     with_diffuse,
 )
+from etcli.core.atoms.refine_model import refine_model
 from etcli.core.atoms.refined_species import amplitude_classes
 from etcli.core.atoms.restraint import find_restraint
 from etcli.core.atoms.tails import tails
@@ -201,20 +201,19 @@ def restraint_of(views, place, complete):
     )
 
 
-def test_atoms_that_the_volume_lacks_do_not_hide_how_far_others_may_move():
+def test_the_restraint_is_chosen_again_once_atoms_that_the_volume_lacks_are_found():
     place, kind = particle(4)
     true = GaussianModel(place, SIGNALS[kind], kind, np.full(3, SIGMA_A), np.zeros(30))
-    views, box = seen(true), np.full(3, 9.0)
-    taken = []
+    lacks, tried_A = kind == 0, []
 
     def complete(position_A, used, restraint_A):
-        n = len(position_A)
-        start = start_model(position_A, np.ones(n), np.arange(n) % 3, np.full(3, SIGMA_A), used)
-        taken.append(restraint_A)
-        return complete_model(
-            start, used, restraint_A=restraint_A, low_A=-box, high_A=box, min_distance_A=1.6
-        )
+        tried_A.append(restraint_A)
+        home_A, n = place.copy(), len(used.data)
+        home_A[~lacks] = position_A
+        start = of_one_width(replace(true, position_A=home_A, level=np.zeros(n)))
+        held = {"restraint_A": restraint_A, "home_A": home_A, "spread": np.inf}
+        return CompletedModel(refine_model(start, used, **held), None, np.where(lacks, -1, 0), home_A, [])
 
-    lacking = restraint_of(views, place[kind > 0], complete)
-    assert lacking.best_A > taken[0]
-    assert lacking.completes and lacking.completed_misfit < lacking.kept_misfit / 1.5
+    found = restraint_of(seen(true), place[~lacks], complete)
+    assert found.tried_A[0] == tried_A[0] <= found.best_A  # the first search begins below
+    assert found.completes and found.completed_misfit < found.kept_misfit / 2

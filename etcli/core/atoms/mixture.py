@@ -1,6 +1,6 @@
 """Mixture model of the scores of maxima: normal distributions of species, a decaying one of non-atoms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, pi, sqrt
 
 import numpy as np
@@ -44,6 +44,8 @@ class Mixture:
         Shape parameter of the gamma distribution: 1 for an exponential one, more if it has a maximum.
     log_likelihood : float
         Log-likelihood of the scores that it was fitted to.
+    most_shape : float
+        Largest shape parameter in a fit.
     """
 
     threshold: float
@@ -53,6 +55,7 @@ class Mixture:
     share: Doubles
     shape: float = 1.0
     log_likelihood: float = -np.inf
+    most_shape: float = MOST_SHAPE
 
     def probabilities(self, score: Doubles) -> Doubles:
         """Compute the probabilities that maxima with these scores are non-atoms, or atoms of each species.
@@ -101,7 +104,7 @@ class Mixture:
         decaying, even = self._non_atom_densities(score)
         part = membership[:, 0] * decaying / np.maximum(decaying + even, 1e-300)
         longest = max(mean[0] - self.threshold, TINY * mean[-1])
-        decay, shape = _gamma(score - self.threshold, part, TINY * mean[-1])
+        decay, shape = _gamma(score - self.threshold, part, TINY * mean[-1], self.most_shape)
         order = np.argsort(mean)
         mean, spread = mean[order], spread[order]
         return Mixture(
@@ -112,6 +115,7 @@ class Mixture:
             np.concatenate([count[:1], count[1:][order]]) / len(score),
             shape,
             float(np.log(total).sum()),
+            self.most_shape,
         )
 
     def criterion(self, score: Doubles) -> float:
@@ -131,7 +135,9 @@ class Mixture:
         return float(n_free * log(len(score)) - 2 * np.log(self.densities(score).max(axis=1)).sum())
 
 
-def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]:
+def _gamma(
+    above: Doubles, weight: Doubles, least: float, most_shape: float = MOST_SHAPE
+) -> tuple[float, float]:
     """Estimate mean and shape of a gamma distribution without a pole at 0, nearly by maximum likelihood."""
     total = float(weight.sum()) + 1e-12
     values = np.maximum(above, least)
@@ -139,10 +145,12 @@ def _gamma(above: Doubles, weight: Doubles, least: float) -> tuple[float, float]
     # Minka's starting point for the maximum-likelihood shape, good to 2 %
     s = max(log(mean) - float((weight * np.log(values)).sum()) / total, 1e-3)
     shape = (3 - s + sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
-    return mean, float(np.clip(shape, 1, MOST_SHAPE))
+    return mean, float(np.clip(shape, 1, most_shape))
 
 
-def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = None) -> Mixture:
+def fit_mixture(
+    score: Doubles, *, threshold: float, n_species: int | None = None, most_shape: float = MOST_SHAPE
+) -> Mixture:
     """Fit a mixture to the scores of maxima.
 
     Parameters
@@ -153,6 +161,8 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
         Smallest score of maxima.
     n_species : int, optional
         Number of species; by default 1 to 4, chosen by the integrated completed likelihood.
+    most_shape : float
+        Largest shape parameter of the distribution of non-atoms: 1 if it has no maximum.
 
     Returns
     -------
@@ -167,7 +177,8 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     counts = range(1, MOST_SPECIES + 1) if n_species is None else (n_species,)
     candidates = []
     for count in counts:
-        fitted = [_iterate(start, score) for start in _starts(score, threshold, count)]
+        starts = _starts(score, threshold, count)
+        fitted = [_iterate(replace(start, most_shape=most_shape), score) for start in starts]
         if fitted:
             candidates.append(max(fitted, key=lambda mixture: mixture.log_likelihood))
     if not candidates:
@@ -175,7 +186,14 @@ def fit_mixture(score: Doubles, *, threshold: float, n_species: int | None = Non
     return min(candidates, key=lambda mixture: mixture.criterion(score))
 
 
-def refit_mixture(score: Doubles, kind: NDArray[np.intp], *, threshold: float, n_species: int) -> Mixture:
+def refit_mixture(
+    score: Doubles,
+    kind: NDArray[np.intp],
+    *,
+    threshold: float,
+    n_species: int,
+    most_shape: float = MOST_SHAPE,
+) -> Mixture:
     """Fit a mixture to scores, from known species that may be wrong for some of them.
 
     Parameters
@@ -187,6 +205,8 @@ def refit_mixture(score: Doubles, kind: NDArray[np.intp], *, threshold: float, n
     threshold : float
         Smallest score.
     n_species : int
+    most_shape : float
+        As for `fit_mixture`.
 
     Returns
     -------
@@ -195,16 +215,16 @@ def refit_mixture(score: Doubles, kind: NDArray[np.intp], *, threshold: float, n
     """
     members = [score[kind == k] for k in range(n_species)]
     if min(map(len, members)) < 2:
-        return fit_mixture(score, threshold=threshold, n_species=n_species)
+        return fit_mixture(score, threshold=threshold, n_species=n_species, most_shape=most_shape)
     # medians, as the species may be wrong for some
     mean = np.array([np.median(each) for each in members])
     if mean[0] <= threshold or (np.diff(mean) <= 0).any():
-        return fit_mixture(score, threshold=threshold, n_species=n_species)
+        return fit_mixture(score, threshold=threshold, n_species=n_species, most_shape=most_shape)
     spread = np.array([np.median(np.abs(each - np.median(each))) for each in members]) / NORMAL_QUARTILE
     count = np.array([len(score) - sum(map(len, members)) + 1, *map(len, members)])
     decay = (mean[0] - threshold) / (2 * STEEPEST)
     start = Mixture(threshold, decay, mean, np.maximum(spread, NARROWEST * mean), count / count.sum())
-    return _iterate(start, score)
+    return _iterate(replace(start, most_shape=most_shape), score)
 
 
 def mixture_of_two(score: Doubles, strong: NDArray[np.bool_], *, threshold: float) -> Mixture:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.mixture import Mixture, refit_mixture
+from etcli.core.atoms.mixture import Mixture, fit_mixture, refit_mixture
 from etcli.core.atoms.score_mixture import separating_mixture
 from etcli.core.errors import DataError
 
@@ -80,8 +80,10 @@ def amplitude_classes(
 
     Notes
     -----
-    The mixture is that of the scores in a volume. With several species it starts from those known so far:
-    otherwise a fit to the histogram alone may take a rare light species for noise, and divide a heavy one.
+    The mixture is that of the scores in a volume. With several species, a fit that starts from those known so
+    far is compared with one to the histogram alone: the former may be caught in wrong species, and the latter
+    take a rare light species for noise, and divide a heavy one. The density of noise then only decays, as
+    light atoms are a maximum.
     The scatter of a species is due to differences between its atoms, and to errors, which may be larger for
     one atom than for others; its probabilities account for its own.
     """
@@ -98,8 +100,11 @@ def amplitude_classes(
         mixture, _ = separating_mixture(used, used > np.median(used) / 2, threshold=least, n_species=1)
     else:
         kinds = np.concatenate([kind, np.full(len(removed), -1)])
-        mixture = refit_mixture(
-            known[known > least], kinds[known > least], threshold=least, n_species=n_species
+        used, kinds = known[known > least], kinds[known > least]
+        mixture = max(
+            refit_mixture(used, kinds, threshold=least, n_species=n_species, most_shape=1),
+            fit_mixture(used, threshold=least, n_species=n_species, most_shape=1),
+            key=lambda each: each.log_likelihood,
         )
     typical = float(np.sqrt(np.median(error**2)))
     own = np.sqrt(np.maximum(mixture.deviation**2 - typical**2, 0) + error[:, np.newaxis] ** 2)
