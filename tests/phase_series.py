@@ -25,6 +25,9 @@ ATOMS_A = np.array(
 )
 TILT_DEG = np.arange(-90.0, 90, 15)
 DEFOCUS_A = (150.0, 400.0)
+VIEWS_DEG, FOCI_A = np.repeat(TILT_DEG, len(DEFOCUS_A)), np.tile(DEFOCUS_A, len(TILT_DEG))
+HOW = ("-j", "1", "--method", "multislice", "--thickness", "24px", "--width", "24px")
+"""Options of ``recon`` for these series."""
 
 
 def images(
@@ -87,7 +90,7 @@ def write_phase_series(
 ) -> Path:
     """Write images with an mdoc of the tilt and defocus of each; NaN is a defocus that is not known."""
     if tilt_deg is None:
-        tilt_deg, defocus_A = np.repeat(TILT_DEG, len(DEFOCUS_A)), np.tile(DEFOCUS_A, len(TILT_DEG))
+        tilt_deg, defocus_A = VIEWS_DEG, FOCI_A
     with mrcfile.new(path, data) as mrc:
         mrc.set_image_stack()
         mrc.voxel_size = PIXEL_A

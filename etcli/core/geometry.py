@@ -20,6 +20,11 @@ def centre(n: int) -> float:
     return (n - 1) / 2
 
 
+def wrapped_deg(angle_deg: float) -> float:
+    """Return an angle in degrees as that from -180 to 180 in the same direction, 180 as -180."""
+    return (angle_deg + 180) % 360 - 180
+
+
 def across_axis(position: NDArray[np.float64], tilt_deg: float) -> NDArray[np.float64]:
     """Compute how far from the tilt axis points are seen in a view: x cos θ + z sin θ.
 

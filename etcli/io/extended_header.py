@@ -9,6 +9,7 @@ from mrcfile.dtypes import get_ext_header_dtype
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
+from etcli.core.geometry import wrapped_deg
 
 # Bytes of the items that are present if their flag in `nreal` is set, from the lowest bit: tilt, piece,
 # stage, magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
@@ -185,6 +186,6 @@ def _metadata(
     axis_is_valid = axis_deg != 0 and abs(axis_deg) <= 360
     return ExtendedMetadata(
         tilt_deg.astype(np.float64) if tilts_are_valid else None,
-        (axis_deg + 180) % 360 - 180 if axis_is_valid else None,
+        wrapped_deg(axis_deg) if axis_is_valid else None,
         pixel_A if 0 < pixel_A < math.inf else None,
     )

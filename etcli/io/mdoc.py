@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.core.geometry import wrapped_deg
 from etcli.io.mdoc_text import MdocText, Section
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
@@ -92,7 +93,7 @@ class Mdoc(MdocText):
             return AxisAngle(angles[-1], "title")
         rotation = self._first_number("RotationAngle")
         # SerialEM's own rule; other programs write other angles here.
-        return None if rotation is None else AxisAngle((rotation + 90) % 360 - 180, "RotationAngle")
+        return None if rotation is None else AxisAngle(wrapped_deg(rotation - 90), "RotationAngle")
 
     @property
     def bidir_deg(self) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
-from etcli.core.geometry import centre
+from etcli.core.geometry import centre, wrapped_deg
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
 from etcli.core.registration.axis_residual import axis_residual
@@ -300,11 +300,9 @@ def align_series(
 
 def _towards(axis: TiltAxis, stated_deg: float) -> TiltAxis:
     """Return an axis in the stated direction: views do not show it, and it decides the hand of the volume."""
-    away_deg = (axis.angle_deg - stated_deg + 180) % 360 - 180
-    if abs(away_deg) <= 90:
+    if abs(wrapped_deg(axis.angle_deg - stated_deg)) <= 90:
         return axis
-    turned_deg = (axis.angle_deg + 360) % 360 - 180
-    return replace(axis, angle_deg=turned_deg, offset_px=-axis.offset_px)
+    return replace(axis, angle_deg=wrapped_deg(axis.angle_deg + 180), offset_px=-axis.offset_px)
 
 
 def _axis_of_history(series: TiltSeries) -> TiltAxis | None:

@@ -10,9 +10,9 @@ import pytest
 from etcli.core.multislice import fftw
 from tests.files import etcli, failure
 from tests.gpu import relative
-from tests.phase_series import images, write_phase_series
+from tests.phase_series import HOW, images, write_phase_series
 
-HOW = ("-j", "1", "--method", "multislice", "--thickness", "24px", "--width", "24px", "--iterations", "5")
+FIVE = (*HOW, "--iterations", "5")
 CPU, GPU = ("--device", "cpu"), ("--device", "gpu", "-v")
 
 
@@ -29,7 +29,7 @@ def source(tmp_path: Path, clean: np.ndarray) -> Path:
 def recon(source: Path, name: str, *how: object) -> tuple[np.ndarray, dict, str]:
     """Volume, numbers and messages."""
     target = source.with_name(name)
-    run = etcli("recon", *HOW, "--json", *how, source, target)
+    run = etcli("recon", *FIVE, "--json", *how, source, target)
     return mrcfile.read(target), json.loads(run.out), run.err
 
 
@@ -67,7 +67,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(stand_in, source, tmp_path, 
     with monkeypatch.context() as during:
         during.setattr(multislice_progress.SolverProgress, "keep", interrupt)
         line = failure(
-            "recon", "-q", *HOW, *GPU[:2], "--refine", "defocus", "--resume", source, "v.mrc", cwd=tmp_path
+            "recon", "-q", *FIVE, *GPU[:2], "--refine", "defocus", "--resume", source, "v.mrc", cwd=tmp_path
         )
         assert "no space left" in line
     found, _, said = recon(source, "v.mrc", *GPU, "--refine", "defocus", "--resume")
@@ -80,7 +80,7 @@ def test_a_volume_that_does_not_fit_is_refused(stand_in, source, tmp_path, monke
 
     expected, _, _ = recon(source, "cpu.mrc", *CPU)
     monkeypatch.setattr(cupy.Memory, "total", cupy.Memory.used + (1 << 20))
-    line = failure("recon", "-q", *HOW, *GPU[:2], source, tmp_path / "v.mrc", status=2)
+    line = failure("recon", "-q", *FIVE, *GPU[:2], source, tmp_path / "v.mrc", status=2)
     assert "of the GPU's memory, of which 0M are free; use --device cpu" in line
     found, _, said = recon(source, "v.mrc", "-v")
     assert "too little memory is free on the GPU; computing on the CPU" in said
@@ -94,5 +94,5 @@ def test_without_fftw_it_takes_longer(source, tmp_path, monkeypatch) -> None:
     found, _, said = recon(source, "w.mrc", *CPU)
     assert "FFTW is missing, so that this takes longer; pip install pyfftw" in said
     assert relative(found, expected) < 1e-3
-    line = failure("recon", "-q", *HOW, *CPU, "--memory", "300K", source, tmp_path / "x.mrc", status=2)
+    line = failure("recon", "-q", *FIVE, *CPU, "--memory", "300K", source, tmp_path / "x.mrc", status=2)
     assert "of memory, but only 0M are allowed" in line

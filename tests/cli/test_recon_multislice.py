@@ -17,16 +17,15 @@ from tests.files import etcli as run
 from tests.files import failure, write_series
 from tests.phase_series import (
     ATOMS_A,
-    DEFOCUS_A,
-    TILT_DEG,
+    FOCI_A,
+    HOW,
+    VIEWS_DEG,
     counted,
     images,
     potential_at,
     write_phase_series,
 )
 
-VIEWS_DEG, FOCI_A = np.repeat(TILT_DEG, len(DEFOCUS_A)), np.tile(DEFOCUS_A, len(TILT_DEG))
-HOW = ("-j", "1", "--method", "multislice", "--thickness", "24px", "--width", "24px")
 FAST = (*HOW, "--iterations", 3)
 
 

@@ -11,10 +11,14 @@ import pytest
 from etcli.pipeline.multislice_report import border_over_mean
 from tests.files import etcli as run
 from tests.files import failure, write_series
-from tests.phase_series import DEFOCUS_A, TILT_DEG, counted, images, write_phase_series
+from tests.phase_series import (
+    HOW,
+    VIEWS_DEG,
+    counted,
+    images,
+    write_phase_series,
+)
 
-VIEWS_DEG, FOCI_A = np.repeat(TILT_DEG, len(DEFOCUS_A)), np.tile(DEFOCUS_A, len(TILT_DEG))
-HOW = ("-j", "1", "--method", "multislice", "--thickness", "24px", "--width", "24px")
 FAST = (*HOW, "--iterations", 3)
 
 
