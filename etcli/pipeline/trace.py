@@ -287,14 +287,13 @@ def _refine(
     except UsageError as error:
         remedy = "" if "--hold" in str(error) else "; give --hold as a length"
         raise UsageError(f"{name}: {error}{remedy}") from error
-    n_atoms, n_shown = len(trace.fitted), int((completed.from_trace >= 0).sum())
+    n_atoms, n_shown, least = len(trace.fitted), int((completed.from_trace >= 0).sum()), FEWEST_SHOWN
+    all_are_kept = completed.restraint is not None and not completed.restraint.completes
+    if completed.restraint and all_are_kept:
+        n_shown, least = round(completed.restraint.shown * n_atoms), FEWEST_KEPT
     text = f"{name}: shows only {n_shown} of the {n_atoms} atoms of the volume"
-    if completed.restraint and completed.restraint.shown < FEWEST_KEPT:
-        n_shown = round(completed.restraint.shown * n_atoms)
-        text = f"{name}: five sixths of the views show only {n_shown} of the {n_atoms} atoms of the volume"
+    if n_shown < least * n_atoms and rules.threshold is None and rules.expected is None:
         raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
-    if n_shown < FEWEST_SHOWN * n_atoms and rules.threshold is None and rules.expected is None:
-        raise DataError(f"{text}; is it the series that was reconstructed, with the same angles?")
-    if n_shown < DOUBTFUL_SHOWN * n_atoms:
+    if n_shown < DOUBTFUL_SHOWN * n_atoms and not all_are_kept:
         session.reporter.warn(f"{text}; make sure that the volume was reconstructed from it (--orient zyx)")
     return completed

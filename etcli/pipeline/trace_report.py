@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atomic_model import Atoms
+from etcli.core.atoms.mixture import species_doubt
 from etcli.core.atoms.refine_trace import RefinedTrace
 from etcli.core.atoms.restraint import STILL_A
-from etcli.core.atoms.traced_species import doubt_about_species, species_shown
+from etcli.core.atoms.traced_species import species_shown
 from etcli.core.atoms.tracing import Trace
 from etcli.pipeline.session import Session
 
@@ -87,10 +88,11 @@ def report_trace(
 
 def _warn_of_species(session: Session, trace: Trace, completed: RefinedTrace | None, *, given: bool) -> None:
     """Warn where species overlap in scores or refined amplitudes, or there are fewer than requested."""
-    doubtful, n_requested = doubt_about_species(trace), len(trace.mixture.mean)
-    what = "scores"
+    n_requested, what = len(trace.mixture.mean), "scores"
     if completed:
         doubtful, what = completed.classes.doubt, "amplitudes"
+    else:
+        doubtful = species_doubt(trace.mixture.probabilities(trace.score))
     if doubtful > MOST_DOUBTED:
         session.reporter.warn(
             f"{what} of the species overlap: about {doubtful:.0%} of the atoms may be of another species "

@@ -1,6 +1,7 @@
 """Refinement of a model against views together with what is in it: atoms added and removed, and species."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,9 @@ def complete_model(
     atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
+    search = partial(
+        missing_atoms, low_A=low_A, high_A=high_A, clearance_A=min_distance_A, by_decoys=n_species > 1
+    )
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -137,8 +141,9 @@ def complete_model(
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n < ROUNDS:
-            box = low_A, high_A
-            atoms = _with_missing(atoms, views, rejected_A, box, min_distance_A, by_decoys=n_species > 1)
+            place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model))
+            new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2
+            atoms = atoms.add(place_A[new], amplitude[new])
         if len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():
@@ -182,27 +187,3 @@ def _round(
     return refined, amplitude_classes(
         refined.model.amplitude, refined.amplitude_error, atoms.kind, n_species=n_species, removed=noise
     )
-
-
-def _with_missing(
-    atoms: _Atoms,
-    views: AtomViews,
-    rejected_A: Doubles,
-    box: tuple[Doubles, Doubles],
-    clearance_A: float,
-    *,
-    by_decoys: bool,
-) -> _Atoms:
-    """Add the atoms that the views show but the model lacks, except where such have been rejected."""
-    place_A, amplitude = missing_atoms(
-        atoms.model,
-        with_diffuse(views, atoms.model),
-        low_A=box[0],
-        high_A=box[1],
-        clearance_A=clearance_A,
-        by_decoys=by_decoys,
-    )
-    if len(rejected_A):
-        new = cKDTree(rejected_A).query(place_A)[0] > clearance_A / 2
-        place_A, amplitude = place_A[new], amplitude[new]
-    return atoms.add(place_A, amplitude)

@@ -135,6 +135,24 @@ class Mixture:
         return float(n_free * log(len(score)) - 2 * np.log(self.densities(score).max(axis=1)).sum())
 
 
+def species_doubt(probability: Doubles) -> float:
+    """Estimate the share of atoms that may be of another species than their most likely one.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n, 1 + n_species), float64
+        As from `Mixture.probabilities`; the probability that a maximum is not an atom is ignored.
+
+    Returns
+    -------
+    float
+        0 if there is one species, or no atom.
+    """
+    species = probability[:, 1:]
+    share = species.max(axis=1) / np.maximum(species.sum(axis=1), 1e-300)
+    return float(1 - share.mean()) if len(share) else 0.0
+
+
 def _gamma(
     above: Doubles, weight: Doubles, least: float, most_shape: float = MOST_SHAPE
 ) -> tuple[float, float]:

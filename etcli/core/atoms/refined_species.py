@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.atoms.mixture import Mixture, fit_mixture, refit_mixture
+from etcli.core.atoms.mixture import Mixture, fit_mixture, refit_mixture, species_doubt
 from etcli.core.atoms.score_mixture import separating_mixture
 from etcli.core.errors import DataError
 
@@ -47,9 +47,7 @@ class AmplitudeClasses:
     @property
     def doubt(self) -> float:
         """Estimated share of atoms that may be of another species than the most likely one."""
-        species = self.probability[:, 1:]
-        share = species.max(axis=1) / np.maximum(species.sum(axis=1), 1e-300)
-        return float(1 - share[self.are_atoms].mean()) if self.are_atoms.any() else 0.0
+        return species_doubt(self.probability[self.are_atoms])
 
 
 def amplitude_classes(

@@ -122,21 +122,21 @@ def check_not_noise(found: SpecimenMixture, score: Doubles, width: Doubles | Non
         When the maxima are of all heights and widths.
     """
     spread = float((found.mixture.deviation / found.mixture.mean)[-1])
-    text = f"maxima are of all heights (their relative standard deviation is {spread:.0%})"
-    if width is not None:
+    if width is None:
+        is_noise = not found.separated
+        text = f"heights (their relative standard deviation is {spread:.0%})"
+    else:
         strong = np.log(width[found.specimen & are_strong(score)])
         # half of the range that holds 68 %: the standard deviation of a normal distribution
         width_spread = float(np.diff(np.quantile(strong, [0.16, 0.84]))[0]) / 2
         # of a few maxima the spread is uncertain
         most = MOST_WIDTH_SPREAD * (1 + 0.5 / np.sqrt(len(strong)))
         is_noise = width_spread > most and (spread > DOUBTFUL_SPREAD or not found.separated)
-        text = f"{text[:-1]}, of widths {width_spread:.0%})".replace("heights", "heights and widths")
-    else:
-        is_noise = not found.separated
+        text = f"heights and widths (relative standard deviations of {spread:.0%} and {width_spread:.0%})"
     if is_noise:
         raise DataError(
-            f"{text}, as those of noise are; if they are atoms, give their number, the least score, or all "
-            "species"
+            f"maxima are of all {text}, as those of noise are; if they are atoms, give their number, the "
+            "least score, or all species"
         )
 
 

@@ -50,22 +50,6 @@ def classified(trace: Trace, pixel_A: float, *, correct_depth: bool = False) -> 
     return replace(trace, kind=kind, probability=certain), flipped, drift
 
 
-def doubt_about_species(trace: Trace) -> float:
-    """Estimate the share of atoms that may be of another species, from their scores.
-
-    Parameters
-    ----------
-    trace : Trace
-
-    Returns
-    -------
-    float
-        0 if there is one species; the probability that a maximum is not an atom is ignored.
-    """
-    species = trace.mixture.probabilities(trace.score)[:, 1:]
-    return float(1 - (species.max(axis=1) / species.sum(axis=1)).mean()) if len(species) else 0.0
-
-
 def species_shown(trace: Trace, completed: RefinedTrace | None = None) -> int:
     """Find the number of species that scores or amplitudes show, independent of the requested number.
 

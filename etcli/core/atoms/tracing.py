@@ -322,12 +322,13 @@ class _Search:
             doubt=self.doubt,
         )
         rules = self.rules
-        if rules.threshold is None and rules.expected is None and (rules.n_species or 1) == 1:
+        is_automatic = rules.threshold is None and rules.expected is None
+        if is_automatic and (rules.n_species or 1) == 1:
             check_not_noise(found, candidates, None if self.fit.freedom == "shared" else sigmas(atoms))
         mixture = found.mixture
         cut = self._score_threshold(candidates, apart, mixture)
         chosen = candidates >= cut
-        if rules.threshold is None and rules.expected is None:
+        if is_automatic:
             chosen &= found.specimen
         self._record(f"no atoms by their score (below {cut:.4g})", np.count_nonzero(~chosen))
         close_rule = f"closer than {cleaning.min_distance_A:.3g} Å to a stronger one"
