@@ -78,11 +78,14 @@ def report_trace(
         numbers |= _report_refinement(session, completed)
     counts = ", ".join(f"{n} {name}" for name, n in numbers["species"].items())
     reporter.report(f"{len(atoms)} atoms ({counts})")
-    if not completed:
+    if completed:
+        probability, what = completed.classes.probability, "amplitudes"
+    else:
         score = np.maximum(trace.score, trace.mixture.threshold)
-        numbers["expected_false"] = float(trace.mixture.probabilities(score)[:, 0].sum())
-        if numbers["expected_false"] > max(1, LEAST_FALSE * len(atoms)):
-            reporter.report(f"by their scores, about {numbers['expected_false']:.0f} of them may be noise")
+        probability, what = trace.mixture.probabilities(score), "scores"
+    numbers["expected_false"] = expected = float(probability[:, 0].sum())
+    if expected > max(1, LEAST_FALSE * len(atoms)):
+        reporter.report(f"by their {what}, about {expected:.0f} of them may be noise")
     return numbers
 
 
@@ -111,10 +114,11 @@ def _report_refinement(session: Session, completed: RefinedTrace) -> dict[str, A
     if added:
         session.reporter.report(f"{added} atoms added that only the views show")
     heights = ", ".join(f"{height:.4g}" for height in model.means())
-    b_factors = ", ".join(f"{b:.3g}" for b in model.b_factors_A2())
+    by_species = " by species" if len(model.means()) > 1 else ""
+    moves = f"restraint {completed.restraint_A:g} Å" if completed.restraint_A > STILL_A else "atoms not moved"
     session.reporter.report(
-        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}, B = {b_factors} Å² by species; "
-        f"restraint {completed.restraint_A:g} Å"
+        f"R = {completed.refined.r_factor:.3f}; amplitude {heights}{by_species}; "
+        f"B = {model.b_factors_A2()[0]:.3g} Å² of all atoms; {moves}"
     )
     restraint = completed.restraint
     if restraint and not restraint.completes:

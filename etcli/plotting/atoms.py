@@ -125,7 +125,9 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
     for k, curve in enumerate(mixture.densities(x).T):
         name = "no atoms" if k == 0 else names[k - 1]
         colour = "black" if k == 0 else COLOURS[(k - 1) % len(COLOURS)]
-        axes.plot(x, curve * used * (edges[1] - edges[0]), color=colour, linewidth=1.2, label=name)
+        # not a fit where strong maxima and the others are the classes
+        style = "-" if trace.separated else "--"
+        axes.plot(x, curve * used * (edges[1] - edges[0]), style, color=colour, linewidth=1.2, label=name)
     if np.isfinite(trace.cut):
         axes.axvline(trace.cut, color="black", linestyle=":", linewidth=1, label=f"cut at {trace.cut:.3g}")
     axes.set(
@@ -135,4 +137,5 @@ def _scores(axes: Axes, trace: Trace, names: tuple[str, ...]) -> None:
         ylim=(0, ceiling),
     )
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.legend(title=f"{len(trace.fitted)} atoms", title_fontsize=8)
+    how = "" if trace.separated else ": strong maxima, as\nscores have no minimum"
+    axes.legend(title=f"{len(trace.fitted)} atoms{how}", title_fontsize=8)

@@ -270,6 +270,7 @@ def test_views_make_positions_better(tmp_path: Path) -> None:
     columns = read_atoms(target).columns
     np.testing.assert_allclose(columns["amplitude"], 10 * 2 * np.pi * SIGMA_PX**2, rtol=0.02)
     assert numbers["added"] == 0 and numbers["r_factor"] < 0.2
+    assert numbers["expected_false"] == pytest.approx(len(TRUE_A) - columns["probability"].sum(), abs=1e-6)
     assert numbers["hold_A"] in numbers["hold_tried_A"]
     assert len(numbers["hold_misfit"]) == len(numbers["hold_tried_A"])
     (b_factor,) = numbers["b_factor_A2"]
