@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from etcli.core.atoms.cleaning import RemovedCounts, without_close
+from etcli.core.atoms.deconvolution import deconvolved_atoms
 from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, with_diffuse
 from etcli.core.atoms.missing import missing_atoms
 from etcli.core.atoms.refine_model import AMPLITUDE_SPREAD, RefinedModel, refine_model
@@ -117,15 +118,16 @@ def complete_model(
     the mean of a species. Therefore atoms have one width and, if there are several species, no restraint of
     amplitudes. From the third round on, these divide atoms into noise and species; noise and the weaker of
     two close atoms are removed, and missing atoms, which their false neighbours may have hidden, are added,
-    as long as there are any.
+    as long as there are any. With several species the first are searched in a deconvolved density, because
+    light atoms between heavy ones are missing in great numbers.
     """
     n_species = len(model.sigma_A)
     atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
-    search = partial(
-        missing_atoms, low_A=low_A, high_A=high_A, clearance_A=min_distance_A, by_decoys=n_species > 1
-    )
+    box = {"low_A": low_A, "high_A": high_A, "clearance_A": min_distance_A}
+    in_residual = partial(missing_atoms, by_decoys=n_species > 1, **box)
+    search = partial(deconvolved_atoms, **box) if n_species > 1 else in_residual
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -144,6 +146,7 @@ def complete_model(
             place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model))
             new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2
             atoms = atoms.add(place_A[new], amplitude[new])
+            search = in_residual
         if len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():

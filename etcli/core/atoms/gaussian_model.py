@@ -338,14 +338,44 @@ def inverse_variance(views: AtomViews, shown: Doubles) -> Doubles:
     Returns
     -------
     ndarray of shape (n_views, n_v, n_u), float64
-        ``1 / (a + c λ)`` with a, c ≥ 0, and 0 where a pixel is not trusted: Poisson noise of any gain has
-        a = 0, uniform noise has c = 0. Both are fitted to the mean squares of residuals in 20 classes of λ.
+        ``1 / (a + c λ)``, see `variance_of_pixels`, and 0 where a pixel is not trusted.
 
     Raises
     ------
     DataError
         When no pixel is trusted.
     """
+    trusted = 1.0 if views.trusted is None else views.trusted
+    a, c, least = _variance(views, shown)
+    return np.asarray(trusted / np.maximum(a + c * np.maximum(shown, 0), least))
+
+
+def variance_of_pixels(views: AtomViews, shown: Doubles) -> tuple[float, float]:
+    """Estimate the variance of pixels, which is linear in the predicted value.
+
+    Parameters
+    ----------
+    views : AtomViews
+    shown : ndarray of shape (n_views, n_v, n_u), float64
+        Predicted views λ from `project_model`.
+
+    Returns
+    -------
+    a, c : float
+        The variance is ``a + c λ`` with a, c ≥ 0: Poisson noise of any gain has a = 0, uniform noise has
+        c = 0. Both are fitted to the mean squares of residuals in 20 classes of λ.
+
+    Raises
+    ------
+    DataError
+        When no pixel is trusted.
+    """
+    a, c, _ = _variance(views, shown)
+    return a, c
+
+
+def _variance(views: AtomViews, shown: Doubles) -> tuple[float, float, float]:
+    """Return the constants of the variance of pixels, and the least variance."""
     trusted = np.ones(shown.shape, bool) if views.trusted is None else views.trusted
     if not trusted.any():
         raise DataError("the views show hardly anything of atoms; is it the series that was reconstructed?")
@@ -360,4 +390,4 @@ def inverse_variance(views: AtomViews, shown: Doubles) -> Doubles:
     # weights for equal relative errors: the error of a mean square is proportional to itself
     weight = np.sqrt(count[used]) / np.maximum(mean_square, LEAST_VARIANCE * typical)
     (a, c), _ = nnls(np.column_stack([weight, weight * mean_value]), weight * mean_square)
-    return np.asarray(trusted / np.maximum(a + c * np.maximum(shown, 0), LEAST_VARIANCE * typical))
+    return float(a), float(c), LEAST_VARIANCE * typical

@@ -1,0 +1,152 @@
+"""Atoms in a density that is deconvolved from the width of an atom, where light ones are not hidden."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from etcli.core.atoms.gaussian_model import AtomViews, GaussianModel, project_model, variance_of_pixels
+from etcli.core.atoms.peaks import find_peaks, smoothed, spaced
+from etcli.core.geometry import centre
+from etcli.core.projectors.oriented import OrientedProjector
+
+Array = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+UPDATES, VIEWS_PER_UPDATE = 600, 5
+"""Updates of the density, and views that each uses."""
+SMOOTHING_PX = 1.0
+"""Smoothing before the search for maxima, as an atom is a cluster of a few voxels."""
+FAINTEST = 0.01
+"""Least amplitude of a maximum, as a share of that of strong ones; a refinement tells noise from atoms."""
+STRONG_PERCENTILE = 95
+LEAST_EXPECTED = 1e-3
+"""Least expected value of a pixel, as a share of the mean, so that nothing is divided by zero."""
+
+
+def deconvolved_atoms(
+    model: GaussianModel, views: AtomViews, *, low_A: Doubles, high_A: Doubles, clearance_A: float
+) -> tuple[Doubles, Doubles]:
+    """Find atoms that a model lacks in a density that is deconvolved from the width of its atoms.
+
+    Parameters
+    ----------
+    model : GaussianModel
+        Its atoms, with one width, its levels, and the background of the views are known approximately.
+    views : AtomViews
+        Views, with their tails of atoms.
+    low_A, high_A : ndarray of shape (3,), float64
+        Corners of the box to search, from the rotation centre.
+    clearance_A : float
+        Smallest distance to an atom of the model, and between new atoms.
+
+    Returns
+    -------
+    position_A : ndarray of shape (n, 3), float64
+        Maxima of the density, the highest first. Some may be noise, which a refinement tells from atoms.
+    amplitude : ndarray of shape (n,), float64
+        Integral of the density around each.
+
+    Notes
+    -----
+    In a volume at the resolution of the views, a light atom between heavy ones is a shoulder, and what
+    projections show of many atoms that a model lacks is no sum of separate images. The density of points
+    whose images have the width of an atom has neither fault: see `point_density`.
+    """
+    low = np.maximum(low_A, model.position_A.min(axis=0) - 2 * clearance_A)
+    high = np.minimum(high_A, model.position_A.max(axis=0) + 2 * clearance_A)
+    shape = tuple(np.maximum(np.ceil((high - low) / views.pixel_A), 1).astype(int)[::-1].tolist())
+    centre_A = (low + high) / 2
+    density = point_density(model, views, shape, centre_A)
+    place, _ = find_peaks(smoothed(density, SMOOTHING_PX, threads=views.threads), 0.0)
+    amplitude = _around(density, place, clearance_A / 2 / views.pixel_A)
+    middle = np.array([centre(n) for n in shape[::-1]])
+    position_A = (place - middle) * views.pixel_A + centre_A
+    strongest = np.argsort(-amplitude, kind="stable")
+    position_A, amplitude = position_A[strongest], amplitude[strongest]
+    distance_A, _ = cKDTree(model.position_A).query(position_A)
+    bright = amplitude > FAINTEST * np.percentile(model.amplitude, STRONG_PERCENTILE)
+    new = np.flatnonzero(bright & (distance_A >= clearance_A) & (distance_A < 3 * clearance_A))
+    new = new[spaced(position_A[new], clearance_A)]
+    return position_A[new], amplitude[new]
+
+
+def point_density(
+    model: GaussianModel, views: AtomViews, shape: tuple[int, ...], centre_A: Doubles
+) -> Array:
+    """Reconstruct the density of points whose images have the width of the atoms of a model.
+
+    Parameters
+    ----------
+    model : GaussianModel
+        Its width, levels, and noise are used, but not its atoms.
+    views : AtomViews
+    shape : (nz, ny, nx)
+        Voxels, of the size of the pixels of the views.
+    centre_A : ndarray of shape (3,), float64
+        x, y and z of their middle from the rotation centre.
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), float32
+        Integral of what each voxel adds to a view, in the unit of a pixel; not negative.
+
+    Notes
+    -----
+    x ← x Aᵀ(y / (A x + b)) / Aᵀ1 with subsets of the views [1]_, where A projects and then blurs by the width
+    of an atom, and b is all else that the views show. This converges to the most likely density for counts;
+    as none is negative, that is concentrated in few points [2]_. Where the variance a + c λ has a constant
+    part, a/c is added to the views and b [3]_.
+
+    References
+    ----------
+    .. [1] H. M. Hudson, R. S. Larkin, IEEE Trans. Med. Imaging 13, 601 (1994), doi:10.1109/42.363108.
+    .. [2] D. L. Donoho et al., J. R. Stat. Soc. B 54, 41 (1992), doi:10.1111/j.2517-6161.1992.tb01864.x:
+       why a restriction to positive values resolves sparse objects.
+    .. [3] D. L. Snyder et al., J. Opt. Soc. Am. A 12, 272 (1995), doi:10.1364/JOSAA.12.000272: counts with
+       the noise of a detector.
+    """
+    background = project_model(replace(model, amplitude=np.zeros(len(model))), views)
+    a, c = variance_of_pixels(views, project_model(model, views))
+    mean = float(np.abs(views.data).mean())
+    shift = a / c if c * mean > a else mean
+    measured = np.maximum(views.data + shift, 0).astype(np.float32)
+    background = np.maximum(background + shift, LEAST_EXPECTED * mean).astype(np.float32)
+    sigma_px = float(model.sigma_A[model.kind].mean()) / views.pixel_A
+    trusted = np.ones(measured.shape, np.float32) if views.trusted is None else np.float32(views.trusted)
+
+    def blurred(images: Array) -> Array:
+        for image in images:
+            ndimage.gaussian_filter(image, sigma_px, output=image, mode="constant")
+        return images
+
+    projector = OrientedProjector(
+        views.rotation,
+        shape,
+        views.data.shape[1:],
+        centre_px=views.rotation[:, :2] @ centre_A / views.pixel_A,
+        threads=views.threads,
+    )
+    n_subsets = max(len(measured) // VIEWS_PER_UPDATE, 1)
+    subsets = [np.argsort(projector.tilt_deg, kind="stable")[k::n_subsets] for k in range(n_subsets)]
+    parts = [(projector.of_views(subset), subset) for subset in subsets]
+    sums = [np.maximum(part.adjoint(blurred(trusted[subset])), 1e-6) for part, subset in parts]
+    density = np.full(shape, max(float(measured.sum() / sums[0].sum() / n_subsets), 1e-6), np.float32)
+    for _ in range(-(-UPDATES // n_subsets)):
+        for (part, subset), total in zip(parts, sums, strict=True):
+            expected = blurred(part.forward(density))
+            expected += background[subset]
+            ratio = blurred(trusted[subset] * measured[subset] / expected)
+            density *= part.adjoint(ratio) / total
+    return density
+
+
+def _around(density: Array, place: Doubles, radius_px: float) -> Doubles:
+    """Return the integral of a density around places."""
+    n = int(radius_px)
+    away = np.arange(-n, n + 1)
+    ball = (away**2 + (away**2)[:, np.newaxis] + (away**2)[:, np.newaxis, np.newaxis]) <= radius_px**2
+    sums = ndimage.convolve(density, ball.astype(np.float32), mode="constant")
+    return sums[tuple(np.rint(place).astype(int).T[::-1])].astype(np.float64)
