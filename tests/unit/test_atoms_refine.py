@@ -18,7 +18,7 @@ from etcli.core.atoms.gaussian_model import (
     with_diffuse,
 )
 from etcli.core.atoms.missing import missing_atoms
-from etcli.core.atoms.refine_model import _Problem, refine_model
+from etcli.core.atoms.refine_model import RefinementProblem, refine_model
 from etcli.core.atoms.restraint import _first_good, find_restraint
 from etcli.core.errors import DataError, UsageError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
@@ -119,7 +119,7 @@ def problem(threads=1):
     start = moved(true)
     weight = inverse_variance(views, project_model(start, views))
     views = replace(views, fixed=np.full(views.data.shape, 0.3))
-    return _Problem(start, views, weight, 0.35, start.position_A + 0.05, 0.2)
+    return RefinementProblem(start, views, weight, 0.35, start.position_A + 0.05, 0.2)
 
 
 def test_the_gradient_is_that_of_the_misfit():

@@ -1,5 +1,6 @@
 """Refinement of a model against views together with what is in it: atoms added and removed, and species."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +17,8 @@ from etcli.core.atoms.refined_species import AmplitudeClasses, amplitude_classes
 from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
+
+Search = Callable[..., tuple[Doubles, Doubles]]
 
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
@@ -125,9 +128,8 @@ def complete_model(
     atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
-    box = {"low_A": low_A, "high_A": high_A, "clearance_A": min_distance_A}
-    in_residual = partial(missing_atoms, by_decoys=n_species > 1, **box)
-    search = partial(deconvolved_atoms, **box) if n_species > 1 else in_residual
+    in_residual: Search = partial(missing_atoms, by_decoys=n_species > 1)
+    search: Search = deconvolved_atoms if n_species > 1 else in_residual
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -143,7 +145,10 @@ def complete_model(
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n < ROUNDS:
-            place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model))
+            seen = with_diffuse(views, atoms.model)
+            place_A, amplitude = search(
+                atoms.model, seen, low_A=low_A, high_A=high_A, clearance_A=min_distance_A
+            )
             new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2
             atoms = atoms.add(place_A[new], amplitude[new])
             search = in_residual

@@ -73,9 +73,7 @@ def deconvolved_atoms(
     return position_A[new], amplitude[new]
 
 
-def point_density(
-    model: GaussianModel, views: AtomViews, shape: tuple[int, ...], centre_A: Doubles
-) -> Array:
+def point_density(model: GaussianModel, views: AtomViews, shape: tuple[int, ...], centre_A: Doubles) -> Array:
     """Reconstruct the density of points whose images have the width of the atoms of a model.
 
     Parameters
@@ -115,7 +113,9 @@ def point_density(
     measured = np.maximum(views.data + shift, 0).astype(np.float32)
     background = np.maximum(background + shift, LEAST_EXPECTED * mean).astype(np.float32)
     sigma_px = float(model.sigma_A[model.kind].mean()) / views.pixel_A
-    trusted = np.ones(measured.shape, np.float32) if views.trusted is None else np.float32(views.trusted)
+    trusted = np.ones(measured.shape, np.float32)
+    if views.trusted is not None:
+        trusted *= views.trusted
 
     def blurred(images: Array) -> Array:
         for image in images:
@@ -149,4 +149,4 @@ def _around(density: Array, place: Doubles, radius_px: float) -> Doubles:
     away = np.arange(-n, n + 1)
     ball = (away**2 + (away**2)[:, np.newaxis] + (away**2)[:, np.newaxis, np.newaxis]) <= radius_px**2
     sums = ndimage.convolve(density, ball.astype(np.float32), mode="constant")
-    return sums[tuple(np.rint(place).astype(int).T[::-1])].astype(np.float64)
+    return np.asarray(sums[tuple(np.rint(place).astype(int).T[::-1])], np.float64)

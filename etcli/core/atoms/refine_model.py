@@ -31,7 +31,7 @@ RESTRAINT_A = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
+class RefinementProblem:
     """Misfit as a function of scaled variables, whose changes from the start are of the order of 1.
 
     Parameters
@@ -95,11 +95,17 @@ class _Problem:
             of_width += sums[:, 6]
         return blocks.reshape(-1, 4, 4), of_width
 
+    def steps(self, scaled: Doubles) -> Doubles:
+        """Return the changes of amplitude, x, y and z of each atom, (n_atoms, 4), for scaled variables."""
+        n = len(self.start)
+        steps = np.linalg.solve(self.lower.transpose(0, 2, 1), scaled[: 4 * n].reshape(n, 4, 1))
+        return np.asarray(steps[..., 0], np.float64)
+
     def model(self, scaled: Doubles) -> GaussianModel:
         """Return the model for given scaled variables."""
         n, n_species = len(self.start), len(self.start.sigma_A)
         parts = np.split(scaled, [4 * n, 4 * n + n_species])
-        step = np.linalg.solve(self.lower.transpose(0, 2, 1), parts[0].reshape(n, 4, 1))[..., 0]
+        step = self.steps(scaled)
         return replace(
             self.start,
             amplitude=self.start.amplitude + step[:, 0],
@@ -134,11 +140,26 @@ class _Problem:
         misfit = 0.5 * (squares.sum() + (away**2).sum() + (moved**2).sum())
         gradient[:, 0] += away / (self.spread * mean)
         gradient[:, 1:] += moved / self.restraint_A
-        scaled_gradient = np.linalg.solve(self.lower, gradient[..., np.newaxis])[..., 0]
-        per_species = np.bincount(model.kind, of_width, len(model.sigma_A)) * self.scale_sigma
-        return float(misfit), np.concatenate(
-            [scaled_gradient.ravel(), per_species, of_level * self.scale_level]
-        )
+        return float(misfit), self._scaled(gradient, of_width, of_level)
+
+    def _scaled(self, gradient: Doubles, of_width: Doubles, of_level: Doubles) -> Doubles:
+        """Return the gradient by scaled variables from those by atoms, logarithms of widths, and levels."""
+        by_atom = np.linalg.solve(self.lower, gradient[..., np.newaxis])[..., 0]
+        per_species = np.bincount(self.start.kind, of_width, len(self.start.sigma_A)) * self.scale_sigma
+        return np.concatenate([by_atom.ravel(), per_species, of_level * self.scale_level])
+
+    def noise_gradient(self, rng: np.random.Generator) -> Doubles:
+        """Return a random gradient by scaled variables, as the noise of the views alone would cause."""
+        model, views = self.start, self.views
+        projected = views.project_atoms(model)
+        gradient, of_width, of_level = np.zeros((len(model), 4)), np.zeros(len(model)), []
+        for k, weight in enumerate(self.weight):
+            weighted, slopes = np.sqrt(weight) * rng.normal(size=weight.shape), np.empty((len(model), 4))
+            _views.gather(weighted, projected.u[k], projected.v[k], model.amplitude, projected.sigma, slopes)
+            gradient += _by_atom(slopes, views, k)
+            of_width += slopes[:, 3]
+            of_level.append(weighted.sum())
+        return self._scaled(gradient, of_width, np.array(of_level))
 
     def scatter(self) -> Doubles:
         """Compute the scatter of the gradient between views, for each atom's (amplitude, x, y, z)."""
@@ -179,6 +200,8 @@ class RefinedModel:
         Σ |data - model| / Σ |data - background (diffuse and level)| over all pixels.
     chi2 : float
         Mean square of the residual over its variance.
+    overlap : ndarray of shape (3,), float64
+        Factors of the errors of x, y and z for the overlap of images, see `etcli.core.atoms.overlap`.
     """
 
     model: GaussianModel
@@ -186,6 +209,7 @@ class RefinedModel:
     scatter: Doubles
     r_factor: float
     chi2: float
+    overlap: Doubles = field(default_factory=lambda: np.ones(3))
 
     @property
     def amplitude_error(self) -> Doubles:
@@ -215,21 +239,22 @@ class RefinedModel:
         whatever differs between views in excess of the noise. A restraint of information P to another
         position reduces this error to that of ``(J + P)⁻¹ S (J + P)⁻¹``, and adds the share
         ``(J + P)⁻¹ P`` of the error of the other position. The two are added as they are and not as
-        squares, because both come from the same views. Errors that all views have in common are not
-        included.
+        squares, because both come from the same views. These are errors of an atom whose neighbours are
+        known, so they are multiplied by the factors for the overlap of images. Errors that all views have in
+        common are not included.
 
         References
         ----------
         .. [1] H. White, Econometrica 50, 1 (1982), doi:10.2307/1912526: estimates from misspecified models.
         """
-        free = _errors(np.asarray(np.linalg.inv(self.information), np.float64), self.scatter)
+        free = self.overlap * _errors(np.asarray(np.linalg.inv(self.information), np.float64), self.scatter)
         if not np.isfinite(restraint_A):
             return free
         prior = np.diag([0.0, *[1 / restraint_A**2] * 3])
         inverse = np.asarray(np.linalg.inv(self.information + prior), np.float64)
         home_A = free if home_error_A is None else np.where(np.isnan(home_error_A), free, home_error_A)
         share = np.diagonal(inverse @ prior, axis1=1, axis2=2)[:, 1:]
-        return _errors(inverse, self.scatter) + share * home_A
+        return self.overlap * _errors(inverse, self.scatter) + share * home_A
 
 
 def _errors(inverse: Doubles, scatter: Doubles) -> Doubles:
@@ -291,7 +316,7 @@ def refine_model(
     for _ in range(rounds):
         views = with_diffuse(views, model)
         weight = inverse_variance(views, project_model(model, views))
-        problem = _Problem(model, views, weight, spread, home_A, restraint_A)
+        problem = RefinementProblem(model, views, weight, spread, home_A, restraint_A)
         n_free, n_species = 4 * len(model), len(model.sigma_A)
         highest = np.full(n_free + n_species + len(model.level), np.inf)
         wider = np.log(np.maximum(views.widest_A / model.sigma_A, 1))
@@ -312,7 +337,7 @@ def _with_errors(model: GaussianModel, views: AtomViews, spread: float) -> Refin
     """Compute the information about a model, its R factor and its chi-square."""
     shown = project_model(model, views)
     weight = inverse_variance(views, shown)
-    problem = _Problem(model, views, weight, spread, model.position_A, np.inf)
+    problem = RefinementProblem(model, views, weight, spread, model.position_A, np.inf)
     # an atom outside all views is uncertain by UNSEEN_A
     unseen = np.diag([TINY, *[1 / UNSEEN_A**2] * 3])
     residual = views.data - shown

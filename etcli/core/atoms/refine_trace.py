@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.atoms.cleaning import RemovedCounts
-from etcli.core.atoms.complete_model import CompletedModel, amplitude_spread, complete_model
+from etcli.core.atoms.complete_model import CompletedModel, amplitude_spread, complete_model, of_one_width
 from etcli.core.atoms.gaussian_fit import places, positions_A
 from etcli.core.atoms.gaussian_model import AtomViews, check_hand, start_model, with_diffuse
+from etcli.core.atoms.overlap import overlap_factors
 from etcli.core.atoms.refine_model import RefinedModel
 from etcli.core.atoms.refined_species import AmplitudeClasses
 from etcli.core.atoms.restraint import Restraint, find_restraint
@@ -147,7 +148,16 @@ def refine_trace(
     report("positions, amplitudes, missing atoms and species")
     keep_all = restraint is not None and not restraint.completes
     found = completed(position_A, views, restraint_A, keep_all=keep_all)
-    return RefinedTrace(found.refined, restraint, restraint_A, found.origin, found.classes, found.removed)
+    model = of_one_width(found.refined.model)
+    overlap = overlap_factors(
+        model,
+        with_diffuse(views, model),
+        home_A=found.home_A,
+        restraint_A=restraint_A,
+        spread=amplitude_spread(len(sigma_A)),
+    )
+    refined = replace(found.refined, overlap=overlap)
+    return RefinedTrace(refined, restraint, restraint_A, found.origin, found.classes, found.removed)
 
 
 def positions(trace: Trace, pixel_A: float, centre_A: Doubles) -> Doubles:
