@@ -1,8 +1,6 @@
 """Refinement of a model against views together with what is in it: atoms added and removed, and species."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +16,10 @@ from etcli.core.atoms.tracing import NEARER
 
 Doubles = NDArray[np.float64]
 
-Search = Callable[..., tuple[Doubles, Doubles]]
-
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
+FEW = 1e-3
+"""Share of an alloy's atoms that a search may find and still be the last one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,15 +119,27 @@ def complete_model(
     the mean of a species. Therefore atoms have one width and, if there are several species, no restraint of
     amplitudes. From the third round on, these divide atoms into noise and species; noise and the weaker of
     two close atoms are removed, and missing atoms, which their false neighbours may have hidden, are added,
-    as long as there are any. With several species the first are searched in a deconvolved density, because
-    light atoms between heavy ones are missing in great numbers.
+    as long as there are any. With several species they are searched in a deconvolved density, because light
+    atoms between heavy ones are missing in great numbers.
     """
     n_species = len(model.sigma_A)
+
+    def search(known: GaussianModel, seen: AtomViews, is_first: bool) -> tuple[Doubles, Doubles]:
+        if n_species == 1:
+            return missing_atoms(known, seen, low_A=low_A, high_A=high_A, clearance_A=min_distance_A)
+        return deconvolved_atoms(
+            known,
+            seen,
+            low_A=low_A,
+            high_A=high_A,
+            clearance_A=min_distance_A,
+            nearly_complete=not is_first,
+        )
+
     atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
-    in_residual: Search = partial(missing_atoms, by_decoys=n_species > 1)
-    search: Search = deconvolved_atoms if n_species > 1 else in_residual
+    settled = False
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -144,15 +154,14 @@ def complete_model(
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
-        if n < ROUNDS:
-            seen = with_diffuse(views, atoms.model)
-            place_A, amplitude = search(
-                atoms.model, seen, low_A=low_A, high_A=high_A, clearance_A=min_distance_A
-            )
+        if n < ROUNDS and not settled:
+            place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model), n == SETTLING)
             new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2
             atoms = atoms.add(place_A[new], amplitude[new])
-            search = in_residual
-        if len(atoms.model) == n_kept:
+            n_new = int(new.sum())
+            # with several species the first search is another than those after it
+            settled = n_new == 0 if n_species == 1 else n > SETTLING and n_new <= FEW * n_kept
+        if settled and len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)

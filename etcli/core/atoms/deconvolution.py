@@ -1,6 +1,7 @@
 """Atoms in a density that is deconvolved from the width of an atom, where light ones are not hidden."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +16,29 @@ from etcli.core.projectors.oriented import OrientedProjector
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-UPDATES, VIEWS_PER_UPDATE = 600, 5
-"""Updates of the density, and views that each uses."""
+UPDATES, UPDATES_BETWEEN, VIEWS_PER_UPDATE = 600, 300, 5
+"""Updates of the density of all atoms, and of those between known ones; views that each update uses."""
 SMOOTHING_PX = 1.0
 """Smoothing before the search for maxima, as an atom is a cluster of a few voxels."""
 FAINTEST = 0.01
 """Least amplitude of a maximum, as a share of that of strong ones; a refinement tells noise from atoms."""
 STRONG_PERCENTILE = 95
+START = 0.01
+"""Integral of the initial density, as a share of that of the atoms of a model."""
 LEAST_EXPECTED = 1e-3
 """Least expected value of a pixel, as a share of the mean, so that nothing is divided by zero."""
+LEAST_SEEN = 0.05
+"""Least mean of what a view adds to a voxel; 1 where all views show it."""
 
 
 def deconvolved_atoms(
-    model: GaussianModel, views: AtomViews, *, low_A: Doubles, high_A: Doubles, clearance_A: float
+    model: GaussianModel,
+    views: AtomViews,
+    *,
+    low_A: Doubles,
+    high_A: Doubles,
+    clearance_A: float,
+    nearly_complete: bool,
 ) -> tuple[Doubles, Doubles]:
     """Find atoms that a model lacks in a density that is deconvolved from the width of its atoms.
 
@@ -41,6 +52,9 @@ def deconvolved_atoms(
         Corners of the box to search, from the rotation centre.
     clearance_A : float
         Smallest distance to an atom of the model, and between new atoms.
+    nearly_complete : bool
+        Whether the density is only that of atoms between those of the model. If many are missing, the known
+        ones have taken their place in the views, and the density must be that of all.
 
     Returns
     -------
@@ -51,15 +65,15 @@ def deconvolved_atoms(
 
     Notes
     -----
-    In a volume at the resolution of the views, a light atom between heavy ones is a shoulder, and what
-    projections show of many atoms that a model lacks is no sum of separate images. The density of points
+    In a volume at the resolution of the views, a light atom between heavy ones is a shoulder. Images of many
+    atoms that a model lacks overlap, so that the residual of views hides them as well. The density of points
     whose images have the width of an atom has neither fault: see `point_density`.
     """
     low = np.maximum(low_A, model.position_A.min(axis=0) - 2 * clearance_A)
     high = np.minimum(high_A, model.position_A.max(axis=0) + 2 * clearance_A)
     shape = tuple(np.maximum(np.ceil((high - low) / views.pixel_A), 1).astype(int)[::-1].tolist())
     centre_A = (low + high) / 2
-    density = point_density(model, views, shape, centre_A)
+    density = point_density(model, views, shape, centre_A, beside_model=nearly_complete)
     place, _ = find_peaks(smoothed(density, SMOOTHING_PX, threads=views.threads), 0.0)
     amplitude = _around(density, place, clearance_A / 2 / views.pixel_A)
     middle = np.array([centre(n) for n in shape[::-1]])
@@ -73,18 +87,27 @@ def deconvolved_atoms(
     return position_A[new], amplitude[new]
 
 
-def point_density(model: GaussianModel, views: AtomViews, shape: tuple[int, ...], centre_A: Doubles) -> Array:
+def point_density(
+    model: GaussianModel,
+    views: AtomViews,
+    shape: tuple[int, ...],
+    centre_A: Doubles,
+    *,
+    beside_model: bool = False,
+) -> Array:
     """Reconstruct the density of points whose images have the width of the atoms of a model.
 
     Parameters
     ----------
     model : GaussianModel
-        Its width, levels, and noise are used, but not its atoms.
+        Gives the width, levels and noise.
     views : AtomViews
     shape : (nz, ny, nx)
         Voxels, of the size of the pixels of the views.
     centre_A : ndarray of shape (3,), float64
         x, y and z of their middle from the rotation centre.
+    beside_model : bool
+        Whether the atoms of the model are not part of the density.
 
     Returns
     -------
@@ -93,10 +116,10 @@ def point_density(model: GaussianModel, views: AtomViews, shape: tuple[int, ...]
 
     Notes
     -----
-    x ← x Aᵀ(y / (A x + b)) / Aᵀ1 with subsets of the views [1]_, where A projects and then blurs by the width
-    of an atom, and b is all else that the views show. This converges to the most likely density for counts;
-    as none is negative, that is concentrated in few points [2]_. Where the variance a + c λ has a constant
-    part, a/c is added to the views and b [3]_.
+    x ← x + x Aᵀ(y / (A x + b) - 1) / Aᵀ1 with subsets of the views [1]_, where A projects and then blurs by
+    the width of an atom, and b is all else that the views show. This converges to the most likely density for
+    counts; as none is negative, that is concentrated in few points [2]_. Where the variance a + c λ has a
+    constant part, a/c is added to the views and b [3]_. Pixels that are not trusted change nothing.
 
     References
     ----------
@@ -106,16 +129,15 @@ def point_density(model: GaussianModel, views: AtomViews, shape: tuple[int, ...]
     .. [3] D. L. Snyder et al., J. Opt. Soc. Am. A 12, 272 (1995), doi:10.1364/JOSAA.12.000272: counts with
        the noise of a detector.
     """
-    background = project_model(replace(model, amplitude=np.zeros(len(model))), views)
-    a, c = variance_of_pixels(views, project_model(model, views))
+    background = shown = project_model(model, views)
+    a, c = variance_of_pixels(views, shown)
+    if not beside_model:
+        background = project_model(replace(model, amplitude=np.zeros(len(model))), views)
     mean = float(np.abs(views.data).mean())
     shift = a / c if c * mean > a else mean
     measured = np.maximum(views.data + shift, 0).astype(np.float32)
     background = np.maximum(background + shift, LEAST_EXPECTED * mean).astype(np.float32)
     sigma_px = float(model.sigma_A[model.kind].mean()) / views.pixel_A
-    trusted = np.ones(measured.shape, np.float32)
-    if views.trusted is not None:
-        trusted *= views.trusted
 
     def blurred(images: Array) -> Array:
         for image in images:
@@ -132,21 +154,35 @@ def point_density(model: GaussianModel, views: AtomViews, shape: tuple[int, ...]
     n_subsets = max(len(measured) // VIEWS_PER_UPDATE, 1)
     subsets = [np.argsort(projector.tilt_deg, kind="stable")[k::n_subsets] for k in range(n_subsets)]
     parts = [(projector.of_views(subset), subset) for subset in subsets]
-    sums = [np.maximum(part.adjoint(blurred(trusted[subset])), 1e-6) for part, subset in parts]
-    density = np.full(shape, max(float(measured.sum() / sums[0].sum() / n_subsets), 1e-6), np.float32)
-    for _ in range(-(-UPDATES // n_subsets)):
-        for (part, subset), total in zip(parts, sums, strict=True):
+    # what all views add to a voxel, as a mean of each, as one array for each subset would fill the memory
+    total = projector.adjoint(blurred(np.ones_like(measured))) / np.float32(len(measured))
+    np.maximum(total, LEAST_SEEN, out=total)
+    density = np.full(shape, START * float(model.amplitude.sum()) / prod(shape), np.float32)
+    change = np.empty_like(density)
+    for _ in range(-(-(UPDATES_BETWEEN if beside_model else UPDATES) // n_subsets)):
+        for part, subset in parts:
             expected = blurred(part.forward(density))
             expected += background[subset]
-            ratio = blurred(trusted[subset] * measured[subset] / expected)
-            density *= part.adjoint(ratio) / total
+            surplus = measured[subset] / expected - 1
+            if views.trusted is not None:
+                surplus *= views.trusted[subset]
+            part.adjoint(blurred(surplus), out=change)
+            change /= total
+            change /= np.float32(len(subset))
+            change += 1
+            np.maximum(change, 0, out=change)
+            density *= change
     return density
 
 
 def _around(density: Array, place: Doubles, radius_px: float) -> Doubles:
     """Return the integral of a density around places."""
     n = int(radius_px)
-    away = np.arange(-n, n + 1)
-    ball = (away**2 + (away**2)[:, np.newaxis] + (away**2)[:, np.newaxis, np.newaxis]) <= radius_px**2
-    sums = ndimage.convolve(density, ball.astype(np.float32), mode="constant")
-    return np.asarray(sums[tuple(np.rint(place).astype(int).T[::-1])], np.float64)
+    ball = np.stack(np.meshgrid(*[np.arange(-n, n + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    nearest = np.rint(place[:, ::-1]).astype(int)
+    sums = np.zeros(len(place))
+    for step in ball[(ball**2).sum(axis=1) <= radius_px**2]:
+        index = nearest + step
+        inside = ((index >= 0) & (index < density.shape)).all(axis=1)
+        sums[inside] += density[tuple(index[inside].T)]
+    return sums

@@ -15,8 +15,6 @@ FINER = (1 / 4, 1 / 8, 1 / 16)
 """Steps, in that of the grid, by which places are improved, so that they stay within a cell of the grid."""
 NEIGHBOURS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 SIGNIFICANT = 6.0
-NOISE_SHARE = 0.01
-"""Largest share of noise among many significant places, from the number of equally negative ones."""
 BATCH = 1 << 16
 
 
@@ -27,7 +25,6 @@ def missing_atoms(
     low_A: Doubles,
     high_A: Doubles,
     clearance_A: float,
-    by_decoys: bool = True,
 ) -> tuple[Doubles, Doubles]:
     """Search for atoms that would explain the residual of the views.
 
@@ -41,9 +38,6 @@ def missing_atoms(
         Corners of the box to search, from the rotation centre.
     clearance_A : float
         Smallest distance to an atom of the model, and between new atoms.
-    by_decoys : bool
-        Whether noise may be counted by equally negative places. Matter that is not resolved into atoms, such
-        as a support, is only positive, and would not be taken for noise.
 
     Returns
     -------
@@ -60,12 +54,7 @@ def missing_atoms(
     white noise, z scatters by more than 1, and is compared with its own robust standard deviation. Positions
     with z > 6 of these are significant where a typical atom would be, unless one within the clearance has a
     larger z, because the surroundings of a missing atom have a large z as well. Where many atoms are missing
-    they make z scatter. Then values of z > 6 are significant that are a hundred times as frequent as equally
-    negative ones, as noise has either sign.
-
-    References
-    ----------
-    J. E. Elias, S. P. Gygi, Nat. Methods 4, 207 (2007), doi:10.1038/nmeth1019: false discoveries by decoys.
+    they make z scatter, and hide each other; see `etcli.core.atoms.deconvolution`.
     """
     grid = _grid(model, low_A, high_A, clearance_A)
     if not len(grid):
@@ -99,8 +88,6 @@ def missing_atoms(
     z, precision = amplitudes(grid)
     scatter = float(np.diff(np.quantile(z, [0.16, 0.84]))[0]) / 2
     threshold = SIGNIFICANT * max(scatter, 1.0)
-    if by_decoys:
-        threshold = min(threshold, _where_noise_is_rare(z))
     # where few trusted pixels show a place, a typical atom would not be significant either
     typical = float(np.median(model.amplitude)) * precision
     significant = np.flatnonzero((z > threshold) & (typical > threshold))
@@ -113,16 +100,6 @@ def missing_atoms(
         place_A = tried[np.arange(len(tried)), of_tried.argmax(axis=1)]
     z, precision = amplitudes(place_A)
     return place_A, z / precision
-
-
-def _where_noise_is_rare(z: Doubles) -> float:
-    """Return the least value above which noise is rare, if it is negative as often as positive."""
-    positive = np.sort(z[z > SIGNIFICANT])
-    negative = np.sort(-z[z < 0])
-    n_above = np.arange(len(positive), 0, -1)
-    n_noise = len(negative) - np.searchsorted(negative, positive)
-    rare = np.flatnonzero(n_noise + 1 <= NOISE_SHARE * n_above)
-    return float(positive[rare[0]]) if len(rare) else np.inf
 
 
 def _highest(place: Doubles, distance: float) -> NDArray[np.bool_]:
