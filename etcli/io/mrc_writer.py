@@ -159,20 +159,23 @@ class MrcWriter:
         self._statistics.add(stored)
         row_bytes = nx * stored.itemsize
         for z, rows in enumerate(stored, z0):
-            position = self.layout.offset + (z * ny + y0) * row_bytes
-            data = memoryview(np.ascontiguousarray(rows).data).cast("B")
-            while data:
-                written = os.pwrite(self._file.fileno(), data, position)
-                data, position = data[written:], position + written
+            self._file.seek(self.layout.offset + (z * ny + y0) * row_bytes)
+            self._write(memoryview(np.ascontiguousarray(rows).data).cast("B"))
 
     def close(self) -> None:
         """Write the header with the statistics of what was written."""
-        os.pwrite(self._file.fileno(), self.layout.header(self._statistics.result()), 0)
+        self._file.seek(0)
+        self._write(memoryview(self.layout.header(self._statistics.result())))
         self._file.close()
 
     def abandon(self) -> None:
         """Close the file without completing it."""
         self._file.close()
+
+    def _write(self, data: memoryview) -> None:
+        """Write all bytes at the current position; a single call may write fewer."""
+        while data:
+            data = data[self._file.write(data) :]
 
 
 class MrcStream:
@@ -207,10 +210,11 @@ class MrcStream:
 
 def reserve(file: IO[bytes], size: int) -> None:
     """Reserve disk space for a file, if the system can, so that a full disk is noticed before the work."""
+    if not hasattr(os, "posix_fallocate"):
+        file.truncate(size)  # takes the space on Windows; macOS leaves a hole
+        return
     try:
         os.posix_fallocate(file.fileno(), 0, size)
-    except AttributeError:  # macOS
-        return
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
