@@ -35,6 +35,12 @@ from etcli.pipeline.view_selection import Region
     show_default=True,
     help="How sections of one file at the same tilt and defocus are combined.",
 )
+@click.option(
+    "--scale",
+    metavar="MIN,MAX|P%,P%|mean-sd",
+    help="Scale these values, these percentiles of all pixels, or images of one mean and standard deviation "
+    "to the range of --mode 0 (the default then), 1 or 6.",
+)
 @defocus_option
 @tilts_option
 @mode_option
@@ -49,6 +55,8 @@ def command(
     sort: str | None,
     crop: Region | None,
     frames: Any,
+    scale: str | None,
+    mode: int,
     **files: Any,
 ) -> None:
     """Make one series of files: assemble, select, reorder, crop, convert.
@@ -57,8 +65,16 @@ def command(
     and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
     .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
     is MRC. INPUT or OUTPUT may be - for a stream.
+
+    Bytes (--mode 0) are signed in an MRC file, where IMOD shows -128 to 127 as 0 to 255, and from 0 to 255 in
+    a TIFF. A TIFF carries the pixel size as ImageJ reads it, in nm.
     """
+    from etcli.core.grey_scale import GreyScale
     from etcli.pipeline.stack import StackRequest, stack_files
 
-    request = StackRequest(views, exclude, sort is not None, crop, frames)
-    stack_files(settings.session, inputs, output, request, **files)
+    grey_scale = None if scale is None else GreyScale.parse(scale)
+    source = click.get_current_context().get_parameter_source("mode")
+    if grey_scale is not None and source is click.core.ParameterSource.DEFAULT:
+        mode = 0
+    request = StackRequest(views, exclude, sort is not None, crop, frames, grey_scale)
+    stack_files(settings.session, inputs, output, request, mode=mode, **files)

@@ -39,6 +39,8 @@ class MrcLayout:
         Whether the file is a volume, not a series of images.
     exttyp, extended, extended_counts
         The extended header, its type, and the two numbers that describe its sections.
+    unsigned_bytes : bool
+        Whether mode 0 means bytes from 0 to 255, as in a TIFF; an MRC file is written with signed ones.
     """
 
     shape: tuple[int, int, int]
@@ -50,11 +52,12 @@ class MrcLayout:
     exttyp: bytes = b""
     extended: bytes = b""
     extended_counts: tuple[int, int] = (0, 0)
+    unsigned_bytes: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the data on disk."""
-        return np.dtype("<" + MODES[self.mode])
+        return np.dtype("u1" if self.mode == 0 and self.unsigned_bytes else "<" + MODES[self.mode])
 
     @property
     def offset(self) -> int:
@@ -208,6 +211,13 @@ class MrcStream:
         """Leave the stream incomplete, so that its reader notices the early end."""
 
 
+class RangeError(DataError):
+    """Raised for values beyond the range of the type in which they would be stored."""
+
+    def __init__(self, low: float, high: float, mode: int, *, advice: str = "choose another --mode") -> None:
+        super().__init__(f"values from {low:.7g} to {high:.7g} do not fit mode {mode}; {advice}")
+
+
 def reserve(file: IO[bytes], size: int) -> None:
     """Reserve disk space for a file, if the system can, so that a full disk is noticed before the work."""
     if not hasattr(os, "posix_fallocate"):
@@ -236,8 +246,5 @@ def as_stored(values: NDArray[Any], layout: MrcLayout) -> NDArray[Any]:
     bounds = np.iinfo(layout.dtype) if whole else np.finfo(layout.dtype)
     stored = np.rint(values) if whole and values.dtype.kind == "f" else values
     if float(stored.min()) < float(bounds.min) or float(stored.max()) > float(bounds.max):
-        raise DataError(
-            f"values from {float(values.min()):.7g} to {float(values.max()):.7g} do not fit "
-            f"mode {layout.mode}; choose another --mode"
-        )
+        raise RangeError(float(values.min()), float(values.max()), layout.mode)
     return stored.astype(layout.dtype)
