@@ -15,6 +15,7 @@ from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.session import Session
+from etcli.pipeline.turned_volume import turn_file
 from etcli.pipeline.view_selection import Region, checked_list
 from etcli.pipeline.written_images import ImageSource
 
@@ -35,6 +36,8 @@ class StackRequest:
         How sections of one file at the same tilt and defocus are combined.
     scale : GreyScale or None
         Scaling into the range of an integer mode.
+    turn : str or None
+        Flips, exchanges of axes and turns by 90° of a volume.
     """
 
     views: tuple[int, ...] | None = None
@@ -43,6 +46,7 @@ class StackRequest:
     crop: Region | None = None
     frames: Frames = "mean"
     scale: GreyScale | None = None
+    turn: str | None = None
 
 
 def stack_files(
@@ -81,6 +85,15 @@ def stack_files(
     for given, option in ((tilts, "--tilts"), (defocus, "--defocus")):
         if given and len(inputs) > 1:
             raise UsageError(f"{option} goes with one INPUT only; put the files together first")
+    if request.turn is not None:
+        others = replace(request, turn=None, scale=None)
+        if others != StackRequest() or tilts or defocus or len(inputs) > 1:
+            raise UsageError(
+                "--turn is for one whole volume, and goes with --mode and --scale only; select and crop in a "
+                "step of its own"
+            )
+        turn_file(session, inputs[0], output, request.turn, mode=mode, scale=request.scale)
+        return
     stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
     n = sum(map(len, stacks))
     excluded = set(checked_list(request.exclude or (), n, "view"))
