@@ -212,10 +212,23 @@ class MrcStream:
 
 
 class RangeError(DataError):
-    """Raised for values beyond the range of the type in which they would be stored."""
+    """Raised for values beyond the range of the type in which they would be stored.
 
-    def __init__(self, low: float, high: float, mode: int, *, advice: str = "choose another --mode") -> None:
-        super().__init__(f"values from {low:.7g} to {high:.7g} do not fit mode {mode}; {advice}")
+    Parameters
+    ----------
+    low, high : float
+        Range of the values.
+    mode : int
+        MRC mode.
+    of_all : bool
+        Whether the range is that of all images, not that of the first ones that do not fit.
+    """
+
+    def __init__(self, low: float, high: float, mode: int, *, of_all: bool = False) -> None:
+        where = "" if of_all else " in a part of the result"
+        scale = f"--scale {low:.7g},{high:.7g}" if of_all else "scale it later with stack --scale"
+        found = f"values from {low:.7g} to {high:.7g}{where}"
+        super().__init__(f"{found} do not fit mode {mode}; choose another --mode, or {scale}")
 
 
 def reserve(file: IO[bytes], size: int) -> None:

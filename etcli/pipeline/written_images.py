@@ -107,6 +107,4 @@ class ImageSource:
             threads=self._session.threads,
         )
         lowest, highest = zip(*extremes, strict=True)
-        low, high = min(lowest), max(highest)
-        advice = f"choose another --mode, or --scale {low:.7g},{high:.7g}"
-        return RangeError(low, high, self._mode, advice=advice)
+        return RangeError(min(lowest), max(highest), self._mode, of_all=True)
