@@ -30,15 +30,23 @@ def frame_in(labels: Sequence[str]) -> VolumeFrame | None:
     """Frame given by the labels, None where another program has changed the volume since."""
     for label in reversed(labels):
         if match := LABEL.fullmatch(label):
-            x, y, z, voxel_A, x_tilt, order = match.groups()
-            centre_A = float(x), float(y), float(z)
-            axes = IMOD_TILT if order == "along y" else UPRIGHT
-            if order and axes == UPRIGHT:
-                axes = VolumeAxes.parse(order.removeprefix("axes "))
-            return VolumeFrame(centre_A, float(voxel_A), float(x_tilt or 0), axes, views_used(labels))
+            *words, order = match.groups(default="0")
+            try:
+                x, y, z, voxel_A, x_tilt_deg = map(float, words)
+                axes = _axes_of(order)
+            except ValueError:  # a damaged label
+                return None
+            return VolumeFrame((x, y, z), voxel_A, x_tilt_deg, axes, views_used(labels))
         if not label.startswith(OURS):
             break
     return None
+
+
+def _axes_of(order: str) -> VolumeAxes:
+    """Axes in the words of a label; raise ValueError for others."""
+    if order in ("0", "along y"):
+        return UPRIGHT if order == "0" else IMOD_TILT
+    return VolumeAxes.parse(order.removeprefix("axes "))
 
 
 def without_frame(labels: Sequence[str]) -> tuple[str, ...]:

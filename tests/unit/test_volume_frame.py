@@ -127,3 +127,9 @@ def test_the_rotation_centre_is_on_the_axis_half_way_up_the_views() -> None:
     frame = VolumeFrame(place.centre_A, 2.0)
     middle_px = frame.middle_A((6, 8, 10), place.corner_A, 2.0) / 2
     assert middle_px.tolist() == [0, 4 + 4 - 15, -2]  # the axis is in the middle, the volume below it
+
+
+def test_a_damaged_label_gives_no_frame() -> None:
+    for label in ("1,2,3 A, voxel 2, axes x,y,y", "1,2,3..4 A, voxel 2", "1,2,3 A, voxel 2, axes up"):
+        assert frame_in((*OURS, f"etcli frame: {label}")) is None
+    assert frame_in((*OURS, "etcli frame: 1,2,3 A, voxel 2, axes z,x,-y")).axes == VolumeAxes.parse("z,x,-y")
