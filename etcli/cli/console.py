@@ -48,7 +48,9 @@ class Console:
 
     def data(self, values: Mapping[str, Any] | list[Any]) -> None:
         """Print one JSON object (or list) on stdout."""
-        self.text(json.dumps(_for_json(values), ensure_ascii=False, allow_nan=False))
+        # the code page of a Windows console lacks letters, which JSON can write in ASCII
+        is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+        self.text(json.dumps(_for_json(values), ensure_ascii=not is_unicode, allow_nan=False))
 
     def text(self, text: str) -> None:
         """Print the result of the command on stdout."""

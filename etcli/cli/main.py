@@ -1,5 +1,7 @@
 """Command ``etcli`` and the table of its subcommands."""
 
+from pathlib import Path
+
 import click
 
 from etcli.cli.groups import LazyGroup
@@ -24,6 +26,16 @@ COMMANDS = {
 }
 """First line of the help of every subcommand, in the order of a usual workflow."""
 
+RECIPES = {"make": "tomogram.mk", "serialem": "serialem.txt"}
+"""Files of the package for other programs, from a tilt series to a volume."""
+
+
+def _print_recipe(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        # slashes are read by make on Windows, too
+        click.echo((Path(__file__).parents[1] / "recipes" / RECIPES[value]).as_posix())
+        ctx.exit()
+
 
 @click.group(
     cls=LazyGroup,
@@ -31,6 +43,14 @@ COMMANDS = {
     table=COMMANDS,
     context_settings=CONTEXT,
     epilog="Every command explains itself: etcli recon --help. Files open in IMOD and come from SerialEM.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    is_eager=True,
+    expose_value=False,
+    callback=_print_recipe,
+    help="Print where the pattern rules for make, or the script for SerialEM, are installed.",
 )
 @global_options
 def etcli() -> None:

@@ -29,6 +29,7 @@ class Settings:
     clobber: bool = True
     overwrite: bool = False
     device: str = "auto"
+    fail_status: int = 1
     threads: int | None = None
     memory: int | None = None
 
@@ -74,6 +75,10 @@ def _device(settings: Settings, value: str | None) -> None:
 
 def _debug(settings: Settings, value: bool) -> None:
     settings.debug = settings.debug or value
+
+
+def _fail_status(settings: Settings, value: int | None) -> None:
+    settings.fail_status = value or settings.fail_status
 
 
 def _clobber(settings: Settings, value: bool) -> None:
@@ -135,6 +140,14 @@ _GLOBAL = (
         is_flag=True,
         envvar="ETCLI_OVERWRITE",
         help="Replace even images that etcli did not write.",
+    ),
+    _global(
+        _fail_status,
+        "--fail-status",
+        type=click.IntRange(1, 255),
+        metavar="N",
+        envvar="ETCLI_FAIL_STATUS",
+        help="Exit status where the work fails, for programs to which 1 means something else.  [default: 1]",
     ),
     _global(_debug, "--debug", is_flag=True, envvar="ETCLI_DEBUG", help="Show where an error came from."),
     click.version_option(__version__, prog_name="etcli", message="%(prog)s %(version)s"),

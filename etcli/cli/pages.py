@@ -105,7 +105,7 @@ def main(folder: Path, *, check: bool) -> int:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
     for name in left_over:
         (folder / name).unlink()
     return 0

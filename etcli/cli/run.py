@@ -1,5 +1,6 @@
 """Program entry: exit status, signals, and errors in one line."""
 
+import io
 import os
 import signal
 import sys
@@ -15,18 +16,21 @@ from etcli.cli.main import etcli
 from etcli.cli.options import Settings
 from etcli.core.errors import EtcliError, UsageError
 
-FAILED, WRONG_USAGE = 1, 2
+WRONG_USAGE = 2
+TERMINATING_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Names of signals that end the program, as far as the system has them: Windows has only the last."""
 
 
 class Terminated(BaseException):
-    """Raised by SIGTERM and SIGHUP, so that temporary files are removed before the program ends."""
+    """Raised by signals that end the program, so that temporary files are removed before the program ends."""
 
 
 def main() -> NoReturn:
     """Run the program and exit with its status."""
     settings = Settings()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+    for name in TERMINATING_SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _terminate)
     if not sys.warnoptions:
         # warnings of libraries are for developers; the commands themselves print those for the user
@@ -34,6 +38,7 @@ def main() -> NoReturn:
     for library in ("OPENBLAS", "MKL", "BLIS"):  # read when NumPy is imported, which is later
         # etcli has threads of its own; those of BLAS would wait for each other on matrices as small as a view
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    _replace_unprintable()
     try:
         status = etcli.main(prog_name="etcli", obj=settings, standalone_mode=False)
         if sys.stdout is not None:
@@ -47,14 +52,20 @@ def main() -> NoReturn:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         status = WRONG_USAGE
     except (Disconnected, BrokenPipeError):
-        _exit_by_signal(signal.SIGPIPE)
+        _exit_by_signal(getattr(signal, "SIGPIPE", 13))
     except Exception as error:
         if settings.debug:
             raise
         settings.console.error(_in_one_line(error))
-        status = WRONG_USAGE if isinstance(error, UsageError | click.UsageError) else FAILED
+        status = WRONG_USAGE if isinstance(error, UsageError | click.UsageError) else settings.fail_status
         _discard_stdout()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _replace_unprintable() -> None:
+    """Print ``?`` for letters that the standard output cannot show, as of Å in a Windows code page."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _discard_stdout() -> None:
@@ -70,10 +81,11 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated(signal.Signals(number))
 
 
-def _exit_by_signal(number: signal.Signals) -> NoReturn:
-    """End the process by the signal itself, so that a shell loop ends, too."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+def _exit_by_signal(number: int) -> NoReturn:
+    """End the process by the signal itself, so that a shell loop ends, too; on Windows by its status."""
+    if hasattr(signal, "SIGHUP"):  # elsewhere the status would be the number: 2, that of wrong usage
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     raise SystemExit(128 + number)
 
 

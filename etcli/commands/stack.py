@@ -20,7 +20,9 @@ from etcli.pipeline.view_selection import Region
 @subcommand(
     "stack",
     example="etcli stack --sort tilt SerialEM_*.mrc series.mrc\n"
-    "etcli stack --exclude 1,40-42 series.mrc good.mrc",
+    "etcli stack --exclude 1,40-42 series.mrc good.mrc\n"
+    "etcli stack --scale 0.1%,99.9% volume.mrc volume.tif\n"
+    "etcli stack --turn rotx-90 volume.mrc turned.mrc",
 )
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=FILE)
 @output_or_stream_argument
@@ -34,6 +36,18 @@ from etcli.pipeline.view_selection import Region
     default="mean",
     show_default=True,
     help="How sections of one file at the same tilt and defocus are combined.",
+)
+@click.option(
+    "--scale",
+    metavar="MIN,MAX|P%,P%|mean-sd",
+    help="Scale these values, these percentiles of all pixels, or images of one mean and standard deviation "
+    "to the range of --mode 0 (the default then), 1 or 6.",
+)
+@click.option(
+    "--turn",
+    metavar="STEP,...",
+    help="Flip a volume (reversez), exchange axes (swapyz) or turn it (rotx90: by 90° about x, from y to z), "
+    "in this order.",
 )
 @defocus_option
 @tilts_option
@@ -49,6 +63,9 @@ def command(
     sort: str | None,
     crop: Region | None,
     frames: Any,
+    scale: str | None,
+    turn: str | None,
+    mode: int,
     **files: Any,
 ) -> None:
     """Make one series of files: assemble, select, reorder, crop, convert.
@@ -57,8 +74,19 @@ def command(
     and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
     .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
     is MRC. INPUT or OUTPUT may be - for a stream.
+
+    Bytes (--mode 0) are signed in an MRC file, where IMOD shows -128 to 127 as 0 to 255, and from 0 to 255 in
+    a TIFF. A TIFF carries the pixel size as ImageJ reads it, in nm.
+
+    A turned volume knows its axes and its rotation centre: project, compare and recon (--mask, --initial) use
+    it as it was reconstructed; view, trace-atoms and other programs take it as it is.
     """
+    from etcli.core.grey_scale import GreyScale
     from etcli.pipeline.stack import StackRequest, stack_files
 
-    request = StackRequest(views, exclude, sort is not None, crop, frames)
-    stack_files(settings.session, inputs, output, request, **files)
+    grey_scale = None if scale is None else GreyScale.parse(scale)
+    source = click.get_current_context().get_parameter_source("mode")
+    if grey_scale is not None and source is click.core.ParameterSource.DEFAULT:
+        mode = 0
+    request = StackRequest(views, exclude, sort is not None, crop, frames, grey_scale, turn)
+    stack_files(settings.session, inputs, output, request, mode=mode, **files)

@@ -20,7 +20,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 _shared_pool = cache(_pool)  # kept between calls: some calls take no longer than starting a thread
-os.register_at_fork(after_in_child=_shared_pool.cache_clear)  # a forked process has none of the threads
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_shared_pool.cache_clear)  # a forked process has none of the threads
 
 
 def ordered_map(

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
 from etcli.core.view_table import ViewTable
+from etcli.core.volume_axes import UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
 
 Array = NDArray[np.float32]
@@ -266,12 +267,33 @@ class Volume(ImageStack):
     voxel_A: tuple[float, float, float] | None = None
 
     def upright(self) -> "Volume":
-        """Return the volume with sections along z; reorder it if they are along y, as from IMOD's tilt."""
-        if self.frame is None or not self.frame.along_y:
+        """Return the volume along the axes of its reconstruction, with sections along z."""
+        return self.turned(self.frame.axes.inverse()) if self.frame else self
+
+    def sections(self, start: int, stop: int) -> Array:
+        """Read sections as float32, an array of their own that is contiguous in memory."""
+        block = np.ascontiguousarray(self.data[start:stop])
+        return self._checked_float32(block, f"sections {start + 1}-{start + len(block)}")
+
+    def turned(self, turn: VolumeAxes) -> "Volume":
+        """Return the volume with its axes in another order or direction, without reading all of it.
+
+        The content is turned about the rotation centre, or about the middle where that is unknown. The frame
+        knows of the turn, so that `upright` undoes it.
+        """
+        if turn == UPRIGHT:
             return self
-        reordered = self.data[...].swapaxes(0, 1)[::-1]
-        x, top, y = self.origin_A
-        frame = self.frame.upright()
-        z = 2 * frame.centre_A[2] - top - reordered.shape[0] * (self.pixel_A or 0.0)
-        voxel_A = (self.voxel_A[0], self.voxel_A[2], self.voxel_A[1]) if self.voxel_A else None
-        return replace(self, data=reordered, frame=frame, origin_A=(x, y, z), voxel_A=voxel_A)
+        sides_A = self.voxel_A if self.voxel_A and self.voxel_A[0] else (self.pixel_A or 0.0,) * 3
+        origin_A = list(self.origin_A)
+        for k, n in enumerate(self.shape[::-1]):
+            if self.frame and turn.sign[turn.source.index(k)] < 0:
+                origin_A[k] = 2 * self.frame.centre_A[k] - origin_A[k] - n * sides_A[k]
+        turned_A = turn.ordered(sides_A)
+        return replace(
+            self,
+            data=turn.apply(self.data[...]),
+            pixel_A=turned_A[0] or None,
+            origin_A=turn.ordered(origin_A),
+            frame=self.frame.turned(turn) if self.frame else None,
+            voxel_A=turned_A if self.voxel_A else None,
+        )

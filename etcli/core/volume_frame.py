@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
+from etcli.core.volume_axes import IMOD_TILT, UPRIGHT, VolumeAxes
 
 LEAST_SHIFT = 0.05
 """Smallest meaningful shift in voxels; smaller ones come from rounding."""
@@ -26,8 +27,9 @@ class VolumeFrame:
         changed later, and the lengths no longer hold.
     x_tilt_deg : float
         Rotation of the volume about x in degrees, positive from y to z.
-    along_y : bool
-        Whether sections are along y, with z downwards, as IMOD's tilt writes them.
+    axes : VolumeAxes
+        Axes of the file in terms of those of the reconstruction: the tilt axis along y, the beam along z at
+        tilt 0.
     n_views : int or None
         Number of views that the volume was reconstructed from.
     """
@@ -35,15 +37,17 @@ class VolumeFrame:
     centre_A: tuple[float, float, float]
     voxel_A: float
     x_tilt_deg: float = 0.0
-    along_y: bool = False
+    axes: VolumeAxes = UPRIGHT
     n_views: int | None = None
 
-    def upright(self) -> "VolumeFrame":
-        """Return the frame of the volume after it was reordered to have sections along z."""
-        if not self.along_y:
-            return self
-        x, z, y = self.centre_A
-        return replace(self, centre_A=(x, y, z), along_y=False)
+    @property
+    def along_y(self) -> bool:
+        """Whether sections are along y, with z downwards, as IMOD's tilt writes them."""
+        return self.axes == IMOD_TILT
+
+    def turned(self, turn: VolumeAxes) -> "VolumeFrame":
+        """Return the frame of the volume after a turn, which leaves the rotation centre in its place."""
+        return replace(self, centre_A=turn.ordered(self.centre_A), axes=self.axes.then(turn))
 
     def middle_A(
         self, shape: Sequence[int], origin_A: Sequence[float], pixel_A: float

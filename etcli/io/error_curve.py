@@ -25,4 +25,5 @@ def write_error_curve(path: Path, errors: ErrorCurve, left_out: ValidationCurve 
         for k, error in zip(left_out.tried.astype(int).tolist(), left_out.error.tolist(), strict=True):
             rows.setdefault(k, ["", ""])[1] = f"{error:.9g}"
     lines = [",".join([str(k), *rows[k]]) for k in sorted(rows)]
-    path.write_text("\n".join(["iteration,residual,left_out", *lines]) + "\n", encoding="ascii")
+    text = "\n".join(["iteration,residual,left_out", *lines, ""])
+    path.write_text(text, encoding="ascii", newline="\n")

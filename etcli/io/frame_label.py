@@ -7,10 +7,11 @@ A label has 80 characters and keeps a thousandth of an Å; the whole frame is in
 import re
 from collections.abc import Sequence
 
+from etcli.core.volume_axes import IMOD_TILT, UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
 
 OURS, FRAME = "etcli ", "etcli frame: "
-LABEL = re.compile(rf"{FRAME}(\S+),(\S+),(\S+) A, voxel (\S+?)(?:, x-tilt (\S+?))?(, along y)?")
+LABEL = re.compile(rf"{FRAME}(\S+),(\S+),(\S+) A, voxel (\S+?)(?:, x-tilt (\S+?))?(?:, (along y|axes \S+))?")
 N_VIEWS = re.compile(r"etcli recon .*\b(\d+) views")
 
 
@@ -20,20 +21,32 @@ def frame_label(frame: VolumeFrame) -> str:
     words += f", voxel {frame.voxel_A:.4g}"
     x_tilt_deg = round(frame.x_tilt_deg, 3)
     words += f", x-tilt {x_tilt_deg:.4g}" if x_tilt_deg else ""
-    return words + (", along y" if frame.along_y else "")
+    if frame.axes == UPRIGHT:
+        return words
+    return words + (", along y" if frame.along_y else f", axes {frame.axes}")
 
 
 def frame_in(labels: Sequence[str]) -> VolumeFrame | None:
     """Frame given by the labels, None where another program has changed the volume since."""
     for label in reversed(labels):
         if match := LABEL.fullmatch(label):
-            x, y, z, voxel_A, x_tilt, along_y = match.groups()
-            centre_A = float(x), float(y), float(z)
-            x_tilt_deg = float(x_tilt or 0)
-            return VolumeFrame(centre_A, float(voxel_A), x_tilt_deg, along_y is not None, views_used(labels))
+            *words, order = match.groups(default="0")
+            try:
+                x, y, z, voxel_A, x_tilt_deg = map(float, words)
+                axes = _axes_of(order)
+            except ValueError:  # a damaged label
+                return None
+            return VolumeFrame((x, y, z), voxel_A, x_tilt_deg, axes, views_used(labels))
         if not label.startswith(OURS):
             break
     return None
+
+
+def _axes_of(order: str) -> VolumeAxes:
+    """Axes in the words of a label; raise ValueError for others."""
+    if order in ("0", "along y"):
+        return UPRIGHT if order == "0" else IMOD_TILT
+    return VolumeAxes.parse(order.removeprefix("axes "))
 
 
 def without_frame(labels: Sequence[str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class KeyedFolder:
         if not self._folder.exists():
             fresh = self._folder.with_name(f".{self._folder.name}.{os.getpid()}")
             fresh.mkdir()
-            (fresh / KEY).write_text(self._key, encoding="utf-8")
+            (fresh / KEY).write_text(self._key, encoding="utf-8", newline="\n")
             fresh.replace(self._folder)
         part = self._folder / f"{os.getpid()}.part"
         try:

@@ -39,6 +39,8 @@ class MrcLayout:
         Whether the file is a volume, not a series of images.
     exttyp, extended, extended_counts
         The extended header, its type, and the two numbers that describe its sections.
+    unsigned_bytes : bool
+        Whether mode 0 means bytes from 0 to 255, as in a TIFF; an MRC file is written with signed ones.
     """
 
     shape: tuple[int, int, int]
@@ -50,11 +52,12 @@ class MrcLayout:
     exttyp: bytes = b""
     extended: bytes = b""
     extended_counts: tuple[int, int] = (0, 0)
+    unsigned_bytes: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the data on disk."""
-        return np.dtype("<" + MODES[self.mode])
+        return np.dtype("u1" if self.mode == 0 and self.unsigned_bytes else "<" + MODES[self.mode])
 
     @property
     def offset(self) -> int:
@@ -159,20 +162,23 @@ class MrcWriter:
         self._statistics.add(stored)
         row_bytes = nx * stored.itemsize
         for z, rows in enumerate(stored, z0):
-            position = self.layout.offset + (z * ny + y0) * row_bytes
-            data = memoryview(np.ascontiguousarray(rows).data).cast("B")
-            while data:
-                written = os.pwrite(self._file.fileno(), data, position)
-                data, position = data[written:], position + written
+            self._file.seek(self.layout.offset + (z * ny + y0) * row_bytes)
+            self._write(memoryview(np.ascontiguousarray(rows).data).cast("B"))
 
     def close(self) -> None:
         """Write the header with the statistics of what was written."""
-        os.pwrite(self._file.fileno(), self.layout.header(self._statistics.result()), 0)
+        self._file.seek(0)
+        self._write(memoryview(self.layout.header(self._statistics.result())))
         self._file.close()
 
     def abandon(self) -> None:
         """Close the file without completing it."""
         self._file.close()
+
+    def _write(self, data: memoryview) -> None:
+        """Write all bytes at the current position; a single call may write fewer."""
+        while data:
+            data = data[self._file.write(data) :]
 
 
 class MrcStream:
@@ -205,12 +211,33 @@ class MrcStream:
         """Leave the stream incomplete, so that its reader notices the early end."""
 
 
+class RangeError(DataError):
+    """Raised for values beyond the range of the type in which they would be stored.
+
+    Parameters
+    ----------
+    low, high : float
+        Range of the values.
+    mode : int
+        MRC mode.
+    of_all : bool
+        Whether the range is that of all images, not that of the first ones that do not fit.
+    """
+
+    def __init__(self, low: float, high: float, mode: int, *, of_all: bool = False) -> None:
+        where = "" if of_all else " in a part of the result"
+        scale = f"--scale {low:.7g},{high:.7g}" if of_all else "scale it later with stack --scale"
+        found = f"values from {low:.7g} to {high:.7g}{where}"
+        super().__init__(f"{found} do not fit mode {mode}; choose another --mode, or {scale}")
+
+
 def reserve(file: IO[bytes], size: int) -> None:
     """Reserve disk space for a file, if the system can, so that a full disk is noticed before the work."""
+    if not hasattr(os, "posix_fallocate"):
+        file.truncate(size)  # takes the space on Windows; macOS leaves a hole
+        return
     try:
         os.posix_fallocate(file.fileno(), 0, size)
-    except AttributeError:  # macOS
-        return
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
@@ -232,8 +259,5 @@ def as_stored(values: NDArray[Any], layout: MrcLayout) -> NDArray[Any]:
     bounds = np.iinfo(layout.dtype) if whole else np.finfo(layout.dtype)
     stored = np.rint(values) if whole and values.dtype.kind == "f" else values
     if float(stored.min()) < float(bounds.min) or float(stored.max()) > float(bounds.max):
-        raise DataError(
-            f"values from {float(values.min()):.7g} to {float(values.max()):.7g} do not fit "
-            f"mode {layout.mode}; choose another --mode"
-        )
+        raise RangeError(float(values.min()), float(values.max()), layout.mode)
     return stored.astype(layout.dtype)

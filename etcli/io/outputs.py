@@ -5,8 +5,9 @@ import os
 import signal
 import stat
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,9 @@ from etcli.io.provenance import is_raw_data
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-TERMINATING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TERMINATING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
 
 
 class Outputs:
@@ -57,7 +60,8 @@ class Outputs:
                 raise DataError(f"{first}: {os.strerror(error.errno).lower()}; write elsewhere") from error
         finally:
             for part in self._parts.values():
-                part.unlink(missing_ok=True)
+                with suppress(PermissionError):  # on Windows, where an error still holds it open
+                    part.unlink(missing_ok=True)
             for folder in self._created_folders:
                 with suppress(OSError):  # has files, as it should
                     folder.rmdir()
@@ -166,16 +170,34 @@ class Outputs:
         os.umask(mask)
         for final, part in self._parts.items():
             mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~mask
-            part.chmod(mode)
-            with part.open("rb") as file:
+            with part.open("r+b") as file:  # Windows flushes only what is open for writing
                 os.fsync(file.fileno())
+            part.chmod(mode)
         # a signal between the renames would leave a new output beside the companion files of an old one
-        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATING_SIGNALS)
-        try:
+        with _signals_held():
             for final, part in reversed(self._parts.items()):
                 part.replace(final)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back signals that end the program; where that is not possible, as on Windows, ignore them."""
+    if hasattr(signal, "pthread_sigmask"):
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATING_SIGNALS)
+        try:
+            yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        return
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in TERMINATING_SIGNALS if in_main_thread}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _same_file(path: Path, other: str | Path) -> bool:

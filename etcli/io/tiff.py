@@ -1,6 +1,7 @@
 """Reading and writing of TIFF stacks, whose rows are flipped because TIFF stores the top row first."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -26,6 +27,11 @@ UNIT_A = {
     "Å": 1.0,
     "\\u00C5": 1.0,
 }
+
+FLOAT16 = 12
+"""MRC mode of numbers that ImageJ does not know."""
+LARGEST_CLASSIC = 1 << 31
+"""Bytes of images beyond which a TIFF has the large form, which has no room for ImageJ's metadata."""
 
 # a problem with a file is reported once, by an error of etcli
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -100,6 +106,27 @@ def _pixel_A(file: tifffile.TiffFile) -> float | None:
     return float(f"{scale * denominator / numerator:.7g}") if scale else None
 
 
+def _description(layout: MrcLayout) -> dict[str, Any]:
+    """Return what tifffile writes into the header: ImageJ's metadata, where its form allows."""
+    x, y, z = layout.pixel_A
+    is_large = _n_bytes(layout) > LARGEST_CLASSIC
+    if is_large or layout.mode == FLOAT16:
+        # plain, with the pixel size in the resolution tag: pixels per centimetre
+        resolution = {"resolution": (1e8 / x, 1e8 / y), "resolutionunit": "CENTIMETER"} if x else {}
+        return {"metadata": None, "bigtiff": is_large, **resolution}
+    metadata: dict[str, Any] = {"axes": "ZYX"}
+    if x:
+        metadata["unit"] = "nm"
+        metadata |= {"spacing": float(f"{z / 10:.7g}")} if layout.volume and z else {}
+    resolution = {"resolution": (10 / x, 10 / y)} if x else {}
+    return {"imagej": True, "byteorder": "<", "metadata": metadata, "resolutionunit": "NONE", **resolution}
+
+
+def _n_bytes(layout: MrcLayout) -> int:
+    """Return the size of the images in bytes."""
+    return int(np.prod(layout.shape)) * layout.dtype.itemsize
+
+
 class TiffWriter:
     """Writer of a TIFF stack in pieces, with the same methods as `etcli.io.mrc_writer.MrcWriter`.
 
@@ -112,19 +139,15 @@ class TiffWriter:
     """
 
     def __init__(self, path: Path, layout: MrcLayout) -> None:
-        self.layout = layout
-        per_cm = 1e8 / layout.pixel_A[0] if layout.pixel_A[0] else 0.0
+        self.layout = layout = replace(layout, unsigned_bytes=True)
         self._data = tifffile.memmap(
             path,
             shape=layout.shape,
             dtype=layout.dtype,
-            bigtiff=np.prod(layout.shape) * layout.dtype.itemsize > 1 << 31,
             photometric="minisblack",
-            resolution=(per_cm, per_cm) if per_cm else None,
-            resolutionunit="CENTIMETER",
-            metadata=None,
             software="etcli",
             datetime=False,
+            **_description(layout),
         )
         # without reserved space, a full disk would kill the process when it writes into the memory map
         with path.open("r+b") as file:

@@ -82,7 +82,9 @@ def write_axis(path: Path, axis: TiltAxis, xf: Path) -> None:
     xf : Path
         The axis is that of these transforms only, so their digest goes with it.
     """
-    path.write_text(f"{axis_text(axis)}; SHA-256 of the transforms {_digest(xf)}\n", encoding="ascii")
+    path.write_text(
+        f"{axis_text(axis)}; SHA-256 of the transforms {_digest(xf)}\n", encoding="ascii", newline="\n"
+    )
 
 
 def _digest(path: str | Path) -> str:

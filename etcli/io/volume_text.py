@@ -14,17 +14,19 @@ It has the form of SerialEM's mdoc without sections; readers of that form skip t
 
     [T = etcli recon 1.0: SIRT 30, 61 views]
 
-Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the header, or
-``Origin`` where the format has none. Numbers are written with full precision.
+Where the volume was turned, ``FileAxes = -y,x,z`` tells along which axes of the reconstruction those of the
+file run. Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the
+header, or ``Origin`` where the format has none. Numbers are written with full precision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from etcli.core.volume_axes import IMOD_TILT, UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.frame_label import OURS, frame_in
 from etcli.io.mdoc import Mdoc
 
-SIZE, ORIGIN = "VolumeSize", "Origin"
+SIZE, ORIGIN, AXES = "VolumeSize", "Origin", "FileAxes"
 
 
 def volume_text(
@@ -73,7 +75,9 @@ def volume_text(
         values["RotationCentre"] = " ".join(repr(float(length)) for length in frame.centre_A)
         values["FrameVoxel"] = repr(float(frame.voxel_A))
         values["XTilt"] = repr(float(frame.x_tilt_deg))
-        values["SectionsAlong"] = "y" if frame.along_y else "z"
+        values["SectionsAlong"] = str(frame.axes).split(",")[2]
+        if frame.axes not in (UPRIGHT, IMOD_TILT):
+            values[AXES] = str(frame.axes)
         if frame.n_views is not None:
             values["NumberOfViews"] = str(frame.n_views)
     text = Mdoc.empty(0, name=name or "volume")
@@ -130,8 +134,15 @@ def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = Tru
             (x, y, z),
             float(values["FrameVoxel"]),
             float(values["XTilt"]),
-            values["SectionsAlong"] == "y",
+            _axes_of(values),
             int(values["NumberOfViews"]) if "NumberOfViews" in values else None,
         )
     except (KeyError, ValueError):
         return frame_in(labels)
+
+
+def _axes_of(values: Mapping[str, str]) -> VolumeAxes:
+    """Axes of a volume, read from its description."""
+    if AXES in values:
+        return VolumeAxes.parse(values[AXES])
+    return IMOD_TILT if values["SectionsAlong"] == "y" else UPRIGHT

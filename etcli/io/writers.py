@@ -194,6 +194,16 @@ def volume_writer(
         yield writer
 
 
+def grey_range(target: str, mode: int) -> tuple[int, int] | None:
+    """Return the range that grey values fill in a file, as IMOD's newstack does; None for real numbers.
+
+    Bytes are signed in an MRC file, where IMOD adds 128 to them, and unsigned in a TIFF.
+    """
+    if mode == 0:
+        return (0, 255) if target.lower().endswith(TIFF_SUFFIXES) else (-128, 127)
+    return {1: (0, 32767), 6: (0, 65535)}.get(mode)
+
+
 def expect_images(outputs: Outputs, target: str) -> None:
     """Check, before any computation, that images can be written; raise UsageError or DataError."""
     _check_suffix(target)

@@ -145,7 +145,7 @@ def _match_axes(session: Session, first: ImageStack, second: ImageStack) -> tupl
         return first, second
     if not first.frame or not second.frame:
         return first, second
-    if first.frame.along_y != second.frame.along_y:
+    if first.frame.axes != second.frame.axes:
         first, second = first.upright(), second.upright()
     a, b = first.frame, second.frame
     if a and b and abs(a.x_tilt_deg - b.x_tilt_deg) > SAME_TILT_DEG:

@@ -110,7 +110,7 @@ def _connect(address: str) -> Any:
 
     try:
         file = Path(address)
-        scheduler = json.loads(file.read_text())["address"] if file.is_file() else address
+        scheduler = json.loads(file.read_text(encoding="utf-8"))["address"] if file.is_file() else address
         asyncio.run(check_connection(scheduler))  # a client without a scheduler keeps trying, with messages
         return Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:

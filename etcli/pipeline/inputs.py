@@ -121,9 +121,9 @@ def read_volume(session: Session, name: str, *, stream: bool = False) -> Volume:
     return read_images(session, name, stream=stream).volume()
 
 
-def read_volume_only(session: Session, name: str) -> Volume:
+def read_volume_only(session: Session, name: str, *, stream: bool = False) -> Volume:
     """Open a volume; raise DataError for a tilt series."""
-    file = read_images(session, name)
+    file = read_images(session, name, stream=stream)
     if file.tilts is not None and not file.is_volume:
         raise DataError(f"{name}: is a tilt series, where a volume is needed; reconstruct it with recon")
     return file.volume()

@@ -22,7 +22,7 @@ def available_threads() -> int:
 
 def available_bytes() -> int:
     """Return the memory that is free for this process, in bytes."""
-    free = 4 << 30
+    free = _free_on_windows() or 4 << 30
     for line in _lines(PROC / "meminfo"):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) << 10
@@ -32,6 +32,17 @@ def available_bytes() -> int:
         if limit and limit[0].isdigit() and used:
             free = min(free, int(limit[0]) - int(used[0]) + _cached_bytes(group))
     return max(free, 1 << 20)
+
+
+def _free_on_windows() -> int:
+    """Return the free memory that Windows tells, in bytes; 0 on other systems."""
+    import ctypes
+
+    if not hasattr(ctypes, "windll"):
+        return 0
+    # MEMORYSTATUSEX: its own length, the load in percent, then seven sizes, the second of what is free
+    status = (ctypes.c_uint64 * 8)(64)
+    return int(status[2]) if ctypes.windll.kernel32.GlobalMemoryStatusEx(status) else 0
 
 
 def _groups(controller: str) -> Iterator[Path]:
@@ -55,7 +66,7 @@ def _cached_bytes(group: Path) -> int:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
 

@@ -261,7 +261,7 @@ def write_simulation(
         for k, view in enumerate(views):
             writer.write_section(k, unit * view)
         for path in reports:
-            path.write_text(f"{json.dumps(truth.as_dict(), indent=1)}\n", encoding="utf-8")
+            path.write_text(f"{json.dumps(truth.as_dict(), indent=1)}\n", encoding="utf-8", newline="\n")
 
 
 def _write_volume(

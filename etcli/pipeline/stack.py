@@ -3,15 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
-from etcli.core.parallel import ordered_map
+from etcli.core.grey_scale import GreyScale
 from etcli.core.series import TiltSeries
 from etcli.io.assemble import Frames, assemble
+from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.session import Session
+from etcli.pipeline.turned_volume import turn_file
 from etcli.pipeline.view_selection import Region, checked_list
+from etcli.pipeline.written_images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,10 @@ class StackRequest:
         Columns and rows to keep.
     frames : {"mean", "sum", "keep"}
         How sections of one file at the same tilt and defocus are combined.
+    scale : GreyScale or None
+        Scaling into the range of an integer mode.
+    turn : str or None
+        Flips, exchanges of axes and turns by 90° of a volume.
     """
 
     views: tuple[int, ...] | None = None
@@ -35,6 +45,8 @@ class StackRequest:
     sort: bool = False
     crop: Region | None = None
     frames: Frames = "mean"
+    scale: GreyScale | None = None
+    turn: str | None = None
 
 
 def stack_files(
@@ -73,6 +85,15 @@ def stack_files(
     for given, option in ((tilts, "--tilts"), (defocus, "--defocus")):
         if given and len(inputs) > 1:
             raise UsageError(f"{option} goes with one INPUT only; put the files together first")
+    if request.turn is not None:
+        others = replace(request, turn=None, scale=None)
+        if others != StackRequest() or tilts or defocus or len(inputs) > 1:
+            raise UsageError(
+                "--turn is for one whole volume, and goes with --mode and --scale only; select and crop in a "
+                "step of its own"
+            )
+        turn_file(session, inputs[0], output, request.turn, mode=mode, scale=request.scale)
+        return
     stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
     n = sum(map(len, stacks))
     excluded = set(checked_list(request.exclude or (), n, "view"))
@@ -86,17 +107,21 @@ def stack_files(
     if request.sort:
         series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
     area, like = _crop(session, series.like, request.crop)
-    step = ProcessingStep("stack", _summary(len(inputs), len(series.parts), request))
     shape = area.rows.stop - area.rows.start, area.columns.stop - area.columns.start
-    with (
-        session.outputs() as outputs,
-        series_writer(
+
+    def read(k: int) -> NDArray[np.float32]:
+        return series.view(k)[area.rows, area.columns]
+
+    images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
+    words = [_summary(len(inputs), len(series.parts), request), *images.words()]
+    step = ProcessingStep("stack", ", ".join(words))
+    if request.scale and isinstance(like.description, Mdoc):
+        like = replace(like, description=like.description.without_view_key("MinMaxMean"))
+    with session.outputs() as outputs:
+        opened = series_writer(
             outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode
-        ) as writer,
-    ):
-        images = ordered_map(series.view, range(len(series.parts)), threads=session.threads)
-        for k, image in enumerate(session.track(images, len(series.parts), "stacking")):
-            writer.write_section(k, image[area.rows, area.columns])
+        )
+        images.write(opened, "stacking")
 
 
 def _read_all(

@@ -12,6 +12,7 @@ from etcli.core.atoms.refine_trace import DIFFUSE_A
 from etcli.core.errors import DataError, UsageError
 from etcli.core.orientation import rotation_matrices, tilts_as_euler
 from etcli.core.series import TiltSeries, Volume
+from etcli.core.volume_axes import UPRIGHT
 from etcli.core.volume_frame import VolumeFrame
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import load_images, read_series, with_euler_file
@@ -171,11 +172,11 @@ def refinement_series(
         raise DataError(
             f"{series.name}: does not say how large its pixels are; so atoms cannot be placed in it"
         )
-    if frame and frame.along_y:
-        raise UsageError(
-            f"{volume.name}: has its sections along y, which --refine does not support; leave --orient imod "
-            "out of recon"
-        )
+    if frame and frame.axes != UPRIGHT:
+        what, advice = f"was turned to the axes {frame.axes}", "give the volume as it was before stack --turn"
+        if frame.along_y:
+            what, advice = "has its sections along y", "leave --orient imod out of recon"
+        raise UsageError(f"{volume.name}: {what}, which --refine does not support; {advice}")
     n_used, pixel_A = frame.n_views if frame else None, series.pixel_A
     if n_used is not None and n_used != len(series):
         session.reporter.warn(

@@ -89,7 +89,8 @@ def view_file(
         check_picture(output)
     file = read_images(session, input, tilts=tilts)
     stack = file.images()
-    stack = stack.upright() if isinstance(stack, Volume) else stack
+    if isinstance(stack, Volume) and stack.frame and stack.frame.along_y:
+        stack = stack.upright()
     chosen = checked_list(request.views, len(stack), "view") if request.views else None
     with session.outputs() as outputs:
         if is_movie:

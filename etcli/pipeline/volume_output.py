@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from etcli.core.geometry import SliceGeometry
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import TiltSeries, Volume
+from etcli.core.volume_axes import IMOD_TILT, UPRIGHT
 from etcli.core.volume_frame import Placement, VolumeFrame
 from etcli.io.image_file import open_images
 from etcli.io.outputs import Outputs
@@ -79,7 +80,9 @@ class VolumeLayout:
             return None
         x, y, z = self.placement.centre_A
         centre = (x, y, z) if self.upright else (x, z, y)
-        return VolumeFrame(centre, pixel_A, self.x_tilt_deg, along_y=not self.upright, n_views=n_views)
+        return VolumeFrame(
+            centre, pixel_A, self.x_tilt_deg, UPRIGHT if self.upright else IMOD_TILT, n_views=n_views
+        )
 
     @property
     def origin_A(self) -> tuple[float, float, float]:

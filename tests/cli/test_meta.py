@@ -48,15 +48,17 @@ def parse(line: str) -> None:
     for program, *words in stages:
         assert program == "etcli", line
         root = click.Context(etcli, info_name="etcli")
-        name, found, rest = etcli.resolve_command(root, words)
-        assert found is not None
         try:
+            if words[0].startswith("-"):
+                etcli.make_context("etcli", words)
+            name, found, rest = etcli.resolve_command(root, words)
+            assert found is not None
             ctx = found.make_context(name, rest, parent=root)
             if isinstance(found, LazyGroup):
                 words = [*ctx._protected_args, *ctx.args]
                 name, found, rest = found.resolve_command(ctx, words)
                 found.make_context(name, rest, parent=ctx)
-        except click.exceptions.Exit as end:  # --help
+        except click.exceptions.Exit as end:  # --help, --recipe
             assert end.exit_code == 0
 
 

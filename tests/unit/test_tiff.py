@@ -20,7 +20,7 @@ def written(path, data: np.ndarray, **layout) -> np.ndarray:
     return tifffile.imread(path)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [(0, "i1"), (1, "i2"), (2, "f4"), (6, "u2"), (12, "f2")])
+@pytest.mark.parametrize(("mode", "kind"), [(0, "u1"), (1, "i2"), (2, "f4"), (6, "u2"), (12, "f2")])
 def test_other_programs_find_the_last_row_first(tmp_path, mode, kind) -> None:
     data = images() // 8
     found = written(tmp_path / "a.tif", data, mode=mode)
@@ -81,13 +81,39 @@ def test_rows_of_all_views_go_where_they_belong(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("pixel_A", [0.195, 1, 7.88, 67.2, 12345.6])
-def test_the_pixel_size_comes_back(tmp_path, pixel_A) -> None:
-    written(tmp_path / "a.tif", images(), pixel_A=(pixel_A,) * 3)
+@pytest.mark.parametrize("mode", [2, 12])
+def test_the_pixel_size_comes_back(tmp_path, pixel_A, mode) -> None:
+    written(tmp_path / "a.tif", images(), pixel_A=(pixel_A,) * 3, mode=mode)
     assert read_tiff(tmp_path / "a.tif")[1] == pixel_A
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         pixels, unit = file.pages[0].tags["XResolution"].value, file.pages[0].tags["ResolutionUnit"].value
-    assert unit == tifffile.RESUNIT.CENTIMETER
-    assert pixels[0] / pixels[1] == pytest.approx(1e8 / pixel_A, rel=1e-7)
+    # ImageJ takes pixels per nm from the same tag, and knows no float16
+    per_unit = {tifffile.RESUNIT.NONE: 10 / pixel_A, tifffile.RESUNIT.CENTIMETER: 1e8 / pixel_A}
+    assert unit == (tifffile.RESUNIT.NONE if mode == 2 else tifffile.RESUNIT.CENTIMETER)
+    assert pixels[0] / pixels[1] == pytest.approx(per_unit[unit], rel=1e-7)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 6])
+@pytest.mark.parametrize("n", [1, 4])
+def test_imagej_finds_slices_unit_and_spacing(tmp_path, mode, n) -> None:
+    written(tmp_path / "a.tif", images(n) // 8, mode=mode, pixel_A=(5.0, 5.0, 12.5), volume=True)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        known = file.imagej_metadata
+    assert (known["unit"], known["spacing"], known.get("slices", 1)) == ("nm", 1.25, n)
+    written(tmp_path / "b.tif", images(n) // 8, mode=mode, pixel_A=(0.0, 0.0, 0.0))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert not {"unit", "spacing"} & set(file.imagej_metadata)
+
+
+def test_large_files_have_the_large_form(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("etcli.io.tiff.LARGEST_CLASSIC", 100)
+    data = images()
+    written(tmp_path / "a.tif", data, pixel_A=(2.5,) * 3)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff
+    found, pixel_A = read_tiff(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found, data)
+    assert pixel_A == 2.5
 
 
 @pytest.mark.parametrize(

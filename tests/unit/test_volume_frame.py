@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 
 from etcli.core.geometry import SliceGeometry
 from etcli.core.series import Volume
+from etcli.core.volume_axes import IMOD_TILT, VolumeAxes
 from etcli.core.volume_frame import Placement, VolumeFrame
 from etcli.io.frame_label import frame_in, frame_label, views_used, with_frame, without_frame
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of, volume_text
 
+AXES = st.builds(VolumeAxes, st.permutations(range(3)).map(tuple), st.tuples(*[st.sampled_from([1, -1])] * 3))
 LENGTHS = st.floats(-1e7, 1e7)
 FRAMES = st.builds(
     VolumeFrame,
     st.tuples(LENGTHS, LENGTHS, LENGTHS),
     st.floats(1e-3, 1e4),
     st.floats(-90, 90),
-    st.booleans(),
+    AXES,
     st.none() | st.integers(1, 9999),
 )
 SHAPE = 4, 5, 6
@@ -53,7 +55,7 @@ def test_a_label_holds_what_80_characters_can(frame: VolumeFrame) -> None:
     assert found.centre_A == pytest.approx(frame.centre_A, rel=1e-6, abs=0.0006)
     assert found.voxel_A == pytest.approx(frame.voxel_A, rel=6e-4)
     assert found.x_tilt_deg == pytest.approx(frame.x_tilt_deg, rel=6e-4, abs=6e-4)
-    assert found.along_y == frame.along_y
+    assert found.axes == frame.axes
     moved = replace(frame, voxel_A=2.5)
     assert len(with_frame(labels, moved)) == len(labels)
     assert frame_in(with_frame(labels, moved)) == replace(found, voxel_A=2.5)
@@ -106,7 +108,7 @@ def test_a_volume_written_along_y_is_turned_back() -> None:
         data.swapaxes(0, 1)[:, ::-1],
         pixel_A=2.0,
         origin_A=(1.0, 2 * 13 - (3.0 + 3 * 2.0), 2.0),
-        frame=VolumeFrame((11.0, 13.0, 12.0), 2.0, along_y=True),
+        frame=VolumeFrame((11.0, 13.0, 12.0), 2.0, axes=IMOD_TILT),
     )
     turned = written.upright()
     np.testing.assert_array_equal(turned.images(), data)
@@ -125,3 +127,9 @@ def test_the_rotation_centre_is_on_the_axis_half_way_up_the_views() -> None:
     frame = VolumeFrame(place.centre_A, 2.0)
     middle_px = frame.middle_A((6, 8, 10), place.corner_A, 2.0) / 2
     assert middle_px.tolist() == [0, 4 + 4 - 15, -2]  # the axis is in the middle, the volume below it
+
+
+def test_a_damaged_label_gives_no_frame() -> None:
+    for label in ("1,2,3 A, voxel 2, axes x,y,y", "1,2,3..4 A, voxel 2", "1,2,3 A, voxel 2, axes up"):
+        assert frame_in((*OURS, f"etcli frame: {label}")) is None
+    assert frame_in((*OURS, "etcli frame: 1,2,3 A, voxel 2, axes z,x,-y")).axes == VolumeAxes.parse("z,x,-y")

@@ -75,6 +75,8 @@ def _go_on() -> None:
 @cache
 def _give_way() -> int:
     """Return the address of the system's function that lets other threads run."""
-    address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+    on_windows = hasattr(ctypes, "WinDLL")
+    function = ctypes.CDLL("kernel32").SwitchToThread if on_windows else ctypes.CDLL(None).sched_yield
+    address = ctypes.cast(function, ctypes.c_void_p).value
     assert address
     return address

@@ -1,0 +1,192 @@
+"""Linear scaling of images into the range of an integer type: bytes and shorts.
+
+References
+----------
+The ranges and the scaling by mean and standard deviation are those of IMOD's ``newstack -float`` (Kremer,
+Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996), doi:10.1006/jsbi.1996.0013).
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.parallel import ordered_map
+
+Image = NDArray[np.float32]
+Keys = NDArray[np.uint32]
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+HALF_BITS = 16
+"""Bits of a float32 that one pass of the search for a percentile determines."""
+SIGN = 1 << 31
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """What becomes the lowest and the highest number of an integer type.
+
+    Parameters
+    ----------
+    kind : {"values", "percentiles", "mean-sd"}
+        Values; percentiles of all pixels; or the extremes after each image was brought to the same mean and
+        standard deviation.
+    low, high : float
+        Values, or percentiles from 0 to 100.
+    """
+
+    kind: str
+    low: float = 0.0
+    high: float = 100.0
+
+    @classmethod
+    def parse(cls, text: str) -> "GreyScale":
+        """Parse ``MIN,MAX``, percentiles such as ``1%,99%``, or ``mean-sd``; raise UsageError for others."""
+        if text == "mean-sd":
+            return cls("mean-sd")
+        match = re.fullmatch(rf"\s*({NUMBER})(%?)\s*,\s*({NUMBER})(%?)\s*", text)
+        if match is None or match[2] != match[4]:
+            raise UsageError(f"'{text}' is not a scale; give two values 0,5, percentiles 1%,99%, or mean-sd")
+        low, high, is_percent = float(match[1]), float(match[3]), bool(match[2])
+        if is_percent and not 0 <= low < high <= 100:
+            raise UsageError(f"'{text}': percentiles rise within 0 and 100, as 1%,99%")
+        if not is_percent and not -math.inf < low < high < math.inf:
+            raise UsageError(f"'{text}': the value for black must be below that for white")
+        return cls("percentiles" if is_percent else "values", low, high)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scaling of the images of a stack: grey = offset + gain · value, limited to the range.
+
+    Parameters
+    ----------
+    gain, offset : ndarray of shape (n,), float64
+        One number per image.
+    to : (int, int)
+        Lowest and highest grey value.
+    found : (float, float)
+        Lowest and highest value of all images.
+    """
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    to: tuple[int, int]
+    found: tuple[float, float]
+
+    def apply(self, k: int, image: Image) -> tuple[Image, int]:
+        """Scale image ``k``; return its grey values, not yet rounded, and how many pixels were limited."""
+        # in float64, as the offset may be much larger than the range of grey values
+        grey = self.gain[k] * image.astype(np.float64) + self.offset[k]
+        low, high = self.to
+        limited = int(np.count_nonzero((grey < low - 0.5) | (grey > high + 0.5)))
+        return np.asarray(np.clip(grey, low, high), np.float32), limited
+
+    def values_at_ends(self, k: int = 0) -> tuple[float, float]:
+        """Return the values of image ``k`` that become the lowest and the highest grey value."""
+        low, high = ((grey - self.offset[k]) / self.gain[k] for grey in self.to)
+        return float(low), float(high)
+
+
+def find_scaling(
+    read: Callable[[int], Image], n: int, scale: GreyScale, to: tuple[int, int], *, threads: int = 1
+) -> Scaling:
+    """Find the scaling of a stack of images.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(k)`` returns image ``k``; it is called up to four times for each of them.
+    n : int
+        Number of images.
+    scale : GreyScale
+    to : (int, int)
+        Lowest and highest grey value.
+    threads : int
+
+    Returns
+    -------
+    Scaling
+
+    Raises
+    ------
+    DataError
+        When all pixels, or those between two percentiles, have one value.
+    """
+    table = np.array(list(ordered_map(lambda k: _summary(read(k)), range(n), threads=threads)))
+    lowest, highest, mean, sd = table.T
+    low, high = np.full(n, scale.low), np.full(n, scale.high)
+    if scale.kind == "mean-sd":
+        if not (sd > 0).all():
+            raise DataError(f"image {int(np.argmin(sd)) + 1} has one value only; scale by values instead")
+        low = mean + sd * ((lowest - mean) / sd).min()
+        high = mean + sd * ((highest - mean) / sd).max()
+    elif scale.kind == "percentiles":
+        last = n * read(0).size - 1
+        at_low, at_high = _values_at(read, n, [int(p * last / 100) for p in (scale.low, scale.high)], threads)
+        if not at_low < at_high:
+            raise DataError(f"both percentiles are {at_low:.7g}; widen them, or give values")
+        low, high = np.full(n, at_low), np.full(n, at_high)
+    gain = (to[1] - to[0]) / (high - low)
+    return Scaling(gain, to[0] - gain * low, to, (float(lowest.min()), float(highest.max())))
+
+
+def _summary(image: Image) -> tuple[float, float, float, float]:
+    """Return minimum, maximum, mean and standard deviation."""
+    exact = image.astype(np.float64)
+    return float(image.min()), float(image.max()), float(exact.mean()), float(exact.std())
+
+
+def _values_at(read: Callable[[int], Image], n: int, ranks: Sequence[int], threads: int) -> list[float]:
+    """Return the values at some ranks, from 0, of all sorted pixels: exact, in two passes over the images.
+
+    The first pass counts the upper halves of their sort keys, the second the lower halves of those keys whose
+    upper half is that at a rank.
+    """
+    upper = _counts(read, n, threads, _upper_halves)
+    halves = [int(np.searchsorted(np.cumsum(upper), rank, "right")) for rank in ranks]
+    values = []
+    for rank, half in zip(ranks, halves, strict=True):
+        lower = _counts(read, n, threads, partial(_lower_halves, upper=half))
+        below = int(upper[:half].sum())
+        last = int(np.searchsorted(np.cumsum(lower), rank - below, "right"))
+        values.append(_from_key(half << HALF_BITS | last))
+    return values
+
+
+def _counts(
+    read: Callable[[int], Image], n: int, threads: int, halves: Callable[[Keys], NDArray[Any]]
+) -> NDArray[np.int64]:
+    """Count the pixels of all images by half of their sort key."""
+
+    def count(k: int) -> NDArray[np.int64]:
+        return np.bincount(halves(_sort_keys(read(k))), minlength=1 << HALF_BITS)
+
+    return sum(ordered_map(count, range(n), threads=threads), np.zeros(1 << HALF_BITS, np.int64))
+
+
+def _upper_halves(keys: Keys) -> NDArray[Any]:
+    """Return the upper halves of the keys."""
+    return keys >> HALF_BITS
+
+
+def _lower_halves(keys: Keys, *, upper: int) -> NDArray[Any]:
+    """Return the lower halves of the keys with the given upper half."""
+    return np.asarray(keys[keys >> HALF_BITS == upper] & ((1 << HALF_BITS) - 1))
+
+
+def _sort_keys(image: Image) -> Keys:
+    """Return unsigned integers in the order of the values: bits of a float32, reversed where negative."""
+    bits = np.ascontiguousarray(image, np.float32).reshape(-1).view(np.uint32)
+    return np.asarray(np.where(bits >> 31, ~bits, bits | SIGN), np.uint32)
+
+
+def _from_key(key: int) -> float:
+    """Return the value of a sort key."""
+    bits = key ^ SIGN if key & SIGN else key ^ 0xFFFFFFFF
+    return float(np.uint32(bits).view(np.float32))

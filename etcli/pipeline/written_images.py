@@ -1,0 +1,110 @@
+"""Writing of images one after the other, scaled into the range of an integer type on request."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.grey_scale import GreyScale, Scaling, find_scaling
+from etcli.core.parallel import ordered_map
+from etcli.io.mrc_writer import RangeError
+from etcli.io.writers import Writer, grey_range
+from etcli.pipeline.session import Session
+
+Image = NDArray[np.float32]
+
+
+class ImageSource:
+    """Images to be written, as they are or scaled.
+
+    Parameters
+    ----------
+    session : Session
+    read : callable
+        ``read(k)`` returns image ``k``, an array (ny, nx).
+    n : int
+        Number of images.
+    target : str
+        File to write, whose format decides with the mode about the range of the numbers.
+    mode : int
+        MRC mode.
+    scale : GreyScale, optional
+        Scaling into the range of the mode.
+
+    Raises
+    ------
+    UsageError
+        When a scale is given for a mode with fractions.
+    DataError
+        When the images have no such scale.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        read: Callable[[int], Image],
+        n: int,
+        *,
+        target: str,
+        mode: int,
+        scale: GreyScale | None = None,
+    ) -> None:
+        self._session, self._read, self._n, self._mode = session, read, n, mode
+        self._scaling: Scaling | None = None
+        if scale is not None:
+            to = grey_range(target, mode)
+            if to is None:
+                raise UsageError(f"--scale is for whole numbers; give --mode 0, 1 or 6, not {mode}")
+            self._scaling = find_scaling(read, n, scale, to, threads=session.threads)
+        self._scale = scale
+
+    def words(self) -> list[str]:
+        """Return what the history tells of the scaling."""
+        if self._scaling is None or self._scale is None:
+            return []
+        to = "{} to {}".format(*self._scaling.to)
+        if self._scale.kind == "mean-sd":
+            return [f"same mean and sd, scaled to {to}"]
+        return ["{:.7g} to {:.7g} scaled to ".format(*self._scaling.values_at_ends()) + to]
+
+    def write(self, opened: AbstractContextManager[Writer], what: str) -> None:
+        """Write the images; report the range of the values and how many pixels lie beyond that of the scale.
+
+        Raises
+        ------
+        RangeError
+            When the values do not fit the mode; it names the range of all images.
+        """
+        n_limited = n_pixels = 0
+        try:
+            with opened as writer:
+                images = ordered_map(self._image, range(self._n), threads=self._session.threads)
+                for k, (image, limited) in enumerate(self._session.track(images, self._n, what)):
+                    writer.write_section(k, image)
+                    n_limited, n_pixels = n_limited + limited, n_pixels + image.size
+        except RangeError as error:
+            raise self._range_error() from error
+        if self._scaling is not None:
+            found = "{:.7g} to {:.7g}".format(*self._scaling.found)
+            self._session.reporter.report(
+                f"values from {found}: {', '.join(self.words())}"
+                f"{', which IMOD shows as 0 to 255' * (self._scaling.to[0] < 0)}; "
+                f"{100 * n_limited / n_pixels:.2g} % of the pixels lie beyond"
+            )
+
+    def _image(self, k: int) -> tuple[Image, int]:
+        """Return an image to write, and how many of its pixels were limited."""
+        image = self._read(k)
+        return (image, 0) if self._scaling is None else self._scaling.apply(k, image)
+
+    def _range_error(self) -> RangeError:
+        """Return the error of values that do not fit, with the range of all images."""
+        extremes = ordered_map(
+            lambda k: (float((image := self._read(k)).min()), float(image.max())),
+            range(self._n),
+            threads=self._session.threads,
+        )
+        lowest, highest = zip(*extremes, strict=True)
+        return RangeError(min(lowest), max(highest), self._mode, of_all=True)

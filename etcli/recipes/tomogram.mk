@@ -1,0 +1,47 @@
+# From NAME.mrc (with NAME.mrc.mdoc, NAME.mdoc or NAME.rawtlt beside it) to a volume and its pictures:
+#
+#     make -f "$(etcli --recipe make)" NAME_rec.mrc NAME_slices.png
+#
+# or, as a line of your own Makefile:
+#
+#     include $(shell etcli --recipe make)
+#
+# Any step may be changed by its variable, for example BIN=4 or RECON="--method fbp --filter hann".
+
+ETCLI ?= etcli
+BIN ?= 1
+FILTER ?= --method despike
+REGISTER ?=
+TILTALIGN ?=
+RECON ?= --method sirt --iterations 30 --nonnegative
+
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+# A step is made again when its variable has changed: each is kept in a file that is rewritten only then.
+kept = $(shell printf '%s\n' '$($1)' | cmp -s - .etcli_$1 || printf '%s\n' '$($1)' > .etcli_$1)
+$(foreach variable,BIN FILTER REGISTER TILTALIGN RECON,$(call kept,$(variable)))
+# An empty rule: make may have listed the folder, as for an include, before these files were there.
+$(foreach variable,BIN FILTER REGISTER TILTALIGN RECON,.etcli_$(variable)): ;
+
+%_bin.mrc: %.mrc .etcli_BIN
+	$(ETCLI) bin --factor $(BIN) $< $@
+
+%_clean.mrc: %_bin.mrc .etcli_FILTER
+	$(ETCLI) filter $(FILTER) $< $@
+
+%_pre.mrc: %_clean.mrc .etcli_REGISTER
+	$(ETCLI) register $(REGISTER) --write-xf $*.prexf.xf --plot $*_shifts.png $< $@
+
+# both alignments are applied to the filtered views at once, by one interpolation
+%_ali.mrc: %_clean.mrc %_pre.mrc .etcli_TILTALIGN
+	$(ETCLI) tiltalign $(TILTALIGN) --prexf $*.prexf.xf --write-xf $*.xf --plot $*_axis.png $< $@
+
+%_rec.mrc: %_ali.mrc .etcli_RECON
+	$(ETCLI) recon $(RECON) $< $@
+
+%_slices.png: %_rec.mrc
+	$(ETCLI) view --slices $< $@
+
+%_views.png: %_ali.mrc
+	$(ETCLI) view $< $@

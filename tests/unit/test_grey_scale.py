@@ -1,0 +1,59 @@
+"""Scaling into bytes and shorts, against NumPy and closed forms."""
+
+import numpy as np
+import pytest
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.grey_scale import GreyScale, find_scaling
+
+
+def images(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(-1, 2, (5, 7, 9)) * np.array([1, 2, 1, 3, 1])[:, None, None]).astype(np.float32)
+
+
+def scaled(data: np.ndarray, text: str, to: tuple[int, int] = (0, 255), threads: int = 1) -> np.ndarray:
+    scaling = find_scaling(lambda k: data[k], len(data), GreyScale.parse(text), to, threads=threads)
+    assert scaling.found == (data.min(), data.max())
+    return np.stack([scaling.apply(k, image)[0] for k, image in enumerate(data)])
+
+
+def test_values_become_the_ends_of_the_range() -> None:
+    data = np.array([[[-1, 0, 2.5, 5, 6]]], np.float32)
+    assert scaled(data, "0,5", (-128, 127)).ravel().tolist() == [-128, -128, -0.5, 127, 127]
+    scaling = find_scaling(lambda k: data[k], 1, GreyScale.parse("0,5"), (0, 100))
+    assert scaling.apply(0, data[0])[1] == 2
+    assert scaling.values_at_ends() == pytest.approx((0, 5))
+
+
+@pytest.mark.parametrize("percentiles", [(0, 100), (1, 99), (0.5, 62.5), (33, 34)])
+@pytest.mark.parametrize("outlier", [0, 1e6, -1e30])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_percentiles_are_exact_whatever_the_outliers(percentiles, outlier, threads) -> None:
+    data = images()
+    data[2, 3, 4] += outlier
+    low, high = np.percentile(data, percentiles, method="lower")
+    expected = np.clip((data - low) / (high - low), 0, 1) * 255
+    found = scaled(data, "{}%,{}%".format(*percentiles), threads=threads)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_mean_and_sd_are_the_same_in_every_image() -> None:
+    data = images()
+    z = (data - data.mean((1, 2), keepdims=True)) / data.std((1, 2), keepdims=True)
+    expected = (z - z.min()) / (z.max() - z.min()) * 32767
+    np.testing.assert_allclose(scaled(data, "mean-sd", (0, 32767)), expected, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5,0", "1,1", "a,b", "1%,2", "nan,1", "-1%,50%", "1%,101%", "1e999,1", "0,inf", "1,2,3"]
+)
+def test_other_scales_are_refused(text) -> None:
+    with pytest.raises(UsageError):
+        GreyScale.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1%,2%", "mean-sd"])
+def test_images_of_one_value_have_no_such_scale(text) -> None:
+    with pytest.raises(DataError, match="value"):
+        scaled(np.ones((2, 3, 3), np.float32), text)
