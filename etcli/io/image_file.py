@@ -194,14 +194,23 @@ def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np
         magic = file.read(4)
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
+        _check_pixels(name, foreign.data)
         return ImageFile(name, MappedImages(path, foreign.data), foreign.pixel_A), foreign.tilt_deg
     from etcli.io.tiff import MAGIC, read_tiff
 
     if magic in MAGIC:
         data, pixel_A = read_tiff(path)
+        _check_pixels(name, data)
         return ImageFile(name, MappedImages(path, data), pixel_A), None
     header, data = open_mrc(path)
     return _from_mrc(name, header, MappedImages(path, data))
+
+
+def _check_pixels(name: str, data: NDArray[Any]) -> None:
+    """Raise DataError for images that hold no pixel, which damaged files may state."""
+    if not data.size:
+        nz, ny, nx = data.shape
+        raise DataError(f"{name}: {nz} images of {nx} x {ny} pixels; nothing to work on")
 
 
 def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> ImageFile:
