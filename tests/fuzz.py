@@ -7,8 +7,8 @@ python -m tests.fuzz --first 4711 --count 1     one file again; those that end t
 Good files of every format are damaged: bytes and numbers changed, pieces cut out, repeated or exchanged,
 the end missing. A finding is an exception that is no error of etcli, more than 10 s for one file, more than
 1 GiB of memory (the good files have a few kB), or the end of the process. Files are numbered, and each
-follows from its number alone. The work is done in batches, each in a process of its own, so that one that ends early
-costs only one file.
+follows from its number alone. The work is done in batches, each in a process of its own, so that
+one that ends early costs only one file.
 """
 
 import argparse
