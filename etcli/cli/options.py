@@ -31,6 +31,7 @@ class Settings:
     device: str = "auto"
     threads: int | None = None
     memory: int | None = None
+    command_line: tuple[str, ...] = ()
 
     @cached_property
     def session(self) -> "Session":
@@ -43,6 +44,7 @@ class Settings:
             reporter=self.console,
             clobber=self.clobber,
             overwrite=self.overwrite,
+            command=self.command_line,
             **{name: value for name, value in given.items() if value is not None},
         )
 

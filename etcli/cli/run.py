@@ -24,7 +24,7 @@ class Terminated(BaseException):
 
 def main() -> NoReturn:
     """Run the program and exit with its status."""
-    settings = Settings()
+    settings = Settings(command_line=("etcli", *sys.argv[1:]))
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _terminate)

@@ -54,9 +54,12 @@ def command(
     """Make one series of files: assemble, select, reorder, crop, convert.
 
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
-    and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
-    .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
-    is MRC. INPUT or OUTPUT may be - for a stream.
+    and a crop is recorded in the header's origin. The ending of OUTPUT chooses the format: .tif or .tiff
+    for TIFF, .mrc, .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are refused. INPUT or
+    OUTPUT may be - for a stream.
+
+    One volume of etcli stays a volume, with its frame: --views and --exclude choose sections, which must
+    follow each other.
     """
     from etcli.pipeline.stack import StackRequest, stack_files
 

@@ -16,6 +16,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
+from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
@@ -55,6 +56,11 @@ class ImageFile:
     def __len__(self) -> int:
         return self.data.shape[0]
 
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Processing steps, the oldest first, with their details where the description has them."""
+        return complete(self.labels, self.mdoc.titles if self.mdoc else ())
+
     def series(self) -> TiltSeries:
         """Return the images as views of a series, whether their tilt angles are known or not."""
         mdoc = None if self.mdoc is None or describes_volume(self.mdoc) else self.mdoc
@@ -65,7 +71,7 @@ class ImageFile:
             name=self.name,
             pixel_A=self.pixel_A,
             origin_A=self.origin_A,
-            history=self.labels,
+            history=self.history,
             views=view_table(len(self), mdoc, self.tilts),
             axis_deg=axis.deg if axis else self.axis_deg,
             axis_source=axis.source if axis else source,
@@ -83,7 +89,7 @@ class ImageFile:
             name=self.name,
             pixel_A=self.pixel_A,
             origin_A=self.origin_A if has_header else origin_of(self.mdoc),
-            history=self.labels,
+            history=self.history,
             frame=frame_of(self.labels, self.mdoc, has_labels=has_header),
             voxel_A=self.voxel_A,
             description=self.mdoc,

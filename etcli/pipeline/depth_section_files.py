@@ -150,7 +150,8 @@ class _Writer:
             image = result.found.fit.image(result.images.shape)
             self._write_image(self.files.write_model, image, result, step)
         if self.model_path:
-            write_atoms(self.model_path, result.atoms, form=atoms_format(self.model), history=[str(step)])
+            history = [*result.series.history, self.outputs.run.record(step)]
+            write_atoms(self.model_path, result.atoms, form=atoms_format(self.model), history=history)
         if self.picture:
             self.picture(depth_picture(result))
 
@@ -167,7 +168,7 @@ class _Writer:
     ) -> None:
         ny, nx = image.shape
         with volume_writer(
-            self.outputs, name, (1, ny, nx), step=step, pixel_A=result.images.pixel_A
+            self.outputs, name, (1, ny, nx), step=step, like=result.series, pixel_A=result.images.pixel_A
         ) as writer:
             writer.write_section(0, image.astype(np.float32))
 

@@ -13,6 +13,7 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
+from etcli.io.facts import in_words
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import read_number_rows, sidecars_of
 from etcli.io.transforms import read_xf
@@ -47,6 +48,7 @@ def read_images(
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
     session.reads(name, tilts, *(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
+    session.facts[name] = in_words(file)
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
@@ -90,6 +92,14 @@ def read_series(
     series = read_images(session, name, tilts=tilts, stream=stream, without=without).series()
     if axis_deg is not None:
         series = series.with_axis(axis_deg)
+    series = with_columns(session, series, weights=weights, defocus=defocus)
+    return with_euler_file(session, series, euler) if euler else series
+
+
+def with_columns(
+    session: Session, series: TiltSeries, *, weights: str | None = None, defocus: str | None = None
+) -> TiltSeries:
+    """Return the series with the weights and defoci of files, one number per line and view."""
     if weights:
         column = _read_column(session, weights, "weight")
         if len(column) != len(series) or not (column > 0).all():
@@ -102,11 +112,11 @@ def read_series(
         column = _read_column(session, defocus, "defocus in µm")
         if len(column) != len(series):
             raise DataError(
-                f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; "
+                f"{defocus}: {len(column)} defoci for the {len(series)} views of {series.name}; "
                 "one per line is needed"
             )
         series = replace(series, views=replace(series.views, defocus_um=column))
-    return with_euler_file(session, series, euler) if euler else series
+    return series
 
 
 def with_euler_file(session: Session, series: TiltSeries, euler: str) -> TiltSeries:

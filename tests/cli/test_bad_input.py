@@ -137,8 +137,8 @@ def test_permissions_of_another_user(source, target, message) -> None:
         ("none/out.mrc", 1, "none/out.mrc: no folder none; make it first"),
         (".", 2, ".: is a folder; name a file to write"),
         ("/dev/null", 2, "/dev/null: is not a regular file"),
-        ("out.mrc.gz", 2, "out.mrc.gz: MRC or TIFF is written; end the name in .mrc or .tif"),
-        ("out.DM3", 2, "out.DM3: MRC or TIFF is written"),
+        ("out.mrc.gz", 2, "out.mrc.gz: images are not written as .gz; end the name in .mrc, .st, .ali, .rec"),
+        ("out.DM3", 2, "out.DM3: images are not written as .dm3; end the name in .mrc"),
     ],
 )
 def test_outputs_that_can_be_no_files(folder, target, status, message) -> None:
@@ -361,4 +361,4 @@ def test_the_ending_of_a_volume_is_checked_before_the_work(tmp_path: Path, monke
     series = write_series(tmp_path / "s.mrc")
     monkeypatch.setattr("etcli.pipeline.prepared_reconstruction.tune", None)
     said = failure("recon", "--background", 0, series, tmp_path / "o.png", status=2)
-    assert "end the name in .mrc or .tif" in said
+    assert said.endswith(".mrc, .st, .ali, .rec, .preali, .map, .mrcs (MRC), .tif or .tiff (TIFF)")

@@ -1,6 +1,7 @@
 """A sample of `tests.fuzz`: damaged files are read, or refused in one line."""
 
 import os
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tifffile
 
 from etcli.core.errors import DataError
 from etcli.io.image_file import open_images
-from tests.files import images
+from tests.files import images, mrc_bytes
 from tests.fuzz import check, is_finding, run
 from tests.fuzz_seeds import Seed, digital_micrograph, seeds
 
@@ -61,9 +62,22 @@ def test_the_end_of_a_process_is_a_finding(tmp_path: Path, monkeypatch, trouble:
                 pass
 
     monkeypatch.setattr("tests.fuzz.seeds", lambda: (Seed("x", "a.x", b"1", read),))
+    monkeypatch.setattr("tests.fuzz._import_readers", lambda kinds: None)
     monkeypatch.setattr("tests.fuzz.SECONDS", 0.2)
     kept: list[int] = []
     counts = run(range(7, 8), ["x"], keep=lambda number, folder, result: kept.append(number))
     (result,) = counts
     assert is_finding(result)
-    assert kept == ([] if trouble == "memory" else [7])
+    assert ("TOO SLOW" in result) == (trouble == "time")
+    assert kept == [7]
+
+
+def test_an_extended_header_longer_than_the_file_takes_no_memory(tmp_path: Path) -> None:
+    raw = bytearray(mrc_bytes(images(), (10, 12, 4), 2))
+    raw[92:96] = (0x7FFFFFFF).to_bytes(4, "little")
+    (tmp_path / "a.mrc").write_bytes(raw)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="extended header of 2147483647 bytes in a file of 2944"):
+        open_images(str(tmp_path / "a.mrc"))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
