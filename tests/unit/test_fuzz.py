@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from etcli.core.errors import DataError
+from etcli.io.hdf5_check import check_hdf5
 from etcli.io.image_file import open_images
 from tests.files import images, mrc_bytes
 from tests.fuzz import check, is_finding, run
@@ -81,3 +82,23 @@ def test_an_extended_header_longer_than_the_file_takes_no_memory(tmp_path: Path)
         open_images(str(tmp_path / "a.mrc"))
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("trouble", ["crash", "loop"])
+def test_hdf5_that_crashes_or_hangs_is_refused(tmp_path: Path, monkeypatch, trouble: str) -> None:
+    """The library does both on some damaged files."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.emd"
+    with h5py.File(path, "w") as file:
+        file.attrs["version"] = 1
+
+    def read(item: object) -> None:
+        while trouble == "loop":
+            pass
+        os.abort()
+
+    check_hdf5(path)
+    monkeypatch.setattr("etcli.io.hdf5_check._read_attributes", read)
+    monkeypatch.setattr("etcli.io.hdf5_check.SECONDS", 1)
+    with pytest.raises(DataError, match="HDF5 cannot read its structure"):
+        check_hdf5(path)
