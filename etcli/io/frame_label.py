@@ -27,10 +27,12 @@ def frame_in(labels: Sequence[str]) -> VolumeFrame | None:
     """Frame given by the labels, None where another program has changed the volume since."""
     for label in reversed(labels):
         if match := LABEL.fullmatch(label):
-            x, y, z, voxel_A, x_tilt, along_y = match.groups()
-            centre_A = float(x), float(y), float(z)
-            x_tilt_deg = float(x_tilt or 0)
-            return VolumeFrame(centre_A, float(voxel_A), x_tilt_deg, along_y is not None, views_used(labels))
+            *words, along_y = match.groups(default="0")
+            try:
+                x, y, z, voxel_A, x_tilt_deg = map(float, words)
+            except ValueError:  # a damaged label
+                return None
+            return VolumeFrame((x, y, z), voxel_A, x_tilt_deg, along_y != "0", views_used(labels))
         if not label.startswith(OURS):
             break
     return None
