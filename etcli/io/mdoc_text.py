@@ -154,12 +154,13 @@ class MdocText:
         """
         joined = replace(mdocs[0], blocks=mdocs[0]._head)
         known = {_DATE.sub("", title).strip() for title in grouped(joined.titles)}
+        more: list[str] = []
         for title in (title for mdoc in mdocs[1:] for title in grouped(mdoc.titles)):
             undated = _DATE.sub("", title).strip()
             if undated not in known:
                 known.add(undated)
-                for line in title.split("\n"):
-                    joined = joined.with_title(line)
+                more += title.split("\n")
+        joined = joined.with_titles(more)
         sections = [section for mdoc in mdocs for section in mdoc.sections]
         views = (section.renumbered(k) for k, section in enumerate(sections))
         return replace(joined, blocks=(*joined.blocks, *views))
@@ -268,10 +269,14 @@ class MdocText:
 
     def with_title(self, title: str) -> Self:
         """Return an mdoc with one more title, after the others."""
+        return self.with_titles([title])
+
+    def with_titles(self, titles: Iterable[str]) -> Self:
+        """Return an mdoc with more titles, after the others."""
         eol = self._eol
-        block = Section((eol, f"[T = {_one_line(title)}]{eol}"), "T")
+        blocks = (Section((eol, f"[T = {_one_line(title)}]{eol}"), "T") for title in titles)
         end = max(i + 1 for i, other in enumerate(self.blocks) if i == 0 or other.kind == "T")
-        return replace(self, blocks=(*self.blocks[:end], block, *self.blocks[end:]))
+        return replace(self, blocks=(*self.blocks[:end], *blocks, *self.blocks[end:]))
 
     @cached_property
     def _views(self) -> dict[int, Section]:

@@ -258,9 +258,7 @@ def _with_history(mdoc: Mdoc, like: TiltSeries, step: ProcessingStep | None, run
     """Return the mdoc with all steps of the history of a series, and a new one."""
     steps = [step for step in without_frame(like.history) if step.startswith(OURS)]
     steps = missing(steps, grouped(mdoc.titles)) + ([run.record(step)] if step else [])
-    for title in (line for step in steps for line in step.split("\n")):
-        mdoc = mdoc.with_title(title)
-    return mdoc
+    return mdoc.with_titles(line for step in steps for line in step.split("\n"))
 
 
 def _cube(pixel_A: float | None) -> tuple[float, float, float]:

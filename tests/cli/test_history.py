@@ -158,3 +158,30 @@ def test_titles_are_steps_and_labels_complete_them() -> None:
         "etcli x",
     )
     assert complete(labels, ["none of ours"]) == tuple(labels)
+
+
+def test_work_in_python_keeps_the_steps_before_it(series) -> None:
+    etcli("-q", "recon", "--iterations", 1, "--exclude", 2, "a.mrc", "v.mrc")
+    volume = package.filter(package.read("v.mrc"), "median")
+    package.write(package.filter(volume, "median"), "w.mrc")
+    assert [step["step"].split(":")[0] for step in steps("w.mrc")] == [
+        "etcli recon 0.1",
+        "etcli filter 0.1",
+        "etcli filter 0.1",
+    ]
+    assert commands("w.mrc") == ["etcli recon --iterations 1 --exclude 2 a.mrc v.mrc", None, None]
+    package.write(package.bin(package.read("a.mrc"), 2), "b.mrc")
+    assert [step["step"] for step in steps("b.mrc")] == ["etcli bin 0.1: mean of 2 x 2"]
+
+
+def test_words_that_are_no_text_do_not_stop_the_work(series) -> None:
+    """A name in the bytes of another encoding, as old disks have."""
+    name = b"s\xe9rie.mrc".decode("utf-8", "surrogateescape")
+    try:
+        Path(name).write_bytes(series.read_bytes())
+    except OSError:
+        pytest.skip("names of files are text here")
+    Path(f"{name}.mdoc").write_bytes(Path("a.mrc.mdoc").read_bytes())
+    etcli("-q", "bin", name, "b.mrc")
+    assert commands("b.mrc") == ["etcli bin 's?rie.mrc' b.mrc"]
+    etcli("-q", "bin", "a.mrc", name.replace("s", "t", 1))
