@@ -32,6 +32,7 @@ class Settings:
     fail_status: int = 1
     threads: int | None = None
     memory: int | None = None
+    command_line: tuple[str, ...] = ()
 
     @cached_property
     def session(self) -> "Session":
@@ -44,6 +45,7 @@ class Settings:
             reporter=self.console,
             clobber=self.clobber,
             overwrite=self.overwrite,
+            command=self.command_line,
             **{name: value for name, value in given.items() if value is not None},
         )
 

@@ -27,7 +27,7 @@ class Terminated(BaseException):
 
 def main() -> NoReturn:
     """Run the program and exit with its status."""
-    settings = Settings()
+    settings = Settings(command_line=("etcli", *sys.argv[1:]))
     for name in TERMINATING_SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup

@@ -32,6 +32,11 @@ FEW_DEFOCI = 6
     type=LENGTH_A,
     help="Diameter of the specimen, for Crowther's resolution.  [default: the field of view]",
 )
+@click.option(
+    "--history",
+    is_flag=True,
+    help="Print every step that led to the file: version, command line and inputs, for a methods section.",
+)
 @tilts_option
 @pass_settings
 def command(
@@ -40,6 +45,7 @@ def command(
     as_json: bool,
     field: str | None,
     diameter: Length | None,
+    history: bool,
     tilts: str | None,
 ) -> None:
     """Tell what a file holds.
@@ -47,10 +53,15 @@ def command(
     Size, pixels, tilt angles, dose, statistics and history. Lengths are in Å, angles in degrees, defoci
     in µm (negative for underfocus). Minimum, maximum and mean are those of the header.
     """
-    from etcli.pipeline.info import info_files
+    from etcli.pipeline.info import histories, info_files
 
     if as_json and field:
         raise UsageError("give --json or --field, not both")
+    if history and (as_json or field):
+        raise UsageError("give --history alone; --json has the same as steps")
+    if history:
+        settings.console.text("\n\n".join(histories(settings.session, inputs, tilts=tilts)))
+        return
     if diameter is not None and diameter.value <= 0:
         raise UsageError(f"--diameter {diameter.value:g}{diameter.unit}: give a positive length")
     need_tilts = field == "tilts"

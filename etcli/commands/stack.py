@@ -71,15 +71,16 @@ def command(
     """Make one series of files: assemble, select, reorder, crop, convert.
 
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
-    and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
-    .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
-    is MRC. INPUT or OUTPUT may be - for a stream.
+    and a crop is recorded in the header's origin. The ending of OUTPUT chooses the format: .tif or .tiff
+    for TIFF, .mrc, .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are refused. INPUT or
+    OUTPUT may be - for a stream.
 
     Bytes (--mode 0) are signed in an MRC file, where IMOD shows -128 to 127 as 0 to 255, and from 0 to 255 in
     a TIFF. A TIFF carries the pixel size as ImageJ reads it, in nm.
 
-    A turned volume knows its axes and its rotation centre: project, compare and recon (--mask, --initial) use
-    it as it was reconstructed; view, trace-atoms and other programs take it as it is.
+    One volume of etcli stays a volume, with its frame: --views and --exclude choose sections, which must
+    follow each other. A turned volume knows its axes and its rotation centre: project, compare and recon
+    (--mask, --initial) use it as it was reconstructed; view, trace-atoms and other programs take it as it is.
     """
     from etcli.core.grey_scale import GreyScale
     from etcli.pipeline.stack import StackRequest, stack_files

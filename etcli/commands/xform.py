@@ -20,7 +20,11 @@ from etcli.core.lengths import Length
 @click.option(
     "--xf", type=FILE, required=True, metavar="FILE", help="Transforms as IMOD's .xf, one line per view."
 )
-@click.option("--xf-pixel", type=LENGTH_A, help="Pixel size of the images on which they were found.")
+@click.option(
+    "--xf-pixel",
+    type=LENGTH_A,
+    help="Pixel size on which they were found.  [default: that in FILE.axis, else that of INPUT]",
+)
 @mode_option
 @pass_settings
 def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Length | None, mode: int) -> None:
@@ -28,8 +32,9 @@ def command(settings: Settings, input: str, output: str, xf: str, xf_pixel: Leng
 
     The transforms are those of register and tiltalign --write-xf, or IMOD's: A11 A12 A21 A22 DX DY about
     the centre of the image. One cubic spline interpolation per view applies them. Found on one detector's
-    series, they align another's; found on binned images, they are rescaled with --xf-pixel. Pixels from
-    outside a view are filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
+    series, they align another's. Found on pixels of another size, their shifts are rescaled: etcli keeps
+    that size in FILE.axis; for transforms of other programs give it with --xf-pixel. Pixels from outside
+    a view are filled with the median of its rim. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.xform import xform_files
 

@@ -136,7 +136,7 @@ def write_atoms(
     form = form or atoms_format(path.name)
     if not len(atoms):
         raise DataError("there are no atoms to write")
-    file = AtomsFile(atoms, box, tuple(" ".join(step.split()) for step in history), dict(notes or {}))
+    file = AtomsFile(atoms, box, tuple(history), dict(notes or {}))
     writers = {"cif": write_cif, "pdb": write_pdb}
     text = writers[form](file) if form in writers else write_xyz(file, plain=form == "xyz")
     path.write_text(text, encoding="utf-8", newline="\n")

@@ -80,7 +80,7 @@ def write_cif(file: AtomsFile) -> str:
     atoms = file.atoms
     box = _enclosing_box(atoms.position_A, file.box)
     size_A = np.diag(box.lattice_A)
-    lines = [f"# {step}" for step in file.history]
+    lines = [f"# {' '.join(line.split())}" for step in file.history for line in step.split("\n")]
     lines += [
         "data_atoms",
         *(f"_cell_length_{k} {length:.5f}" for k, length in zip("abc", size_A, strict=True)),

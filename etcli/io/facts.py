@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.frame_label import OURS, without_frame
+from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
 from etcli.io.mrc_writer import Statistics
 
@@ -23,13 +25,15 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     -------
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
-        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history``, ``source`` of
-        the angles and Crowther's ``resolution_A``; None for those that are unknown.
+        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history`` (the steps in
+        short), ``steps`` (with ``version``, ``command`` and ``inputs``), ``source`` of the angles and
+        Crowther's ``resolution_A``; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     lowest, highest, mean = _statistics(file)
     series = file.series()
-    views, titles = series.views, file.mdoc.titles if file.mdoc else file.labels
+    views = series.views
+    steps = [as_values(step) for step in without_frame(file.history) if step.startswith(OURS)]
     return {
         "file": file.name,
         "size": [nx, ny, n],
@@ -45,10 +49,25 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
         "labels": list(file.labels),
-        "history": [title.strip() for title in titles if title.strip().startswith("etcli ")],
+        "history": [step["step"] for step in steps],
+        "steps": steps,
         "source": series.tilts_source or None,
         "resolution_A": _resolution(file, diameter_A),
     }
+
+
+def in_words(file: ImageFile) -> str:
+    """Size, pixel size, range of the tilt angles, voltage and total dose, in ASCII for the history."""
+    n, ny, nx = file.data.shape
+    words = [f"{nx} x {ny} x {n}" + (f" of {file.pixel_A:.7g} A" if file.pixel_A else "")]
+    if file.tilts is not None and not file.is_volume:
+        angles = file.tilts.tilt_deg[np.isfinite(file.tilts.tilt_deg)]
+        words += [f"{angles.min():g} to {angles.max():g} deg"] if angles.size else []
+    if file.mdoc is not None:
+        dose_e_A2 = np.nansum(file.mdoc.dose_e_A2)
+        words += [f"{file.mdoc.voltage_kv:g} kV"] if file.mdoc.voltage_kv else []
+        words += [f"{dose_e_A2:.4g} e/A2"] if dose_e_A2 > 0 else []
+    return ", ".join(words)
 
 
 def _nan_as_none(values: NDArray[np.float64] | None) -> list[float | None] | None:

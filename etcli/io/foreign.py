@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.hdf5_check import check_hdf5
 
 READERS = {
     ".dm3": "digitalmicrograph",
@@ -55,6 +56,7 @@ def read_foreign(path: Path) -> ForeignImages:
         When the package is not installed or the file cannot be read.
     """
     path.open("rb").close()
+    check_hdf5(path)
     try:
         module = importlib.import_module(f"rsciio.{READERS[path.suffix.lower()]}")
     except ImportError as error:
@@ -63,6 +65,8 @@ def read_foreign(path: Path) -> ForeignImages:
         signals = module.file_reader(str(path))
     except Exception as error:  # each reader raises exceptions of its own
         raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
+    if not signals:
+        raise DataError(f"{path}: holds no images; export a tilt series")
     signal = max(signals, key=lambda one: np.ndim(one["data"]))
     data = np.asarray(signal["data"])
     if data.ndim == 2:

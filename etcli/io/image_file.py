@@ -16,6 +16,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
+from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
@@ -55,6 +56,11 @@ class ImageFile:
     def __len__(self) -> int:
         return self.data.shape[0]
 
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Processing steps, the oldest first, with their details where the description has them."""
+        return complete(self.labels, self.mdoc.titles if self.mdoc else ())
+
     def series(self) -> TiltSeries:
         """Return the images as views of a series, whether their tilt angles are known or not."""
         mdoc = None if self.mdoc is None or describes_volume(self.mdoc) else self.mdoc
@@ -65,7 +71,7 @@ class ImageFile:
             name=self.name,
             pixel_A=self.pixel_A,
             origin_A=self.origin_A,
-            history=self.labels,
+            history=self.history,
             views=view_table(len(self), mdoc, self.tilts),
             axis_deg=axis.deg if axis else self.axis_deg,
             axis_source=axis.source if axis else source,
@@ -83,7 +89,7 @@ class ImageFile:
             name=self.name,
             pixel_A=self.pixel_A,
             origin_A=self.origin_A if has_header else origin_of(self.mdoc),
-            history=self.labels,
+            history=self.history,
             frame=frame_of(self.labels, self.mdoc, has_labels=has_header),
             voxel_A=self.voxel_A,
             description=self.mdoc,
@@ -194,14 +200,23 @@ def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np
         magic = file.read(4)
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
+        _check_pixels(name, foreign.data)
         return ImageFile(name, MappedImages(path, foreign.data), foreign.pixel_A), foreign.tilt_deg
     from etcli.io.tiff import MAGIC, read_tiff
 
     if magic in MAGIC:
         data, pixel_A = read_tiff(path)
+        _check_pixels(name, data)
         return ImageFile(name, MappedImages(path, data), pixel_A), None
     header, data = open_mrc(path)
     return _from_mrc(name, header, MappedImages(path, data))
+
+
+def _check_pixels(name: str, data: NDArray[Any]) -> None:
+    """Raise DataError for images that hold no pixel, which damaged files may state."""
+    if not data.size:
+        nz, ny, nx = data.shape
+        raise DataError(f"{name}: {nz} images of {nx} x {ny} pixels; nothing to work on")
 
 
 def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> ImageFile:

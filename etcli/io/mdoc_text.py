@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 
 from etcli.core.errors import DataError
+from etcli.io.history import grouped
 
 Value = str | float | Sequence[float]
 
@@ -148,15 +149,18 @@ class MdocText:
     def concatenate(cls, mdocs: Sequence[Self]) -> Self:
         """Join the mdocs of files that become one stack, in that order.
 
-        Sections are renumbered; globals are those of the first; titles that differ only in their date are
-        kept once.
+        Sections are renumbered; globals are those of the first; titles that differ only in their date, and
+        steps of the history that do not differ in anything else, are kept once.
         """
         joined = replace(mdocs[0], blocks=mdocs[0]._head)
-        for mdoc in mdocs[1:]:
-            known_titles = {_DATE.sub("", title).strip() for title in joined.titles}
-            for title in mdoc.titles:
-                if _DATE.sub("", title).strip() not in known_titles:
-                    joined = joined.with_title(title)
+        known = {_DATE.sub("", title).strip() for title in grouped(joined.titles)}
+        more: list[str] = []
+        for title in (title for mdoc in mdocs[1:] for title in grouped(mdoc.titles)):
+            undated = _DATE.sub("", title).strip()
+            if undated not in known:
+                known.add(undated)
+                more += title.split("\n")
+        joined = joined.with_titles(more)
         sections = [section for mdoc in mdocs for section in mdoc.sections]
         views = (section.renumbered(k) for k, section in enumerate(sections))
         return replace(joined, blocks=(*joined.blocks, *views))
@@ -171,7 +175,7 @@ class MdocText:
         try:
             return text.encode(self.encoding)
         except UnicodeEncodeError:
-            return text.encode()
+            return text.encode(errors="surrogateescape")  # names of files that are no text
 
     @property
     def globals(self) -> dict[str, str]:
@@ -265,10 +269,14 @@ class MdocText:
 
     def with_title(self, title: str) -> Self:
         """Return an mdoc with one more title, after the others."""
+        return self.with_titles([title])
+
+    def with_titles(self, titles: Iterable[str]) -> Self:
+        """Return an mdoc with more titles, after the others."""
         eol = self._eol
-        block = Section((eol, f"[T = {_one_line(title)}]{eol}"), "T")
+        blocks = (Section((eol, f"[T = {_one_line(title)}]{eol}"), "T") for title in titles)
         end = max(i + 1 for i, other in enumerate(self.blocks) if i == 0 or other.kind == "T")
-        return replace(self, blocks=(*self.blocks[:end], block, *self.blocks[end:]))
+        return replace(self, blocks=(*self.blocks[:end], *blocks, *self.blocks[end:]))
 
     @cached_property
     def _views(self) -> dict[int, Section]:

@@ -132,9 +132,13 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
         raise DataError(
             f"{name}: mode {mode} ({UNSUPPORTED[mode]}) is not read; convert it to mode 1 or 2 first"
         )
-    n_extended = int(record["nsymbt"])
-    if n_extended < 0:
-        raise DataError(f"{name}: extended header of {n_extended} bytes; the header is damaged")
+    n_extended, size_of_file = int(record["nsymbt"]), file.seek(0, os.SEEK_END)
+    file.seek(HEADER_BYTES)
+    if not 0 <= n_extended <= size_of_file - HEADER_BYTES:
+        raise DataError(
+            f"{name}: extended header of {n_extended} bytes in a file of {size_of_file}; the header is "
+            "damaged, or the file is not complete"
+        )
     warnings = []
     if bytes(record["map"])[:3] not in (b"MAP", b""):
         warnings.append("no MAP identifier")

@@ -6,12 +6,13 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from etcli.core.errors import DataError, UsageError
+from etcli.io.history import Run
 from etcli.io.provenance import is_raw_data
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,15 +35,23 @@ class Outputs:
         Whether existing files may be replaced.
     overwrite : bool
         Whether even images that etcli did not write may be replaced.
-    inputs : iterable of path
-        Files that the command reads, which no output may replace.
+    inputs : sequence of path
+        Files that the command reads, which no output may replace; more may be added to a list later.
+    run : Run, optional
+        The run of the program, for the history of the files.
     """
 
     def __init__(
-        self, *, clobber: bool = True, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+        self,
+        *,
+        clobber: bool = True,
+        overwrite: bool = False,
+        inputs: Sequence[str | Path] = (),
+        run: Run | None = None,
     ) -> None:
         self._clobber, self._overwrite = clobber, overwrite
-        self._inputs = list(inputs)
+        self._inputs = inputs
+        self.run = run or Run()
         self._parts: dict[Path, Path] = {}
         self._created_folders: list[Path] = []
 

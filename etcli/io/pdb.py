@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from etcli.io.atoms_file import AtomsFile, Box, element
 RECORDS, ENDS = ("ATOM", "HETATM"), ("END", "ENDMDL")
 LOW_A, HIGH_A = -999.999, 9999.999  # range of eight columns
 SERIALS = 99_999
+COMMENT = 69  # columns of a line of 80 that a remark has
 
 
 def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
@@ -94,7 +96,8 @@ def write_pdb(file: AtomsFile) -> str:
     position_A = np.round(file.atoms.position_A, 3) + 0.0
     if position_A.min() < LOW_A or position_A.max() > HIGH_A:
         raise DataError(f"PDB holds positions from {LOW_A} to {HIGH_A} Å only; write extended XYZ (.xyz)")
-    lines = [f"REMARK   1 {step}" for step in file.history]
+    words = [line for step in file.history for text in step.split("\n") for line in wrap(text, COMMENT)]
+    lines = [f"REMARK   1 {line}" for line in words]
     if file.box and file.box.is_upright:
         lines += _cell_records(file.box)
     form = "HETATM{:5d} {:<4s} MOL A   1    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00          {:>2s}"

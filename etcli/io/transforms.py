@@ -39,6 +39,7 @@ def read_xf(path: Path) -> Transforms:
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _AXIS = re.compile(rf"axis {_NUMBER} deg, offset {_NUMBER} px")
+_PIXEL = re.compile(r"pixel (\d\S*) A;")
 
 
 def axis_text(axis: TiltAxis) -> str:
@@ -55,7 +56,7 @@ def axis_of_text(text: str) -> TiltAxis | None:
 
 
 def axis_file(xf: str | Path) -> Path:
-    """Return the name of the file beside an ``.xf`` that holds the tilt axis of the transformed views.
+    """Return the name of the file beside an ``.xf`` that holds tilt axis and pixel size.
 
     It is a file of its own, as IMOD refuses an ``.xf`` that holds anything but six numbers a line.
     """
@@ -64,27 +65,45 @@ def axis_file(xf: str | Path) -> Path:
 
 def read_axis(xf: str | Path) -> TiltAxis | None:
     """Read the tilt axis from the file beside an ``.xf``; None if it has none, or one of other transforms."""
-    path = axis_file(xf)
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return axis_of_text(text) if text.rstrip().endswith(_digest(xf)) else None
+    return axis_of_text(_text_beside(xf))
 
 
-def write_axis(path: Path, axis: TiltAxis, xf: Path) -> None:
+def read_pixel_A(xf: str | Path) -> float | None:
+    """Read the size of the pixels in which the shifts of an ``.xf`` are, from the file beside it."""
+    found = _PIXEL.search(_text_beside(xf))
+    try:
+        pixel_A = float(found[1]) if found else 0.0
+    except ValueError:
+        pixel_A = 0.0
+    return pixel_A if 0 < pixel_A < np.inf else None
+
+
+def write_axis(path: Path, axis: TiltAxis | None, xf: Path, *, pixel_A: float | None = None) -> None:
     """Write the tilt axis of the views that the transforms of an ``.xf``, already written, align.
 
     Parameters
     ----------
     path : Path
         File to write or replace.
-    axis : TiltAxis
-    xf : Path
+    axis : TiltAxis or None
         The axis is that of these transforms only, so their digest goes with it.
+    xf : Path
+    pixel_A : float, optional
+        Size of the pixels that the shifts are in.
     """
-    path.write_text(
-        f"{axis_text(axis)}; SHA-256 of the transforms {_digest(xf)}\n", encoding="ascii", newline="\n"
-    )
+    words = [axis_text(axis)] if axis else []
+    words += [f"pixel {pixel_A:.9g} A"] if pixel_A else []
+    text = "; ".join([*words, f"SHA-256 of the transforms {_digest(xf)}\n"])
+    path.write_text(text, encoding="ascii", newline="\n")
+
+
+def _text_beside(xf: str | Path) -> str:
+    """Return the text of the file beside an ``.xf``, empty if it is absent or belongs to other transforms."""
+    path = axis_file(xf)
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return text if text.rstrip().endswith(_digest(xf)) else ""
 
 
 def _digest(path: str | Path) -> str:

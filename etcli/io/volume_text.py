@@ -83,9 +83,7 @@ def volume_text(
     text = Mdoc.empty(0, name=name or "volume")
     for key, value in values.items():
         text = text.with_value(key, value)
-    for title in titles:
-        text = text.with_title(title)
-    return text
+    return text.with_titles(titles)
 
 
 def describes_volume(text: Mdoc) -> bool:

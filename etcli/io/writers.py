@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +16,8 @@ from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.extended_header import serialem_extended_header
-from etcli.io.foreign import READERS
 from etcli.io.frame_label import OURS, with_frame, without_frame
+from etcli.io.history import Run, grouped, missing
 from etcli.io.image_file import STREAM
 from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
@@ -27,17 +27,8 @@ from etcli.io.view_columns import with_views
 from etcli.io.volume_text import volume_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-# suffixes of other formats, under which MRC, the default, must not be written
-OTHER_SUFFIXES = (
-    *(".mdoc", ".tlt", ".rawtlt", ".xf", ".csv", ".json"),
-    ".gz",
-    ".bz2",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".gif",
-    *READERS,
-)
+# endings of MRC files, IMOD's among them; a name without an ending is one of MRC, too
+MRC_SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".preali", ".map", ".mrcs")
 # range of an int16 of hundredths of a degree
 LARGEST_TILT_DEG = 327.0
 # extended headers of whole blocks keep the images aligned
@@ -105,6 +96,7 @@ def series_writer(
     size = (len(like), *(shape or like.shape[1:]))
     pixel_A = pixel_A or like.pixel_A
     mdoc = _series_mdoc(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
+    mdoc = _with_history(mdoc, like, step, outputs.run)
     layout = MrcLayout(
         size,
         mode,
@@ -156,19 +148,21 @@ def volume_writer(
     mode : int
         MRC mode.
     voltage_kv : float, optional
-        Accelerating voltage in kV, where the values depend on it.
+        Accelerating voltage in kV, where the values depend on it; by default that of a volume in ``like``.
 
     Yields
     ------
     MrcWriter, MrcStream or TiffWriter
     """
+    if voltage_kv is None and isinstance(like, Volume) and isinstance(like.description, Mdoc):
+        voltage_kv = like.description.voltage_kv
     history = like.history if like else ()
     if step is None and history:
         *before, last = history
         labels = (*(with_frame(before, frame) if frame else without_frame(before)), last)
     else:
         labels = with_frame(history, frame) if frame else without_frame(history)
-    titles = (*_titles(like), *([str(step)] if step else []))
+    titles = (*_titles(like), *(outputs.run.record(step).split("\n") if step else []))
     describe = partial(
         volume_text,
         shape,
@@ -211,9 +205,13 @@ def expect_images(outputs: Outputs, target: str) -> None:
 
 
 def _check_suffix(target: str) -> None:
-    """Raise UsageError for a name that ends like files of other programs, such as pictures."""
-    if target.lower().endswith(OTHER_SUFFIXES):
-        raise UsageError(f"{target}: MRC or TIFF is written; end the name in .mrc or .tif")
+    """Raise UsageError for a name whose ending is not that of a format that is written."""
+    suffix = PurePath(target).suffix.lower()
+    if suffix and suffix not in (*MRC_SUFFIXES, *TIFF_SUFFIXES):
+        raise UsageError(
+            f"{target}: images are not written as {suffix}; end the name in {', '.join(MRC_SUFFIXES)} (MRC), "
+            f"{' or '.join(TIFF_SUFFIXES)} (TIFF)"
+        )
 
 
 def _titles(like: ImageStack | None) -> tuple[str, ...]:
@@ -221,18 +219,17 @@ def _titles(like: ImageStack | None) -> tuple[str, ...]:
     if like is None:
         return ()
     own = without_frame(like.history)
-    if not isinstance(like.description, Mdoc):
-        return own
-    titles = like.description.titles
+    titles = like.description.titles if isinstance(like.description, Mdoc) else ()
+    steps = [step for step in own if step.startswith(OURS)] if titles else own
     # with the steps taken since the description was read
-    return (*titles, *(step for step in own if step.startswith(OURS) and step not in titles))
+    return (*titles, *(line for step in missing(steps, grouped(titles)) for line in step.split("\n")))
 
 
 def _labels(history: Sequence[str], step: ProcessingStep | None) -> tuple[str, ...]:
     """Return the labels of a history and a step, no more than a header can hold."""
     labels: tuple[str, ...] = ()
     for label in (*history, *([str(step)] if step else [])):
-        labels = add_label(labels, label)
+        labels = add_label(labels, label.partition("\n")[0])
     return labels
 
 
@@ -262,13 +259,16 @@ def _series_mdoc(
             mdoc = mdoc.with_view_values("RotationAngle", [float(f"{axis_deg + 90:.6g}")] * len(like))
     if like.voltage_kv and mdoc.voltage_kv is None:
         mdoc = mdoc.with_value("Voltage", like.voltage_kv)
-    if step is None:
-        for title in _titles(like):
-            mdoc = mdoc if title in mdoc.titles else mdoc.with_title(title)
-        return mdoc.without_view_key("MinMaxMean")
-    if step.command != "stack":
+    if step is None or step.command != "stack":
         mdoc = mdoc.without_view_key("MinMaxMean")  # outdated: the pixels have changed
-    return mdoc.with_title(str(step))
+    return mdoc
+
+
+def _with_history(mdoc: Mdoc, like: TiltSeries, step: ProcessingStep | None, run: Run) -> Mdoc:
+    """Return the mdoc with all steps of the history of a series, and a new one."""
+    steps = [step for step in without_frame(like.history) if step.startswith(OURS)]
+    steps = missing(steps, grouped(mdoc.titles)) + ([run.record(step)] if step else [])
+    return mdoc.with_titles(line for step in steps for line in step.split("\n"))
 
 
 def _cube(pixel_A: float | None) -> tuple[float, float, float]:

@@ -21,6 +21,7 @@ from etcli.core.atomic_model import Atoms
 from etcli.core.elements import SYMBOLS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
+from etcli.io.history import from_one_line, in_one_line
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 PAIR = re.compile(r"""([^\s="']+)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
@@ -115,7 +116,7 @@ def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
     position_A = np.round(atoms.position_A, 5) + 0.0  # turns -0 into 0
     values = [atoms.species.tolist(), *position_A.T.tolist(), *((v + 0.0).tolist() for v in columns.values())]
     rows = map(" ".join(words).__mod__, zip(*values, strict=True))
-    comment = "; ".join(file.history) if plain else _comment(file)
+    comment = "; ".join(map(in_one_line, file.history)) if plain else _comment(file)
     return "\n".join([str(len(atoms)), comment, *rows, ""])
 
 
@@ -231,7 +232,7 @@ def _box(path: Path, keys: Mapping[str, tuple[str, str]]) -> Box | None:
 
 def _history(keys: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
     steps = {int(match[1]): keys[key][1] for key in keys if (match := STEP.fullmatch(key))}
-    return tuple(steps[k] for k in sorted(steps))
+    return tuple(from_one_line(steps[k]) for k in sorted(steps))
 
 
 def _notes(keys: Mapping[str, tuple[str, str]]) -> dict[str, str]:
@@ -251,7 +252,8 @@ def _quoted(value: str) -> str:
 
 def _comment(file: AtomsFile) -> str:
     """Return the second line of extended XYZ."""
-    notes = {**{f"history_{k}": step for k, step in enumerate(file.history, start=1)}, **file.notes}
+    steps = {f"history_{k}": in_one_line(step) for k, step in enumerate(file.history, start=1)}
+    notes = {**steps, **file.notes}
     for name in (*file.atoms.columns, *notes):
         if not NAME.fullmatch(name) or name.lower() in (*OWN_KEYS, "species", "pos"):
             raise DataError(f"{name!r} cannot name a column or note of atoms; use letters, digits and _")

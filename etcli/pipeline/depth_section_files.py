@@ -13,7 +13,6 @@ from etcli.core.registration.transforms import Transforms
 from etcli.io.atoms import atoms_format, is_atoms_file, write_atoms
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
-from etcli.io.transforms import write_xf
 from etcli.io.writers import ProcessingStep, expect_images, series_writer, volume_writer
 from etcli.pipeline.depth_input import read_given, read_zone_lattice
 from etcli.pipeline.depth_libraries import read_library
@@ -23,6 +22,7 @@ from etcli.pipeline.depth_section_result import DepthSection
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session
+from etcli.pipeline.transform_output import write_transforms
 from etcli.pipeline.view_selection import checked_list
 
 if TYPE_CHECKING:
@@ -140,8 +140,9 @@ class _Writer:
         shift = -result.images.displacement_px
         for path in self.table_paths:
             write_table(path, result.table)
-        if self.xf_path:
-            write_xf(self.xf_path, Transforms.shifts(shift))
+        if self.files.write_xf:
+            xf, pixel_A = self.files.write_xf, result.images.pixel_A
+            write_transforms(self.outputs, xf, Transforms.shifts(shift), pixel_A=pixel_A, path=self.xf_path)
         for name in self.aligned:
             self._write_aligned(name, result, step)
         if self.files.write_mean:
@@ -150,7 +151,8 @@ class _Writer:
             image = result.found.fit.image(result.images.shape)
             self._write_image(self.files.write_model, image, result, step)
         if self.model_path:
-            write_atoms(self.model_path, result.atoms, form=atoms_format(self.model), history=[str(step)])
+            history = [*result.series.history, self.outputs.run.record(step)]
+            write_atoms(self.model_path, result.atoms, form=atoms_format(self.model), history=history)
         if self.picture:
             self.picture(depth_picture(result))
 
@@ -167,7 +169,7 @@ class _Writer:
     ) -> None:
         ny, nx = image.shape
         with volume_writer(
-            self.outputs, name, (1, ny, nx), step=step, pixel_A=result.images.pixel_A
+            self.outputs, name, (1, ny, nx), step=step, like=result.series, pixel_A=result.images.pixel_A
         ) as writer:
             writer.write_section(0, image.astype(np.float32))
 

@@ -1,11 +1,15 @@
 """Summary of files as plain values, for ``etcli info``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from etcli.core.errors import DataError
 from etcli.core.lengths import Length
-from etcli.io.facts import facts_of
+from etcli.io.atoms import is_atoms_file, read_atoms_file
+from etcli.io.facts import facts_of, in_words
+from etcli.io.frame_label import OURS, without_frame
+from etcli.io.history import grouped
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Session
 
@@ -43,3 +47,41 @@ def info_files(
             raise DataError(file.no_tilts)
         facts.append(facts_of(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
     return facts
+
+
+def histories(session: Session, names: Sequence[str], *, tilts: str | None = None) -> list[str]:
+    """Tell how files were made: what is in them, and every step with version, command line and inputs.
+
+    Parameters
+    ----------
+    session : Session
+    names : sequence of str
+        Images or atoms.
+    tilts : str, optional
+        File of tilt angles that replaces all other sources.
+
+    Returns
+    -------
+    list of str
+        One text of several lines per file.
+    """
+    texts = []
+    for name in names:
+        if is_atoms_file(name):
+            atoms = read_atoms_file(Path(name))
+            content, steps = f"{len(atoms.atoms)} atoms", atoms.history
+        else:
+            file = read_images(session, name, tilts=tilts)
+            titles = grouped(file.mdoc.titles) if file.mdoc else []
+            own = without_frame(file.history)
+            content = in_words(file)
+            steps = (*(title for title in titles if not title.startswith(OURS)), *own)
+        texts.append("\n".join([name, f"  {content}", *map(_step_text, steps or ("no history is known",))]))
+    return texts
+
+
+def _step_text(step: str) -> str:
+    """Return a step with its details, one per line."""
+    first, *details = step.split("\n")
+    pairs = (line.strip().partition(": ") for line in details)
+    return "\n".join([f"  {first.strip()}", *(f"      {key:<8} {value}" for key, _, value in pairs)])

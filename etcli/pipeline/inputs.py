@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
+from etcli.io.facts import in_words
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import read_number_rows, sidecars_of
-from etcli.io.transforms import read_xf
+from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_xf
 from etcli.pipeline.session import Session
+
+SAME_PIXEL = 1e-3
+"""Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
 
 
 def read_images(
@@ -47,6 +52,7 @@ def read_images(
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
     session.reads(name, tilts, *(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
+    session.facts[name] = in_words(file)
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
@@ -90,6 +96,14 @@ def read_series(
     series = read_images(session, name, tilts=tilts, stream=stream, without=without).series()
     if axis_deg is not None:
         series = series.with_axis(axis_deg)
+    series = with_columns(session, series, weights=weights, defocus=defocus)
+    return with_euler_file(session, series, euler) if euler else series
+
+
+def with_columns(
+    session: Session, series: TiltSeries, *, weights: str | None = None, defocus: str | None = None
+) -> TiltSeries:
+    """Return the series with the weights and defoci of files, one number per line and view."""
     if weights:
         column = _read_column(session, weights, "weight")
         if len(column) != len(series) or not (column > 0).all():
@@ -102,11 +116,11 @@ def read_series(
         column = _read_column(session, defocus, "defocus in µm")
         if len(column) != len(series):
             raise DataError(
-                f"{defocus}: {len(column)} defoci for the {len(series)} views of {name}; "
+                f"{defocus}: {len(column)} defoci for the {len(series)} views of {series.name}; "
                 "one per line is needed"
             )
         series = replace(series, views=replace(series.views, defocus_um=column))
-    return with_euler_file(session, series, euler) if euler else series
+    return series
 
 
 def with_euler_file(session: Session, series: TiltSeries, euler: str) -> TiltSeries:
@@ -129,15 +143,54 @@ def read_volume_only(session: Session, name: str, *, stream: bool = False) -> Vo
     return file.volume()
 
 
-def read_transforms(session: Session, name: str, series: TiltSeries) -> Transforms:
-    """Read the transforms of a series; raise DataError unless there is one for each view."""
+def read_transforms(
+    session: Session, name: str, series: TiltSeries, *, pixel_A: float | None = None
+) -> Transforms:
+    """Read the transforms of a series, with shifts in its pixels.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+    series : TiltSeries
+    pixel_A : float, optional
+        Size of the pixels on which they were found, by default that of the file beside them, else that of
+        the series.
+
+    Returns
+    -------
+    Transforms
+
+    Raises
+    ------
+    DataError
+        When there is not one for each view.
+    """
     transforms = read_xf(Path(name))
     if transforms.n_views != len(series):
         raise DataError(
             f"{name}: {transforms.n_views} transforms for the {len(series)} views of {series.name}"
         )
-    session.reads(name)
-    return transforms
+    session.reads(name, *(beside for beside in [axis_file(name)] if beside.is_file()))
+    factor = _pixel_ratio(name, series, pixel_A)
+    if factor == 1:
+        return transforms
+    if pixel_A is None:
+        session.reporter.report(f"{name}: shifts times {factor:.6g}, as the pixels are of another size here")
+    return transforms.scaled(factor)
+
+
+def axis_beside(xf: str, series: TiltSeries) -> TiltAxis | None:
+    """Read the tilt axis beside an ``.xf``, its offset in the pixels of a series; None if there is none."""
+    axis = read_axis(xf)
+    return axis and replace(axis, offset_px=axis.offset_px * _pixel_ratio(xf, series))
+
+
+def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> float:
+    """Return the size of the pixels of transforms over that of a series; 1 where one is unknown."""
+    pixel_A = pixel_A or read_pixel_A(xf)
+    ratio = pixel_A / series.pixel_A if pixel_A and series.pixel_A else 1.0
+    return 1.0 if abs(ratio - 1) < SAME_PIXEL else ratio
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from etcli.core.registration.transforms import TransformedViews, Transforms, tur
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
-from etcli.io.transforms import axis_file, axis_text, write_axis, write_xf
+from etcli.io.transforms import axis_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
@@ -32,6 +32,7 @@ from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.transform_output import transform_files, write_transforms
 from etcli.pipeline.view_selection import Region
 
 ITERATIONS = 12
@@ -282,8 +283,8 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             raise UsageError("--euler says where the tilt axis lies: along y; leave --tilts and --axis out")
         series = with_euler_file(session, series, files.euler)
     euler_csv = f"{files.output}.euler.csv" if series.views.euler_deg is not None else None
-    axis = str(axis_file(files.write_xf)) if files.write_xf and request.method == "match" else None
-    check_series_output(session, files.output, series, sides=(files.write_xf, axis, files.plot, euler_csv))
+    sides = (*transform_files(files.write_xf), files.plot, euler_csv)
+    check_series_output(session, files.output, series, sides=sides)
     result = register_series(session, series, request)
     with session.outputs() as outputs:
         with series_writer(outputs, files.output, result.source, step=result.step, mode=files.mode) as writer:
@@ -293,10 +294,9 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         if euler_csv and result.source.views.euler_deg is not None:
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
-            transforms = outputs.path(files.write_xf)
-            write_xf(transforms, result.transforms)
-            if axis and result.axis:
-                write_axis(outputs.path(axis), result.axis, transforms)
+            write_transforms(
+                outputs, files.write_xf, result.transforms, pixel_A=series.pixel_A, axis=result.axis
+            )
         if files.plot:
             from etcli.plotting.alignment import registration
 

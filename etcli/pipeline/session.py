@@ -98,6 +98,10 @@ class Session:
         Whether even images that etcli did not write may be replaced.
     inputs : list of str
         Files read so far, which no output may replace.
+    command : tuple of str
+        Command line of the program, for the history of its outputs.
+    facts : dict of str to str
+        What is known of inputs by their names, in words, for the history.
     """
 
     threads: int = field(default_factory=available_threads)
@@ -107,15 +111,19 @@ class Session:
     clobber: bool = True
     overwrite: bool = False
     inputs: list[str] = field(default_factory=list)
+    command: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, ("auto", "cpu", "gpu"))
 
     def outputs(self) -> "Outputs":
         """Create the set of output files."""
+        from etcli.io.history import Run
         from etcli.io.outputs import Outputs
 
-        return Outputs(clobber=self.clobber, overwrite=self.overwrite, inputs=self.inputs)
+        run = Run(self.command, self.inputs, self.facts)
+        return Outputs(clobber=self.clobber, overwrite=self.overwrite, inputs=self.inputs, run=run)
 
     def reads(self, *names: str | Path | None) -> None:
         """Record files as inputs, which no output may replace."""

@@ -1,8 +1,9 @@
 """Simulation of the tilt series that a microscope would record of a specimen with known properties."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from etcli.core.simulate.particles import needle, particle
 from etcli.core.simulate.phantoms import shepp_logan
 from etcli.core.simulate.solids import Specimen
 from etcli.core.view_table import ViewTable
+from etcli.io.atoms import is_atoms_file, read_atoms_file
 from etcli.io.mdoc import Mdoc
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep, series_writer, volume_writer
@@ -251,6 +253,7 @@ def write_simulation(
         ``simulate(outputs)`` returns the views and their true parameters; it writes the true specimen itself.
         It is called when the output files are known to be writable.
     """
+    like = replace(like, history=specimen_history(session.inputs))
     with (
         session.outputs() as outputs,
         series_writer(outputs, like.name, like, step=step, mode=request.mode) as writer,
@@ -262,6 +265,12 @@ def write_simulation(
             writer.write_section(k, unit * view)
         for path in reports:
             path.write_text(f"{json.dumps(truth.as_dict(), indent=1)}\n", encoding="utf-8", newline="\n")
+
+
+def specimen_history(inputs: Iterable[str]) -> tuple[str, ...]:
+    """History of the atoms that a series is simulated of, from their files."""
+    files = [read_atoms_file(Path(name)) for name in inputs if is_atoms_file(name)]
+    return tuple(step for file in files for step in file.history)
 
 
 def _write_volume(

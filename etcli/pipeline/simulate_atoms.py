@@ -17,7 +17,7 @@ from etcli.io.lattices import read_lattice
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, write_simulation
+from etcli.pipeline.simulate import SeriesRequest, pixel_size_A, specimen_history, write_simulation
 
 RESOLUTION = Length(1.6, "A")
 ATOMS_FILES = (".xyz", ".extxyz", ".pdb", ".cif")
@@ -224,4 +224,5 @@ def write_true_atoms(
 ) -> None:
     """Write the atoms of a simulation, in the box of a volume of this shape."""
     box = Box.of_volume(shape, pixel_A)
-    write_atoms(outputs.path(name), atoms, form=atoms_format(name), box=box, history=[str(step)])
+    history = [*specimen_history(outputs.run.inputs), outputs.run.record(step)]
+    write_atoms(outputs.path(name), atoms, form=atoms_format(name), box=box, history=history)

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.geometry import centre
 from etcli.core.grey_scale import GreyScale
-from etcli.core.series import TiltSeries
+from etcli.core.series import TiltSeries, Volume
 from etcli.io.assemble import Frames, assemble
 from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.inputs import read_series
+from etcli.pipeline.inputs import read_images, with_columns
 from etcli.pipeline.session import Session
+from etcli.pipeline.stack_volume import Block, check_sections, write_block
 from etcli.pipeline.turned_volume import turn_file
 from etcli.pipeline.view_selection import Region, checked_list
 from etcli.pipeline.written_images import ImageSource
@@ -95,6 +96,9 @@ def stack_files(
         turn_file(session, inputs[0], output, request.turn, mode=mode, scale=request.scale)
         return
     stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
+    if isinstance(stacks[0], Volume):
+        _stack_volume(session, stacks[0], output, request, mode=mode)
+        return
     n = sum(map(len, stacks))
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
@@ -130,22 +134,37 @@ def _read_all(
     tilts: str | None,
     defocus: str | None,
     exclude: Collection[int],
-) -> list[TiltSeries]:
-    """Open the files; excluded sections may lack a description."""
+) -> list[TiltSeries] | list[Volume]:
+    """Open the files, a volume alone; excluded sections may lack a description."""
     stacks: list[TiltSeries] = []
     for name in inputs:
         start = sum(map(len, stacks))
         without = [view - start for view in exclude if view >= start]
-        stacks.append(read_series(session, name, tilts=tilts, defocus=defocus, stream=True, without=without))
+        file = read_images(session, name, tilts=tilts, stream=True, without=without)
+        if file.is_volume and not defocus:
+            if len(inputs) > 1:
+                raise UsageError(f"{name}: is a volume, which goes alone; name series, or this one INPUT")
+            return [file.volume()]
+        stacks.append(with_columns(session, file.series(), defocus=defocus))
     return stacks
+
+
+def _stack_volume(session: Session, volume: Volume, output: str, request: StackRequest, *, mode: int) -> None:
+    """Write some sections and an area of a volume as a volume."""
+    if request.sort or request.frames != "mean":
+        raise UsageError(f"{volume.name}: is a volume; --sort and --frames are for tilt series")
+    n = len(volume)
+    excluded = set(checked_list(request.exclude or (), n, "section"))
+    chosen = [z for z in checked_list(request.views or range(n), n, "section") if z not in excluded]
+    sections = check_sections(volume, chosen)
+    words = [f"sections {sections.start + 1}-{sections.stop} of {n}", *_crop_words(request.crop)]
+    area = _checked_area(request.crop, volume.shape)
+    write_block(session, volume, output, Block(sections, area), words=words, mode=mode, scale=request.scale)
 
 
 def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
     """Return the area to keep and the series with its new origin; warn where the centre of views moves."""
-    shape = like.shape[1:]
-    area = crop or Region(slice(0, shape[1]), slice(0, shape[0]))
-    if area.columns.stop > shape[1] or area.rows.stop > shape[0]:
-        raise UsageError(f"--crop reaches beyond the image of {shape[1]} x {shape[0]}; count from 1")
+    shape, area = like.shape[1:], _checked_area(crop, like.shape)
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
     if shift_px:
         session.reporter.warn(
@@ -156,11 +175,25 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
     return area, replace(like, origin_A=(x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z))
 
 
+def _checked_area(crop: Region | None, shape: tuple[int, int, int]) -> Region:
+    """Return the area to keep of images; raise UsageError if it reaches beyond them."""
+    _, ny, nx = shape
+    area = crop or Region(slice(0, nx), slice(0, ny))
+    if area.columns.stop > nx or area.rows.stop > ny:
+        raise UsageError(f"--crop reaches beyond the image of {nx} x {ny}; count from 1")
+    return area
+
+
+def _crop_words(crop: Region | None) -> list[str]:
+    """Return the area that is kept, for the history."""
+    if crop is None:
+        return []
+    columns, rows = crop.columns, crop.rows
+    return [f"cropped to {columns.start + 1}-{columns.stop},{rows.start + 1}-{rows.stop}"]
+
+
 def _summary(n_files: int, n_views: int, request: StackRequest) -> str:
     """Return a short summary of what was done."""
     words = [f"{n_views} views of {n_files} file" + "s" * (n_files > 1)]
     words += ["sorted by tilt"] if request.sort else []
-    if request.crop:
-        columns, rows = request.crop.columns, request.crop.rows
-        words.append(f"cropped to {columns.start + 1}-{columns.stop},{rows.start + 1}-{rows.stop}")
-    return ", ".join(words)
+    return ", ".join([*words, *_crop_words(request.crop)])

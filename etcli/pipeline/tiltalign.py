@@ -22,16 +22,17 @@ from etcli.core.series import TiltSeries
 from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
-from etcli.io.transforms import axis_of_text, read_axis, write_xf
+from etcli.io.transforms import axis_of_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import file_named_in_errors, read_series, read_transforms
+from etcli.pipeline.inputs import axis_beside, file_named_in_errors, read_series, read_transforms
 from etcli.pipeline.known_axis import known_axis_deg
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.transform_output import transform_files, write_transforms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -339,9 +340,10 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
     before = read_transforms(session, files.prexf, series) if files.prexf else None
-    check_series_output(session, files.output, series, sides=(files.write_xf, files.write_tlt, files.plot))
+    sides = (*transform_files(files.write_xf), files.write_tlt, files.plot)
+    check_series_output(session, files.output, series, sides=sides)
     after = Path(files.prexf).name if files.prexf else ""
-    known = read_axis(files.prexf) if files.prexf else None
+    known = axis_beside(files.prexf, series) if files.prexf else None
     alignment = align_series(session, series, request, before, after=after, known=known)
     with session.outputs() as outputs:
         with series_writer(
@@ -363,7 +365,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
                 fill=alignment.background,
             )
         if files.write_xf:
-            write_xf(outputs.path(files.write_xf), alignment.transforms)
+            write_transforms(outputs, files.write_xf, alignment.transforms, pixel_A=series.pixel_A)
         if files.write_tlt:
             write_tilts(outputs.path(files.write_tlt), alignment.source.tilt_deg)
         if files.plot:

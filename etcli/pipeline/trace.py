@@ -241,7 +241,9 @@ def trace_files(files: TraceFiles, request: TraceRequest, session: Session) -> d
             outputs.folder(files.report)  # fails now, not after the computation
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         traced = trace_volume(session, volume, request, refine=refine, halves=halves)
-        write_atoms(target, traced.atoms, form=form, box=traced.box, history=traced.history)
+        *before, step = traced.history
+        history = [*before, outputs.run.record(step)]
+        write_atoms(target, traced.atoms, form=form, box=traced.box, history=history)
         if files.report:
             write_report(session, outputs, files.report, traced.atoms, name=PurePath(files.output).stem)
         if write_picture:

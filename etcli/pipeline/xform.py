@@ -68,7 +68,8 @@ def xform_files(
 ) -> None:
     """Apply the transforms of a file to a series, from file to file."""
     series = read_series(session, input, stream=True)
-    transforms = _scale_shifts(series, read_transforms(session, xf, series), xf_pixel)
+    pixel_A = None if xf_pixel is None else _known_pixel_A(series, xf_pixel)
+    transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
     series = without_orientations(session, series, transforms)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
@@ -78,11 +79,16 @@ def xform_files(
 
 def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:
     """Scale the shifts of the transforms to the pixel size of a series."""
-    if xf_pixel is None:
+    if xf_pixel is None or series.pixel_A is None:
         return transforms
+    return transforms.scaled(_known_pixel_A(series, xf_pixel) / series.pixel_A)
+
+
+def _known_pixel_A(series: TiltSeries, xf_pixel: Length) -> float:
+    """Return the pixel size of the transforms in Å; raise UsageError where that of the series is unknown."""
     if series.pixel_A is None:
         raise UsageError(f"{series.name}: pixel size unknown, so --xf-pixel cannot be used")
-    return transforms.scaled(xf_pixel.angstrom(1.0) / series.pixel_A)
+    return xf_pixel.angstrom(1.0)
 
 
 def _rotated_axis_deg(series: TiltSeries, transforms: Transforms) -> float | None:

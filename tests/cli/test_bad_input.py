@@ -137,8 +137,8 @@ def test_permissions_of_another_user(source, target, message) -> None:
         ("none/out.mrc", 1, "none/out.mrc: no folder none; make it first"),
         (".", 2, ".: is a folder; name a file to write"),
         ("/dev/null", 2, "/dev/null: is not a regular file"),
-        ("out.mrc.gz", 2, "out.mrc.gz: MRC or TIFF is written; end the name in .mrc or .tif"),
-        ("out.DM3", 2, "out.DM3: MRC or TIFF is written"),
+        ("out.mrc.gz", 2, "out.mrc.gz: images are not written as .gz; end the name in .mrc, .st, .ali, .rec"),
+        ("out.DM3", 2, "out.DM3: images are not written as .dm3; end the name in .mrc"),
     ],
 )
 def test_outputs_that_can_be_no_files(folder, target, status, message) -> None:
@@ -361,4 +361,39 @@ def test_the_ending_of_a_volume_is_checked_before_the_work(tmp_path: Path, monke
     series = write_series(tmp_path / "s.mrc")
     monkeypatch.setattr("etcli.pipeline.prepared_reconstruction.tune", None)
     said = failure("recon", "--background", 0, series, tmp_path / "o.png", status=2)
-    assert "end the name in .mrc or .tif" in said
+    assert said.endswith(".mrc, .st, .ali, .rec, .preali, .map, .mrcs (MRC), .tif or .tiff (TIFF)")
+
+
+IMAGE_COMMANDS = (
+    ("bin", "good.mrc"),
+    ("filter", "good.mrc"),
+    ("stack", "good.mrc"),
+    ("xform", "--xf", "a.xf", "good.mrc"),
+    ("register", "good.mrc"),
+    ("tiltalign", "--angle", "0", "good.mrc"),
+    ("recon", "--iterations", "1", "good.mrc"),
+    ("project", "--range", "0", "1", "1", "volume.mrc"),
+    ("entropy", "--select", "2", "good.mrc", "--output"),
+    ("simulate", "phantom", "--size", "16"),
+    ("depthsect", "--stop-after", "align", "focal.mrc"),
+    ("depthsect", "focal.mrc", "a.xyz", "--write-mean"),
+)
+ENDINGS = (".zarr", ".npy", ".vtk", ".stl", ".obj", ".nii", ".txt", ".mrc~", ".5")
+
+
+@pytest.mark.parametrize(
+    ("command", "ending"),
+    [
+        *((command, ".zarr") for command in IMAGE_COMMANDS),
+        *((("bin", "good.mrc"), ending) for ending in ENDINGS),
+    ],
+)
+def test_images_are_written_under_their_own_endings_only(folder, command, ending) -> None:
+    """Unknown endings are refused with those that are known, and nothing is written."""
+    Path("a.xf").write_text("1 0 0 1 0 0\n" * 4)
+    Path("volume.mrc").write_bytes(mrc_bytes(images(), (10, 12, 4), 2))
+    write_series(folder / "focal.mrc", images(4), [0] * 4, defocus_um=[-0.1, -0.2, -0.3, -0.4])
+    before = contents(folder)
+    said = failure("-q", *command, f"out{ending}", status=2)
+    assert f"out{ending}: images are not written as {ending}; end the name in .mrc, .st, .ali, .rec" in said
+    assert contents(folder) == before

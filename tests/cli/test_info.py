@@ -34,6 +34,7 @@ def test_json_holds_what_is_known(series) -> None:
         "voltage_kv": 200,
         "labels": [],
         "history": [],
+        "steps": [],
         "source": f"{series}.mdoc",
         # steps of 20, 40 and 41.25 degrees over a field of 25 Å
         "resolution_A": pytest.approx(25 * math.radians(40), rel=1e-3),

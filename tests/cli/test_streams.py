@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
@@ -29,9 +30,11 @@ def shell(line: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-c", program], capture_output=True, timeout=60, check=False)
 
 
-def same_but_for_the_name(a: Path, b: Path) -> bool:
+def same_but_for_the_names(a: Path, b: Path) -> bool:
+    """Whether series are the same but for their names, and those in the command lines that made them."""
     mdocs = (Path(f"{path}.mdoc").read_text().replace(path.name, "NAME") for path in (a, b))
-    return a.read_bytes() == b.read_bytes() and len(set(mdocs)) == 1
+    plain = {re.sub(r"\n\[T =   (command|input): .*\]\n", "", text) for text in mdocs}
+    return a.read_bytes() == b.read_bytes() and len(plain) == 1
 
 
 def test_a_pipeline_gives_what_files_give(series, tmp_path) -> None:
@@ -44,7 +47,7 @@ def test_a_pipeline_gives_what_files_give(series, tmp_path) -> None:
         "| etcli bin - pipe.mrc"
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
-    assert same_but_for_the_name(tmp_path / "files.mrc", tmp_path / "pipe.mrc")
+    assert same_but_for_the_names(tmp_path / "files.mrc", tmp_path / "pipe.mrc")
     facts = json.loads(etcli("info", "--json", "pipe.mrc").out)
     assert facts["tilt_deg"] == [61.25, -40, 0, 20]
     assert [step.split()[1] for step in facts["history"]] == ["stack", "filter", "xform", "bin"]
@@ -58,7 +61,7 @@ def test_each_of_the_four_reads_and_writes_streams(series, tmp_path, command) ->
     etcli(*command, "-", "again.mrc", stdin=stream.raw)
     etcli(*command, "a.mrc", "once.mrc")
     etcli(*command, "once.mrc", "twice.mrc")
-    assert same_but_for_the_name(tmp_path / "again.mrc", tmp_path / "twice.mrc")
+    assert same_but_for_the_names(tmp_path / "again.mrc", tmp_path / "twice.mrc")
 
 
 def test_a_stream_is_an_mrc_file_with_the_mdoc_in_its_extended_header(series, tmp_path) -> None:
@@ -81,7 +84,10 @@ def test_volumes_go_through_pipes_as_well(tmp_path, command) -> None:
     etcli(command, "--dims", 3, "-", tmp_path / "w.mrc", stdin=stream.raw)
     etcli(command, "--dims", 3, tmp_path / "v.mrc", tmp_path / "1.mrc")
     etcli(command, "--dims", 3, tmp_path / "1.mrc", tmp_path / "2.mrc")
-    assert (tmp_path / "w.mrc").read_bytes() == (tmp_path / "2.mrc").read_bytes()
+    with mrcfile.open(tmp_path / "w.mrc") as found, mrcfile.open(tmp_path / "2.mrc") as expected:
+        np.testing.assert_array_equal(found.data, expected.data)
+        assert found.get_labels() == expected.get_labels()
+        assert found.voxel_size == expected.voxel_size
 
 
 def test_a_foreign_stream_is_taken_with_what_its_header_knows(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """``etcli xform``: the sense of shifts and turns, and what becomes of the tilt axis."""
 
 import json
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -119,3 +120,43 @@ def test_the_other_pixel_size_needs_one_here(tmp_path) -> None:
 
 def test_transforms_are_asked_for(series, tmp_path) -> None:
     assert "Missing option '--xf'" in failure("xform", series, tmp_path / "b.mrc", status=2)
+
+
+def test_pixel_sizes_tell_how_shifts_are_scaled(tmp_path: Path) -> None:
+    """What register found on the raw series aligns the binned one just as well."""
+    views = np.zeros((4, 48, 40), np.float32)
+    for k, (x, y) in enumerate([(20, 24), (24, 22), (14, 26), (18, 30)]):
+        views[k, y - 4 : y + 4, x - 6 : x + 6] = 100 + np.add.outer(np.arange(8), np.arange(12))
+    source, small, xf = write_series(tmp_path / "raw.mrc", views), tmp_path / "b.mrc", tmp_path / "r.xf"
+    etcli(
+        "-q", "register", "--method", "pc", "--background", 0, "--write-xf", xf, source, tmp_path / "pre.mrc"
+    )
+    shift_px = np.loadtxt(xf)[:, 4:]
+    assert np.abs(shift_px).max() > 3
+    etcli("bin", source, small)
+    run = etcli("xform", "--xf", xf, small, tmp_path / "told.mrc")
+    assert f"{xf}: shifts times 0.5" in run.err
+    etcli("xform", "--xf", xf, "--xf-pixel", 2.5, small, tmp_path / "given.mrc")
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "told.mrc"), mrcfile.read(tmp_path / "given.mrc"))
+    etcli("bin", tmp_path / "pre.mrc", tmp_path / "expected.mrc")
+    expected = mrcfile.read(tmp_path / "expected.mrc")
+    assert np.linalg.norm(mrcfile.read(tmp_path / "told.mrc") - expected) < 0.15 * np.linalg.norm(expected)
+    # --prexf of tiltalign follows the same rule
+    etcli(
+        "-q",
+        "tiltalign",
+        "--angle",
+        0,
+        "--prexf",
+        xf,
+        "--write-xf",
+        tmp_path / "a.xf",
+        small,
+        tmp_path / "t.mrc",
+    )
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "a.xf")[:, 4:], shift_px / 2, atol=2e-3)
+    # a file that is edited is no longer that of which the pixel size is known
+    np.savetxt(xf, np.loadtxt(xf), fmt="%.3f")
+    assert "shifts times" not in etcli("xform", "--xf", xf, small, tmp_path / "same.mrc").err
+    # neither is there a factor for the same pixels
+    assert "shifts times" not in etcli("xform", "--xf", tmp_path / "a.xf", small, tmp_path / "same.mrc").err

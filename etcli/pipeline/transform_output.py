@@ -1,0 +1,43 @@
+"""Output of transforms, with the file beside them that holds the tilt axis and the pixel size."""
+
+from pathlib import Path
+
+from etcli.core.registration.tilt_axis import TiltAxis
+from etcli.core.registration.transforms import Transforms
+from etcli.io.outputs import Outputs
+from etcli.io.transforms import axis_file, write_axis, write_xf
+
+
+def transform_files(xf: str | None) -> tuple[str, ...]:
+    """Names of the files that `write_transforms` may write."""
+    return (xf, str(axis_file(xf))) if xf else ()
+
+
+def write_transforms(
+    outputs: Outputs,
+    xf: str,
+    transforms: Transforms,
+    *,
+    pixel_A: float | None,
+    axis: TiltAxis | None = None,
+    path: Path | None = None,
+) -> None:
+    """Write an ``.xf`` file, and beside it what it cannot hold.
+
+    Parameters
+    ----------
+    outputs : Outputs
+    xf : str
+        File to write.
+    transforms : Transforms
+    pixel_A : float or None
+        Size of the pixels that their shifts are in.
+    axis : TiltAxis, optional
+        Tilt axis of the views that they align.
+    path : Path, optional
+        Temporary name of the file, where it has one already.
+    """
+    path = path or outputs.path(xf)
+    write_xf(path, transforms)
+    if axis or pixel_A:
+        write_axis(outputs.path(str(axis_file(xf))), axis, path, pixel_A=pixel_A)
