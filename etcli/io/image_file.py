@@ -12,11 +12,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError, UsageError, without_advice
 from etcli.core.series import ImageData, TiltSeries, Volume
+from etcli.io.doubts import axis_doubts, pixel_doubts
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
+from etcli.io.mdoc_text import montage_error
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
@@ -194,12 +196,15 @@ def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np
         magic = file.read(4)
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
-        return ImageFile(name, MappedImages(path, foreign.data), foreign.pixel_A), foreign.tilt_deg
+        warnings = tuple(f"{name}: {text}" for text in foreign.warnings)
+        images = MappedImages(path, foreign.data)
+        return ImageFile(name, images, foreign.pixel_A, warnings=warnings), foreign.tilt_deg
     from etcli.io.tiff import MAGIC, read_tiff
 
     if magic in MAGIC:
-        data, pixel_A = read_tiff(path)
-        return ImageFile(name, MappedImages(path, data), pixel_A), None
+        data, pixel_A, odd = read_tiff(path)
+        warnings = tuple(f"{name}: {text}" for text in odd)
+        return ImageFile(name, MappedImages(path, data), pixel_A, warnings=warnings), None
     header, data = open_mrc(path)
     return _from_mrc(name, header, MappedImages(path, data))
 
@@ -226,6 +231,8 @@ def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile,
         byte_order=header.byteorder,
         first_label=header.labels[0].encode("latin-1") if header.labels else b"",
     )
+    if extended.is_montage:
+        raise montage_error(name)
     stated = header.pixel_A[0] if header.pixel_A else None
     warnings = list(header.warnings)
     if header.pixel_A and abs(header.pixel_A[1] / header.pixel_A[0] - 1) > SQUARE_TOLERANCE:
@@ -272,7 +279,7 @@ def _add_sidecars(
     warnings, mdoc, misfit = list(stack.warnings), stack.mdoc, ""
     beside = find_mdoc(path) if path else None
     if beside and (stack.mdoc is None or not stack.is_volume):
-        mdoc = read_mdoc(beside)
+        mdoc = read_mdoc(beside).for_images(len(stack))
     if mdoc and describes_volume(mdoc):
         fits = fits_volume(mdoc, stack.data.shape)
         mdoc = mdoc if fits else None
@@ -291,7 +298,7 @@ def _add_sidecars(
             if not tilts_file and beside == Path(f"{path}.mdoc"):
                 raise
             if tilts_file:
-                warnings.append(f"{error}; ignored")
+                warnings.append(f"{without_advice(error)}; ignored")
             mdoc, misfit = None, str(error)
     tilts, no_tilts = None, ""
     try:
@@ -312,6 +319,8 @@ def _add_sidecars(
         misfit = str(error)
     # 1 Å in the header is a placeholder where the mdoc has a pixel size
     better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
+    doubts = pixel_doubts(better or stack.pixel_A, mdoc) + axis_doubts(stack.axis_deg, stack.labels, mdoc)
+    warnings += [f"{stack.name}: {text}" for text in doubts]
     return replace(
         stack,
         mdoc=mdoc,

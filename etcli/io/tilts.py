@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, without_advice
 from etcli.io.mdoc import Mdoc
+from etcli.io.text import as_number, read_text
 
 DISAGREEMENT_DEG = 0.05
+# fewer angles, or a smaller range, may well be degrees: a focal series, a few frames
+FEWEST_FOR_RADIANS, LEAST_RANGE_RAD = 8, 0.5
 _COMPRESSED = (".gz", ".bz2")
 Source = Path | Mdoc | NDArray[np.float64]
 
@@ -132,14 +135,16 @@ def find_tilts(
     chosen: Tilts | None = None
     for source, origin in _sources(path, tilts_file, mdoc, header_tilts):
         try:
-            tilt_deg = _angles(source, origin, n_sections, needed, name)
+            tilt_deg = _angles(source, origin, n_sections, needed, name, is_given=source is tilts_file)
         except DataError as error:
             if chosen is None:
                 raise
-            chosen.warnings.append(f"{error} (not used: the angles are those of {chosen.source})")
+            chosen.warnings.append(
+                f"{without_advice(error)} (not used: the angles are those of {chosen.source})"
+            )
             continue
         if chosen is None:
-            chosen = Tilts(tilt_deg, origin)
+            chosen = Tilts(tilt_deg, origin, radians_warning(tilt_deg[needed], origin))
             continue
         difference = abs(tilt_deg - chosen.tilt_deg)[needed]
         if difference.max(initial=0) > DISAGREEMENT_DEG:
@@ -180,17 +185,21 @@ def read_number_rows(path: Path, n_columns: int, what: str) -> NDArray[np.float6
         If a line is malformed, or there is none.
     """
     rows = []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     for line_number, line in enumerate(text.split("\n"), start=1):
         words = line.partition("#")[0].replace(",", " ").split()
         if not words:
             continue
         try:
-            row = [float(word) for word in words]
+            row = [as_number(word) for word in words]
         except ValueError:
             row = []
         if len(row) != n_columns or not np.isfinite(row).all():
-            raise DataError(f"{path}: line {line_number}: expected {what}, not {line.strip()[:40]!r}")
+            numbers = "one number" if n_columns == 1 else f"{n_columns} numbers"
+            raise DataError(
+                f"{path}: line {line_number}: expected {what}, not {line.strip()[:40]!r}; write {numbers} "
+                "per line, with decimal points"
+            )
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: empty; expected {what} in each line")
@@ -229,7 +238,7 @@ def _sources(
 
 
 def _angles(
-    source: Source, origin: str, n_sections: int, needed: NDArray[np.intp], name: str
+    source: Source, origin: str, n_sections: int, needed: NDArray[np.intp], name: str, *, is_given: bool
 ) -> NDArray[np.float64]:
     """Read the angles of a source, one per section."""
     if isinstance(source, Mdoc):
@@ -244,7 +253,32 @@ def _angles(
         return tilt_deg
     tilt_deg = read_tilts(source) if isinstance(source, Path) else source
     if len(tilt_deg) != n_sections:
+        advice = "give one per section" if is_given else "use --tilts"
         raise DataError(
-            f"{name}: {n_sections} sections but {len(tilt_deg)} tilt angles in {origin}; use --tilts"
+            f"{name}: {n_sections} sections but {len(tilt_deg)} tilt angles in {origin}; {advice}"
         )
     return tilt_deg
+
+
+def radians_warning(angles_deg: NDArray[np.float64], origin: str, *, largest_rad: float = 3.2) -> list[str]:
+    """Return a warning where angles look like radians: many, all of them within a few degrees.
+
+    Parameters
+    ----------
+    angles_deg : ndarray of shape (n,)
+        What is taken for degrees.
+    origin : str
+        Where the angles come from.
+    largest_rad : float
+        Radians that no such angle exceeds.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing is suspicious.
+    """
+    n = len(np.unique(angles_deg))
+    lowest, highest = (angles_deg.min(initial=np.inf), angles_deg.max(initial=-np.inf))
+    if n < FEWEST_FOR_RADIANS or max(-lowest, highest) > largest_rad or highest - lowest < LEAST_RANGE_RAD:
+        return []
+    return [f"{origin}: {n} angles from {lowest:.4g} to {highest:.4g}, taken for degrees; are they radians?"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, without_advice
 from etcli.core.lengths import Length
 from etcli.io.facts import facts_of
 from etcli.pipeline.inputs import read_images
@@ -40,6 +40,8 @@ def info_files(
     for name in names:
         file = read_images(session, name, tilts=tilts)
         if need_tilts and file.tilts is None:
-            raise DataError(file.no_tilts)
+            raise DataError(file.misfit or file.no_tilts)
+        if file.misfit:
+            session.reporter.warn(f"{without_advice(file.misfit)}; ignored")
         facts.append(facts_of(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
     return facts

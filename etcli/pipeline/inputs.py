@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.errors import ConvergenceError, DataError, UsageError, without_advice
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
 from etcli.io.image_file import ImageFile, open_images
-from etcli.io.tilts import read_number_rows, sidecars_of
+from etcli.io.tilts import radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import read_xf
 from etcli.pipeline.session import Session
 
@@ -50,7 +50,7 @@ def read_images(
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
-        session.reporter.warn(f"{file.misfit}; ignored")
+        session.reporter.warn(f"{without_advice(file.misfit)}; ignored")
     if file.tilts is not None:
         session.reporter.note(f"{name}: {len(file)} views, tilt angles from {file.tilts.source}")
     return file
@@ -113,6 +113,8 @@ def with_euler_file(session: Session, series: TiltSeries, euler: str) -> TiltSer
     """Return the series with the orientations of a file of Euler angles, and the tilt angles of these."""
     euler_deg = read_euler(Path(euler), n_views=len(series))
     session.reads(euler)
+    for text in radians_warning(euler_deg.ravel(), euler, largest_rad=2 * np.pi):
+        session.reporter.warn(text)
     return series.with_orientations(euler_deg, euler)
 
 
