@@ -17,6 +17,7 @@ from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.doubts import axis_doubts, pixel_doubts
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
+from etcli.io.listed_files import n_frames
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mdoc_text import montage_error
 from etcli.io.mrc import MrcHeader, open_mrc
@@ -130,6 +131,25 @@ class MappedImages:
         return selected
 
 
+@dataclass(frozen=True)
+class _ReopenedImages:
+    """Images of a compressed file that is read whenever they are used, as there may be many such files."""
+
+    path: Path
+    stamp: tuple[int, int]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, images: MappedImages) -> "_ReopenedImages":
+        path = images.path.resolve()
+        return cls(path, _size_and_time(path), images.shape, images.dtype)
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        selected: NDArray[Any] = _open_in_process(self.path, self.stamp)[index]
+        return selected
+
+
 def _size_and_time(path: Path) -> tuple[int, int]:
     """Return size and modification time of a file, by which a change of it is noticed."""
     status = path.stat()
@@ -145,7 +165,7 @@ def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
 
 
 def open_images(
-    name: str, *, tilts_file: str | None = None, stream: bool = False, without: Collection[int] = ()
+    name: str, *, tilts_file: str | Tilts | None = None, stream: bool = False, without: Collection[int] = ()
 ) -> ImageFile:
     """Open a file of images.
 
@@ -153,8 +173,8 @@ def open_images(
     ----------
     name : str
         An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
-    tilts_file : str, optional
-        File of tilt angles that replaces all other sources.
+    tilts_file : str or Tilts, optional
+        File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether ``-`` may be given.
     without : collection of int
@@ -180,6 +200,10 @@ def open_images(
     path = Path(name)
     if path.is_dir():
         raise DataError(f"{name}: is a folder; name an image file")
+    if path.suffix.lower() == ".mdoc" and path.exists():
+        raise DataError(
+            f"{name}: describes images; name the image file, or make one of those it lists: stack"
+        )
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
@@ -188,6 +212,41 @@ def open_images(
     if complete.tilts is not None and complete.tilts.tilt_deg is tilt_deg and path.suffix.lower() in READERS:
         return replace(complete, tilts=replace(complete.tilts, source=name))
     return complete
+
+
+def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
+    """Open a file of frames that an mdoc elsewhere describes, without looking at the files beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; where it is compressed it is read again for each use, as there may be many of them.
+    mdoc : Mdoc
+        Its only section describes the file.
+
+    Returns
+    -------
+    ImageFile
+        With a section of the mdoc for each frame.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged, or does not hold the frames that the mdoc counts.
+    """
+    stack, tilt_deg = _open_without_sidecars(path, str(path))
+    expected = n_frames(mdoc)
+    if expected and len(stack) not in (1, expected):
+        raise DataError(f"{path}: {len(stack)} frames of {expected} that {mdoc.name} counts; copy it again")
+    described = replace(stack, mdoc=mdoc.for_images(len(stack), of_file=True), is_volume=False)
+    if isinstance(stack.data, MappedImages) and not isinstance(stack.data.array, np.memmap):
+        described = replace(described, data=_ReopenedImages.of(stack.data))
+    return _add_sidecars(described, None, None, tilt_deg, ())
+
+
+def number_of_images(name: str) -> int:
+    """Return the number of images in a file."""
+    return len(_open_without_sidecars(Path(name), name)[0])
 
 
 def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
@@ -209,7 +268,9 @@ def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np
     return _from_mrc(name, header, MappedImages(path, data))
 
 
-def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> ImageFile:
+def _from_pipe(
+    pipe: IO[bytes], name: str, tilts_file: str | Tilts | None, without: Collection[int]
+) -> ImageFile:
     """Read an MRC file from a pipe, through an unnamed temporary file."""
     with tempfile.TemporaryFile() as spooled:  # the memory map stays valid after it is closed
         shutil.copyfileobj(pipe, spooled, 1 << 20)
@@ -267,7 +328,7 @@ def _axis_in_labels(labels: Sequence[str]) -> float | None:
 def _add_sidecars(
     stack: ImageFile,
     path: Path | None,
-    tilts_file: str | None,
+    tilts_file: str | Tilts | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> ImageFile:
@@ -305,7 +366,7 @@ def _add_sidecars(
         tilts = find_tilts(
             path,
             n_sections=len(stack),
-            tilts_file=Path(tilts_file) if tilts_file else None,
+            tilts_file=Path(tilts_file) if isinstance(tilts_file, str) else tilts_file,
             mdoc=mdoc,
             header_tilts=header_tilts,
             views=views,

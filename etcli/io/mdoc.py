@@ -163,7 +163,7 @@ class Mdoc(MdocText):
         ]
         return messages
 
-    def for_images(self, n_images: int) -> Self:
+    def for_images(self, n_images: int, *, of_file: bool = False) -> Self:
         """Return an mdoc with a section for each image of a file, where its only one describes the file.
 
         SerialEM describes the frames of one exposure by a single ``[FrameSet = 0]``. The dose is shared
@@ -173,11 +173,14 @@ class Mdoc(MdocText):
         ----------
         n_images : int
             Images of the file.
+        of_file : bool
+            Whether the section is known to describe the whole file.
         """
         if n_images < 2 or len(self.sections) != 1:
             return self
         (whole,) = self.sections
-        if whole.kind != "FrameSet" and _as_number(whole.get("NumSubFrames")) != n_images:
+        of_file = of_file or whole.kind == "FrameSet" or _as_number(whole.get("NumSubFrames")) == n_images
+        if not of_file:
             return self
         frames = [whole.renumbered(k) for k in range(n_images)]
         dose, prior = (_as_number(whole.get(key)) for key in ("ExposureDose", "PriorRecordDose"))

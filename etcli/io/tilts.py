@@ -15,7 +15,6 @@ DISAGREEMENT_DEG = 0.05
 # fewer angles, or a smaller range, may well be degrees: a focal series, a few frames
 FEWEST_FOR_RADIANS, LEAST_RANGE_RAD = 8, 0.5
 _COMPRESSED = (".gz", ".bz2")
-Source = Path | Mdoc | NDArray[np.float64]
 
 
 class NoTiltsError(DataError):
@@ -39,6 +38,9 @@ class Tilts:
     tilt_deg: NDArray[np.float64]
     source: str
     warnings: list[str] = field(default_factory=list)
+
+
+Source = Path | Tilts | Mdoc | NDArray[np.float64]
 
 
 def read_tilts(path: Path) -> NDArray[np.float64]:
@@ -95,7 +97,7 @@ def find_tilts(
     path: Path | None,
     *,
     n_sections: int,
-    tilts_file: Path | None = None,
+    tilts_file: Path | Tilts | None = None,
     mdoc: Mdoc | None = None,
     header_tilts: NDArray[np.float64] | None = None,
     views: Collection[int] | None = None,
@@ -110,8 +112,8 @@ def find_tilts(
         The image file; None when it comes from a stream.
     n_sections : int
         Its sections, each of which is a view.
-    tilts_file : Path, optional
-        A file the user named.
+    tilts_file : Path or Tilts, optional
+        A file that the user named, or angles out of one; a single angle is that of all sections.
     mdoc : Mdoc, optional
         The mdoc from `find_mdoc`; its angles are assigned by ZValue, whatever the order of its sections.
     header_tilts : ndarray of shape (n_views,), optional
@@ -154,7 +156,7 @@ def find_tilts(
                 f"used, has {chosen.tilt_deg[worst]:.2f}°"
             )
     if chosen is None:
-        names = [tilts_file, *_beside(path, ".tlt"), *_mdocs_of(path), *_beside(path, ".rawtlt")]
+        names = [*_beside(path, ".tlt"), *_mdocs_of(path), *_beside(path, ".rawtlt")]
         looked_for = ", ".join(str(file) for file in names if file)
         raise NoTiltsError(
             f"{name}: no tilt angles (looked for {looked_for or 'an mdoc'} and in the extended header); "
@@ -222,12 +224,16 @@ def _mdocs_of(path: Path | None) -> list[Path]:
 
 
 def _sources(
-    path: Path | None, tilts_file: Path | None, mdoc: Mdoc | None, header_tilts: NDArray[np.float64] | None
+    path: Path | None,
+    tilts_file: Path | Tilts | None,
+    mdoc: Mdoc | None,
+    header_tilts: NDArray[np.float64] | None,
 ) -> list[tuple[Source, str]]:
     """List the possible sources of angles with their names, in the order of precedence."""
     tlt_files = [file for file in _beside(path, ".tlt") if file.is_file()]
     rawtlt_files = [file for file in _beside(path, ".rawtlt") if file.is_file()]
-    sources: list[tuple[Source, str]] = [(tilts_file, str(tilts_file))] if tilts_file else []
+    named = tilts_file.source if isinstance(tilts_file, Tilts) else str(tilts_file)
+    sources: list[tuple[Source, str]] = [(tilts_file, named)] if tilts_file else []
     sources += [(file, str(file)) for file in tlt_files]
     if mdoc is not None and np.isfinite(mdoc.tilt_deg).any():
         sources.append((mdoc, mdoc.name))
@@ -251,6 +257,9 @@ def _angles(
                 f"{origin}: no TiltAngle in [ZValue = {absent[0]}]; use --tilts or --exclude {absent[0] + 1}"
             )
         return tilt_deg
+    if isinstance(source, Tilts):
+        one_for_all = len(source.tilt_deg) == 1
+        source = np.repeat(source.tilt_deg, n_sections) if one_for_all else source.tilt_deg
     tilt_deg = read_tilts(source) if isinstance(source, Path) else source
     if len(tilt_deg) != n_sections:
         advice = "give one per section" if is_given else "use --tilts"

@@ -14,7 +14,7 @@ from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
 from etcli.io.image_file import ImageFile, open_images
-from etcli.io.tilts import radians_warning, read_number_rows, sidecars_of
+from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import read_xf
 from etcli.pipeline.session import Session
 
@@ -23,7 +23,7 @@ def read_images(
     session: Session,
     name: str,
     *,
-    tilts: str | None = None,
+    tilts: str | Tilts | None = None,
     stream: bool = False,
     without: Collection[int] = (),
 ) -> ImageFile:
@@ -34,8 +34,8 @@ def read_images(
     session : Session
     name : str
         The file, or ``-`` with `stream`.
-    tilts : str, optional
-        File of tilt angles that replaces all other sources.
+    tilts : str or Tilts, optional
+        File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether the command can work on a stream: then ``-`` may be given, and angles may be missing.
     without : collection of int
@@ -46,7 +46,11 @@ def read_images(
     ImageFile
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
-    session.reads(name, tilts, *(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
+    session.reads(
+        name,
+        tilts if isinstance(tilts, str) else None,
+        *(beside for beside in sidecars_of(Path(name)) if beside.is_file()),
+    )
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
@@ -60,7 +64,7 @@ def read_series(
     session: Session,
     name: str,
     *,
-    tilts: str | None = None,
+    tilts: str | Tilts | None = None,
     defocus: str | None = None,
     euler: str | None = None,
     weights: str | None = None,

@@ -1,6 +1,6 @@
 """Assembly of one series from files, with views selected, reordered and cropped."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from etcli.core.errors import UsageError
@@ -9,8 +9,8 @@ from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries
 from etcli.io.assemble import Frames, assemble
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.inputs import read_series
 from etcli.pipeline.session import Session
+from etcli.pipeline.stack_inputs import read_inputs
 from etcli.pipeline.view_selection import Region, checked_list
 
 
@@ -28,6 +28,8 @@ class StackRequest:
         Columns and rows to keep.
     frames : {"mean", "sum", "keep"}
         How sections of one file at the same tilt and defocus are combined.
+    folders : tuple of str
+        Where the files that an mdoc lists are looked for, besides the folder of the mdoc.
     """
 
     views: tuple[int, ...] | None = None
@@ -35,6 +37,7 @@ class StackRequest:
     sort: bool = False
     crop: Region | None = None
     frames: Frames = "mean"
+    folders: tuple[str, ...] = ()
 
 
 def stack_files(
@@ -43,7 +46,7 @@ def stack_files(
     output: str,
     request: StackRequest,
     *,
-    tilts: str | None = None,
+    tilts: Sequence[str] = (),
     defocus: str | None = None,
     mode: int = 2,
 ) -> None:
@@ -53,11 +56,13 @@ def stack_files(
     ----------
     session : Session
     inputs : sequence of str
-        The files, in the order of their views.
+        The files, in the order of their views, or mdocs that list files.
     output : str
     request : StackRequest
-    tilts, defocus : str, optional
-        Files of tilt angles and of defoci, for one input.
+    tilts : sequence of str
+        No file of tilt angles, one for all inputs, or one for each.
+    defocus : str, optional
+        File of defoci, for one input.
     mode : int
         MRC mode.
 
@@ -70,15 +75,23 @@ def stack_files(
     """
     if request.views and request.exclude:
         raise UsageError("--views and --exclude cannot go together; name the views to keep or those to drop")
-    for given, option in ((tilts, "--tilts"), (defocus, "--defocus")):
-        if given and len(inputs) > 1:
-            raise UsageError(f"{option} goes with one INPUT only; put the files together first")
-    stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
-    n = sum(map(len, stacks))
+    if defocus and len(inputs) > 1:
+        raise UsageError(
+            "--defocus goes with one INPUT; give it when the output is used, one defocus per view"
+        )
+    read = read_inputs(
+        session,
+        inputs,
+        folders=request.folders,
+        tilts=tilts,
+        defocus=defocus,
+        exclude=request.exclude or (),
+    )
+    n = len(read.views)
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
-    kept = [view for view in selected if view not in excluded]
-    series = assemble(stacks, kept, frames=request.frames)
+    kept = read.sections([view for view in selected if view not in excluded])
+    series = assemble(read.stacks, kept, frames=request.frames)
     if len(series.parts) < len(kept):
         session.reporter.report(
             f"{len(kept)} sections give {len(series.parts)} views: {request.frames} of frames"
@@ -86,7 +99,7 @@ def stack_files(
     if request.sort:
         series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
     area, like = _crop(session, series.like, request.crop)
-    step = ProcessingStep("stack", _summary(len(inputs), len(series.parts), request))
+    step = ProcessingStep("stack", _summary(len(read.stacks), len(series.parts), request))
     shape = area.rows.stop - area.rows.start, area.columns.stop - area.columns.start
     with (
         session.outputs() as outputs,
@@ -97,22 +110,6 @@ def stack_files(
         images = ordered_map(series.view, range(len(series.parts)), threads=session.threads)
         for k, image in enumerate(session.track(images, len(series.parts), "stacking")):
             writer.write_section(k, image[area.rows, area.columns])
-
-
-def _read_all(
-    session: Session,
-    inputs: Sequence[str],
-    tilts: str | None,
-    defocus: str | None,
-    exclude: Collection[int],
-) -> list[TiltSeries]:
-    """Open the files; excluded sections may lack a description."""
-    stacks: list[TiltSeries] = []
-    for name in inputs:
-        start = sum(map(len, stacks))
-        without = [view - start for view in exclude if view >= start]
-        stacks.append(read_series(session, name, tilts=tilts, defocus=defocus, stream=True, without=without))
-    return stacks
 
 
 def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
