@@ -17,9 +17,8 @@ from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.doubts import axis_doubts, pixel_doubts
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
-from etcli.io.listed_files import n_frames
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
-from etcli.io.mdoc_text import montage_error
+from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
@@ -114,7 +113,7 @@ class MappedImages:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.resolve()
-        return _open_in_process, (path, _size_and_time(path))
+        return open_in_process, (path, size_and_time(path))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,37 +130,18 @@ class MappedImages:
         return selected
 
 
-@dataclass(frozen=True)
-class _ReopenedImages:
-    """Images of a compressed file that is read whenever they are used, as there may be many such files."""
-
-    path: Path
-    stamp: tuple[int, int]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @classmethod
-    def of(cls, images: MappedImages) -> "_ReopenedImages":
-        path = images.path.resolve()
-        return cls(path, _size_and_time(path), images.shape, images.dtype)
-
-    def __getitem__(self, index: Any, /) -> NDArray[Any]:
-        selected: NDArray[Any] = _open_in_process(self.path, self.stamp)[index]
-        return selected
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """Return size and modification time of a file, by which a change of it is noticed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(4)
-def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
+def open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
     """Open the images of a file, once per process as long as the file is unchanged."""
-    if _size_and_time(path) != stamp:
+    if size_and_time(path) != stamp:
         raise DataError(f"{path}: is not the same file here as where the work began")
-    return _open_without_sidecars(path, str(path))[0].data
+    return open_without_sidecars(path, str(path))[0].data
 
 
 def open_images(
@@ -207,49 +187,14 @@ def open_images(
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
-    stack, tilt_deg = _open_without_sidecars(path, name)
-    complete = _add_sidecars(stack, path, tilts_file, tilt_deg, without)
+    stack, tilt_deg = open_without_sidecars(path, name)
+    complete = add_sidecars(stack, path, tilts_file, tilt_deg, without)
     if complete.tilts is not None and complete.tilts.tilt_deg is tilt_deg and path.suffix.lower() in READERS:
         return replace(complete, tilts=replace(complete.tilts, source=name))
     return complete
 
 
-def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
-    """Open a file of frames that an mdoc elsewhere describes, without looking at the files beside it.
-
-    Parameters
-    ----------
-    path : Path
-        The file; where it is compressed it is read again for each use, as there may be many of them.
-    mdoc : Mdoc
-        Its only section describes the file.
-
-    Returns
-    -------
-    ImageFile
-        With a section of the mdoc for each frame.
-
-    Raises
-    ------
-    DataError
-        When the file is damaged, or does not hold the frames that the mdoc counts.
-    """
-    stack, tilt_deg = _open_without_sidecars(path, str(path))
-    expected = n_frames(mdoc)
-    if expected and len(stack) not in (1, expected):
-        raise DataError(f"{path}: {len(stack)} frames of {expected} that {mdoc.name} counts; copy it again")
-    described = replace(stack, mdoc=mdoc.for_images(len(stack), of_file=True), is_volume=False)
-    if isinstance(stack.data, MappedImages) and not isinstance(stack.data.array, np.memmap):
-        described = replace(described, data=_ReopenedImages.of(stack.data))
-    return _add_sidecars(described, None, None, tilt_deg, ())
-
-
-def number_of_images(name: str) -> int:
-    """Return the number of images in a file."""
-    return len(_open_without_sidecars(Path(name), name)[0])
-
-
-def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
+def open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
     """Open a file without looking at the files beside it; return it and its own tilt angles."""
     with path.open("rb") as file:
         magic = file.read(4)
@@ -276,7 +221,7 @@ def _from_pipe(
         shutil.copyfileobj(pipe, spooled, 1 << 20)
         spooled.seek(0)
         stack, header_tilts = _from_mrc(name, *open_mrc(spooled, name))
-    return _add_sidecars(stack, None, tilts_file, header_tilts, without)
+    return add_sidecars(stack, None, tilts_file, header_tilts, without)
 
 
 def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile, NDArray[np.float64] | None]:
@@ -325,7 +270,7 @@ def _axis_in_labels(labels: Sequence[str]) -> float | None:
     return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
-def _add_sidecars(
+def add_sidecars(
     stack: ImageFile,
     path: Path | None,
     tilts_file: str | Tilts | None,
@@ -337,10 +282,11 @@ def _add_sidecars(
     Files that only share its stem may belong to another processing stage, as the angles of a series beside
     its volume. They may not fit, which is an error only where the angles are used.
     """
-    warnings, mdoc, misfit = list(stack.warnings), stack.mdoc, ""
+    warnings, misfit = list(stack.warnings), ""
     beside = find_mdoc(path) if path else None
+    mdoc = stack.mdoc
     if beside and (stack.mdoc is None or not stack.is_volume):
-        mdoc = read_mdoc(beside).for_images(len(stack))
+        mdoc = _read_beside(beside, len(stack), warnings if tilts_file else None)
     if mdoc and describes_volume(mdoc):
         fits = fits_volume(mdoc, stack.data.shape)
         mdoc = mdoc if fits else None
@@ -361,23 +307,8 @@ def _add_sidecars(
             if tilts_file:
                 warnings.append(f"{without_advice(error)}; ignored")
             mdoc, misfit = None, str(error)
-    tilts, no_tilts = None, ""
-    try:
-        tilts = find_tilts(
-            path,
-            n_sections=len(stack),
-            tilts_file=Path(tilts_file) if isinstance(tilts_file, str) else tilts_file,
-            mdoc=mdoc,
-            header_tilts=header_tilts,
-            views=views,
-        )
-        warnings += tilts.warnings
-    except NoTiltsError as error:
-        no_tilts = str(error)
-    except DataError as error:
-        if tilts_file:
-            raise
-        misfit = str(error)
+    tilts, no_tilts, unusable = _tilts_of(path, len(stack), tilts_file, mdoc, header_tilts, views)
+    warnings += tilts.warnings if tilts else []
     # 1 Å in the header is a placeholder where the mdoc has a pixel size
     better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
     doubts = pixel_doubts(better or stack.pixel_A, mdoc) + axis_doubts(stack.axis_deg, stack.labels, mdoc)
@@ -387,7 +318,41 @@ def _add_sidecars(
         mdoc=mdoc,
         tilts=tilts,
         no_tilts=no_tilts,
-        misfit=misfit,
+        misfit=unusable or misfit,
         pixel_A=better or stack.pixel_A,
         warnings=tuple(warnings),
     )
+
+
+def _tilts_of(
+    path: Path | None,
+    n_sections: int,
+    given: str | Tilts | None,
+    mdoc: Mdoc | None,
+    header_tilts: NDArray[np.float64] | None,
+    views: Collection[int] | None,
+) -> tuple[Tilts | None, str, str]:
+    """Find tilt angles; return them, else why there are none, or why those beside the file cannot be used."""
+    named = Path(given) if isinstance(given, str) else given
+    try:
+        found = find_tilts(
+            path, n_sections=n_sections, tilts_file=named, mdoc=mdoc, header_tilts=header_tilts, views=views
+        )
+    except NoTiltsError as error:
+        return None, str(error), ""
+    except DataError as error:
+        if given:
+            raise
+        return None, "", str(error)
+    return found, "", ""
+
+
+def _read_beside(path: Path, n_images: int, warnings: list[str] | None) -> Mdoc | None:
+    """Read the mdoc beside an image file; where warnings are collected, one that is damaged is ignored."""
+    try:
+        return read_mdoc(path).for_images(n_images)
+    except DataError as error:
+        if warnings is None or isinstance(error, MontageError):
+            raise
+        warnings.append(f"{without_advice(error)}; ignored")
+        return None

@@ -1,9 +1,22 @@
 """Files that an mdoc lists, one per exposure: found again where they are now."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.image_file import (
+    ImageFile,
+    MappedImages,
+    add_sidecars,
+    open_in_process,
+    open_without_sidecars,
+    size_and_time,
+)
 from etcli.io.mdoc import Mdoc, windows_name
 
 PATH_KEY, COUNT_KEY = "SubFramePath", "NumSubFrames"
@@ -61,10 +74,60 @@ def listed_files(
     return found
 
 
-def n_frames(mdoc: Mdoc) -> int | None:
-    """Return how many frames the first section of an mdoc says its file has, None if it does not."""
-    number = mdoc.numbers_of(COUNT_KEY)
-    return int(number[0]) if len(number) and number[0] > 0 else None
+def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
+    """Open a file of frames that an mdoc elsewhere describes, without looking at the files beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; where it is compressed it is read again for each use, as there may be many of them.
+    mdoc : Mdoc
+        Its only section describes the file.
+
+    Returns
+    -------
+    ImageFile
+        With a section of the mdoc for each frame.
+
+    Raises
+    ------
+    DataError
+        When the file is damaged, or does not hold the frames that the mdoc counts.
+    """
+    stack, tilt_deg = open_without_sidecars(path, str(path))
+    counted = mdoc.numbers_of(COUNT_KEY)
+    expected = int(counted[0]) if len(counted) and counted[0] > 0 else None
+    if expected and len(stack) not in (1, expected):
+        raise DataError(f"{path}: {len(stack)} frames of {expected} that {mdoc.name} counts; copy it again")
+    described = replace(stack, mdoc=mdoc.for_images(len(stack), of_file=True), is_volume=False)
+    if isinstance(stack.data, MappedImages) and not isinstance(stack.data.array, np.memmap):
+        described = replace(described, data=ReopenedImages.of(stack.data))
+    return add_sidecars(described, None, None, tilt_deg, ())
+
+
+def number_of_images(name: str) -> int:
+    """Return the number of images in a file."""
+    return len(open_without_sidecars(Path(name), name)[0])
+
+
+@dataclass(frozen=True)
+class ReopenedImages:
+    """Images of a compressed file that is read whenever they are used, as there may be many such files."""
+
+    path: Path
+    stamp: tuple[int, int]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, images: MappedImages) -> "ReopenedImages":
+        """Return images that are read again instead of those in memory."""
+        path = images.path.resolve()
+        return cls(path, size_and_time(path), images.shape, images.dtype)
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        selected: NDArray[Any] = open_in_process(self.path, self.stamp)[index]
+        return selected
 
 
 def _find(listed: str, mdoc: Mdoc, folders: Sequence[Path]) -> Path | None:

@@ -22,6 +22,10 @@ from etcli.io.text import UTF_16_MARKS
 
 Value = str | float | Sequence[float]
 
+
+class MontageError(DataError):
+    """Error raised for images that are pieces of larger ones, not views."""
+
 # `[Kind = name]`; a title that was cut to the length of a label lacks its closing bracket.
 _HEADER = re.compile(r"\ufeff?[ \t]*\[[ \t]*(\w+)[ \t]*=[ \t]?(.*?)[ \t]*\]?\s*\Z", re.DOTALL)
 _PAIR = re.compile(r"(\ufeff?[ \t]*([^=\[\]#\s][^=]*?)[ \t]*=[ \t]*)(.*?)(\s*)\Z", re.DOTALL)
@@ -354,6 +358,6 @@ def _section_number(text: str, where: str) -> int:
     return int(text)
 
 
-def montage_error(name: str) -> DataError:
+def montage_error(name: str) -> MontageError:
     """Return the error for montages, which are not supported."""
-    return DataError(f"{name}: montages are not supported; blend the pieces first, with IMOD's blendmont")
+    return MontageError(f"{name}: montages are not supported; blend the pieces first, with IMOD's blendmont")

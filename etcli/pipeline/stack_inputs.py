@@ -8,8 +8,8 @@ import numpy as np
 
 from etcli.core.errors import UsageError
 from etcli.core.series import TiltSeries
-from etcli.io.image_file import STREAM, ImageFile, number_of_images, open_described
-from etcli.io.listed_files import listed_files
+from etcli.io.image_file import STREAM, ImageFile
+from etcli.io.listed_files import listed_files, number_of_images, open_described
 from etcli.io.mdoc import read_mdoc
 from etcli.io.tilts import Tilts, read_tilts
 from etcli.pipeline.inputs import read_series

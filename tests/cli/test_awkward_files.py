@@ -190,6 +190,18 @@ def test_why_angles_cannot_be_used_is_said(tmp_path, name, content, reason) -> N
     assert "; use" in run.err or "; write one number per line" in run.err
 
 
+def test_given_angles_need_no_mdoc_and_no_advice_to_give_them(tmp_path) -> None:
+    source = write_levels(tmp_path / "a.mrc", 3)
+    (tmp_path / "given").write_text("-20\n0\n20\n")
+    for text in ("[ZValue = one]\nTiltAngle = 1\n", "[ZValue = 0]\nTiltAngle = 1\n"):
+        Path(f"{source}.mdoc").write_text(text)
+        assert "use --tilts" in failure("info", source)
+        run = etcli("info", "--json", "--tilts", tmp_path / "given", source)
+        assert json.loads(run.out)["tilt_deg"] == [-20, 0, 20]
+        assert "; ignored" in run.err
+        assert "--tilts" not in run.err
+
+
 def test_powershell_writes_utf_16(tmp_path) -> None:
     source = write_levels(tmp_path / "a.mrc", 3)
     (tmp_path / "a.rawtlt").write_bytes("-20\r\n0\r\n20\r\n".encode("utf-16"))

@@ -1,4 +1,4 @@
-"""``etcli stack`` with the mdoc of a session that lists a file per exposure, and with angles for many files."""
+"""``etcli stack`` with the mdoc of a session that lists a file per exposure, and with angles for many."""
 
 import json
 from pathlib import Path
