@@ -6,7 +6,7 @@ import click
 
 from etcli.cli.options import Settings, json_option, pass_settings, subcommand, tilts_option
 from etcli.cli.types import FILE, LENGTH_A
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
 
 FEW_DEFOCI = 6
@@ -24,8 +24,10 @@ FEW_DEFOCI = 6
 @json_option
 @click.option(
     "--field",
+    "fields",
+    multiple=True,
     type=click.Choice(["size", "pixel", "mode", "min", "max", "mean", "origin", "tilts"]),
-    help="Print bare numbers for a script.",
+    help="Print bare numbers for a script. May be repeated: a line per field, one per angle.",
 )
 @click.option(
     "--diameter",
@@ -43,7 +45,7 @@ def command(
     settings: Settings,
     inputs: tuple[str, ...],
     as_json: bool,
-    field: str | None,
+    fields: tuple[str, ...],
     diameter: Length | None,
     history: bool,
     tilts: str | None,
@@ -55,21 +57,22 @@ def command(
     """
     from etcli.pipeline.info import histories, info_files
 
-    if as_json and field:
+    if as_json and fields:
         raise UsageError("give --json or --field, not both")
-    if history and (as_json or field):
+    if history and (as_json or fields):
         raise UsageError("give --history alone; --json has the same as steps")
     if history:
         settings.console.text("\n\n".join(histories(settings.session, inputs, tilts=tilts)))
         return
     if diameter is not None and diameter.value <= 0:
         raise UsageError(f"--diameter {diameter.value:g}{diameter.unit}: give a positive length")
-    need_tilts = field == "tilts"
+    need_tilts = "tilts" in fields
     facts = info_files(settings.session, inputs, tilts=tilts, diameter=diameter, need_tilts=need_tilts)
     if as_json:
         settings.console.data(facts if len(facts) > 1 else facts[0])
-    elif field:
-        settings.console.text("\n".join(_field_text(fact, field) for fact in facts))
+    elif fields:
+        lines = [_field_text(fact, field) for fact in facts for field in fields]
+        settings.console.text("\n".join(lines))
     else:
         settings.console.text("\n\n".join(_facts_text(fact) for fact in facts))
 
@@ -78,7 +81,7 @@ def _field_text(fact: dict[str, Any], field: str) -> str:
     """Return a field as bare numbers; angles one per line, as in a rawtlt file."""
     value = fact[{"pixel": "pixel_A", "origin": "origin_A", "tilts": "tilt_deg"}.get(field, field)]
     if value is None:
-        raise click.ClickException(f"{fact['file']}: its {field} is not known; look with etcli info")
+        raise DataError(f"{fact['file']}: its {field} is not known, from its header or the files beside it")
     if field == "tilts":
         return "\n".join(f"{angle:.2f}" if round(angle, 2) == angle else f"{angle:.6f}" for angle in value)
     return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))

@@ -11,15 +11,18 @@ from etcli.cli.options import (
     output_or_stream_argument,
     pass_settings,
     subcommand,
-    tilts_option,
 )
 from etcli.cli.types import FILE, REGION, VIEWS
+from etcli.core.errors import UsageError
 from etcli.pipeline.view_selection import Region
+
+FRAMES = ("mean", "sum", "keep")
 
 
 @subcommand(
     "stack",
     example="etcli stack --sort tilt SerialEM_*.mrc series.mrc\n"
+    "etcli stack --frames frames/ session.mdoc series.mrc\n"
     "etcli stack --exclude 1,40-42 series.mrc good.mrc\n"
     "etcli stack --scale 0.1%,99.9% volume.mrc volume.tif\n"
     "etcli stack --turn rotx-90 volume.mrc turned.mrc",
@@ -32,10 +35,11 @@ from etcli.pipeline.view_selection import Region
 @click.option("--crop", type=REGION, help="Columns and rows to keep, counted from 1.")
 @click.option(
     "--frames",
-    type=click.Choice(["mean", "sum", "keep"]),
-    default="mean",
-    show_default=True,
-    help="How sections of one file at the same tilt and defocus are combined.",
+    multiple=True,
+    type=FILE,
+    metavar="mean|sum|keep|FOLDER",
+    help="How sections of one file at the same tilt and defocus are combined, or a folder of the files that "
+    "INPUT.mdoc lists. May be repeated.  [default: mean]",
 )
 @click.option(
     "--scale",
@@ -50,7 +54,14 @@ from etcli.pipeline.view_selection import Region
     "in this order.",
 )
 @defocus_option
-@tilts_option
+@click.option(
+    "--tilts",
+    multiple=True,
+    type=FILE,
+    metavar="FILE",
+    help="Tilt angles instead of those found beside the input. For several INPUTs a file with one angle for "
+    "each, or this option for each.",
+)
 @mode_option
 @pass_settings
 def command(
@@ -62,7 +73,7 @@ def command(
     exclude: tuple[int, ...] | None,
     sort: str | None,
     crop: Region | None,
-    frames: Any,
+    frames: tuple[str, ...],
     scale: str | None,
     turn: str | None,
     mode: int,
@@ -71,9 +82,11 @@ def command(
     """Make one series of files: assemble, select, reorder, crop, convert.
 
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
-    and a crop is recorded in the header's origin. The ending of OUTPUT chooses the format: .tif or .tiff
-    for TIFF, .mrc, .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are refused. INPUT or
-    OUTPUT may be - for a stream.
+    and a crop is recorded in the header's origin. INPUT may be the mdoc of a session (SerialEM, Tomo5) that
+    lists a file per exposure: these are looked for by name, in --frames and beside the mdoc, and each is one
+    view. Files without times are taken to be in the order of acquisition. The ending of OUTPUT chooses the
+    format: .tif or .tiff for TIFF, .mrc, .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are
+    refused. INPUT or OUTPUT may be - for a stream.
 
     Bytes (--mode 0) are signed in an MRC file, where IMOD shows -128 to 127 as 0 to 255, and from 0 to 255 in
     a TIFF. A TIFF carries the pixel size as ImageJ reads it, in nm.
@@ -89,5 +102,10 @@ def command(
     source = click.get_current_context().get_parameter_source("mode")
     if grey_scale is not None and source is click.core.ParameterSource.DEFAULT:
         mode = 0
-    request = StackRequest(views, exclude, sort is not None, crop, frames, grey_scale, turn)
+    ways = [word for word in frames if word in FRAMES]
+    if len(ways) > 1:
+        raise UsageError(f"--frames {' and '.join(ways)} cannot go together; give one of them")
+    folders = tuple(word for word in frames if word not in FRAMES)
+    way: Any = ways[0] if ways else FRAMES[0]
+    request = StackRequest(views, exclude, sort is not None, crop, way, grey_scale, turn, folders)
     stack_files(settings.session, inputs, output, request, mode=mode, **files)

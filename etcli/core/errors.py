@@ -32,3 +32,9 @@ class ConvergenceError(EtcliError):
 
 class EtcliWarning(UserWarning):
     """Warning about input that was understood, but perhaps not in the way it was meant."""
+
+
+def without_advice(error: object) -> str:
+    """Return a message without its last part, which says what to do: "what is wrong; what to do"."""
+    finding, _, advice = str(error).rpartition("; ")
+    return finding or advice

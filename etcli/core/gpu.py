@@ -45,7 +45,8 @@ def why_no_gpu() -> str | None:
         import cupy
     except ImportError:
         return (
-            "the package cupy is missing; pip install 'etcli[gpu]', or 'etcli[gpu13]' for drivers of CUDA 13"
+            "the package cupy is missing; python -m pip install 'cupy-cuda12x[ctk]', or 'cupy-cuda13x[ctk]' "
+            "for drivers of CUDA 13"
         )
     except Exception as error:  # a damaged installation fails in many ways
         return f"the package cupy does not load ({_first_line(error)}); install it anew"

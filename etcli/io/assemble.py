@@ -80,14 +80,15 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         mdocs.append(_description(stack, groups))
         tables.append(_view_table(stack, groups))
         start += len(stack)
+    joined = Mdoc.concatenate(mdocs) if any(stack.description for stack in stacks) else None
     sources = dict.fromkeys(stack.tilts_source for stack in stacks if stack.tilts_source)
     like = replace(
         first,
         pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
-        views=_join_tables(tables),
+        views=_join_tables(tables, joined),
         tilts_source=", ".join(sources),
-        description=Mdoc.concatenate(mdocs) if any(stack.description for stack in stacks) else None,
+        description=joined,
     )
     return Assembly(like, tuple(parts), frames).arranged(np.argsort(positions, kind="stable").tolist())
 
@@ -127,11 +128,25 @@ def _view_table(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTab
     return replace(views, dose_e_A2=np.array(dose)) if np.isfinite(dose).all() else views
 
 
-def _join_tables(tables: Sequence[ViewTable]) -> ViewTable:
-    """Concatenate view tables; prior doses of several files are dropped, as each file counts its own."""
+def _join_tables(tables: Sequence[ViewTable], mdoc: Mdoc | None) -> ViewTable:
+    """Concatenate view tables, with the doses before each view through all files.
+
+    Where every file counts its own dose, they are summed in the order of time, else in that of the files.
+    """
     if len(tables) == 1:
         return replace(tables[0], section=np.arange(len(tables[0])))
-    return replace(ViewTable.joined(tables), prior_dose_e_A2=None)
+    joined = ViewTable.joined(tables)
+    used = [table.prior_dose_e_A2 for table in tables if len(table)]
+    firsts = {None if prior is None else float(prior[0]) for prior in used}
+    if mdoc is None or joined.dose_e_A2 is None or not np.isfinite(joined.dose_e_A2).all():
+        prior = None
+    elif len(firsts) == len(used) and None not in firsts:
+        prior = joined.prior_dose_e_A2  # each of its own: the microscope has counted through all files
+    else:
+        order = mdoc.time_order
+        prior = np.empty(len(joined))
+        prior[order] = np.cumsum(joined.dose_e_A2[order]) - joined.dose_e_A2[order]
+    return replace(joined, prior_dose_e_A2=prior)
 
 
 def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:

@@ -20,6 +20,7 @@ from etcli.core.errors import DataError, UsageError
 from etcli.io.atoms_file import AtomsFile, Box
 from etcli.io.cif import read_cif, write_cif
 from etcli.io.pdb import read_pdb, write_pdb
+from etcli.io.text import read_text
 from etcli.io.xyz import read_xyz, write_xyz
 
 __all__ = [
@@ -95,7 +96,7 @@ def read_atoms_file(path: Path) -> AtomsFile:
     form = atoms_format(path.name)
     if form == "cif":
         return read_cif(path)
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    lines = read_text(path).split("\n")
     file = read_pdb(path, lines) if form == "pdb" else read_xyz(path, lines)
     if not len(file.atoms):
         raise DataError(f"{path}: no atoms; look at how it was made")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.atomic_model import Atoms
-from etcli.core.elements import NUMBERS
+from etcli.core.elements import NUMBERS, SYMBOLS
 from etcli.core.errors import DataError
 
 MARGIN_A = 1.0
@@ -80,8 +80,9 @@ class AtomsFile:
 
 
 def element(word: str, path: Path, number: int) -> str:
-    """Return the symbol of an element with its usual capital; raise DataError for an unknown one."""
-    symbol = word.capitalize()
+    """Return the symbol of an element, given by symbol or atomic number; raise DataError if unknown."""
+    is_number = word.isascii() and word.isdigit() and int(word) < len(SYMBOLS)
+    symbol = SYMBOLS[int(word)] if is_number else word.capitalize()
     if symbol not in NUMBERS:
         raise DataError(
             f"{path}: line {number}: {word[:20]!r} is no element; write its symbol, or X if unknown"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.text import as_number, read_text
 
 HEADER = ("phi", "theta", "psi")
 LARGEST_DEG = 360.0
@@ -32,7 +33,7 @@ def read_euler(path: Path, *, n_views: int | None = None) -> NDArray[np.float64]
     DataError
         If the header differs, a row does not hold three angles within ±360°, or the number of rows differs.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     number, header = lines[0] if lines else (1, "")
     if tuple(name.strip().lower() for name in header.split(",")) != HEADER:
@@ -67,7 +68,7 @@ def write_euler(path: Path, euler_deg: ArrayLike) -> None:
 def _parse_row(path: Path, number: int, line: str) -> list[float]:
     """Parse the three angles of a line."""
     try:
-        angles = [float(word) for word in line.split(",")]
+        angles = [as_number(word) for word in line.split(",")]
     except ValueError:
         angles = []
     # the comparison is false for NaN, too

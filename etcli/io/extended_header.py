@@ -1,7 +1,7 @@
 """Tilt angles, axis and pixel size in the extended headers of MRC files."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from etcli.core.geometry import wrapped_deg
 # Bytes of the items that are present if their flag in `nreal` is set, from the lowest bit: tilt, piece,
 # stage, magnification, intensity, dose, and five that came later (IMOD, libcfshr/b3dutil.c).
 _FLAG_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
-_TILT_FLAG = 1
+_TILT_FLAG, _PIECE_FLAG = 1, 2
 _AXIS_WORD, _PIXEL_WORD = 10, 11
 # Bits of FEI's first bit mask, which are set for the values that are present.
 _FEI_TILT_BIT, _FEI_AXIS_BIT, _FEI_PIXEL_BIT = 7, 12, 14
 # This version wrote angles multiplied by 180/π (IMOD, libcfshr/extraheader.c).
 _FEI_VERSION_WITH_WRONG_ANGLES = b"4.4.0.4981"
+# FEI's programs gave the bytes of the floats of a section where their number of integers, none, belongs
+# (IMOD, libiimod/mrcfiles.c).
+_FEI_WRONG_COUNTS, _FEI_EXTENDED_BYTES = (128, 32), 131072
 _BLOCK = 1024
 
 
@@ -35,11 +38,35 @@ class ExtendedMetadata:
         Angle from +y to the tilt axis, counter-clockwise, in degrees.
     pixel_A : float or None
         Pixel size in Å.
+    piece_px : ndarray of shape (n_sections, 3), int64, or None
+        Piece coordinates: column, row, and number of the image.
     """
 
     tilt_deg: NDArray[np.float64] | None = None
     axis_deg: float | None = None
     pixel_A: float | None = None
+    piece_px: NDArray[np.int64] | None = None
+
+    @property
+    def is_montage(self) -> bool:
+        """Whether several sections are pieces of one image."""
+        return self.piece_px is not None and are_pieces(self.piece_px)
+
+
+def are_pieces(piece_px: ArrayLike) -> bool:
+    """Check whether piece coordinates are those of a montage: several places in one image.
+
+    Parameters
+    ----------
+    piece_px : array_like of shape (n_sections, 3)
+        Column and row of the corner of each section, and the number of the image that it belongs to.
+
+    Returns
+    -------
+    bool
+    """
+    places = np.unique(np.asarray(piece_px), axis=0)
+    return len(np.unique(places[:, 2])) < len(places)
 
 
 def tilts_from_extended_header(
@@ -89,7 +116,10 @@ def tilts_from_extended_header(
     if kind != b"AGAR" and _are_flags(nint, nreal):
         return _read_shorts(extended, n_sections, nint, nreal, byte_order)
     if kind != b"SERI":
-        return _read_words(extended, n_sections, nint, nreal, byte_order, first_label.startswith(b"Fei "))
+        from_fei = first_label.startswith(b"Fei ")
+        if (nint, nreal) == _FEI_WRONG_COUNTS and (from_fei or len(extended) == _FEI_EXTENDED_BYTES):
+            nint = 0
+        return _read_words(extended, n_sections, nint, nreal, byte_order, from_fei)
     return ExtendedMetadata()
 
 
@@ -129,11 +159,16 @@ def _are_flags(nint: int, nreal: int) -> bool:
 def _read_shorts(
     extended: bytes, n_sections: int, nint: int, nreal: int, byte_order: str
 ) -> ExtendedMetadata:
-    """Read SerialEM's form; the tilt comes first in each section."""
-    if not nreal & _TILT_FLAG or len(extended) < n_sections * nint:
+    """Read SerialEM's form; the tilt comes first in each section, the piece after it."""
+    if not nreal & (_TILT_FLAG | _PIECE_FLAG) or len(extended) < n_sections * nint:
         return ExtendedMetadata()
-    shorts = np.frombuffer(extended, f"{byte_order}i2", n_sections * nint // 2)
-    return _metadata(shorts.reshape(n_sections, -1)[:, 0] / 100)
+    values = np.frombuffer(extended, f"{byte_order}i2", n_sections * nint // 2).reshape(n_sections, -1)
+    has_tilts = nreal & _TILT_FLAG
+    found = _metadata(values[:, 0] / 100) if has_tilts else ExtendedMetadata()
+    if not nreal & _PIECE_FLAG:
+        return found
+    first = 1 if has_tilts else 0
+    return replace(found, piece_px=values[:, first : first + 3].astype(np.int64))
 
 
 def _read_words(

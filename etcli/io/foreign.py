@@ -2,7 +2,8 @@
 
 import importlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.berkeley_emd import read_berkeley_emd
 from etcli.io.hdf5_check import check_hdf5
+from etcli.io.named_axes import Axis, as_stack, pixel_on, tilts_on
 
 READERS = {
     ".dm3": "digitalmicrograph",
@@ -23,7 +26,9 @@ READERS = {
     ".h5": "usid",
     ".hdf5": "usid",
 }
-UNIT_A = {"nm": 10.0, "µm": 1e4, "um": 1e4, "Å": 1.0, "A": 1.0, "m": 1e10, "mm": 1e7}
+# what to install for a module that is missing
+PACKAGES = {"rsciio": "rosettasciio", "zarr": "'zarr<3'", "sidpy": "sidpy pyUSID"}
+EMD = ".emd"
 
 # a problem with a file is reported once, by an error of etcli
 logging.getLogger("rsciio").addHandler(logging.NullHandler())
@@ -36,6 +41,7 @@ class ForeignImages:
     data: NDArray[Any]
     pixel_A: float | None
     tilt_deg: NDArray[np.float64] | None
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_foreign(path: Path) -> ForeignImages:
@@ -53,45 +59,79 @@ def read_foreign(path: Path) -> ForeignImages:
     Raises
     ------
     DataError
-        When the package is not installed or the file cannot be read.
+        When a package is not installed, the file cannot be read, or it holds no images.
     """
     path.open("rb").close()
     check_hdf5(path)
     try:
-        module = importlib.import_module(f"rsciio.{READERS[path.suffix.lower()]}")
+        berkeley = read_berkeley_emd(path) if path.suffix.lower() == EMD else None
+        signals = [] if berkeley else _signals(path)
     except ImportError as error:
-        raise DataError(f"{path}: needs the optional readers; pip install 'etcli[readers]'") from error
-    try:
-        signals = module.file_reader(str(path))
+        raise DataError(f"{path}: {_missing(error)}") from error
     except Exception as error:  # each reader raises exceptions of its own
         raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
-    if not signals:
-        raise DataError(f"{path}: holds no images; export a tilt series")
-    signal = max(signals, key=lambda one: np.ndim(one["data"]))
-    data = np.asarray(signal["data"])
-    if data.ndim == 2:
-        data = data[np.newaxis]
-    if data.ndim != 3 or data.dtype.kind not in "uif":
-        raise DataError(f"{path}: data of shape {data.shape} is no stack of images; export a tilt series")
-    return ForeignImages(data[:, ::-1], _pixel_A(signal), _tilts(signal, len(data)))
+    try:
+        return _images(*berkeley) if berkeley else _first_images(signals)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; export a tilt series") from error
 
 
-def _pixel_A(signal: dict[str, Any]) -> float | None:
-    axis = signal["axes"][-1]
-    scale = UNIT_A.get(str(axis.get("units")))
-    return float(f"{scale * axis['scale']:.7g}") if scale else None
+def _signals(path: Path) -> list[dict[str, Any]]:
+    """Return what rosettasciio finds in a file, those of most dimensions first."""
+    module = importlib.import_module(f"rsciio.{READERS[path.suffix.lower()]}")
+    signals: list[dict[str, Any]] = module.file_reader(str(path))
+    return sorted(signals, key=lambda one: -np.ndim(one["data"]))
 
 
-def _tilts(signal: dict[str, Any], n: int) -> NDArray[np.float64] | None:
-    """Return the tilt angles from the axis of the views, else from the microscope's metadata."""
-    axis = signal["axes"][0]
-    if len(signal["axes"]) == 3 and str(axis.get("units")).lower() in {"°", "deg", "degree", "degrees"}:
-        return np.asarray(axis["offset"] + axis["scale"] * np.arange(n), np.float64)
-    alpha = _find(signal["original_metadata"], "Stage Alpha")
-    return np.full(n, float(alpha)) if n == 1 and alpha is not None else None
+def _missing(error: ImportError) -> str:
+    """Return which module is missing, and how to install it whatever way etcli was installed."""
+    module = (error.name or "rosettasciio").split(".")[0]
+    package = PACKAGES.get(module, module)
+    also = " h5py" if module == "rsciio" else ""
+    return f"needs the Python module {module}, which is not installed; python -m pip install {package}{also}"
 
 
-def _find(tree: dict[str, Any], name: str) -> Any:
+def _first_images(signals: list[dict[str, Any]]) -> ForeignImages:
+    """Return the first stack of images; the reason of the first refusal where there is none."""
+    refusals, found = [], []
+    for signal in signals:
+        try:
+            found.append(_images(np.asarray(signal["data"]), _axes(signal), signal["original_metadata"]))
+        except DataError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0] if refusals else DataError("holds no data")
+    return found[0]
+
+
+def _images(data: NDArray[Any], axes: list[Axis], metadata: Mapping[str, Any] | None = None) -> ForeignImages:
+    """Return images with row 0 at the bottom, their pixel size and tilt angles."""
+    stack, (first, rows, columns) = as_stack(data, axes)
+    pixel_A, warnings = pixel_on(rows, columns)
+    tilt_deg = tilts_on(first)
+    alpha = _find(metadata, "Stage Alpha") if metadata and len(stack) == 1 else None
+    if alpha is not None:  # of the microscope, for a single image
+        tilt_deg = np.full(1, float(alpha))
+    return ForeignImages(stack[:, ::-1], pixel_A, tilt_deg, warnings)
+
+
+def _axes(signal: Mapping[str, Any]) -> list[Axis]:
+    """Return the axes of a signal; uneven ones have their coordinates in ``axis``."""
+    axes = []
+    for axis, n in zip(signal["axes"], np.shape(signal["data"]), strict=True):
+        values = np.asarray(axis.get("axis", ()), np.float64)
+        if values.shape != (n,):
+            values = float(axis.get("offset", 0)) + float(axis.get("scale", 1)) * np.arange(n)
+        axes.append(Axis(_word(axis.get("name")), _word(axis.get("units")), values))
+    return axes
+
+
+def _word(value: object) -> str:
+    """Return a name or unit as text, empty where it is not set."""
+    return value if isinstance(value, str) and value != "<undefined>" else ""
+
+
+def _find(tree: Mapping[str, Any], name: str) -> Any:
     for key, value in tree.items():
         if key == name:
             return value

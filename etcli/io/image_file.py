@@ -12,12 +12,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import DataError, UsageError, without_advice
 from etcli.core.series import ImageData, TiltSeries, Volume
+from etcli.io.doubts import axis_doubts, pixel_doubts
 from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.foreign import READERS, read_foreign
 from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
+from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
@@ -117,7 +119,7 @@ class MappedImages:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.resolve()
-        return _open_in_process, (path, _size_and_time(path))
+        return open_in_process, (path, size_and_time(path))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,22 +136,22 @@ class MappedImages:
         return selected
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """Return size and modification time of a file, by which a change of it is noticed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(4)
-def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
+def open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
     """Open the images of a file, once per process as long as the file is unchanged."""
-    if _size_and_time(path) != stamp:
+    if size_and_time(path) != stamp:
         raise DataError(f"{path}: is not the same file here as where the work began")
-    return _open_without_sidecars(path, str(path))[0].data
+    return open_without_sidecars(path, str(path))[0].data
 
 
 def open_images(
-    name: str, *, tilts_file: str | None = None, stream: bool = False, without: Collection[int] = ()
+    name: str, *, tilts_file: str | Tilts | None = None, stream: bool = False, without: Collection[int] = ()
 ) -> ImageFile:
     """Open a file of images.
 
@@ -157,8 +159,8 @@ def open_images(
     ----------
     name : str
         An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
-    tilts_file : str, optional
-        File of tilt angles that replaces all other sources.
+    tilts_file : str or Tilts, optional
+        File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether ``-`` may be given.
     without : collection of int
@@ -184,30 +186,37 @@ def open_images(
     path = Path(name)
     if path.is_dir():
         raise DataError(f"{name}: is a folder; name an image file")
+    if path.suffix.lower() == ".mdoc" and path.exists():
+        raise DataError(
+            f"{name}: describes images; name the image file, or make one of those it lists: stack"
+        )
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
-    stack, tilt_deg = _open_without_sidecars(path, name)
-    complete = _add_sidecars(stack, path, tilts_file, tilt_deg, without)
+    stack, tilt_deg = open_without_sidecars(path, name)
+    complete = add_sidecars(stack, path, tilts_file, tilt_deg, without)
     if complete.tilts is not None and complete.tilts.tilt_deg is tilt_deg and path.suffix.lower() in READERS:
         return replace(complete, tilts=replace(complete.tilts, source=name))
     return complete
 
 
-def _open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
+def open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
     """Open a file without looking at the files beside it; return it and its own tilt angles."""
     with path.open("rb") as file:
         magic = file.read(4)
     if path.suffix.lower() in READERS:
         foreign = read_foreign(path)
         _check_pixels(name, foreign.data)
-        return ImageFile(name, MappedImages(path, foreign.data), foreign.pixel_A), foreign.tilt_deg
+        warnings = tuple(f"{name}: {text}" for text in foreign.warnings)
+        images = MappedImages(path, foreign.data)
+        return ImageFile(name, images, foreign.pixel_A, warnings=warnings), foreign.tilt_deg
     from etcli.io.tiff import MAGIC, read_tiff
 
     if magic in MAGIC:
-        data, pixel_A = read_tiff(path)
+        data, pixel_A, odd = read_tiff(path)
         _check_pixels(name, data)
-        return ImageFile(name, MappedImages(path, data), pixel_A), None
+        warnings = tuple(f"{name}: {text}" for text in odd)
+        return ImageFile(name, MappedImages(path, data), pixel_A, warnings=warnings), None
     header, data = open_mrc(path)
     return _from_mrc(name, header, MappedImages(path, data))
 
@@ -219,13 +228,15 @@ def _check_pixels(name: str, data: NDArray[Any]) -> None:
         raise DataError(f"{name}: {nz} images of {nx} x {ny} pixels; nothing to work on")
 
 
-def _from_pipe(pipe: IO[bytes], name: str, tilts_file: str | None, without: Collection[int]) -> ImageFile:
+def _from_pipe(
+    pipe: IO[bytes], name: str, tilts_file: str | Tilts | None, without: Collection[int]
+) -> ImageFile:
     """Read an MRC file from a pipe, through an unnamed temporary file."""
     with tempfile.TemporaryFile() as spooled:  # the memory map stays valid after it is closed
         shutil.copyfileobj(pipe, spooled, 1 << 20)
         spooled.seek(0)
         stack, header_tilts = _from_mrc(name, *open_mrc(spooled, name))
-    return _add_sidecars(stack, None, tilts_file, header_tilts, without)
+    return add_sidecars(stack, None, tilts_file, header_tilts, without)
 
 
 def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile, NDArray[np.float64] | None]:
@@ -241,6 +252,8 @@ def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile,
         byte_order=header.byteorder,
         first_label=header.labels[0].encode("latin-1") if header.labels else b"",
     )
+    if extended.is_montage:
+        raise montage_error(name)
     stated = header.pixel_A[0] if header.pixel_A else None
     warnings = list(header.warnings)
     if header.pixel_A and abs(header.pixel_A[1] / header.pixel_A[0] - 1) > SQUARE_TOLERANCE:
@@ -272,10 +285,10 @@ def _axis_in_labels(labels: Sequence[str]) -> float | None:
     return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
-def _add_sidecars(
+def add_sidecars(
     stack: ImageFile,
     path: Path | None,
-    tilts_file: str | None,
+    tilts_file: str | Tilts | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> ImageFile:
@@ -284,10 +297,11 @@ def _add_sidecars(
     Files that only share its stem may belong to another processing stage, as the angles of a series beside
     its volume. They may not fit, which is an error only where the angles are used.
     """
-    warnings, mdoc, misfit = list(stack.warnings), stack.mdoc, ""
+    warnings, misfit = list(stack.warnings), ""
     beside = find_mdoc(path) if path else None
+    mdoc = stack.mdoc
     if beside and (stack.mdoc is None or not stack.is_volume):
-        mdoc = read_mdoc(beside)
+        mdoc = _read_beside(beside, len(stack), warnings if tilts_file else None)
     if mdoc and describes_volume(mdoc):
         fits = fits_volume(mdoc, stack.data.shape)
         mdoc = mdoc if fits else None
@@ -306,33 +320,54 @@ def _add_sidecars(
             if not tilts_file and beside == Path(f"{path}.mdoc"):
                 raise
             if tilts_file:
-                warnings.append(f"{error}; ignored")
+                warnings.append(f"{without_advice(error)}; ignored")
             mdoc, misfit = None, str(error)
-    tilts, no_tilts = None, ""
-    try:
-        tilts = find_tilts(
-            path,
-            n_sections=len(stack),
-            tilts_file=Path(tilts_file) if tilts_file else None,
-            mdoc=mdoc,
-            header_tilts=header_tilts,
-            views=views,
-        )
-        warnings += tilts.warnings
-    except NoTiltsError as error:
-        no_tilts = str(error)
-    except DataError as error:
-        if tilts_file:
-            raise
-        misfit = str(error)
+    tilts, no_tilts, unusable = _tilts_of(path, len(stack), tilts_file, mdoc, header_tilts, views)
+    warnings += tilts.warnings if tilts else []
     # 1 Å in the header is a placeholder where the mdoc has a pixel size
     better = mdoc.pixel_A if mdoc and stack.pixel_A in (None, 1.0) else None
+    doubts = pixel_doubts(better or stack.pixel_A, mdoc) + axis_doubts(stack.axis_deg, stack.labels, mdoc)
+    warnings += [f"{stack.name}: {text}" for text in doubts]
     return replace(
         stack,
         mdoc=mdoc,
         tilts=tilts,
         no_tilts=no_tilts,
-        misfit=misfit,
+        misfit=unusable or misfit,
         pixel_A=better or stack.pixel_A,
         warnings=tuple(warnings),
     )
+
+
+def _tilts_of(
+    path: Path | None,
+    n_sections: int,
+    given: str | Tilts | None,
+    mdoc: Mdoc | None,
+    header_tilts: NDArray[np.float64] | None,
+    views: Collection[int] | None,
+) -> tuple[Tilts | None, str, str]:
+    """Find tilt angles; return them, else why there are none, or why those beside the file cannot be used."""
+    named = Path(given) if isinstance(given, str) else given
+    try:
+        found = find_tilts(
+            path, n_sections=n_sections, tilts_file=named, mdoc=mdoc, header_tilts=header_tilts, views=views
+        )
+    except NoTiltsError as error:
+        return None, str(error), ""
+    except DataError as error:
+        if given:
+            raise
+        return None, "", str(error)
+    return found, "", ""
+
+
+def _read_beside(path: Path, n_images: int, warnings: list[str] | None) -> Mdoc | None:
+    """Read the mdoc beside an image file; where warnings are collected, one that is damaged is ignored."""
+    try:
+        return read_mdoc(path).for_images(n_images)
+    except DataError as error:
+        if warnings is None or isinstance(error, MontageError):
+            raise
+        warnings.append(f"{without_advice(error)}; ignored")
+        return None

@@ -16,9 +16,11 @@ from etcli.core.geometry import wrapped_deg
 from etcli.io.mdoc_text import MdocText, Section
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+# In a title a number may have a decimal comma; the comma that ends it is followed by a blank.
+_TITLE_NUMBER = r"([-+]?\d+,\d+|" + _NUMBER[1:]
 # SerialEM: "Tilt axis angle = 85.3, binning = 4"; Tomo5: "TiltAxisAngle = -91.81  Binning = 1".
-_AXIS = re.compile(r"(tilt\s?axis\s?angle\s*=\s*)" + _NUMBER, re.IGNORECASE)
-_BIDIR = re.compile(r"\bbidir\s*=\s*" + _NUMBER)
+_AXIS = re.compile(r"(tilt\s?axis\s?angle\s*=\s*)" + _TITLE_NUMBER, re.IGNORECASE)
+_BIDIR = re.compile(r"\bbidir\s*=\s*" + _TITLE_NUMBER)
 _DATE = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d{2})\s+(\d\d):(\d\d):(\d\d)")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NUMERIC_KEYS = (
@@ -78,12 +80,12 @@ class Mdoc(MdocText):
     @property
     def pixel_A(self) -> float | None:
         """Pixel size in Å."""
-        return self._first_number("PixelSpacing")
+        return self._first_number("PixelSpacing") or None
 
     @property
     def voltage_kv(self) -> float | None:
-        """Acceleration voltage in kV."""
-        return self._first_number("Voltage")
+        """Acceleration voltage in kV; 0 means that it is not known."""
+        return self._first_number("Voltage") or None
 
     @property
     def tilt_axis(self) -> AxisAngle | None:
@@ -99,7 +101,7 @@ class Mdoc(MdocText):
     def bidir_deg(self) -> float | None:
         """Angle at which a bidirectional series began."""
         angles = [match[1] for line in self._head_lines if (match := _BIDIR.search(line))]
-        return float(angles[-1]) if angles else None
+        return _with_point(angles[-1]) if angles else None
 
     @property
     def time_s(self) -> NDArray[np.float64]:
@@ -143,6 +145,10 @@ class Mdoc(MdocText):
             f"{self.name}: several sections [ZValue = {number}]; the last one is used"
             for number in self.repeated
         ]
+        if self.is_flagged_as_montage:
+            messages.append(
+                f"{self.name}: says Montage = 1 but lists no pieces; its images are taken for views"
+            )
         entries = [("", key, self.globals.get(key)) for key in _NUMERIC_KEYS]
         for section in self.sections:
             where = f"[ZValue = {section.number}] "
@@ -156,6 +162,36 @@ class Mdoc(MdocText):
             if text and math.isnan(_as_number(text))
         ]
         return messages
+
+    def for_images(self, n_images: int, *, of_file: bool = False) -> Self:
+        """Return an mdoc with a section for each image of a file, where its only one describes the file.
+
+        SerialEM describes the frames of one exposure by a single ``[FrameSet = 0]``. The dose is shared
+        equally among the frames.
+
+        Parameters
+        ----------
+        n_images : int
+            Images of the file.
+        of_file : bool
+            Whether the section is known to describe the whole file.
+        """
+        if n_images < 2 or len(self.sections) != 1:
+            return self
+        (whole,) = self.sections
+        of_file = of_file or whole.kind == "FrameSet" or _as_number(whole.get("NumSubFrames")) == n_images
+        if not of_file:
+            return self
+        frames = [whole.renumbered(k) for k in range(n_images)]
+        dose, prior = (_as_number(whole.get(key)) for key in ("ExposureDose", "PriorRecordDose"))
+        of_frame = float(f"{dose / n_images:.7g}")
+        if math.isfinite(dose):
+            frames = [frame.with_value("ExposureDose", of_frame) for frame in frames]
+        if math.isfinite(dose + prior):
+            frames = [
+                frame.with_value("PriorRecordDose", prior + k * of_frame) for k, frame in enumerate(frames)
+            ]
+        return replace(self, blocks=(*self._head, *frames))
 
     def check_sections(
         self, n_sections: int, *, stack: str = "stack", views: Collection[int] | None = None
@@ -221,7 +257,7 @@ def windows_name(path: str) -> str:
 def axis_in_title(title: str) -> float | None:
     """Return the tilt axis angle that a title of an mdoc or an MRC label gives, in degrees."""
     match = _AXIS.search(title)
-    return float(match[2]) if match else None
+    return _with_point(match[2]) if match else None
 
 
 def _with_axis(block: Section, angle: str) -> Section:
@@ -229,6 +265,11 @@ def _with_axis(block: Section, angle: str) -> Section:
     if block.is_view:
         return block
     return replace(block, lines=tuple(_AXIS.sub(rf"\g<1>{angle}", line) for line in block.lines))
+
+
+def _with_point(text: str) -> float:
+    """Return a number that may be written with a decimal comma."""
+    return float(text.replace(",", "."))
 
 
 def _as_number(text: str | None) -> float:

@@ -19,8 +19,14 @@ import numpy as np
 
 from etcli.core.errors import DataError
 from etcli.io.history import grouped
+from etcli.io.text import UTF_16_MARKS
 
 Value = str | float | Sequence[float]
+
+
+class MontageError(DataError):
+    """Error raised for images that are pieces of larger ones, not views."""
+
 
 # `[Kind = name]`; a title that was cut to the length of a label lacks its closing bracket.
 _HEADER = re.compile(r"\ufeff?[ \t]*\[[ \t]*(\w+)[ \t]*=[ \t]?(.*?)[ \t]*\]?\s*\Z", re.DOTALL)
@@ -119,7 +125,7 @@ class MdocText:
         Parameters
         ----------
         content : bytes or str
-            UTF-8, else Latin-1; any line ends.
+            UTF-8, UTF-16 with its byte order mark, else Latin-1; any line ends.
         name : str
             File name for messages.
 
@@ -131,12 +137,13 @@ class MdocText:
         encoding, text = "utf-8", content
         if isinstance(content, bytes):
             try:
-                text = content.decode()
+                # written again in UTF-8, which other programs read
+                text = content.decode("utf-16" if content.startswith(UTF_16_MARKS) else "utf-8")
             except UnicodeDecodeError:
                 encoding, text = "latin-1", content.decode("latin-1")
         mdoc = cls(tuple(_split_blocks(str(text), name)), name, encoding)
-        if mdoc.globals.get("Montage", "0") != "0":
-            raise _montage_error(name)
+        if mdoc.lists_pieces:
+            raise montage_error(name)
         return mdoc
 
     @classmethod
@@ -182,6 +189,18 @@ class MdocText:
         """Keys and values outside the sections of views."""
         own = [block.values for block in self.blocks if block.is_global]
         return {key: value for values in own for key, value in values.items() if key != "T"}
+
+    @property
+    def is_flagged_as_montage(self) -> bool:
+        """Whether the globals say that the file is a montage."""
+        return self.globals.get("Montage", "0") != "0"
+
+    @property
+    def lists_pieces(self) -> bool:
+        """Whether views are pieces of a montage: at several places (x, y) of the same image (z)."""
+        rows = ((section.get("PieceCoordinates") or "").split() for section in self.sections)
+        pieces = {tuple(row) for row in rows if len(row) == 3}
+        return len(pieces) > len({z for _, _, z in pieces})
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -310,7 +329,7 @@ def _split_blocks(text: str, name: str) -> list[Section]:
             blocks.append(Section(tuple(lines[:end]), kind, number))
             lines, kind, number = lines[end:], header[1], -1
             if kind == "MontSection":
-                raise _montage_error(name)
+                raise montage_error(name)
             if kind in _VIEW_KINDS:
                 number = _section_number(header[2], f"{name}: line {line_number}: [{kind} = {header[2]}]")
         lines.append(line)
@@ -348,6 +367,6 @@ def _section_number(text: str, where: str) -> int:
     return int(text)
 
 
-def _montage_error(name: str) -> DataError:
+def montage_error(name: str) -> MontageError:
     """Return the error for montages, which are not supported."""
-    return DataError(f"{name}: montages are not supported; blend the pieces first, with IMOD's blendmont")
+    return MontageError(f"{name}: montages are not supported; blend the pieces first, with IMOD's blendmont")

@@ -29,7 +29,14 @@ FOUR_BIT = 101
 UNSUPPORTED = {3: "complex integers", 16: "colours"}
 # IMOD's stamp means that flags follow: bytes are signed; the origin has the sign of the standard, not IMOD's
 IMOD_STAMP = 1146047817
-SIGNED_BYTES, STANDARD_ORIGIN = 1, 4
+SIGNED_BYTES, STANDARD_ORIGIN, PACKED_BYTES = 1, 4, 16
+# width and height of super-resolution frames of K2 and K3 cameras (IMOD, libiimod/mrcfiles.c)
+SUPER_RESOLUTION = (
+    *((7676, 7420), (7680, 7424), (11520, 8184)),
+    *((7420, 7676), (7424, 7680), (8184, 11520)),
+)
+# value of NVERSION in FEI's files whose rows run from the top (IMOD, libiimod/mrcfiles.c)
+FEI_INVERTED = 20140
 HEADER_BYTES = 1024
 LABELS, LABEL_LENGTH = 10, 80
 
@@ -40,8 +47,9 @@ class MrcHeader:
 
     ``size`` is (nx, ny, nz); ``axes`` tells along which of x, y, z (from 1) columns, rows and sections run.
     ``pixel_A`` and ``origin_A`` are (x, y, z); ``pixel_A`` is None where the header gives none. ``dtype`` is
-    the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``) that of all numbers. ``warnings``
-    lists deviations from the standard that could be interpreted.
+    the type of the data as stored, ``byteorder`` (``"<"`` or ``">"``) that of all numbers.
+    ``rows_from_top`` tells that row 0 is stored last. ``warnings`` lists deviations from the standard that
+    could be interpreted.
     """
 
     size: tuple[int, int, int]
@@ -57,6 +65,7 @@ class MrcHeader:
     ispg: int
     axes: tuple[int, int, int]
     byteorder: str
+    rows_from_top: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -92,7 +101,7 @@ def open_mrc(source: str | Path | IO[bytes], name: str = "") -> tuple[MrcHeader,
             return open_mrc(opened, name or str(source))
     with _uncompressed(source, name or "input") as file:
         header = _read_header(file, name)
-        data = _map_data(file, header, name)
+        data = _map_data(file, header, name)[:, :: -1 if header.rows_from_top else 1]
     # columns, rows and sections may run along any axes, as in crystallographers' maps
     place = [header.axes.index(axis) for axis in (1, 2, 3)]
     data = data.transpose([2 - place[2], 2 - place[1], 2 - place[0]])
@@ -124,14 +133,6 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
     if len(raw) < HEADER_BYTES:
         raise DataError(f"{name}: {len(raw)} bytes are too few for an MRC header; is the file complete?")
     record, order = _detect_byte_order(raw, name)
-    size = tuple(int(record[key]) for key in ("nx", "ny", "nz"))
-    if min(size) < 1:
-        raise DataError(f"{name}: empty image of {size[0]} x {size[1]} x {size[2]}; nothing to work on")
-    mode = int(record["mode"])
-    if mode in UNSUPPORTED:
-        raise DataError(
-            f"{name}: mode {mode} ({UNSUPPORTED[mode]}) is not read; convert it to mode 1 or 2 first"
-        )
     n_extended, size_of_file = int(record["nsymbt"]), file.seek(0, os.SEEK_END)
     file.seek(HEADER_BYTES)
     if not 0 <= n_extended <= size_of_file - HEADER_BYTES:
@@ -139,39 +140,85 @@ def _read_header(file: IO[bytes], name: str) -> MrcHeader:
             f"{name}: extended header of {n_extended} bytes in a file of {size_of_file}; the header is "
             "damaged, or the file is not complete"
         )
-    warnings = []
-    if bytes(record["map"])[:3] not in (b"MAP", b""):
-        warnings.append("no MAP identifier")
-    stamp, flags = np.frombuffer(raw, order + "i4", 2, 152)
+    stamp, flags = (int(word) for word in np.frombuffer(raw, order + "i4", 2, 152))
     counts = np.frombuffer(raw, order + "i2", 2, 128)
-    lowest, highest = float(record["dmin"]), float(record["dmax"])
-    if mode == FOUR_BIT:
-        dtype = np.dtype("u1")
-    elif mode == 0:
-        dtype, warning = _byte_type(int(stamp), int(flags), lowest, highest)
-        warnings += [warning] if warning else []
-    else:
-        dtype = np.dtype(order + MODES[mode])
-    axes = (int(record["mapc"]), int(record["mapr"]), int(record["maps"]))
     n_labels = min(max(int(record["nlabl"]), 0), LABELS)
+    labels = tuple(label.decode("latin-1").rstrip("\0 ") for label in record["label"][:n_labels])
+    warnings = [] if bytes(record["map"])[:3] in (b"MAP", b"") else ["no MAP identifier"]
+    size, mode = _size_and_mode(record, stamp, flags, labels, name)
+    lowest, highest = float(record["dmin"]), float(record["dmax"])
+    dtype = np.dtype("u1") if mode == FOUR_BIT else np.dtype(order + MODES[mode])
+    if mode == 0:
+        dtype, warning = _byte_type(stamp, flags, lowest, highest)
+        warnings += [warning] if warning else []
+    axes, rows_from_top = _axes(record, stamp)
+    if rows_from_top:
+        warnings.append("its rows run from the top to the bottom; turned over, as IMOD does")
+    n_volumes = _number_of_volumes(record)
+    if n_volumes > 1:
+        warnings.append(
+            f"a stack of {n_volumes} volumes (ISPG {record['ispg']}) is read as one of {size[2]} sections; "
+            f"take one out with stack --views 1-{size[2] // n_volumes}"
+        )
     sign = -1.0 if stamp == IMOD_STAMP and not flags & STANDARD_ORIGIN else 1.0
     return MrcHeader(
-        size=size,  # type: ignore[arg-type]
+        size=size,
         mode=mode,
         dtype=dtype,
         pixel_A=_pixel_size(record),
         # + 0.0: no minus zero
         origin_A=tuple(sign * float(record["origin"][axis]) + 0.0 for axis in "xyz"),  # type: ignore[arg-type]
         statistics=(lowest, highest, float(record["dmean"]), float(record["rms"])),
-        labels=tuple(label.decode("latin-1").rstrip("\0 ") for label in record["label"][:n_labels]),
+        labels=labels,
         exttyp=bytes(record["exttyp"]),
         extended=file.read(n_extended),
         extended_counts=(int(counts[0]), int(counts[1])),
         ispg=int(record["ispg"]),
-        axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
+        axes=axes,
         byteorder=order,
+        rows_from_top=rows_from_top,
         warnings=tuple(warnings),
     )
+
+
+def _size_and_mode(
+    record: np.void, stamp: int, flags: int, labels: Sequence[str], name: str
+) -> tuple[tuple[int, int, int], int]:
+    """Return (nx, ny, nz) and the mode, that of 4-bit data also where a byte file holds such data."""
+    nx, ny, nz = (int(record[key]) for key in ("nx", "ny", "nz"))
+    if min(nx, ny, nz) < 1:
+        raise DataError(f"{name}: empty image of {nx} x {ny} x {nz}; nothing to work on")
+    mode = int(record["mode"])
+    if mode in UNSUPPORTED:
+        raise DataError(
+            f"{name}: mode {mode} ({UNSUPPORTED[mode]}) is not read; convert it to mode 1 or 2 first"
+        )
+    is_flagged = stamp == IMOD_STAMP and bool(flags & PACKED_BYTES)
+    # frames of SerialEM's plug-in for DigitalMicrograph before it set the flag: only sizes of its cameras
+    is_camera = any(abs(2 * nx - a) <= 4 and abs(ny - b) <= 2 for a, b in SUPER_RESOLUTION)
+    is_labelled = len(labels) == 1 and "4 bits packed" in labels[0] and is_camera
+    if mode != 0 or not (is_flagged or is_labelled):
+        return (nx, ny, nz), mode
+    if is_flagged and flags & SIGNED_BYTES:
+        raise DataError(f"{name}: 4-bit data in signed bytes is not read; write it again as mode 1")
+    return (2 * nx, ny, nz), FOUR_BIT
+
+
+def _axes(record: np.void, stamp: int) -> tuple[tuple[int, int, int], bool]:
+    """Return along which axes columns, rows and sections run, and whether rows run from the top."""
+    axes = [int(record[key]) for key in ("mapc", "mapr", "maps")]
+    of_fei = bytes(record["exttyp"]).startswith(b"FEI") and int(record["nversion"]) == FEI_INVERTED
+    rows_from_top = stamp != IMOD_STAMP and (of_fei or axes[1] == -2)
+    axes[1] = abs(axes[1])
+    columns, rows, sections = axes if sorted(axes) == [1, 2, 3] else (1, 2, 3)
+    return (columns, rows, sections), rows_from_top
+
+
+def _number_of_volumes(record: np.void) -> int:
+    """Return how many volumes of ``mz`` sections a file holds; ISPG above 400 marks a stack of them."""
+    n_sections, of_each = int(record["nz"]), int(record["mz"])
+    is_stack = int(record["ispg"]) > 400 and 0 < of_each < n_sections and n_sections % of_each == 0
+    return n_sections // of_each if is_stack else 1
 
 
 def _detect_byte_order(raw: bytes, name: str) -> tuple[np.void, str]:
@@ -195,7 +242,7 @@ def _byte_type(stamp: int, flags: int, lowest: float, highest: float) -> tuple[n
     """Decide whether bytes are signed: by IMOD's stamp, else by the range that the header states."""
     if stamp == IMOD_STAMP:
         return np.dtype("i1" if flags & SIGNED_BYTES else "u1"), ""
-    if lowest >= 0 and lowest <= highest < 128:
+    if 0 <= lowest < highest < 128 or 0 < lowest == highest < 128:  # 0 throughout: not set
         return np.dtype("i1"), ""
     unsigned = highest >= 128 and (lowest >= 0 or -lowest <= highest - 128)
     kind = "unsigned" if unsigned else "signed"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.io.text import as_number, read_text
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
@@ -49,7 +50,7 @@ def read_table(
     DataError
         When a column is absent, a field is not a finite number, or there are no rows.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     rows = [(number, row) for number, row in enumerate(csv.reader(text.splitlines()), 1) if any(row)]
     header = [name.strip() for name in rows[0][1]] if rows else []
     absent = [name for name in needed if name not in header]
@@ -72,7 +73,7 @@ def _number(path: Path, line: int, name: str, row: list[str], header: list[str],
     if not field and not needed:
         return float("nan")
     try:
-        value = float(field)
+        value = as_number(field)
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):

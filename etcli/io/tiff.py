@@ -12,21 +12,17 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
 from etcli.io.mrc_writer import MrcLayout, as_stored, reserve
+from etcli.io.units import length_unit_A, plain_unit
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Å per unit of the resolution tag: centimetres only, as inches mean screen resolution, not pixel size
-RESOLUTION_UNIT_A = {3: 1e8}
-UNIT_A = {
-    "pm": 0.01,
-    "nm": 10.0,
-    "µm": 1e4,
-    "\\u00B5m": 1e4,
-    "um": 1e4,
-    "micron": 1e4,
-    "A": 1.0,
-    "Å": 1.0,
-    "\\u00C5": 1.0,
-}
+# units of the resolution tags
+RESOLUTION_UNITS = {2: "inch", 3: "cm"}
+# Such tags often tell how large an image is to be printed: 72 dots per inch are 353 µm. No pixel of an
+# electron microscope is larger than this.
+LARGEST_TAGGED_PIXEL_A = 1e5
+SQUARE_TOLERANCE = 1e-3
+# what programs write where images have no scale
+NO_UNITS = ("", "px", "pixel", "pixels", "none")
 
 FLOAT16 = 12
 """MRC mode of numbers that ImageJ does not know."""
@@ -37,7 +33,7 @@ LARGEST_CLASSIC = 1 << 31
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
+def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
     """Read a TIFF stack.
 
     Parameters
@@ -49,7 +45,9 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     data : ndarray of shape (n, ny, nx)
         Row 0 is the bottom.
     pixel_A : float or None
-        Pixel size in Å, if the file has one.
+        Pixel size in Å along x, if the file has one.
+    warnings : list of str
+        What is odd about the pixel size.
 
     Raises
     ------
@@ -66,7 +64,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
             else:
                 data = series.asarray()
             is_grey = "S" not in series.axes
-            pixel_A = _pixel_A(file)
+            pixel_A, warnings = _calibration(file)
     except Exception as error:  # damaged files fail in many ways
         raise DataError(
             f"{path}: not a TIFF that can be read ({error}); save it again without compression"
@@ -77,7 +75,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
         raise DataError(
             f"{path}: TIFF of shape {data.shape} is no stack of grey images; save single-channel images"
         )
-    return data[:, ::-1], pixel_A
+    return data[:, ::-1], pixel_A, warnings
 
 
 def software_of(path: Path) -> str:
@@ -89,21 +87,37 @@ def software_of(path: Path) -> str:
         return ""
 
 
-def _pixel_A(file: tifffile.TiffFile) -> float | None:
-    """Return the pixel size in the OME metadata, else in that of ImageJ or in the resolution tag."""
-    if file.ome_metadata:
-        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels[@PhysicalSizeX]")
-        if pixels is None:
-            return None
-        size, unit = float(pixels.attrib["PhysicalSizeX"]), pixels.get("PhysicalSizeXUnit", "µm")
-        return float(f"{size * UNIT_A[unit]:.7g}") if unit in UNIT_A else None
+def _calibration(file: tifffile.TiffFile) -> tuple[float | None, list[str]]:
+    """Return the pixel size along x in Å, and warnings: from OME or ImageJ metadata, else from the tags."""
     tags = file.pages[0].tags
-    numerator, denominator = tags.valueof("XResolution", (0, 0))
-    if not numerator or not denominator:
-        return None
-    imagej = (file.imagej_metadata or {}).get("unit")
-    scale = UNIT_A.get(imagej) if imagej else RESOLUTION_UNIT_A.get(tags.valueof("ResolutionUnit", 2))
-    return float(f"{scale * denominator / numerator:.7g}") if scale else None
+    of_imagej = str((file.imagej_metadata or {}).get("unit") or "")
+    if file.ome_metadata:
+        sizes, unit = _ome_sizes(file.ome_metadata)
+    else:
+        per_unit = [tags.valueof(f"{axis}Resolution", (0, 0)) for axis in "XY"]
+        sizes = [below / above if above else 0.0 for above, below in per_unit]
+        unit = of_imagej or RESOLUTION_UNITS.get(int(tags.valueof("ResolutionUnit", 2)), "")
+    scale = length_unit_A(unit)
+    if not sizes[0] or scale is None:
+        is_odd = bool(sizes[0]) and plain_unit(unit) not in NO_UNITS
+        return None, [f"its pixel size is in {unit!r}, an unknown unit, and is not used"] * is_odd
+    x_A, y_A = (float(f"{scale * (size or sizes[0]):.7g}") for size in sizes)
+    if not (file.ome_metadata or of_imagej) and x_A > LARGEST_TAGGED_PIXEL_A:
+        return None, []
+    if abs(y_A / x_A - 1) > SQUARE_TOLERANCE:
+        return x_A, [f"pixels of {x_A:g} x {y_A:g} Å are not square; the first counts"]
+    return x_A, []
+
+
+def _ome_sizes(metadata: str) -> tuple[list[float], str]:
+    """Return the sizes of a pixel along x and y in OME metadata, both in the unit of x; 0 if unknown."""
+    pixels = ElementTree.fromstring(metadata).find(".//{*}Pixels[@PhysicalSizeX]")
+    if pixels is None:
+        return [0.0, 0.0], ""
+    x, y = (float(pixels.get(f"PhysicalSize{axis}", 0)) for axis in "XY")
+    of_x, of_y = (pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "XY")
+    ratio = (length_unit_A(of_y) or 1.0) / (length_unit_A(of_x) or 1.0)
+    return [x, y * ratio], of_x
 
 
 def _description(layout: MrcLayout) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, without_advice
 from etcli.io.mdoc import Mdoc
+from etcli.io.text import as_number, read_text
 
 DISAGREEMENT_DEG = 0.05
+# fewer angles, or a smaller range, may well be degrees: a focal series, a few frames
+FEWEST_FOR_RADIANS, LEAST_RANGE_RAD = 8, 0.5
 _COMPRESSED = (".gz", ".bz2")
-Source = Path | Mdoc | NDArray[np.float64]
 
 
 class NoTiltsError(DataError):
@@ -36,6 +38,9 @@ class Tilts:
     tilt_deg: NDArray[np.float64]
     source: str
     warnings: list[str] = field(default_factory=list)
+
+
+Source = Path | Tilts | Mdoc | NDArray[np.float64]
 
 
 def read_tilts(path: Path) -> NDArray[np.float64]:
@@ -92,7 +97,7 @@ def find_tilts(
     path: Path | None,
     *,
     n_sections: int,
-    tilts_file: Path | None = None,
+    tilts_file: Path | Tilts | None = None,
     mdoc: Mdoc | None = None,
     header_tilts: NDArray[np.float64] | None = None,
     views: Collection[int] | None = None,
@@ -107,8 +112,8 @@ def find_tilts(
         The image file; None when it comes from a stream.
     n_sections : int
         Its sections, each of which is a view.
-    tilts_file : Path, optional
-        A file the user named.
+    tilts_file : Path or Tilts, optional
+        A file that the user named, or angles out of one; a single angle is that of all sections.
     mdoc : Mdoc, optional
         The mdoc from `find_mdoc`; its angles are assigned by ZValue, whatever the order of its sections.
     header_tilts : ndarray of shape (n_views,), optional
@@ -132,14 +137,16 @@ def find_tilts(
     chosen: Tilts | None = None
     for source, origin in _sources(path, tilts_file, mdoc, header_tilts):
         try:
-            tilt_deg = _angles(source, origin, n_sections, needed, name)
+            tilt_deg = _angles(source, origin, n_sections, needed, name, is_given=source is tilts_file)
         except DataError as error:
             if chosen is None:
                 raise
-            chosen.warnings.append(f"{error} (not used: the angles are those of {chosen.source})")
+            chosen.warnings.append(
+                f"{without_advice(error)} (not used: the angles are those of {chosen.source})"
+            )
             continue
         if chosen is None:
-            chosen = Tilts(tilt_deg, origin)
+            chosen = Tilts(tilt_deg, origin, radians_warning(tilt_deg[needed], origin))
             continue
         difference = abs(tilt_deg - chosen.tilt_deg)[needed]
         if difference.max(initial=0) > DISAGREEMENT_DEG:
@@ -149,7 +156,7 @@ def find_tilts(
                 f"used, has {chosen.tilt_deg[worst]:.2f}°"
             )
     if chosen is None:
-        names = [tilts_file, *_beside(path, ".tlt"), *_mdocs_of(path), *_beside(path, ".rawtlt")]
+        names = [*_beside(path, ".tlt"), *_mdocs_of(path), *_beside(path, ".rawtlt")]
         looked_for = ", ".join(str(file) for file in names if file)
         raise NoTiltsError(
             f"{name}: no tilt angles (looked for {looked_for or 'an mdoc'} and in the extended header); "
@@ -180,17 +187,21 @@ def read_number_rows(path: Path, n_columns: int, what: str) -> NDArray[np.float6
         If a line is malformed, or there is none.
     """
     rows = []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     for line_number, line in enumerate(text.split("\n"), start=1):
         words = line.partition("#")[0].replace(",", " ").split()
         if not words:
             continue
         try:
-            row = [float(word) for word in words]
+            row = [as_number(word) for word in words]
         except ValueError:
             row = []
         if len(row) != n_columns or not np.isfinite(row).all():
-            raise DataError(f"{path}: line {line_number}: expected {what}, not {line.strip()[:40]!r}")
+            numbers = "one number" if n_columns == 1 else f"{n_columns} numbers"
+            raise DataError(
+                f"{path}: line {line_number}: expected {what}, not {line.strip()[:40]!r}; write {numbers} "
+                "per line, with decimal points"
+            )
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: empty; expected {what} in each line")
@@ -213,12 +224,16 @@ def _mdocs_of(path: Path | None) -> list[Path]:
 
 
 def _sources(
-    path: Path | None, tilts_file: Path | None, mdoc: Mdoc | None, header_tilts: NDArray[np.float64] | None
+    path: Path | None,
+    tilts_file: Path | Tilts | None,
+    mdoc: Mdoc | None,
+    header_tilts: NDArray[np.float64] | None,
 ) -> list[tuple[Source, str]]:
     """List the possible sources of angles with their names, in the order of precedence."""
     tlt_files = [file for file in _beside(path, ".tlt") if file.is_file()]
     rawtlt_files = [file for file in _beside(path, ".rawtlt") if file.is_file()]
-    sources: list[tuple[Source, str]] = [(tilts_file, str(tilts_file))] if tilts_file else []
+    named = tilts_file.source if isinstance(tilts_file, Tilts) else str(tilts_file)
+    sources: list[tuple[Source, str]] = [(tilts_file, named)] if tilts_file else []
     sources += [(file, str(file)) for file in tlt_files]
     if mdoc is not None and np.isfinite(mdoc.tilt_deg).any():
         sources.append((mdoc, mdoc.name))
@@ -229,7 +244,7 @@ def _sources(
 
 
 def _angles(
-    source: Source, origin: str, n_sections: int, needed: NDArray[np.intp], name: str
+    source: Source, origin: str, n_sections: int, needed: NDArray[np.intp], name: str, *, is_given: bool
 ) -> NDArray[np.float64]:
     """Read the angles of a source, one per section."""
     if isinstance(source, Mdoc):
@@ -242,9 +257,37 @@ def _angles(
                 f"{origin}: no TiltAngle in [ZValue = {absent[0]}]; use --tilts or --exclude {absent[0] + 1}"
             )
         return tilt_deg
+    if isinstance(source, Tilts):
+        one_for_all = len(source.tilt_deg) == 1
+        source = np.repeat(source.tilt_deg, n_sections) if one_for_all else source.tilt_deg
     tilt_deg = read_tilts(source) if isinstance(source, Path) else source
     if len(tilt_deg) != n_sections:
+        advice = "give one per section" if is_given else "use --tilts"
         raise DataError(
-            f"{name}: {n_sections} sections but {len(tilt_deg)} tilt angles in {origin}; use --tilts"
+            f"{name}: {n_sections} sections but {len(tilt_deg)} tilt angles in {origin}; {advice}"
         )
     return tilt_deg
+
+
+def radians_warning(angles_deg: NDArray[np.float64], origin: str, *, largest_rad: float = 3.2) -> list[str]:
+    """Return a warning where angles look like radians: many, all of them within a few degrees.
+
+    Parameters
+    ----------
+    angles_deg : ndarray of shape (n,)
+        What is taken for degrees.
+    origin : str
+        Where the angles come from.
+    largest_rad : float
+        Radians that no such angle exceeds.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing is suspicious.
+    """
+    n = len(np.unique(angles_deg))
+    lowest, highest = (angles_deg.min(initial=np.inf), angles_deg.max(initial=-np.inf))
+    if n < FEWEST_FOR_RADIANS or max(-lowest, highest) > largest_rad or highest - lowest < LEAST_RANGE_RAD:
+        return []
+    return [f"{origin}: {n} angles from {lowest:.4g} to {highest:.4g}, taken for degrees; are they radians?"]

@@ -249,6 +249,8 @@ def _series_mdoc(
         mdoc = mdoc.with_view_values("PixelSpacing", [pixel_A] * len(like))
     mdoc = mdoc.with_value("ImageFile", name)
     mdoc = mdoc.with_value("ImageSize", (shape[2], shape[1])).with_value("DataMode", mode)
+    if mdoc.is_flagged_as_montage:
+        mdoc = mdoc.with_value("Montage", 0)
     mdoc = with_views(mdoc, like.views)
     if axis_deg is None and mdoc.tilt_axis is None:
         axis_deg = like.axis_deg

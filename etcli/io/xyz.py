@@ -9,6 +9,7 @@ The extended XYZ specification and parsing tools, https://github.com/libAtoms/ex
 ASE, ase.io.extxyz; OVITO, the XYZ file format (``Origin``).
 """
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from etcli.core.elements import SYMBOLS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
 from etcli.io.history import from_one_line, in_one_line
+from etcli.io.text import as_number
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 PAIR = re.compile(r"""([^\s="']+)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
@@ -170,19 +172,18 @@ def _numbers(path: Path, table: NDArray[np.str_], column: Column) -> NDArray[np.
     words = table[:, _span(column)]
     if column.kind == "L":
         return np.isin(words, ("T", "True", "true", "TRUE")).astype(np.float64)
-    try:
+    with contextlib.suppress(ValueError):
         return words.astype(np.float64)
-    except ValueError:
-        for number, row in enumerate(words, start=3):
-            for word in row:
-                try:
-                    float(word)
-                except ValueError:
-                    raise DataError(
-                        f"{path}: line {number}: expected a number for {column.name}, not {word[:40]!r}; "
-                        "repair or remove the line"
-                    ) from None
-        raise
+    numbers = np.empty(words.shape)
+    for place, word in np.ndenumerate(words):  # slower, but reads D as an exponent
+        try:
+            numbers[place] = as_number(word)
+        except ValueError:
+            raise DataError(
+                f"{path}: line {place[0] + 3}: expected a number for {column.name}, not {word[:40]!r}; "
+                "repair or remove the line"
+            ) from None
+    return numbers
 
 
 def _spread(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -216,7 +217,7 @@ def _box(path: Path, keys: Mapping[str, tuple[str, str]]) -> Box | None:
     for key, size in (("lattice", 9), ("origin", 3)):
         text = keys[key][1] if key in keys else "0 0 0"
         try:
-            numbers[key] = np.array(text.replace(",", " ").split(), np.float64)
+            numbers[key] = np.array([as_number(word) for word in text.replace(",", " ").split()])
         except ValueError:
             numbers[key] = np.empty(0)
         if numbers[key].shape != (size,) or not np.isfinite(numbers[key]).all():

@@ -74,7 +74,7 @@ def connected_workers(session: Session, address: str | None, device: Device) -> 
     try:
         import distributed
     except ImportError as error:
-        raise UsageError("--dask needs the package distributed: pip install 'etcli[distributed]'") from error
+        raise UsageError("--dask needs the package distributed: python -m pip install distributed") from error
     import logging
     from concurrent.futures import CancelledError
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, without_advice
 from etcli.core.lengths import Length
 from etcli.io.atoms import is_atoms_file, read_atoms_file
 from etcli.io.facts import facts_of, in_words
@@ -44,7 +44,9 @@ def info_files(
     for name in names:
         file = read_images(session, name, tilts=tilts)
         if need_tilts and file.tilts is None:
-            raise DataError(file.no_tilts)
+            raise DataError(file.misfit or file.no_tilts)
+        if file.misfit:
+            session.reporter.warn(f"{without_advice(file.misfit)}; ignored")
         facts.append(facts_of(file, diameter_A=diameter.angstrom(file.pixel_A) if diameter else None))
     return facts
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.errors import ConvergenceError, DataError, UsageError, without_advice
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
 from etcli.io.facts import in_words
 from etcli.io.image_file import ImageFile, open_images
-from etcli.io.tilts import read_number_rows, sidecars_of
+from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_xf
 from etcli.pipeline.session import Session
 
@@ -28,7 +28,7 @@ def read_images(
     session: Session,
     name: str,
     *,
-    tilts: str | None = None,
+    tilts: str | Tilts | None = None,
     stream: bool = False,
     without: Collection[int] = (),
 ) -> ImageFile:
@@ -39,8 +39,8 @@ def read_images(
     session : Session
     name : str
         The file, or ``-`` with `stream`.
-    tilts : str, optional
-        File of tilt angles that replaces all other sources.
+    tilts : str or Tilts, optional
+        File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether the command can work on a stream: then ``-`` may be given, and angles may be missing.
     without : collection of int
@@ -51,12 +51,16 @@ def read_images(
     ImageFile
     """
     file = open_images(name, tilts_file=tilts, stream=stream, without=without)
-    session.reads(name, tilts, *(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
+    session.reads(
+        name,
+        tilts if isinstance(tilts, str) else None,
+        *(beside for beside in sidecars_of(Path(name)) if beside.is_file()),
+    )
     session.facts[name] = in_words(file)
     for text in file.warnings:
         session.reporter.warn(text)
     if stream and file.misfit:
-        session.reporter.warn(f"{file.misfit}; ignored")
+        session.reporter.warn(f"{without_advice(file.misfit)}; ignored")
     if file.tilts is not None:
         session.reporter.note(f"{name}: {len(file)} views, tilt angles from {file.tilts.source}")
     return file
@@ -66,7 +70,7 @@ def read_series(
     session: Session,
     name: str,
     *,
-    tilts: str | None = None,
+    tilts: str | Tilts | None = None,
     defocus: str | None = None,
     euler: str | None = None,
     weights: str | None = None,
@@ -127,6 +131,8 @@ def with_euler_file(session: Session, series: TiltSeries, euler: str) -> TiltSer
     """Return the series with the orientations of a file of Euler angles, and the tilt angles of these."""
     euler_deg = read_euler(Path(euler), n_views=len(series))
     session.reads(euler)
+    for text in radians_warning(euler_deg.ravel(), euler, largest_rad=2 * np.pi):
+        session.reporter.warn(text)
     return series.with_orientations(euler_deg, euler)
 
 

@@ -1,6 +1,6 @@
 """Assembly of one series from files, with views selected, reordered and cropped."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +13,8 @@ from etcli.core.series import TiltSeries, Volume
 from etcli.io.assemble import Frames, assemble
 from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.inputs import read_images, with_columns
 from etcli.pipeline.session import Session
+from etcli.pipeline.stack_inputs import read_inputs
 from etcli.pipeline.stack_volume import Block, check_sections, write_block
 from etcli.pipeline.turned_volume import turn_file
 from etcli.pipeline.view_selection import Region, checked_list
@@ -39,6 +39,8 @@ class StackRequest:
         Scaling into the range of an integer mode.
     turn : str or None
         Flips, exchanges of axes and turns by 90° of a volume.
+    folders : tuple of str
+        Where the files that an mdoc lists are looked for, besides the folder of the mdoc.
     """
 
     views: tuple[int, ...] | None = None
@@ -48,6 +50,7 @@ class StackRequest:
     frames: Frames = "mean"
     scale: GreyScale | None = None
     turn: str | None = None
+    folders: tuple[str, ...] = ()
 
 
 def stack_files(
@@ -56,7 +59,7 @@ def stack_files(
     output: str,
     request: StackRequest,
     *,
-    tilts: str | None = None,
+    tilts: Sequence[str] = (),
     defocus: str | None = None,
     mode: int = 2,
 ) -> None:
@@ -66,11 +69,13 @@ def stack_files(
     ----------
     session : Session
     inputs : sequence of str
-        The files, in the order of their views.
+        The files, in the order of their views, or mdocs that list files.
     output : str
     request : StackRequest
-    tilts, defocus : str, optional
-        Files of tilt angles and of defoci, for one input.
+    tilts : sequence of str
+        No file of tilt angles, one for all inputs, or one for each.
+    defocus : str, optional
+        File of defoci, for one input.
     mode : int
         MRC mode.
 
@@ -83,9 +88,6 @@ def stack_files(
     """
     if request.views and request.exclude:
         raise UsageError("--views and --exclude cannot go together; name the views to keep or those to drop")
-    for given, option in ((tilts, "--tilts"), (defocus, "--defocus")):
-        if given and len(inputs) > 1:
-            raise UsageError(f"{option} goes with one INPUT only; put the files together first")
     if request.turn is not None:
         others = replace(request, turn=None, scale=None)
         if others != StackRequest() or tilts or defocus or len(inputs) > 1:
@@ -95,15 +97,26 @@ def stack_files(
             )
         turn_file(session, inputs[0], output, request.turn, mode=mode, scale=request.scale)
         return
-    stacks = _read_all(session, inputs, tilts, defocus, request.exclude or ())
-    if isinstance(stacks[0], Volume):
-        _stack_volume(session, stacks[0], output, request, mode=mode)
+    if defocus and len(inputs) > 1:
+        raise UsageError(
+            "--defocus goes with one INPUT; give it when the output is used, one defocus per view"
+        )
+    found = read_inputs(
+        session,
+        inputs,
+        folders=request.folders,
+        tilts=tilts,
+        defocus=defocus,
+        exclude=request.exclude or (),
+    )
+    if found.volume is not None:
+        _stack_volume(session, found.volume, output, request, mode=mode)
         return
-    n = sum(map(len, stacks))
+    n = len(found.views)
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
-    kept = [view for view in selected if view not in excluded]
-    series = assemble(stacks, kept, frames=request.frames)
+    kept = found.sections([view for view in selected if view not in excluded])
+    series = assemble(found.stacks, kept, frames=request.frames)
     if len(series.parts) < len(kept):
         session.reporter.report(
             f"{len(kept)} sections give {len(series.parts)} views: {request.frames} of frames"
@@ -117,7 +130,7 @@ def stack_files(
         return series.view(k)[area.rows, area.columns]
 
     images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
-    words = [_summary(len(inputs), len(series.parts), request), *images.words()]
+    words = [_summary(len(found.stacks), len(series.parts), request), *images.words()]
     step = ProcessingStep("stack", ", ".join(words))
     if request.scale and isinstance(like.description, Mdoc):
         like = replace(like, description=like.description.without_view_key("MinMaxMean"))
@@ -126,27 +139,6 @@ def stack_files(
             outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode
         )
         images.write(opened, "stacking")
-
-
-def _read_all(
-    session: Session,
-    inputs: Sequence[str],
-    tilts: str | None,
-    defocus: str | None,
-    exclude: Collection[int],
-) -> list[TiltSeries] | list[Volume]:
-    """Open the files, a volume alone; excluded sections may lack a description."""
-    stacks: list[TiltSeries] = []
-    for name in inputs:
-        start = sum(map(len, stacks))
-        without = [view - start for view in exclude if view >= start]
-        file = read_images(session, name, tilts=tilts, stream=True, without=without)
-        if file.is_volume and not defocus:
-            if len(inputs) > 1:
-                raise UsageError(f"{name}: is a volume, which goes alone; name series, or this one INPUT")
-            return [file.volume()]
-        stacks.append(with_columns(session, file.series(), defocus=defocus))
-    return stacks
 
 
 def _stack_volume(session: Session, volume: Volume, output: str, request: StackRequest, *, mode: int) -> None:

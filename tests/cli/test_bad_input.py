@@ -332,7 +332,10 @@ def test_makers_formats_need_a_reader_and_a_whole_file(folder, monkeypatch) -> N
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "rsciio", None)
         line = failure("bin", "a.dm3", "out.mrc")
-    assert line == "ERROR: bin - a.dm3: needs the optional readers; pip install 'etcli[readers]'"
+    assert line == (
+        "ERROR: bin - a.dm3: needs the Python module rsciio, which is not installed; "
+        "python -m pip install rosettasciio h5py"
+    )
     pytest.importorskip("rsciio.digitalmicrograph", exc_type=ImportError)
     assert failure("bin", "a.dm3", "out.mrc").startswith("ERROR: bin - a.dm3: cannot be read (")
     assert "none.dm3: no such file" in failure("bin", "none.dm3", "out.mrc")

@@ -110,8 +110,8 @@ class TestWithoutGpu:
     def test_gpu_is_refused_with_a_remedy(self, series, tmp_path) -> None:
         line = failure("recon", "-q", "--device", "gpu", series, tmp_path / "v.mrc", status=2)
         assert line == (
-            "ERROR: recon - --device gpu: the package cupy is missing; pip install 'etcli[gpu]', or "
-            "'etcli[gpu13]' for drivers of CUDA 13, or use --device cpu"
+            "ERROR: recon - --device gpu: the package cupy is missing; python -m pip install "
+            "'cupy-cuda12x[ctk]', or 'cupy-cuda13x[ctk]' for drivers of CUDA 13, or use --device cpu"
         )
 
     def test_auto_computes_on_the_cpu_and_says_why(self, series, tmp_path) -> None:

@@ -82,6 +82,16 @@ def test_field_prints_bare_numbers(tmp_path, field, expected) -> None:
     assert etcli("info", "--field", field, path).out == f"{expected}\n"
 
 
+def test_several_fields_of_several_files(series, tmp_path) -> None:
+    """A line for each field, in the order asked for, file after file."""
+    other = write_stack(tmp_path / "b.mrc", images(2))
+    fields = ("--field", "pixel", "--field", "size")
+    assert etcli("info", *fields, series, other).out == "2.5\n10 12 4\n2.5\n10 12 2\n"
+    assert etcli("info", "--field", "size", "--field", "tilts", series).out == (
+        "10 12 4\n-40.00\n0.00\n20.00\n61.25\n"
+    )
+
+
 def test_statistics_that_the_header_does_not_know_are_computed(tmp_path) -> None:
     data = images()
     for span in ((0, -1), (0, 0)):

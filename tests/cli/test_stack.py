@@ -191,7 +191,9 @@ def test_given_angles_are_written(tmp_path) -> None:
         (("--views", "1", "--exclude", "2"), "--views and --exclude cannot go together"),
         (("--crop", "1-11,1-12"), "--crop reaches beyond the image of 10 x 12"),
         (("--crop", "5-3,1-2"), "'5-3,1-2' is not a region"),
-        (("--frames", "none"), "'none' is not one of"),
+        (("--frames", "none"), "--frames none: give mean, sum or keep, or a folder that exists"),
+        (("--frames", "mean", "--frames", "sum"), "--frames mean and sum cannot go together"),
+        (("--frames", "."), "--frames .: a folder is for an INPUT.mdoc"),
     ],
 )
 def test_wrong_usage(series, tmp_path, options, message) -> None:
@@ -199,9 +201,9 @@ def test_wrong_usage(series, tmp_path, options, message) -> None:
     assert not (tmp_path / "b.mrc").exists()
 
 
-def test_tilts_go_with_one_file(series, tmp_path) -> None:
+def test_defoci_go_with_one_file(series, tmp_path) -> None:
     files = series, series, tmp_path / "b.mrc"
-    assert "--tilts goes with one INPUT only" in failure("stack", "--tilts", "x", *files, status=2)
+    assert "--defocus goes with one INPUT" in failure("stack", "--defocus", "x", *files, status=2)
 
 
 def test_leaving_nothing_is_an_error(series, tmp_path) -> None:

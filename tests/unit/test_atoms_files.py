@@ -152,7 +152,7 @@ def test_a_hidden_name_takes_the_format_given(tmp_path: Path) -> None:
         ("2\n\nSi 0 0 0\nSi 1 inf 1\n", "line 4: the position 1 inf 1 is not finite"),
         ("2\n\nSi 0 0 0\nSi 1 x 1\n", "line 4: expected a number for pos, not 'x'"),
         ("3\n\nSi 0 0 0\nQq 1 1 1\nQq 2 2 2\n", "line 4: 'Qq' is no element"),
-        ("1\n\n14 0 0 0\n", "line 3: '14' is no element"),
+        ("1\n\n140 0 0 0\n", "line 3: '140' is no element"),
         ("1\nProperties=pos:R:3\n0 0 0\n", "line 2: cannot use Properties=pos:R:3"),
         ("1\nProperties=species:S:1:pos:R:2\nSi 0 0\n", "line 2: cannot use Properties"),
         ("1\nProperties=species:S:1:pos:R:3:a:R\nSi 0 0 0 1\n", "line 2: cannot use Properties"),

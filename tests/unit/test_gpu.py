@@ -71,7 +71,7 @@ def test_what_is_missing_is_named(monkeypatch) -> None:
     fake_cupy(monkeypatch, lambda: 1)
     assert why_no_gpu() is None
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "pip install 'etcli[gpu]'" in why_no_gpu()
+    assert "pip install 'cupy-cuda12x[ctk]'" in why_no_gpu()
 
 
 class TestStandIn:

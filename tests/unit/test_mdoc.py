@@ -241,7 +241,13 @@ def test_concatenation_keeps_a_different_title() -> None:
     assert joined.numbers == (0, 1, 2)
 
 
-@pytest.mark.parametrize("content", ["[ZValue = 0]\n[MontSection = 0]\n", "Montage = 1\n[ZValue = 0]\n"])
+PIECES = "".join(
+    f"[ZValue = {k}]\nPieceCoordinates = {x} 0 {z}\n"
+    for k, (x, z) in enumerate([(0, 0), (14, 0), (0, 1), (14, 1)])
+)
+
+
+@pytest.mark.parametrize("content", ["[ZValue = 0]\n[MontSection = 0]\n", PIECES])
 def test_montages_are_refused(content: str) -> None:
     with pytest.raises(DataError, match=r"a\.mdoc: montages are not supported; .* blendmont"):
         Mdoc.parse(content, name="a.mdoc")

@@ -31,7 +31,7 @@ def test_other_programs_find_the_last_row_first(tmp_path, mode, kind) -> None:
 def test_row_0_is_the_bottom_when_read(tmp_path) -> None:
     data = images()
     tifffile.imwrite(tmp_path / "a.tif", data, **GREY)
-    stack, _ = read_tiff(tmp_path / "a.tif")
+    stack, *_ = read_tiff(tmp_path / "a.tif")
     np.testing.assert_array_equal(stack, data[:, ::-1])
 
 
@@ -135,7 +135,7 @@ def test_large_files_have_the_large_form(tmp_path, monkeypatch) -> None:
 )
 def test_reads_the_pixel_size_of_others(tmp_path, how, pixel_A) -> None:
     tifffile.imwrite(tmp_path / "a.tif", images().astype("f4"), **GREY, **how)
-    stack, found = read_tiff(tmp_path / "a.tif")
+    stack, found, _ = read_tiff(tmp_path / "a.tif")
     assert stack.shape == (4, 12, 10)
     assert found == pixel_A
 
