@@ -54,9 +54,9 @@ def command(
     """Make one series of files: assemble, select, reorder, crop, convert.
 
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
-    and a crop is recorded in the header's origin. The format is chosen by the name of OUTPUT:
-    .tif or .tiff writes TIFF, endings of pictures and other formats are refused, all else
-    is MRC. INPUT or OUTPUT may be - for a stream.
+    and a crop is recorded in the header: its origin, and the rotation centre, from which recon takes the
+    tilt axis. The format is chosen by the name of OUTPUT: .tif or .tiff writes TIFF, endings of pictures and
+    other formats are refused, all else is MRC. INPUT or OUTPUT may be - for a stream.
     """
     from etcli.pipeline.stack import StackRequest, stack_files
 

@@ -21,8 +21,8 @@ the middle of simulated and experimental series (dark field; the last columns ar
 | white noise | 77 | noise hides it | | | |
 
 `fista`, `mlem`, `cgls`, `sart` and `resire` leave 1 to 3 % of the needle, `dart` with two levels 4, and 15
-to 45 of the spoilt ones, as SIRT does. `fbp` is no fit to the views: it leaves 15 to 20 of aligned series and 22
-to 38 of the needle that is not, hence its own limit. `bp` leaves 66 of any series, so it has none.
+to 45 of the spoilt ones, as SIRT does. `fbp` is no fit to the views: it leaves 15 to 20 of aligned series and
+22 to 38 of the needle that is not, hence its own limit. `bp` leaves 66 of any series, so it has none.
 
 A ball in the middle of the views is explained at any alignment, and a tilt axis that is displaced by 10 px
 costs no more than 0.5: little unexplained is no proof of a good alignment.

@@ -116,19 +116,26 @@ def _read_all(
 
 
 def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
-    """Return the area to keep and the series with its new origin; warn where the centre of views moves."""
+    """Return the area to keep, and the series with its new origin and the rotation centre of before."""
     shape = like.shape[1:]
     area = crop or Region(slice(0, shape[1]), slice(0, shape[0]))
     if area.columns.stop > shape[1] or area.rows.stop > shape[0]:
         raise UsageError(f"--crop reaches beyond the image of {shape[1]} x {shape[0]}; count from 1")
+    (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
+    middle_A = x + pixel_A * shape[1] / 2, y + pixel_A * shape[0] / 2
+    origin_A = x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
-    if shift_px:
+    if shift_px and not pixel_A:
         session.reporter.warn(
             f"the centre of the views moves: a tilt axis that was central is now {shift_px:+g} px from it, "
-            "which recon needs as --axis-offset"
+            "which recon needs as --axis-offset, as the pixel size is unknown"
         )
-    (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
-    return area, replace(like, origin_A=(x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z))
+    elif shift_px:
+        session.reporter.report(
+            f"the centre of the views moves by {-shift_px:+g} px across; recon takes the tilt axis of before "
+            "from the header"
+        )
+    return area, replace(like, origin_A=origin_A, centre_A=like.centre_A or (middle_A if crop else None))
 
 
 def _summary(n_files: int, n_views: int, request: StackRequest) -> str:

@@ -56,7 +56,7 @@ def xform(
     """
     session = session or Session()
     transforms = _scale_shifts(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
-    series = without_orientations(session, series, transforms)
+    series = replace(without_orientations(session, series, transforms), centre_A=None)
     moved = resampled(session, series, transforms, what="transforming")
     axis_deg = _rotated_axis_deg(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
@@ -69,7 +69,7 @@ def xform_files(
     """Apply the transforms of a file to a series, from file to file."""
     series = read_series(session, input, stream=True)
     transforms = _scale_shifts(series, read_transforms(session, xf, series), xf_pixel)
-    series = without_orientations(session, series, transforms)
+    series = replace(without_orientations(session, series, transforms), centre_A=None)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
         with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:
