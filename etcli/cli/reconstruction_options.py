@@ -160,7 +160,10 @@ VOLUME_OPTIONS = (
     ),
     click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]"),
     click.option(
-        "--axis-offset", type=LENGTH_PX, default="0", help="Distance of the tilt axis from the centre, to +x."
+        "--axis-offset",
+        type=LENGTH_PX,
+        help="Distance of the tilt axis from the centre, to +x.  [default: as the header of cropped views "
+        "says, else 0]",
     ),
     click.option(
         "--z-offset", type=LENGTH_PX, default="0", help="Height of the volume's centre above the tilt axis."

@@ -13,6 +13,7 @@ from etcli.core.volume_axes import UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
 
 Array = NDArray[np.float32]
+DECIMALS = 3  # of a position in pixels, as headers have seven digits
 
 
 class ImageData(Protocol):
@@ -153,6 +154,9 @@ class TiltSeries(ImageStack):
         Error message for a series without tilt angles: where they were not found, or why they were rejected.
     voltage_kv : float or None
         Acceleration voltage in kV.
+    centre_A : (float, float) or None
+        Rotation centre (x, y) in the coordinates of the file, in which the first pixel is at `origin_A`; None
+        where it is the middle of the views. It is beside that in cropped views.
 
     Raises
     ------
@@ -173,6 +177,7 @@ class TiltSeries(ImageStack):
     tilts_source: str = ""
     no_tilts: str = ""
     voltage_kv: float | None = None
+    centre_A: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,6 +236,15 @@ class TiltSeries(ImageStack):
         if self.views.tilt_deg is None:
             raise DataError(self.no_tilts or f"{self.name}: no tilt angles; give them with --tilts FILE")
         return self.views.tilt_deg
+
+    @property
+    def centre_px(self) -> tuple[float, float]:
+        """Position (x, y) of the rotation centre in pixels from the middle of the views."""
+        if self.centre_A is None or not self.pixel_A:
+            return 0.0, 0.0
+        sides = zip(self.centre_A, self.origin_A, self.shape[:0:-1], strict=False)
+        x, y = (round((at - first) / self.pixel_A - n / 2, DECIMALS) + 0.0 for at, first, n in sides)
+        return x, y
 
     def select(self, views: Sequence[int] | NDArray[np.intp]) -> "TiltSeries":
         """Return the series of the given views, counted from 0, in that order, without reading them."""

@@ -77,7 +77,7 @@ class Placement:
     """Position of a reconstructed volume in the coordinates of the file of its views.
 
     The tilt axis is in the middle of the volume, wherever it lies in the views; the rotation centre is on the
-    axis, at half the height of the views.
+    axis, at half the height of the views before they were cropped.
 
     Parameters
     ----------
@@ -99,6 +99,7 @@ class Placement:
         first_row: int = 0,
         origin_A: Sequence[float] = (0.0, 0.0, 0.0),
         pixel_A: float | None = None,
+        centre_y_px: float = 0.0,
     ) -> "Placement":
         """Compute the position.
 
@@ -114,6 +115,8 @@ class Placement:
             Position of the first pixel of the views.
         pixel_A : float or None
             Pixel size; where it is unknown all lengths are 0.
+        centre_y_px : float
+            Position of the rotation centre along y from the middle of the views.
 
         Returns
         -------
@@ -128,7 +131,7 @@ class Placement:
             (origin_A[0] + pixel * x, origin_A[1] + pixel * first_row, pixel * z),
             (
                 origin_A[0] + pixel * (middle + geometry.axis_offset_px),
-                origin_A[1] + pixel * (n_rows / 2),
+                origin_A[1] + pixel * (n_rows / 2 + centre_y_px),
                 pixel * middle,
             ),
         )

@@ -21,6 +21,7 @@ from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.mrc import MrcHeader, open_mrc
+from etcli.io.series_centre import centre_of
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of, origin_of
@@ -68,11 +69,13 @@ class ImageFile:
         mdoc = None if self.mdoc is None or describes_volume(self.mdoc) else self.mdoc
         axis = mdoc.tilt_axis if mdoc else None
         source = "header" if self.axis_deg is not None else ""
+        has_header = self.mode is not None
+        centre_A = None if self.is_volume else centre_of(self.labels, mdoc, has_labels=has_header)
         return TiltSeries(
             self.data,
             name=self.name,
             pixel_A=self.pixel_A,
-            origin_A=self.origin_A,
+            origin_A=self.origin_A if has_header else origin_of(mdoc),
             history=self.history,
             views=view_table(len(self), mdoc, self.tilts),
             axis_deg=axis.deg if axis else self.axis_deg,
@@ -81,6 +84,7 @@ class ImageFile:
             no_tilts=self.misfit or self.no_tilts,
             voltage_kv=mdoc.voltage_kv if mdoc else None,
             description=mdoc,
+            centre_A=centre_A,
         )
 
     def volume(self) -> Volume:

@@ -265,6 +265,12 @@ class MdocText:
         changed[index] = changed[index].with_value(key, value, eol=self._eol)
         return replace(self, blocks=tuple(changed))
 
+    def without_value(self, key: str) -> Self:
+        """Return an mdoc without a global value."""
+        return replace(
+            self, blocks=tuple(block.without(key) if block.is_global else block for block in self.blocks)
+        )
+
     def with_view_values(self, key: str, values: Sequence[Value | None]) -> Self:
         """Return an mdoc with a value set in every section, one per view in the order of `sections`.
 

@@ -26,7 +26,7 @@ from etcli.core.volume_frame import VolumeFrame
 from etcli.io.frame_label import OURS, frame_in
 from etcli.io.mdoc import Mdoc
 
-SIZE, ORIGIN, AXES = "VolumeSize", "Origin", "FileAxes"
+SIZE, ORIGIN, CENTRE, AXES = "VolumeSize", "Origin", "RotationCentre", "FileAxes"
 
 
 def volume_text(
@@ -72,7 +72,7 @@ def volume_text(
     values[SIZE] = " ".join(map(str, shape[::-1]))
     values[ORIGIN] = " ".join(repr(float(length)) for length in origin_A)
     if frame:
-        values["RotationCentre"] = " ".join(repr(float(length)) for length in frame.centre_A)
+        values[CENTRE] = " ".join(repr(float(length)) for length in frame.centre_A)
         values["FrameVoxel"] = repr(float(frame.voxel_A))
         values["XTilt"] = repr(float(frame.x_tilt_deg))
         values["SectionsAlong"] = str(frame.axes).split(",")[2]
@@ -127,7 +127,7 @@ def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = Tru
         return None
     values = text.globals if text else {}
     try:
-        x, y, z = (float(word) for word in values["RotationCentre"].split())
+        x, y, z = (float(word) for word in values[CENTRE].split())
         return VolumeFrame(
             (x, y, z),
             float(values["FrameVoxel"]),

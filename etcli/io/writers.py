@@ -23,6 +23,7 @@ from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
+from etcli.io.series_centre import centre_labels, with_centre
 from etcli.io.view_columns import with_views
 from etcli.io.volume_text import volume_text
 
@@ -95,14 +96,16 @@ def series_writer(
     """
     size = (len(like), *(shape or like.shape[1:]))
     pixel_A = pixel_A or like.pixel_A
+    origin_A = origin_A or like.origin_A
     mdoc = _series_mdoc(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
+    mdoc = with_centre(mdoc, like.centre_A, origin_A)
     mdoc = _with_history(mdoc, like, step, outputs.run)
     layout = MrcLayout(
         size,
         mode,
         pixel_A=_cube(pixel_A),
-        origin_A=origin_A or like.origin_A,
-        labels=_labels(without_frame(like.history), step),
+        origin_A=origin_A,
+        labels=_labels((*without_frame(like.history), *centre_labels(like.centre_A, pixel_A)), step),
         **_extended(like, mdoc if target == STREAM else None),
     )
     with _open(outputs, target, layout) as writer:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.projectors.oriented import OrientedProjector
+from etcli.core.reconstruction.explained import Unexplained
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
@@ -16,6 +17,7 @@ from etcli.core.reconstruction.whole_volume import reconstruct_whole
 from etcli.core.solvers.methods import MethodParameters, methods_for_any_orientation
 from etcli.core.solvers.misfit import Misfit, OrientedMisfit
 from etcli.core.solvers.resire import middle
+from etcli.core.solvers.steps import on_host
 from etcli.core.solvers.total_variation import Zeros
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.pipeline.memory_budget import MemoryBudget
@@ -75,7 +77,7 @@ class OrientedTask:
         store: KeyedFolder | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
-        """Reconstruct the volume and write its middle part."""
+        """Reconstruct the volume and write its middle part; compare its projections with the views."""
 
         def watch_middle(k: int, volume: NDArray[np.float32]) -> None:
             if watch:
@@ -90,7 +92,9 @@ class OrientedTask:
                 watch=watch_middle,
             )
         write(0, middle(volume, self.shape))
-        return errors
+        projections = on_host(self.projector.forward(self.projector.device.put(volume)))
+        found = Unexplained.of(projections, self.integrals(0, self.integrals.n_rows))
+        return errors.with_numbers(**found.numbers())
 
     def _memory_budget(self, parameters: MethodParameters) -> MemoryBudget:
         """Memory budget of the computation."""

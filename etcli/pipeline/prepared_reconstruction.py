@@ -15,6 +15,7 @@ from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
+from etcli.pipeline.explained_views import report_explained
 from etcli.pipeline.half_sets import check_half_sets, half_sets
 from etcli.pipeline.multislice_task import multislice_task
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
@@ -105,6 +106,7 @@ class PreparedReconstruction:
             store=stores.get(WHOLE),
             dask=dask,
         )
+        report_explained(session, self.layout.series.name, tuned.parameters, errors)
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(

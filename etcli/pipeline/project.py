@@ -187,6 +187,8 @@ def _step(like: TiltSeries) -> ProcessingStep:
 def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
     """Return the series to be computed, still without images."""
     _, ny, nx = volume.shape
+    x, y, _ = _middle_px(volume)
+    beside = volume.frame.centre_A[:2] if volume.frame and (x or y) else None
     return TiltSeries(
         np.broadcast_to(np.float32(0), (len(views), ny, nx)),
         name=name,
@@ -197,6 +199,7 @@ def _output_series(volume: Volume, views: ViewTable, name: str) -> TiltSeries:
         tilts_source="project",
         axis_deg=0.0,
         axis_source="given",
+        centre_A=beside,
     )
 
 

@@ -104,7 +104,7 @@ def reconstruct(
     method: str = "sirt",
     thickness: Length | float | str | None = None,
     width: Length | float | str | None = None,
-    axis_offset: Length | float | str = 0,
+    axis_offset: Length | float | str | None = None,
     z_offset: Length | float | str = 0,
     x_tilt_deg: float = 0.0,
     slices: Sequence[int] | None = None,
@@ -128,8 +128,8 @@ def reconstruct(
         Extent along z and x in Å, or with a unit as in ``"80px"``; the width of a view by default. The
         thickness may be ``"auto"``.
     axis_offset, z_offset : length
-        Distance of the tilt axis from the centre, and height of the volume above it, in pixels or with a
-        unit.
+        Distance of the tilt axis from the centre (by default that of a crop), and height of the volume above
+        it, in pixels or with a unit.
     x_tilt_deg : float
         Angle by which the volume is rotated about x.
     slices : sequence of int, optional
@@ -184,7 +184,7 @@ def reconstruct(
         method,
         thickness=thickness if thickness in (None, AUTO) else Length.parse(thickness, "A"),
         width=None if width is None else Length.parse(width, "A"),
-        axis_offset=Length.parse(axis_offset, "px"),
+        axis_offset=None if axis_offset is None else Length.parse(axis_offset, "px"),
         z_offset=Length.parse(z_offset, "px"),
         x_tilt_deg=x_tilt_deg,
         slices=None if slices is None else tuple(slices),

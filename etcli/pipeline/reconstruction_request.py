@@ -32,8 +32,10 @@ class ReconstructionRequest:
         The projector.
     thickness, width : Length, "auto" or None
         Extent along z and x; None for the width of a view.
-    axis_offset, z_offset : Length
-        Distance of the tilt axis from the centre of the views, and height of the volume above it.
+    axis_offset : Length or None
+        Distance of the tilt axis from the centre of the views; None for that of a crop in the header.
+    z_offset : Length
+        Height of the volume above the tilt axis.
     x_tilt_deg : float
         Angle by which the volume is rotated about x.
     extend : bool
@@ -62,7 +64,7 @@ class ReconstructionRequest:
     backend: str = "slab"
     thickness: Length | str | None = None
     width: Length | None = None
-    axis_offset: Length = NO_LENGTH
+    axis_offset: Length | None = None
     z_offset: Length = NO_LENGTH
     x_tilt_deg: float = 0.0
     extend: bool = False

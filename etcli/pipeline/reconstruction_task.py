@@ -135,12 +135,13 @@ def _task(
     ):
         if given:
             raise UsageError(f"{option} is for views tilted about one axis; leave it out")
+    y = layout.series.centre_px[1]  # cropped rows are where the views show them
     detector, shape = (integrals.n_rows, geometry.n_detector), layout.shape
     projector = oriented_projector(gpu)(
         rotation,
         extended_shape(rotation, shape, detector) if request.extend else shape,
         detector,
-        centre_px=(geometry.axis_offset_px, 0.0) + geometry.z_offset_px * rotation[:, :2, 2],
+        centre_px=(geometry.axis_offset_px, y) + rotation[:, :2] @ (0.0, -y, geometry.z_offset_px),
         threads=session.threads,
     )
     return OrientedTask(integrals, projector, shape, scratch)

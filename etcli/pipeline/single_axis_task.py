@@ -11,9 +11,10 @@ from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS
 from etcli.core.reconstruction.cross_validation import brightest_rows
+from etcli.core.reconstruction.explained import RowRecorder, Unexplained
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch, reconstruct
-from etcli.core.reconstruction.slab_plan import ProjectorFactory, plan_reconstruction
+from etcli.core.reconstruction.slab_plan import FLOAT_BYTES, ProjectorFactory, plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.streamed_backprojection import BandWriter, backproject, plan_backprojection
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
@@ -29,6 +30,8 @@ from etcli.pipeline.session import Session
 
 NARROWEST_SLAB = 16
 """Number of slices in a slab that every device supports."""
+MEMORY_SHARE = 8
+"""The rows whose projections are compared with the views take at most this part of the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,23 @@ class SingleAxisTask:
         store: KeyedFolder | None = None,
         dask: str | None = None,
     ) -> ErrorCurve:
+        """Reconstruct the volume and write it; compare the projections of some rows with the views."""
+        rows = self._compared_rows(session)
+        record = RowRecorder(write, rows, (self.geometry.thickness, self.geometry.width))
+        errors = self._reconstruct(session, parameters, record, watch=watch, store=store, dask=dask)
+        found = self._unexplained(record.block, rows)
+        return errors.with_numbers(**found.numbers())
+
+    def _reconstruct(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: BandWriter,
+        *,
+        watch: Watch | None,
+        store: KeyedFolder | None,
+        dask: str | None,
+    ) -> ErrorCurve:
         """Reconstruct the volume and write it."""
         if parameters.traits.whole_volume:
             return self._run_whole(session, parameters, write, watch)
@@ -127,6 +147,21 @@ class SingleAxisTask:
                 volumes=self.volumes,
                 pool=workers.pool,
             )
+
+    def _compared_rows(self, session: Session) -> slice:
+        """Return the brightest rows, fewer where the memory is small."""
+        row_bytes = self.geometry.thickness * self.geometry.width * FLOAT_BYTES
+        most = max(1, session.memory // MEMORY_SHARE // row_bytes)
+        return brightest_rows(self.integrals.sample(), min(NARROWEST_SLAB, most))
+
+    def _unexplained(self, block: NDArray[np.float32], rows: slice) -> Unexplained:
+        """Compare the projections of some rows of the volume with the views."""
+        device = self.device
+        with device.session():
+            slab = device.to_slab(block)
+            projector = self.make_projector(self.geometry, n_slices=slab.shape[-1])
+            projections = device.from_slab(projector.forward(slab), block.shape[1])
+        return Unexplained.of(projections, self.integrals(rows.start, rows.stop))
 
     def _works_by_bands(self, parameters: MethodParameters) -> bool:
         """Whether the volume is computed in bands, without whole slabs in memory; not on a GPU."""

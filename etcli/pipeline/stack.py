@@ -155,16 +155,23 @@ def _stack_volume(session: Session, volume: Volume, output: str, request: StackR
 
 
 def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Region, TiltSeries]:
-    """Return the area to keep and the series with its new origin; warn where the centre of views moves."""
+    """Return the area to keep, and the series with its new origin and the rotation centre of before."""
     shape, area = like.shape[1:], _checked_area(crop, like.shape)
+    (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
+    middle_A = x + pixel_A * shape[1] / 2, y + pixel_A * shape[0] / 2
+    origin_A = x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
-    if shift_px:
+    if shift_px and not pixel_A:
         session.reporter.warn(
             f"the centre of the views moves: a tilt axis that was central is now {shift_px:+g} px from it, "
-            "which recon needs as --axis-offset"
+            "which recon needs as --axis-offset, as the pixel size is unknown"
         )
-    (x, y, z), pixel_A = like.origin_A, like.pixel_A or 0.0
-    return area, replace(like, origin_A=(x + area.columns.start * pixel_A, y + area.rows.start * pixel_A, z))
+    elif shift_px:
+        session.reporter.report(
+            f"the centre of the views moves by {-shift_px:+g} px across; recon takes the tilt axis of before "
+            "from the header"
+        )
+    return area, replace(like, origin_A=origin_A, centre_A=like.centre_A or (middle_A if crop else None))
 
 
 def _checked_area(crop: Region | None, shape: tuple[int, int, int]) -> Region:

@@ -280,12 +280,12 @@ def _refine(
                 trace,
                 views.views,
                 pixel_A=pixel_A,
-                centre_A=centre_A - views.middle_A,
+                centre_A=centre_A,
                 level=views.level,
                 restraint_A=restraint_A,
                 min_distance_A=rules.cleaning.min_distance_A,
                 progress=lambda text: session.reporter.report(f"refining: {text}"),
-            ).moved(views.middle_A)
+            )
     except UsageError as error:
         remedy = "" if "--hold" in str(error) else "; give --hold as a length"
         raise UsageError(f"{name}: {error}{remedy}") from error

@@ -39,14 +39,11 @@ class RefinementSeries:
     views : AtomViews
     level : float
         Background level, 0 where the views have no empty rim.
-    middle_A : ndarray of shape (3,), float64
-        Middle of the views (x, y, z) relative to the rotation centre.
     """
 
     series: TiltSeries
     views: AtomViews
     level: float
-    middle_A: NDArray[np.float64]
 
 
 def cubic_voxels(session: Session, volume: Volume) -> tuple[NDArray[np.float32], float]:
@@ -186,8 +183,7 @@ def refinement_series(
     data = load_images(session, series, copies=VIEW_COPIES)
     level = background_level(session, series, "auto")
     rotation = series.views.rotations(frame.x_tilt_deg if frame else 0.0)
-    is_oriented = rotation is not None
-    if frame and not is_oriented:
+    if frame and rotation is None:
         rows = _rows_of_volume(series, volume)  # other rows show atoms outside the volume
         data = data[:, rows]
         if not data.size:
@@ -197,18 +193,17 @@ def refinement_series(
         series = replace(series, data=data, views=views, origin_A=(x, y + rows.start * pixel_A, z))
     if rotation is None:
         rotation = rotation_matrices(tilts_as_euler(series.tilt_deg))
-    middle_A = _middle_of_views(series, volume, frame, is_oriented=is_oriented) if frame else np.zeros(3)
     return RefinementSeries(
         series,
         AtomViews(
             np.array(data, np.float64, order="C"),
             rotation,
             pixel_A,
+            _centre_in_views(series, volume, frame) if frame else (0.0, 0.0),
             diffuse_A=DIFFUSE_A if level is None else 0.0,
             threads=session.threads,
         ),
         level or 0.0,
-        middle_A,
     )
 
 
@@ -227,23 +222,15 @@ def _rows_of_volume(series: TiltSeries, volume: Volume) -> slice:
     return slice(max(round(first), 0), max(round(last), 0))
 
 
-def _middle_of_views(
-    series: TiltSeries, volume: Volume, frame: VolumeFrame, *, is_oriented: bool
-) -> NDArray[np.float64]:
-    """Return the middle of the views (x, y, z) relative to the rotation centre; it must be at that centre."""
-    size_A = np.array(series.shape[:0:-1]) * (series.pixel_A or 0.0)
-    offset_A = np.array(series.origin_A[:2]) + size_A / 2 - frame.centre_A[:2]
-    # along y the volume may be anywhere, unless views are rotated in their plane as well
-    for k, axis in enumerate("xy"[: 2 if is_oriented else 1]):
-        if abs(offset_A[k]) > size_A[k] / 2:
-            raise _outside_error(volume, series)
-        if abs(offset_A[k]) > (volume.pixel_A or 0.0) / 2:
-            raise UsageError(
-                f"{volume.name}: its rotation centre is {-offset_A[k]:.3g} Å along {axis} from the middle of "
-                f"the views of {series.name}, where it has to be; refine against the whole series that "
-                "was reconstructed, aligned by tiltalign instead of --axis-offset"
-            )
-    return np.append(offset_A, 0.0)
+def _centre_in_views(series: TiltSeries, volume: Volume, frame: VolumeFrame) -> tuple[float, float]:
+    """Return the rotation centre of a volume in pixels (x, y) from the middle of the views."""
+    pixel_A = series.pixel_A or 1.0
+    size_A = np.array(series.shape[:0:-1]) * pixel_A
+    centre_A = np.array(frame.centre_A[:2]) - series.origin_A[:2] - size_A / 2
+    if abs(centre_A[0]) > size_A[0] / 2:
+        raise _outside_error(volume, series)
+    x, y = (centre_A / pixel_A).tolist()
+    return x, y
 
 
 def _outside_error(volume: Volume, series: TiltSeries) -> UsageError:

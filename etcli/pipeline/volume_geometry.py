@@ -1,6 +1,7 @@
 """Size and position of a volume to be reconstructed."""
 
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def slice_geometry(
     *,
     thickness: Length | str | None,
     width: Length | None,
-    axis_offset: Length,
+    axis_offset: Length | None,
     z_offset: Length,
     least_squares: bool,
 ) -> SliceGeometry:
@@ -38,10 +39,13 @@ def slice_geometry(
     session : Session
     series : TiltSeries
     thickness, width : Length or None
-        Extent along z and x, None for the width of a view. A word in place of the thickness means the same,
-        until `with_specimen_thickness` determines it.
-    axis_offset, z_offset : Length
-        Distance of the tilt axis from the centre, and height of the volume above it.
+        Extent along z and x. None for the width of a view; the volume is wider where the views were cropped
+        to one side of the axis, so as to contain all that they show. A word in place of the thickness means
+        the width of a view until `with_specimen_thickness` determines it.
+    axis_offset : Length or None
+        Distance of the tilt axis from the centre; None for that of a crop in the header.
+    z_offset : Length
+        Height of the volume above the axis.
     least_squares : bool
         Whether the method squares the weights of views.
 
@@ -58,12 +62,18 @@ def slice_geometry(
     if series.views.weight is not None:
         weight = series.views.weight.astype(np.float32)
         weight = np.sqrt(weight) if least_squares else weight
+    cropped_px = series.centre_px[0] if axis_offset is None else 0.0
+    if cropped_px:
+        session.reporter.report(
+            f"tilt axis {cropped_px:+g} px ({cropped_px * (pixel_A or 1.0):+.4g} Å) from the middle of the "
+            "views, as their header says (--axis-offset gives another)"
+        )
     return SliceGeometry(
         series.tilt_deg,
         n_detector=nx,
         thickness=nx if isinstance(thickness, str) else _pixels(thickness, pixel_A, nx, "--thickness"),
-        width=_pixels(width, pixel_A, nx, "--width"),
-        axis_offset_px=axis_offset.px(pixel_A),
+        width=_pixels(width, pixel_A, nx + 2 * ceil(abs(cropped_px)), "--width"),
+        axis_offset_px=axis_offset.px(pixel_A) if axis_offset else cropped_px,
         z_offset_px=z_offset.px(pixel_A),
         view_weight=weight,
     )

@@ -71,6 +71,7 @@ class VolumeLayout:
             first_row=self.rows[0],
             origin_A=self.series.origin_A,
             pixel_A=self.series.pixel_A,
+            centre_y_px=self.series.centre_px[1],
         )
 
     def frame(self, n_views: int) -> VolumeFrame | None:

@@ -56,7 +56,7 @@ def xform(
     """
     session = session or Session()
     transforms = _scale_shifts(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
-    series = without_orientations(session, series, transforms)
+    series = replace(without_orientations(session, series, transforms), centre_A=None)
     moved = resampled(session, series, transforms, what="transforming")
     axis_deg = _rotated_axis_deg(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
@@ -70,7 +70,7 @@ def xform_files(
     series = read_series(session, input, stream=True)
     pixel_A = None if xf_pixel is None else _known_pixel_A(series, xf_pixel)
     transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
-    series = without_orientations(session, series, transforms)
+    series = replace(without_orientations(session, series, transforms), centre_A=None)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
         with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:

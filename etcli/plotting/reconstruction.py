@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from etcli.plotting.slices import DENSITY, MiddleSlices
@@ -24,6 +25,7 @@ Image = NDArray[Any]
 STAGES = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations after which the slice is shown
 LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
+MOST_TICKS = 4
 
 
 class ReconstructionPicture:
@@ -157,8 +159,23 @@ def _draw_weights(axes: Axes, *, left_out: "ValidationCurve") -> None:
     axes.loglog(left_out.tried, left_out.error, "o-", color=ORANGE)
     axes.axvline(left_out.best, color=GREY, linewidth=0.8)
     axes.set(xlabel="weight of the prior")
+    low, high = axes.get_xlim()
+    ticks = few_ticks(low, high)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
     _plain_numbers(axes.yaxis)
     axes.set_title(f"views left out, best at {left_out.best:.3g}", loc="left")
+
+
+def few_ticks(low: float, high: float) -> list[float]:
+    """Return at most `MOST_TICKS` round numbers between two limits of a logarithmic axis, at least one."""
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [float(f"{factor}e{power}") for power in decades for factor in factors]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= MOST_TICKS:
+            break
+    return ticks[:: max(1, ceil(len(ticks) / MOST_TICKS))] or [float(f"{(low * high) ** 0.5:.2g}")]
 
 
 class _Plain(LogFormatter):

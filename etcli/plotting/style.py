@@ -19,6 +19,8 @@ from etcli.core.geometry import centre
 Parameters = ParamSpec("Parameters")
 
 WIDTH_IN, DPI = 8.0, 200
+LOW_PANEL = 0.12
+"""Height of a panel over its width below which a scale bar and its text do not fit above each other."""
 # Colours that colour-blind readers can distinguish: M. Okabe, K. Ito, Color Universal Design (2008).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 FORMATS = ("png", "pdf", "svg")
@@ -189,6 +191,10 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
     decade = 10.0 ** np.floor(np.log10(width / 4))
     length = decade * max(factor for factor in (1, 2, 5) if factor * decade <= width / 4 * (1 + 1e-9))
     right, bottom = scale.extent(nx)[1] - 0.04 * width, axes.get_ylim()[0] + 0.04 * width
+    low, high = axes.get_ylim()
+    is_low = high - low < LOW_PANEL * width
+    if is_low:  # the text is beside the bar, both half way up
+        bottom = (low + high - 0.014 * width) / 2
     axes.add_patch(
         Rectangle(
             (right - length, bottom),
@@ -200,12 +206,12 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
         )
     )
     axes.text(
-        right,
-        bottom + 0.025 * width,
+        right - is_low * (length + 0.02 * width),
+        bottom + (0.007 if is_low else 0.025) * width,
         f"{length:g} {scale.unit}",
         color="white",
         ha="right",
-        va="bottom",
+        va="center" if is_low else "bottom",
         path_effects=outlined(),
     )
 

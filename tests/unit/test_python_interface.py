@@ -14,7 +14,7 @@ import pytest
 
 import etcli
 from etcli.core.solvers.methods import METHODS
-from etcli.pipeline.session import Session
+from etcli.pipeline.session import Mute, Session
 from tests.files import etcli as run
 from tests.files import images, mdoc_text, write_series, write_stack
 
@@ -183,19 +183,22 @@ def test_memory_and_threads_are_the_session_s(aligned: Path) -> None:
     series = etcli.read(aligned)
     with pytest.raises(etcli.UsageError, match="allowed"):
         etcli.reconstruct(series, session=Session(memory=1 << 16))
-    one, two = (etcli.reconstruct(series, iterations=3, session=Session(threads=n)).volume for n in (1, 2))
+    one, two = (
+        etcli.reconstruct(series, iterations=3, session=Session(threads=n, reporter=Mute())).volume
+        for n in (1, 2)
+    )
     np.testing.assert_array_equal(one.images(), two.images())
 
 
 def test_numbers_of_numpy_are_numbers(aligned: Path) -> None:
-    series = etcli.read(aligned)
-    plain = etcli.reconstruct(series, iterations=3, background=0.5)
-    other = etcli.reconstruct(series, iterations=np.int64(3), background=np.float32(0.5))
+    series, few = etcli.read(aligned), Session(reporter=Mute())  # iterations
+    plain = etcli.reconstruct(series, iterations=3, background=0.5, session=few)
+    other = etcli.reconstruct(series, iterations=np.int64(3), background=np.float32(0.5), session=few)
     np.testing.assert_array_equal(other.volume.images(), plain.volume.images())
     assert other.parameters.iterations == 3 and other.background == 0.5
-    weighted = etcli.reconstruct(series, method="fista", iterations=2, weight=np.float32(0.5))
+    weighted = etcli.reconstruct(series, method="fista", iterations=2, weight=np.float32(0.5), session=few)
     assert weighted.parameters.weight == 0.5
-    levels = etcli.reconstruct(series, method="dart", iterations=2, levels=np.array([0.0, 1.0]))
+    levels = etcli.reconstruct(series, method="dart", iterations=2, levels=np.array([0.0, 1.0]), session=few)
     assert levels.parameters.levels == (0.0, 1.0)
 
 

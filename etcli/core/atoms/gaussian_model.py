@@ -39,6 +39,8 @@ class AtomViews:
     rotation : ndarray of shape (n_views, 3, 3), float64
         See `etcli.core.orientation.rotation_matrices`.
     pixel_A : float
+    centre_px : (float, float)
+        Position (u, v) of the rotation centre in pixels from the middle of the views.
     diffuse_A : float
         Standard deviation of the Gaussian that separates the slowly varying background of a view, such as a
         film outside the volume, from atoms; 0 if no background other than a constant level is expected.
@@ -56,6 +58,7 @@ class AtomViews:
     data: Doubles
     rotation: Doubles
     pixel_A: float
+    centre_px: tuple[float, float] = (0.0, 0.0)
     diffuse_A: float = 0.0
     widest_A: float = np.inf
     outside: Doubles | None = None
@@ -71,7 +74,8 @@ class AtomViews:
         """Return u and v of all atoms in all views, as indices, each of shape (n_views, n_atoms)."""
         n_v, n_u = self.data.shape[1:]
         projected = self.rotation[:, :2] @ position_A.T / self.pixel_A
-        return projected[:, 0] + centre(n_u), projected[:, 1] + centre(n_v)
+        u_px, v_px = self.centre_px
+        return projected[:, 0] + (centre(n_u) + u_px), projected[:, 1] + (centre(n_v) + v_px)
 
     def project_atoms(self, model: "GaussianModel") -> "ProjectedAtoms":
         """Return the positions and widths of the atoms of a model in all views."""

@@ -52,11 +52,6 @@ class RefinedTrace:
         found = np.where(self.from_trace[:, np.newaxis] < 0, np.nan, traced_A[self.from_trace])
         return self.refined.error_A(self.restraint_A, found)
 
-    def moved(self, by_A: Doubles) -> "RefinedTrace":
-        """Return the trace with all atoms shifted by x, y and z."""
-        model = replace(self.refined.model, position_A=self.refined.model.position_A + by_A)
-        return replace(self, refined=replace(self.refined, model=model))
-
 
 def refine_trace(
     trace: Trace,

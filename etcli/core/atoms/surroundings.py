@@ -138,7 +138,7 @@ def _projector(
         views.rotation,
         whole,
         detector,
-        centre_px=views.rotation[:, :2] @ centre_A / voxel_A,
+        centre_px=(views.rotation[:, :2] @ centre_A + np.multiply(views.centre_px, views.pixel_A)) / voxel_A,
         threads=views.threads,
     )
 

@@ -75,6 +75,10 @@ class ErrorCurve:
     residual: NDArray[np.float64]
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
+    def with_numbers(self, **numbers: Any) -> "ErrorCurve":
+        """Return the same curve with further numbers."""
+        return replace(self, numbers={**self.numbers, **numbers})
+
 
 def reconstruct(
     read_rows: Read,

@@ -70,6 +70,9 @@ class Method:
         may be several defoci per tilt, and not a density from projections.
     subset_size : int
         Default number of views, or of tilts for phase contrast, that are used at a time.
+    unexplained : float
+        Part of the smoothed views above which a volume leaves too much unexplained;
+        see `etcli.pipeline.explained_views`.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Method:
     in_bands: bool = False
     phase_contrast: bool = False
     subset_size: int = 1
+    unexplained: float = 0.15
 
     @property
     def is_iterative(self) -> bool:
@@ -169,8 +173,15 @@ METHODS = {
             _SOLVERS + "filtered_backprojection",
             frozenset({"window"}),
             in_bands=True,
+            unexplained=0.3,
         ),
-        Method("bp", "plain back-projection", _SOLVERS + "backprojection", frozenset(PROJECTED)),
+        Method(
+            "bp",
+            "plain back-projection",
+            _SOLVERS + "backprojection",
+            frozenset(PROJECTED),
+            unexplained=math.inf,
+        ),
         Method(
             "multislice",
             "the electrostatic potential from phase-contrast images, with multiple scattering",

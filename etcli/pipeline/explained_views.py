@@ -1,0 +1,77 @@
+"""Report of how much of the views a volume explains, with a warning where that is little.
+
+Percentages of the views that 30 iterations of SIRT leave unexplained, with and without noise, in 16 rows in
+the middle of simulated and experimental series (dark field; the last columns are the same series spoilt):
+
+| series | with | without | displaced by 2 or 3 px (rms) | as recorded, not aligned | angles shuffled |
+|---|---|---|---|---|---|
+| needle, 77 views | 6.8 | 6.0 | 16 | 36 | 32 |
+| the same with normal noise of 20 % | 26 | 6.2 | 17 | | |
+| catalyst, 90 views | 2.3 | 1.4 | | | 3.8 |
+| the same with normal noise of 10 % | 16 | 0.9 | 6 | | |
+| particles on a film, 71 views | 18 | 12.5 | 30 | | 55 |
+| porous ball, 71 views | 4.3 | 1.8 | 8 | | 5 |
+| network, 71 views | 7.9 | 4.0 | 18 | | 26 |
+| alloy, dark field | 9.3 | 4.3 | 14 | | 44 |
+| alloy, X-rays of few counts | 22 to 24 | 8 | 14 to 22 | | 32 to 43 |
+| amorphous film, 46 views, fista | 12 | 7.8 | | | |
+| 208 atoms of silicon, 1.6e5 e/Å² | 35 | 10 | 25 | | 25 |
+| the same, 1.6e4 and 8e3 e/Å² | 85 to 92 | noise hides it | noise | | noise |
+| needle with the axis along x | 30 | 29 | | | |
+| white noise | 77 | noise hides it | | | |
+
+`fista`, `mlem`, `cgls`, `sart` and `resire` leave 1 to 3 % of the needle, `dart` with two levels 4, and 15
+to 45 of the spoilt ones, as SIRT does. `fbp` is no fit to the views: it leaves 15 to 20 of aligned series and
+22 to 38 of the needle that is not, hence its own limit. `bp` leaves 66 of any series, so it has none.
+
+A ball in the middle of the views is explained at any alignment, and a tilt axis that is displaced by 10 px
+costs no more than 0.5: little unexplained is no proof of a good alignment.
+"""
+
+from math import inf
+
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.solvers.methods import MethodParameters
+from etcli.pipeline.session import Session
+
+HIDING = 0.25
+"""Part of white noise in the residual above which the rest may be noise as well. It was 0.5 or more in the
+series of single atoms at low dose, 0.2 or less in displaced series with noise of 20 %."""
+
+
+def report_explained(session: Session, name: str, parameters: MethodParameters, errors: ErrorCurve) -> None:
+    """Report which part of the views a volume leaves unexplained; warn if that is more than usual.
+
+    Parameters
+    ----------
+    session : Session
+    name : str
+        The series.
+    parameters : MethodParameters
+        Method that made the volume.
+    errors : ErrorCurve
+        With the numbers of `etcli.core.reconstruction.explained.Unexplained`, unless the method reports by
+        itself.
+    """
+    if parameters.traits.phase_contrast:  # reported with the noise that is known from the dose
+        return
+    residual, unexplained, noise = (
+        errors.numbers[key] for key in ("residual", "unexplained", "unexplained_noise")
+    )
+    limit = parameters.traits.unexplained
+    found = f"the volume leaves {100 * residual:.2g} % of the views unexplained"
+    if unexplained is None or (unexplained > limit and noise > HIDING):
+        session.reporter.report(found)
+        session.reporter.warn(
+            f"{name}: the views hold so much noise that it hides how well the volume explains them; bin "
+            "them to find out"
+        )
+        return
+    blurred = ", as plain back-projection blurs" if limit == inf else ""
+    session.reporter.report(f"{found}, {100 * unexplained:.2g} % without noise{blurred}")
+    if unexplained > limit:
+        more = ", or give more --iterations" if parameters.traits.is_iterative else ""
+        session.reporter.warn(
+            f"{name}: views of an aligned series are explained better (to {100 * limit:.0f} %); check "
+            f"alignment, tilt axis, tilt angles and --thickness{more}"
+        )

@@ -1,0 +1,136 @@
+"""Cropped series: the tilt axis stays where it was, through every command."""
+
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import etcli
+from tests.blobs import Point, blob_near, blob_views
+from tests.files import etcli as run
+from tests.files import mdoc_text, write_stack
+
+TILTS = np.arange(-69, 70, 4.6)
+SHAPE = 30, 64
+PIXEL_A = 2.5
+POINTS: tuple[Point, ...] = ((-4.3, 3.4, 5.2), (-11.0, -2.1, -6.5))
+CROP = "1-44,9-30"
+"""The axis is 10 px beyond the middle of the columns, the centre 4 px below that of the rows."""
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    path = write_stack(tmp_path / "whole.mrc", blob_views(POINTS, TILTS, SHAPE), PIXEL_A)
+    Path(f"{path}.mdoc").write_text(mdoc_text(TILTS.tolist(), pixel_A=PIXEL_A, axis_deg=0))
+    return path
+
+
+@pytest.fixture
+def cropped(whole: Path, tmp_path: Path) -> Path:
+    said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
+    assert "WARNING" not in said and "recon takes the tilt axis of before from the header" in said
+    return tmp_path / "c.mrc"
+
+
+def found_px(volume: Path) -> NDArray[np.float64]:
+    """Find the blobs (x, y, z), in pixels from the rotation centre that the volume records."""
+    read = etcli.read(volume)
+    data, frame = np.asarray(read.images()), read.frame
+    middle = frame.middle_A(data.shape, read.origin_A, read.pixel_A) / read.pixel_A
+    scale = PIXEL_A / read.pixel_A
+    places = [tuple(scale * np.array(point) - middle) for point in POINTS]
+    return np.array([(blob_near(data, place) + middle) / scale for place in places])
+
+
+def recon(series: Path, *options: object) -> Path:
+    volume = series.with_name("rec.mrc")
+    options = options if "fbp" in options else ("--iterations", 60, *options)
+    said = run("recon", *options, series, volume).err
+    assert "explained better" not in said
+    return volume
+
+
+def test_recon_takes_the_axis_from_the_header(cropped: Path) -> None:
+    said = run("recon", "--iterations", 60, cropped, cropped.with_name("rec.mrc")).err
+    assert "tilt axis +10 px (+25 Å) from the middle of the views, as their header says" in said
+    volume = cropped.with_name("rec.mrc")
+    assert mrcfile.read(volume).shape == (44, 22, 64)  # as wide as all that the views show
+    assert np.abs(found_px(volume) - POINTS).max() < 0.15
+
+
+@pytest.mark.parametrize("options", [("--method", "fbp"), ("--euler", "e.csv"), ("--slices", "3-20")])
+def test_other_ways_to_reconstruct(options: tuple[str, str], cropped: Path, monkeypatch) -> None:
+    monkeypatch.chdir(cropped.parent)
+    rows = "".join(f"0,{-tilt:.4f},0\n" for tilt in TILTS)
+    Path("e.csv").write_text("phi,theta,psi\n" + rows)
+    assert np.abs(found_px(recon(cropped, *options)) - POINTS).max() < 0.2
+
+
+@pytest.mark.parametrize("step", ["no mdoc", "tif", "bin", "filter", "crop of the crop", "stack --views"])
+def test_the_axis_goes_from_file_to_file(step: str, cropped: Path, tmp_path: Path) -> None:
+    again = tmp_path / ("again.tif" if step == "tif" else "again.mrc")
+    if step == "no mdoc":
+        cropped.rename(again)
+        np.savetxt(tmp_path / "again.tlt", TILTS)
+    elif step == "tif":
+        run("stack", cropped, again)
+    elif step == "bin":
+        run("bin", "--factor", 2, cropped, again)
+    elif step == "filter":
+        run("filter", "--method", "gaussian", "--sigma", 0.5, cropped, again)
+    elif step == "crop of the crop":
+        run("stack", "--crop", "3-44,1-21", cropped, again)
+    else:
+        run("stack", "--views", "1-31", cropped, again)
+    assert np.abs(found_px(recon(again)) - POINTS).max() < 0.3
+
+
+def test_an_offset_that_is_given_counts(cropped: Path) -> None:
+    volume = recon(cropped, "--axis-offset", 10)
+    assert mrcfile.read(volume).shape == (44, 22, 44)
+    assert np.abs(found_px(volume)[0] - POINTS[0]).max() < 0.15
+    said = run("recon", "--axis-offset", 0, cropped, cropped.with_name("r.mrc")).err
+    assert "as their header says" not in said
+
+
+def test_python_does_the_same(cropped: Path) -> None:
+    series = etcli.read(cropped)
+    assert series.centre_px == (10, -4)
+    volume = etcli.reconstruct(series, iterations=60).volume
+    np.testing.assert_array_equal(volume.images(), mrcfile.read(recon(cropped)))
+    projected = etcli.project(volume, TILTS)
+    assert projected.centre_px == (0, -4)
+
+
+def test_projections_of_the_volume_match_the_views(cropped: Path, tmp_path: Path) -> None:
+    volume, projected = recon(cropped), tmp_path / "p.mrc"
+    run("project", "--tilts", cropped, volume, projected)
+    views, again = mrcfile.read(cropped), mrcfile.read(projected)
+    # the volume is as wide as the whole views were
+    difference = again[:, :, :44] - views
+    assert np.linalg.norm(difference) < 0.05 * np.linalg.norm(views)
+    assert np.abs(found_px(recon(projected)) - POINTS).max() < 0.3
+
+
+@pytest.mark.parametrize("command", ["tiltalign", "xform"])
+def test_aligned_anew_the_axis_is_in_the_middle(command: str, cropped: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.mrc"
+    if command == "tiltalign":
+        run("tiltalign", "--angle", 0, "--offset", 10, cropped, again)
+    else:
+        Path(tmp_path / "a.xf").write_text("1 0 0 1 -10 0\n" * len(TILTS))
+        run("xform", "--xf", tmp_path / "a.xf", cropped, again)
+    series = etcli.read(again)
+    assert series.centre_A is None and series.centre_px == (0, 0)
+    assert "as their header says" not in run("recon", again, tmp_path / "r.mrc").err
+
+
+def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: Path) -> None:
+    with mrcfile.open(whole, "r+") as mrc:
+        mrc.voxel_size = 0
+    Path(f"{whole}.mdoc").unlink()
+    np.savetxt(tmp_path / "whole.tlt", TILTS)
+    said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
+    assert "WARNING" in said and "is now +10 px from it, which recon needs as --axis-offset" in said

@@ -1,0 +1,117 @@
+"""What ``etcli recon`` says of how far its volume can be trusted."""
+
+import json
+import re
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.files import etcli, write_stack
+
+TILTS = np.arange(-69, 70, 4.6)
+RODS = (9.3, 4.4, 5.0), (-13.1, -6.7, 6.0), (1.0, 14.0, 4.0)
+"""x, z and radius of rods along y, of density 1."""
+METHODS = (
+    "sirt",
+    "sart",
+    "mlem",
+    "cgls",
+    "fista --prior none",
+    "fista --weight 0.01",
+    "resire",
+    "dart --levels 2",
+    "fbp",
+)
+LINE = re.compile(r"the volume leaves (\S+) % of the views unexplained, (\S+) % without noise")
+
+
+def rod_views() -> NDArray[np.float64]:
+    """Views of the rods: chords of their circles, averaged over each pixel."""
+    tilt = np.deg2rad(TILTS)[:, None]
+    p = (np.arange(48 * 8) + 0.5) / 8 - 24
+    line = np.zeros((len(TILTS), p.size))
+    for x, z, radius in RODS:
+        along = x * np.cos(tilt) + z * np.sin(tilt)
+        line += 2 * np.sqrt(np.maximum(radius**2 - (p - along) ** 2, 0))
+    return np.repeat(line.reshape(len(TILTS), 1, 48, 8).mean(axis=3), 24, axis=1)
+
+
+def write(path: Path, views: NDArray[np.floating], pixel_A: float = 2.5) -> Path:
+    write_stack(path, views.astype(np.float32), pixel_A=pixel_A)
+    np.savetxt(path.with_suffix(".tlt"), TILTS, fmt="%.4f")
+    return path
+
+
+@pytest.fixture(scope="module")
+def views() -> NDArray[np.float64]:
+    return rod_views()
+
+
+@pytest.fixture(scope="module")
+def aligned(views: NDArray[np.float64], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("aligned") / "a.mrc", views)
+
+
+@pytest.fixture(scope="module")
+def shuffled(views: NDArray[np.float64], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    order = np.random.default_rng(0).permutation(len(views))
+    return write(tmp_path_factory.mktemp("shuffled") / "s.mrc", views[order])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_tells_how_much_it_explains(method: str, aligned: Path, shuffled: Path) -> None:
+    good, bad = (
+        etcli("recon", "--method", *method.split(), path, path.with_name("rec.mrc")).err
+        for path in (aligned, shuffled)
+    )
+    assert LINE.search(good) and "WARNING" not in good
+    assert LINE.search(bad) and "views of an aligned series are explained better" in bad
+
+
+def test_back_projection_says_why_it_explains_little(aligned: Path) -> None:
+    run = etcli("recon", "--method", "bp", aligned, aligned.with_name("bp.mrc"))
+    assert "as plain back-projection blurs" in run.err and "WARNING" not in run.err
+
+
+def test_the_numbers_are_those_of_the_projected_volume(aligned: Path, tmp_path: Path) -> None:
+    volume, projected = tmp_path / "rec.mrc", tmp_path / "p.mrc"
+    found = json.loads(etcli("recon", "--json", "--background", "none", aligned, volume).out)
+    etcli("project", "--tilts", aligned.with_suffix(".tlt"), volume, projected)
+    views = mrcfile.read(aligned).astype(float)
+    rows = slice(*(lambda first: (first, first + 16))(np.argmax(_power_of_16_rows(views))))
+    difference = (mrcfile.read(projected) - views)[:, rows]
+    expected = np.linalg.norm(difference) / np.linalg.norm(views[:, rows])
+    assert found["residual"] == pytest.approx(expected, rel=0.02)
+    assert 0 < found["unexplained"] <= found["residual"]
+
+
+def _power_of_16_rows(views: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.convolve((views**2).sum(axis=(0, 2)), np.ones(16), mode="valid")
+
+
+def test_noise_of_aligned_views_is_no_reason_to_warn(views: NDArray[np.float64], tmp_path: Path) -> None:
+    noisy = views + np.random.default_rng(1).normal(0, 0.15 * views.max(), views.shape)
+    run = etcli("recon", write(tmp_path / "n.mrc", noisy), tmp_path / "rec.mrc")
+    match = LINE.search(run.err)
+    assert match and float(match[1]) > 20 and float(match[2]) < 15 and "WARNING" not in run.err
+
+
+def test_garbage_is_warned_of(views: NDArray[np.float64], tmp_path: Path) -> None:
+    noise = np.random.default_rng(2).normal(0, 1, views.shape)
+    run = etcli("recon", write(tmp_path / "g.mrc", noise), tmp_path / "rec.mrc")
+    assert "hold so much noise" in run.err
+    smooth = np.cumsum(np.cumsum(noise, axis=1), axis=2)
+    run = etcli("recon", "--background", "none", write(tmp_path / "h.mrc", smooth), tmp_path / "rec.mrc")
+    assert "explained better" in run.err
+
+
+def test_views_of_any_orientation_are_compared_as_well(aligned: Path, shuffled: Path, tmp_path: Path) -> None:
+    euler = tmp_path / "e.csv"
+    euler.write_text("phi,theta,psi\n" + "".join(f"0,{-tilt:.4f},0\n" for tilt in TILTS))
+    options = "--euler", euler
+    good, bad = (etcli("recon", *options, path, tmp_path / "r.mrc").err for path in (aligned, shuffled))
+    assert LINE.search(good) and "WARNING" not in good
+    assert "explained better" in bad
