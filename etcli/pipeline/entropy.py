@@ -18,6 +18,7 @@ from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, expect_images, series_writer
 from etcli.pipeline.background_level import background_level, checked_background
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
+from etcli.pipeline.outlying_pixels import name_outliers
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 
@@ -401,6 +402,7 @@ def _conversion(
     session: Session, series: TiltSeries, request: EntropyRequest, support: NDArray[Any] | None
 ) -> tuple[CountConversion, dict[str, Any]]:
     """Return how values become counts, and the same in words for scripts."""
+    name_outliers(session, series)
     mask = None if support is None else _as_mask(support)
     if request.as_counts:
         as_recorded = {"counts": "as recorded", "background": None, "total_counts": None}

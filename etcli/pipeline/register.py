@@ -26,7 +26,8 @@ from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
-from etcli.pipeline.known_axis import known_axis_deg, rotated_region
+from etcli.pipeline.known_axis import known_axis_deg, rotated_region, with_axis_direction
+from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
@@ -240,13 +241,22 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
     request = request.of_series(series)
     if request.method != FOCAL:
         series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
-    level = background_level(session, series, request.background)
-    matched = _find_shifts(session, series, request, level)
+        series = with_axis_direction(session, series, strict=request.strict)
+    compared = without_outliers(session, series)
+    level = background_level(session, compared, request.background)
+    matched = _find_shifts(session, compared, request, level)
     _report(session, series, matched, focal=request.method == FOCAL)
-    check_residual(session, matched, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
+    check_residual(
+        session,
+        matched,
+        series.pixel_A,
+        max_residual_px=max_residual_px,
+        strict=request.strict,
+        focal=request.method == FOCAL,
+    )
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
-        shift_px, euler_deg = _refine_orientations(session, series, matched, level)
+        shift_px, euler_deg = _refine_orientations(session, compared, matched, level)
         series = series.with_orientations(euler_deg, "refinement")
     return Registration(series, Transforms.shifts(shift_px), matched, request.chosen, level, session)
 
@@ -307,6 +317,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
                 along,
                 result.transforms.shift_px,
                 quality=shifts.quality,
+                deviation_px=shifts.deviation_px,
                 doubtful=shifts.doubtful,
                 along=label,
             )
@@ -374,26 +385,25 @@ def _refine_orientations(
 
 
 def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bool) -> None:
-    """Report how well the views fit, and which ones are doubtful."""
+    """Report the shifts, and how well the views fit."""
     reporter, shifts = session.reporter, matched.shifts
     told_by = matched.tilt_deg if series.views.defocus_um is None else series.views.defocus_um
-    reporter.note(f"view {'focus (µm)' if focal else '  tilt (°)'}   x (px)   y (px)  correlation")
-    rows = zip(
-        told_by if focal else series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True
+    left_px = (
+        np.full(len(series), np.nan) if shifts.deviation_px is None else np.hypot(*shifts.deviation_px.T)
     )
-    for number, (value, (x, y), quality, doubtful) in enumerate(rows, start=1):
+    reporter.note(f"view {'focus (µm)' if focal else '  tilt (°)'}   x (px)   y (px)  off (px)  correlation")
+    values = told_by if focal else series.tilt_deg
+    rows = zip(values, shifts.shift_px, left_px, shifts.quality, shifts.doubtful, strict=True)
+    for number, (value, (x, y), left, quality, doubtful) in enumerate(rows, start=1):
         mark = "  doubtful" if doubtful else ""
-        reporter.note(f"{number:4} {value:10.{4 if focal else 2}f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
+        reporter.note(
+            f"{number:4} {value:10.{4 if focal else 2}f} {x:8.2f} {y:8.2f} {left:9.2f} {quality:12.3f}{mark}"
+        )
     axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
     reporter.report(
         f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
     )
-    if shifts.doubtful.any():
-        numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
-        plural = "s" if shifts.doubtful.sum() > 1 else ""
-        why = "too little in common with their neighbours" if focal else "unlike what other views predict"
-        reporter.warn(f"look at view{plural} {numbers}: {why}, or far from it")
 
 
 def _numbers(result: Registration) -> dict[str, Any]:
@@ -403,6 +413,7 @@ def _numbers(result: Registration) -> dict[str, Any]:
         "method": result.method,
         "shift_px": shifts.shift_px.round(4),
         "quality": shifts.quality.round(4),
+        "deviation_px": None if shifts.deviation_px is None else shifts.deviation_px.round(4),
         "doubtful": [k + 1 for k, doubt in enumerate(shifts.doubtful) if doubt],
         "residual_px": shifts.residual_px,
         "residual_A": shifts.residual_px * pixel_A if pixel_A else None,

@@ -15,6 +15,7 @@ from etcli.core.registration.matching_scale import NEAR_PX, MatchingScale, Serie
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
+from etcli.core.registration.view_order import Order
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -22,7 +23,7 @@ Bool = NDArray[np.bool_]
 COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the other
 # binned further, views favour angles that are wrong by some hundredths of a degree, and show no atoms
 ANGLE_PX = 96
-JUDGING_ROUNDS = 8
+JUDGING_ROUNDS, ROUGH_ROUNDS = 8, 5
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
@@ -43,8 +44,8 @@ class Matched:
         The tilt axis of the shifted views.
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles, refined if that was requested.
-    in_order : bool
-        False if views next to each other in tilt are no more similar than others, as with wrong angles.
+    order : Order
+        Whether the views agree with the order of their tilt angles.
     from_known : bool
         Whether the axis is one that was known before and that the views confirm, instead of the result of a
         search.
@@ -53,7 +54,7 @@ class Matched:
     shifts: Shifts
     axis: TiltAxis
     tilt_deg: Float
-    in_order: bool = True
+    order: Order = Order.AS_STATED
     from_known: bool = False
 
 
@@ -170,10 +171,43 @@ def match_views(
         shift_px=alignment.shift_px - alignment.shift_px[reference],
         offset_px=float(alignment.offset_px - across),
     )
-    shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
+    shifts = Shifts(
+        alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px, verdict.step_px
+    )
     axis = _final_axis(alignment, verdict, axis_is_known)
-    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
-    return Matched(shifts, axis, alignment.tilt_deg, in_order)
+    order = series.level(series.factor(ANGLE_PX)).order(alignment, verdict.agreed)
+    return Matched(shifts, axis, alignment.tilt_deg, order)
+
+
+def match_roughly(views: Views, tilt_deg: Float, *, size_px: int, threads: int = 1) -> Verdict:
+    """Align a series at one coarse scale, with the axis of its centre of mass, and compare left-out views.
+
+    Parameters
+    ----------
+    views, tilt_deg, threads
+        As for `match_views`.
+    size_px : int
+        Views are binned to this size.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    DataError, ConvergenceError
+        If the views have nothing in common.
+    """
+    start = starting_shifts(views, tilt_deg, threads=threads)
+    start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
+    series = SeriesPyramid(views, None, threads)
+    scale = series.level(series.factor(size_px))
+    axis = _starting_axis(scale, tilt_deg, start)
+    alignment = Alignment(start.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt_deg)
+    trusted = _first_trusted(start)
+    if scale.positive:
+        alignment, trusted = Rounds(ROUGH_ROUNDS).iterate(scale, alignment, trusted, min(scale.shape) // 4)
+    return scale.compare_left_out(alignment, trusted)
 
 
 def judge_shifts(
@@ -225,9 +259,10 @@ def judge_shifts(
             judge, alignment, trusted, NEAR_PX
         )
     verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
-    judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
-    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, in_order)
+    doubtful = verdict.doubtful | shifts.doubtful
+    judged = Shifts(shifts.shift_px, verdict.quality, doubtful, verdict.residual_px, verdict.step_px)
+    order = series.level(series.factor(ANGLE_PX)).order(alignment, verdict.agreed)
+    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, order)
 
 
 def _align_coarse_to_fine(

@@ -28,6 +28,7 @@ from etcli.core.registration.reprojection import (
 from etcli.core.registration.shifts import jumps, like_neighbours, outlier_limit, running_median
 from etcli.core.registration.tilt_axis import is_inside
 from etcli.core.registration.transforms import Views, resample
+from etcli.core.registration.view_order import Order, fits_other_tilt, order_of_views
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -45,7 +46,6 @@ BEYOND = 1.3  # times the best correlation by chance
 SURE = 0.5  # of the median quality; with less, a better fit elsewhere is accidental
 ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
 SMALLEST_SIDE_PX = 16
-IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # similarity (measured: in order .3 to 1, shuffled below .28); views
 TINY = np.finfo(np.float32).tiny
 FAINTEST = 1.0  # percentile of all pixels, used as the background level if none is given
 
@@ -248,15 +248,15 @@ class MatchingScale:
         far = size > np.minimum(outlier_limit(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
         jumped = np.zeros(len(order), bool)
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
-        doubtful = ~certain | far | jumped | self._find_repeated(order)
+        turned = fits_other_tilt(views, predicted[0], folds, self._comparison)
+        doubtful = ~certain | far | jumped | turned | self._find_repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
         return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), agreed)
 
-    def in_order(self, alignment: Alignment, agreed: Bool) -> bool:
+    def order(self, alignment: Alignment, agreed: Bool) -> Order:
         """Check whether views next to each other in tilt are more similar than others."""
         order = np.argsort(alignment.tilt_deg, kind="stable")
-        order = order[agreed[order]]
-        return len(order) < FEWEST_IN_ORDER or self._order_score(self.align(alignment)[order]) > IN_ORDER
+        return order_of_views(self.align(alignment)[order[agreed[order]]], self._comparison)
 
     @cached_property
     def _comparison(self) -> Comparison:
@@ -307,20 +307,6 @@ class MatchingScale:
             turns_deg=turns_deg,
             threads=self.threads,
         )
-
-    def _order_score(self, views: Image) -> float:
-        """Return how much the similarity of views depends on their order.
-
-        It is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two views.
-        """
-        views = np.nan_to_num(views)
-        details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
-        flat = (details * self._comparison.window).reshape(len(views), -1)
-        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)
-        likeness = flat @ flat.T
-        np.fill_diagonal(likeness, np.nan)
-        usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
-        return float((np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY))
 
     def _find_repeated(self, order: NDArray[np.intp]) -> Bool:
         """Find the views that are identical to a neighbour: one of the two was not taken at its angle."""
