@@ -17,7 +17,7 @@ Image = NDArray[np.float32]
 IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # score (measured: in order .3 to 1, shuffled below .28); views
 ALIKE = 0.005  # 1 - correlation of views; interpolation alone makes differences as small as this
 RELATED, RELATED_BY_CHANCE = 0.12, 4.0  # least relation (measured: noise .04, others .2 to 1); the latter / n
-N_SIGMA = 5.0  # a view must fit another tilt better by this many standard deviations of noise
+N_SIGMA = 4.0  # a view must fit another tilt better by this many standard deviations of noise
 TINY = np.finfo(np.float32).tiny
 
 
@@ -129,9 +129,10 @@ def fits_other_tilt(
     Notes
     -----
     Let view k be a P_k + n with noise n, where all are normalised. The correlation with P_j minus that with
-    P_k then has the standard deviation s √((1 - c²) 2 (1 - P_j·P_k)), with s that of two images of noise. Only
-    views of one fold are compared, because the others contain the noise of view k. Views next to each other,
-    which are never in one fold, are suspect if both fit the other's prediction much better than usual.
+    P_k then has the standard deviation s √((1 - c²) 2 (1 - P_j·P_k)), with s that of two images of noise.
+    Only views of one fold are compared, because the others contain the noise of view k. Views next to each
+    other, which are never in one fold, are suspect if both fit the other's prediction much better than usual,
+    but for the two at each end, whose predictions are less exact.
     """
     details, expected = (
         Details.of(each, comparison.window, smooth_px=SMOOTH_PX) for each in (views, predicted)
@@ -147,9 +148,10 @@ def fits_other_tilt(
     order = np.empty(len(views), np.intp)
     for first, fold in enumerate(folds):
         order[first :: len(folds)] = fold
-    nearer, farther = order[:-1], order[1:]
-    both = np.minimum(excess[nearer, farther], excess[farther, nearer])
-    usual = np.median(both)
-    swapped = both > usual + N_SIGMA * max(1.0, 1.4826 * float(np.median(np.abs(both - usual))))
-    found[nearer[swapped]] = found[farther[swapped]] = True
+    nearer, farther = order[1:-2], order[2:-1]
+    if nearer.size:
+        both = np.minimum(excess[nearer, farther], excess[farther, nearer])
+        usual = np.median(both)
+        swapped = both > usual + N_SIGMA * max(1.0, 1.4826 * float(np.median(np.abs(both - usual))))
+        found[nearer[swapped]] = found[farther[swapped]] = True
     return found
