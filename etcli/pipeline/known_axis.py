@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import ConvergenceError
 from etcli.core.registration.axis_direction import axis_direction
+from etcli.core.registration.transforms import resample
 from etcli.core.series import TiltSeries
 from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import Region
@@ -100,3 +101,24 @@ def rotated_region(
     rotated = (corners @ matrix.T + np.array(rotated_shape[::-1]) / 2).round().astype(int)
     low, high = (np.clip(ends, 0, rotated_shape[::-1]) for ends in (rotated.min(axis=0), rotated.max(axis=0)))
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def rotated_mask(
+    mask: NDArray[np.generic], matrix: NDArray[np.float64], rotated_shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Find the pixels of rotated views that a mask of the original views, not zero there, shows in full.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (ny, nx)
+    matrix : ndarray of shape (2, 2)
+        The rotation about the centre, acting on (x, y).
+    rotated_shape : (int, int)
+        Rows and columns of the rotated views.
+
+    Returns
+    -------
+    ndarray of shape `rotated_shape`, bool
+    """
+    shown = (mask != 0).astype(np.float32)
+    return resample(shown, matrix, (0, 0), shape=rotated_shape, method="linear", fill=0.0) > 1 - 1e-3

@@ -1,6 +1,6 @@
 """Registration of the views of a series by shifts, in memory or from file to file."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,15 +25,15 @@ from etcli.io.transforms import axis_file, axis_text, write_axis, write_xf
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
-from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
-from etcli.pipeline.known_axis import known_axis_deg, rotated_region, with_axis_direction
+from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
+from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
 from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
-from etcli.pipeline.view_selection import Region
+from etcli.pipeline.view_selection import Region, as_mask
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
@@ -54,6 +54,8 @@ class RegisterRequest:
         Largest displacement between neighbours.
     region : Region or None
         Part of the views that is compared.
+    mask : ndarray of shape (ny, nx) or None
+        Not zero where the views are compared, by matching.
     iterations : int
         Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
@@ -71,13 +73,14 @@ class RegisterRequest:
     background: float | str = "auto"
     max_residual: Length = Length(1.0, "px")
     strict: bool = False
+    mask: NDArray[Any] | None = field(default=None, compare=False)
 
     @property
     def chosen(self) -> str:
         """The method to use for a tilt series; ``auto`` is resolved from the other options."""
         if self.method != "auto":
             return self.method
-        return "pc" if self.region or self.max_shift else "match"
+        return "pc" if self.max_shift else "match"
 
     def of_series(self, series: TiltSeries) -> "RegisterRequest":
         """Return the request with a method: ``focal`` in place of ``auto`` for a focal series."""
@@ -94,6 +97,7 @@ class RegisterFiles:
     tilts: str | None = None
     euler: str | None = None
     axis_deg: float | None = None
+    mask: str | None = None
     write_xf: str | None = None
     plot: str | None = None
     mode: int = 2
@@ -161,6 +165,7 @@ def register(
     reference: int | None = None,
     max_shift: Length | float | str | None = None,
     region: Region | None = None,
+    mask: NDArray[Any] | None = None,
     iterations: int = ITERATIONS,
     background: float | str = "auto",
     strict: bool = False,
@@ -175,14 +180,15 @@ def register(
     ----------
     series : TiltSeries
     method : {"auto", "match", "pc", "stackreg", "com", "com-cl", "focal"}
-        ``auto`` is match, or pc with a region or a largest shift, and focal for a series of one tilt at
-        several defoci.
+        ``auto`` is match, or pc with a largest shift, and focal for a series of one tilt at several defoci.
     reference : int, optional
         View that is not shifted, counted from 0; by default the one nearest 0° or in the middle of the focus.
     max_shift : length, optional
         Largest displacement between neighbours, in pixels or with a unit.
     region : Region, optional
         Part of the views that is compared.
+    mask : ndarray of shape (ny, nx), optional
+        Not zero where matching compares the views: 0 leaves out what dominates or moves by itself.
     iterations : int
         Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
@@ -228,6 +234,7 @@ def register(
         background,
         Length.parse(max_residual, "px"),
         strict,
+        mask,
     )
     return register_series(session or Session(), series, request)
 
@@ -281,9 +288,11 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         As for `register`; no output is written then.
     """
     if files.euler and request.chosen != "match":
-        raise UsageError("--euler needs --method match, without --region and --max-shift")
+        raise UsageError("--euler needs --method match, without --max-shift")
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    if files.mask:
+        request = replace(request, mask=read_volume(session, files.mask).images())
     request = request.of_series(series)
     if request.method == FOCAL:
         check_focal(series, axis_deg=files.axis_deg)
@@ -338,6 +347,10 @@ def _find_shifts(
         return find_drift(
             session, series, reference=request.reference, max_shift_px=max_shift_px, region=region
         )
+    mask = None if request.mask is None else as_mask(request.mask)
+    if mask is not None and mask.shape != (ny, nx):
+        size = " x ".join(map(str, mask.shape[::-1]))
+        raise UsageError(f"a mask of {size} pixels does not fit the views of {nx} x {ny}")
     axis_deg = known_axis_deg(session, series)
     rotation = Transforms.rotation(axis_deg, len(series))
     shape = turned_shape((ny, nx), axis_deg)
@@ -355,6 +368,7 @@ def _find_shifts(
             max_shift_px=max_shift_px,
             iterations=request.iterations,
             region=rotated_region(region, rotation.matrix[0], (ny, nx), shape) if region else None,
+            shown=None if mask is None else rotated_mask(mask, rotation.matrix[0], shape),
             threads=session.threads,
             progress=advance,
         )

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,7 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
+from etcli.core.registration.masked_views import MaskedViews
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
 from etcli.core.registration.matching_scale import NEAR_PX, MatchingScale, SeriesPyramid, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
@@ -27,6 +29,7 @@ JUDGING_ROUNDS, ROUGH_ROUNDS = 8, 5
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
+VERTICAL = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
 MOST_DOUBTFUL = 0.5  # of the views; if more are doubtful, the doubts are ignored
 
 
@@ -69,6 +72,7 @@ def match_views(
     free_tilts: bool = False,
     reference: int | None = None,
     background: float | None = None,
+    shown: Bool | None = None,
     iterations: int = 12,
     threads: int = 1,
     progress: Progress | None = None,
@@ -93,6 +97,8 @@ def match_views(
         View that is not shifted, counted from 0; when not given, the one nearest 0° that is not doubtful.
     background : float, optional
         Level of the empty surroundings; when not given, the first percentile of all pixels.
+    shown : ndarray of shape (ny, nx), bool, optional
+        The pixels of the views to reconstruct and compare; the others count as not seen.
     iterations : int
         Maximum number of rounds at each of two scales.
     threads : int
@@ -144,8 +150,9 @@ def match_views(
         raise UsageError(f"reference view {reference + 1} asked for, but there are {len(tilt)}")
     if iterations < 1:
         raise UsageError(f"matching needs at least one iteration, not {iterations}")
+    masked = None if shown is None else MaskedViews(views, shown, level=background)
     if start is None:
-        start = starting_shifts(views, tilt, background=background, threads=threads)
+        start = starting_shifts(views, tilt, background=background, masked=masked, threads=threads)
         # The reference of these shifts may be a view with the specimen half outside.
         start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
     _check_shifts(start, len(tilt))
@@ -153,7 +160,9 @@ def match_views(
         fixed = int(np.argmin(np.abs(tilt))) if reference is None else reference
         return _without_comparison(replace(start, shift_px=start.shift_px - start.shift_px[fixed]), tilt)
     lying = before is not None and lies_along_x(before.turned_deg)
-    series = SeriesPyramid(views, background, threads, lying)
+    series = SeriesPyramid(views, background, threads, lying, masked)
+    if masked is not None and axis is None:
+        axis = VERTICAL  # the centre of mass is that of a part
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or no_progress, converged=not free_shifts)
     alignment, verdict, axis_is_known = _align_coarse_to_fine(series, tilt, start, axis, rounds, before)
     if reference is None:
@@ -344,7 +353,12 @@ def _check_shifts(shifts: Shifts, n_views: int) -> None:
 
 
 def starting_shifts(
-    views: Views, tilt_deg: ArrayLike, *, background: float | None = None, threads: int = 1
+    views: Views,
+    tilt_deg: ArrayLike,
+    *,
+    background: float | None = None,
+    masked: MaskedViews | None = None,
+    threads: int = 1,
 ) -> Shifts:
     """Find shifts that projection matching can start from.
 
@@ -352,12 +366,18 @@ def starting_shifts(
     ----------
     views, tilt_deg, background, threads
         As for `match_views`.
+    masked : MaskedViews, optional
+        The views, if only a part of them is compared.
 
     Returns
     -------
     Shifts
-        From common lines, or from correlation if the specimen does not lie between the sides of the views.
+        From common lines, or from correlation if the specimen does not lie between the sides of the views, or
+        only a part of it is compared.
     """
+    if masked is not None:
+        region, seen = masked.region, cast(Views, masked)
+        return correlate_views(seen, tilt_deg, background=background, region=region, threads=threads)
     if background is not None:
         try:
             return common_line_views(views, tilt_deg, background=background, threads=threads)
@@ -368,16 +388,15 @@ def starting_shifts(
 
 def _starting_axis(scale: MatchingScale, tilt_deg: Float, start: Shifts) -> TiltAxis:
     """Find the axis of the shifted views from the centre of mass, or assume it to be vertical and central."""
-    vertical = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
     if not scale.positive:
-        return vertical
+        return VERTICAL
     moved = Transforms.shifts(start.shift_px / scale.factor)
     try:
         axis = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
-        return vertical
+        return VERTICAL
     if abs(axis.offset_px) > FARTHEST_AXIS * scale.shape[1]:
-        return vertical
+        return VERTICAL
     return replace(axis, offset_px=axis.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan)
 
 
