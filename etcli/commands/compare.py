@@ -9,7 +9,7 @@ from etcli.core.lengths import Length
 
 METRICS = ("nrmse", "psnr", "ssim", "fsc")
 FOR_VOLUMES = ("fit_scale",)
-FOR_ATOMS = ("cutoff", "rule", "align", "box", "report")
+FOR_ATOMS = ("cutoff", "rule", "box", "report")
 
 
 @subcommand(
@@ -54,7 +54,9 @@ FOR_ATOMS = ("cutoff", "rule", "align", "box", "report")
     help="Atoms: whether one atom of A may be paired with several of B.",
 )
 @click.option(
-    "--align", is_flag=True, help="Atoms: first rotate and shift A onto B; both are among the numbers."
+    "--align",
+    is_flag=True,
+    help="First rotate and shift the atoms A, or shift the volume A, onto B; the numbers tell by how much.",
 )
 @click.option(
     "--box",
@@ -89,7 +91,9 @@ def command(
     nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
     the Fourier shell correlation first falls below 0.5 and 0.143: two pixels where it stays above, none (-,
     in JSON null) where it begins below. The psnr of equal files is infinite (in JSON null). What cannot be
-    computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it.
+    computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it. With --align,
+    volumes are compared where both show something after A has been moved by shift_x_px, shift_y_px and
+    shift_z_px; without it a displaced volume agrees as little as a wrong one.
 
     Atoms (.xyz, .extxyz, .cif, .pdb) are paired within the cutoff, as many as possible at the least sum of
     squared distances. found, false and missing are percent of the atoms of B; rmsd and mean_error are of the
@@ -113,7 +117,7 @@ def command(
             console.text("\n".join(atoms_table(atoms)))
         return
     reject_options(FOR_ATOMS, "files of atoms")
-    images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, plot=plot)
+    images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, align=align, plot=plot)
     if as_json:
         console.data(images.numbers | images.curve())
     else:

@@ -21,7 +21,8 @@ from etcli.pipeline.view_selection import Region
 # the methods that use an option
 BELONGS_TO = {
     "max_shift": ("auto", "pc", "stackreg", "focal"),
-    "region": ("auto", "pc", "stackreg", "com", "com-cl", "focal"),
+    "region": ("auto", "match", "pc", "stackreg", "com", "com-cl", "focal"),
+    "mask": ("auto", "match"),
     "iterations": ("auto", "match"),
     "euler": ("auto", "match"),
     "axis_deg": ("auto", "pc", "stackreg", "com", "com-cl", "match"),
@@ -51,8 +52,8 @@ BELONGS_TO = {
     help="pc: correlation of views near each other in tilt. stackreg: least squares from view to view. "
     "com: motion of the centre of mass. com-cl: the same across the axis, common lines along it. "
     "match: reprojections of the reconstruction, starting from one of these. focal: correlation of views of "
-    "one tilt near each other in focus. auto: match, or pc with --region or --max-shift; focal for a series "
-    "of one tilt at several defoci.",
+    "one tilt near each other in focus. auto: match, or pc with --max-shift; focal for a series of one tilt "
+    "at several defoci.",
 )
 @click.option(
     "--reference",
@@ -65,6 +66,13 @@ BELONGS_TO = {
     help="Largest displacement between neighbours.  [default: half a view, focal: a quarter]",
 )
 @click.option("--region", type=REGION, help="Columns and rows to compare, counted from 1.  [default: all]")
+@click.option(
+    "--mask",
+    type=FILE,
+    metavar="FILE",
+    help="match: image of the size of a view, not zero where views are compared: leaves out a feature that "
+    "dominates or moves by itself.",
+)
 @click.option(
     "--iterations",
     type=click.IntRange(1),

@@ -147,7 +147,8 @@ class TiltSeries(ImageStack):
     axis_deg : float or None
         Angle from +y to the tilt axis, counter-clockwise, in degrees; None where unknown.
     axis_source : str
-        Source of `axis_deg`: ``title`` or ``RotationAngle`` of an mdoc, ``header``, or ``""``.
+        Source of `axis_deg`: ``title`` or ``RotationAngle`` of an mdoc, ``header``, ``given``, ``views``
+        (found from what they show), the name of a microscope's log, or ``""``.
     tilts_source : str
         Source of the tilt angles.
     no_tilts : str

@@ -20,6 +20,7 @@ from etcli.io.foreign import READERS, read_foreign
 from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mdoc_text import MontageError, montage_error
+from etcli.io.microscope_log import axis_in_log, log_of
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.series_centre import centre_of
 from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
@@ -54,6 +55,7 @@ class ImageFile:
     is_volume: bool = False
     voxel_A: tuple[float, float, float] | None = None
     axis_deg: float | None = None
+    axis_source: str = "header"
     warnings: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
@@ -68,7 +70,7 @@ class ImageFile:
         """Return the images as views of a series, whether their tilt angles are known or not."""
         mdoc = None if self.mdoc is None or describes_volume(self.mdoc) else self.mdoc
         axis = mdoc.tilt_axis if mdoc else None
-        source = "header" if self.axis_deg is not None else ""
+        source = self.axis_source if self.axis_deg is not None else ""
         has_header = self.mode is not None
         centre_A = None if self.is_volume else centre_of(self.labels, mdoc, has_labels=has_header)
         return TiltSeries(
@@ -289,6 +291,14 @@ def _axis_in_labels(labels: Sequence[str]) -> float | None:
     return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
+def _with_axis_of_log(stack: ImageFile, path: Path | None) -> ImageFile:
+    """Return a stack with the tilt axis of the microscope's log, for raw data whose header states none."""
+    is_raw = stack.axis_deg is None and not any(label.startswith("etcli ") for label in stack.labels)
+    log = log_of(path) if path and is_raw else None
+    axis_deg = axis_in_log(log) if log else None
+    return stack if axis_deg is None else replace(stack, axis_deg=axis_deg, axis_source=str(log))
+
+
 def add_sidecars(
     stack: ImageFile,
     path: Path | None,
@@ -315,6 +325,7 @@ def add_sidecars(
         mdoc = mdoc if mdoc and describes_volume(mdoc) else None
         reason = f"{stack.name}: a volume, which has no tilt angles; name a series"
         return replace(stack, mdoc=mdoc, no_tilts=reason)
+    stack = _with_axis_of_log(stack, path)
     views = set(range(len(stack))) - set(without) if without else None
     if mdoc:
         try:

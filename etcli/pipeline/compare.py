@@ -40,7 +40,7 @@ def compare(
     rule : {"one-to-one", "nearest"}
         How atoms are paired.
     align : bool
-        Rotate and shift the atoms of A onto B first.
+        Rotate and shift the atoms of A, or shift the volume A, onto B first.
     box_A : (float, float, float), optional
         Full widths of a box about the centre; atoms outside are ignored.
     session : Session, optional
@@ -73,7 +73,7 @@ def compare(
         return atoms.numbers | atoms.by_species()
     if isinstance(a, Atoms) or isinstance(b, Atoms):
         raise UsageError("atoms and images cannot be compared; give two of a kind")
-    images = compare_images(session, a, b, metrics=metrics, fit_scale=fit_scale)
+    images = compare_images(session, a, b, metrics=metrics, fit_scale=fit_scale, align=align)
     return images.numbers | images.curve()
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core import quality
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.core.volume_shift import find_shift, shifted_overlap
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.inputs import load_images, read_images
 from etcli.pipeline.picture_output import announce_picture
@@ -57,6 +58,7 @@ def compare_images(
     *,
     metrics: Sequence[str] = (),
     fit_scale: bool = False,
+    align: bool = False,
 ) -> ImagesCompared:
     """Compare images with a reference of the same size.
 
@@ -70,6 +72,8 @@ def compare_images(
         Names in `METRICS`; none for all.
     fit_scale : bool
         Fit scale and level of A to those of B first.
+    align : bool
+        Shift a volume A onto B first, and compare what both then show.
 
     Returns
     -------
@@ -80,8 +84,10 @@ def compare_images(
     DataError
         When sizes differ, or a requested metric cannot be computed.
     UsageError
-        When they do not fit into the memory.
+        When they do not fit into the memory, or series are to be shifted.
     """
+    if align and isinstance(second, TiltSeries):
+        raise UsageError("--align is for volumes and atoms; register aligns the views of a series")
     first, second = _match_axes(session, first, second)
     if first.shape != second.shape:
         sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
@@ -92,9 +98,13 @@ def compare_images(
     pixel_A = _common_pixel_A(session, first, second)
     is_series = isinstance(second, TiltSeries)
     chosen = tuple(metrics) or (METRICS[:-1] if is_series else METRICS)
-    copies = 5 if "fsc" in chosen else 2  # with both transforms, and the memory to compute one
+    copies = 5 if "fsc" in chosen or align else 2  # with both transforms, and the memory to compute one
     reference, image = (load_images(session, stack, copies=copies) for stack in (second, first))
     numbers: dict[str, Any] = {}
+    if align:
+        shift_px = find_shift(image, reference, threads=session.threads)
+        image, reference = shifted_overlap(image, reference, shift_px)
+        numbers |= {f"shift_{axis}_px": float(by) for axis, by in zip("xyz", shift_px[::-1], strict=True)}
     if fit_scale:
         scale, level = quality.fit_scale(image, reference)
         image *= np.float32(scale)
@@ -111,6 +121,7 @@ def compare_images_files(
     *,
     metrics: Sequence[str] = (),
     fit_scale: bool = False,
+    align: bool = False,
     plot: str | None = None,
 ) -> ImagesCompared:
     """Compare two files of images.
@@ -120,7 +131,7 @@ def compare_images_files(
     session : Session
     a, b : str
         A file and its reference.
-    metrics, fit_scale
+    metrics, fit_scale, align
         As for `compare_images`.
     plot : str, optional
         Picture to draw.
@@ -132,7 +143,7 @@ def compare_images_files(
     first, second = (read_images(session, name).images() for name in (a, b))
     with session.outputs() as outputs:
         write_picture = announce_picture(outputs, plot) if plot else None
-        comparison = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale)
+        comparison = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale, align=align)
         if write_picture:
             only = tuple(metrics) == ("fsc",)
             write_picture(_picture(comparison, (PurePath(a).name, PurePath(b).name), only_fsc=only))

@@ -11,15 +11,17 @@ from etcli.core.arguments import check_choice, checked_integer, checked_number
 from etcli.core.entropy.counts import CountConversion, CountedView
 from etcli.core.entropy.projection import FORMS
 from etcli.core.entropy.ranking import BITS_PER_NAT, ViewEntropies, view_entropies
-from etcli.core.errors import DataError, UsageError
+from etcli.core.errors import UsageError
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, expect_images, series_writer
 from etcli.pipeline.background_level import background_level, checked_background
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
+from etcli.pipeline.outlying_pixels import name_outliers
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.view_selection import as_mask
 
 MOST_LEANING_DEG = 2.0
 """Angle of the tilt axis up to which the rows of views at 90° belong together."""
@@ -401,7 +403,8 @@ def _conversion(
     session: Session, series: TiltSeries, request: EntropyRequest, support: NDArray[Any] | None
 ) -> tuple[CountConversion, dict[str, Any]]:
     """Return how values become counts, and the same in words for scripts."""
-    mask = None if support is None else _as_mask(support)
+    name_outliers(session, series)
+    mask = None if support is None else as_mask(support)
     if request.as_counts:
         as_recorded = {"counts": "as recorded", "background": None, "total_counts": None}
         return CountConversion(factor=request.factor, support=mask, clip=False), as_recorded
@@ -419,19 +422,6 @@ def _conversion(
         "total_counts": None,
     }
     return CountConversion(level or 0.0, request.gain, request.factor, mask, outside), choices
-
-
-def _as_mask(support: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return a mask as one image of booleans."""
-    image = support[0] if support.ndim == 3 and len(support) == 1 else support
-    if image.ndim != 2:
-        raise DataError(f"a mask is one image, not of the shape {support.shape}")
-    if not np.isfinite(image).all():
-        raise DataError("the mask holds values that are not finite; give one of zeros and ones")
-    mask = np.asarray(image != 0)
-    if not mask.any():
-        raise DataError("the mask is empty; give one that is not zero where the specimen is")
-    return mask
 
 
 def _report(session: Session, ranking: EntropyRanking) -> None:

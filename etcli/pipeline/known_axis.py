@@ -1,8 +1,13 @@
 """Tilt axis angle as given by the description of a series, and what a region is in views rotated by it."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.errors import ConvergenceError
+from etcli.core.registration.axis_direction import axis_direction
+from etcli.core.registration.transforms import resample
 from etcli.core.series import TiltSeries
 from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import Region
@@ -21,7 +26,56 @@ def known_axis_deg(session: Session, series: TiltSeries) -> float:
         )
     elif axis_deg and series.axis_source == "title":
         session.reporter.note(f"{series.name}: tilt axis at {axis_deg:g}° by the mdoc")
+    elif series.axis_source.endswith(".txt"):
+        session.reporter.report(f"{series.name}: tilt axis at {axis_deg:g}° by {series.axis_source}")
     return axis_deg
+
+
+def with_axis_direction(session: Session, series: TiltSeries, *, strict: bool) -> TiltSeries:
+    """Return a series that states no tilt axis with the direction, along y or x, that its views show.
+
+    Parameters
+    ----------
+    session : Session
+        Told of the choice; gets a warning where the axis is not along y, or the views do not tell.
+    series : TiltSeries
+    strict : bool
+        Whether there is an error where the views do not tell.
+
+    Returns
+    -------
+    TiltSeries
+        The series itself where it states an axis or Euler angles, or where the views do not tell.
+
+    Raises
+    ------
+    DataError
+        When there are no tilt angles.
+    ConvergenceError
+        Where `strict`.
+    """
+    if series.axis_deg is not None or series.views.euler_deg is not None:
+        return series
+    tilt_deg = series.tilt_deg
+    found = axis_direction(series.images(), tilt_deg, threads=session.threads)
+    silent = f"{series.name}: states no tilt axis"
+    if found.angle_deg is None:
+        unknown = f"{silent}, and the views do not show whether it lies along y or x"
+        if strict:
+            raise ConvergenceError(f"{unknown}; give --axis 0 or --axis 90")
+        session.reporter.warn(f"{unknown}; taken as vertical (--axis 90 where it lies along x)")
+        return series
+    better = f"predict each other {found.ratio:.1f} times better"
+    if found.angle_deg:
+        session.reporter.warn(
+            f"{silent}; views {better} with one along x: taken as --axis {found.angle_deg:g}; if --axis "
+            f"{-found.angle_deg:g} is right, the volume is a mirror image"
+        )
+    else:
+        session.reporter.report(
+            f"{silent}; taken as vertical, with which views {better} than with one along x"
+        )
+    return replace(series, axis_deg=found.angle_deg, axis_source="views")
 
 
 def rotated_region(
@@ -47,3 +101,24 @@ def rotated_region(
     rotated = (corners @ matrix.T + np.array(rotated_shape[::-1]) / 2).round().astype(int)
     low, high = (np.clip(ends, 0, rotated_shape[::-1]) for ends in (rotated.min(axis=0), rotated.max(axis=0)))
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def rotated_mask(
+    mask: NDArray[np.generic], matrix: NDArray[np.float64], rotated_shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Find the pixels of rotated views that a mask of the original views, not zero there, shows in full.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (ny, nx)
+    matrix : ndarray of shape (2, 2)
+        The rotation about the centre, acting on (x, y).
+    rotated_shape : (int, int)
+        Rows and columns of the rotated views.
+
+    Returns
+    -------
+    ndarray of shape `rotated_shape`, bool
+    """
+    shown = (mask != 0).astype(np.float32)
+    return resample(shown, matrix, (0, 0), shape=rotated_shape, method="linear", fill=0.0) > 1 - 1e-3

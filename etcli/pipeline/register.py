@@ -1,6 +1,6 @@
 """Registration of the views of a series by shifts, in memory or from file to file."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,15 +25,16 @@ from etcli.io.transforms import axis_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
-from etcli.pipeline.inputs import file_named_in_errors, read_series, with_euler_file
-from etcli.pipeline.known_axis import known_axis_deg, rotated_region
+from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
+from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
+from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.transform_output import transform_files, write_transforms
-from etcli.pipeline.view_selection import Region
+from etcli.pipeline.view_selection import Region, as_mask
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
@@ -54,6 +55,8 @@ class RegisterRequest:
         Largest displacement between neighbours.
     region : Region or None
         Part of the views that is compared.
+    mask : ndarray of shape (ny, nx) or None
+        Not zero where the views are compared, by matching.
     iterations : int
         Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
@@ -71,13 +74,14 @@ class RegisterRequest:
     background: float | str = "auto"
     max_residual: Length = Length(1.0, "px")
     strict: bool = False
+    mask: NDArray[Any] | None = field(default=None, compare=False)
 
     @property
     def chosen(self) -> str:
         """The method to use for a tilt series; ``auto`` is resolved from the other options."""
         if self.method != "auto":
             return self.method
-        return "pc" if self.region or self.max_shift else "match"
+        return "pc" if self.max_shift else "match"
 
     def of_series(self, series: TiltSeries) -> "RegisterRequest":
         """Return the request with a method: ``focal`` in place of ``auto`` for a focal series."""
@@ -94,6 +98,7 @@ class RegisterFiles:
     tilts: str | None = None
     euler: str | None = None
     axis_deg: float | None = None
+    mask: str | None = None
     write_xf: str | None = None
     plot: str | None = None
     mode: int = 2
@@ -161,6 +166,7 @@ def register(
     reference: int | None = None,
     max_shift: Length | float | str | None = None,
     region: Region | None = None,
+    mask: NDArray[Any] | None = None,
     iterations: int = ITERATIONS,
     background: float | str = "auto",
     strict: bool = False,
@@ -175,14 +181,15 @@ def register(
     ----------
     series : TiltSeries
     method : {"auto", "match", "pc", "stackreg", "com", "com-cl", "focal"}
-        ``auto`` is match, or pc with a region or a largest shift, and focal for a series of one tilt at
-        several defoci.
+        ``auto`` is match, or pc with a largest shift, and focal for a series of one tilt at several defoci.
     reference : int, optional
         View that is not shifted, counted from 0; by default the one nearest 0° or in the middle of the focus.
     max_shift : length, optional
         Largest displacement between neighbours, in pixels or with a unit.
     region : Region, optional
         Part of the views that is compared.
+    mask : ndarray of shape (ny, nx), optional
+        Not zero where matching compares the views: 0 leaves out what dominates or moves by itself.
     iterations : int
         Largest number of rounds of matching at each scale.
     background : float or {"auto", "none"}
@@ -228,6 +235,7 @@ def register(
         background,
         Length.parse(max_residual, "px"),
         strict,
+        mask,
     )
     return register_series(session or Session(), series, request)
 
@@ -241,13 +249,22 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
     request = request.of_series(series)
     if request.method != FOCAL:
         series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
-    level = background_level(session, series, request.background)
-    matched = _find_shifts(session, series, request, level)
+        series = with_axis_direction(session, series, strict=request.strict)
+    compared = without_outliers(session, series)
+    level = background_level(session, compared, request.background)
+    matched = _find_shifts(session, compared, request, level)
     _report(session, series, matched, focal=request.method == FOCAL)
-    check_residual(session, matched, series.pixel_A, max_residual_px=max_residual_px, strict=request.strict)
+    check_residual(
+        session,
+        matched,
+        series.pixel_A,
+        max_residual_px=max_residual_px,
+        strict=request.strict,
+        focal=request.method == FOCAL,
+    )
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
-        shift_px, euler_deg = _refine_orientations(session, series, matched, level)
+        shift_px, euler_deg = _refine_orientations(session, compared, matched, level)
         series = series.with_orientations(euler_deg, "refinement")
     return Registration(series, Transforms.shifts(shift_px), matched, request.chosen, level, session)
 
@@ -272,9 +289,11 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         As for `register`; no output is written then.
     """
     if files.euler and request.chosen != "match":
-        raise UsageError("--euler needs --method match, without --region and --max-shift")
+        raise UsageError("--euler needs --method match, without --max-shift")
     check_picture(files.plot)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    if files.mask:
+        request = replace(request, mask=read_volume(session, files.mask).images())
     request = request.of_series(series)
     if request.method == FOCAL:
         check_focal(series, axis_deg=files.axis_deg)
@@ -307,6 +326,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
                 along,
                 result.transforms.shift_px,
                 quality=shifts.quality,
+                deviation_px=shifts.deviation_px,
                 doubtful=shifts.doubtful,
                 along=label,
             )
@@ -327,6 +347,10 @@ def _find_shifts(
         return find_drift(
             session, series, reference=request.reference, max_shift_px=max_shift_px, region=region
         )
+    mask = None if request.mask is None else as_mask(request.mask)
+    if mask is not None and mask.shape != (ny, nx):
+        size = " x ".join(map(str, mask.shape[::-1]))
+        raise UsageError(f"a mask of {size} pixels does not fit the views of {nx} x {ny}")
     axis_deg = known_axis_deg(session, series)
     rotation = Transforms.rotation(axis_deg, len(series))
     shape = turned_shape((ny, nx), axis_deg)
@@ -344,6 +368,7 @@ def _find_shifts(
             max_shift_px=max_shift_px,
             iterations=request.iterations,
             region=rotated_region(region, rotation.matrix[0], (ny, nx), shape) if region else None,
+            shown=None if mask is None else rotated_mask(mask, rotation.matrix[0], shape),
             threads=session.threads,
             progress=advance,
         )
@@ -374,26 +399,25 @@ def _refine_orientations(
 
 
 def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bool) -> None:
-    """Report how well the views fit, and which ones are doubtful."""
+    """Report the shifts, and how well the views fit."""
     reporter, shifts = session.reporter, matched.shifts
     told_by = matched.tilt_deg if series.views.defocus_um is None else series.views.defocus_um
-    reporter.note(f"view {'focus (µm)' if focal else '  tilt (°)'}   x (px)   y (px)  correlation")
-    rows = zip(
-        told_by if focal else series.tilt_deg, shifts.shift_px, shifts.quality, shifts.doubtful, strict=True
+    left_px = (
+        np.full(len(series), np.nan) if shifts.deviation_px is None else np.hypot(*shifts.deviation_px.T)
     )
-    for number, (value, (x, y), quality, doubtful) in enumerate(rows, start=1):
+    reporter.note(f"view {'focus (µm)' if focal else '  tilt (°)'}   x (px)   y (px)  off (px)  correlation")
+    values = told_by if focal else series.tilt_deg
+    rows = zip(values, shifts.shift_px, left_px, shifts.quality, shifts.doubtful, strict=True)
+    for number, (value, (x, y), left, quality, doubtful) in enumerate(rows, start=1):
         mark = "  doubtful" if doubtful else ""
-        reporter.note(f"{number:4} {value:10.{4 if focal else 2}f} {x:8.2f} {y:8.2f} {quality:12.3f}{mark}")
+        reporter.note(
+            f"{number:4} {value:10.{4 if focal else 2}f} {x:8.2f} {y:8.2f} {left:9.2f} {quality:12.3f}{mark}"
+        )
     axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
     reporter.report(
         f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
     )
-    if shifts.doubtful.any():
-        numbers = ",".join(str(k + 1) for k in np.flatnonzero(shifts.doubtful))
-        plural = "s" if shifts.doubtful.sum() > 1 else ""
-        why = "too little in common with their neighbours" if focal else "unlike what other views predict"
-        reporter.warn(f"look at view{plural} {numbers}: {why}, or far from it")
 
 
 def _numbers(result: Registration) -> dict[str, Any]:
@@ -403,6 +427,7 @@ def _numbers(result: Registration) -> dict[str, Any]:
         "method": result.method,
         "shift_px": shifts.shift_px.round(4),
         "quality": shifts.quality.round(4),
+        "deviation_px": None if shifts.deviation_px is None else shifts.deviation_px.round(4),
         "doubtful": [k + 1 for k, doubt in enumerate(shifts.doubtful) if doubt],
         "residual_px": shifts.residual_px,
         "residual_A": shifts.residual_px * pixel_A if pixel_A else None,

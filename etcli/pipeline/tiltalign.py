@@ -26,7 +26,8 @@ from etcli.io.transforms import axis_of_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
 from etcli.pipeline.inputs import axis_beside, file_named_in_errors, read_series, read_transforms
-from etcli.pipeline.known_axis import known_axis_deg
+from etcli.pipeline.known_axis import known_axis_deg, with_axis_direction
+from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
@@ -262,8 +263,14 @@ def align_series(
     if before is None:
         before, known = Transforms.identity(n), known or _axis_of_history(series)
     before_deg = before.turned_deg
+    if known is not None and series.axis_deg is None and series.views.euler_deg is None:
+        direction_deg = 90.0 * round((known.angle_deg + before_deg) / 90)
+        series = replace(series, axis_deg=direction_deg, axis_source="views")
+    elif not request.is_given:
+        series = with_axis_direction(session, series, strict=request.strict)
     max_residual_px = request.max_residual.px(series.pixel_A)
-    level = background_level(session, series, request.background)
+    compared = without_outliers(session, series)
+    level = background_level(session, compared, request.background)
     if not request.is_given:
         if any(step.startswith("etcli register") for step in series.history) and _has_filled_borders(series):
             session.reporter.warn(
@@ -272,7 +279,7 @@ def align_series(
             )
         start_deg = known_axis_deg(session, series) - before_deg
         known = known and _towards(known, start_deg)
-        method, matched = _find_axis(session, series, before, start_deg, request, level, known)
+        method, matched = _find_axis(session, compared, before, start_deg, request, level, known)
         axis = matched.axis
         if request.refine_tilts:
             series = series.with_tilts(matched.tilt_deg, "refinement")

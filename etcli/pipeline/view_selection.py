@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from etcli.core.errors import UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,16 @@ def used_rows(slices: Sequence[int] | None, ny: int) -> tuple[int, int]:
     if rows != list(range(rows[0], rows[0] + len(rows))):
         raise UsageError("--slices must follow one another; name the first and the last, as in 101-200")
     return rows[0], len(rows)
+
+
+def as_mask(support: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask, one image that is not zero where pixels count, as booleans; DataError if it is none."""
+    image = support[0] if support.ndim == 3 and len(support) == 1 else support
+    if image.ndim != 2:
+        raise DataError(f"a mask is one image, not of the shape {support.shape}")
+    if not np.isfinite(image).all():
+        raise DataError("the mask holds values that are not finite; give one of zeros and ones")
+    mask = np.asarray(image != 0)
+    if not mask.any():
+        raise DataError("the mask is empty; give one that is not zero where the specimen is")
+    return mask

@@ -19,11 +19,12 @@ def registration(
     shift_px: NDArray[np.float64],
     *,
     quality: ArrayLike | None = None,
+    deviation_px: NDArray[np.float64] | None = None,
     doubtful: ArrayLike | None = None,
     quality_label: str = "correlation",
     along: str = "tilt angle (°)",
 ) -> Figure:
-    """Draw the shifts of the views and the quality of their match, with doubtful views marked.
+    """Draw the shifts of the views and how far they are from their prediction, with doubtful views marked.
 
     Parameters
     ----------
@@ -32,7 +33,9 @@ def registration(
     shift_px : ndarray of shape (n_views, 2)
         Shift (x, y) of each view in pixels.
     quality : array_like of shape (n_views,), optional
-        How well each view matched.
+        How well each view matched; drawn only without `deviation_px`.
+    deviation_px : ndarray of shape (n_views, 2), optional
+        (x, y) from each view to its prediction by other views, in pixels.
     doubtful : array_like of bool of shape (n_views,), optional
         Views to mark; they are named by their number in the file, from 1.
     quality_label : str
@@ -43,19 +46,24 @@ def registration(
     Returns
     -------
     matplotlib.figure.Figure
-        Shifts above, the quality below.
+        Shifts above, below what they leave in pixels, or else the quality.
     """
     order = np.argsort(tilt_deg, kind="stable")
     angles = np.asarray(tilt_deg, np.float64)[order]
     marked = np.zeros(len(order), bool) if doubtful is None else np.asarray(doubtful, bool)[order]
-    n_panels = 1 if quality is None else 2
+    n_panels = 1 if quality is None and deviation_px is None else 2
     figure = Figure(figsize=(WIDTH_IN, 2.2 + 1.8 * n_panels), layout="constrained")
     panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False, height_ratios=(3, 2)[:n_panels])[:, 0]
     shifts = np.asarray(shift_px, np.float64)[order]
     for column, (name, colour) in enumerate((("x", BLUE), ("y", ORANGE))):
         panels[0].plot(angles, shifts[:, column], "o-", color=colour, label=f"shift in {name}")
     panels[0].set_ylabel("shift (px)")
-    if quality is not None:
+    if deviation_px is not None:
+        left = np.hypot(*np.asarray(deviation_px, np.float64)[order].T)
+        panels[1].plot(angles, left, "o-", color=GREY)
+        panels[1].set_ylabel("left over (px)")
+        panels[1].set_ylim(bottom=0)
+    elif quality is not None:
         panels[1].plot(angles, np.asarray(quality, np.float64)[order], "o-", color=GREY)
         panels[1].set_ylabel(quality_label)
     for axes in panels:

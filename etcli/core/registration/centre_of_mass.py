@@ -413,6 +413,7 @@ def _follow_specimen(
         if good.all() and np.abs(position - previous)[usable].max() < SETTLED_PX:
             break
         usable = usable[good]
+        _check_whole(len(usable), len(mass))
     segments = _Segments.of(moments.select(usable), position[usable, 1], window)
     _check_whole(int(np.count_nonzero(segments.quality >= 1 - MASS_CHANGE)), len(mass))
     return usable, position[usable, 1], segments

@@ -76,8 +76,8 @@ def confirm_axis(
         moved_px, turned_deg = best.offset_px - axis.offset_px, best.angle_deg - axis.angle_deg
         if abs(moved_px) <= SAME_PX * scale.factor and abs(turned_deg) <= SAME_DEG:
             verdict = scale.compare_left_out(best, trusted)
-            shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px)
+            shifts = Shifts(zero, verdict.quality, verdict.doubtful, verdict.residual_px, verdict.step_px)
             found = TiltAxis(best.angle_deg, best.offset_px, np.nan, np.nan, verdict.residual_px)
-            in_order = series.level(series.factor(ANGLE_PX)).in_order(best, verdict.agreed)
-            return Matched(shifts, found, tilt, in_order, from_known=True)
+            order = series.level(series.factor(ANGLE_PX)).order(best, verdict.agreed)
+            return Matched(shifts, found, tilt, order, from_known=True)
     return None

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,11 +11,13 @@ from etcli.core.errors import ConvergenceError, DataError, UsageError
 from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.common_line import common_line_views
 from etcli.core.registration.correlation import correlate_views
+from etcli.core.registration.masked_views import MaskedViews
 from etcli.core.registration.matching_rounds import Progress, Rounds, no_progress
 from etcli.core.registration.matching_scale import NEAR_PX, MatchingScale, SeriesPyramid, Verdict
 from etcli.core.registration.shifts import Shifts, checked_tilts
 from etcli.core.registration.tilt_axis import FEWEST_TILTS, TiltAxis, com_axis
 from etcli.core.registration.transforms import Transforms, Views, lies_along_x
+from etcli.core.registration.view_order import Order
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -22,10 +25,11 @@ Bool = NDArray[np.bool_]
 COARSE_PX, FINE_PX = 64, 192  # sizes that views are binned to, one after the other
 # binned further, views favour angles that are wrong by some hundredths of a degree, and show no atoms
 ANGLE_PX = 96
-JUDGING_ROUNDS = 8
+JUDGING_ROUNDS, ROUGH_ROUNDS = 8, 5
 ANGLE_STEPS_DEG = 1.0, 0.4
 REPAIRS = 2
 FARTHEST_AXIS = 0.25  # of the width, from the middle
+VERTICAL = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
 MOST_DOUBTFUL = 0.5  # of the views; if more are doubtful, the doubts are ignored
 
 
@@ -43,8 +47,8 @@ class Matched:
         The tilt axis of the shifted views.
     tilt_deg : ndarray of shape (n_views,), float64
         Tilt angles, refined if that was requested.
-    in_order : bool
-        False if views next to each other in tilt are no more similar than others, as with wrong angles.
+    order : Order
+        Whether the views agree with the order of their tilt angles.
     from_known : bool
         Whether the axis is one that was known before and that the views confirm, instead of the result of a
         search.
@@ -53,7 +57,7 @@ class Matched:
     shifts: Shifts
     axis: TiltAxis
     tilt_deg: Float
-    in_order: bool = True
+    order: Order = Order.AS_STATED
     from_known: bool = False
 
 
@@ -68,6 +72,7 @@ def match_views(
     free_tilts: bool = False,
     reference: int | None = None,
     background: float | None = None,
+    shown: Bool | None = None,
     iterations: int = 12,
     threads: int = 1,
     progress: Progress | None = None,
@@ -92,6 +97,8 @@ def match_views(
         View that is not shifted, counted from 0; when not given, the one nearest 0° that is not doubtful.
     background : float, optional
         Level of the empty surroundings; when not given, the first percentile of all pixels.
+    shown : ndarray of shape (ny, nx), bool, optional
+        The pixels of the views to reconstruct and compare; the others count as not seen.
     iterations : int
         Maximum number of rounds at each of two scales.
     threads : int
@@ -143,8 +150,9 @@ def match_views(
         raise UsageError(f"reference view {reference + 1} asked for, but there are {len(tilt)}")
     if iterations < 1:
         raise UsageError(f"matching needs at least one iteration, not {iterations}")
+    masked = None if shown is None else MaskedViews(views, shown, level=background)
     if start is None:
-        start = starting_shifts(views, tilt, background=background, threads=threads)
+        start = starting_shifts(views, tilt, background=background, masked=masked, threads=threads)
         # The reference of these shifts may be a view with the specimen half outside.
         start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
     _check_shifts(start, len(tilt))
@@ -152,7 +160,9 @@ def match_views(
         fixed = int(np.argmin(np.abs(tilt))) if reference is None else reference
         return _without_comparison(replace(start, shift_px=start.shift_px - start.shift_px[fixed]), tilt)
     lying = before is not None and lies_along_x(before.turned_deg)
-    series = SeriesPyramid(views, background, threads, lying)
+    series = SeriesPyramid(views, background, threads, lying, masked)
+    if masked is not None and axis is None:
+        axis = VERTICAL  # the centre of mass is that of a part
     rounds = Rounds(iterations, free_shifts, free_tilts, progress or no_progress, converged=not free_shifts)
     alignment, verdict, axis_is_known = _align_coarse_to_fine(series, tilt, start, axis, rounds, before)
     if reference is None:
@@ -170,10 +180,43 @@ def match_views(
         shift_px=alignment.shift_px - alignment.shift_px[reference],
         offset_px=float(alignment.offset_px - across),
     )
-    shifts = Shifts(alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px)
+    shifts = Shifts(
+        alignment.shift_px, verdict.quality, verdict.doubtful, verdict.residual_px, verdict.step_px
+    )
     axis = _final_axis(alignment, verdict, axis_is_known)
-    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
-    return Matched(shifts, axis, alignment.tilt_deg, in_order)
+    order = series.level(series.factor(ANGLE_PX)).order(alignment, verdict.agreed)
+    return Matched(shifts, axis, alignment.tilt_deg, order)
+
+
+def match_roughly(views: Views, tilt_deg: Float, *, size_px: int, threads: int = 1) -> Verdict:
+    """Align a series at one coarse scale, with the axis of its centre of mass, and compare left-out views.
+
+    Parameters
+    ----------
+    views, tilt_deg, threads
+        As for `match_views`.
+    size_px : int
+        Views are binned to this size.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    DataError, ConvergenceError
+        If the views have nothing in common.
+    """
+    start = starting_shifts(views, tilt_deg, threads=threads)
+    start = replace(start, shift_px=start.shift_px - np.median(start.shift_px, axis=0))
+    series = SeriesPyramid(views, None, threads)
+    scale = series.level(series.factor(size_px))
+    axis = _starting_axis(scale, tilt_deg, start)
+    alignment = Alignment(start.shift_px, axis.angle_deg, float(np.nan_to_num(axis.offset_px)), tilt_deg)
+    trusted = _first_trusted(start)
+    if scale.positive:
+        alignment, trusted = Rounds(ROUGH_ROUNDS).iterate(scale, alignment, trusted, min(scale.shape) // 4)
+    return scale.compare_left_out(alignment, trusted)
 
 
 def judge_shifts(
@@ -225,9 +268,10 @@ def judge_shifts(
             judge, alignment, trusted, NEAR_PX
         )
     verdict = judge.compare_left_out(alignment, trusted, free_offset=free_offset)
-    judged = Shifts(shifts.shift_px, verdict.quality, verdict.doubtful | shifts.doubtful, verdict.residual_px)
-    in_order = series.level(series.factor(ANGLE_PX)).in_order(alignment, verdict.agreed)
-    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, in_order)
+    doubtful = verdict.doubtful | shifts.doubtful
+    judged = Shifts(shifts.shift_px, verdict.quality, doubtful, verdict.residual_px, verdict.step_px)
+    order = series.level(series.factor(ANGLE_PX)).order(alignment, verdict.agreed)
+    return Matched(judged, _final_axis(alignment, verdict, axis_is_known), tilt, order)
 
 
 def _align_coarse_to_fine(
@@ -309,7 +353,12 @@ def _check_shifts(shifts: Shifts, n_views: int) -> None:
 
 
 def starting_shifts(
-    views: Views, tilt_deg: ArrayLike, *, background: float | None = None, threads: int = 1
+    views: Views,
+    tilt_deg: ArrayLike,
+    *,
+    background: float | None = None,
+    masked: MaskedViews | None = None,
+    threads: int = 1,
 ) -> Shifts:
     """Find shifts that projection matching can start from.
 
@@ -317,12 +366,18 @@ def starting_shifts(
     ----------
     views, tilt_deg, background, threads
         As for `match_views`.
+    masked : MaskedViews, optional
+        The views, if only a part of them is compared.
 
     Returns
     -------
     Shifts
-        From common lines, or from correlation if the specimen does not lie between the sides of the views.
+        From common lines, or from correlation if the specimen does not lie between the sides of the views, or
+        only a part of it is compared.
     """
+    if masked is not None:
+        region, seen = masked.region, cast(Views, masked)
+        return correlate_views(seen, tilt_deg, background=background, region=region, threads=threads)
     if background is not None:
         try:
             return common_line_views(views, tilt_deg, background=background, threads=threads)
@@ -333,16 +388,15 @@ def starting_shifts(
 
 def _starting_axis(scale: MatchingScale, tilt_deg: Float, start: Shifts) -> TiltAxis:
     """Find the axis of the shifted views from the centre of mass, or assume it to be vertical and central."""
-    vertical = TiltAxis(0.0, 0.0, np.nan, np.nan, np.nan)
     if not scale.positive:
-        return vertical
+        return VERTICAL
     moved = Transforms.shifts(start.shift_px / scale.factor)
     try:
         axis = com_axis(scale.images, tilt_deg, background=0.0, transforms=moved)
     except (ConvergenceError, DataError):
-        return vertical
+        return VERTICAL
     if abs(axis.offset_px) > FARTHEST_AXIS * scale.shape[1]:
-        return vertical
+        return VERTICAL
     return replace(axis, offset_px=axis.offset_px * scale.factor, offset_sigma_px=np.nan, residual_px=np.nan)
 
 

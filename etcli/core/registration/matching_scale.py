@@ -17,6 +17,7 @@ from etcli.core.parabola import lowest
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.alignment import Alignment
 from etcli.core.registration.correlation import FAILED
+from etcli.core.registration.masked_views import MaskedViews
 from etcli.core.registration.reprojection import (
     DETAIL_PX,
     ITERATIONS,
@@ -28,6 +29,7 @@ from etcli.core.registration.reprojection import (
 from etcli.core.registration.shifts import jumps, like_neighbours, outlier_limit, running_median
 from etcli.core.registration.tilt_axis import is_inside
 from etcli.core.registration.transforms import Views, resample
+from etcli.core.registration.view_order import Order, fits_other_tilt, order_of_views
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -45,19 +47,23 @@ BEYOND = 1.3  # times the best correlation by chance
 SURE = 0.5  # of the median quality; with less, a better fit elsewhere is accidental
 ROBUST_ROUNDS, SMALLEST_PX = 5, 1e-3
 SMALLEST_SIDE_PX = 16
-IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # similarity (measured: in order .3 to 1, shuffled below .28); views
+MOSTLY = 0.5  # of a pixel must be shown
 TINY = np.finfo(np.float32).tiny
 FAINTEST = 1.0  # percentile of all pixels, used as the background level if none is given
 
 
 @dataclass(frozen=True)
 class SeriesPyramid:
-    """Series that can be binned to any scale; its tilt axis is along x if ``lying``, else along y."""
+    """Series that can be binned to any scale; its tilt axis is along x if ``lying``, else along y.
+
+    If the views are ``masked``, only what these show is compared and reconstructed.
+    """
 
     views: Views
     background: float | None
     threads: int
     lying: bool = False
+    masked: MaskedViews | None = None
 
     def factor(self, size_px: int) -> int:
         """Return the smallest factor that bins the views to a size, or less to keep a short side."""
@@ -67,8 +73,9 @@ class SeriesPyramid:
     def level(self, factor: int) -> "MatchingScale":
         """Bin the views and subtract the background; a specimen darker than it is inverted."""
         bin_view = partial(bin_image, factor=factor)
+        views = self.masked or self.views
         images = np.array(
-            list(ordered_map(lambda k: bin_view(self.views[k]), range(len(self.views)), threads=self.threads))
+            list(ordered_map(lambda k: bin_view(views[k]), range(len(views)), threads=self.threads))
         )
         if not np.isfinite(images.sum(dtype=np.float64)):
             first_bad = int(np.argmin(np.isfinite(images.sum(axis=(1, 2), dtype=np.float64))))
@@ -87,7 +94,10 @@ class SeriesPyramid:
             for image in images:
                 image -= ndimage.gaussian_filter(image, DETAIL_PX, mode="nearest")
         shape = mean.shape[0], mean.shape[1]
-        return MatchingScale(images, shape, factor, inside, self.threads)
+        shown = None
+        if self.masked is not None:
+            shown = ndimage.binary_erosion(self.masked.binned(factor), border_value=True)
+        return MatchingScale(images, shape, factor, inside, self.threads, shown)
 
     def _surroundings(self, images: Image) -> list[tuple[float, int]]:
         """Return possible levels of the surroundings and the sign of the contrast (-1: darker specimen)."""
@@ -128,7 +138,8 @@ class Verdict:
 class MatchingScale:
     """Series at one scale: binned views without background, and their shape once the axis is vertical.
 
-    Negative density is excluded (``positive``) unless the specimen reaches the sides of the views.
+    Negative density is excluded (``positive``) unless the specimen reaches the sides of the views. Only what
+    is ``shown`` is compared.
     """
 
     images: Image
@@ -136,6 +147,7 @@ class MatchingScale:
     factor: int
     positive: bool
     threads: int
+    shown: Bool | None = None
 
     def align(self, alignment: Alignment) -> Image:
         """Return the views with the axis vertical and central; NaN where they show nothing."""
@@ -145,7 +157,13 @@ class MatchingScale:
             zip(self.images, transforms.matrix, transforms.shift_px, strict=True),
             threads=self.threads,
         )
-        return np.array(list(rotated))
+        aligned = np.array(list(rotated))
+        if self.shown is not None:
+            shown = self.shown.astype(np.float32)
+            for view, matrix, shift_px in zip(aligned, transforms.matrix, transforms.shift_px, strict=True):
+                seen = resample(shown, matrix, shift_px, shape=self.shape, method="linear", fill=0.0)
+                view[seen < MOSTLY] = np.nan
+        return aligned
 
     def compare_views(
         self, views: Image, predicted: Image, reach_px: int, *, weight: Image | float = 1.0
@@ -248,15 +266,15 @@ class MatchingScale:
         far = size > np.minimum(outlier_limit(size[agreed]), max(ELSEWHERE_PX * self.factor, 1.0))
         jumped = np.zeros(len(order), bool)
         jumped[order] = jumps(alignment.shift_px[order], least_px=self.factor * self._far_px)
-        doubtful = ~certain | far | jumped | self._find_repeated(order)
+        turned = fits_other_tilt(views, predicted[0], folds, self._comparison)
+        doubtful = ~certain | far | jumped | turned | self._find_repeated(order)
         elsewhere = (quality > SURE * np.median(quality)) & (size > ELSEWHERE_PX * self.factor)
         return Verdict(step, quality, similar, elsewhere, doubtful, float(residual), agreed)
 
-    def in_order(self, alignment: Alignment, agreed: Bool) -> bool:
+    def order(self, alignment: Alignment, agreed: Bool) -> Order:
         """Check whether views next to each other in tilt are more similar than others."""
         order = np.argsort(alignment.tilt_deg, kind="stable")
-        order = order[agreed[order]]
-        return len(order) < FEWEST_IN_ORDER or self._order_score(self.align(alignment)[order]) > IN_ORDER
+        return order_of_views(self.align(alignment)[order[agreed[order]]], self._comparison)
 
     @cached_property
     def _comparison(self) -> Comparison:
@@ -307,20 +325,6 @@ class MatchingScale:
             turns_deg=turns_deg,
             threads=self.threads,
         )
-
-    def _order_score(self, views: Image) -> float:
-        """Return how much the similarity of views depends on their order.
-
-        It is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two views.
-        """
-        views = np.nan_to_num(views)
-        details = np.array([view - ndimage.gaussian_filter(view, DETAIL_PX) for view in views])
-        flat = (details * self._comparison.window).reshape(len(views), -1)
-        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)
-        likeness = flat @ flat.T
-        np.fill_diagonal(likeness, np.nan)
-        usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
-        return float((np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY))
 
     def _find_repeated(self, order: NDArray[np.intp]) -> Bool:
         """Find the views that are identical to a neighbour: one of the two was not taken at its angle."""

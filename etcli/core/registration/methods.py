@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from etcli.core.depth.drift import focal_drift
 from etcli.core.errors import ConvergenceError, DataError, UsageError
@@ -52,6 +52,7 @@ def register_views(
     reference: int | None = None,
     background: float | None = None,
     region: Region | None = None,
+    shown: NDArray[np.bool_] | None = None,
     max_shift_px: float | None = None,
     iterations: int = 12,
     threads: int = 1,
@@ -77,7 +78,9 @@ def register_views(
     background : float, optional
         Level of the empty surroundings.
     region : (slice, slice), optional
-        Rows and columns to compare; not for ``match``.
+        Rows and columns to compare.
+    shown : ndarray of shape (ny, nx), bool, optional
+        The pixels to compare, for ``match``.
     max_shift_px : float, optional
         Largest displacement between neighbours, for ``pc``, ``stackreg`` and ``focal``.
     iterations : int
@@ -104,11 +107,16 @@ def register_views(
     common: dict[str, Any] = {"reference": reference, "threads": threads}
     pair_options: dict[str, Any] = {"region": region, "max_shift_px": max_shift_px}
     if method == "match":
-        if region is not None or max_shift_px is not None:
-            raise UsageError("projection matching takes no region and no largest shift; use pc")
-        return match_views(
-            views, tilt_deg, background=background, iterations=iterations, progress=progress, **common
-        )
+        if max_shift_px is not None:
+            raise UsageError("projection matching takes no largest shift; use pc")
+        if region is not None:
+            inside = np.zeros(views.shape[1:], bool)
+            inside[region] = True
+            shown = inside if shown is None else inside & shown
+        options: dict[str, Any] = {"background": background, "iterations": iterations, "progress": progress}
+        return match_views(views, tilt_deg, shown=shown, **options, **common)
+    if shown is not None:
+        raise UsageError(f"only projection matching takes a mask, not {method}; use match")
     shifts: Shifts
     if method == "focal":
         shifts = focal_drift(views, defocus_um=defocus_um, progress=progress, **common, **pair_options)

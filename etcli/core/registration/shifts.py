@@ -31,12 +31,16 @@ class Shifts:
         Views to inspect: blank, unlike their neighbours, or away from the smooth motion.
     residual_px : float
         Root mean square disagreement of the measurements; NaN if no shift was measured more than once.
+    deviation_px : ndarray of shape (n_views, 2), float64, optional
+        (x, y) from where a view is to where other views predict it, with the axis vertical; None if that is
+        not known.
     """
 
     shift_px: Float
     quality: Float
     doubtful: NDArray[np.bool_]
     residual_px: float
+    deviation_px: Float | None = None
 
 
 def checked_tilts(views: Views, tilt_deg: ArrayLike) -> Float:
