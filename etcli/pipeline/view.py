@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.atoms import is_atoms_file, read_atoms_file
+from etcli.io.image_file import ImageFile
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.picture_output import FORMATS, announce_picture
 from etcli.pipeline.session import Session
@@ -184,13 +185,21 @@ def view_file(
         if request.sinogram is not None:
             figure = _sinogram(file.series(), request.sinogram, request)
         else:
-            figure = _picture(session, stack, chosen, request)
+            figure = _picture(session, file, stack, chosen, request)
         write_picture(figure, request.page)
 
 
 def upright(stack: ImageStack) -> ImageStack:
     """Return a volume with its sections along z, and a series as it is."""
     return stack.upright() if isinstance(stack, Volume) else stack
+
+
+def report_volume(session: Session, file: ImageFile) -> None:
+    """Report that a file is taken for a volume, if only for lack of tilt angles."""
+    if file.tilts is None and not file.is_volume:
+        session.reporter.report(
+            f"{file.name}: no tilt angles, so taken for a volume; --tilts FILE makes it a series"
+        )
 
 
 def tilts_of(stack: ImageStack) -> NDArray[np.float64] | None:
@@ -212,13 +221,16 @@ def angle_label(tilt_deg: float) -> str:
     return f"{round(tilt_deg, 1) + 0.0:.1f}°".replace("-", "−")  # no negative zero
 
 
-def _picture(session: Session, stack: ImageStack, chosen: list[int] | None, request: ViewRequest) -> "Figure":
+def _picture(
+    session: Session, file: ImageFile, stack: ImageStack, chosen: list[int] | None, request: ViewRequest
+) -> "Figure":
     """Draw the requested picture, by default slices of a volume or a montage of a series."""
     from etcli.plotting.images import maximum_projection
 
     if request.maximum:
         return maximum_projection(stack.images(), pixel_A=stack.pixel_A, look=request.look, page=request.page)
     if request.wants_slices or (tilts_of(stack) is None and chosen is None and len(stack) > 1):
+        report_volume(session, file)
         return _slices(session, stack, request)
     return _montage(stack, chosen, request)
 

@@ -9,7 +9,7 @@ from etcli.core.series import ImageStack
 from etcli.io.atoms import is_atoms_file, read_atoms_file
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Session
-from etcli.pipeline.view import ViewRequest, angle_label, by_tilt, tilts_of, upright
+from etcli.pipeline.view import ViewRequest, angle_label, by_tilt, report_volume, tilts_of, upright
 from etcli.pipeline.view_selection import checked_list
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def write_movie(
         session.reads(input)
         frames, n_frames, pixel_A = _turning_atoms(read_atoms_file(Path(input)).atoms, request)
     else:
-        stack = upright(read_images(session, input, tilts=tilts).images())
+        file = read_images(session, input, tilts=tilts)
+        stack = upright(file.images())
         chosen = checked_list(request.views, len(stack), "view") if request.views else None
         if tilts_of(stack) is None and chosen is None and not request.slices:
             frames, n_frames, pixel_A, limits = _turning_volume(stack, request)
+            report_volume(session, file)
         else:
             frames, n_frames = _one_by_one(stack, chosen or by_tilt(stack), request)
             pixel_A, limits = stack.pixel_A, request.look.levels(stack.images())

@@ -94,7 +94,7 @@ def ball_model(atoms: Atoms, *, page: Page = USUAL) -> Figure:
     x_A, y_A, z_A = (float(side) for side in high_A - low_A)
     oblique_A = max(z_A, LEAST_OBLIQUE * max(x_A, y_A))
     left, bottom, gap, below, right, top = (
-        page.text_scale * margin for margin in (0.6, 0.65, 0.25, 0.75, 0.1, 0.3)
+        page.text_scale * margin for margin in (0.72, 0.65, 0.25, 0.75, 0.1, 0.3)
     )
     inch = min(
         ((page.width_in or WIDTH_IN) - left - gap - right) / (x_A + oblique_A),

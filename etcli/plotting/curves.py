@@ -57,6 +57,7 @@ def fsc_curve(
             f"{cutoff:g}",
             transform=axes.get_yaxis_transform(),
             color=GREY,
+            fontsize="small",
             ha="left",
             va="center",
         )

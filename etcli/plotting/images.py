@@ -218,5 +218,7 @@ def side_by_side(
         drawn = show(panels[2], change, scale, limits=(-limit, limit), labels=("x", "y"), cmap="RdBu_r")
         panels[2].set_title(f"{titles[0]} − {titles[1]}")
         panels[2].label_outer(remove_inner_ticks=True)
-        figure.colorbar(drawn, ax=panels[2], orientation="horizontal", shrink=0.9, label="difference")
+        figure.colorbar(
+            drawn, ax=panels[2], orientation="horizontal", shrink=0.9, aspect=36, label="difference"
+        )
     return figure

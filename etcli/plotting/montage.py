@@ -1,10 +1,11 @@
 """Montage of views or sections."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -24,6 +25,8 @@ from etcli.plotting.style import (
 
 MOST_PANELS, LEAST_THINNED = 20, 12
 GAP_IN = 0.03
+TEXT, SMALLEST_PT = 0.11, 4.5
+"""Largest text relative to the width of a panel, and the smallest in points."""
 ASPECT, EMPTY = 1.4, 4.0
 """Ratio of width and height that a montage should have, and the cost of the share of places left empty."""
 
@@ -103,6 +106,8 @@ def montage(
     limits = look.levels([stack[index].reshape(-1)[::step] for index in indices])
     columns, rows = _grid(len(indices), nx / ny)
     figure, boxes = _panels(columns, rows, ny / nx, page)
+    text_in = boxes[0][2] * figure.get_figwidth() * TEXT
+    size_pt = float(np.clip(72 * text_in, SMALLEST_PT, rcParams["font.size"]))
     for place, box in enumerate(boxes):
         axes = figure.add_axes(box)
         if place >= len(indices):
@@ -112,10 +117,17 @@ def montage(
         show(axes, stack[indices[place]], scale, limits=limits, cmap=look.cmap, gamma=look.gamma)
         label = labels[place]
         axes.text(
-            0.03, 0.97, label, transform=axes.transAxes, color="white", va="top", path_effects=outlined()
+            0.03,
+            0.97,
+            label,
+            transform=axes.transAxes,
+            color="white",
+            va="top",
+            path_effects=outlined(),
+            size=size_pt,
         )
         if place == 0:
-            scale_bar(axes, nx, scale)
+            scale_bar(axes, nx, scale, size_pt=size_pt)
     return figure
 
 
@@ -137,7 +149,7 @@ def _grid(n: int, aspect: float) -> tuple[int, int]:
 
 def _panels(
     columns: int, rows: int, height_to_width: float, page: Page
-) -> tuple[Figure, Iterable[tuple[float, float, float, float]]]:
+) -> tuple[Figure, list[tuple[float, float, float, float]]]:
     """Create the figure; return it with the boxes of the panels, row by row from the top."""
     width_in, tallest_in = page.width_in or WIDTH_IN, page.height_in or TALLEST_IN
     across = min(

@@ -26,6 +26,8 @@ Box = tuple[float, float, float, float]
 
 DENSITY, POTENTIAL, INTENSITY = "density", "potential (V)", "intensity"
 """What the values of a volume are, and those of views."""
+LABEL_IN = 0.6
+"""Width of the label of z, which may be wider than the panel of a thin volume."""
 
 
 class Stacking(NamedTuple):
@@ -230,8 +232,10 @@ def _draw_joined(
 def _joined_layout(nx: int, ny: int, nz: int, page: Page) -> tuple[Figure, list[Box], Box | None]:
     """Create a figure; return it with the boxes of X–Y, Z–Y and X–Z, and that of a colour bar if it fits."""
     left, bottom, gap, below, right, top = (
-        page.text_scale * margin for margin in (0.6, 0.5, 0.15, 0.75, 0.1, 0.3)
+        page.text_scale * margin for margin in (0.72, 0.5, 0.15, 0.75, 0.1, 0.3)
     )
+    thin_in = (page.width_in or WIDTH_IN) * nz / (nx + nz)
+    right = max(right, (LABEL_IN * page.text_scale - thin_in) / 2)
     inch = min(
         ((page.width_in or WIDTH_IN) - left - gap - right) / (nx + nz),
         ((page.height_in or TALLEST_IN) - bottom - below - top) / (ny + nz),

@@ -225,7 +225,7 @@ def grey_levels(limits: tuple[float, float], gamma: float) -> dict[str, Any]:
     return {"norm": PowerNorm(gamma, *limits, clip=True)}
 
 
-def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
+def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None = None) -> None:
     """Draw a bar of 1, 2 or 5 units, a fifth of the image or a little less, at the lower right.
 
     Parameters
@@ -236,6 +236,8 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
         Width of the image in pixels.
     scale : PixelScale
         Length of a pixel; nothing is drawn if its unit is the pixel.
+    size_pt : float, optional
+        Size of the text in points.
     """
     if scale.unit == "px":
         return
@@ -259,6 +261,7 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
         color="white",
         ha="right",
         va="bottom",
+        size=size_pt,
         path_effects=outlined(),
     )
 

@@ -56,6 +56,8 @@ def check_texts(figure: Figure) -> None:
         ((90, 30, 60), None),
         ((7, 64, 64), 10.0),
         ((40, 50, 300), 0.37),
+        ((9, 9, 9), 0.1),
+        ((40, 50, 3000), None),
     ],
 )
 @pytest.mark.parametrize("page", [Page(), Page(85 * MM), Page(85 * MM, 85 * MM), Page(170 * MM, 60 * MM)])
