@@ -22,6 +22,7 @@ from etcli.plotting.style import (
     show,
     styled,
 )
+from etcli.plotting.ticks import fits, shortened
 
 Image = NDArray[Any]
 
@@ -206,9 +207,10 @@ def side_by_side(
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize="medium")
     panels = figure.subplots(1, n_panels, sharey=True)
+    width_in = (figure.get_figwidth() - 0.8) / n_panels
     for index, (image, title) in enumerate(zip((first, second), titles, strict=True)):
         drawn = show(panels[index], image, scale, limits=limits, labels=("x", "y"), cmap=cmap)
-        panels[index].set_title(title)
+        panels[index].set_title(shortened(title, width_in))
         panels[index].label_outer(remove_inner_ticks=True)
         scale_bar(panels[index], nx, scale)
     figure.colorbar(drawn, ax=panels[:2], orientation="horizontal", shrink=0.5, aspect=40, label="intensity")
@@ -216,7 +218,8 @@ def side_by_side(
         change = np.subtract(first, second, dtype=np.float64)
         limit = max(abs(level) for level in contrast(change))
         drawn = show(panels[2], change, scale, limits=(-limit, limit), labels=("x", "y"), cmap="RdBu_r")
-        panels[2].set_title(f"{titles[0]} − {titles[1]}")
+        name = f"{titles[0]} − {titles[1]}"
+        panels[2].set_title(name if fits(name, width_in) else "left − right")
         panels[2].label_outer(remove_inner_ticks=True)
         figure.colorbar(
             drawn, ax=panels[2], orientation="horizontal", shrink=0.9, aspect=36, label="difference"

@@ -56,6 +56,14 @@ def fits(title: str, width_in: float) -> bool:
     return CHARACTER * len(title) * float(rcParams["axes.titlesize"]) / 72 <= width_in
 
 
+def shortened(title: str, width_in: float) -> str:
+    """Return a title that is not wider than this, with the middle of a long one left out."""
+    most = max(5, int(width_in * 72 / CHARACTER / float(rcParams["axes.titlesize"])))
+    if len(title) <= most:
+        return title
+    return f"{title[: most // 2]}…{title[-(most - most // 2 - 1) :]}"
+
+
 def _are_apart(at: Sequence[float], widths: Sequence[float], least: float) -> bool:
     """Check whether labels of these widths at these places, rising, have some space between them."""
     return all(at[k + 1] - at[k] >= (widths[k] + widths[k + 1]) / 2 + least for k in range(len(at) - 1))

@@ -12,8 +12,10 @@ from matplotlib.text import Text
 from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.spheres import Scene, shaded
 from etcli.core.specimen_centre import specimen_centre
+from etcli.plotting.alignment import tilt_axis
 from etcli.plotting.ball_model import ALONG_X, ALONG_Y, ball_model, oblique, turned_about_y
 from etcli.plotting.curves import fsc_curve
+from etcli.plotting.images import side_by_side
 from etcli.plotting.look import Look
 from etcli.plotting.montage import montage, thinned
 from etcli.plotting.slices import Stacking, orthoslices
@@ -28,7 +30,8 @@ def texts(figure: Figure) -> list[Text]:
     """All texts of a figure that are drawn."""
     found = [text for text in figure.texts if text.get_text()]
     for axes in figure.axes:
-        labels = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label]
+        labels = [axis.label for axis in (axes.xaxis, axes.yaxis)]
+        labels += [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()]
         titles = [axes.title, axes._left_title, axes._right_title]
         legend = axes.get_legend()
         found += [*labels, *titles, *axes.texts, *(legend.get_texts() if legend else ())]
@@ -71,6 +74,26 @@ def test_labels_of_slices_do_not_collide(
         assert figure.get_figwidth() == pytest.approx(page.width_in, abs=0.01)
     if page.height_in is not None:
         assert figure.get_figheight() == pytest.approx(page.height_in, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(300, 60), (60, 300), (100, 100)])
+@pytest.mark.parametrize(
+    "names", [("a.mrc", "b.mrc"), ("needle_aligned_sirt30.mrc", "needle_tv_nonnegative.mrc")]
+)
+def test_names_of_images_side_by_side_do_not_collide(shape: tuple[int, int], names: tuple[str, str]) -> None:
+    image = np.random.default_rng(0).random(shape)
+    figure = side_by_side(image, image, titles=names, title="section 3 of 5", pixel_A=3.0, difference=True)
+    check_texts(figure)
+    first, second, third = (axes.get_title() for axes in figure.axes[:3])
+    if names[0] == "a.mrc":
+        assert (first, second, third) == ("a.mrc", "b.mrc", "a.mrc − b.mrc")
+    elif shape[0] >= shape[1]:
+        assert first.startswith("needle_a") and first.endswith(".mrc") and third == "left − right"
+
+
+def test_a_negative_angle_in_a_title_has_a_minus() -> None:
+    figure = tilt_axis([0.0], [0.0], title="tilt axis at -3.21°, -2.3 px off, a-b")
+    assert figure.get_suptitle() == "tilt axis at −3.21°, −2.3 px off, a-b"
 
 
 def test_coordinates_of_slices_are_those_of_the_frame_and_of_views() -> None:
