@@ -212,7 +212,7 @@ def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> 
 def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
     """Draw the Fourier shell correlation if only that was requested, else the middle sections."""
     from etcli.plotting.curves import fsc_curve
-    from etcli.plotting.slices import side_by_side
+    from etcli.plotting.images import side_by_side
 
     if only_fsc and comparison.fsc:
         cycles = comparison.fsc.frequency_per_A * (comparison.pixel_A or 1.0)

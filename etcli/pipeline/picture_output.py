@@ -1,8 +1,7 @@
 """Pictures as output files of a command."""
 
-from collections.abc import Callable
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from etcli.core.errors import UsageError
 from etcli.io.outputs import Outputs
@@ -10,7 +9,16 @@ from etcli.io.outputs import Outputs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from etcli.plotting.style import Page
+
 FORMATS = (".png", ".pdf", ".svg")
+
+
+class WritePicture(Protocol):
+    """Function that writes the figure drawn for a page."""
+
+    def __call__(self, figure: "Figure", page: "Page | None" = None) -> None:
+        """Write the figure."""
 
 
 def check_picture(target: str | None) -> None:
@@ -21,14 +29,14 @@ def check_picture(target: str | None) -> None:
         )
 
 
-def announce_picture(outputs: Outputs, target: str) -> Callable[["Figure"], None]:
+def announce_picture(outputs: Outputs, target: str) -> WritePicture:
     """Reserve the output file of a picture before a long computation; return the function to write it."""
     path = outputs.path(target)
 
-    def write(figure: "Figure") -> None:
-        from etcli.plotting.style import save
+    def write(figure: "Figure", page: "Page | None" = None) -> None:
+        from etcli.plotting.style import USUAL, save
 
-        save(figure, path, form=PurePath(target).suffix[1:].lower())
+        save(figure, path, form=PurePath(target).suffix[1:].lower(), page=page or USUAL)
 
     return write
 

@@ -1,24 +1,32 @@
-"""Pictures and movies of a series or a volume."""
+"""Pictures and movies of a series, a volume or atoms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.io.atoms import is_atoms_file, read_atoms_file
+from etcli.io.image_file import ImageFile
 from etcli.pipeline.inputs import read_images
-from etcli.pipeline.picture_output import announce_picture, check_picture
+from etcli.pipeline.picture_output import FORMATS, announce_picture
 from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import checked_list
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_PANELS = 20
+    from etcli.plotting.look import Look
+    from etcli.plotting.style import Page
+
+MOVIES = (".gif", ".mp4")
+MM_PER_INCH = 25.4
+VOXEL_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,31 @@ class ViewRequest:
     Parameters
     ----------
     slices : bool
-        Whether to draw the three slices through a point.
+        Whether to draw the three slices through a point, in a movie the sections one after the other.
     at : (int, int, int) or None
-        That point (x, y, z).
+        That point (x, y, z); by default the centre of mass of the specimen.
     views : sequence of int or None
-        Views or sections of a montage.
+        Views or sections of a montage or a movie.
     maximum : bool
         Whether to draw the maximum over all of them.
     sinogram : int or None
         Row of a sinogram.
     cmap : str
         Colour map of matplotlib.
-    fps : float
-        Frames per second of a movie.
+    limits : (float, float, bool) or None
+        Values shown as black and white, and whether they are percentiles; by default by what is shown.
+    gamma : float
+        Exponent of the grey level from 0 to 1.
+    crosshair : bool
+        Whether slices have lines through the point.
+    size_mm : (float, float or None) or None
+        Width and height of a picture.
+    dpi : float or None
+        Resolution of a picture.
+    fps : float or None
+        Frames per second of a movie, 10 by default.
+    step : float or None
+        Degrees between the frames of what turns, 10 by default, or steps between views or sections, 1.
     """
 
     slices: bool = False
@@ -49,31 +69,82 @@ class ViewRequest:
     maximum: bool = False
     sinogram: int | None = None
     cmap: str = "gray"
-    fps: float = 10.0
+    limits: tuple[float, float, bool] | None = None
+    gamma: float = 1.0
+    crosshair: bool = True
+    size_mm: tuple[float, float | None] | None = None
+    dpi: float | None = None
+    fps: float | None = None
+    step: float | None = None
 
     @property
     def wants_slices(self) -> bool:
         """Whether slices are requested."""
         return self.slices or self.at is not None
 
-    def check(self, *, movie: bool) -> None:
-        """Check the options; raise UsageError for contradictory ones."""
+    @cached_property
+    def look(self) -> "Look":
+        """Colours and contrast."""
+        from etcli.plotting.look import Look
+
+        limits, percent = (self.limits[:2], self.limits[2]) if self.limits else (None, False)
+        return Look(self.cmap, limits, percent, self.gamma)
+
+    @cached_property
+    def page(self) -> "Page":
+        """Size and resolution of a picture."""
+        from etcli.plotting.style import Page
+
+        width_mm, height_mm = self.size_mm or (None, None)
+        return Page(width_mm and width_mm / MM_PER_INCH, height_mm and height_mm / MM_PER_INCH, self.dpi)
+
+    def check(self, *, movie: bool, atoms: bool = False) -> None:
+        """Check the options; raise UsageError for those that contradict each other or have no effect."""
         if sum([self.wants_slices, self.views is not None, self.maximum, self.sinogram is not None]) > 1:
             raise UsageError("give one of --slices, --views, --maximum and --sinogram")
-        still = self.wants_slices or self.maximum or self.sinogram is not None
-        if movie and (still or self.cmap != "gray"):
-            raise UsageError("a movie is grey and shows views or a rotating volume; end OUTPUT in .png")
+        of_images = {
+            "--slices": self.slices,
+            "--at": self.at is not None,
+            "--views": self.views is not None,
+            "--maximum": self.maximum,
+            "--sinogram": self.sinogram is not None,
+            "--cmap": self.cmap != "gray",
+            "--limits": self.limits is not None,
+            "--gamma": self.gamma != 1,
+            "--no-crosshair": not self.crosshair,
+        }
+        of_pictures = {
+            name: of_images[name] for name in ("--at", "--maximum", "--sinogram", "--no-crosshair")
+        }
+        of_pictures |= {"--size": self.size_mm is not None, "--dpi": self.dpi is not None}
+        of_movies = {"--fps": self.fps is not None, "--step": self.step is not None}
+        if atoms:
+            _refuse(of_images, "atoms are drawn from four sides, and turn in a movie")
+        if movie:
+            _refuse(
+                of_pictures, f"a picture, and OUTPUT is a movie; end it in {', '.join(FORMATS)}", "is for "
+            )
+        else:
+            _refuse(of_movies, f"a movie; end OUTPUT in {' or '.join(MOVIES)}", "is for ")
+
+
+def _refuse(given: dict[str, bool], why: str, link: str = "has no meaning: ") -> None:
+    """Raise UsageError for the first option that is given."""
+    for name, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{name} {link}{why}")
 
 
 def view_file(
     session: Session, input: str, output: str, request: ViewRequest, *, tilts: str | None = None
 ) -> None:
-    """Draw a file as a picture, or as a movie where the output ends in ``.gif``.
+    """Draw a file as a picture, or as a movie where the output ends in ``.gif`` or ``.mp4``.
 
     Parameters
     ----------
     session : Session
     input, output : str
+        The input is a series, a volume, or a file of atoms.
     request : ViewRequest
     tilts : str, optional
         File of tilt angles that replaces all other sources.
@@ -81,41 +152,118 @@ def view_file(
     Raises
     ------
     UsageError
-        When the request contradicts itself, or views or rows do not exist.
+        When the request contradicts itself, views or rows do not exist, or ffmpeg is missing for an ``.mp4``.
     """
-    is_movie = output.lower().endswith(".gif")
-    request.check(movie=is_movie)
-    if not is_movie:
-        check_picture(output)
+    ending = PurePath(output).suffix.lower()
+    is_movie, is_atoms = ending in MOVIES, is_atoms_file(input)
+    if not is_movie and ending not in FORMATS:
+        known = ", ".join((*FORMATS, *MOVIES))
+        raise UsageError(f"{output}: cannot tell the format of the picture; end its name in {known}")
+    request.check(movie=is_movie, atoms=is_atoms)
+    if is_atoms and tilts:
+        raise UsageError("--tilts has no meaning: atoms are drawn from four sides, and turn in a movie")
+    _check_colours(request.cmap)
+    if is_movie:
+        from etcli.pipeline.view_movie import write_movie
+
+        write_movie(session, input, output, request, tilts=tilts)
+        return
+    figure: Any
+    if is_atoms:
+        from etcli.plotting.ball_model import ball_model
+
+        session.reads(input)
+        atoms = read_atoms_file(Path(input)).atoms
+        with session.outputs() as outputs:
+            announce_picture(outputs, output)(ball_model(atoms, page=request.page), request.page)
+        return
     file = read_images(session, input, tilts=tilts)
-    stack = file.images()
-    if isinstance(stack, Volume) and stack.frame and stack.frame.along_y:
-        stack = stack.upright()
+    stack = upright(file.images())
     chosen = checked_list(request.views, len(stack), "view") if request.views else None
     with session.outputs() as outputs:
-        if is_movie:
-            _movie(stack, chosen, outputs.path(output), request.fps)
-            return
-        _check_colours(request.cmap)
         write_picture = announce_picture(outputs, output)
         if request.sinogram is not None:
-            figure = _sinogram(file.series(), request.sinogram, request.cmap)
+            figure = _sinogram(file.series(), request.sinogram, request)
         else:
-            figure = _picture(stack, chosen, request)
-        write_picture(figure)
+            figure = _picture(session, file, stack, chosen, request)
+        write_picture(figure, request.page)
 
 
-def _picture(stack: ImageStack, chosen: list[int] | None, request: ViewRequest) -> "Figure":
+def upright(stack: ImageStack) -> ImageStack:
+    """Return a volume in IMOD's orientation with its sections along z, all else as it is."""
+    is_along_y = isinstance(stack, Volume) and stack.frame is not None and stack.frame.along_y
+    return stack.upright() if isinstance(stack, Volume) and is_along_y else stack
+
+
+def report_volume(session: Session, file: ImageFile) -> None:
+    """Report that a file is taken for a volume, if only for lack of tilt angles."""
+    if file.tilts is None and not file.is_volume:
+        session.reporter.report(
+            f"{file.name}: no tilt angles, so taken for a volume; --tilts FILE makes it a series"
+        )
+
+
+def tilts_of(stack: ImageStack) -> NDArray[np.float64] | None:
+    """Return the tilt angles of views, None for sections."""
+    return stack.views.tilt_deg if isinstance(stack, TiltSeries) else None
+
+
+def by_tilt(stack: ImageStack) -> list[int]:
+    """Return the numbers of the views in the order of their tilt angles, or those of the sections."""
+    tilt_deg = tilts_of(stack)
+    if tilt_deg is None:
+        return list(range(len(stack)))
+    order: list[int] = tilt_deg.argsort(kind="stable").tolist()
+    return order
+
+
+def angle_label(tilt_deg: float) -> str:
+    """Return a tilt angle as text."""
+    return f"{round(tilt_deg, 1) + 0.0:.1f}°".replace("-", "−")  # no negative zero
+
+
+def _picture(
+    session: Session, file: ImageFile, stack: ImageStack, chosen: list[int] | None, request: ViewRequest
+) -> "Figure":
     """Draw the requested picture, by default slices of a volume or a montage of a series."""
-    from etcli.plotting.slices import maximum_projection, orthoslices
+    from etcli.plotting.images import maximum_projection
 
-    images, style = stack.images(), {"pixel_A": stack.pixel_A, "cmap": request.cmap}
     if request.maximum:
-        return maximum_projection(images, **style)  # type: ignore[arg-type]
-    if request.wants_slices or (_tilts(stack) is None and chosen is None and len(stack) > 1):
-        point = request.at[::-1] if request.at else None
-        return orthoslices(images, at=point, **style)  # type: ignore[arg-type]
-    return _montage(stack, chosen, request.cmap)
+        return maximum_projection(stack.images(), pixel_A=stack.pixel_A, look=request.look, page=request.page)
+    if request.wants_slices or (tilts_of(stack) is None and chosen is None and len(stack) > 1):
+        report_volume(session, file)
+        return _slices(session, stack, request)
+    return _montage(stack, chosen, request)
+
+
+def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figure":
+    """Draw the slices through a point, by default the centre of mass of the specimen."""
+    from etcli.core.specimen_centre import specimen_centre
+    from etcli.plotting.slices import Stacking, orthoslices
+
+    images = stack.images()
+    point = request.at[::-1] if request.at else specimen_centre(images)
+    if not request.at:
+        x, y, z = (index + 1 for index in point[::-1])
+        session.reporter.report(f"slices through the centre of mass of the specimen, --at {x} {y} {z}")
+    return orthoslices(
+        images,
+        at=point,
+        pixel_A=stack.pixel_A,
+        look=request.look,
+        crosshair=request.crosshair,
+        stacking=Stacking(_middle_A(stack), of_views=tilts_of(stack) is not None),
+        page=request.page,
+    )
+
+
+def _middle_A(stack: ImageStack) -> tuple[float, float, float]:
+    """Return the middle (x, y, z) of a volume relative to its rotation centre; 0 where that is unknown."""
+    frame, pixel_A = stack.frame if isinstance(stack, Volume) else None, stack.pixel_A
+    if frame is None or not pixel_A or abs(pixel_A / frame.voxel_A - 1) > VOXEL_TOLERANCE:
+        return 0.0, 0.0, 0.0
+    x, y, z = (float(length) for length in frame.middle_A(stack.shape, stack.origin_A, pixel_A))
+    return x, y, z
 
 
 def _check_colours(cmap: str) -> None:
@@ -126,53 +274,38 @@ def _check_colours(cmap: str) -> None:
         raise UsageError(f"--cmap {cmap}: matplotlib has no such colour map; try gray, viridis or inferno")
 
 
-def _tilts(stack: ImageStack) -> NDArray[np.float64] | None:
-    """Return the tilt angles of views, None for sections."""
-    return stack.views.tilt_deg if isinstance(stack, TiltSeries) else None
-
-
-def _by_tilt(stack: ImageStack) -> list[int]:
-    """Return the numbers of the views in the order of their tilt angles, or those of the sections."""
-    tilt_deg = _tilts(stack)
-    if tilt_deg is None:
-        return list(range(len(stack)))
-    order: list[int] = tilt_deg.argsort(kind="stable").tolist()
-    return order
-
-
-def _movie(stack: ImageStack, chosen: list[int] | None, path: Path, fps: float) -> None:
-    """Write a movie of the views one after the other, or of a rotating volume."""
-    from etcli.plotting.movie import movie, rotating
-    from etcli.plotting.style import contrast
-
-    images = stack.images()
-    if _tilts(stack) is None and chosen is None:
-        # the minimum of a volume is far below its vacuum, that of its projection is not
-        movie(rotating(images), path, fps=fps, limits=contrast(images.max(axis=0)))
-    else:
-        views = (stack.view(k) for k in chosen or _by_tilt(stack))
-        movie(views, path, fps=fps, limits=contrast(images))
-
-
-def _sinogram(series: TiltSeries, row: int, cmap: str) -> "Figure":
+def _sinogram(series: TiltSeries, row: int, request: ViewRequest) -> "Figure":
     """Draw the sinogram of one row of the views."""
-    from etcli.plotting.slices import sinogram
+    from etcli.plotting.images import sinogram
 
     n_rows = series.shape[1]
     if row >= n_rows:
         raise UsageError(f"--sinogram {row + 1}: {series.name} has {n_rows} rows; count from 1")
-    title = f"row {row + 1} of {n_rows}"
-    return sinogram(series.images()[:, row], series.tilt_deg, title=title, pixel_A=series.pixel_A, cmap=cmap)
+    return sinogram(
+        series.images()[:, row],
+        series.tilt_deg,
+        title=f"row {row + 1} of {n_rows}",
+        pixel_A=series.pixel_A,
+        look=request.look,
+        page=request.page,
+    )
 
 
-def _montage(stack: ImageStack, chosen: list[int] | None, cmap: str) -> "Figure":
+def _montage(stack: ImageStack, chosen: list[int] | None, request: ViewRequest) -> "Figure":
     """Draw views or sections with their tilt angles."""
-    from etcli.plotting.slices import montage
+    from etcli.plotting.montage import montage, thinned
 
-    step = -(-len(stack) // MOST_PANELS)
-    chosen = chosen or _by_tilt(stack)[::step]
+    if not chosen:
+        order = by_tilt(stack)
+        chosen = [order[k] for k in thinned(len(stack), stack.shape[2] / stack.shape[1])]
     labels = [str(k + 1) for k in chosen]
-    if (tilt_deg := _tilts(stack)) is not None:
-        angles = tilt_deg.round(1) + 0.0  # no negative zero
-        labels = [f"{k + 1}: {angles[k]:.1f}°".replace("-", "−") for k in chosen]
-    return montage(stack.images(), indices=chosen, labels=labels, pixel_A=stack.pixel_A, cmap=cmap)
+    if (tilt_deg := tilts_of(stack)) is not None:
+        labels = [f"{k + 1}: {angle_label(tilt_deg[k])}" for k in chosen]
+    return montage(
+        stack.images(),
+        indices=chosen,
+        labels=labels,
+        pixel_A=stack.pixel_A,
+        look=request.look,
+        page=request.page,
+    )

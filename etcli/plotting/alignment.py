@@ -1,5 +1,6 @@
 """Diagnostic pictures of registration and tilt alignment."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def tilt_axis(
     if residual is not None:
         heights_in.append(2.4)
     figure = Figure(figsize=(WIDTH_IN, sum(heights_in or [2.6])), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(re.sub(r"(?<!\S)-(?=\d)", "\N{MINUS SIGN}", title))
     grid = iter(figure.add_gridspec(len(heights_in) or 1, 1, height_ratios=heights_in or None))
     if slices is not None:
         panels = next(grid).subgridspec(1, len(slices)).subplots(squeeze=False)[0]

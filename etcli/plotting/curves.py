@@ -52,13 +52,14 @@ def fsc_curve(
     for cutoff in cutoffs:
         axes.axhline(cutoff, color=GREY, dashes=(3, 2), linewidth=0.8)
         axes.text(
-            0.995,
+            1.01,  # beside the panel, where no curve is
             cutoff,
             f"{cutoff:g}",
             transform=axes.get_yaxis_transform(),
             color=GREY,
-            ha="right",
-            va="bottom",
+            fontsize="small",
+            ha="left",
+            va="center",
         )
     axes.set(
         xlabel=f"spatial frequency (1/{scale.unit})",

@@ -1,118 +1,167 @@
-"""Animated GIFs of a volume rotating about the tilt axis, or of any sequence of images."""
+"""Movies: sequences of images with a scale bar and a label."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from etcli.core.errors import UsageError
-from etcli.core.geometry import centre
-from etcli.plotting.style import contrast
+from etcli.plotting.ffmpeg import write_mp4
+from etcli.plotting.look import GREY, Look
+from etcli.plotting.style import PixelScale, bar_length
 
-SMALLEST_PX, LARGEST_PX = 384, 768  # longer edge of a frame
-LARGEST_ROTATED = 256  # longest edge of a rotated volume, in voxels
+SMALLEST_PX, LARGEST_PX = 384, 768
+"""Longer edge of a frame."""
+TEXT, LEAST_TEXT_PX = 0.042, 13
+"""Height of the text relative to the longer edge of a frame, and the least."""
+GREYS = 16
+"""Colours of a GIF that are kept for the text and its outline."""
 
 
-def rotating(volume: NDArray[Any], *, n_frames: int = 36) -> Iterator[NDArray[np.float32]]:
-    """Yield maximum projections of a volume during one full rotation about the tilt axis.
+class Frame(NamedTuple):
+    """Image of a movie, row 0 at the bottom, and its label.
 
-    Parameters
-    ----------
-    volume : ndarray of shape (nz, ny, nx)
-        Density; a volume larger than 256 voxels is binned first.
-    n_frames : int
-        Number of frames of the full rotation.
-
-    Yields
-    ------
-    ndarray of shape (ny, width), float32
-        The view at tilt angle 0, then at 360°/n_frames, ...; the point (x, z) is at x cos θ + z sin θ.
-        Pixels outside the volume have its minimum.
+    The image has the shape (ny, nx) and any values, or (ny, nx, 3) and colours from 0 to 1.
     """
-    small = _binned(volume, -(-max(volume.shape) // LARGEST_ROTATED))
-    nz, ny, nx = small.shape
-    bordered = np.pad(small.transpose(0, 2, 1), ((1, 1), (1, 1), (0, 0)), constant_values=small.min())
-    columns = bordered.reshape(-1, ny)
-    width = int(np.ceil(np.hypot(nz, nx)))
-    p = np.arange(width) - centre(width)
-    for angle in np.arange(n_frames) * 2 * np.pi / n_frames:
-        cos, sin = np.cos(angle), np.sin(angle)
-        view = np.full((width, ny), small.min())
-        for t in p:
-            z = np.clip(p * sin + t * cos + centre(nz), -1, nz) + 1
-            x = np.clip(p * cos - t * sin + centre(nx), -1, nx) + 1
-            row, column = np.minimum(z.astype(int), nz), np.minimum(x.astype(int), nx)
-            up, right = (z - row).astype(np.float32)[:, None], (x - column).astype(np.float32)[:, None]
-            at = row * (nx + 2) + column
-            low = columns[at] * (1 - right) + columns[at + 1] * right
-            high = columns[at + nx + 2] * (1 - right) + columns[at + nx + 3] * right
-            np.maximum(view, low * (1 - up) + high * up, out=view)
-        yield view.T
+
+    image: NDArray[Any]
+    label: str = ""
 
 
 def movie(
-    frames: Iterable[NDArray[Any]],
+    frames: Iterable[Frame],
     target: Path | BinaryIO,
     *,
+    limits: tuple[float, float] = (0.0, 1.0),
+    look: Look = GREY,
+    pixel_A: float | None = None,
     fps: float = 10.0,
-    limits: tuple[float, float] | None = None,
+    form: str = "gif",
 ) -> None:
-    """Write images as an endless animated GIF.
+    """Write an endless animated GIF, or an MP4.
 
     Parameters
     ----------
-    frames : iterable of ndarray of shape (ny, nx)
-        Images of one size, row 0 at the bottom; read one at a time if the limits are given.
+    frames : iterable of Frame
+        Images of one size; read one at a time.
     target : Path or binary file
-        File to write; a GIF whatever its name.
+        File to write, for an MP4 a path.
+    limits : tuple of float
+        Values shown as black and white.
+    look : Look
+        Colours and gamma; its limits are not used.
+    pixel_A : float, optional
+        Pixel size in Å, for a scale bar.
     fps : float
-        Frames per second, up to 50; a GIF counts in hundredths of a second.
-    limits : tuple of float, optional
-        Values shown as black and white; by default the `contrast` of all frames.
+        Frames per second; a GIF counts in hundredths of a second.
+    form : {"gif", "mp4"}
+        Format.
 
     Raises
     ------
     UsageError
-        When there are no frames or the speed is out of range.
+        When there are no frames, or ffmpeg, which an MP4 needs, is missing.
+    DataError
+        When ffmpeg fails.
     """
-    if not 0.1 <= fps <= 50:
-        raise UsageError(f"a GIF cannot show {fps:g} frames a second; use 0.1 to 50")
-    if limits is None:
-        frames = list(frames)
-        limits = contrast(frames) if frames else (0.0, 1.0)
-    pictures = (_picture(frame, limits) for frame in frames)
+    pictures = (_picture(frame, limits, look, pixel_A) for frame in frames)
     first = next(pictures, None)
     if first is None:
         raise UsageError("a movie needs at least one frame; widen the selection")
+    if form == "mp4":
+        write_mp4(chain((first,), pictures), Path(str(target)), fps=fps)
+        return
+    palette = _palette(first, look)
+    first, *_ = _indexed([first], palette)
     first.save(
-        target, format="GIF", save_all=True, append_images=pictures, duration=round(100 / fps) * 10, loop=0
+        target,
+        format="GIF",
+        save_all=True,
+        append_images=_indexed(pictures, palette),
+        duration=round(100 / fps) * 10,
+        loop=0,
     )
 
 
-def _binned(volume: NDArray[Any], factor: int) -> NDArray[np.float32]:
-    """Return means over cubes of voxels; voxels that do not fill a cube are cropped evenly at both ends."""
-    if factor == 1:
-        return volume.astype(np.float32)
-    starts = [n % factor // 2 for n in volume.shape]
-    counts = [n // factor for n in volume.shape]
-    cut = volume[tuple(slice(a, a + n * factor) for a, n in zip(starts, counts, strict=True))]
-    means: NDArray[np.float32] = cut.reshape(counts[0], factor, counts[1], factor, counts[2], factor).mean(
-        axis=(1, 3, 5), dtype=np.float32
-    )
-    return means
-
-
-def _picture(frame: NDArray[Any], limits: tuple[float, float]) -> Image.Image:
-    """Return an image of 256 greys, top row first, enlarged or reduced to a convenient size."""
-    grey = np.clip((frame[::-1] - limits[0]) / (limits[1] - limits[0]), 0, 1) * 255
-    picture = Image.fromarray(grey.round().astype(np.uint8))
+def _picture(frame: Frame, limits: tuple[float, float], look: Look, pixel_A: float | None) -> Image.Image:
+    """Return a frame as greys or colours, top row first, of a convenient size, with label and scale bar."""
+    image = frame.image[::-1]
+    if image.ndim == 3:
+        picture = Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8))
+    else:
+        level = np.clip((image - limits[0]) / (limits[1] - limits[0]), 0, 1) ** look.gamma
+        picture = Image.fromarray((level * 255).round().astype(np.uint8))
+    width_px = picture.width
     edge = max(picture.size)
     if edge < SMALLEST_PX:
         enlarge = -(-SMALLEST_PX // edge)
-        return picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST)
-    if edge > LARGEST_PX:
+        picture = picture.resize(
+            (picture.width * enlarge, picture.height * enlarge), Image.Resampling.NEAREST
+        )
+    elif edge > LARGEST_PX:
         picture.thumbnail((LARGEST_PX, LARGEST_PX), Image.Resampling.LANCZOS)
+    if image.ndim == 2 and look.cmap != "gray":
+        colours = (matplotlib.colormaps[look.cmap](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+        picture = Image.fromarray(colours[np.asarray(picture)])
+    _annotate(picture, frame.label, width_px, pixel_A, on_white=image.ndim == 3)
     return picture
+
+
+def _annotate(
+    picture: Image.Image, label: str, width_px: int, pixel_A: float | None, *, on_white: bool
+) -> None:
+    """Write the label at the upper left, and draw a scale bar at the lower right."""
+    size = max(LEAST_TEXT_PX, round(TEXT * max(picture.size)))
+    pen, font, margin = ImageDraw.Draw(picture), _font(size), size // 2
+    white, black = ((255,) * 3, (0,) * 3) if picture.mode == "RGB" else (255, 0)
+    white, black = (black, white) if on_white else (white, black)
+    outline: dict[str, Any] = {
+        "font": font,
+        "fill": white,
+        "stroke_width": max(1, size // 12),
+        "stroke_fill": black,
+    }
+    if label:
+        pen.text((margin, margin), label, anchor="lt", **outline)
+    scale = PixelScale.of(width_px, pixel_A)
+    if scale.unit == "px":
+        return
+    length = bar_length(width_px * scale.step)
+    bar_px = length / scale.step * picture.width / width_px
+    right, bottom, thick = picture.width - margin, picture.height - margin, max(2, size // 5)
+    pen.rectangle((right - bar_px, bottom - thick, right - 1, bottom - 1), fill=white, outline=black)
+    pen.text((right, bottom - thick - size // 3), f"{length:g} {scale.unit}", anchor="rb", **outline)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font that matplotlib brings along and uses in pictures."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def _palette(first: Image.Image, look: Look) -> Image.Image | None:
+    """Return the colours of a GIF: those of the colour map and greys, or those of the first frame."""
+    if first.mode == "L":
+        return None
+    if look.cmap == "gray":  # frames that have colours of their own
+        return first.quantize(256, method=Image.Quantize.MEDIANCUT)
+    colours = matplotlib.colormaps[look.cmap](np.linspace(0, 1, 256 - GREYS))[:, :3]
+    greys = np.repeat(np.linspace(0, 1, GREYS)[:, None], 3, axis=1)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((np.concatenate([colours, greys]) * 255).round().astype(np.uint8).tobytes())
+    return palette
+
+
+def _indexed(pictures: Iterable[Image.Image], palette: Image.Image | None) -> Iterator[Image.Image]:
+    """Yield pictures with the colours of the palette."""
+    for picture in pictures:
+        if palette is None:
+            yield picture
+        else:
+            yield picture.quantize(palette=palette, dither=Image.Dither.NONE)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Image = NDArray[Any]
 
+THRESHOLDS = (0.143, 0.5)  # of the correlation
 STAGES = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations after which the slice is shown
-LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.6, 0.1, 0.08, 0.7, 2.5
+LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.72, 0.1, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
 MOST_TICKS = 4
 
@@ -150,6 +151,7 @@ def _draw_residuals(axes: Axes, *, errors: "ErrorCurve", left_out: "ValidationCu
         axes.loglog(left_out.tried, left_out.error)
         names.append("views left out, some rows")
     axes.legend(axes.get_lines(), names)
+    _plain_numbers(axes.xaxis)
     _plain_numbers(axes.yaxis)
     axes.set(xlabel="iterations", ylabel="residual")
 
@@ -195,8 +197,9 @@ def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
     """Draw the Fourier shell correlation of two half-sets."""
     scale = PixelScale.of(10, pixel_A)
     axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
-    for level in (0.5, 0.143):
+    for level in THRESHOLDS:
         axes.axhline(level, color=GREY, linewidth=0.8)
-        axes.text(0, level, f"{level:g}", color=GREY, va="bottom")
+    levels = (0, *THRESHOLDS, 1)  # names of the lines, where no curve is
+    axes.set_yticks(levels, [f"{level:g}" for level in levels])
     axes.set(xlabel=f"frequency (1/{scale.unit})", ylim=(min(0, shells.correlation.min()), 1.02))
     axes.set_title("correlation of half-sets", loc="left")

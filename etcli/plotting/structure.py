@@ -157,7 +157,8 @@ def _bars(axes: Axes, models: Models) -> None:
     axes.set(xlabel="coordination number, surface left out", ylabel="atoms (%)", xlim=(low - 0.7, high + 0.7))
     axes.set_xticks(range(low, high + 1, max(1, (high - low) // 10)))
     if len(groups) > 1:
-        axes.legend()
+        # above the bars, which may fill the panel
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0)
 
 
 def _colours(n: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -18,13 +19,15 @@ from etcli.core.geometry import centre
 
 Parameters = ParamSpec("Parameters")
 
-WIDTH_IN, DPI = 8.0, 200
+WIDTH_IN, TALLEST_IN, DPI = 8.0, 14.0, 200
+NARROW_IN, NARROW_TEXT = 5.0, 0.78
+"""Width below which text is smaller, and its size then: 7 pt, as in the column of a journal."""
 LOW_PANEL = 0.12
 """Height of a panel over its width below which a scale bar and its text do not fit above each other."""
 # Colours that colour-blind readers can distinguish: M. Okabe, K. Ito, Color Universal Design (2008).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 FORMATS = ("png", "pdf", "svg")
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
     "font.size": 9,
@@ -51,8 +54,46 @@ STYLE = {
 }
 
 
+class Page(NamedTuple):
+    """Size of a picture in inches and its resolution in dots per inch; None stands for the usual.
+
+    The height follows from the content if it is None. A picture of a given width has exactly that width; by
+    default it is 8 inches wide, and narrower where it would be too tall.
+    """
+
+    width_in: float | None = None
+    height_in: float | None = None
+    dpi: float | None = None
+
+    @property
+    def text_scale(self) -> float:
+        """Size of the text relative to that of a wide picture."""
+        return NARROW_TEXT if self.width_in is not None and self.width_in < NARROW_IN else 1.0
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Settings of matplotlib for this page."""
+        sizes = {name: self.text_scale * STYLE[name] for name in STYLE if name.endswith("size")}
+        resolution = {name: self.dpi or STYLE[name] for name in ("figure.dpi", "savefig.dpi")}
+        return STYLE | sizes | resolution
+
+    def figure(self, width_in: float, height_in: float, **layout: Any) -> Figure:
+        """Create a figure for content of this size, or with the size of the page where that is given.
+
+        It has whole pixels, as matplotlib would round their number down.
+        """
+        dpi = self.style["figure.dpi"]
+        across, up = round((self.width_in or width_in) * dpi), round((self.height_in or height_in) * dpi)
+        return Figure(figsize=((across + 1e-6) / dpi, (up + 1e-6) / dpi), **layout)
+
+
+USUAL = Page()
+
+
 def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
     """Decorate a drawing function so that it uses etcli's style, whatever the caller's settings.
+
+    The style is that of its argument ``page``, if it has one.
 
     Parameters
     ----------
@@ -67,7 +108,8 @@ def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
     @wraps(draw)
     def inner(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with matplotlib.rc_context(STYLE):
+        page = kwargs.get("page")
+        with matplotlib.rc_context(page.style if isinstance(page, Page) else STYLE):
             return draw(*args, **kwargs)
 
     return inner
@@ -89,9 +131,9 @@ class PixelScale(NamedTuple):
                 return cls(pixel_A / in_A, unit)
         return cls(pixel_A, "Å")
 
-    def extent(self, n: int) -> tuple[float, float]:
-        """Return the coordinates at which ``n`` pixels begin and end, relative to their centre."""
-        return -(centre(n) + 0.5) * self.step, (centre(n) + 0.5) * self.step
+    def extent(self, n: int, middle: float = 0.0) -> tuple[float, float]:
+        """Return the coordinates at which ``n`` pixels begin and end, if their centre is at ``middle``."""
+        return middle - (centre(n) + 0.5) * self.step, middle + (centre(n) + 0.5) * self.step
 
 
 def contrast(images: ArrayLike) -> tuple[float, float]:
@@ -133,8 +175,10 @@ def show(
     limits: tuple[float, float],
     labels: tuple[str, str] | None = None,
     cmap: str = "gray",
+    gamma: float = 1.0,
+    middle: tuple[float, float] = (0.0, 0.0),
 ) -> Any:
-    """Draw an image with row 0 at the bottom and zero coordinates at its centre.
+    """Draw an image with row 0 at the bottom.
 
     Parameters
     ----------
@@ -150,6 +194,10 @@ def show(
         Names of the horizontal and the vertical direction; without them the axes have no ticks.
     cmap : str
         Colour map.
+    gamma : float
+        Exponent of the grey level from 0 to 1.
+    middle : tuple of float
+        Coordinates (horizontal, vertical) of the centre of the image, in units of `scale`.
 
     Returns
     -------
@@ -160,10 +208,9 @@ def show(
     drawn = axes.imshow(
         image,
         cmap=cmap,
-        vmin=limits[0],
-        vmax=limits[1],
-        extent=(*scale.extent(nx), *scale.extent(ny)),
+        extent=(*scale.extent(nx, middle[0]), *scale.extent(ny, middle[1])),
         interpolation_stage="data",
+        **grey_levels(limits, gamma),
     )
     axes.spines[:].set_visible(False)
     if labels is None:
@@ -173,7 +220,14 @@ def show(
     return drawn
 
 
-def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
+def grey_levels(limits: tuple[float, float], gamma: float) -> dict[str, Any]:
+    """Return the arguments with which matplotlib maps values between two limits to grey levels."""
+    if gamma == 1:
+        return {"vmin": limits[0], "vmax": limits[1]}
+    return {"norm": PowerNorm(gamma, *limits, clip=True)}
+
+
+def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None = None) -> None:
     """Draw a bar of 1, 2 or 5 units, a fifth of the image or a little less, at the lower right.
 
     Parameters
@@ -184,14 +238,15 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
         Width of the image in pixels.
     scale : PixelScale
         Length of a pixel; nothing is drawn if its unit is the pixel.
+    size_pt : float, optional
+        Size of the text in points.
     """
     if scale.unit == "px":
         return
     width = nx * scale.step
-    decade = 10.0 ** np.floor(np.log10(width / 4))
-    length = decade * max(factor for factor in (1, 2, 5) if factor * decade <= width / 4 * (1 + 1e-9))
-    right, bottom = scale.extent(nx)[1] - 0.04 * width, axes.get_ylim()[0] + 0.04 * width
+    length = bar_length(width)
     low, high = axes.get_ylim()
+    right, bottom = axes.get_xlim()[1] - 0.04 * width, low + 0.04 * width
     is_low = high - low < LOW_PANEL * width
     if is_low:  # the text is beside the bar, both half way up
         bottom = (low + high - 0.014 * width) / 2
@@ -212,8 +267,15 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale) -> None:
         color="white",
         ha="right",
         va="center" if is_low else "bottom",
+        size=size_pt,
         path_effects=outlined(),
     )
+
+
+def bar_length(width: float) -> float:
+    """Return the largest of 1, 2 and 5 times a power of ten up to a quarter of the width."""
+    decade = float(10.0 ** np.floor(np.log10(width / 4)))
+    return decade * max(factor for factor in (1, 2, 5) if factor * decade <= width / 4 * (1 + 1e-9))
 
 
 def outlined() -> list[Any]:
@@ -227,7 +289,7 @@ def outlined() -> list[Any]:
     return [withStroke(linewidth=1.5, foreground="black")]
 
 
-def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) -> None:
+def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None, page: Page = USUAL) -> None:
     """Write a figure; the same figure gives the same bytes.
 
     Parameters
@@ -238,6 +300,8 @@ def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) ->
         File to write.
     form : {"png", "pdf", "svg"}, optional
         Format; by default that of the suffix of the path.
+    page : Page
+        The page that the figure was drawn for.
 
     Raises
     ------
@@ -249,5 +313,5 @@ def save(figure: Figure, target: Path | BinaryIO, *, form: str | None = None) ->
     if form not in FORMATS:
         raise UsageError(f"cannot draw a picture of format {form!r}; end its name in .{', .'.join(FORMATS)}")
     varying_key = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[form]
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(page.style):
         figure.savefig(target, format=form, metadata={varying_key: None})

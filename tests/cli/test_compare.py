@@ -193,7 +193,7 @@ def test_pixel_sizes_that_differ_are_warned_of(pair: tuple[Path, Path], tmp_path
 def test_the_picture_is_of_what_was_asked_for(pair: tuple[Path, Path], tmp_path: Path) -> None:
     from etcli.core.quality import fourier_shell_correlation
     from etcli.plotting.curves import fsc_curve
-    from etcli.plotting.slices import side_by_side
+    from etcli.plotting.images import side_by_side
     from etcli.plotting.style import save
 
     image, reference = (mrcfile.read(path) for path in pair)

@@ -19,17 +19,13 @@ from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
-from etcli.plotting.movie import movie, rotating
+from etcli.plotting.images import maximum_projection, side_by_side, sinogram
+from etcli.plotting.montage import montage
+from etcli.plotting.movie import Frame, movie
 from etcli.plotting.reconstruction import ReconstructionPicture
-from etcli.plotting.slices import (
-    MiddleSlices,
-    maximum_projection,
-    montage,
-    orthoslices,
-    side_by_side,
-    sinogram,
-)
+from etcli.plotting.slices import MiddleSlices, orthoslices
 from etcli.plotting.style import contrast, save
+from etcli.plotting.turning import rotating
 from tests.gaussians import gaussian_volume, jittered, nearest, noisy
 
 
@@ -145,7 +141,7 @@ def test_a_montage_has_a_panel_a_section_from_the_top_left() -> None:
     stack = np.zeros((30, 20, 30), np.float32)
     stack[7, 15:19, 3:7] = 1
     figure = montage(stack, indices=[7, 3, 29], pixel_A=2.0)
-    assert [axes.texts[0].get_text() for axes in figure.axes] == ["8", "4", "30"]
+    assert [axes.texts[0].get_text() for axes in figure.axes[:3]] == ["8", "4", "30"]
     assert len(figure.axes[0].patches) == 1 and not figure.axes[1].patches
     figure.axes[0].texts[0].remove()
     figure.axes[0].texts[0].remove()
@@ -277,7 +273,7 @@ def test_pictures_are_1600_pixels_wide_in_the_format_of_their_suffix(tmp_path: P
 def test_a_turning_volume_follows_the_convention() -> None:
     volume = np.full((30, 20, 26), 0.5, np.float32)
     volume[20:23, 4:7, 8:11] = 3.0  # about (x, y, z) = (−3.5, −4.5, 6.5)
-    frames = list(rotating(volume, n_frames=8))
+    frames = list(rotating(volume, step_deg=45))
     for frame, angle in zip(frames, np.arange(8) * np.pi / 4, strict=True):
         weight = np.clip(frame.astype(np.float64) - 1, 0, None)
         rows, columns = np.indices(frame.shape)
@@ -300,7 +296,7 @@ def test_a_movie_has_its_frames_the_right_way_up() -> None:
     for index in range(3):
         frames[index, :10, index * 20 : index * 20 + 20] = 5.0
     stream = io.BytesIO()
-    movie(iter(frames), stream, fps=4, limits=(0.0, 5.0))
+    movie(map(Frame, frames), stream, fps=4, limits=(0.0, 5.0))
     with Image.open(stream) as image:
         assert image.n_frames == 3 and image.info["duration"] == 250 and image.info["loop"] == 0
         scale = image.width // 60
@@ -310,15 +306,13 @@ def test_a_movie_has_its_frames_the_right_way_up() -> None:
             grey = np.asarray(image.convert("L"))[scale // 2 :: scale, scale // 2 :: scale]
             np.testing.assert_array_equal(grey, frames[index, ::-1] * 51)
     again = io.BytesIO()
-    movie(list(frames), again, fps=4, limits=(0.0, 5.0))
+    movie([Frame(frame) for frame in frames], again, fps=4, limits=(0.0, 5.0))
     assert again.getvalue() == stream.getvalue()
 
 
-def test_movies_that_cannot_be_shown_are_refused() -> None:
+def test_a_movie_without_frames_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one frame"):
         movie([], io.BytesIO())
-    with pytest.raises(UsageError, match="100 frames a second"):
-        movie([np.zeros((4, 4))], io.BytesIO(), fps=100)
 
 
 def test_plotting_never_touches_pyplot() -> None:
