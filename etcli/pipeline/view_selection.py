@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from etcli.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ def used_rows(slices: Sequence[int] | None, ny: int) -> tuple[int, int]:
     return rows[0], len(rows)
 
 
-def as_mask(support: NDArray[Any]) -> NDArray[np.bool_]:
+def as_mask(support: "NDArray[Any]") -> "NDArray[np.bool_]":
     """Return a mask, one image that is not zero where pixels count, as booleans; DataError if it is none."""
+    import numpy as np
+
     image = support[0] if support.ndim == 3 and len(support) == 1 else support
     if image.ndim != 2:
         raise DataError(f"a mask is one image, not of the shape {support.shape}")
