@@ -26,6 +26,8 @@ UNIT_A = {
     "Å": 1.0,
     "\\u00C5": 1.0,
 }
+LARGEST_COMPRESSION = 20_000
+"""Ratio that no compression reaches for images with any content."""
 
 # a problem with a file is reported once, by an error of etcli
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -52,6 +54,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
     """
     try:
         with tifffile.TiffFile(path) as file:
+            _check_sizes(file)
             series = file.series[0]
             if len(file.series) > 1:  # written page by page
                 data = np.concatenate([one.asarray().reshape(-1, *one.shape[-2:]) for one in file.series])
@@ -72,6 +75,14 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None]:
             f"{path}: TIFF of shape {data.shape} is no stack of grey images; save single-channel images"
         )
     return data[:, ::-1], pixel_A
+
+
+def _check_sizes(file: tifffile.TiffFile) -> None:
+    """Raise ValueError for pages larger than the file can hold, which would take minutes to be missed."""
+    for page in (series.keyframe for series in file.series):
+        longest = file.filehandle.size * (1 if page.compression == 1 else LARGEST_COMPRESSION)
+        if page.nbytes > longest:
+            raise ValueError(f"a page of {page.nbytes} bytes in a file of {file.filehandle.size}")
 
 
 def software_of(path: Path) -> str:
