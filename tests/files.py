@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import struct
 import sys
 from collections.abc import Sequence
@@ -148,6 +149,17 @@ def mrc_bytes(
     ):
         struct.pack_into(order + form, raw, at, *values)
     return bytes(raw) + extended + (data if isinstance(data, bytes) else data.tobytes())
+
+
+def without_run(path: Path) -> bytes:
+    """Return an output of etcli without the command lines and inputs of its steps."""
+    raw = path.read_bytes()
+    details = rb"\n\[T =   (version|command|input): [^\n]*\]\n"
+    if path.suffix == ".mdoc":
+        return re.sub(details, b"", raw)
+    (n_extended,) = struct.unpack_from("<i", raw, 92)
+    extended, data = raw[1024 : 1024 + n_extended], raw[1024 + n_extended :]
+    return raw[:92] + raw[96:1024] + re.sub(details, b"", extended).rstrip(b"\0") + data
 
 
 def earlier_output(path: Path) -> bytes:

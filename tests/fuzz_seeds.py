@@ -18,7 +18,7 @@ from etcli.io.atoms import read_atoms_file, write_atoms
 from etcli.io.atoms_file import Box
 from etcli.io.euler import read_euler
 from etcli.io.extended_header import serialem_extended_header
-from etcli.io.facts import facts_of
+from etcli.io.facts import facts_of, in_words
 from etcli.io.image_file import open_images
 from etcli.io.tables import read_table
 from etcli.io.tilts import read_tilts
@@ -67,6 +67,7 @@ def read_images(path: Path) -> None:
     if file.mode == COMPLEX:
         return  # refused when its values are asked for
     facts_of(file)
+    in_words(file)
     for stack in (file.series(), file.volume()):
         for k in (0, len(stack) - 1):
             stack.view(k)

@@ -11,7 +11,7 @@ from typing import Any
 from etcli.core.errors import DataError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-SECONDS = 5
+SECONDS = 3
 """Processor time that the structure of a whole file takes by far."""
 SMALL = 1 << 16
 """Size up to which the values of a data set are part of the structure."""

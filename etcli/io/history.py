@@ -24,9 +24,9 @@ from etcli.io.frame_label import FRAME, OURS
 LABEL_LENGTH = 80
 DETAIL = re.compile(r"\s*(version|command|input): (.*)")
 SEPARATOR = " | "
-WITH_VALUE = ("-j", "--threads", "--memory")
+WITH_VALUE = ("-j", "--threads", "--memory", "--dask")
 IRRELEVANT = re.compile(
-    r"-j\d*|--(threads|memory)(=.*)?|-[qv]+|--(quiet|verbose|debug|no-clobber|overwrite)", re.ASCII
+    r"-j\d*|--(threads|memory|dask)(=.*)?|-[qv]+|--(quiet|verbose|debug|no-clobber|overwrite|resume)"
 )
 
 
@@ -38,7 +38,7 @@ class Run:
     ----------
     command : sequence of str
         Its command line; empty where etcli is used from Python, and the steps then have no details. It is
-        recorded without what must not change the bytes of a file: folders of outputs, threads, messages.
+        recorded without what does not change a result: folders of outputs, threads, memory, messages.
     inputs : sequence of str
         Names of the files that it has read; more may be added until the step is recorded.
     facts : mapping of str to str

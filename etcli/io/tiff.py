@@ -28,6 +28,8 @@ FLOAT16 = 12
 """MRC mode of numbers that ImageJ does not know."""
 LARGEST_CLASSIC = 1 << 31
 """Bytes of images beyond which a TIFF has the large form, which has no room for ImageJ's metadata."""
+LARGEST_COMPRESSION = 20_000
+"""Ratio that no compression reaches for images with any content."""
 
 # a problem with a file is reported once, by an error of etcli
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -56,6 +58,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
     """
     try:
         with tifffile.TiffFile(path) as file:
+            _check_sizes(file)
             series = file.series[0]
             if len(file.series) > 1:  # written page by page
                 data = np.concatenate([one.asarray().reshape(-1, *one.shape[-2:]) for one in file.series])
@@ -76,6 +79,14 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
             f"{path}: TIFF of shape {data.shape} is no stack of grey images; save single-channel images"
         )
     return data[:, ::-1], pixel_A, warnings
+
+
+def _check_sizes(file: tifffile.TiffFile) -> None:
+    """Raise ValueError for pages larger than the file can hold, which would take minutes to be missed."""
+    for page in (series.keyframe for series in file.series):
+        longest = file.filehandle.size * (1 if page.compression == 1 else LARGEST_COMPRESSION)
+        if page.nbytes > longest:
+            raise ValueError(f"a page of {page.nbytes} bytes in a file of {file.filehandle.size}")
 
 
 def software_of(path: Path) -> str:

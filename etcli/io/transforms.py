@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from etcli.core.errors import DataError
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
+from etcli.io.frame_label import OURS
+from etcli.io.history import grouped
 from etcli.io.tilts import read_number_rows
 
 
@@ -65,12 +68,17 @@ def axis_file(xf: str | Path) -> Path:
 
 def read_axis(xf: str | Path) -> TiltAxis | None:
     """Read the tilt axis from the file beside an ``.xf``; None if it has none, or one of other transforms."""
-    return axis_of_text(_text_beside(xf))
+    return axis_of_text(_lines_beside(xf)[-1])
+
+
+def read_steps(xf: str | Path) -> list[str]:
+    """Read the processing steps that made an ``.xf`` from the file beside it; none where unknown."""
+    return [step for step in grouped(_lines_beside(xf)[:-1]) if step.startswith(OURS)]
 
 
 def read_pixel_A(xf: str | Path) -> float | None:
     """Read the size of the pixels in which the shifts of an ``.xf`` are, from the file beside it."""
-    found = _PIXEL.search(_text_beside(xf))
+    found = _PIXEL.search(_lines_beside(xf)[-1])
     try:
         pixel_A = float(found[1]) if found else 0.0
     except ValueError:
@@ -78,7 +86,9 @@ def read_pixel_A(xf: str | Path) -> float | None:
     return pixel_A if 0 < pixel_A < np.inf else None
 
 
-def write_axis(path: Path, axis: TiltAxis | None, xf: Path, *, pixel_A: float | None = None) -> None:
+def write_axis(
+    path: Path, axis: TiltAxis | None, xf: Path, *, pixel_A: float | None = None, steps: Sequence[str] = ()
+) -> None:
     """Write the tilt axis of the views that the transforms of an ``.xf``, already written, align.
 
     Parameters
@@ -90,20 +100,22 @@ def write_axis(path: Path, axis: TiltAxis | None, xf: Path, *, pixel_A: float | 
     xf : Path
     pixel_A : float, optional
         Size of the pixels that the shifts are in.
+    steps : sequence of str
+        The processing steps that made the transforms, in lines of their own before the last one.
     """
     words = [axis_text(axis)] if axis else []
     words += [f"pixel {pixel_A:.9g} A"] if pixel_A else []
-    text = "; ".join([*words, f"SHA-256 of the transforms {_digest(xf)}\n"])
-    path.write_text(text, encoding="ascii", newline="\n")
+    last = "; ".join([*words, f"SHA-256 of the transforms {_digest(xf)}"])
+    path.write_text("\n".join([*steps, last, ""]), encoding="utf-8", newline="\n")
 
 
-def _text_beside(xf: str | Path) -> str:
-    """Return the text of the file beside an ``.xf``, empty if it is absent or belongs to other transforms."""
+def _lines_beside(xf: str | Path) -> list[str]:
+    """Return the lines of the file beside an ``.xf``, an empty one if it belongs to other transforms."""
     path = axis_file(xf)
     if not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return text if text.rstrip().endswith(_digest(xf)) else ""
+        return [""]
+    lines = path.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
+    return lines if lines[-1].endswith(_digest(xf)) else [""]
 
 
 def _digest(path: str | Path) -> str:

@@ -25,7 +25,7 @@ from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
 from etcli.io.series_centre import centre_labels, with_centre
 from etcli.io.view_columns import with_views
-from etcli.io.volume_text import volume_text
+from etcli.io.volume_text import describes_volume, volume_text
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # endings of MRC files, IMOD's among them; a name without an ending is one of MRC, too
@@ -158,7 +158,7 @@ def volume_writer(
     MrcWriter, MrcStream or TiffWriter
     """
     if voltage_kv is None and isinstance(like, Volume) and isinstance(like.description, Mdoc):
-        voltage_kv = like.description.voltage_kv
+        voltage_kv = like.description.voltage_kv if describes_volume(like.description) else None
     history = like.history if like else ()
     if step is None and history:
         *before, last = history

@@ -142,7 +142,9 @@ class _Writer:
             write_table(path, result.table)
         if self.files.write_xf:
             xf, pixel_A = self.files.write_xf, result.images.pixel_A
-            write_transforms(self.outputs, xf, Transforms.shifts(shift), pixel_A=pixel_A, path=self.xf_path)
+            write_transforms(
+                self.outputs, xf, Transforms.shifts(shift), step=step, pixel_A=pixel_A, path=self.xf_path
+            )
         for name in self.aligned:
             self._write_aligned(name, result, step)
         if self.files.write_mean:

@@ -15,9 +15,10 @@ from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.euler import read_euler
 from etcli.io.facts import in_words
+from etcli.io.history import missing
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
-from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_xf
+from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
 
 SAME_PIXEL = 1e-3
@@ -190,6 +191,12 @@ def axis_beside(xf: str, series: TiltSeries) -> TiltAxis | None:
     """Read the tilt axis beside an ``.xf``, its offset in the pixels of a series; None if there is none."""
     axis = read_axis(xf)
     return axis and replace(axis, offset_px=axis.offset_px * _pixel_ratio(xf, series))
+
+
+def after_transforms(series: TiltSeries, xf: str | None) -> TiltSeries:
+    """Return the series with the steps that found transforms in its history."""
+    steps = read_steps(xf) if xf else []
+    return replace(series, history=(*series.history, *missing(steps, series.history)))
 
 
 def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> float:

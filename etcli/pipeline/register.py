@@ -314,7 +314,12 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
             write_euler(outputs.path(euler_csv), result.source.views.euler_deg)
         if files.write_xf:
             write_transforms(
-                outputs, files.write_xf, result.transforms, pixel_A=series.pixel_A, axis=result.axis
+                outputs,
+                files.write_xf,
+                result.transforms,
+                step=result.step,
+                pixel_A=series.pixel_A,
+                axis=result.axis,
             )
         if files.plot:
             from etcli.plotting.alignment import registration

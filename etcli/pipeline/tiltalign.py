@@ -25,7 +25,13 @@ from etcli.io.tilts import write_tilts
 from etcli.io.transforms import axis_of_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level
-from etcli.pipeline.inputs import axis_beside, file_named_in_errors, read_series, read_transforms
+from etcli.pipeline.inputs import (
+    after_transforms,
+    axis_beside,
+    file_named_in_errors,
+    read_series,
+    read_transforms,
+)
 from etcli.pipeline.known_axis import known_axis_deg, with_axis_direction
 from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
@@ -356,7 +362,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
         with series_writer(
             outputs,
             files.output,
-            alignment.source,
+            after_transforms(alignment.source, files.prexf),
             step=alignment.step,
             shape=alignment.shape,
             axis_deg=0.0,
@@ -372,7 +378,14 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
                 fill=alignment.background,
             )
         if files.write_xf:
-            write_transforms(outputs, files.write_xf, alignment.transforms, pixel_A=series.pixel_A)
+            write_transforms(
+                outputs,
+                files.write_xf,
+                alignment.transforms,
+                step=alignment.step,
+                pixel_A=series.pixel_A,
+                first=files.prexf,
+            )
         if files.write_tlt:
             write_tilts(outputs.path(files.write_tlt), alignment.source.tilt_deg)
         if files.plot:

@@ -1,11 +1,12 @@
-"""Output of transforms, with the file beside them that holds the tilt axis and the pixel size."""
+"""Output of transforms, with the file beside them that holds tilt axis, pixel size and history."""
 
 from pathlib import Path
 
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.io.outputs import Outputs
-from etcli.io.transforms import axis_file, write_axis, write_xf
+from etcli.io.transforms import axis_file, read_steps, write_axis, write_xf
+from etcli.io.writers import ProcessingStep
 
 
 def transform_files(xf: str | None) -> tuple[str, ...]:
@@ -18,8 +19,10 @@ def write_transforms(
     xf: str,
     transforms: Transforms,
     *,
+    step: ProcessingStep,
     pixel_A: float | None,
     axis: TiltAxis | None = None,
+    first: str | None = None,
     path: Path | None = None,
 ) -> None:
     """Write an ``.xf`` file, and beside it what it cannot hold.
@@ -30,14 +33,19 @@ def write_transforms(
     xf : str
         File to write.
     transforms : Transforms
+    step : ProcessingStep
+        The step that found them.
     pixel_A : float or None
         Size of the pixels that their shifts are in.
     axis : TiltAxis, optional
         Tilt axis of the views that they align.
+    first : str, optional
+        File of the transforms that they include, whose history goes before the step.
     path : Path, optional
         Temporary name of the file, where it has one already.
     """
     path = path or outputs.path(xf)
     write_xf(path, transforms)
-    if axis or pixel_A:
-        write_axis(outputs.path(str(axis_file(xf))), axis, path, pixel_A=pixel_A)
+    beside = outputs.path(str(axis_file(xf)))
+    steps = [*(read_steps(first) if first else []), outputs.run.record(step)]
+    write_axis(beside, axis, path, pixel_A=pixel_A, steps=steps)

@@ -10,7 +10,7 @@ from etcli.core.lengths import Length
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import TiltSeries
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.inputs import read_series, read_transforms
+from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
@@ -73,7 +73,8 @@ def xform_files(
     series = replace(without_orientations(session, series, transforms), centre_A=None)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
-        with series_writer(outputs, output, series, step=step, axis_deg=axis_deg, mode=mode) as writer:
+        like = after_transforms(series, xf)
+        with series_writer(outputs, output, like, step=step, axis_deg=axis_deg, mode=mode) as writer:
             write_resampled(session, writer, series, transforms, what="transforming")
 
 

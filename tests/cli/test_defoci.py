@@ -7,7 +7,7 @@ import pytest
 
 import etcli
 from tests.files import etcli as run
-from tests.files import failure, images, mdoc_text, write_stack
+from tests.files import failure, images, mdoc_text, without_run, write_stack
 
 TILT_DEG = [-40.0, -40.0, 0.0, 0.0, 40.0, 40.0]
 DEFOCUS_UM = [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]
@@ -34,7 +34,7 @@ def test_views_that_are_chosen_are_taken(focal: Path, tmp_path: Path) -> None:
     how = ("recon", "-q", "--background", "none", "--iterations", 2)
     run(*how, "--views", "1,3,5", focal, tmp_path / "v.mrc")
     run(*how, "--exclude", "2,4,6", focal, tmp_path / "w.mrc")  # one defocus a tilt is left
-    assert (tmp_path / "v.mrc").read_bytes() == (tmp_path / "w.mrc").read_bytes()
+    assert without_run(tmp_path / "v.mrc") == without_run(tmp_path / "w.mrc")
     run(*how, "--views", "1-6", focal, tmp_path / "v.mrc")  # on purpose
     result = etcli.reconstruct(etcli.read(focal).select([1, 3, 5]), iterations=2, background="none")
     assert result.volume.frame.n_views == 3

@@ -160,6 +160,16 @@ def test_titles_are_steps_and_labels_complete_them() -> None:
     assert complete(labels, ["none of ours"]) == tuple(labels)
 
 
+def test_transforms_bring_the_step_that_found_them(series) -> None:
+    etcli("-q", "register", "--method", "pc", "--write-xf", "r.xf", "a.mrc", "r.mrc")
+    etcli("-q", "tiltalign", "--angle", 0, "--prexf", "r.xf", "--write-xf", "t.xf", "a.mrc", "t.mrc")
+    etcli("-q", "xform", "--xf", "t.xf", "a.mrc", "x.mrc")
+    found = [command.split()[1] for command in commands("t.mrc")]
+    assert found == ["register", "tiltalign"]
+    assert [command.split()[1] for command in commands("x.mrc")] == ["register", "tiltalign", "xform"]
+    assert len(np.loadtxt("t.xf")) == 4
+
+
 def test_work_in_python_keeps_the_steps_before_it(series) -> None:
     etcli("-q", "recon", "--iterations", 1, "--exclude", 2, "a.mrc", "v.mrc")
     volume = package.filter(package.read("v.mrc"), "median")

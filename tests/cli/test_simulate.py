@@ -262,7 +262,8 @@ def test_the_true_atoms_explain_the_views(tmp_path: Path) -> None:
     data = adf(tmp_path, *CRYSTAL, *errors, *directions, *truth, "--spheres", 0)
     file, true = read_atoms_file(tmp_path / "t.xyz"), json.loads((tmp_path / "t.json").read_text())
     np.testing.assert_allclose(file.box.origin_A, -8)
-    assert file.history == (f"etcli simulate 0.1: adf {len(file.atoms)} atoms, R 0 A, seed 0",)
+    (step,) = file.history
+    assert step.split("\n")[0] == f"etcli simulate 0.1: adf {len(file.atoms)} atoms, R 0 A, seed 0"
     x, y, z = file.atoms.position_A.T / 0.4
     axis = np.deg2rad(true["axis_deg"])
     for k, view in enumerate(data):

@@ -90,7 +90,8 @@ def test_the_truth_beside_the_series(model: Path) -> None:
     file = read_atoms_file(names[1])
     np.testing.assert_allclose(file.atoms.position_A, read_atoms_file(model).atoms.position_A)
     assert file.atoms.columns["column"].tolist() == [0, 0, 0, 1]
-    assert file.history == ("etcli simulate 0.1: focal 4 atoms, 2 columns, seed 4",)
+    (step,) = file.history
+    assert step.split("\n")[0] == "etcli simulate 0.1: focal 4 atoms, 2 columns, seed 4"
     assert names[2].read_text().splitlines() == [
         "x_A,y_A,col_px,row_px,count,z_A",
         "-2,1,11.5,17.5,3,10",

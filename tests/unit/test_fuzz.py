@@ -43,6 +43,18 @@ def test_a_tiff_without_pixels_is_refused(tmp_path: Path) -> None:
         open_images(str(path))
 
 
+def test_a_tiff_of_more_rows_than_the_file_holds_is_refused_at_once(tmp_path: Path) -> None:
+    """Each missing row was looked for before, which took minutes."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, images(1), photometric="minisblack", metadata=None)
+    raw = bytearray(path.read_bytes())
+    height = raw.index(b"\x01\x01\x04\x00\x01\x00\x00\x00\x0c\x00\x00\x00")  # tag 257, one integer: 12
+    raw[height + 11] = 2
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"a page of \d+ bytes in a file of \d+"):
+        open_images(str(path))
+
+
 def test_a_file_of_digital_micrograph_as_written_here_is_right(tmp_path: Path) -> None:
     pytest.importorskip("rsciio.digitalmicrograph", exc_type=ImportError)
     (tmp_path / "a.dm3").write_bytes(digital_micrograph(images(), 3))
