@@ -26,6 +26,7 @@ Value = str | float | Sequence[float]
 class MontageError(DataError):
     """Error raised for images that are pieces of larger ones, not views."""
 
+
 # `[Kind = name]`; a title that was cut to the length of a label lacks its closing bracket.
 _HEADER = re.compile(r"\ufeff?[ \t]*\[[ \t]*(\w+)[ \t]*=[ \t]?(.*?)[ \t]*\]?\s*\Z", re.DOTALL)
 _PAIR = re.compile(r"(\ufeff?[ \t]*([^=\[\]#\s][^=]*?)[ \t]*=[ \t]*)(.*?)(\s*)\Z", re.DOTALL)
