@@ -93,14 +93,19 @@ def _missing(error: ImportError) -> str:
 
 def _first_images(signals: list[dict[str, Any]]) -> ForeignImages:
     """Return the first stack of images; the reason of the first refusal where there is none."""
-    refusals, found = [], []
+    refusals, found, titles = [], [], []
     for signal in signals:
         try:
             found.append(_images(np.asarray(signal["data"]), _axes(signal), signal["original_metadata"]))
+            titles.append(_word(_find(signal.get("metadata", {}), "title")) or "without a title")
         except DataError as error:
             refusals.append(error)
     if not found:
         raise refusals[0] if refusals else DataError("holds no data")
+    if len(found) > 1:
+        found[0].warnings.append(
+            f"holds {len(found)} sets of images ({', '.join(titles)}); the first is read"
+        )
     return found[0]
 
 

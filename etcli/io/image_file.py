@@ -125,7 +125,7 @@ class MappedImages:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self.path.resolve()
-        return open_in_process, (path, size_and_time(path))
+        return _open_in_process, (path, size_and_time(path))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -149,7 +149,7 @@ def size_and_time(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(4)
-def open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
+def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
     """Open the images of a file, once per process as long as the file is unchanged."""
     if size_and_time(path) != stamp:
         raise DataError(f"{path}: is not the same file here as where the work began")

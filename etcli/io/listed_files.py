@@ -1,5 +1,6 @@
 """Files that an mdoc lists, one per exposure: found again where they are now."""
 
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -13,7 +14,6 @@ from etcli.io.image_file import (
     ImageFile,
     MappedImages,
     add_sidecars,
-    open_in_process,
     open_without_sidecars,
     size_and_time,
 )
@@ -22,6 +22,8 @@ from etcli.io.mdoc import Mdoc, windows_name
 PATH_KEY, COUNT_KEY = "SubFramePath", "NumSubFrames"
 # frames that another program has aligned and averaged keep their name but not its ending
 IMAGE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff")
+
+_opened = threading.local()
 
 
 def listed_files(
@@ -110,9 +112,9 @@ def number_of_images(name: str) -> int:
     return len(open_without_sidecars(Path(name), name)[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReopenedImages:
-    """Images of a compressed file that is read whenever they are used, as there may be many such files."""
+    """Images of a compressed file that is read when they are used, one per thread at a time."""
 
     path: Path
     stamp: tuple[int, int]
@@ -126,7 +128,12 @@ class ReopenedImages:
         return cls(path, size_and_time(path), images.shape, images.dtype)
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
-        selected: NDArray[Any] = open_in_process(self.path, self.stamp)[index]
+        if getattr(_opened, "images", None) is not self:
+            if size_and_time(self.path) != self.stamp:
+                raise DataError(f"{self.path}: has changed while it was in use; wait until it is complete")
+            _opened.data = open_without_sidecars(self.path, str(self.path))[0].data
+            _opened.images = self
+        selected: NDArray[Any] = _opened.data[index]
         return selected
 
 

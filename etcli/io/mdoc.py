@@ -175,13 +175,22 @@ class Mdoc(MdocText):
             Images of the file.
         of_file : bool
             Whether the section is known to describe the whole file.
+
+        Raises
+        ------
+        DataError
+            When it counts another number of frames.
         """
         if n_images < 2 or len(self.sections) != 1:
             return self
         (whole,) = self.sections
-        of_file = of_file or whole.kind == "FrameSet" or _as_number(whole.get("NumSubFrames")) == n_images
-        if not of_file:
+        counted = _as_number(whole.get("NumSubFrames"))
+        if not (of_file or whole.kind == "FrameSet" or counted == n_images):
             return self
+        if counted not in (1, n_images) and math.isfinite(counted):
+            raise DataError(
+                f"{self.name}: {counted:g} frames, but the file has {n_images}; copy it again, or use --tilts"
+            )
         frames = [whole.renumbered(k) for k in range(n_images)]
         dose, prior = (_as_number(whole.get(key)) for key in ("ExposureDose", "PriorRecordDose"))
         of_frame = float(f"{dose / n_images:.7g}")

@@ -80,7 +80,12 @@ def as_stack(data: NDArray[Any], axes: Sequence[Axis]) -> tuple[NDArray[Any], tu
         When it is no stack of images; the message names its axes.
     """
     listed = ", ".join(map(str, axes))
-    if data.ndim not in (2, 3) or data.dtype.kind not in "uif" or any(axis.is_foreign for axis in axes):
+    if (
+        data.ndim not in (2, 3)
+        or not data.size
+        or data.dtype.kind not in "uif"
+        or any(axis.is_foreign for axis in axes)
+    ):
         raise DataError(f"data of shape {data.shape} with the axes {listed} is no stack of images")
     if data.ndim == 2:
         data, axes = data[np.newaxis], [Axis("", "", np.zeros(1)), *axes]

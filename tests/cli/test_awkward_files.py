@@ -167,6 +167,10 @@ def test_one_section_may_describe_all_frames_of_a_file(tmp_path) -> None:
     assert prior_dose(tmp_path / "all.mrc") == [15.2, 0, 7.6]
     etcli("stack", "--frames", "keep", files[1], tmp_path / "one.mrc")
     assert about(tmp_path / "one.mrc")["dose_e_A2"] == [1.9] * 4
+    files[0].unlink()
+    write_stack(files[0], levels(3, "<f4"))
+    line = failure("stack", *files, tmp_path / "all.mrc")
+    assert "0.mrc.mdoc: 4 frames, but the file has 3; copy it again, or use --tilts" in line
 
 
 @pytest.mark.parametrize(
