@@ -106,7 +106,9 @@ class PreparedReconstruction:
             store=stores.get(WHOLE),
             dask=dask,
         )
-        report_explained(session, self.layout.series.name, tuned.parameters, errors)
+        series, thickness = self.layout.series, self.layout.geometry.thickness
+        thin = thickness < series.shape[2]
+        report_explained(session, series.name, tuned.parameters, errors, thin=thin)
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(

@@ -115,3 +115,34 @@ def test_views_of_any_orientation_are_compared_as_well(aligned: Path, shuffled: 
     good, bad = (etcli("recon", *options, path, tmp_path / "r.mrc").err for path in (aligned, shuffled))
     assert LINE.search(good) and "WARNING" not in good
     assert "explained better" in bad
+
+
+def test_a_bare_thickness_of_few_pixels_is_warned_of(aligned: Path, tmp_path: Path) -> None:
+    said = etcli("recon", "--thickness", 25, aligned, tmp_path / "r.mrc").err
+    assert (
+        "WARNING: recon - --thickness 25 Å is only 10 px; a bare number is in Å, so write 25px or 25nm"
+        in said
+    )
+    assert "only" not in etcli("recon", "--thickness", "10px", aligned, tmp_path / "r.mrc").err
+    assert "only" not in etcli("recon", "--thickness", 100, aligned, tmp_path / "r.mrc").err
+
+
+@pytest.mark.parametrize("method", ["sirt", "fista --prior none", "mlem"])
+def test_a_volume_thinner_than_the_specimen_is_warned_of(method: str, aligned: Path, tmp_path: Path) -> None:
+    """The rods reach from z = -13 to 18."""
+    said = {
+        thickness: etcli(
+            "recon", "--method", *method.split(), "--thickness", thickness, aligned, tmp_path / "r.mrc"
+        ).err
+        for thickness in ("40px", "20px")
+    }
+    assert "thicker than the volume" in said["20px"] and "thicker than the volume" not in said["40px"]
+
+
+def test_an_axis_offset_is_told_in_both_units(aligned: Path, tmp_path: Path) -> None:
+    said = etcli("recon", "--axis-offset", 3, aligned, tmp_path / "r.mrc").err
+    assert "tilt axis +3 px (+7.5 Å) from the middle of the views" in said and "outside" not in said
+    said = etcli("recon", "--axis-offset", -30, aligned, tmp_path / "r.mrc").err
+    assert (
+        "the tilt axis is outside the views, which are 48 px wide; a bare --axis-offset is in pixels" in said
+    )
