@@ -30,6 +30,11 @@ class VolumeFrame:
         Whether sections are along y, with z downwards, as IMOD's tilt writes them.
     n_views : int or None
         Number of views that the volume was reconstructed from.
+    half : {"", "odd", "even"}
+        Which half of the views these are; "" for all.
+    wedge_deg : (float, float) or None
+        Missing wedge of a half-set: the direction where it begins, and its width, in degrees; None where
+        there is no single one.
     """
 
     centre_A: tuple[float, float, float]
@@ -37,6 +42,8 @@ class VolumeFrame:
     x_tilt_deg: float = 0.0
     along_y: bool = False
     n_views: int | None = None
+    half: str = ""
+    wedge_deg: tuple[float, float] | None = None
 
     def upright(self) -> "VolumeFrame":
         """Return the frame of the volume after it was reordered to have sections along z."""

@@ -69,8 +69,8 @@ def report_explained(
     if thin and errors.numbers.get("border", 0.0) > PILED:
         session.reporter.warn(
             f"{name}: the outermost sections hold {errors.numbers['border']:.2g} times the mean density, as "
-            "if the specimen were thicker than the volume; give a larger --thickness (a bare number is in Å), "
-            "or auto"
+            "if the specimen were thicker than the volume; give a larger --thickness, or auto; a bare number "
+            "is in Å"
         )
     residual, unexplained, noise = (
         errors.numbers[key] for key in ("residual", "unexplained", "unexplained_noise")

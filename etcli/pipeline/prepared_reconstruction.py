@@ -67,6 +67,8 @@ class PreparedReconstruction:
         What was done to the values of the views, for the history.
     task : Task
         The work.
+    masked : bool
+        Whether the volume has a mask.
     """
 
     request: ReconstructionRequest
@@ -74,6 +76,7 @@ class PreparedReconstruction:
     level: float | None
     words: tuple[str, ...]
     task: Task
+    masked: bool = False
 
     def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
         """Processing step for the history of the volume."""
@@ -120,6 +123,7 @@ class PreparedReconstruction:
             stores=stores,
             dask=dask,
             step=self.step,
+            masked=self.masked,
         )
         return Outcome(tuned, errors, shells)
 
@@ -189,4 +193,4 @@ def prepare(
         check_half_sets(session, len(series), prod(layout.shape))
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
-    return PreparedReconstruction(request, layout, level, words, task)
+    return PreparedReconstruction(request, layout, level, words, task, "mask" in volumes)

@@ -146,3 +146,40 @@ def test_an_axis_offset_is_told_in_both_units(aligned: Path, tmp_path: Path) -> 
     assert (
         "the tilt axis is outside the views, which are 48 px wide; a bare --axis-offset is in pixels" in said
     )
+
+
+@pytest.mark.parametrize("orient", ["zyx", "imod"])
+def test_recon_and_compare_agree_about_half_sets(orient: str, views: NDArray[np.float64], tmp_path: Path) -> None:
+    noisy = views + np.random.default_rng(3).normal(0, 0.3 * views.max(), views.shape)
+    source, volume = write(tmp_path / "n.mrc", noisy), tmp_path / "v.mrc"
+    run = etcli("recon", "--json", "--half-sets", "--orient", orient, source, volume)
+    numbers, said = json.loads(run.out), run.err
+    halves = [tmp_path / f"v_{half}.mrc" for half in ("odd", "even")]
+    compared = etcli("compare", "--json", "--metric", "fsc", *halves)
+    again = json.loads(compared.out)
+    for key in ("resolution_0.5_A", "resolution_0.143_A"):
+        assert again[key] == pytest.approx(numbers[key], rel=1e-4)
+    np.testing.assert_allclose(again["fsc"], numbers["fsc"], atol=1e-4)
+    line = next(line for line in said.splitlines() if line.startswith("half-sets agree to"))
+    assert "outside the missing wedge of 42°, faded out at the sides" in line and line in compared.err
+    # volumes that are no half-sets are compared as they are
+    plain = etcli("compare", "--json", "--metric", "fsc", halves[0], volume)
+    assert "half-sets" not in plain.err
+
+
+@pytest.mark.parametrize(
+    ("options", "shared"),
+    [
+        ("--method sirt", None),
+        ("--method sirt --nonnegative --upper 2", "densities above zero and --upper"),
+        ("--method fista --weight 0.1 --iterations 3", "--prior tv"),
+        ("--method fista --prior none --iterations 3", None),
+        ("--method mlem", "densities above zero"),
+    ],
+)
+def test_what_makes_half_sets_agree_better_is_told(
+    options: str, shared: str | None, aligned: Path, tmp_path: Path
+) -> None:
+    said = etcli("recon", "--half-sets", *options.split(), aligned, tmp_path / "v.mrc").err
+    assert ("agree better than the views do" in said) == (shared is not None)
+    assert shared is None or f"they share {shared}, so that" in said
