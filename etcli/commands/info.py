@@ -103,7 +103,11 @@ def _facts_text(fact: dict[str, Any]) -> str:
     for name, key, unit in (
         ("tilt axis", "axis_deg", "° from +y"),
         ("voltage", "voltage_kv", " kV"),
-        ("resolution", "resolution_A", " Å by Crowther's criterion"),
+        (
+            "resolution",
+            "resolution_A",
+            " Å at best by Crowther's criterion (--diameter; see recon --half-sets)",
+        ),
     ):
         if fact[key] is not None:
             rows.append((name, f"{fact[key]:g}{unit}"))

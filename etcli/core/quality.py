@@ -181,7 +181,7 @@ def fourier_shell_correlation(
     reference: NDArray[Any],
     *,
     pixel_A: float,
-    tilt_deg: NDArray[np.float64] | None = None,
+    wedge_deg: tuple[float, float] | None = None,
 ) -> FSC:
     """Correlate two volumes in shells of spatial frequency, or two images in rings.
 
@@ -192,9 +192,9 @@ def fourier_shell_correlation(
         where opposite borders differ.
     pixel_A : float
         Pixel size in Å.
-    tilt_deg : ndarray of shape (n_views,), optional
-        Tilt angles of the series that both volumes come from: coefficients in its missing wedge, the widest
-        gap between directions, are left out, because nothing was measured there.
+    wedge_deg : (float, float), optional
+        Missing wedge of the series that both volumes come from, see `missing_wedge`: coefficients in it are
+        left out, because nothing was measured there.
 
     Returns
     -------
@@ -234,8 +234,8 @@ def fourier_shell_correlation(
     cross, power_a, power_b, count = np.zeros((4, n // 2 + 2))
     measured = np.ones_like(multiplicity)
     for k in range(shape[0]):
-        if tilt_deg is not None:
-            measured[:] = ~_in_wedge(fz[k], fx, tilt_deg)
+        if wedge_deg is not None:
+            measured[:] = ~_in_wedge(fz[k], fx, *wedge_deg)
         shell = np.minimum(np.rint(n * np.sqrt(fz[k] ** 2 + f2_section)).astype(np.intp), n // 2 + 1).ravel()
         for total, part in (
             (cross, a[k].real * b[k].real + a[k].imag * b[k].imag),
@@ -251,15 +251,28 @@ def fourier_shell_correlation(
     return FSC(frequency, correlation, np.rint(count[kept]).astype(np.int64))
 
 
-def _in_wedge(fz: float, fx: NDArray[np.float64], tilt_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark the frequencies (fx, fz) that lie in the widest gap between the directions of the views."""
+def missing_wedge(tilt_deg: NDArray[np.float64]) -> tuple[float, float]:
+    """Find the missing wedge of a series: the widest gap between the directions of its views.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_views,)
+
+    Returns
+    -------
+    start_deg, width_deg : float
+        The direction in which it begins, from 0 to 180, and its width.
+    """
     direction = np.unique(np.mod(tilt_deg, 180))
     gap = np.diff(direction, append=direction[0] + 180)
-    k = gap.argmax()
-    angle_past_gap_start = np.mod(np.rad2deg(np.arctan2(fz, fx)) - direction[k], 180)
-    inside: NDArray[np.bool_] = (
-        (angle_past_gap_start > 0) & (angle_past_gap_start < gap[k]) & ((fx != 0) | (fz != 0))
-    )
+    k = int(gap.argmax())
+    return float(direction[k]), float(gap[k])
+
+
+def _in_wedge(fz: float, fx: NDArray[np.float64], start_deg: float, width_deg: float) -> NDArray[np.bool_]:
+    """Mark the frequencies (fx, fz) that lie in the missing wedge."""
+    past_start = np.mod(np.rad2deg(np.arctan2(fz, fx)) - start_deg, 180)
+    inside: NDArray[np.bool_] = (past_start > 0) & (past_start < width_deg) & ((fx != 0) | (fz != 0))
     return inside
 
 

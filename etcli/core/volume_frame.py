@@ -32,6 +32,11 @@ class VolumeFrame:
         tilt 0.
     n_views : int or None
         Number of views that the volume was reconstructed from.
+    half : {"", "odd", "even"}
+        Which half of the views these are; "" for all.
+    wedge_deg : (float, float) or None
+        Missing wedge of a half-set: the direction where it begins, and its width, in degrees; None where
+        there is no single one.
     """
 
     centre_A: tuple[float, float, float]
@@ -39,6 +44,8 @@ class VolumeFrame:
     x_tilt_deg: float = 0.0
     axes: VolumeAxes = UPRIGHT
     n_views: int | None = None
+    half: str = ""
+    wedge_deg: tuple[float, float] | None = None
 
     @property
     def along_y(self) -> bool:

@@ -11,12 +11,15 @@ It has the form of SerialEM's mdoc without sections; readers of that form skip t
     XTilt = 1.25
     SectionsAlong = z
     NumberOfViews = 61
+    HalfSet = odd
+    MissingWedge = 70 40
 
     [T = etcli recon 1.0: SIRT 30, 61 views]
 
 Where the volume was turned, ``FileAxes = -y,x,z`` tells along which axes of the reconstruction those of the
-file run. Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the
-header, or ``Origin`` where the format has none. Numbers are written with full precision.
+file run. ``HalfSet`` and ``MissingWedge`` are only in half-sets; the wedge begins at 70° and is 40° wide.
+Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the header, or
+``Origin`` where the format has none. Numbers are written with full precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,6 +83,10 @@ def volume_text(
             values[AXES] = str(frame.axes)
         if frame.n_views is not None:
             values["NumberOfViews"] = str(frame.n_views)
+        if frame.half:
+            values["HalfSet"] = frame.half
+        if frame.wedge_deg:
+            values["MissingWedge"] = " ".join(repr(float(angle)) for angle in frame.wedge_deg)
     text = Mdoc.empty(0, name=name or "volume")
     for key, value in values.items():
         text = text.with_value(key, value)
@@ -103,6 +110,14 @@ def origin_of(text: Mdoc | None) -> tuple[float, float, float]:
         return x, y, z
     except (KeyError, ValueError):
         return 0.0, 0.0, 0.0
+
+
+def _wedge(text: str | None) -> tuple[float, float] | None:
+    """Parse the two angles of a missing wedge."""
+    if text is None:
+        return None
+    start_deg, width_deg = (float(word) for word in text.split())
+    return start_deg, width_deg
 
 
 def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = True) -> VolumeFrame | None:
@@ -134,6 +149,8 @@ def frame_of(labels: Sequence[str], text: Mdoc | None, *, has_labels: bool = Tru
             float(values["XTilt"]),
             _axes_of(values),
             int(values["NumberOfViews"]) if "NumberOfViews" in values else None,
+            values.get("HalfSet", ""),
+            _wedge(values.get("MissingWedge")),
         )
     except (KeyError, ValueError):
         return frame_in(labels)

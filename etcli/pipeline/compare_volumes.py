@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from etcli.core import quality
 from etcli.core.errors import DataError, UsageError
+from etcli.core.half_set_correlation import half_set_correlation
 from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.core.volume_frame import VolumeFrame
 from etcli.core.volume_shift import find_shift, shifted_overlap
 from etcli.pipeline.fsc_numbers import curve, resolutions
+from etcli.pipeline.half_set_words import report_half_sets
 from etcli.pipeline.inputs import load_images, read_images
 from etcli.pipeline.picture_output import announce_picture
 from etcli.pipeline.session import Session
+from etcli.pipeline.volume_output import EVEN, ODD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,6 +104,8 @@ def compare_images(
     is_series = isinstance(second, TiltSeries)
     chosen = tuple(metrics) or (METRICS[:-1] if is_series else METRICS)
     copies = 5 if "fsc" in chosen or align else 2  # with both transforms, and the memory to compute one
+    halves = _as_half_sets(first, second)
+    copies += 2 if halves else 0  # faded out
     reference, image = (load_images(session, stack, copies=copies) for stack in (second, first))
     numbers: dict[str, Any] = {}
     if align:
@@ -110,7 +117,10 @@ def compare_images(
         image *= np.float32(scale)
         image += np.float32(level)
         numbers |= {"scale": scale, "level": level}
-    values, shells = _compute_metrics(session, image, reference, chosen, pixel_A, strict=bool(metrics))
+    correlate = partial(_correlation, session, pixel_A=pixel_A, halves=halves)
+    values, shells = _compute_metrics(
+        session, image, reference, chosen, pixel_A, correlate=correlate, strict=bool(metrics)
+    )
     return ImagesCompared(image, reference, numbers | values, shells, pixel_A)
 
 
@@ -174,6 +184,7 @@ def _compute_metrics(
     chosen: Sequence[str],
     pixel_A: float | None,
     *,
+    correlate: Callable[[Any, Any], quality.FSC],
     strict: bool,
 ) -> tuple[dict[str, Any], quality.FSC | None]:
     """Compute the metrics; if not `strict`, skip those (except nrmse) that cannot be computed."""
@@ -189,16 +200,40 @@ def _compute_metrics(
             if name in simple:
                 values[name] = simple[name](image, reference)
             else:
-                part = slice(None) if len(image) > 1 else 0  # a single image has rings instead of shells
-                shells = quality.fourier_shell_correlation(
-                    image[part], reference[part], pixel_A=pixel_A or 1.0
-                )
+                shells = correlate(image, reference)
                 values |= resolutions(shells, pixel_A or 1.0)
         except DataError as error:
             if strict or name == "nrmse":
                 raise
             session.reporter.report(f"no {name}: {error}")
     return values, shells
+
+
+def _as_half_sets(first: ImageStack, second: ImageStack) -> VolumeFrame | None:
+    """Return the frame of the first volume if both are the half-sets of one reconstruction."""
+    a, b = (stack.frame if isinstance(stack, Volume) else None for stack in (first, second))
+    if a is None or b is None or {a.half, b.half} != {ODD, EVEN} or a.wedge_deg != b.wedge_deg:
+        return None
+    return a
+
+
+def _correlation(
+    session: Session,
+    image: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    *,
+    pixel_A: float | None,
+    halves: VolumeFrame | None,
+) -> quality.FSC:
+    """Correlate two volumes in shells, two images in rings, and two half-sets as `recon` does."""
+    if halves is None:
+        part = slice(None) if len(image) > 1 else 0
+        return quality.fourier_shell_correlation(image[part], reference[part], pixel_A=pixel_A or 1.0)
+    pair = (volume.swapaxes(0, 1)[::-1] if halves.along_y else volume for volume in (image, reference))
+    first, second = (np.array(volume, np.float32) for volume in pair)
+    shells = half_set_correlation(first, second, pixel_A=pixel_A or 1.0, wedge_deg=halves.wedge_deg)
+    report_half_sets(session, shells, pixel_A, halves.wedge_deg)
+    return shells
 
 
 def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> float | None:

@@ -39,8 +39,17 @@ HIDING = 0.25
 series of single atoms at low dose, 0.2 or less in displaced series with noise of 20 %."""
 
 
-def report_explained(session: Session, name: str, parameters: MethodParameters, errors: ErrorCurve) -> None:
+PILED = 1.2
+"""Mean density of the outermost sections over that of all, above which the specimen is thicker than the
+volume. It was 0.97 at most where a tenth of the specimen or less was outside, 1.3 to 3.7 where more was."""
+
+
+def report_explained(
+    session: Session, name: str, parameters: MethodParameters, errors: ErrorCurve, *, thin: bool
+) -> None:
     """Report which part of the views a volume leaves unexplained; warn if that is more than usual.
+
+    Warn as well if the specimen seems to be thicker than the volume.
 
     Parameters
     ----------
@@ -52,9 +61,17 @@ def report_explained(session: Session, name: str, parameters: MethodParameters, 
     errors : ErrorCurve
         With the numbers of `etcli.core.reconstruction.explained.Unexplained`, unless the method reports by
         itself.
+    thin : bool
+        Whether the volume is thinner than the views are wide.
     """
     if parameters.traits.phase_contrast:  # reported with the noise that is known from the dose
         return
+    if thin and errors.numbers.get("border", 0.0) > PILED:
+        session.reporter.warn(
+            f"{name}: the outermost sections hold {errors.numbers['border']:.2g} times the mean density, as "
+            "if the specimen were thicker than the volume; give a larger --thickness, or auto; a bare number "
+            "is in Å"
+        )
     residual, unexplained, noise = (
         errors.numbers[key] for key in ("residual", "unexplained", "unexplained_noise")
     )

@@ -4,21 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil, isfinite
 
-import numpy as np
-
+from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
-from etcli.core.quality import FSC, fourier_shell_correlation, resolution_A
-from etcli.core.registration.spectra import fade
+from etcli.core.half_set_correlation import half_set_correlation
+from etcli.core.quality import FSC
 from etcli.core.solvers.methods import MethodParameters
 from etcli.core.view_subsets import halves
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
+from etcli.pipeline.half_set_words import report_half_sets
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import EVEN, ODD, Destination, VolumeLayout
 from etcli.pipeline.written_volume import write_volume
 
-TAPER = 0.1  # fraction of a side
 COPIES = 5  # two volumes, their transforms, and the memory to compute one
 
 
@@ -43,6 +42,7 @@ def half_sets(
     stores: Mapping[str, KeyedFolder | None],
     dask: str | None,
     step: Callable[[MethodParameters, int], ProcessingStep],
+    masked: bool = False,
 ) -> FSC:
     """Reconstruct the odd and the even views in the order of tilt, and correlate the two volumes.
 
@@ -63,6 +63,8 @@ def half_sets(
         As for `etcli.pipeline.dask_cluster.connected_workers`.
     step : callable
         ``step(parameters, n_views)`` returns the processing step for the history.
+    masked : bool
+        Whether the task has a mask.
 
     Returns
     -------
@@ -80,22 +82,28 @@ def half_sets(
             session.reporter.report(f"the {half} half-set:")
         write_volume(session, part, parameters, destination, half, n_views, step=step, store=store, dask=dask)
         volumes.append(destination.read(half))
-    windows = [fade(n, TAPER).astype(np.float32) for n in volumes[0].shape]
-    for volume in volumes:
-        for axis, window in enumerate(windows):  # without the taper the edges would correlate
-            volume *= np.expand_dims(window, [other for other in range(3) if other != axis])
-    pixel_A, unit = (layout.series.pixel_A, "Å") if layout.series.pixel_A else (1.0, "px")
-    upright = layout.series.views.rotations(layout.x_tilt_deg) is None
-    shells = fourier_shell_correlation(*volumes, pixel_A=pixel_A, tilt_deg=tilt_deg if upright else None)
-    half, least = (
-        _resolution_words(resolution_A(shells, threshold=level), pixel_A, unit) for level in (0.5, 0.143)
-    )
-    session.reporter.report(f"half-sets agree to {half} (Fourier shell correlation 0.5), {least} (0.143)")
+    pixel_A = layout.series.pixel_A
+    shells = half_set_correlation(*volumes, pixel_A=pixel_A or 1.0, wedge_deg=layout.wedge_deg)
+    report_half_sets(session, shells, pixel_A, layout.wedge_deg)
+    if shared := _shared_assumptions(parameters, masked=masked):
+        session.reporter.report(
+            f"they share {listed(shared)}, so that they agree better than the views do; for a resolution to "
+            "quote, leave that out"
+        )
     return shells
 
 
-def _resolution_words(found: float | None, pixel_A: float, unit: str) -> str:
-    """Return the resolution to which two volumes agree, in words."""
-    if found is None:
-        return f"better than {2 * pixel_A:.4g} {unit}"
-    return f"{found:.4g} {unit}" if isfinite(found) else "nothing"
+def _shared_assumptions(parameters: MethodParameters, *, masked: bool) -> list[str]:
+    """Return what both halves assume of the specimen, by the names of the options."""
+    has_prior = parameters.looks_at("prior") and parameters.prior != "none"
+    return [
+        name
+        for name, is_shared in (
+            (f"--prior {parameters.prior}", has_prior),
+            ("densities above zero", isfinite(parameters.lower)),
+            ("--upper", parameters.looks_at("upper") and isfinite(parameters.upper)),
+            ("--levels", bool(parameters.levels)),
+            ("--mask", masked),
+        )
+        if is_shared
+    ]

@@ -68,6 +68,8 @@ class PreparedReconstruction:
         What was done to the values of the views, for the history.
     task : Task
         The work.
+    masked : bool
+        Whether the volume has a mask.
     """
 
     request: ReconstructionRequest
@@ -75,6 +77,7 @@ class PreparedReconstruction:
     level: float | None
     words: tuple[str, ...]
     task: Task
+    masked: bool = False
 
     def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
         """Processing step for the history of the volume."""
@@ -107,7 +110,9 @@ class PreparedReconstruction:
             store=stores.get(WHOLE),
             dask=dask,
         )
-        report_explained(session, self.layout.series.name, tuned.parameters, errors)
+        series, thickness = self.layout.series, self.layout.geometry.thickness
+        thin = thickness < series.shape[2]
+        report_explained(session, series.name, tuned.parameters, errors, thin=thin)
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(
@@ -119,6 +124,7 @@ class PreparedReconstruction:
             stores=stores,
             dask=dask,
             step=self.step,
+            masked=self.masked,
         )
         return Outcome(tuned, errors, shells)
 
@@ -189,4 +195,4 @@ def prepare(
         check_half_sets(session, len(series), prod(layout.shape))
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
-    return PreparedReconstruction(request, layout, level, words, task)
+    return PreparedReconstruction(request, layout, level, words, task, "mask" in volumes)

@@ -11,7 +11,7 @@ from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS
 from etcli.core.reconstruction.cross_validation import brightest_rows
-from etcli.core.reconstruction.explained import RowRecorder, Unexplained
+from etcli.core.reconstruction.explained import RowRecorder, Unexplained, border_over_mean
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch, reconstruct
 from etcli.core.reconstruction.slab_plan import FLOAT_BYTES, ProjectorFactory, plan_reconstruction
@@ -111,8 +111,8 @@ class SingleAxisTask:
         rows = self._compared_rows(session)
         record = RowRecorder(write, rows, (self.geometry.thickness, self.geometry.width))
         errors = self._reconstruct(session, parameters, record, watch=watch, store=store, dask=dask)
-        found = self._unexplained(record.block, rows)
-        return errors.with_numbers(**found.numbers())
+        found, border = self._unexplained(record.block, rows), border_over_mean(record.block)
+        return errors.with_numbers(**found.numbers(), border=border)
 
     def _reconstruct(
         self,

@@ -17,7 +17,7 @@ from etcli.pipeline.session import Session
 
 UPRIGHT_DEG = 2.0
 SPREAD_ROWS = 16  # from which the thickness is determined
-FEWEST_PX = 4  # fewer pixels for a length in Å mean that another unit was meant
+FEWEST_PX, FEW_PX = 4, 16  # fewer pixels for a length in Å mean, or may mean, that another unit was meant
 SAME_TILT_DEG = 0.01
 SAME_PLACE = 0.5  # voxels
 
@@ -63,17 +63,16 @@ def slice_geometry(
         weight = series.views.weight.astype(np.float32)
         weight = np.sqrt(weight) if least_squares else weight
     cropped_px = series.centre_px[0] if axis_offset is None else 0.0
-    if cropped_px:
-        session.reporter.report(
-            f"tilt axis {cropped_px:+g} px ({cropped_px * (pixel_A or 1.0):+.4g} Å) from the middle of the "
-            "views, as their header says (--axis-offset gives another)"
-        )
+    offset_px = axis_offset.px(pixel_A) if axis_offset else cropped_px
+    _report_offset(session, series, offset_px, from_header=bool(cropped_px))
     return SliceGeometry(
         series.tilt_deg,
         n_detector=nx,
-        thickness=nx if isinstance(thickness, str) else _pixels(thickness, pixel_A, nx, "--thickness"),
-        width=_pixels(width, pixel_A, nx + 2 * ceil(abs(cropped_px)), "--width"),
-        axis_offset_px=axis_offset.px(pixel_A) if axis_offset else cropped_px,
+        thickness=nx
+        if isinstance(thickness, str)
+        else _pixels(session, thickness, pixel_A, nx, "--thickness"),
+        width=_pixels(session, width, pixel_A, nx + 2 * ceil(abs(cropped_px)), "--width"),
+        axis_offset_px=offset_px,
         z_offset_px=z_offset.px(pixel_A),
         view_weight=weight,
     )
@@ -128,8 +127,22 @@ def check_place(volume: Volume, placement: Placement, *, x_tilt_deg: float, role
         )
 
 
-def _pixels(length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
-    """Return a length in whole pixels, `default` where it is None."""
+def _report_offset(session: Session, series: TiltSeries, offset_px: float, *, from_header: bool) -> None:
+    """Report where the tilt axis is, in pixels and Å; warn where that is outside the views."""
+    if not offset_px:
+        return
+    length = f" ({offset_px * series.pixel_A:+.4g} Å)" if series.pixel_A else ""
+    source = ", as their header says (--axis-offset gives another)" if from_header else ""
+    session.reporter.report(f"tilt axis {offset_px:+.4g} px{length} from the middle of the views{source}")
+    if abs(offset_px) > series.shape[2] / 2 and not from_header:
+        session.reporter.warn(
+            f"{series.name}: the tilt axis is outside the views, which are {series.shape[2]} px wide; a bare "
+            "--axis-offset is in pixels, so write 80A or 8nm for a length"
+        )
+
+
+def _pixels(session: Session, length: Length | None, pixel_A: float | None, default: int, name: str) -> int:
+    """Return a length in whole pixels, `default` where it is None; warn of few pixels."""
     if length is None:
         return default
     n = round(length.px(pixel_A))
@@ -138,5 +151,10 @@ def _pixels(length: Length | None, pixel_A: float | None, default: int, name: st
     if length.unit == "A" and n < FEWEST_PX:
         raise UsageError(
             f"{name} {length.value:g} Å is only {n} px; a bare number is Å, so write 80px or 80nm"
+        )
+    if length.unit == "A" and n < FEW_PX < default:
+        session.reporter.warn(
+            f"{name} {length.value:g} Å is only {n} px; a bare number is in Å, so write {length.value:g}px "
+            f"or {length.value:g}nm if you mean that"
         )
     return n

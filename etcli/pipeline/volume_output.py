@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.geometry import SliceGeometry
+from etcli.core.quality import missing_wedge
 from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_axes import IMOD_TILT, UPRIGHT
@@ -74,16 +75,21 @@ class VolumeLayout:
             centre_y_px=self.series.centre_px[1],
         )
 
-    def frame(self, n_views: int) -> VolumeFrame | None:
-        """Frame of the volume as it is written, for a number of views; None without a pixel size."""
+    @property
+    def wedge_deg(self) -> tuple[float, float] | None:
+        """Missing wedge of all views; None unless they are tilted about the vertical axis only."""
+        series = self.series
+        return None if series.views.rotations(self.x_tilt_deg) is not None else missing_wedge(series.tilt_deg)
+
+    def frame(self, n_views: int, which: str = "") -> VolumeFrame | None:
+        """Frame of a volume as it is written, for a number of views; None without a pixel size."""
         pixel_A = self.series.pixel_A
         if not pixel_A:
             return None
         x, y, z = self.placement.centre_A
         centre = (x, y, z) if self.upright else (x, z, y)
-        return VolumeFrame(
-            centre, pixel_A, self.x_tilt_deg, UPRIGHT if self.upright else IMOD_TILT, n_views=n_views
-        )
+        axes, wedge_deg = UPRIGHT if self.upright else IMOD_TILT, self.wedge_deg if which else None
+        return VolumeFrame(centre, pixel_A, self.x_tilt_deg, axes, n_views, which, wedge_deg)
 
     @property
     def origin_A(self) -> tuple[float, float, float]:
@@ -140,7 +146,7 @@ class VolumeFiles:
             step=step,
             like=self.layout.series,
             pixel_A=self.layout.series.pixel_A,
-            frame=self.layout.frame(n_views),
+            frame=self.layout.frame(n_views, which),
             origin_A=self.layout.origin_A,
             mode=self.mode,
             voltage_kv=self.layout.voltage_kv,
@@ -190,7 +196,7 @@ class VolumesInMemory:
             origin_A=self.layout.origin_A,
             history=(*series.history, str(step)),
             description=series.description,
-            frame=self.layout.frame(n_views),
+            frame=self.layout.frame(n_views, which),
         )
 
     def read(self, which: str) -> Array:

@@ -115,3 +115,73 @@ def test_views_of_any_orientation_are_compared_as_well(aligned: Path, shuffled: 
     good, bad = (etcli("recon", *options, path, tmp_path / "r.mrc").err for path in (aligned, shuffled))
     assert LINE.search(good) and "WARNING" not in good
     assert "explained better" in bad
+
+
+def test_a_bare_thickness_of_few_pixels_is_warned_of(aligned: Path, tmp_path: Path) -> None:
+    said = etcli("recon", "--thickness", 25, aligned, tmp_path / "r.mrc").err
+    assert (
+        "WARNING: recon - --thickness 25 Å is only 10 px; a bare number is in Å, so write 25px or 25nm"
+        in said
+    )
+    assert "only" not in etcli("recon", "--thickness", "10px", aligned, tmp_path / "r.mrc").err
+    assert "only" not in etcli("recon", "--thickness", 100, aligned, tmp_path / "r.mrc").err
+
+
+@pytest.mark.parametrize("method", ["sirt", "fista --prior none", "mlem"])
+def test_a_volume_thinner_than_the_specimen_is_warned_of(method: str, aligned: Path, tmp_path: Path) -> None:
+    """The rods reach from z = -13 to 18."""
+    said = {
+        thickness: etcli(
+            "recon", "--method", *method.split(), "--thickness", thickness, aligned, tmp_path / "r.mrc"
+        ).err
+        for thickness in ("40px", "20px")
+    }
+    assert "thicker than the volume" in said["20px"] and "thicker than the volume" not in said["40px"]
+
+
+def test_an_axis_offset_is_told_in_both_units(aligned: Path, tmp_path: Path) -> None:
+    said = etcli("recon", "--axis-offset", 3, aligned, tmp_path / "r.mrc").err
+    assert "tilt axis +3 px (+7.5 Å) from the middle of the views" in said and "outside" not in said
+    said = etcli("recon", "--axis-offset", -30, aligned, tmp_path / "r.mrc").err
+    assert (
+        "the tilt axis is outside the views, which are 48 px wide; a bare --axis-offset is in pixels" in said
+    )
+
+
+@pytest.mark.parametrize("orient", ["zyx", "imod"])
+def test_recon_and_compare_agree_about_half_sets(
+    orient: str, views: NDArray[np.float64], tmp_path: Path
+) -> None:
+    noisy = views + np.random.default_rng(3).normal(0, 0.3 * views.max(), views.shape)
+    source, volume = write(tmp_path / "n.mrc", noisy), tmp_path / "v.mrc"
+    run = etcli("recon", "--json", "--half-sets", "--orient", orient, source, volume)
+    numbers, said = json.loads(run.out), run.err
+    halves = [tmp_path / f"v_{half}.mrc" for half in ("odd", "even")]
+    compared = etcli("compare", "--json", "--metric", "fsc", *halves)
+    again = json.loads(compared.out)
+    for key in ("resolution_0.5_A", "resolution_0.143_A"):
+        assert again[key] == pytest.approx(numbers[key], rel=1e-4)
+    np.testing.assert_allclose(again["fsc"], numbers["fsc"], atol=1e-4)
+    line = next(line for line in said.splitlines() if line.startswith("half-sets agree to"))
+    assert "outside the missing wedge of 42°, faded out at the sides" in line and line in compared.err
+    # volumes that are no half-sets are compared as they are
+    plain = etcli("compare", "--json", "--metric", "fsc", halves[0], volume)
+    assert "half-sets" not in plain.err
+
+
+@pytest.mark.parametrize(
+    ("options", "shared"),
+    [
+        ("--method sirt", None),
+        ("--method sirt --nonnegative --upper 2", "densities above zero and --upper"),
+        ("--method fista --weight 0.1 --iterations 3", "--prior tv"),
+        ("--method fista --prior none --iterations 3", None),
+        ("--method mlem", "densities above zero"),
+    ],
+)
+def test_what_makes_half_sets_agree_better_is_told(
+    options: str, shared: str | None, aligned: Path, tmp_path: Path
+) -> None:
+    said = etcli("recon", "--half-sets", *options.split(), aligned, tmp_path / "v.mrc").err
+    assert ("agree better than the views do" in said) == (shared is not None)
+    assert shared is None or f"they share {shared}, so that" in said

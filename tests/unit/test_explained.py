@@ -5,7 +5,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from etcli.core.reconstruction.explained import SMOOTHING_PX, RowRecorder, Unexplained, _kept
+from etcli.core.reconstruction.explained import (
+    SMOOTHING_PX,
+    RowRecorder,
+    Unexplained,
+    _kept,
+    border_over_mean,
+)
 
 SHAPE = 20, 16, 96
 
@@ -68,3 +74,12 @@ def test_rows_are_recorded_from_blocks_of_any_size() -> None:
             record(y0, volume[z0 : z0 + 4, y0:y1], z0=z0)
     np.testing.assert_array_equal(written, volume)
     np.testing.assert_array_equal(record.block, volume[:, 3:8])
+
+
+def test_what_is_piled_up_in_the_outermost_sections() -> None:
+    block = np.ones((64, 3, 5), np.float32)
+    assert border_over_mean(block) == pytest.approx(1)
+    block[-2:] = 4
+    block[0] = -7  # counts as zero
+    assert border_over_mean(block) == pytest.approx(4 / ((61 + 8) / 64))
+    assert border_over_mean(np.zeros((4, 2, 2), np.float32)) == 0

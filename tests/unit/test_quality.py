@@ -13,6 +13,7 @@ from etcli.core.quality import (
     crowther_resolution_A,
     fit_scale,
     fourier_shell_correlation,
+    missing_wedge,
     nrmse,
     psnr,
     resolution_A,
@@ -198,7 +199,7 @@ def test_what_lies_in_the_missing_wedge_does_not_count(tilts) -> None:
     common = np.fft.fftn(rng.normal(size=shape))
     a, b = (np.fft.ifftn(np.where(seen, common, np.fft.fftn(rng.normal(size=shape)))).real for _ in range(2))
     blind = fourier_shell_correlation(a, b, pixel_A=1.0)
-    aware = fourier_shell_correlation(a, b, pixel_A=1.0, tilt_deg=tilts)
+    aware = fourier_shell_correlation(a, b, pixel_A=1.0, wedge_deg=missing_wedge(tilts))
     assert blind.correlation[3:].max() < 0.85
     assert aware.correlation.min() > 0.97  # Nyquist's planes mix both sides
     assert (0.55 * blind.n_samples[2:] < aware.n_samples[2:]).all()

@@ -90,6 +90,25 @@ class Unexplained:
         }
 
 
+def border_over_mean(block: Array) -> float:
+    """Compute the mean density of the outermost sections over that of all.
+
+    Parameters
+    ----------
+    block : ndarray of shape (thickness, n_rows, width), float32
+        Densities; those below zero count as zero.
+
+    Returns
+    -------
+    float
+        On the side where it is higher, of a thirty-second of the thickness; 0 for an empty volume. A specimen
+        that does not fit into the volume is piled up there.
+    """
+    profile = np.array([np.maximum(section, 0).mean(dtype=np.float64) for section in block])
+    n, mean = max(1, len(profile) // 32), float(profile.mean())
+    return max(float(profile[:n].mean()), float(profile[-n:].mean())) / (mean or 1.0)
+
+
 def _power(image: Array) -> float:
     return float(np.sum(np.square(image, dtype=np.float64)))
 

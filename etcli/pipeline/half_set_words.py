@@ -1,0 +1,29 @@
+"""Agreement of two half-sets in words, with what was assumed, for `recon` and `compare`."""
+
+from math import isfinite
+
+from etcli.core.quality import FSC, resolution_A
+from etcli.pipeline.session import Session
+
+
+def report_half_sets(
+    session: Session, shells: FSC, pixel_A: float | None, wedge_deg: tuple[float, float] | None
+) -> None:
+    """Report to which resolution half-sets agree, and how that was found."""
+    unit = "Å" if pixel_A else "px"
+    half, least = (
+        _resolution_words(resolution_A(shells, threshold=level), pixel_A or 1.0, unit)
+        for level in (0.5, 0.143)
+    )
+    where = f" outside the missing wedge of {wedge_deg[1]:.3g}°" if wedge_deg else ""
+    session.reporter.report(
+        f"half-sets agree to {least} (Fourier shell correlation 0.143; {half} at 0.5){where}, faded out at "
+        "the sides"
+    )
+
+
+def _resolution_words(found: float | None, pixel_A: float, unit: str) -> str:
+    """Return the resolution to which two volumes agree, in words."""
+    if found is None:
+        return f"better than {2 * pixel_A:.4g} {unit}"
+    return f"{found:.4g} {unit}" if isfinite(found) else "nothing"
