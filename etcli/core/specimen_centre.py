@@ -44,18 +44,19 @@ def specimen_centre(volume: NDArray[Any]) -> tuple[int, int, int]:
     if not weight.any():
         return volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2] // 2
     z, y, x = (
-        start + step * _central_slice(weight.sum(tuple(k for k in range(3) if k != axis), np.float64))
+        round(start + step * _central_slice(weight.sum(tuple(k for k in range(3) if k != axis), np.float64)))
         for axis, start in enumerate(starts)
     )
     return z, y, x
 
 
-def _central_slice(mass: NDArray[np.float64]) -> int:
-    """Return the slice closest to the centre of mass that is not nearly empty."""
+def _central_slice(mass: NDArray[np.float64]) -> float:
+    """Return the centre of mass, or the slice closest to it where slices there are nearly empty."""
     index = np.arange(len(mass))
     centre = float(mass @ index) / float(mass.sum())
     has_mass = mass >= LEAST_MASS * mass.sum() / np.count_nonzero(mass)
-    return int(index[has_mass][np.abs(index[has_mass] - centre).argmin()])
+    closest = float(index[has_mass][np.abs(index[has_mass] - centre).argmin()])
+    return centre if abs(closest - centre) <= 0.5 else closest
 
 
 def _otsu(values: NDArray[np.float32]) -> float:
