@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 MOST_VOXELS = 4_000_000
 BINS = 256
+LEAST_MASS = 0.5
+"""Mass of a slice worth showing, relative to the mean of those that hold any."""
 
 
 def specimen_centre(volume: NDArray[Any]) -> tuple[int, int, int]:
-    """Find the voxel at the centre of mass of the specimen.
+    """Find a point through which slices show the specimen: its centre of mass, or one close to it.
 
     Parameters
     ----------
@@ -27,6 +29,7 @@ def specimen_centre(volume: NDArray[Any]) -> tuple[int, int, int]:
     -----
     The specimen is what differs from the surroundings more than the threshold between two classes (Otsu),
     brighter or darker; its weight is the difference. The surroundings are the median of the outer faces.
+    Where the centre of mass lies between particles, slices that hold less than half the mean are passed over.
 
     References
     ----------
@@ -38,15 +41,22 @@ def specimen_centre(volume: NDArray[Any]) -> tuple[int, int, int]:
     faces = [sampled.take(end, axis).ravel() for axis, end in product(range(3), (0, -1))]
     difference = np.abs(np.nan_to_num(sampled - np.nanmedian(np.concatenate(faces)), posinf=0.0, neginf=0.0))
     weight = np.where(difference > _otsu(difference), difference, 0.0)
-    total = weight.sum(dtype=np.float64)
-    if total == 0:
+    if not weight.any():
         return volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2] // 2
     z, y, x = (
-        start
-        + step * float(weight.sum(tuple(k for k in range(3) if k != axis), np.float64) @ np.arange(n)) / total
-        for axis, (n, start) in enumerate(zip(sampled.shape, starts, strict=True))
+        round(start + step * _central_slice(weight.sum(tuple(k for k in range(3) if k != axis), np.float64)))
+        for axis, start in enumerate(starts)
     )
-    return round(z), round(y), round(x)
+    return z, y, x
+
+
+def _central_slice(mass: NDArray[np.float64]) -> float:
+    """Return the centre of mass, or the slice closest to it where slices there are nearly empty."""
+    index = np.arange(len(mass))
+    centre = float(mass @ index) / float(mass.sum())
+    has_mass = mass >= LEAST_MASS * mass.sum() / np.count_nonzero(mass)
+    closest = float(index[has_mass][np.abs(index[has_mass] - centre).argmin()])
+    return centre if abs(closest - centre) <= 0.5 else closest
 
 
 def _otsu(values: NDArray[np.float32]) -> float:

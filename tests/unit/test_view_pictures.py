@@ -165,6 +165,13 @@ def test_the_specimen_is_where_its_mass_is(sign: int) -> None:
     assert specimen_centre(damaged) == (6, 25, 37)
 
 
+def test_slices_between_particles_are_passed_over() -> None:
+    volume = np.zeros((30, 40, 50), np.float32)
+    volume[5:10, 5:10, 4:12] = volume[18:26, 30:38, 30:38] = 1
+    z, y, x = specimen_centre(volume)  # the centre of mass is at about (16, 25.5, 26)
+    assert (z, y, x) == (18, 30, 30)
+
+
 def test_a_large_volume_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etcli.core.specimen_centre.MOST_VOXELS", 4000)
     volume = np.zeros((61, 80, 75), np.float32)
