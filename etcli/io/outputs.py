@@ -185,7 +185,11 @@ class Outputs:
         # a signal between the renames would leave a new output beside the companion files of an old one
         with _signals_held():
             for final, part in reversed(self._parts.items()):
-                part.replace(final)
+                try:
+                    part.replace(final)
+                except PermissionError as error:  # Windows does not replace a file that is open
+                    why = (error.strerror or "").lower()
+                    raise DataError(f"{final}: cannot be replaced ({why}); close what has it open") from error
 
 
 @contextmanager

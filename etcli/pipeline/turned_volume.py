@@ -52,7 +52,7 @@ def turn_file(
     turned = volume.turned(axes)
     read = _read_in_blocks(turned, session.memory // 4)
     images = ImageSource(session, read, len(turned), target=output, mode=mode, scale=scale)
-    step = ProcessingStep("stack", ", ".join([f"turned by {turn}, axes {axes}", *images.words()]))
+    step = ProcessingStep("stack", ", ".join([f"turned by {turn}", *images.words()]))
     with session.outputs() as outputs:
         opened = volume_writer(
             outputs,
