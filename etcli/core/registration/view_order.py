@@ -77,9 +77,9 @@ def order_of_views(views: Image, comparison: Comparison) -> Order:
     Notes
     -----
     The score is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two
-    views. Where it is low, views are taken to be out of order only if they have an order: if a view and the
-    one most similar to it are similar to the same others. Noise makes some views more similar than others as
-    well, but each of them to different ones.
+    views. It means something only if the views have an order: if a view and the one most similar to it are
+    similar to the same others. Noise makes some views more similar than others as well, but each of them to
+    different ones.
     """
     if len(views) < FEWEST_IN_ORDER:
         return Order.AS_STATED
@@ -87,10 +87,11 @@ def order_of_views(views: Image, comparison: Comparison) -> Order:
     np.fill_diagonal(likeness, np.nan)
     usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
     score = (np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY)
+    if _relation(likeness) < max(RELATED, RELATED_BY_CHANCE / len(views)):
+        return Order.NOT_SHOWN
     if score > IN_ORDER:
         return Order.AS_STATED
-    has_order = usual <= 1 - ALIKE and _relation(likeness) > max(RELATED, RELATED_BY_CHANCE / len(views))
-    return Order.MIXED_UP if has_order else Order.NOT_SHOWN
+    return Order.NOT_SHOWN if usual > 1 - ALIKE else Order.MIXED_UP
 
 
 def _relation(likeness: Float) -> float:
@@ -131,8 +132,8 @@ def fits_other_tilt(
     Let view k be a P_k + n with noise n, where all are normalised. The correlation with P_j minus that with
     P_k then has the standard deviation s √((1 - c²) 2 (1 - P_j·P_k)), with s that of two images of noise.
     Only views of one fold are compared, because the others contain the noise of view k. Views next to each
-    other, which are never in one fold, are suspect if both fit the other's prediction much better than usual,
-    but for the two at each end, whose predictions are less exact.
+    other, which are never in one fold, are suspect if both fit the other's prediction much better than usual.
+    Predictions for the first and the last view are less exact, so that these must differ more.
     """
     details, expected = (
         Details.of(each, comparison.window, smooth_px=SMOOTH_PX) for each in (views, predicted)
@@ -142,12 +143,14 @@ def fits_other_tilt(
     noise = comparison.chance(np.isfinite(views).astype(np.float32))[:, np.newaxis]
     sigma = noise * np.sqrt(np.maximum((1 - own**2) * 2 * (1 - expected.likeness()), TINY))
     excess = (fit - own) / np.maximum(sigma, TINY)
-    found = np.zeros(len(views), bool)
-    for fold in folds:
-        found[fold] = excess[np.ix_(fold, fold)].max(axis=1) > N_SIGMA
     order = np.empty(len(views), np.intp)
     for first, fold in enumerate(folds):
         order[first :: len(folds)] = fold
+    limit = np.full(len(views), N_SIGMA)
+    limit[order[[0, -1]]] *= 3
+    found = np.zeros(len(views), bool)
+    for fold in folds:
+        found[fold] = excess[np.ix_(fold, fold)].max(axis=1) > limit[fold]
     nearer, farther = order[1:-2], order[2:-1]
     if nearer.size:
         both = np.minimum(excess[nearer, farther], excess[farther, nearer])
