@@ -72,8 +72,6 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
         raise DataError(
             f"{path}: not a TIFF that can be read ({error}); save it again without compression"
         ) from error
-    if not data.size:
-        raise DataError(f"{path}: holds no pixels; save the images again")
     if data.ndim == 2:
         data = data[np.newaxis]
     if data.ndim != 3 or data.dtype.kind not in "uif" or not is_grey:
