@@ -49,12 +49,11 @@ def write(folder: Path, views: NDArray[np.floating], *, axis_deg: float | None =
 
 def round_needle() -> Views:
     """Views of a needle along y that is round, so that no view tells its tilt."""
-    x, shift = np.arange(48) - 23.5, drift()[:, 0]
-    profile = np.sqrt(np.maximum(0, 9.0**2 - (x - shift[:, np.newaxis]) ** 2))
-    needle = np.repeat(profile[:, np.newaxis], 48, axis=1) * np.clip(
-        (np.arange(48)[:, np.newaxis] - 14) / 14, 0, 1
-    )
-    return np.random.default_rng(5).poisson(5 * needle).astype(np.float32)
+    rng = np.random.default_rng(0)
+    x, shift = np.arange(64) - 31.5, rng.uniform(-3, 3, len(TILT_DEG))
+    profile = np.sqrt(np.maximum(0, 12.0**2 - (x - shift[:, np.newaxis]) ** 2))
+    taper = np.clip((np.arange(64)[:, np.newaxis] - 20) / 20, 0, 1)
+    return rng.poisson(4 * profile[:, np.newaxis] * taper).astype(np.float32)
 
 
 def turned(views: Views) -> Views:
@@ -113,7 +112,7 @@ def test_the_line_says_where_views_do_not_show_their_order(tmp_path: Path) -> No
         folder.mkdir()
     views = round_needle()
     for folder, order in ((right, slice(None)), (wrong, np.random.default_rng(0).permutation(len(views)))):
-        run = etcli("register", "--strict", write(folder, views[order], axis_deg=0), folder / "out.mrc")
+        run = etcli("register", write(folder, views[order], axis_deg=0), folder / "out.mrc")
         assert "px (" in run.err
         assert "look alike at all tilts: any order of the tilt angles would fit as well" in run.err
     run = etcli("register", "--strict", write(tmp_path, cluster(), axis_deg=0), tmp_path / "out.mrc")
