@@ -208,7 +208,6 @@ def test_atoms_and_volumes_do_not_mix(pair: tuple[Path, Path], tmp_path: Path) -
     )
     assert "--fit-scale is for volumes" in failure("compare", "--fit-scale", *pair, status=2)
     for option in (
-        ("--align",),
         ("--cutoff", "1"),
         ("--rule", "nearest"),
         ("--box", "1,1,1"),

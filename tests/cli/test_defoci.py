@@ -59,7 +59,7 @@ def test_defoci_of_a_file_count_more_than_the_mdoc_s(focal: Path, tmp_path: Path
     line = failure("recon", "-q", "--defocus", same, focal, tmp_path / "v.mrc")
     assert f"{same}: 5 defoci for the 6 views of {focal}; one per line is needed" in line
     line = failure("stack", "--defocus", other, focal, focal, tmp_path / "x.mrc", status=2)
-    assert "--defocus goes with one INPUT only" in line
+    assert "--defocus goes with one INPUT" in line
 
 
 def test_a_focal_series_is_known_for_one(tmp_path: Path) -> None:

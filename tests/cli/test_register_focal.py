@@ -92,7 +92,7 @@ def test_what_does_not_suit_is_refused(
 def test_a_focal_series_has_no_axis_and_a_tilt_series_no_focus(focal: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mrc"
     assert "no tilt axis" in failure("register", "-q", "--axis", 3, focal, output, status=2)
-    Path(f"{focal}.mdoc").write_text(mdoc_text(np.arange(N) * 5.0))
+    Path(f"{focal}.mdoc").write_text(mdoc_text(np.arange(N) * 5.0, pixel_A=0.4))
     line = failure("register", "-q", "--method", "focal", focal, output, status=2)
     assert f"{focal}: 9 tilt angles; --method focal is for views of one tilt" in line
     with pytest.raises(etcli.UsageError, match="one tilt"):

@@ -373,7 +373,7 @@ def test_a_volume_along_y_counts_along_its_own_axes_and_is_not_refined(tmp_path:
     )
 
 
-@pytest.mark.parametrize("change", ["binned", "voxels corrected", "cut by stack", "another program"])
+@pytest.mark.parametrize("change", ["binned", "voxels corrected", "another program"])
 def test_where_the_rotation_centre_is_not_known_positions_are_from_the_middle(tmp_path, change) -> None:
     true_A = TRUE_A * 0.8 + [0.6, -0.4, 0.9]
     _, volume = reconstructed(tmp_path, true_A, "--slices", "5-30")
@@ -383,8 +383,6 @@ def test_where_the_rotation_centre_is_not_known_positions_are_from_the_middle(tm
     if change == "binned":
         etcli("bin", "-q", "-b", "1.5", "--dims", 3, volume, again)
         middle_A, warning = [0, 0, 0], ""
-    elif change == "cut by stack":
-        etcli("stack", "-q", volume, again)
     else:
         again = volume.rename(again)
         with mrcfile.open(again, "r+") as mrc:

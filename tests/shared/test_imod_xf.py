@@ -91,6 +91,6 @@ def test_imod_reads_what_register_writes(tmp_path: Path) -> None:
     series, xf = tmp_path / "series.mrc", tmp_path / "r.xf"
     etcli("simulate", "particle", "--size", 32, "--range", -60, 60, 10, "--drift", "2px", series)
     etcli("register", "--write-xf", xf, series, tmp_path / "registered.mrc")
-    assert (tmp_path / "r.xf.axis").read_text().startswith("axis ")
+    assert "\naxis " in (tmp_path / "r.xf.axis").read_text()
     imod("xfproduct", xf, xf, tmp_path / "twice.xf")
     _assert_equal_as_written(compose(read_xf(xf), read_xf(xf)), read_xf(tmp_path / "twice.xf"))
