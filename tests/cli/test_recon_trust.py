@@ -149,7 +149,9 @@ def test_an_axis_offset_is_told_in_both_units(aligned: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("orient", ["zyx", "imod"])
-def test_recon_and_compare_agree_about_half_sets(orient: str, views: NDArray[np.float64], tmp_path: Path) -> None:
+def test_recon_and_compare_agree_about_half_sets(
+    orient: str, views: NDArray[np.float64], tmp_path: Path
+) -> None:
     noisy = views + np.random.default_rng(3).normal(0, 0.3 * views.max(), views.shape)
     source, volume = write(tmp_path / "n.mrc", noisy), tmp_path / "v.mrc"
     run = etcli("recon", "--json", "--half-sets", "--orient", orient, source, volume)
