@@ -272,8 +272,7 @@ def missing_wedge(tilt_deg: NDArray[np.float64]) -> tuple[float, float]:
 def _in_wedge(fz: float, fx: NDArray[np.float64], start_deg: float, width_deg: float) -> NDArray[np.bool_]:
     """Mark the frequencies (fx, fz) that lie in the missing wedge."""
     past_start = np.mod(np.rad2deg(np.arctan2(fz, fx)) - start_deg, 180)
-    inside: NDArray[np.bool_] = (past_start > 0) & (past_start < width_deg) & ((fx != 0) | (fz != 0))
-    return inside
+    return np.asarray((past_start > 0) & (past_start < width_deg) & ((fx != 0) | (fz != 0)))
 
 
 def _spectrum(volume: NDArray[Any]) -> NDArray[np.complex64]:
