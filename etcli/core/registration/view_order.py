@@ -16,7 +16,7 @@ Image = NDArray[np.float32]
 
 IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # score (measured: in order .3 to 1, shuffled below .28); views
 ALIKE = 0.005  # 1 - correlation of views; interpolation alone makes differences as small as this
-RELATED, RELATED_BY_CHANCE = 0.12, 4.0  # least relation (measured: noise .04, others .2 to 1); the latter / n
+RELATED, RELATED_BY_CHANCE = 0.6, 4.0  # least relation (round: .0 to .5, others: above .8)
 N_SIGMA = 4.0  # a view must fit another tilt better by this many standard deviations of noise
 TINY = np.finfo(np.float32).tiny
 
