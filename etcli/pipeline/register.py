@@ -221,7 +221,7 @@ def register(
     >>> ball = np.hypot(*(np.mgrid[:48, :48] - 23.5)) < 9
     >>> shifts = rng.integers(-3, 4, (25, 2))
     >>> views = np.stack([np.roll(ball, tuple(s), (0, 1)) for s in shifts]).astype(np.float32)
-    >>> series = etcli.TiltSeries.of(views, np.linspace(-72, 72, 25))
+    >>> series = etcli.TiltSeries.of(views, np.linspace(-72, 72, 25), axis_deg=0)
     >>> registered = etcli.register(series, method="com")
     >>> registered.series.shape
     (25, 48, 48)

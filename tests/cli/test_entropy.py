@@ -189,7 +189,9 @@ def test_a_view_that_is_not_finite_is_named(series: Path, tmp_path: Path) -> Non
         write_stack(path, data)
     np.savetxt(tmp_path / "n.tlt", TILT_DEG)
     assert "n.mrc: view 5 holds values that are not finite" in failure("entropy", path)
-    assert "n.mrc: view 5 holds values that are not finite" in failure("register", path, tmp_path / "o.mrc")
+    assert "n.mrc: view 5 holds values that are not finite" in failure(
+        "register", "-q", path, tmp_path / "o.mrc"
+    )
 
 
 def test_zone_axes_are_within_the_range_and_listed_once() -> None:

@@ -102,7 +102,7 @@ def test_the_region_is_of_the_views_as_they_are(
         mrc.set_image_stack()
     Path(f"{series}.mdoc").write_text(mdoc_text((-40, 0, 40), axis_deg=axis_deg))
     compared = seen_regions(monkeypatch)
-    region = ("--region", "10-41,5-24", "--background", "none")
+    region = ("--method", "pc", "--region", "10-41,5-24", "--background", "none")
     etcli("register", "-q", *region, series, tmp_path / "out.mrc", status=1)
     ((views, rows, columns),) = compared
     # counter-clockwise by R is what brings the axis there; row 0 is the bottom
@@ -131,7 +131,7 @@ def test_a_turned_region_is_held_by_an_upright_one(
         mrc.set_image_stack()
     Path(f"{series}.mdoc").write_text(mdoc_text((-40, 0, 40), axis_deg=30))
     compared = seen_regions(monkeypatch)
-    etcli("register", "-q", "--region", region, series, tmp_path / "out.mrc", status=1)
+    etcli("register", "-q", "--method", "pc", "--region", region, series, tmp_path / "out.mrc", status=1)
     assert compared[0][1:] == (slice(*rows), slice(*columns))
 
 
@@ -167,7 +167,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_search(
     status: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("etcli.core.registration.methods.register_views", None)
+    monkeypatch.setattr("etcli.pipeline.register.register_views", None)
     Path("there.mrc").write_text("precious")
     failure("register", *options, displaced, output, status=status)
     assert [path.name for path in tmp_path.iterdir()] == ["there.mrc"]
@@ -189,7 +189,8 @@ def test_wrong_requests_are_refused(displaced: Path, tmp_path: Path) -> None:
     for region in ("1-49,1-20", "1-20,40-49"):
         line = failure("register", "-q", "--region", region, displaced, output, status=2)
         assert "--region reaches beyond the views of 48 x 48 pixels" in line
-    assert "region" in failure("register", "-q", "--region", "1-4,1-4", displaced, output, status=2)
+    small = failure("register", "-q", "--region", "1-4,1-4", displaced, output, status=2)
+    assert "the part to compare is less than 16 pixels wide or high" in small
     assert "picture" in failure("register", "--plot", "p.txt", displaced, output, status=2)
     assert not list(tmp_path.iterdir())
 

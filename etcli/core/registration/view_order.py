@@ -6,8 +6,9 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
+from etcli.core.parabola import lowest
 from etcli.core.registration.reprojection import DETAIL_PX, SMOOTH_PX, Comparison
 
 Float = NDArray[np.float64]
@@ -17,6 +18,7 @@ Image = NDArray[np.float32]
 IN_ORDER, FEWEST_IN_ORDER = 0.25, 8  # score (measured: in order .3 to 1, shuffled below .28); views
 ALIKE = 0.005  # 1 - correlation of views; interpolation alone makes differences as small as this
 RELATED, RELATED_BY_CHANCE = 0.6, 4.0  # least relation (round: .0 to .5, others: above .8)
+CENTRINGS = 4  # rounds that shift views onto their mean
 N_SIGMA = 4.0  # a view must fit another tilt better by this many standard deviations of noise
 TINY = np.finfo(np.float32).tiny
 
@@ -53,9 +55,35 @@ class Details:
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY)
         return cls(flat)
 
+    def centred(self, shape: tuple[int, int]) -> "Details":
+        """Return the details (ny, nx) shifted onto their mean: only shapes tell the order, not the shifts."""
+        spectra = fft.rfft2(self.flat.reshape(-1, *shape))
+        frequency = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+        shift = np.zeros((2, len(spectra), 1, 1))
+        for _ in range(CENTRINGS):
+            phase = frequency[0][:, np.newaxis] * shift[0] + frequency[1] * shift[1]
+            moved = spectra * np.exp(-2j * np.pi * phase)
+            correlation = fft.irfft2(spectra.conj() * moved.mean(axis=0), s=shape)
+            shift[..., 0, 0] = np.transpose([_summit(each) for each in correlation])
+        flat = fft.irfft2(moved, s=shape).reshape(self.flat.shape).astype(np.float32)
+        return Details(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), TINY))
+
     def likeness(self, other: "Details | None" = None) -> Float:
         """Return the correlation of every view with every view of the same or of another series."""
         return np.asarray(self.flat @ (other or self).flat.T, np.float64)
+
+
+def _summit(correlation: Float) -> tuple[float, float]:
+    """Return where a periodic image is largest, as a shift from 0 in rows and columns."""
+    n = correlation.shape
+    highest = np.unravel_index(int(correlation.argmax()), n)
+    along = []
+    for axis in (0, 1):
+        line = correlation[:, highest[1]] if axis == 0 else correlation[highest[0]]
+        values = -line[(int(highest[axis]) + np.array([-1, 0, 1])) % n[axis]]
+        place = int(highest[axis]) + float(np.clip(lowest(values), -0.5, 0.5))
+        along.append((place + n[axis] / 2) % n[axis] - n[axis] / 2)
+    return along[0], along[1]
 
 
 def order_of_views(views: Image, comparison: Comparison) -> Order:
@@ -79,11 +107,12 @@ def order_of_views(views: Image, comparison: Comparison) -> Order:
     The score is 1 if each view is most similar to the next one, 0 if neighbours are as similar as any two
     views. It means something only if the views have an order: if a view and the one most similar to it are
     similar to the same others. Noise makes some views more similar than others as well, but each of them to
-    different ones.
+    different ones. Shifts are removed first: with wrong angles, too, an alignment leaves some that change
+    slowly with the stated tilt.
     """
     if len(views) < FEWEST_IN_ORDER:
         return Order.AS_STATED
-    likeness = Details.of(views, comparison.window).likeness()
+    likeness = Details.of(views, comparison.window).centred(views.shape[1:]).likeness()
     np.fill_diagonal(likeness, np.nan)
     usual, best = np.nanmean(likeness), np.mean(np.nanmax(likeness, axis=1))
     score = (np.mean(np.diag(likeness, 1)) - usual) / max(best - usual, TINY)
