@@ -166,7 +166,7 @@ def _match_axes(session: Session, first: ImageStack, second: ImageStack) -> tupl
         return first, second
     if not first.frame or not second.frame:
         return first, second
-    if first.frame.axes != second.frame.axes:
+    if first.frame.axes != second.frame.axes or first.frame.half:  # the wedge of half-sets is in its frame
         first, second = first.upright(), second.upright()
     a, b = first.frame, second.frame
     if a and b and abs(a.x_tilt_deg - b.x_tilt_deg) > SAME_TILT_DEG:
@@ -229,8 +229,7 @@ def _correlation(
     if halves is None:
         part = slice(None) if len(image) > 1 else 0
         return quality.fourier_shell_correlation(image[part], reference[part], pixel_A=pixel_A or 1.0)
-    pair = (volume.swapaxes(0, 1)[::-1] if halves.along_y else volume for volume in (image, reference))
-    first, second = (np.array(volume, np.float32) for volume in pair)
+    first, second = (np.array(volume, np.float32) for volume in (image, reference))
     shells = half_set_correlation(first, second, pixel_A=pixel_A or 1.0, wedge_deg=halves.wedge_deg)
     report_half_sets(session, shells, pixel_A, halves.wedge_deg)
     return shells

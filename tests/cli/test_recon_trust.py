@@ -164,6 +164,11 @@ def test_recon_and_compare_agree_about_half_sets(
     np.testing.assert_allclose(again["fsc"], numbers["fsc"], atol=1e-4)
     line = next(line for line in said.splitlines() if line.startswith("half-sets agree to"))
     assert "outside the missing wedge of 42°, faded out at the sides" in line and line in compared.err
+    turned = [half.with_name(f"turned_{half.name}") for half in halves]
+    for half, to in zip(halves, turned, strict=True):
+        etcli("stack", "-q", "--turn", "swapyz", half, to, status=0)
+    again = json.loads(etcli("compare", "-q", "--json", "--metric", "fsc", *turned).out)
+    np.testing.assert_allclose(again["fsc"], numbers["fsc"], atol=1e-4)
     # volumes that are no half-sets are compared as they are
     plain = etcli("compare", "--json", "--metric", "fsc", halves[0], volume)
     assert "half-sets" not in plain.err
