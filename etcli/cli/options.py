@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -201,6 +202,10 @@ class Explained(click.Command):
 
         A GPU requested by the environment, for all commands, is no error.
         """
+        for param in self.params:
+            value = ctx.params.get(param.name or "")
+            if isinstance(param.type, click.FloatRange) and isinstance(value, float) and not isfinite(value):
+                raise click.UsageError(f"{param.opts[-1]} {value}: give a finite number")
         sources = []
         context: click.Context | None = ctx
         while context is not None:

@@ -1,5 +1,6 @@
 """Program entry: exit status, signals, and errors in one line."""
 
+import errno
 import io
 import os
 import signal
@@ -96,6 +97,8 @@ def _in_one_line(error: Exception) -> str:
         return error.format_message().rstrip(".")
     if isinstance(error, MemoryError):
         return f"out of memory ({error}); give a smaller --memory or work on --slices".replace(" ()", "")
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return "too many files are open at once; raise the limit (ulimit -n 4096), or work on fewer files"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror.lower()}"

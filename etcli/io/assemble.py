@@ -14,6 +14,9 @@ from etcli.io.mdoc import Mdoc
 
 Frames = Literal["mean", "sum", "keep"]
 
+SAME_CENTRE_PX = 0.5
+"""Largest distance of the rotation centres of files that make one series."""
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -67,7 +70,7 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         raise DataError(f"{stacks[0].name}: no view is left; exclude fewer")
     first = stacks[0]
     parts: list[tuple[TiltSeries, tuple[int, ...]]] = []
-    mdocs, tables, positions = [], [], []
+    mdocs, tables, positions, firsts = [], [], [], []
     start = 0
     for stack in stacks:
         _check_alike(stack, first)
@@ -79,6 +82,7 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         positions += [of_stack[member[0]] for member in members]
         mdocs.append(_description(stack, groups))
         tables.append(_view_table(stack, groups))
+        firsts += [start + group[0] for group in groups]
         start += len(stack)
     joined = Mdoc.concatenate(mdocs) if any(stack.description for stack in stacks) else None
     sources = dict.fromkeys(stack.tilts_source for stack in stacks if stack.tilts_source)
@@ -86,7 +90,7 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         first,
         pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
-        views=_join_tables(tables, joined),
+        views=_join_tables(tables, stacks, firsts),
         tilts_source=", ".join(sources),
         description=joined,
     )
@@ -128,31 +132,51 @@ def _view_table(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTab
     return replace(views, dose_e_A2=np.array(dose)) if np.isfinite(dose).all() else views
 
 
-def _join_tables(tables: Sequence[ViewTable], mdoc: Mdoc | None) -> ViewTable:
-    """Concatenate view tables, with the doses before each view through all files.
+def _join_tables(
+    tables: Sequence[ViewTable], stacks: Sequence[TiltSeries], firsts: Sequence[int]
+) -> ViewTable:
+    """Concatenate view tables, with the doses before each view, whose first section is known."""
+    if len(tables) == 1:
+        return replace(tables[0], section=np.arange(len(tables[0])))
+    prior = _prior_doses(stacks)
+    return replace(ViewTable.joined(tables), prior_dose_e_A2=None if prior is None else prior[firsts])
+
+
+def _prior_doses(stacks: Sequence[TiltSeries]) -> NDArray[np.float64] | None:
+    """Return the doses before each section of all files, whether it is used or not; None if unknown.
 
     Where every file counts its own dose, they are summed in the order of time, else in that of the files.
     """
-    if len(tables) == 1:
-        return replace(tables[0], section=np.arange(len(tables[0])))
-    joined = ViewTable.joined(tables)
-    used = [table.prior_dose_e_A2 for table in tables if len(table)]
-    firsts = {None if prior is None else float(prior[0]) for prior in used}
-    if mdoc is None or joined.dose_e_A2 is None or not np.isfinite(joined.dose_e_A2).all():
-        prior = None
-    elif len(firsts) == len(used) and None not in firsts:
-        prior = joined.prior_dose_e_A2  # each of its own: the microscope has counted through all files
-    else:
-        order = mdoc.time_order
-        prior = np.empty(len(joined))
-        prior[order] = np.cumsum(joined.dose_e_A2[order]) - joined.dose_e_A2[order]
-    return replace(joined, prior_dose_e_A2=prior)
+    every = ViewTable.joined([stack.views for stack in stacks])
+    if not any(stack.description for stack in stacks) or every.dose_e_A2 is None:
+        return None
+    if not np.isfinite(every.dose_e_A2).all():
+        return None
+    known = [stack.views.prior_dose_e_A2 for stack in stacks if len(stack)]
+    starts = {None if prior is None else float(prior[0]) for prior in known}
+    if len(starts) == len(known) and None not in starts:
+        return every.prior_dose_e_A2  # each of its own: the microscope has counted through all files
+    order = Mdoc.concatenate([_mdoc(stack) for stack in stacks]).time_order
+    prior = np.empty(len(every))
+    prior[order] = np.cumsum(every.dose_e_A2[order]) - every.dose_e_A2[order]
+    return prior
+
+
+def _mdoc(stack: TiltSeries) -> Mdoc:
+    return stack.description if isinstance(stack.description, Mdoc) else Mdoc.empty(len(stack))
 
 
 def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
     """Return the mdoc of the first section of each group."""
-    mdoc = stack.description if isinstance(stack.description, Mdoc) else Mdoc.empty(len(stack))
-    return mdoc.select([group[0] for group in groups])
+    return _mdoc(stack).select([group[0] for group in groups])
+
+
+def _centre_px(stack: TiltSeries) -> tuple[float, float]:
+    """Return where the rotation centre is seen, in pixels from the corner of the views."""
+    if stack.centre_A is None or not stack.pixel_A:
+        return stack.shape[2] / 2, stack.shape[1] / 2
+    x, y = (at - start for at, start in zip(stack.centre_A, stack.origin_A, strict=False))
+    return x / stack.pixel_A, y / stack.pixel_A
 
 
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
@@ -164,6 +188,12 @@ def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
     if stack.pixel_A and first.pixel_A and abs(stack.pixel_A / first.pixel_A - 1) > 1e-3:
         raise DataError(
             f"{stack.name}: pixels of {stack.pixel_A:g} Å, but {first.name} has {first.pixel_A:g} Å"
+        )
+    away_px = max(abs(a - b) for a, b in zip(_centre_px(stack), _centre_px(first), strict=True))
+    if away_px > SAME_CENTRE_PX:
+        raise DataError(
+            f"{stack.name}: was cropped otherwise than {first.name}, so that its rotation centre is "
+            f"{away_px:.3g} px from where it is there; put the files together before the crop"
         )
     if stack.has_tilts != first.has_tilts:
         without = first if stack.has_tilts else stack

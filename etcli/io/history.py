@@ -24,9 +24,9 @@ from etcli.io.frame_label import FRAME, OURS
 LABEL_LENGTH = 80
 DETAIL = re.compile(r"\s*(version|command|input): (.*)")
 SEPARATOR = " | "
-WITH_VALUE = ("-j", "--threads", "--memory", "--dask")
+WITH_VALUE = ("-j", "--threads", "--memory", "--dask", "--fail-status")
 IRRELEVANT = re.compile(
-    r"-j\d*|--(threads|memory|dask)(=.*)?|-[qv]+|--(quiet|verbose|debug|no-clobber|overwrite|resume)"
+    r"-j\d*|--(threads|memory|dask|fail-status)(=.*)?|-[qv]+|--(quiet|verbose|debug|no-clobber|overwrite|resume)"
 )
 
 
@@ -61,7 +61,8 @@ class Run:
     def _without_folder(self, word: str) -> str:
         """Return an output without its folder, on which the bytes of files must not depend."""
         folder, name = os.path.split(word)
-        return name if folder and name and word not in self.inputs and Path(folder).is_dir() else word
+        is_output = word not in self.inputs and Path(folder).is_dir() and not Path(word).is_dir()
+        return name if folder and name and is_output else word
 
     def _input(self, name: str) -> str:
         """Return name, size in bytes and further facts of an input."""

@@ -76,7 +76,7 @@ def report_explained(
         errors.numbers[key] for key in ("residual", "unexplained", "unexplained_noise")
     )
     limit = parameters.traits.unexplained
-    found = f"the volume leaves {100 * residual:.2g} % of the views unexplained"
+    found = f"the volume leaves {_percent(residual)} of the views unexplained"
     if unexplained is None or (unexplained > limit and noise > HIDING):
         session.reporter.report(found)
         session.reporter.warn(
@@ -85,10 +85,16 @@ def report_explained(
         )
         return
     blurred = ", as plain back-projection blurs" if limit == inf else ""
-    session.reporter.report(f"{found}, {100 * unexplained:.2g} % without noise{blurred}")
+    session.reporter.report(f"{found}, {_percent(unexplained)} without noise{blurred}")
     if unexplained > limit:
         more = ", or give more --iterations" if parameters.traits.is_iterative else ""
         session.reporter.warn(
             f"{name}: views of an aligned series are explained better (to {100 * limit:.0f} %); check "
             f"alignment, tilt axis, tilt angles and --thickness{more}"
         )
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, with two digits where it is small."""
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 else f"{max(percent, 0.01):.2g} %"

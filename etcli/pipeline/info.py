@@ -77,7 +77,9 @@ def histories(session: Session, names: Sequence[str], *, tilts: str | None = Non
             titles = grouped(file.mdoc.titles) if file.mdoc else []
             own = without_frame(file.history)
             content = in_words(file)
-            steps = (*(title for title in titles if not title.startswith(OURS)), *own)
+            known = {step.strip() for step in own}
+            others = [title for title in titles if not title.startswith(OURS) and title.strip() not in known]
+            steps = (*others, *own)
         texts.append("\n".join([name, f"  {content}", *map(_step_text, steps or ("no history is known",))]))
     return texts
 

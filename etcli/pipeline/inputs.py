@@ -21,6 +21,8 @@ from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
 
+PLACEHOLDER_A = 1.0
+"""Pixel size in headers of programs that do not know it."""
 SAME_PIXEL = 1e-3
 """Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
 
@@ -181,6 +183,12 @@ def read_transforms(
     session.reads(name, *(beside for beside in [axis_file(name)] if beside.is_file()))
     factor = _pixel_ratio(name, series, pixel_A)
     if factor == 1:
+        stated_A = read_pixel_A(name) if pixel_A is None else None
+        if stated_A is not None and series.pixel_A == PLACEHOLDER_A != stated_A:
+            session.reporter.warn(
+                f"{series.name}: 1 Å per pixel is taken for unknown, and the shifts of {name} as they are; "
+                "give --xf-pixel if the pixels are of another size"
+            )
         return transforms
     if pixel_A is None:
         session.reporter.report(f"{name}: shifts times {factor:.6g}, as the pixels are of another size here")
@@ -201,8 +209,11 @@ def after_transforms(series: TiltSeries, xf: str | None) -> TiltSeries:
 
 def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> float:
     """Return the size of the pixels of transforms over that of a series; 1 where one is unknown."""
+    is_found = pixel_A is None
     pixel_A = pixel_A or read_pixel_A(xf)
-    ratio = pixel_A / series.pixel_A if pixel_A and series.pixel_A else 1.0
+    if not pixel_A or not series.pixel_A or (is_found and series.pixel_A == PLACEHOLDER_A):
+        return 1.0
+    ratio = pixel_A / series.pixel_A
     return 1.0 if abs(ratio - 1) < SAME_PIXEL else ratio
 
 

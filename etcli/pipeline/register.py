@@ -247,6 +247,8 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         raise UsageError(f"--reference {request.reference + 1}: there are {len(series)} views; count from 1")
     max_residual_px = request.max_residual.px(series.pixel_A)
     request = request.of_series(series)
+    if request.method == FOCAL and request.mask is not None:
+        raise UsageError("--mask is for tilt series; a focal series takes --region")
     if request.method != FOCAL:
         series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
         series = with_axis_direction(session, series, strict=request.strict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.grey_scale import GreyScale
 from etcli.core.series import TiltSeries, Volume
@@ -112,6 +112,8 @@ def stack_files(
     if found.volume is not None:
         _stack_volume(session, found.volume, output, request, mode=mode)
         return
+    if not found.stacks:
+        raise DataError(f"{inputs[0]}: no view is left; exclude fewer")
     n = len(found.views)
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
@@ -171,7 +173,8 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
             f"the centre of the views moves by {-shift_px:+g} px across; recon takes the tilt axis of before "
             "from the header"
         )
-    return area, replace(like, origin_A=origin_A, centre_A=like.centre_A or (middle_A if crop else None))
+    centre_A = like.centre_A or (middle_A if crop and pixel_A else None)
+    return area, replace(like, origin_A=origin_A, centre_A=centre_A)
 
 
 def _checked_area(crop: Region | None, shape: tuple[int, int, int]) -> Region:

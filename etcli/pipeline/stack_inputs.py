@@ -1,12 +1,13 @@
 """Inputs of an assembly: image files, or mdocs that list files, with the tilt angles given for them."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.image_file import STREAM, ImageFile
 from etcli.io.listed_files import listed_files, number_of_images, open_described
@@ -16,6 +17,7 @@ from etcli.pipeline.inputs import read_images, with_columns
 from etcli.pipeline.session import Session
 
 MDOC = ".mdoc"
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 Angles = str | Tilts | None
 
 
@@ -152,7 +154,13 @@ def _open_listed(
     """Open the files that an mdoc lists; None for one that is not needed."""
     mdoc = read_mdoc(Path(name))
     session.reads(name)
-    warnings: dict[str, list[str]] = {}
+    if mdoc.repeated:
+        raise DataError(
+            f"{name}: several sections have the number {mdoc.repeated[0]}; number them from 0 in their order"
+        )
+    for text in mdoc.warnings:
+        session.reporter.warn(text)
+    warnings: dict[str, tuple[str, int]] = {}
     for path, section in listed_files(mdoc, [Path(folder) for folder in folders], without=without):
         if path is None:
             yield None
@@ -161,13 +169,14 @@ def _open_listed(
         session.reads(path)
         _collect(warnings, file)
         yield file.series()
-    for text, files in warnings.items():
-        more = f" (and of {len(files) - 1} more files)" if len(files) > 1 else ""
-        session.reporter.warn(f"{files[0]}: {text}{more}" if files[0] else text)
+    for text, n_files in warnings.values():
+        session.reporter.warn(f"{text} (and so of {n_files - 1} more files)" if n_files > 1 else text)
 
 
-def _collect(warnings: dict[str, list[str]], file: ImageFile) -> None:
-    """Add the warnings about a file, so that each is given once for all files."""
+def _collect(warnings: dict[str, tuple[str, int]], file: ImageFile) -> None:
+    """Add the warnings about a file, so that each is given once for all files, whatever its numbers."""
     for text in file.warnings:
         own = text.removeprefix(f"{file.name}: ")
-        warnings.setdefault(own, []).append(file.name if own != text else "")
+        kind = NUMBER.sub("", own)
+        first, n_files = warnings.get(kind, (f"{file.name}: {own}", 0))
+        warnings[kind] = first, n_files + 1

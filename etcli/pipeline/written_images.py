@@ -91,7 +91,7 @@ class ImageSource:
             self._session.reporter.report(
                 f"values from {found}: {', '.join(self.words())}"
                 f"{', which IMOD shows as 0 to 255' * (self._scaling.to[0] < 0)}; "
-                f"{100 * n_limited / n_pixels:.2g} % of the pixels lie beyond"
+                f"{100 * n_limited / n_pixels:.3g} % of the pixels lie beyond"
             )
 
     def _image(self, k: int) -> tuple[Image, int]:

@@ -9,10 +9,14 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import TiltSeries
+from etcli.io.transforms import read_axis, read_steps
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
+
+OTHER_AXIS_DEG = 20.0
+"""Difference of tilt axes beyond which transforms are those of other views: rough angles are within 10°."""
 
 
 def xform(
@@ -70,12 +74,41 @@ def xform_files(
     series = read_series(session, input, stream=True)
     pixel_A = None if xf_pixel is None else _known_pixel_A(series, xf_pixel)
     transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
-    series = replace(without_orientations(session, series, transforms), centre_A=None)
+    _compare_axes(session, series, xf)
+    series = without_orientations(session, series, transforms)
+    if series.centre_A is not None and not _keeps_centre(session, series.name, read_steps(xf)):
+        series = replace(series, centre_A=None)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
         like = after_transforms(series, xf)
         with series_writer(outputs, output, like, step=step, axis_deg=axis_deg, mode=mode) as writer:
             write_resampled(session, writer, series, transforms, what="transforming")
+
+
+def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
+    """Warn where the tilt axis beside the transforms is another than that of the series."""
+    axis = read_axis(xf)
+    if axis is None or series.axis_deg is None:
+        return
+    away_deg = abs((axis.angle_deg - series.axis_deg + 90) % 180 - 90)
+    if away_deg > OTHER_AXIS_DEG:
+        session.reporter.warn(
+            f"{xf}: was found for views with the tilt axis at {axis.angle_deg:.3g}°, but that of "
+            f"{series.name} is at {series.axis_deg:.3g}°; are they of the same series?"
+        )
+
+
+def _keeps_centre(session: Session, name: str, steps: list[str]) -> bool:
+    """Check whether transforms leave the rotation centre in its place; warn where that is not known."""
+    if any(step.startswith("etcli tiltalign") for step in steps):
+        return False  # they bring it to the middle
+    if any(step.startswith("etcli register") for step in steps):
+        return True
+    session.reporter.warn(
+        f"{name}: was cropped, and whether the transforms bring the tilt axis to the middle is not known; "
+        "taken as if they did, else give recon --axis-offset"
+    )
+    return False
 
 
 def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:

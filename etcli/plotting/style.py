@@ -22,6 +22,7 @@ Parameters = ParamSpec("Parameters")
 WIDTH_IN, TALLEST_IN, DPI = 8.0, 14.0, 200
 NARROW_IN, NARROW_TEXT = 5.0, 0.78
 """Width below which text is smaller, and its size then: 7 pt, as in the column of a journal."""
+MOST_PIXELS = 100_000_000
 LOW_PANEL = 0.12
 """Height of a panel over its width below which a scale bar and its text do not fit above each other."""
 # Colours that colour-blind readers can distinguish: M. Okabe, K. Ito, Color Universal Design (2008).
@@ -84,6 +85,8 @@ class Page(NamedTuple):
         """
         dpi = self.style["figure.dpi"]
         across, up = round((self.width_in or width_in) * dpi), round((self.height_in or height_in) * dpi)
+        if across * up > MOST_PIXELS:
+            raise UsageError(f"--size and --dpi make {across} x {up} pixels; give less")
         return Figure(figsize=((across + 1e-6) / dpi, (up + 1e-6) / dpi), **layout)
 
 

@@ -40,6 +40,7 @@ def rotating(volume: NDArray[Any], *, step_deg: float = 10.0) -> Iterator[NDArra
         Pixels outside the volume have its minimum.
     """
     small = _binned(volume, turning_factor(volume.shape))
+    small = np.where(np.isfinite(small), small, np.min(small, initial=np.inf, where=np.isfinite(small)))
     nz, ny, nx = small.shape
     bordered = np.pad(small.transpose(0, 2, 1), ((1, 1), (1, 1), (0, 0)), constant_values=small.min())
     columns = bordered.reshape(-1, ny)

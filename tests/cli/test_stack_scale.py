@@ -35,7 +35,7 @@ def test_values_fill_the_range_of_the_mode(tmp_path, views, mode, kind, lowest, 
         f"values from {views.min():.7g} to {views.max():.7g}: 2 to 8 scaled to {lowest} to {highest}"
         in run.err
     )
-    assert f"; {beyond:.2g} % of the pixels lie beyond" in run.err
+    assert f"; {beyond:.3g} % of the pixels lie beyond" in run.err
     assert "scaled to" in etcli("info", tmp_path / "b.mrc").out
 
 

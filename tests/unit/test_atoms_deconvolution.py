@@ -71,6 +71,21 @@ def test_uniform_noise_and_negative_values_are_no_obstacle(alloy):
     check_light_atoms(*found_in(alloy, alloy[2].data + noise))
 
 
+def test_views_whose_rotation_centre_is_not_in_the_middle(alloy):
+    model, kind, views = alloy
+    cropped = replace(views, centre_px=(5.0, -3.0))
+    cropped = replace(cropped, data=project_model(model, cropped))
+    position_A, amplitude = deconvolved_atoms(
+        model.select(kind == 1),
+        cropped,
+        low_A=-BOX_A,
+        high_A=BOX_A,
+        clearance_A=1.4,
+        nearly_complete=False,
+    )
+    check_light_atoms(position_A, amplitude, model.position_A[kind == 0])
+
+
 def test_the_last_atoms_are_found_beside_the_known_ones(alloy):
     model, kind, views = alloy
     gone = np.flatnonzero(kind == 0)[::9]

@@ -148,7 +148,7 @@ def point_density(
         views.rotation,
         shape,
         views.data.shape[1:],
-        centre_px=views.rotation[:, :2] @ centre_A / views.pixel_A,
+        centre_px=views.rotation[:, :2] @ centre_A / views.pixel_A + np.asarray(views.centre_px),
         threads=views.threads,
     )
     n_subsets = max(len(measured) // VIEWS_PER_UPDATE, 1)

@@ -9,8 +9,8 @@ from etcli.core.atoms.refine_model import RefinementProblem
 
 Doubles = NDArray[np.float64]
 
-FEWEST = 2000
-"""Displacements from which a factor is estimated, to 3 %; with fewer atoms, several of each."""
+FEWEST, MOST_SAMPLES = 2000, 20
+"""Displacements from which a factor is estimated, to 3 %; largest number of each where atoms are fewer."""
 STEP = 0.02
 """Largest step of a difference of gradients, in standard deviations of a variable."""
 ACCURATE, ITERATIONS = 0.01, 60
@@ -63,7 +63,7 @@ def overlap_factors(
 
     curvature = LinearOperator((len(zero), len(zero)), matvec=times, dtype=np.float64)
     squares = []
-    for _ in range(-(-FEWEST // len(model))):
+    for _ in range(min(-(-FEWEST // len(model)), MOST_SAMPLES)):
         solution, _ = cg(curvature, problem.noise_gradient(rng), rtol=ACCURATE, maxiter=ITERATIONS)
         squares.append((problem.steps(solution)[:, 1:] ** 2).mean(axis=0))
     inverse = np.linalg.inv(problem.blocks)

@@ -18,6 +18,8 @@ Array = NDArray[np.float32]
 
 SMOOTHING_PX = 2.0
 """Standard deviation of the Gaussian, which leaves a seventh of white noise."""
+SHORT_PX = 64
+"""More than twice as wide as the Gaussian reaches."""
 NOISE_FILTER = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32) / 6
 """Difference of two Laplacians of norm 1, which smooth structures and straight edges do not pass."""
 LEAST_SIGNAL = 0.1
@@ -119,8 +121,10 @@ def _smooth(image: Array) -> Array:
 
 def _kept(n: int) -> float:
     """Return the part of the power of white noise that smoothing along n pixels leaves."""
-    weights = ndimage.gaussian_filter1d(np.eye(n), SMOOTHING_PX, mode="nearest")
-    return float(np.square(weights).sum()) / n
+    few = min(n, SHORT_PX)
+    weights = np.square(ndimage.gaussian_filter1d(np.eye(few), SMOOTHING_PX, mode="nearest")).sum(axis=1)
+    # all pixels that are not near an end are alike
+    return float(weights.sum() + (n - few) * weights[few // 2]) / n
 
 
 class RowRecorder:

@@ -12,6 +12,7 @@ from etcli.core.registration.matching import match_roughly
 from etcli.core.registration.shifts import checked_tilts
 from etcli.core.registration.transforms import Views
 
+NARROWEST_PX = 16  # of the shorter side, that can be compared
 SIZE_PX, SCALE_PX = 64, 32  # that views are binned to, for their first shifts and for the comparison
 MOST_VIEWS, FEWEST_VIEWS = 31, 8
 MOST_AGREE = 0.8  # of the views must be predicted better along the same axis; by chance 1 time in 1000
@@ -68,6 +69,8 @@ def axis_direction(views: Views, tilt_deg: ArrayLike, *, threads: int = 1) -> Ax
     if len(np.unique(tilt[chosen])) < FEWEST_VIEWS:
         return AxisDirection(None)
     factor = ceil(max(views.shape[1:]) / SIZE_PX)
+    if min(views.shape[1:]) // factor < NARROWEST_PX:
+        return AxisDirection(None)
     upright = np.array([bin_image(np.asarray(views[int(k)]), factor) for k in chosen], np.float32)
     if not np.isfinite(upright.sum(dtype=np.float64)):
         return AxisDirection(None)  # refused where the views are registered
