@@ -118,7 +118,7 @@ def test_the_same_doubt_about_many_files_is_told_once(folder) -> None:
         write_stack(Path(f"frames/p_{k}.mrc"), images(2), pixel_A=2)
     err = etcli("stack", "--frames", "frames", "session.mdoc", "s.mrc").err
     assert err.count("Å per pixel in its header") == 1
-    assert "(and of 3 more files)" in err
+    assert "(and so of 3 more files)" in err
 
 
 def test_the_mdoc_and_its_files_are_inputs(folder) -> None:
