@@ -1,7 +1,7 @@
 """The installed files for make and SerialEM."""
 
-import re
 import os
+import re
 import shutil
 import subprocess
 import sys
