@@ -109,20 +109,12 @@ class LimitedImages:
         return self.data.dtype
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
-        if isinstance(index, int | np.integer):
-            return self._limited(int(index) % self.shape[0])
-        images = np.array(self.data[index])
         first, *rest = index if isinstance(index, tuple) else (index,)
-        if first is Ellipsis:
-            first, rest = slice(None), []
         chosen = np.arange(self.shape[0])[first]
-        if chosen.ndim == 1 and images.shape[:1] == chosen.shape:
-            for place, k in enumerate(chosen.tolist()):
-                if k in self.outliers:
-                    images[place] = self._limited(k)[tuple(rest)]
-            return images
-        everything: NDArray[Any] = np.stack([self._limited(k) for k in range(self.shape[0])])[index]
-        return everything
+        part = (Ellipsis, *rest) if first is Ellipsis else tuple(rest)
+        if chosen.ndim == 0:
+            return np.asarray(self._limited(int(chosen))[part])
+        return np.stack([self._limited(k)[part] for k in chosen.tolist()])
 
     def _limited(self, k: int) -> NDArray[Any]:
         """Return one image."""

@@ -171,14 +171,6 @@ def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
     return _mdoc(stack).select([group[0] for group in groups])
 
 
-def _centre_px(stack: TiltSeries) -> tuple[float, float]:
-    """Return where the rotation centre is seen, in pixels from the corner of the views."""
-    if stack.centre_A is None or not stack.pixel_A:
-        return stack.shape[2] / 2, stack.shape[1] / 2
-    x, y = (at - start for at, start in zip(stack.centre_A, stack.origin_A, strict=False))
-    return x / stack.pixel_A, y / stack.pixel_A
-
-
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
     if stack.shape[1:] != first.shape[1:]:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in (stack, first)]
@@ -189,7 +181,7 @@ def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
         raise DataError(
             f"{stack.name}: pixels of {stack.pixel_A:g} Å, but {first.name} has {first.pixel_A:g} Å"
         )
-    away_px = max(abs(a - b) for a, b in zip(_centre_px(stack), _centre_px(first), strict=True))
+    away_px = max(abs(a - b) for a, b in zip(stack.centre_px, first.centre_px, strict=True))
     if away_px > SAME_CENTRE_PX:
         raise DataError(
             f"{stack.name}: was cropped otherwise than {first.name}, so that its rotation centre is "

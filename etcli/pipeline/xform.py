@@ -15,6 +15,8 @@ from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
+CENTRAL_PX = 0.01
+"""Distance of the rotation centre from the middle column that is none."""
 OTHER_AXIS_DEG = 20.0
 """Difference of tilt axes beyond which transforms are those of other views: rough angles are within 10°."""
 
@@ -76,7 +78,7 @@ def xform_files(
     transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
     _compare_axes(session, series, xf)
     series = without_orientations(session, series, transforms)
-    if not _is_central(series) and not _keeps_centre(session, series.name, read_steps(xf)):
+    if abs(series.centre_px[0]) > CENTRAL_PX and not _keeps_centre(session, series.name, read_steps(xf)):
         series = replace(series, centre_A=None)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
@@ -96,14 +98,6 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
             f"{xf}: was found for views with the tilt axis at {axis.angle_deg:.3g}°, but that of "
             f"{series.name} is at {series.axis_deg:.3g}°; are they of the same series?"
         )
-
-
-def _is_central(series: TiltSeries) -> bool:
-    """Check whether the rotation centre is in the middle column, as it is unless views were cropped."""
-    if series.centre_A is None or not series.pixel_A:
-        return True
-    middle_A = series.origin_A[0] + series.pixel_A * series.shape[2] / 2
-    return abs(series.centre_A[0] - middle_A) < 0.01 * series.pixel_A
 
 
 def _keeps_centre(session: Session, name: str, steps: list[str]) -> bool:
