@@ -289,7 +289,8 @@ def test_the_working_set_is_what_was_planned(method, threads) -> None:
     finally:
         tracemalloc.stop()
     assert plan.working_bytes <= budget
-    assert 0.4 * plan.working_bytes < peak < plan.working_bytes + (1 << 20)
+    # Two threads share the plan, but their peaks need not come at the same time.
+    assert 0.4 * plan.working_bytes / threads < peak < plan.working_bytes + (1 << 20)
 
 
 def test_a_block_is_gone_once_it_is_written() -> None:
