@@ -1,19 +1,19 @@
-"""How much of the views a volume leaves unexplained, for good series and for spoilt ones: what the limits rest on.
+"""How much of the views a volume leaves unexplained, of good series and of spoilt ones.
 
     python benchmarks/explained.py --data DIR
 
-For tilt series in DIR (data of other people, ETCLI_SHARED/data by default): per cent of 16 rows in the middle that
-30 iterations of SIRT leave unexplained, with and without noise; then without noise for the same views after normal displacements (rms 3 px in both directions), with
-the angles in random order, and with the tilt axis displaced by a tenth of the width. "hidden" is a series whose
-noise hides the rest, by the rule of `etcli.pipeline.explained_views`. The needle is aligned first by `register`
-and `tiltalign`, and shown as recorded beside it. Takes half a
-minute.
+The limits of `etcli.pipeline.explained_views` rest on such tables. For tilt series in DIR (data of other
+people, ETCLI_SHARED/data by default): per cent of 16 rows in the middle that 30 iterations of SIRT leave
+unexplained, with and without noise; then without noise for the same views after normal displacements (rms
+3 px in both directions), with the angles in random order, and with the tilt axis displaced by a tenth of the
+width. "hidden" is a series whose noise hides the rest. The needle is aligned first by `register` and
+`tiltalign`, and shown as recorded beside it. Takes half a minute.
 """
 
 import argparse
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def main() -> None:
         moved = np.stack(
             [ndimage.shift(v, RMS_PX * rng.standard_normal(2), order=1, mode="nearest") for v in views]
         )
-        aside = ndimage.shift(views, (0, 0, views.shape[2] / 10), order=1, mode="nearest")
+        aside = displaced(views, (0, 0, views.shape[2] / 10))
         spoilt = [(moved, angles), (views, rng.permutation(angles)), (aside, angles)]
         cells = [rest, *(unexplained(*one)[1] for one in spoilt)]
         print(
@@ -67,12 +67,24 @@ def main() -> None:
 
 def aligned_series(data: Path) -> Iterator[tuple[str, etcli.TiltSeries]]:
     """Yield the series of `data`, with their names."""
-    needle = etcli.read(data / "etspy" / "needle_raw.mrc")
+    needle = read(data / "etspy" / "needle_raw.mrc")
     yield "needle, as recorded", needle
     registered = etcli.register(needle)
     yield "needle, aligned", etcli.tiltalign(needle, before=registered.transforms).series
     for name in SERIES:
-        yield name, etcli.read((data / name).with_suffix(".mrc"))
+        yield name, read((data / name).with_suffix(".mrc"))
+
+
+def read(path: Path) -> etcli.TiltSeries:
+    """Read the tilt series in `path`."""
+    series = etcli.read(path)
+    assert isinstance(series, etcli.TiltSeries)
+    return series
+
+
+def displaced(images: Array, shift_px: Sequence[float] | NDArray[np.float64]) -> Array:
+    """Return `images` displaced by `shift_px`, by linear interpolation."""
+    return np.asarray(ndimage.shift(images, shift_px, order=1, mode="nearest"), np.float32)
 
 
 def unexplained(views: Array, angles: NDArray[np.float64]) -> tuple[float, str]:
