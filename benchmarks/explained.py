@@ -46,9 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(shared, "data"))
     rng = np.random.default_rng(1)
     warnings.simplefilter("ignore", etcli.EtcliWarning)  # the table says it
-    print(
-        f"{'series':40} {'views':>5} {'with':>7} {'without':>7} {'displaced':>9} {'shuffled':>8} {'axis off':>8}"
-    )
+    print(f"{'series':40} views    with without displaced shuffled axis off")
     for name, series in aligned_series(parser.parse_args().data):
         views, angles = np.asarray(series.images(), np.float32), np.asarray(series.tilt_deg)
         residual, rest = unexplained(views, angles)
