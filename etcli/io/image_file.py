@@ -23,7 +23,7 @@ from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.microscope_log import axis_in_log, log_of
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.series_centre import centre_of
-from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
+from etcli.io.tilts import NoTiltsError, Tilts, TiltsFor, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of, origin_of
 
@@ -157,7 +157,11 @@ def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
 
 
 def open_images(
-    name: str, *, tilts_file: str | Tilts | None = None, stream: bool = False, without: Collection[int] = ()
+    name: str,
+    *,
+    tilts_file: str | Tilts | TiltsFor | None = None,
+    stream: bool = False,
+    without: Collection[int] = (),
 ) -> ImageFile:
     """Open a file of images.
 
@@ -165,7 +169,7 @@ def open_images(
     ----------
     name : str
         An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
-    tilts_file : str or Tilts, optional
+    tilts_file : str, Tilts or callable, optional
         File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether ``-`` may be given.
@@ -235,7 +239,7 @@ def _check_pixels(name: str, data: NDArray[Any]) -> None:
 
 
 def _from_pipe(
-    pipe: IO[bytes], name: str, tilts_file: str | Tilts | None, without: Collection[int]
+    pipe: IO[bytes], name: str, tilts_file: str | Tilts | TiltsFor | None, without: Collection[int]
 ) -> ImageFile:
     """Read an MRC file from a pipe, through an unnamed temporary file."""
     with tempfile.TemporaryFile() as spooled:  # the memory map stays valid after it is closed
@@ -302,7 +306,7 @@ def _with_axis_of_log(stack: ImageFile, path: Path | None) -> ImageFile:
 def add_sidecars(
     stack: ImageFile,
     path: Path | None,
-    tilts_file: str | Tilts | None,
+    tilts_file: str | Tilts | TiltsFor | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> ImageFile:
@@ -312,6 +316,7 @@ def add_sidecars(
     its volume. They may not fit, which is an error only where the angles are used.
     """
     warnings, misfit = list(stack.warnings), ""
+    tilts_file = tilts_file(len(stack)) if callable(tilts_file) else tilts_file
     beside = find_mdoc(path) if path else None
     mdoc = stack.mdoc
     if beside and (stack.mdoc is None or not stack.is_volume):

@@ -18,6 +18,7 @@ from etcli.io.image_file import (
     size_and_time,
 )
 from etcli.io.mdoc import Mdoc, windows_name
+from etcli.io.tilts import Tilts
 
 PATH_KEY, COUNT_KEY = "SubFramePath", "NumSubFrames"
 # frames that another program has aligned and averaged keep their name but not its ending
@@ -76,7 +77,7 @@ def listed_files(
     return found
 
 
-def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
+def open_described(path: Path, mdoc: Mdoc, tilts: Tilts | None = None) -> ImageFile:
     """Open a file of frames that an mdoc elsewhere describes, without looking at the files beside it.
 
     Parameters
@@ -85,6 +86,8 @@ def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
         The file; where it is compressed it is read again for each use, as there may be many of them.
     mdoc : Mdoc
         Its only section describes the file.
+    tilts : Tilts, optional
+        The tilt angle of the file, instead of that of the mdoc.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
     described = replace(stack, mdoc=mdoc.for_images(len(stack), of_file=True), is_volume=False)
     if isinstance(stack.data, MappedImages) and not isinstance(stack.data.array, np.memmap):
         described = replace(described, data=ReopenedImages.of(stack.data))
-    return add_sidecars(described, None, None, tilt_deg, ())
+    return add_sidecars(described, None, tilts, tilt_deg, ())
 
 
 def number_of_images(name: str) -> int:
