@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from etcli.core.atomic_model import Atoms
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box
+from etcli.io.file_kind import check_text
 
 VECTOR = "_atom_sites_Cartn_tran_vector_"
 
@@ -45,6 +46,7 @@ def read_cif(path: Path) -> AtomsFile:
     from ase.io.cif import parse_cif
 
     content = path.read_bytes()
+    check_text(content, str(path))
     if not content.strip():
         raise DataError(f"{path}: line 1: the file is empty; write it again")
     try:

@@ -22,6 +22,7 @@ from etcli.io.tilts import Tilts
 
 PATH_KEY, COUNT_KEY = "SubFramePath", "NumSubFrames"
 # frames that another program has aligned and averaged keep their name but not its ending
+EVENTS = ".eer"
 IMAGE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff")
 
 _opened = threading.local()
@@ -148,4 +149,6 @@ def _find(listed: str, mdoc: Mdoc, folders: Sequence[Path]) -> Path | None:
     exact = [*(folder / name for folder in (*folders, own)), *relative, Path(listed.strip())]
     stem = PureWindowsPath(name).stem
     others = [folder / f"{stem}{suffix}" for folder in (*folders, own) for suffix in IMAGE_SUFFIXES]
-    return next((path for path in (*exact, *others) if path.is_file()), None)
+    # electron events are no images, but their averages may be beside them
+    order = (*others, *exact) if PureWindowsPath(name).suffix.lower() == EVENTS else (*exact, *others)
+    return next((path for path in order if path.is_file()), None)
