@@ -121,3 +121,44 @@ def test_electron_events_are_no_images(folder) -> None:
     assert "p.eer: EER" in failure("stack", "e.mdoc", "o.mrc")
     write_stack(Path("p.mrc"), images(1))
     etcli("stack", "e.mdoc", "o.mrc")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("register", "--write-xf", "a.mrc"),
+            "a.mrc: transforms cannot be written as .mrc; end the name in .xf",
+        ),
+        (("tiltalign", "--write-xf", "a.csv"), "a.csv: transforms cannot be written as .csv"),
+        (
+            ("tiltalign", "--write-tlt", "a.mdoc"),
+            "a.mdoc: tilt angles cannot be written as .mdoc; end the name",
+        ),
+        (
+            ("recon", "--error-curve", "a.png"),
+            "a.png: a table cannot be written as .png; end the name in .csv",
+        ),
+        (("depthsect", "--lattice", "fcc:Au:4", "--kv", 300, "--csv", "a.ods"), "a.ods: a table cannot be"),
+        (
+            ("depthsect", "--lattice", "fcc:Au:4", "--kv", 300, "--write-xf", "a.txt.gz"),
+            "transforms cannot be",
+        ),
+    ],
+)
+def test_texts_are_not_written_under_other_endings(folder, words, message) -> None:
+    output = "o.xyz" if words[0] == "depthsect" else "o.mrc"
+    assert message in failure(*words, "s.mrc", output, status=2)
+
+
+def test_tables_of_entropy_have_the_ending_of_a_table(folder) -> None:
+    assert "a.xlsx: a table cannot be" in failure("entropy", "--csv", "a.xlsx", "s.mrc", status=2)
+    plan = ("entropy", "--plan", "diamond:Si:5.431", "--diameter", "2nm", "--csv", "a.xlsx")
+    assert "a.xlsx: a table cannot be" in failure(*plan, status=2)
+
+
+def test_names_without_an_ending_are_taken(folder) -> None:
+    words = ("--angle", 0, "--write-xf", "x", "--write-tlt", "TILTS.TXT")
+    etcli("-q", "tiltalign", *words, "s.mrc", "o.mrc")
+    assert Path("x").exists()
+    assert Path("TILTS.TXT").exists()
