@@ -58,6 +58,7 @@ def read_images(
         name,
         tilts if isinstance(tilts, str) else None,
         *(beside for beside in sidecars_of(Path(name)) if beside.is_file()),
+        None if file.axis_source == ImageFile.axis_source else file.axis_source,  # the microscope's log
     )
     session.facts[name] = in_words(file)
     for text in file.warnings:
