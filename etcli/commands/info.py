@@ -11,11 +11,15 @@ from etcli.core.lengths import Length
 
 FEW_DEFOCI = 6
 """Up to so many different defoci are listed."""
+LABEL_LENGTH = 80
+"""Letters of a step that a header holds as a label."""
 
 
 @subcommand(
     "info",
-    example="etcli info series.mrc\netcli info --field tilts series.mrc > series.rawtlt",
+    example="etcli info series.mrc\n"
+    "etcli info --field tilts series.mrc > series.rawtlt\n"
+    "etcli info atoms.xyz",
     references=(
         "Crowther, DeRosier & Klug, Proc. R. Soc. A 317, 319 (1970): resolution from the tilt step.",
     ),
@@ -52,8 +56,11 @@ def command(
 ) -> None:
     """Tell what a file holds.
 
-    Size, pixels, tilt angles, dose, statistics and history. Lengths are in Å, angles in degrees, defoci
-    in µm (negative for underfocus). Minimum, maximum and mean are those of the header.
+    Of images: size, pixels, type, tilt angles, dose, statistics and history. Lengths are in Å, angles in
+    degrees, defoci in µm (negative for underfocus). Minimum, maximum and mean are those of the header. Of
+    atoms (.xyz, .cif, .pdb): number, elements, extent from the rotation centre, cell and history. With
+    --json, labels are those of the header, history the steps of etcli in short, and steps the version,
+    command line and inputs of each.
     """
     from etcli.pipeline.info import histories, info_files
 
@@ -71,10 +78,13 @@ def command(
     if as_json:
         settings.console.data(facts if len(facts) > 1 else facts[0])
     elif fields:
+        atoms = [fact["file"] for fact in facts if "atoms" in fact]
+        if atoms:
+            raise UsageError(f"{atoms[0]}: --field is for images; --json tells everything about atoms")
         lines = [_field_text(fact, field) for fact in facts for field in fields]
         settings.console.text("\n".join(lines))
     else:
-        settings.console.text("\n\n".join(_facts_text(fact) for fact in facts))
+        settings.console.text("\n\n".join(map(_text, facts)))
 
 
 def _field_text(fact: dict[str, Any], field: str) -> str:
@@ -87,13 +97,39 @@ def _field_text(fact: dict[str, Any], field: str) -> str:
     return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))
 
 
-def _facts_text(fact: dict[str, Any]) -> str:
+def _text(fact: dict[str, Any]) -> str:
     """Return the facts of a file as readable text."""
+    rows = _atoms_rows(fact) if "atoms" in fact else _image_rows(fact)
+    known = {label[:LABEL_LENGTH].rstrip() for label in fact.get("labels", ())}
+    rows += [("step", step) for step in fact["history"] if step[:LABEL_LENGTH].rstrip() not in known]
+    return "\n".join([fact["file"], *(f"  {name:<12} {text}" for name, text in rows)])
+
+
+def _atoms_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of a file of atoms."""
+    species = ", ".join(f"{symbol} {n}" for symbol, n in fact["elements"].items())
+    ends = zip("xyz", fact["extent_A"], strict=True)
+    rows = [("atoms", str(fact["atoms"])), ("elements", species)]
+    rows.append(("extent", ", ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in ends) + " Å"))
+    if fact["cell_A"]:
+        edges = fact["cell_A"]
+        upright = all(edges[i][j] == 0 for i in range(3) for j in range(3) if i != j)
+        vectors = [f"({x:g}, {y:g}, {z:g})" for x, y, z in edges]
+        sides = [f"{edges[k][k]:g}" for k in range(3)] if upright else vectors
+        corner = ", ".join(f"{length:g}" for length in fact["cell_origin_A"])
+        rows.append(("cell", f"{(' x ' if upright else ' ').join(sides)} Å, from ({corner})"))
+    rows += [("columns", ", ".join(fact["columns"]))] if fact["columns"] else []
+    rows += [("note", f"{name}: {text}") for name, text in fact["notes"].items()]
+    return rows + ([("comment", fact["comment"])] if fact["comment"] else [])
+
+
+def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of a file of images."""
     nx, ny, n = fact["size"]
     rows = [("size", f"{nx} x {ny} x {n}")]
     rows.append(("pixel", f"{fact['pixel_A']:.7g} Å" if fact["pixel_A"] else "unknown"))
-    if fact["mode"] is not None:
-        rows.append(("mode", str(fact["mode"])))
+    mode, of_numbers = fact["mode"], fact["type"]
+    rows.append(("type", of_numbers) if mode is None else ("mode", f"{mode} ({of_numbers})"))
     rows.append(("values", f"{fact['min']:.7g} to {fact['max']:.7g}, mean {fact['mean']:.7g}"))
     tilts = fact["tilt_deg"]
     if tilts:
@@ -116,11 +152,10 @@ def _facts_text(fact: dict[str, Any]) -> str:
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))
     if defocus:
         known = [one for one in defocus if one is not None]
-        values = sorted({float(f"{one:.4g}") for one in known})
+        values = list(dict.fromkeys(float(f"{one:.4g}") for one in known))
         few = ", ".join(f"{value:g}" for value in values)
-        listed = few if len(values) <= FEW_DEFOCI else f"{values[0]:g} to {values[-1]:g}"
+        listed = few if len(values) <= FEW_DEFOCI else f"{min(values):g} to {max(values):g}"
         n_tilts = len({round(tilt, 2) for tilt in tilts or ()})
         per_tilt = f" at {n_tilts} tilts" if 1 < n_tilts < len(tilts or ()) else ""
         rows.append(("defocus", f"{listed} µm{per_tilt}"))
-    rows += [("label", label) for label in fact["labels"]]
-    return "\n".join([fact["file"], *(f"  {name:<12} {text}" for name, text in rows)])
+    return rows + [("label", label) for label in fact["labels"]]

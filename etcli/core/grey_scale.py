@@ -8,23 +8,18 @@ Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996), doi:10.1006/jsbi.1996.0
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
+from etcli.core.order_statistics import values_at
 from etcli.core.parallel import ordered_map
 
 Image = NDArray[np.float32]
-Keys = NDArray[np.uint32]
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-HALF_BITS = 16
-"""Bits of a float32 that one pass of the search for a percentile determines."""
-SIGN = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -70,14 +65,11 @@ class Scaling:
         One number per image.
     to : (int, int)
         Lowest and highest grey value.
-    found : (float, float)
-        Lowest and highest value of all images.
     """
 
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     to: tuple[int, int]
-    found: tuple[float, float]
 
     def apply(self, k: int, image: Image) -> tuple[Image, int]:
         """Scale image ``k``; return its grey values, not yet rounded, and how many pixels were limited."""
@@ -101,7 +93,8 @@ def find_scaling(
     Parameters
     ----------
     read : callable
-        ``read(k)`` returns image ``k``; it is called up to four times for each of them.
+        ``read(k)`` returns image ``k``. No image is read for a scale by values; each once for one by mean and
+        standard deviation, and once, or twice in odd cases, for percentiles.
     n : int
         Number of images.
     scale : GreyScale
@@ -118,75 +111,24 @@ def find_scaling(
     DataError
         When all pixels, or those between two percentiles, have one value.
     """
-    table = np.array(list(ordered_map(lambda k: _summary(read(k)), range(n), threads=threads)))
-    lowest, highest, mean, sd = table.T
     low, high = np.full(n, scale.low), np.full(n, scale.high)
     if scale.kind == "mean-sd":
+        table = np.array(list(ordered_map(lambda k: _summary(read(k)), range(n), threads=threads)))
+        lowest, highest, mean, sd = table.T
         if not (sd > 0).all():
             raise DataError(f"image {int(np.argmin(sd)) + 1} has one value only; scale by values instead")
         low = mean + sd * ((lowest - mean) / sd).min()
         high = mean + sd * ((highest - mean) / sd).max()
     elif scale.kind == "percentiles":
-        last = n * read(0).size - 1
-        at_low, at_high = _values_at(read, n, [int(p * last / 100) for p in (scale.low, scale.high)], threads)
+        at_low, at_high = values_at(read, n, [scale.low / 100, scale.high / 100], threads=threads)
         if not at_low < at_high:
             raise DataError(f"both percentiles are {at_low:.7g}; widen them, or give values")
         low, high = np.full(n, at_low), np.full(n, at_high)
     gain = (to[1] - to[0]) / (high - low)
-    return Scaling(gain, to[0] - gain * low, to, (float(lowest.min()), float(highest.max())))
+    return Scaling(gain, to[0] - gain * low, to)
 
 
 def _summary(image: Image) -> tuple[float, float, float, float]:
     """Return minimum, maximum, mean and standard deviation."""
     exact = image.astype(np.float64)
     return float(image.min()), float(image.max()), float(exact.mean()), float(exact.std())
-
-
-def _values_at(read: Callable[[int], Image], n: int, ranks: Sequence[int], threads: int) -> list[float]:
-    """Return the values at some ranks, from 0, of all sorted pixels: exact, in two passes over the images.
-
-    The first pass counts the upper halves of their sort keys, the second the lower halves of those keys whose
-    upper half is that at a rank.
-    """
-    upper = _counts(read, n, threads, _upper_halves)
-    halves = [int(np.searchsorted(np.cumsum(upper), rank, "right")) for rank in ranks]
-    values = []
-    for rank, half in zip(ranks, halves, strict=True):
-        lower = _counts(read, n, threads, partial(_lower_halves, upper=half))
-        below = int(upper[:half].sum())
-        last = int(np.searchsorted(np.cumsum(lower), rank - below, "right"))
-        values.append(_from_key(half << HALF_BITS | last))
-    return values
-
-
-def _counts(
-    read: Callable[[int], Image], n: int, threads: int, halves: Callable[[Keys], NDArray[Any]]
-) -> NDArray[np.int64]:
-    """Count the pixels of all images by half of their sort key."""
-
-    def count(k: int) -> NDArray[np.int64]:
-        return np.bincount(halves(_sort_keys(read(k))), minlength=1 << HALF_BITS)
-
-    return sum(ordered_map(count, range(n), threads=threads), np.zeros(1 << HALF_BITS, np.int64))
-
-
-def _upper_halves(keys: Keys) -> NDArray[Any]:
-    """Return the upper halves of the keys."""
-    return keys >> HALF_BITS
-
-
-def _lower_halves(keys: Keys, *, upper: int) -> NDArray[Any]:
-    """Return the lower halves of the keys with the given upper half."""
-    return np.asarray(keys[keys >> HALF_BITS == upper] & ((1 << HALF_BITS) - 1))
-
-
-def _sort_keys(image: Image) -> Keys:
-    """Return unsigned integers in the order of the values: bits of a float32, reversed where negative."""
-    bits = np.ascontiguousarray(image, np.float32).reshape(-1).view(np.uint32)
-    return np.asarray(np.where(bits >> 31, ~bits, bits | SIGN), np.uint32)
-
-
-def _from_key(key: int) -> float:
-    """Return the value of a sort key."""
-    bits = key ^ SIGN if key & SIGN else key ^ 0xFFFFFFFF
-    return float(np.uint32(bits).view(np.float32))

@@ -11,6 +11,7 @@ from etcli.core.errors import DataError
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import SAME_DEFOCUS_UM, ViewTable
 from etcli.io.mdoc import Mdoc
+from etcli.io.prior_doses import mdoc_of, prior_doses
 
 Frames = Literal["mean", "sum", "keep"]
 
@@ -45,7 +46,13 @@ class Assembly:
         return replace(self, like=self.like.select(order), parts=parts)
 
 
-def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Frames = "mean") -> Assembly:
+def assemble(
+    stacks: Sequence[TiltSeries],
+    views: Sequence[int],
+    *,
+    frames: Frames = "mean",
+    exposures: Sequence[TiltSeries | Mdoc] | None = None,
+) -> Assembly:
     """Combine files into one series.
 
     Parameters
@@ -56,6 +63,8 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         Sections to use, counted from 0 through all files, in this order.
     frames : {"mean", "sum", "keep"}
         How sections of one file at the same tilt angle (to 0.01°) and defocus are combined.
+    exposures : sequence of TiltSeries or Mdoc, optional
+        The files with, at their places, the descriptions of exposures that are not used, for the doses.
 
     Returns
     -------
@@ -90,7 +99,7 @@ def assemble(stacks: Sequence[TiltSeries], views: Sequence[int], *, frames: Fram
         first,
         pixel_A=next((stack.pixel_A for stack in stacks if stack.pixel_A), None),
         data=np.broadcast_to(np.float32(0), (len(parts), *first.shape[1:])),
-        views=_join_tables(tables, stacks, firsts),
+        views=_join_tables(tables, exposures or stacks, firsts),
         tilts_source=", ".join(sources),
         description=joined,
     )
@@ -133,42 +142,21 @@ def _view_table(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> ViewTab
 
 
 def _join_tables(
-    tables: Sequence[ViewTable], stacks: Sequence[TiltSeries], firsts: Sequence[int]
+    tables: Sequence[ViewTable], exposures: Sequence[TiltSeries | Mdoc], firsts: Sequence[int]
 ) -> ViewTable:
     """Concatenate view tables, with the doses before each view, whose first section is known."""
-    if len(tables) == 1:
-        return replace(tables[0], section=np.arange(len(tables[0])))
-    prior = _prior_doses(stacks)
-    return replace(ViewTable.joined(tables), prior_dose_e_A2=None if prior is None else prior[firsts])
-
-
-def _prior_doses(stacks: Sequence[TiltSeries]) -> NDArray[np.float64] | None:
-    """Return the doses before each section of all files, whether it is used or not; None if unknown.
-
-    Where every file counts its own dose, they are summed in the order of time, else in that of the files.
-    """
-    every = ViewTable.joined([stack.views for stack in stacks])
-    if not any(stack.description for stack in stacks) or every.dose_e_A2 is None:
-        return None
-    if not np.isfinite(every.dose_e_A2).all():
-        return None
-    known = [stack.views.prior_dose_e_A2 for stack in stacks if len(stack)]
-    starts = {None if prior is None else float(prior[0]) for prior in known}
-    if len(starts) == len(known) and None not in starts:
-        return every.prior_dose_e_A2  # each of its own: the microscope has counted through all files
-    order = Mdoc.concatenate([_mdoc(stack) for stack in stacks]).time_order
-    prior = np.empty(len(every))
-    prior[order] = np.cumsum(every.dose_e_A2[order]) - every.dose_e_A2[order]
-    return prior
-
-
-def _mdoc(stack: TiltSeries) -> Mdoc:
-    return stack.description if isinstance(stack.description, Mdoc) else Mdoc.empty(len(stack))
+    joined = replace(tables[0], section=np.arange(len(tables[0]))) if len(tables) == 1 else None
+    if joined is not None and len(exposures) == 1:
+        return joined
+    prior = prior_doses(exposures)
+    return replace(
+        joined or ViewTable.joined(tables), prior_dose_e_A2=None if prior is None else prior[firsts]
+    )
 
 
 def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
     """Return the mdoc of the first section of each group."""
-    return _mdoc(stack).select([group[0] for group in groups])
+    return mdoc_of(stack).select([group[0] for group in groups])
 
 
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:

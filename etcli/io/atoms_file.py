@@ -71,12 +71,15 @@ class AtomsFile:
         Processing steps, the oldest first.
     notes : mapping of str to str
         Other values of the file, by name.
+    comment : str
+        Words of another program about the atoms.
     """
 
     atoms: Atoms
     box: Box | None = None
     history: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    comment: str = ""
 
 
 def element(word: str, path: Path, number: int) -> str:

@@ -12,6 +12,7 @@ A. Hjorth Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.108
 
 import io
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from etcli.core.atomic_model import Atoms
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box
+from etcli.io.file_kind import check_text
+from etcli.io.history import steps_of_comment
+from etcli.io.text import decoded
 
 VECTOR = "_atom_sites_Cartn_tran_vector_"
 
@@ -45,6 +49,7 @@ def read_cif(path: Path) -> AtomsFile:
     from ase.io.cif import parse_cif
 
     content = path.read_bytes()
+    check_text(content, str(path))
     if not content.strip():
         raise DataError(f"{path}: line 1: the file is empty; write it again")
     try:
@@ -63,7 +68,15 @@ def read_cif(path: Path) -> AtomsFile:
     if bad.size:
         raise DataError(f"{path}: the position of atom {bad[0] + 1} is not a finite number; remove the atom")
     species = np.array(structure.get_chemical_symbols(), np.str_)
-    return AtomsFile(Atoms(position_A, species), Box(np.array(structure.cell, np.float64), corner))
+    steps, words = steps_of_comment(_comments(content))
+    box = Box(np.array(structure.cell, np.float64), corner)
+    return AtomsFile(Atoms(position_A, species), box, tuple(steps), comment="; ".join(words))
+
+
+def _comments(content: bytes) -> list[str]:
+    """Return the comments before the first data."""
+    head = takewhile(lambda line: line.startswith("#") or not line.strip(), decoded(content).splitlines())
+    return [line.strip("# \t") for line in head]
 
 
 def write_cif(file: AtomsFile) -> str:

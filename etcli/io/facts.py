@@ -11,6 +11,9 @@ from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
 from etcli.io.mrc_writer import Statistics
 
+MODES = {"int8": 0, "uint8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
+"""MRC modes by the type of the numbers."""
+
 
 def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, Any]:
     """Summarise an image file.
@@ -24,12 +27,14 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     Returns
     -------
     dict
-        ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
-        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history`` (the steps in
-        short), ``steps`` (with ``version``, ``command`` and ``inputs``), ``source`` of the angles and
+        ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
+        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``dose_e_A2``,
+        ``defocus_um``, ``voltage_kv``, ``labels`` (of the header), ``history`` (the steps in short),
+        ``steps`` (``version``, ``command`` and ``inputs`` of each of them), ``source`` of the angles and
         Crowther's ``resolution_A``; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
+    dtype = str(file.data.dtype.newbyteorder("="))
     lowest, highest, mean = _statistics(file)
     series = file.series()
     views = series.views
@@ -38,7 +43,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "file": file.name,
         "size": [nx, ny, n],
         "pixel_A": file.pixel_A,
-        "mode": file.mode,
+        "mode": MODES.get(dtype) if file.mode is None else file.mode,
+        "type": dtype,
         "min": lowest,
         "max": highest,
         "mean": mean,
@@ -49,7 +55,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
         "labels": list(file.labels),
-        "history": [step["step"] for step in steps],
+        "history": [step.pop("step") for step in steps],
         "steps": steps,
         "source": series.tilts_source or None,
         "resolution_A": _resolution(file, diameter_A),

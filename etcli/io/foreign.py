@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class ForeignImages:
     pixel_A: float | None
     tilt_deg: NDArray[np.float64] | None
     warnings: list[str] = field(default_factory=list)
+    labels: tuple[str, ...] = ()
 
 
 def read_foreign(path: Path) -> ForeignImages:
@@ -96,8 +97,12 @@ def _first_images(signals: list[dict[str, Any]]) -> ForeignImages:
     refusals, found, titles = [], [], []
     for signal in signals:
         try:
-            found.append(_images(np.asarray(signal["data"]), _axes(signal), signal["original_metadata"]))
-            titles.append(_word(_find(signal.get("metadata", {}), "title")) or "without a title")
+            images = _images(np.asarray(signal["data"]), _axes(signal), signal["original_metadata"])
+            title, microscope = (
+                _word(_find(signal.get("metadata", {}), key)) for key in ("title", "microscope")
+            )
+            found.append(replace(images, labels=tuple(word for word in (title, microscope) if word)))
+            titles.append(title or "without a title")
         except DataError as error:
             refusals.append(error)
     if not found:

@@ -83,6 +83,14 @@ def grouped(titles: Iterable[str]) -> list[str]:
     return steps
 
 
+def steps_of_comment(lines: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Take the lines of a comment apart: the steps with their details, and the words of other programs."""
+    entries = [entry for entry in grouped(lines) if entry.strip()]
+    is_step = [entry.startswith(OURS) for entry in entries]
+    steps = [entry for entry, ours in zip(entries, is_step, strict=True) if ours]
+    return steps, [entry.strip() for entry, ours in zip(entries, is_step, strict=True) if not ours]
+
+
 def complete(labels: Sequence[str], titles: Sequence[str]) -> tuple[str, ...]:
     """History of a file, from its labels and the titles of its description.
 

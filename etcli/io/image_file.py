@@ -16,14 +16,15 @@ from etcli.core.errors import DataError, UsageError, without_advice
 from etcli.core.series import ImageData, TiltSeries, Volume
 from etcli.io.doubts import axis_doubts, pixel_doubts
 from etcli.io.extended_header import tilts_from_extended_header
-from etcli.io.foreign import READERS, read_foreign
+from etcli.io.file_kind import MRC, READ_BY_CONTENT, TIFF, kind_of, misnamed, not_images
+from etcli.io.foreign import READERS, ForeignImages, read_foreign
 from etcli.io.history import complete
 from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.microscope_log import axis_in_log, log_of
 from etcli.io.mrc import MrcHeader, open_mrc
 from etcli.io.series_centre import centre_of
-from etcli.io.tilts import NoTiltsError, Tilts, find_mdoc, find_tilts
+from etcli.io.tilts import NoTiltsError, Tilts, TiltsFor, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
 from etcli.io.volume_text import describes_volume, fits_volume, frame_of, origin_of
 
@@ -157,7 +158,11 @@ def _open_in_process(path: Path, stamp: tuple[int, int]) -> ImageData:
 
 
 def open_images(
-    name: str, *, tilts_file: str | Tilts | None = None, stream: bool = False, without: Collection[int] = ()
+    name: str,
+    *,
+    tilts_file: str | Tilts | TiltsFor | None = None,
+    stream: bool = False,
+    without: Collection[int] = (),
 ) -> ImageFile:
     """Open a file of images.
 
@@ -165,7 +170,7 @@ def open_images(
     ----------
     name : str
         An MRC, TIFF or other image file, or ``-`` for an MRC file on the standard input.
-    tilts_file : str or Tilts, optional
+    tilts_file : str, Tilts or callable, optional
         File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether ``-`` may be given.
@@ -193,9 +198,8 @@ def open_images(
     if path.is_dir():
         raise DataError(f"{name}: is a folder; name an image file")
     if path.suffix.lower() == ".mdoc" and path.exists():
-        raise DataError(
-            f"{name}: describes images; name the image file, or make one of those it lists: stack"
-        )
+        advice = "name the image file, or make one of those it lists: stack"
+        raise DataError(f"{name}: describes images; {advice}")
     if path.exists() and not path.is_file():
         with path.open("rb") as pipe:
             return _from_pipe(pipe, name, tilts_file, without)
@@ -208,23 +212,30 @@ def open_images(
 
 def open_without_sidecars(path: Path, name: str) -> tuple[ImageFile, NDArray[np.float64] | None]:
     """Open a file without looking at the files beside it; return it and its own tilt angles."""
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if path.suffix.lower() in READERS:
-        foreign = read_foreign(path)
-        _check_pixels(name, foreign.data)
-        warnings = tuple(f"{name}: {text}" for text in foreign.warnings)
-        images = MappedImages(path, foreign.data)
-        return ImageFile(name, images, foreign.pixel_A, warnings=warnings), foreign.tilt_deg
-    from etcli.io.tiff import MAGIC, read_tiff
+    kind = kind_of(path)
+    is_foreign = path.suffix.lower() in READERS and kind not in READ_BY_CONTENT
+    try:
+        if is_foreign or kind is TIFF:
+            images = read_foreign(path) if is_foreign else _read_tiff(path)
+            _check_pixels(name, images.data)
+            mapped, odd = MappedImages(path, images.data), images.warnings
+            opened = ImageFile(name, mapped, images.pixel_A, labels=images.labels), images.tilt_deg
+        else:
+            header, data = open_mrc(path)
+            opened, odd = _from_mrc(name, header, MappedImages(path, data)), []
+    except DataError as error:
+        raise not_images(path, name, error) from error
+    odd = odd if is_foreign else [*misnamed(path, TIFF if kind is TIFF else MRC), *odd]
+    warnings = (*(f"{name}: {text}" for text in odd), *opened[0].warnings)
+    return replace(opened[0], warnings=warnings), opened[1]
 
-    if magic in MAGIC:
-        data, pixel_A, odd = read_tiff(path)
-        _check_pixels(name, data)
-        warnings = tuple(f"{name}: {text}" for text in odd)
-        return ImageFile(name, MappedImages(path, data), pixel_A, warnings=warnings), None
-    header, data = open_mrc(path)
-    return _from_mrc(name, header, MappedImages(path, data))
+
+def _read_tiff(path: Path) -> ForeignImages:
+    """Read a TIFF."""
+    from etcli.io.tiff import labels_of, read_tiff
+
+    data, pixel_A, odd = read_tiff(path)
+    return ForeignImages(data, pixel_A, None, odd, labels_of(path))
 
 
 def _check_pixels(name: str, data: NDArray[Any]) -> None:
@@ -235,7 +246,7 @@ def _check_pixels(name: str, data: NDArray[Any]) -> None:
 
 
 def _from_pipe(
-    pipe: IO[bytes], name: str, tilts_file: str | Tilts | None, without: Collection[int]
+    pipe: IO[bytes], name: str, tilts_file: str | Tilts | TiltsFor | None, without: Collection[int]
 ) -> ImageFile:
     """Read an MRC file from a pipe, through an unnamed temporary file."""
     with tempfile.TemporaryFile() as spooled:  # the memory map stays valid after it is closed
@@ -302,7 +313,7 @@ def _with_axis_of_log(stack: ImageFile, path: Path | None) -> ImageFile:
 def add_sidecars(
     stack: ImageFile,
     path: Path | None,
-    tilts_file: str | Tilts | None,
+    tilts_file: str | Tilts | TiltsFor | None,
     header_tilts: NDArray[np.float64] | None,
     without: Collection[int],
 ) -> ImageFile:
@@ -312,6 +323,7 @@ def add_sidecars(
     its volume. They may not fit, which is an error only where the angles are used.
     """
     warnings, misfit = list(stack.warnings), ""
+    tilts_file = tilts_file(len(stack)) if callable(tilts_file) else tilts_file
     beside = find_mdoc(path) if path else None
     mdoc = stack.mdoc
     if beside and (stack.mdoc is None or not stack.is_volume):

@@ -18,9 +18,11 @@ from etcli.io.image_file import (
     size_and_time,
 )
 from etcli.io.mdoc import Mdoc, windows_name
+from etcli.io.tilts import Tilts
 
 PATH_KEY, COUNT_KEY = "SubFramePath", "NumSubFrames"
 # frames that another program has aligned and averaged keep their name but not its ending
+EVENTS = ".eer"
 IMAGE_SUFFIXES = (".mrc", ".mrcs", ".st", ".tif", ".tiff")
 
 _opened = threading.local()
@@ -76,7 +78,7 @@ def listed_files(
     return found
 
 
-def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
+def open_described(path: Path, mdoc: Mdoc, tilts: Tilts | None = None) -> ImageFile:
     """Open a file of frames that an mdoc elsewhere describes, without looking at the files beside it.
 
     Parameters
@@ -85,6 +87,8 @@ def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
         The file; where it is compressed it is read again for each use, as there may be many of them.
     mdoc : Mdoc
         Its only section describes the file.
+    tilts : Tilts, optional
+        The tilt angle of the file, instead of that of the mdoc.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def open_described(path: Path, mdoc: Mdoc) -> ImageFile:
     described = replace(stack, mdoc=mdoc.for_images(len(stack), of_file=True), is_volume=False)
     if isinstance(stack.data, MappedImages) and not isinstance(stack.data.array, np.memmap):
         described = replace(described, data=ReopenedImages.of(stack.data))
-    return add_sidecars(described, None, None, tilt_deg, ())
+    return add_sidecars(described, None, tilts, tilt_deg, ())
 
 
 def number_of_images(name: str) -> int:
@@ -145,4 +149,6 @@ def _find(listed: str, mdoc: Mdoc, folders: Sequence[Path]) -> Path | None:
     exact = [*(folder / name for folder in (*folders, own)), *relative, Path(listed.strip())]
     stem = PureWindowsPath(name).stem
     others = [folder / f"{stem}{suffix}" for folder in (*folders, own) for suffix in IMAGE_SUFFIXES]
-    return next((path for path in (*exact, *others) if path.is_file()), None)
+    # electron events are no images, but their averages may be beside them
+    order = (*others, *exact) if PureWindowsPath(name).suffix.lower() == EVENTS else (*exact, *others)
+    return next((path for path in order if path.is_file()), None)

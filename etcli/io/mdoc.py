@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
 from etcli.core.geometry import wrapped_deg
+from etcli.io.file_kind import check_text
 from etcli.io.mdoc_text import MdocText, Section
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
@@ -253,9 +254,11 @@ def read_mdoc(path: Path) -> Mdoc:
     Raises
     ------
     DataError
-        As `Mdoc.parse`.
+        As `Mdoc.parse`, and when the file is no text.
     """
-    return Mdoc.parse(path.read_bytes(), name=str(path))
+    content = path.read_bytes()
+    check_text(content, str(path))
+    return Mdoc.parse(content, name=str(path))
 
 
 def windows_name(path: str) -> str:

@@ -18,8 +18,8 @@ from typing import Self
 import numpy as np
 
 from etcli.core.errors import DataError
+from etcli.io.file_kind import UTF_16_MARKS
 from etcli.io.history import grouped
-from etcli.io.text import UTF_16_MARKS
 
 Value = str | float | Sequence[float]
 

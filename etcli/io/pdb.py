@@ -21,6 +21,8 @@ from etcli.core.atomic_model import Atoms
 from etcli.core.elements import NUMBERS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
+from etcli.io.frame_label import OURS
+from etcli.io.history import steps_of_comment
 
 RECORDS, ENDS = ("ATOM", "HETATM"), ("END", "ENDMDL")
 LOW_A, HIGH_A = -999.999, 9999.999  # range of eight columns
@@ -71,10 +73,25 @@ def read_pdb(path: Path, lines: Sequence[str]) -> AtomsFile:
             raise DataError(
                 f"{path}: line {len(lines)}: no END; the file is cut off, write it again or add END"
             )
+    steps, title = steps_of_comment(_remarks(lines))
+    history, comment = tuple(steps), "; ".join(title)
     atoms = Atoms(np.array(position_A).reshape(-1, 3), np.array(species, np.str_))
     if cell[3:] != [90, 90, 90] or min(cell[:3]) <= 1:  # a cell of 1 Å means that there is none
-        return AtomsFile(atoms)
-    return AtomsFile(atoms, Box(np.diag(cell[:3]), -np.array(cell[:3]) * shift))
+        return AtomsFile(atoms, None, history, comment=comment)
+    box = Box(np.diag(cell[:3]), -np.array(cell[:3]) * shift)
+    return AtomsFile(atoms, box, history, comment=comment)
+
+
+def _remarks(lines: Sequence[str]) -> list[str]:
+    """Return the title, and the remarks that are steps with their details, which may fill several lines."""
+    texts = [line[10:].strip() for line in lines if line.startswith("TITLE ")]
+    steps: list[str] = []
+    for text in (line[11:].rstrip() for line in lines if line.startswith("REMARK   1 ")):
+        if text.startswith((OURS, "  ")):
+            steps.append(text)
+        elif steps:
+            steps[-1] += f" {text}"
+    return [" ".join(texts), *steps]
 
 
 def write_pdb(file: AtomsFile) -> str:

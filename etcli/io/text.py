@@ -1,9 +1,9 @@
 """Text files of other programs: their encodings, and numbers as Fortran writes them."""
 
-import codecs
 from pathlib import Path
 
-UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+from etcli.io.file_kind import UTF_16_MARKS, check_text
+
 _EXPONENTS = str.maketrans("dD", "ee")
 
 
@@ -18,8 +18,15 @@ def read_text(path: Path) -> str:
     -------
     str
         Without a byte order mark; bytes that are no text are replaced.
+
+    Raises
+    ------
+    DataError
+        When the file is an image, an archive or another file that is no text.
     """
-    return decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+    content = path.read_bytes()
+    check_text(content, str(path))
+    return decoded(content).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def decoded(content: bytes) -> str:

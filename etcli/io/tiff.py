@@ -23,6 +23,10 @@ LARGEST_TAGGED_PIXEL_A = 1e5
 SQUARE_TOLERANCE = 1e-3
 # what programs write where images have no scale
 NO_UNITS = ("", "px", "pixel", "pixels", "none")
+# beginnings of descriptions that only programs understand, and of etcli's own name
+FOR_PROGRAMS = ("ImageJ=", "{", "<", "etcli", "tifffile.py")
+# compressions of counted electrons (EER file format documentation, Thermo Fisher Scientific, 2020)
+EER_COMPRESSIONS = (65000, 65001, 65002)
 
 FLOAT16 = 12
 """MRC mode of numbers that ImageJ does not know."""
@@ -33,6 +37,16 @@ LARGEST_COMPRESSION = 20_000
 
 # a problem with a file is reported once, by an error of etcli
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+EER = (
+    "EER, single electrons in the order of their arrival, which are no images yet; align and average them "
+    "with MotionCor3, RELION or IMOD's alignframes, and give the averages"
+)
+
+
+class EerError(DataError):
+    """Error raised for a file of electron events, which has to become images first."""
 
 
 def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
@@ -58,6 +72,8 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
     """
     try:
         with tifffile.TiffFile(path) as file:
+            if file.pages[0].tags.valueof("Compression", 1) in EER_COMPRESSIONS:
+                raise EerError(f"{path}: {EER}")
             _check_sizes(file)
             series = file.series[0]
             if len(file.series) > 1:  # written page by page
@@ -68,6 +84,8 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], float | None, list[str]]:
                 data = series.asarray()
             is_grey = "S" not in series.axes
             pixel_A, warnings = _calibration(file)
+    except EerError:
+        raise
     except Exception as error:  # damaged files fail in many ways
         raise DataError(
             f"{path}: not a TIFF that can be read ({error}); save it again without compression"
@@ -87,6 +105,19 @@ def _check_sizes(file: tifffile.TiffFile) -> None:
         longest = file.filehandle.size * (1 if page.compression == 1 else LARGEST_COMPRESSION)
         if page.nbytes > longest:
             raise ValueError(f"a page of {page.nbytes} bytes in a file of {file.filehandle.size}")
+
+
+def labels_of(path: Path) -> tuple[str, ...]:
+    """Describe a TIFF as its program did: first line of the description, and the name of the program."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            texts = [
+                str(file.pages[0].tags.valueof(tag, "") or "") for tag in ("ImageDescription", "Software")
+            ]
+    except Exception:  # damaged files fail in many ways
+        return ()
+    lines = (text.strip().partition("\n")[0].strip() for text in texts)
+    return tuple(line for line in lines if line.isprintable() and line and not line.startswith(FOR_PROGRAMS))
 
 
 def software_of(path: Path) -> str:

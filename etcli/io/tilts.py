@@ -1,6 +1,6 @@
 """Tilt angles: reading and writing of their files, and the choice among several sources."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Tilts:
     warnings: list[str] = field(default_factory=list)
 
 
+TiltsFor = Callable[[int], Tilts]
+"""Function of the number of sections that returns their angles."""
 Source = Path | Tilts | Mdoc | NDArray[np.float64]
 
 

@@ -22,13 +22,14 @@ from etcli.core.atomic_model import Atoms
 from etcli.core.elements import SYMBOLS
 from etcli.core.errors import DataError
 from etcli.io.atoms_file import AtomsFile, Box, element
-from etcli.io.history import from_one_line, in_one_line
+from etcli.io.history import from_one_line, in_one_line, steps_of_comment
 from etcli.io.text import as_number
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 PAIR = re.compile(r"""([^\s="']+)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 STEP = re.compile(r"history_(\d+)")
 PLAIN_COLUMNS = "species:S:1:pos:R:3"
+PLAIN_SEPARATOR = "; "
 OWN_KEYS = ("lattice", "origin", "properties", "pbc")
 
 
@@ -91,7 +92,11 @@ def read_xyz(path: Path, lines: Sequence[str]) -> AtomsFile:
     species = _species(path, table, named)
     if "species" not in named:
         extra.pop("Z")
-    return AtomsFile(Atoms(position_A, species, extra), _box(path, keys), _history(keys), _notes(keys))
+    atoms, box = Atoms(position_A, species, extra), _box(path, keys)
+    if "properties" in keys:
+        return AtomsFile(atoms, box, _history(keys), _notes(keys))
+    steps, words = steps_of_comment(comment.strip().split(PLAIN_SEPARATOR))
+    return AtomsFile(atoms, box, tuple(map(from_one_line, steps)), comment=PLAIN_SEPARATOR.join(words))
 
 
 def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
@@ -118,7 +123,7 @@ def write_xyz(file: AtomsFile, *, plain: bool = False) -> str:
     position_A = np.round(atoms.position_A, 5) + 0.0  # turns -0 into 0
     values = [atoms.species.tolist(), *position_A.T.tolist(), *((v + 0.0).tolist() for v in columns.values())]
     rows = map(" ".join(words).__mod__, zip(*values, strict=True))
-    comment = "; ".join(map(in_one_line, file.history)) if plain else _comment(file)
+    comment = PLAIN_SEPARATOR.join(map(in_one_line, file.history)) if plain else _comment(file)
     return "\n".join([str(len(atoms)), comment, *rows, ""])
 
 

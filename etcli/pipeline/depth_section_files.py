@@ -22,6 +22,7 @@ from etcli.pipeline.depth_section_result import DepthSection
 from etcli.pipeline.inputs import read_series
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.transform_output import write_transforms
 from etcli.pipeline.view_selection import checked_list
 
@@ -50,6 +51,7 @@ class DepthSectionFiles:
     def check(self, request: DepthSectionRequest) -> None:
         """Check the names of the files; raise UsageError for one that does not fit the last stage."""
         check_picture(self.plot)
+        check_text_names(table=self.csv, transforms=self.write_xf)
         last, ending = request.stop_after, Path(self.output).suffix.lower()
         if last == "build" and not is_atoms_file(self.output):
             raise UsageError(f"{self.output}: the model is written as .xyz (or .cif, .pdb); name it so")

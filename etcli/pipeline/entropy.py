@@ -21,6 +21,7 @@ from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
 from etcli.pipeline.outlying_pixels import name_outliers
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.view_selection import as_mask
 
 MOST_LEANING_DEG = 2.0
@@ -360,6 +361,7 @@ def entropy_files(
     if (choice is None) != (files.output is None):
         raise UsageError("--select and --output go together: the number of views and the file for them")
     check_picture(files.plot)
+    check_text_names(table=files.csv)
     series = read_series(session, files.input, tilts=files.tilts)
     support = read_volume(session, files.mask).images() if files.mask else None
     with session.outputs() as outputs:

@@ -7,6 +7,7 @@ from typing import Any
 from etcli.core.errors import DataError, without_advice
 from etcli.core.lengths import Length
 from etcli.io.atoms import is_atoms_file, read_atoms_file
+from etcli.io.atoms_facts import facts_of_atoms
 from etcli.io.facts import facts_of, in_words
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import grouped
@@ -22,12 +23,13 @@ def info_files(
     diameter: Length | None = None,
     need_tilts: bool = False,
 ) -> list[dict[str, Any]]:
-    """Summarise files; see `etcli.io.facts.facts_of`.
+    """Summarise files; see `etcli.io.facts.facts_of` and `etcli.io.atoms_facts.facts_of_atoms`.
 
     Parameters
     ----------
     session : Session
     names : sequence of str
+        Images or atoms.
     tilts : str, optional
         File of tilt angles that replaces all other sources.
     diameter : Length, optional
@@ -42,6 +44,9 @@ def info_files(
     """
     facts = []
     for name in names:
+        if is_atoms_file(name):
+            facts.append(facts_of_atoms(name, read_atoms_file(Path(name))))
+            continue
         file = read_images(session, name, tilts=tilts)
         if need_tilts and file.tilts is None:
             raise DataError(file.misfit or file.no_tilts)

@@ -17,7 +17,7 @@ from etcli.io.euler import read_euler
 from etcli.io.facts import in_words
 from etcli.io.history import missing
 from etcli.io.image_file import ImageFile, open_images
-from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
+from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
 
@@ -31,7 +31,7 @@ def read_images(
     session: Session,
     name: str,
     *,
-    tilts: str | Tilts | None = None,
+    tilts: str | Tilts | TiltsFor | None = None,
     stream: bool = False,
     without: Collection[int] = (),
 ) -> ImageFile:
@@ -42,7 +42,7 @@ def read_images(
     session : Session
     name : str
         The file, or ``-`` with `stream`.
-    tilts : str or Tilts, optional
+    tilts : str, Tilts or callable, optional
         File of tilt angles, or angles out of one, that replace all other sources.
     stream : bool
         Whether the command can work on a stream: then ``-`` may be given, and angles may be missing.
@@ -58,6 +58,7 @@ def read_images(
         name,
         tilts if isinstance(tilts, str) else None,
         *(beside for beside in sidecars_of(Path(name)) if beside.is_file()),
+        None if file.axis_source == ImageFile.axis_source else file.axis_source,  # the microscope's log
     )
     session.facts[name] = in_words(file)
     for text in file.warnings:

@@ -26,6 +26,7 @@ from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.simulate import pixel_size_A
 from etcli.pipeline.simulate_atoms import AtomsSeriesRequest, oriented_atoms
+from etcli.pipeline.text_output import check_text_names
 
 ANGLE_FILES = (".tlt", ".rawtlt")
 COUNTS = 1e6
@@ -284,6 +285,7 @@ def plan_files(
             f"{output}: with --plan, --output is for the angles of --select, in a .tlt or .rawtlt file"
         )
     check_picture(plot)
+    check_text_names(table=csv)
     request.specimen.check()
     atoms = oriented_atoms(session, request.specimen, pixel_size_A(request.pixel), np.random.default_rng(0))
     with session.outputs() as outputs:

@@ -29,6 +29,7 @@ from etcli.pipeline.prepared_reconstruction import Outcome, PreparedReconstructi
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest, request_of
 from etcli.pipeline.resume import kept_work, resume_key
 from etcli.pipeline.session import Session
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.view_selection import used_views
 from etcli.pipeline.volume_output import (
     EVEN,
@@ -234,6 +235,7 @@ def reconstruct_files(
     """
     request = replace(request, views_chosen=request.views_chosen or files.views is not None)
     check_picture(files.plot)
+    check_text_names(table=files.error_curve)
     if files.plot:
         from etcli.plotting.reconstruction import ReconstructionPicture
         from etcli.plotting.slices import DENSITY, POTENTIAL

@@ -33,6 +33,7 @@ from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.transform_output import transform_files, write_transforms
 from etcli.pipeline.view_selection import Region, as_mask
 
@@ -293,6 +294,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
     if files.euler and request.chosen != "match":
         raise UsageError("--euler needs --method match, without --max-shift")
     check_picture(files.plot)
+    check_text_names(transforms=files.write_xf)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
     if files.mask:
         request = replace(request, mask=read_volume(session, files.mask).images())

@@ -107,18 +107,19 @@ def stack_files(
         folders=request.folders,
         tilts=tilts,
         defocus=defocus,
+        only=request.views,
         exclude=request.exclude or (),
     )
     if found.volume is not None:
         _stack_volume(session, found.volume, output, request, mode=mode)
         return
-    if not found.stacks:
-        raise DataError(f"{inputs[0]}: no view is left; exclude fewer")
     n = len(found.views)
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
+    if not found.stacks:
+        raise DataError(f"{inputs[0]}: no view is left; exclude fewer")
     kept = found.sections([view for view in selected if view not in excluded])
-    series = assemble(found.stacks, kept, frames=request.frames)
+    series = assemble(found.stacks, kept, frames=request.frames, exposures=found.exposures)
     if len(series.parts) < len(kept):
         session.reporter.report(
             f"{len(kept)} sections give {len(series.parts)} views: {request.frames} of frames"

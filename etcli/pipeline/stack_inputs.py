@@ -1,24 +1,25 @@
 """Inputs of an assembly: image files, or mdocs that list files, with the tilt angles given for them."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.image_file import STREAM, ImageFile
 from etcli.io.listed_files import listed_files, number_of_images, open_described
-from etcli.io.mdoc import read_mdoc
-from etcli.io.tilts import Tilts, read_tilts
+from etcli.io.mdoc import Mdoc, read_mdoc
+from etcli.io.tilts import Tilts, TiltsFor, read_tilts
 from etcli.pipeline.inputs import read_images, with_columns
 from etcli.pipeline.session import Session
 
 MDOC = ".mdoc"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
-Angles = str | Tilts | None
+Angles = str | Tilts | TiltsFor | None
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class StackInputs:
     views : list of range
         Sections of each view, through all files: one section, or all the frames of a file that an mdoc lists.
         Empty for a file that was not needed.
+    exposures : list of TiltSeries or Mdoc
+        The files, and at their places the descriptions of those that were not needed.
     volume : Volume, optional
         The input, if it is a volume; it has no views then.
     """
 
     stacks: list[TiltSeries]
     views: list[range]
+    exposures: list[TiltSeries | Mdoc] = field(default_factory=list)
     volume: Volume | None = None
 
     def sections(self, views: Sequence[int]) -> list[int]:
@@ -51,6 +55,7 @@ def read_inputs(
     folders: Sequence[str] = (),
     tilts: Sequence[str] = (),
     defocus: str | None = None,
+    only: Collection[int] | None = None,
     exclude: Collection[int] = (),
 ) -> StackInputs:
     """Open the files of an assembly.
@@ -66,9 +71,9 @@ def read_inputs(
         No file of angles, one for all inputs, or one for each.
     defocus : str, optional
         File of defoci, for one input.
-    exclude : collection of int
-        Views that will not be used, counted from 0 through all inputs; their metadata and files may be
-        missing.
+    only, exclude : collection of int
+        Views that alone will be used, all if None, and views that will not be used, counted from 0 through
+        all inputs. The files of others that an mdoc lists may be missing, and the metadata of those excluded.
 
     Returns
     -------
@@ -83,30 +88,44 @@ def read_inputs(
     """
     mdocs = [name for name in names if _is_mdoc(name)]
     _check_folders(folders, mdocs)
-    if mdocs and tilts:
-        raise UsageError(f"{mdocs[0]}: an mdoc has the angles of its files; leave --tilts out")
     angles = _angles_of_inputs(session, names, tilts)
     stacks: list[TiltSeries] = []
     views: list[range] = []
+    exposures: list[TiltSeries | Mdoc] = []
     n_sections = 0
     for name, given in zip(names, angles, strict=True):
-        without = [view - len(views) for view in exclude if view >= len(views)]
+        opened: list[TiltSeries | Mdoc]
         if _is_mdoc(name):
-            opened = list(_open_listed(session, name, folders, without))
+            opened = _open_listed(session, name, folders, given, _Wanted(len(views), only, exclude))
         else:
+            without = [view - len(views) for view in exclude if view >= len(views)]
             file = read_images(session, name, tilts=given, stream=True, without=without)
             if file.is_volume and not defocus:
                 if len(names) > 1:
                     raise UsageError(f"{name}: is a volume, which goes alone; name series, or this one INPUT")
-                return StackInputs([], [], file.volume())
+                return StackInputs([], [], volume=file.volume())
             opened = [with_columns(session, file.series(), defocus=defocus)]
         for stack in opened:
-            n = len(stack) if stack is not None else 0
+            n = len(stack) if isinstance(stack, TiltSeries) else 0
             sections = range(n_sections, n_sections + n)
             views += [sections] if _is_mdoc(name) else [range(k, k + 1) for k in sections]
-            stacks += [stack] if stack is not None else []
+            stacks += [stack] if isinstance(stack, TiltSeries) else []
             n_sections += n
-    return StackInputs(stacks, views)
+        exposures += opened
+    return StackInputs(stacks, views, exposures)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Views of an input that will be used; ``first`` of all views is the first one of the input."""
+
+    first: int
+    only: Collection[int] | None
+    exclude: Collection[int]
+
+    def __contains__(self, k: int) -> bool:
+        view = self.first + k
+        return view not in self.exclude and (self.only is None or view in self.only)
 
 
 def _is_mdoc(name: str) -> bool:
@@ -138,20 +157,50 @@ def _angles_of_inputs(session: Session, names: Sequence[str], tilts: Sequence[st
         return [Tilts(tilt_deg[[k]], name) for k in range(len(names))]
     if STREAM in names:
         raise UsageError(f"{name}: {len(tilt_deg)} tilt angles for {len(names)} INPUTs; give one per INPUT")
-    counts = [number_of_images(one) for one in names]
-    if len(tilt_deg) != sum(counts):
-        raise UsageError(
-            f"{name}: {len(tilt_deg)} tilt angles for {len(names)} INPUTs with {sum(counts)} sections; give "
-            "one per INPUT, or one per section"
-        )
-    parts = np.split(tilt_deg, np.cumsum(counts)[:-1])
-    return [Tilts(part, name) for part in parts]
+    return [_Dealer(tilt_deg, name, names)] * len(names)
+
+
+class _Dealer:
+    """Angles of one file for all sections of the inputs, dealt out to these as they are opened.
+
+    Parameters
+    ----------
+    tilt_deg : ndarray of shape (n_sections,), float64
+        Degrees, in the order of the sections through all inputs.
+    source : str
+        Name of their file.
+    names : sequence of str
+        The inputs, in the order in which they will be opened.
+    """
+
+    def __init__(self, tilt_deg: NDArray[np.float64], source: str, names: Sequence[str]) -> None:
+        self._tilt_deg, self._source, self._names = tilt_deg, source, names
+        self._n_dealt = self._n_opened = 0
+
+    def __call__(self, n_sections: int) -> Tilts:
+        """Return the angles of the next input; raise UsageError if they do not fit all inputs."""
+        first = self._n_dealt
+        self._n_dealt, self._n_opened = first + n_sections, self._n_opened + 1
+        is_last = self._n_opened == len(self._names)
+        n = len(self._tilt_deg)
+        if self._n_dealt > n or (is_last and self._n_dealt < n):
+            counts = [_n_sections(name) for name in self._names]
+            raise UsageError(
+                f"{self._source}: {n} tilt angles for {len(counts)} INPUTs with {sum(counts)} sections; give "
+                "one per INPUT, or one per section"
+            )
+        return Tilts(self._tilt_deg[first : self._n_dealt], self._source)
+
+
+def _n_sections(name: str) -> int:
+    """Return the number of sections of an input."""
+    return len(read_mdoc(Path(name)).sections) if _is_mdoc(name) else number_of_images(name)
 
 
 def _open_listed(
-    session: Session, name: str, folders: Sequence[str], without: Collection[int]
-) -> Iterator[TiltSeries | None]:
-    """Open the files that an mdoc lists; None for one that is not needed."""
+    session: Session, name: str, folders: Sequence[str], angles: Angles, wanted: _Wanted
+) -> list[TiltSeries | Mdoc]:
+    """Open the files that an mdoc lists; of those that are not needed there is only the description."""
     mdoc = read_mdoc(Path(name))
     session.reads(name)
     if mdoc.repeated:
@@ -160,17 +209,43 @@ def _open_listed(
         )
     for text in mdoc.warnings:
         session.reporter.warn(text)
+    n = len(mdoc.sections)
+    given = _angle_of_each(name, n, angles)
     warnings: dict[str, tuple[str, int]] = {}
-    for path, section in listed_files(mdoc, [Path(folder) for folder in folders], without=without):
+    opened: list[TiltSeries | Mdoc] = []
+    without = [k for k in range(n) if k not in wanted]
+    listed = listed_files(mdoc, [Path(folder) for folder in folders], without=without)
+    for (path, section), angle in zip(listed, given, strict=True):
         if path is None:
-            yield None
+            opened.append(section)
             continue
-        file = open_described(path, section)
+        file = open_described(path, section, angle)
         session.reads(path)
         _collect(warnings, file)
-        yield file.series()
+        opened.append(file.series())
     for text, n_files in warnings.values():
         session.reporter.warn(f"{text} (and so of {n_files - 1} more files)" if n_files > 1 else text)
+    series = [one for one in opened if isinstance(one, TiltSeries)]
+    if series and not any(one.has_tilts for one in series):
+        session.reporter.warn(
+            f"{name}: no TiltAngle in its sections, nor angles in the files they list, so that the series "
+            "has no tilt angles; give --tilts FILE with one angle per section"
+        )
+    return opened
+
+
+def _angle_of_each(name: str, n_sections: int, angles: Angles) -> list[Tilts | None]:
+    """Return the angle that is given for each section of an mdoc, None where none are given."""
+    if angles is None:
+        return [None] * n_sections
+    given = Tilts(read_tilts(Path(angles)), angles) if isinstance(angles, str) else angles
+    given = given if isinstance(given, Tilts) else given(n_sections)
+    if len(given.tilt_deg) != n_sections:
+        raise DataError(
+            f"{name}: {n_sections} sections but {len(given.tilt_deg)} tilt angles in {given.source}; give "
+            "one per section"
+        )
+    return [Tilts(given.tilt_deg[[k]], given.source) for k in range(n_sections)]
 
 
 def _collect(warnings: dict[str, tuple[str, int]], file: ImageFile) -> None:

@@ -39,6 +39,7 @@ from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.residual import check_residual
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.transform_output import transform_files, write_transforms
 
 if TYPE_CHECKING:
@@ -351,6 +352,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
         As for `tiltalign`; no output is written then.
     """
     check_picture(files.plot)
+    check_text_names(transforms=files.write_xf, angles=files.write_tlt)
     series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     sides = (*transform_files(files.write_xf), files.write_tlt, files.plot)

@@ -78,33 +78,28 @@ class ImageSource:
             When the values do not fit the mode; it names the range of all images.
         """
         n_limited = n_pixels = 0
-        try:
-            with opened as writer:
-                images = ordered_map(self._image, range(self._n), threads=self._session.threads)
-                for k, (image, limited) in enumerate(self._session.track(images, self._n, what)):
-                    writer.write_section(k, image)
-                    n_limited, n_pixels = n_limited + limited, n_pixels + image.size
-        except RangeError as error:
-            raise self._range_error() from error
+        lowest, highest, failed = np.inf, -np.inf, None
+        with opened as writer:
+            images = ordered_map(self._image, range(self._n), threads=self._session.threads)
+            for k, (image, limited, ends) in enumerate(self._session.track(images, self._n, what)):
+                lowest, highest = min(lowest, ends[0]), max(highest, ends[1])
+                n_limited, n_pixels = n_limited + limited, n_pixels + image.size
+                try:
+                    if failed is None:
+                        writer.write_section(k, image)
+                except RangeError as error:
+                    failed = error  # the images that follow are read for their range
+            if failed is not None:
+                raise RangeError(lowest, highest, self._mode, of_all=True) from failed
         if self._scaling is not None:
-            found = "{:.7g} to {:.7g}".format(*self._scaling.found)
             self._session.reporter.report(
-                f"values from {found}: {', '.join(self.words())}"
+                f"values from {lowest:.7g} to {highest:.7g}: {', '.join(self.words())}"
                 f"{', which IMOD shows as 0 to 255' * (self._scaling.to[0] < 0)}; "
                 f"{100 * n_limited / n_pixels:.3g} % of the pixels lie beyond"
             )
 
-    def _image(self, k: int) -> tuple[Image, int]:
-        """Return an image to write, and how many of its pixels were limited."""
+    def _image(self, k: int) -> tuple[Image, int, tuple[float, float]]:
+        """Return an image to write, how many of its pixels were limited, and the range of its values."""
         image = self._read(k)
-        return (image, 0) if self._scaling is None else self._scaling.apply(k, image)
-
-    def _range_error(self) -> RangeError:
-        """Return the error of values that do not fit, with the range of all images."""
-        extremes = ordered_map(
-            lambda k: (float((image := self._read(k)).min()), float(image.max())),
-            range(self._n),
-            threads=self._session.threads,
-        )
-        lowest, highest = zip(*extremes, strict=True)
-        return RangeError(min(lowest), max(highest), self._mode, of_all=True)
+        ends = float(image.min()), float(image.max())
+        return (image, 0, ends) if self._scaling is None else (*self._scaling.apply(k, image), ends)

@@ -101,6 +101,10 @@ def test_the_axis_of_the_microscopes_log(tmp_path: Path) -> None:
     assert json.loads(run.out)["angle_deg"] == pytest.approx(90, abs=1.5)
     assert "tilt axis at 90° by" in run.err
     assert json.loads(etcli("info", "--json", path).out)["axis_deg"] == 90
+    inputs = json.loads(etcli("info", "--json", tmp_path / "out.mrc").out)["steps"][-1]["inputs"]
+    assert sum("series.txt, " in name for name in inputs) == 1
+    words = ("--write-tlt", tmp_path / "series.txt", path, tmp_path / "t.mrc")
+    assert "series.txt: is an input" in failure("tiltalign", "-q", "--angle", 90, *words, status=2)
     (tmp_path / "series.txt").write_text("Tilt Axis Angle: 90\nTilt Axis Angle: 12\n")  # of several series
     assert json.loads(etcli("info", "--json", path).out)["axis_deg"] is None
 

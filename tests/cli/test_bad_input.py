@@ -54,7 +54,7 @@ def damaged(kind: str) -> bytes:
         ("truncated", "truncated, 2943 bytes of the 2944 that 10 x 12 x 4 of mode 2 need"),
         ("headless", "1000 bytes are too few for an MRC header"),
         ("empty", "0 bytes are too few for an MRC header"),
-        ("text", "not an MRC file"),
+        ("text", "is a text file; name the file of the images"),
         ("binary", "not an MRC file"),
         ("sizeless", "empty image of 10 x 0 x 4"),
         ("nan", "NaN or infinite values in section 3"),

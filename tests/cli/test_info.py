@@ -5,7 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import tifffile
 
+from etcli.core.atomic_model import Atoms
+from etcli.io.atoms import Box, write_atoms
 from tests.files import TILT_DEG, etcli, failure, images, mdoc_text, mrc_bytes, write_series, write_stack
 
 
@@ -23,6 +26,7 @@ def test_json_holds_what_is_known(series) -> None:
         "size": [10, 12, 4],
         "pixel_A": 2.5,
         "mode": 2,
+        "type": "float32",
         "min": data.min(),
         "max": data.max(),
         "mean": pytest.approx(data.mean(dtype=np.float64), rel=1e-6),
@@ -126,7 +130,8 @@ def test_the_table_tells_it_in_words(series) -> None:
         "85.3° from +y",
         "200 kV",
         "4.6 e/Å² in all",
-        "-1.03, -1.02, -1.01, -1 µm",
+        "-1, -1.01, -1.02, -1.03 µm",
+        "2 (float32)",
     ):
         assert text in out
 
@@ -174,6 +179,113 @@ def test_a_wrong_count_of_angles_names_both(series, tmp_path) -> None:
 
 def test_json_and_field_exclude_each_other(series) -> None:
     assert "not both" in failure("info", "--json", "--field", "size", series, status=2)
+
+
+def test_a_step_is_told_once_in_each_way(series, tmp_path) -> None:
+    """As a label of the header, in the history, and with its details, which do not repeat it."""
+    out = tmp_path / "b.mrc"
+    etcli("-q", "bin", series, out)
+    text = etcli("info", "--json", out).out
+    assert json.loads(text)["history"] == ["etcli bin 0.1: mean of 2 x 2"]
+    assert set(json.loads(text)["steps"][0]) == {"version", "command", "inputs"}
+    assert text.count("etcli bin 0.1: mean") == 2
+    assert etcli("info", out).out.count("etcli bin 0.1: mean") == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mode"),
+    [("uint8", 0), ("int8", 0), ("int16", 1), ("uint16", 6), ("float32", 2), ("float64", None)],
+)
+def test_a_tiff_has_a_type_and_what_its_program_said(tmp_path, dtype, mode) -> None:
+    how = {
+        "photometric": "minisblack",
+        "description": "needle 3\nmore",
+        "software": "Velox 3",
+        "metadata": None,
+    }
+    tifffile.imwrite(tmp_path / "a.tif", (images() / 10).astype(dtype), **how)
+    facts = json.loads(etcli("info", "--json", tmp_path / "a.tif").out)
+    assert (facts["type"], facts["mode"], facts["labels"]) == (dtype, mode, ["needle 3", "Velox 3"])
+    out = etcli("info", tmp_path / "a.tif").out
+    assert f"{mode} ({dtype})" in out if mode is not None else f"  type         {dtype}" in out
+    etcli("-q", "stack", tmp_path / "a.tif", tmp_path / "b.tif")
+    facts = json.loads(etcli("info", "--json", tmp_path / "b.tif").out)
+    assert facts["type"] == "float32"
+    assert facts["history"] == ["etcli stack 0.1: 4 views of 1 file"]
+    assert "  step         etcli stack 0.1: 4 views of 1 file" in etcli("info", tmp_path / "b.tif").out
+
+
+ATOMS = Atoms(np.array([[-1.5, 0, 0], [2, 1, 0], [0, 3, 1]]), np.array(["Pt", "Au", "Au"]))
+
+
+@pytest.mark.parametrize("ending", ["xyz", "plain.xyz", "pdb", "cif"])
+def test_atoms_are_told(tmp_path, ending) -> None:
+    """Their number, elements, extent, box and history, whatever the format."""
+    box = Box(np.diag([10.0, 11, 12]), np.array([-5, -5.5, -6]))
+    command = " ".join(["etcli", *["a.mrc"] * 30])
+    step = f"etcli trace-atoms 1.0: 3 atoms\n  version: 1.0.2\n  command: {command}"
+    path = tmp_path / f"m.{ending}"
+    write_atoms(path, ATOMS, box=box, history=["etcli recon 1.0: SIRT 30", step])
+    facts = json.loads(etcli("info", "--json", path).out)
+    assert (facts["atoms"], facts["elements"]) == (3, {"Au": 2, "Pt": 1})
+    assert facts["extent_A"] == [[-1.5, 2], [0, 3], [0, 1]]
+    if ending != "plain.xyz":
+        assert facts["cell_A"] == [[10, 0, 0], [0, 11, 0], [0, 0, 12]]
+        assert facts["cell_origin_A"] == [-5, -5.5, -6]
+    assert facts["history"] == ["etcli recon 1.0: SIRT 30", "etcli trace-atoms 1.0: 3 atoms"]
+    assert facts["steps"][1]["command"] == command
+    assert facts["steps"][1]["version"] == "1.0.2"
+    out = etcli("info", path).out
+    for text in (
+        "atoms        3",
+        "Au 2, Pt 1",
+        "x -1.5 to 2, y 0 to 3, z 0 to 1 Å",
+        "etcli trace-atoms 1.0",
+    ):
+        assert text in out
+    assert ("10 x 11 x 12 Å, from (-5, -5.5, -6)" in out) == (ending != "plain.xyz")
+    assert "command  etcli a.mrc a.mrc" in etcli("info", "--history", path).out
+
+
+PDB_RECORD = f"HETATM    1 AU   MOL A   1    {'   0.000' * 3}  1.00  0.00          AU"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.xyz", "1\nGold, from the web\nAu 0 0 0\n"),
+        (
+            "a.pdb",
+            f"TITLE     Gold, from the web\n{PDB_RECORD}\nEND\n",
+        ),
+        (
+            "a.cif",
+            "# Gold, from the web\ndata_a\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n"
+            "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\nloop_\n_atom_site_label\n"
+            "_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+            "Au1 Au 0 0 0\n",
+        ),
+    ],
+)
+def test_what_another_program_said_of_atoms_is_told(tmp_path, name, text) -> None:
+    (tmp_path / name).write_text(text)
+    facts = json.loads(etcli("info", "--json", tmp_path / name).out)
+    assert (facts["comment"], facts["history"]) == ("Gold, from the web", [])
+    assert "comment      Gold, from the web" in etcli("info", tmp_path / name).out
+
+
+def test_columns_and_notes_of_atoms_are_told(tmp_path) -> None:
+    atoms = ATOMS.with_columns(sigma_A=np.array([0.5, 0.6, 0.7]))
+    write_atoms(tmp_path / "a.xyz", atoms, notes={"scale": "3"})
+    out = etcli("info", tmp_path / "a.xyz").out
+    assert "columns      sigma_A" in out
+    assert "note         scale: 3" in out
+
+
+def test_bare_numbers_are_those_of_images(tmp_path) -> None:
+    write_atoms(tmp_path / "a.xyz", ATOMS)
+    line = failure("info", "--field", "size", tmp_path / "a.xyz", status=2)
+    assert "a.xyz: --field is for images; --json tells everything about atoms" in line
 
 
 @pytest.mark.parametrize("diameter", ["0", "0nm", "-5px"])

@@ -105,13 +105,14 @@ def test_what_is_derived_from_the_name_of_an_output_is_no_input_either(folder) -
     for name in ("h_odd.mrc", "h_even.mrc"):
         (folder / name).write_bytes((folder / "v.mrc").read_bytes())
     (folder / "x.xf.axis").write_text("axis")
+    (folder / "l.tlt").symlink_to("x.xf.axis")
     before = contents(folder)
     for line in (
         "project --euler o.mrc.euler.csv v.mrc o.mrc",
         "recon --iterations 1 --half-sets --mask h_odd.mrc s.mrc h.mrc",
         "recon --iterations 1 --half-sets --mask h_even.mrc s.mrc h.mrc",
         "project --tilts p.mrc.mdoc v.mrc p.mrc",
-        "tiltalign --angle 0 --prexf x.xf --write-tlt x.xf.axis s.mrc o.mrc",
+        "tiltalign --angle 0 --prexf x.xf --write-tlt l.tlt s.mrc o.mrc",
     ):
         assert "is an input" in etcli("-q", "--overwrite", *line.split(), status=None).err, line
         assert contents(folder) == before, line

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from etcli.io.mdoc import read_mdoc
 from tests.files import etcli, failure, images, write_stack
 
 TILTS = (0.0, 3.0, -3.0, 6.0)
@@ -107,9 +108,77 @@ def test_what_a_session_cannot_be(folder) -> None:
     line = failure("stack", "plain.mdoc", "s.mrc")
     assert "plain.mdoc: lists no files, as it has no SubFramePath; give the images it describes, a.st" in line
     assert "session.mdoc: describes images; name the image file" in failure("recon", "session.mdoc", "s.mrc")
-    Path("angles").write_text("0\n1\n2\n3\n")
-    line = failure("stack", "--tilts", "angles", "session.mdoc", "s.mrc", status=2)
-    assert "an mdoc has the angles of its files" in line
+    Path("angles").write_text("0\n1\n2\n")
+    line = failure("stack", "--tilts", "angles", "--frames", "frames", "session.mdoc", "s.mrc")
+    assert "session.mdoc: 4 sections but 3 tilt angles in angles; give one per section" in line
+    line = failure("stack", "--views", "5", "--frames", "frames", "session.mdoc", "s.mrc", status=2)
+    assert "view 5 asked for, but there are 4" in line
+
+
+def doses_before(path: str) -> list[float]:
+    """Doses before each view, as the output's mdoc states or implies them."""
+    return read_mdoc(Path(f"{path}.mdoc")).prior_dose_e_A2.tolist()
+
+
+@pytest.mark.parametrize("choice", [("--exclude", "2"), ("--views", "1,3,4"), ("--views", "4,1,3")])
+@pytest.mark.parametrize("has_times", [True, False])
+def test_exposures_that_are_not_used_count_for_the_dose(folder, choice, has_times) -> None:
+    """The specimen received them; their files need not be there. By time view 4 came first, then 1, 2, 3."""
+    text = session_text().replace("07:42:08", "07:30:08")
+    if not has_times:
+        text = "\n".join(line for line in text.splitlines() if "DateTime" not in line)
+    Path("session.mdoc").write_text(text)
+    Path("frames/p_1.tif").unlink()
+    etcli("stack", *choice, "--frames", "frames", "session.mdoc", "s.mrc")
+    expected = {1: 3, 3: 9, 4: 0} if has_times else {1: 0, 3: 6, 4: 9}
+    order = [1, 3, 4] if choice[1] == "2" else [int(one) for one in choice[1].split(",")]
+    assert doses_before("s.mrc") == [expected[view] for view in order]
+
+
+def test_one_view_of_a_session_has_the_dose_before_it(folder) -> None:
+    etcli("stack", "--views", "3", "--frames", "frames", "session.mdoc", "s.mrc")
+    assert doses_before("s.mrc") == [6]
+
+
+def test_an_exposure_without_a_dose_cannot_count(folder) -> None:
+    text = session_text().replace("TiltAngle = 3.0\nExposureDose = 3\n", "TiltAngle = 3.0\n")
+    Path("session.mdoc").write_text(text)
+    etcli("stack", "--exclude", "2", "--frames", "frames", "session.mdoc", "s.mrc")
+    assert doses_before("s.mrc") == [0, 3, 6]
+
+
+def test_views_of_two_sessions_count_what_is_not_used_of_both(folder) -> None:
+    """The second one an hour later; the last view of the first, and the first one of the second are out."""
+    Path("late.mdoc").write_text(session_text().replace("  07:", "  08:"))
+    etcli("stack", "--exclude", "4,5", "--frames", "frames", "session.mdoc", "late.mdoc", "s.mrc")
+    assert doses_before("s.mrc") == [0, 3, 6, 15, 18, 21]
+
+
+def without_angles(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("TiltAngle"))
+
+
+def test_a_session_without_angles_is_told_and_can_be_given_them(folder) -> None:
+    Path("session.mdoc").write_text(without_angles(session_text()))
+    run = etcli("stack", "--frames", "frames", "session.mdoc", "s.mrc")
+    assert "WARNING: stack - session.mdoc: no TiltAngle in its sections" in run.err
+    assert "give --tilts FILE" in run.err
+    assert about(Path("s.mrc"))["tilt_deg"] is None
+    Path("angles").write_text("0\n10\n-10\n20\n")
+    run = etcli("stack", "--tilts", "angles", "--frames", "frames", "session.mdoc", "t.mrc")
+    assert "WARNING" not in run.err
+    assert about(Path("t.mrc"))["tilt_deg"] == [0, 10, -10, 20]
+
+
+def test_given_angles_replace_those_of_a_session(folder) -> None:
+    """With a warning about the difference, as for a series; one file for all exposures of two sessions."""
+    Path("late.mdoc").write_text(without_angles(session_text()))
+    Path("angles").write_text("0\n3\n-4\n6\n1\n2\n4\n5\n")
+    given = ("--tilts", "angles", "--frames", "frames")
+    run = etcli("stack", *given, "session.mdoc", "late.mdoc", "s.mrc")
+    assert about(Path("s.mrc"))["tilt_deg"] == [0, 3, -4, 6, 1, 2, 4, 5]
+    assert run.err.count("WARNING") == 1
+    assert "-3.00°" in run.err
 
 
 def test_the_same_doubt_about_many_files_is_told_once(folder) -> None:

@@ -216,17 +216,19 @@ def test_angles_are_written(turned: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.loadtxt(tlt), TILT_DEG)
 
 
-@pytest.mark.parametrize("option", ["--write-xf", "--write-tlt", "--plot"])
+@pytest.mark.parametrize(
+    ("option", "name"), [("--write-xf", "pre.xf"), ("--write-tlt", "pre.tlt"), ("--plot", "pre.png")]
+)
 def test_nothing_written_beside_takes_the_place_of_an_input(
-    turned: Path, tmp_path: Path, option: str
+    turned: Path, tmp_path: Path, option: str, name: str
 ) -> None:
-    pre = tmp_path / "pre.png"  # a name that every option takes
+    pre = tmp_path / name
     np.savetxt(pre, np.tile([1, 0, 0, 1, 0, 0], (N_VIEWS, 1)), fmt="%.3f")
     before = pre.read_bytes()
     arguments = ("tiltalign", "-q", "--angle", 1, "--prexf", pre, option, pre, turned, tmp_path / "out.mrc")
-    assert "pre.png: is an input" in failure(*arguments, status=2)
+    assert f"{name}: is an input" in failure(*arguments, status=2)
     assert pre.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["pre.png"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_file_that_is_silent_is_told_where_the_axis_lies(
