@@ -6,10 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
-from etcli.core.series import Volume
-
-SAME_VOXEL = 0.01
-"""Largest relative difference of two sizes of voxels that are the same."""
+from etcli.core.series import SAME_VOXEL, Volume
 
 
 @dataclass(frozen=True)
@@ -112,10 +109,8 @@ def common_boxes(first: Volume, second: Volume, whole_px: NDArray[np.int_]) -> t
 
 def _corner_A(volume: Volume) -> NDArray[np.float64] | None:
     """Return the place (x, y, z) of the first voxel from the rotation centre, None where it is unknown."""
-    frame, pixel_A = volume.frame, volume.pixel_A
-    if frame is None or not pixel_A or abs(pixel_A / frame.voxel_A - 1) > SAME_VOXEL:
-        return None
-    return np.subtract(volume.origin_A, frame.centre_A)
+    frame = volume.valid_frame
+    return None if frame is None else np.subtract(volume.origin_A, frame.centre_A)
 
 
 def _sides_A(volume: Volume) -> tuple[float, ...]:

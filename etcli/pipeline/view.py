@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MOVIES = (".gif", ".mp4")
 MM_PER_INCH = 25.4
-VOXEL_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -239,31 +238,24 @@ def _picture(
 def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figure":
     """Draw the slices through a point, by default the centre of mass of the specimen."""
     from etcli.core.specimen_centre import specimen_centre
-    from etcli.plotting.slices import Stacking, orthoslices
+    from etcli.plotting.slices import SPECIMEN, Stacking, orthoslices
 
     images = stack.images()
     point = request.at[::-1] if request.at else specimen_centre(images)
     if not request.at:
         x, y, z = (index + 1 for index in point[::-1])
         session.reporter.report(f"slices through the centre of mass of the specimen, --at {x} {y} {z}")
+    middle_A = stack.middle_A if isinstance(stack, Volume) else None
     return orthoslices(
         images,
         at=point,
         pixel_A=stack.pixel_A,
         look=request.look,
         crosshair=request.crosshair,
-        stacking=Stacking(_middle_A(stack), of_views=tilts_of(stack) is not None),
+        stacking=Stacking(middle_A, of_views=tilts_of(stack) is not None),
+        point="" if request.at else SPECIMEN,
         page=request.page,
     )
-
-
-def _middle_A(stack: ImageStack) -> tuple[float, float, float]:
-    """Return the middle (x, y, z) of a volume relative to its rotation centre; 0 where that is unknown."""
-    frame, pixel_A = stack.frame if isinstance(stack, Volume) else None, stack.pixel_A
-    if frame is None or not pixel_A or abs(pixel_A / frame.voxel_A - 1) > VOXEL_TOLERANCE:
-        return 0.0, 0.0, 0.0
-    x, y, z = (float(length) for length in frame.middle_A(stack.shape, stack.origin_A, pixel_A))
-    return x, y, z
 
 
 def _check_colours(cmap: str) -> None:

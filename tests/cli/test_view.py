@@ -13,7 +13,7 @@ from PIL import Image
 from etcli.plotting.images import maximum_projection, sinogram
 from etcli.plotting.look import Look
 from etcli.plotting.montage import montage, thinned
-from etcli.plotting.slices import Stacking, orthoslices
+from etcli.plotting.slices import SPECIMEN, Stacking, orthoslices
 from etcli.plotting.style import save
 from tests.files import etcli, failure, images, write_series, write_stack
 
@@ -144,7 +144,7 @@ def test_slices_go_through_the_centre_of_mass(off_centre: Path) -> None:
     first, last = run.err.splitlines()
     assert first == f"{off_centre}: no tilt angles, so taken for a volume; --tilts FILE makes it a series"
     assert last == "slices through the centre of mass of the specimen, --at 6 13 11"
-    figure = orthoslices(mrcfile.read(off_centre), at=(10, 12, 5), pixel_A=2.5)
+    figure = orthoslices(mrcfile.read(off_centre), at=(10, 12, 5), pixel_A=2.5, point=SPECIMEN)
     assert drawn(off_centre) == expected(figure, off_centre.parent)
 
 

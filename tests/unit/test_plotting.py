@@ -16,6 +16,8 @@ from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.errors import UsageError
 from etcli.core.reconstruction.cross_validation import ValidationCurve
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.series import Volume
+from etcli.core.volume_frame import VolumeFrame
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
@@ -23,7 +25,7 @@ from etcli.plotting.images import maximum_projection, side_by_side, sinogram
 from etcli.plotting.montage import montage
 from etcli.plotting.movie import Frame, movie
 from etcli.plotting.reconstruction import ReconstructionPicture
-from etcli.plotting.slices import MiddleSlices, orthoslices
+from etcli.plotting.slices import Stacking, orthoslices
 from etcli.plotting.style import contrast, save
 from etcli.plotting.turning import rotating
 from tests.gaussians import gaussian_volume, jittered, nearest, noisy
@@ -55,7 +57,10 @@ def test_orthoslices_show_each_voxel_at_its_place() -> None:
         across, upwards = drawn_white(figure, axes)
         assert (across.mean(), upwards.mean()) == pytest.approx(expected, abs=0.3)
         assert np.ptp(across) == pytest.approx(5, abs=0.4)
-    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["X–Y, z 11 of 40", "X–Z, y 43 of 60"]
+    assert [axes.get_title(loc="left") for axes in figure.axes[:3:2]] == [
+        "X–Y, z 11 of 40",
+        "X–Z, y 43 of 60",
+    ]
     assert figure.axes[1].get_title(loc="right") == "Z–Y, x 16 of 50"
 
 
@@ -212,34 +217,40 @@ def test_fsc_names_the_period_at_which_it_falls() -> None:
     frequency = np.linspace(0, 0.5, 6)
     axes = fsc_curve(frequency, {"halves": [1, 0.9, 0.7, 0.3, 0.1, 0.0]}, pixel_A=3.0).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == [f"halves, 1.2 nm (0.5), {0.3 / 0.3785:.3g} nm (0.143)"]
-    assert axes.get_xlabel() == "spatial frequency (1/nm)"
-    assert axes.get_xlim()[1] == pytest.approx(0.5 / 0.3)
+    assert labels == [f"halves, 12 Å (0.5), {3 / 0.3785:.4g} Å (0.143)"]
+    assert {text.get_text() for text in axes.texts} == {"0.5", "0.143", "12 Å", f"{3 / 0.3785:.4g} Å"}
+    assert axes.get_xlabel() == "spatial frequency (1/Å)"
+    assert axes.get_xlim()[1] == pytest.approx(0.5 / 3)
     flat = fsc_curve(frequency, {"same": np.ones(6)}).axes[0]
     assert [text.get_text() for text in flat.get_legend().get_texts()] == ["same"]
 
 
 def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None:
     volume = np.random.default_rng(0).random((10, 14, 20)).astype(np.float32)
-    picture = ReconstructionPicture(volume.shape)
-    write = picture.recording(lambda y0, block, z0: None)
-    for y0 in (0, 7):
-        write(y0, volume[:, y0 : y0 + 7])
+    volume[2:5, 8:11, 12:17] += 9
+    frame = VolumeFrame((90.0, 70.0, 50.0), 10.0)
+    picture = ReconstructionPicture(9)
     for k in range(7):
-        picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the middle
+        picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the row
         picture.watch((7, 14), k, k * volume[:, 7:].swapaxes(1, 2))
     errors = ErrorCurve(np.arange(7), np.linspace(1, 0.1, 7))
     left_out = ValidationCurve(np.array([1.0, 10.0, 100.0]), np.array([0.3, 0.1, 0.2]), 20.0)
-    figure = picture.draw(errors, None, left_out)
+    whole = Volume(volume, pixel_A=10.0, frame=frame)
+    figure = picture.draw(whole, errors, None, left_out)
     slices, (*stages, curve, weights) = figure.axes[:3], figure.axes[-5:]
-    lone = MiddleSlices(volume.shape)
-    lone.add(0, volume)
-    for ours, theirs in zip(slices, lone.draw().axes, strict=False):
+    assert whole.middle_A == (10.0, 0.0, 0.0)
+    viewed = orthoslices(volume, at=(3, 9, 14), pixel_A=10.0, stacking=Stacking(whole.middle_A))
+    for ours, theirs in zip(slices, viewed.axes, strict=False):
         drawn, expected = ours.images[0].get_array(), theirs.images[0].get_array()
         np.testing.assert_array_equal(drawn, expected)
+        assert ours.get_xlim() == theirs.get_xlim()
+        assert [ours.get_title(loc=loc) for loc in ("left", "right")] == [
+            theirs.get_title(loc=loc) for loc in ("left", "right")
+        ]
         assert ours.get_position(original=True).y0 > stages[0].get_position(original=True).y1
+    assert "X–Z, y 10, after so many iterations" in [text.get_text() for text in figure.texts]
     for k, axes in zip((1, 2, 5), stages, strict=True):
-        np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 7], rtol=1e-6)
+        np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 9], rtol=1e-6)
         assert axes.texts[0].get_text() == str(k)
     assert curve.get_lines()[0].get_xydata().tolist() == [[k, errors.residual[k]] for k in range(1, 7)]
     np.testing.assert_allclose(weights.get_lines()[0].get_xydata().T, [left_out.tried, left_out.error])
