@@ -57,10 +57,8 @@ def test_orthoslices_show_each_voxel_at_its_place() -> None:
         across, upwards = drawn_white(figure, axes)
         assert (across.mean(), upwards.mean()) == pytest.approx(expected, abs=0.3)
         assert np.ptp(across) == pytest.approx(5, abs=0.4)
-    assert [axes.get_title(loc="left") for axes in figure.axes[:3:2]] == [
-        "X–Y, z 11 of 40",
-        "X–Z, y 43 of 60",
-    ]
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:3:2]]
+    assert titles == ["X–Y, z 11 of 40", "X–Z, y 43 of 60"]
     assert figure.axes[1].get_title(loc="right") == "Z–Y, x 16 of 50"
 
 
