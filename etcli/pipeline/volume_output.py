@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -164,8 +164,15 @@ class VolumeFiles:
 
     def finished(self) -> Volume:
         """Open the complete file of the volume from all views, with its sections along z."""
-        volume = self._part(WHOLE)
-        return volume if self.layout.upright else volume.turned(IMOD_TILT.inverse())
+        layout, pixel_A = self.layout, self.layout.series.pixel_A
+        # what stands beside a TIFF is not written yet
+        volume = replace(
+            self._part(WHOLE),
+            pixel_A=pixel_A,
+            origin_A=layout.origin_A,
+            frame=layout.frame(len(layout.series)),
+        )
+        return volume if layout.upright else volume.turned(IMOD_TILT.inverse())
 
     def _part(self, which: str) -> Volume:
         return open_images(str(self.outputs.part_of(volume_file_name(self.target, which)))).volume()

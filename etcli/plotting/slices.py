@@ -150,7 +150,7 @@ def _lines(shape: tuple[int, ...], scale: PixelScale, stacking: Stacking, point:
     lines = [size if scale.unit == "px" else f"{size} of {scale.step:.4g} {scale.unit}"]
     if not stacking.of_views:
         lines.append(f"lengths from the {'middle' if stacking.middle_A is None else 'rotation centre'}")
-    return [*lines, *([f"slices through {point}"] if point else [])]
+    return [*lines, *([f"through {point}"] if point else [])]
 
 
 def _title(across: "_Direction", up: "_Direction", along: "_Direction", width_in: float) -> str:

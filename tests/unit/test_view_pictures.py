@@ -129,7 +129,7 @@ def test_slices_say_where_they_lie_and_the_key_what_the_volume_is() -> None:
     assert lines == [
         "60 × 50 × 40 voxels of 0.84 nm",
         "lengths from the rotation centre",
-        "slices through the specimen's centre",
+        "through the specimen's centre",
     ]
     counts = [patch for axes in figure.axes for patch in axes.patches if isinstance(patch, StepPatch)]
     assert sum(counts[0].get_data().values) == 60 * 50 + 40 * 50 + 60 * 40
