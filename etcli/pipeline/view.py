@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from etcli.plotting.style import Page
 
 MOVIES = (".gif", ".mp4")
+OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".bmp", ".avi", ".mov")
 MM_PER_INCH = 25.4
 
 
@@ -153,6 +154,7 @@ def view_file(
     UsageError
         When the request contradicts itself, views or rows do not exist, or ffmpeg is missing for an ``.mp4``.
     """
+    _check_input(input, output)
     ending = PurePath(output).suffix.lower()
     is_movie, is_atoms = ending in MOVIES, is_atoms_file(input)
     if not is_movie and ending not in FORMATS:
@@ -186,6 +188,17 @@ def view_file(
         else:
             figure = _picture(session, file, stack, chosen, request)
         write_picture(figure, request.page)
+
+
+def _check_input(input: str, output: str) -> None:
+    """Raise UsageError for a picture as input, which is the case when the arguments are exchanged."""
+    endings = PurePath(input).suffix.lower(), PurePath(output).suffix.lower()
+    if endings[0] not in (*FORMATS, *MOVIES, *OTHER_PICTURES):
+        return
+    what = "movie" if endings[0] in (*MOVIES, *OTHER_PICTURES[-2:]) else "picture"
+    if endings[1] in (*FORMATS, *MOVIES, *OTHER_PICTURES):
+        raise UsageError(f"{input} is a {what}, not data; give a series, a volume or a file of atoms")
+    raise UsageError(f"INPUT is first, and {input} is a {what}; did you mean etcli view {output} {input}?")
 
 
 def upright(stack: ImageStack) -> ImageStack:

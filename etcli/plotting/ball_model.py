@@ -175,6 +175,8 @@ def _draw(axes: Axes, scene: Scene, extent_A: tuple[float, float, float, float],
     left, right, low, high = extent_A
     shape = max(1, round((high - low) / pixel_A)), max(1, round((right - left) / pixel_A))
     picture = shaded(scene, shape=shape, pixel_A=pixel_A, middle_A=((left + right) / 2, (low + high) / 2))
+    # bytes, of which matplotlib makes fewer large copies
+    picture = (255 * picture).round().astype(np.uint8)
     axes.imshow(picture, extent=extent_A, aspect="auto", interpolation="none")
     axes.spines[:].set_visible(False)
 

@@ -1,6 +1,8 @@
 import io
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -21,13 +23,15 @@ from etcli.core.volume_frame import VolumeFrame
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
+from etcli.plotting.gif import write_gif
 from etcli.plotting.images import maximum_projection, side_by_side, sinogram
+from etcli.plotting.look import Look
 from etcli.plotting.montage import montage
 from etcli.plotting.movie import Frame, movie
 from etcli.plotting.reconstruction import ReconstructionPicture
 from etcli.plotting.slices import Stacking, orthoslices
 from etcli.plotting.style import contrast, save
-from etcli.plotting.turning import rotating
+from etcli.plotting.turning import has_corners, rotating, turning_levels
 from tests.gaussians import gaussian_volume, jittered, nearest, noisy
 
 
@@ -290,6 +294,62 @@ def test_a_turning_volume_follows_the_convention() -> None:
         assert p == pytest.approx(-3.5 * np.cos(angle) + 6.5 * np.sin(angle), abs=0.1)
         assert (weight * rows).sum() / weight.sum() == pytest.approx(5, abs=1e-6)
     assert min(frame.min() for frame in frames) == 0.5
+
+
+def test_no_side_of_a_volume_turns_where_its_corners_are_empty() -> None:
+    rng = np.random.default_rng(0)
+    volume = rng.normal(1, 0.02, (40, 30, 40)).astype(np.float32)
+    volume[:, 10:20] += 0.2  # what is left of it in vacuum
+    volume[15:25, 8:22, 15:25] = 5
+    limits = turning_levels(volume, Look())
+    assert not has_corners(volume, limits)
+    for frame in rotating(volume, step_deg=30, corners=False):
+        assert frame.shape == (30, 40)
+        shown = ((frame - limits[0]) / (limits[1] - limits[0])).clip(0, 1)
+        assert shown[:8].max() < 0.02  # black, but for noise, to the sides of the frame
+        assert shown[12:18, 16:24].min() > 0.8
+    assert turning_levels(volume, Look(limits=(0, 2))) == (0, 2)
+    volume[2, 15, 2] = 5
+    assert has_corners(volume, limits)
+    assert max(frame.max() for frame in rotating(volume, step_deg=45)) == pytest.approx(5, rel=0.1)
+    film = np.ones((8, 30, 40), np.float32)
+    film[3:5] = rng.uniform(4, 6, (2, 30, 40))  # to all sides
+    assert turning_levels(film, Look()) == Look().levels(film.max(axis=0))
+
+
+def test_a_gif_is_written_frame_by_frame() -> None:
+    """What is in memory does not grow with the number of frames, and each frame is shown as it is."""
+    alive, shown = [], []
+
+    def pictures() -> Iterator[Image.Image]:
+        for k in range(7):
+            levels = np.full((30, 40), 100, np.uint8)
+            levels[5 : 5 + 2 * k, 7:20] = 10 * k
+            shown.append(levels)
+            picture = Image.fromarray(levels)
+            alive.append(weakref.ref(picture))
+            assert sum(other() is not None for other in alive) <= 2
+            yield picture
+            del picture
+
+    stream = io.BytesIO()
+    write_gif(pictures(), stream, fps=20)
+    with Image.open(stream) as image:
+        assert image.n_frames == 7 and image.info["duration"] == 50 and image.info["loop"] == 0
+        for k, levels in enumerate(shown):
+            image.seek(k)
+            np.testing.assert_array_equal(np.asarray(image.convert("L")), levels)
+
+
+def test_the_colours_of_a_gif_are_those_of_all_samples() -> None:
+    red, green = (np.zeros((40, 40, 3), np.float32) for _ in range(2))
+    red[..., 0] = green[..., 1] = 1
+    stream = io.BytesIO()
+    movie([Frame(red), Frame(green)], stream, samples=[Frame(green)])
+    with Image.open(stream) as image:
+        for k, colour in enumerate(([255, 0, 0], [0, 255, 0])):
+            image.seek(k)
+            assert np.asarray(image.convert("RGB"))[200, 200].tolist() == colour
 
 
 def test_a_large_volume_is_binned_about_its_centre_to_turn() -> None:

@@ -1,6 +1,7 @@
 """Ticks, montages, slices and atoms: what stands where, and that nothing overlaps."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -220,6 +221,27 @@ def test_the_nearer_sphere_hides_the_other_and_light_comes_from_the_upper_left()
     assert covered == pytest.approx(np.pi, rel=0.05)
 
 
+def test_bands_of_spheres_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scene = Scene(rng.uniform(-5, 5, (60, 3)), np.full(60, 1.3), rng.random((60, 3)))
+    whole = shaded(scene, shape=(41, 50), pixel_A=0.3)
+    for rows in (1, 7, 40):
+        monkeypatch.setattr("etcli.core.atoms.spheres.BAND_PIXELS", rows * 9 * 50)
+        np.testing.assert_allclose(shaded(scene, shape=(41, 50), pixel_A=0.3), whole, atol=1e-6)
+
+
+def test_large_pictures_of_atoms_are_shaded_in_little_memory() -> None:
+    scene = Scene(np.zeros((1, 3)), np.array([90.0]), np.full((1, 3), 0.5))
+    shaded(scene, shape=(3, 3), pixel_A=30.0)
+    tracemalloc.start()
+    try:
+        picture = shaded(scene, shape=(600, 600), pixel_A=0.3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < picture.nbytes + 90e6  # 9 fine pixels for each of 360 000 took 600 MB at once
+
+
 def test_projections_are_right_handed_and_the_volume_turns_as_in_recon() -> None:
     for matrix in (ALONG_X, ALONG_Y, oblique(), turned_about_y(30)):
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
@@ -231,7 +253,7 @@ def test_projections_are_right_handed_and_the_volume_turns_as_in_recon() -> None
 def middle_of(axes: Axes) -> tuple[float, float]:
     """Centroid of what is not white, in the coordinates of the axes."""
     image = axes.images[0]
-    dark = 1 - np.asarray(image.get_array()).min(axis=2)
+    dark = 1 - np.asarray(image.get_array()).min(axis=2) / 255
     left, right, low, high = image.get_extent()
     ny, nx = dark.shape
     x, y = left + (np.arange(nx) + 0.5) / nx * (right - left), low + (np.arange(ny) + 0.5) / ny * (high - low)
