@@ -91,9 +91,11 @@ def command(
     nrmse is |A - B| / |B|; psnr (in dB) and ssim take the range of B; fsc gives the resolution in Å at which
     the Fourier shell correlation first falls below 0.5 and 0.143: two pixels where it stays above, none (-,
     in JSON null) where it begins below. The psnr of equal files is infinite (in JSON null). What cannot be
-    computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it. With --align,
-    volumes are compared where both show something after A has been moved by shift_x_px, shift_y_px and
-    shift_z_px; without it a displaced volume agrees as little as a wrong one.
+    computed, such as ssim of less than 11 pixels, is left out unless --metric asks for it.
+
+    Volumes made or cropped by etcli are laid over each other as their frames say, and compared in the part
+    that both show; JSON has it as part_a and part_b. With --align, A is moved first by shift_x_px, shift_y_px
+    and shift_z_px, beyond its frame; without it a displaced volume agrees as little as a wrong one.
 
     Atoms (.xyz, .extxyz, .cif, .pdb) are paired within the cutoff, as many as possible at the least sum of
     squared distances. found, false and missing are percent of the atoms of B; rmsd and mean_error are of the
@@ -119,6 +121,6 @@ def command(
     reject_options(FOR_ATOMS, "files of atoms")
     images = compare_images_files(session, a, b, metrics=metrics, fit_scale=fit_scale, align=align, plot=plot)
     if as_json:
-        console.data(images.numbers | images.curve())
+        console.data(images.numbers | images.parts | images.curve())
     else:
         console.text("\n".join(numbers_table(images.numbers)))

@@ -13,6 +13,8 @@ from etcli.core.volume_axes import UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
 
 Array = NDArray[np.float32]
+SAME_VOXEL = 0.01
+"""Largest relative difference of two sizes of voxels that are the same."""
 DECIMALS = 3  # of a position in pixels, as headers have seven digits
 
 
@@ -280,6 +282,23 @@ class Volume(ImageStack):
 
     frame: VolumeFrame | None = None
     voxel_A: tuple[float, float, float] | None = None
+
+    @property
+    def valid_frame(self) -> VolumeFrame | None:
+        """The frame; None also where the size of the voxels has been changed since it was written."""
+        frame, pixel_A = self.frame, self.pixel_A
+        if frame is None or not pixel_A or abs(pixel_A / frame.voxel_A - 1) > SAME_VOXEL:
+            return None
+        return frame
+
+    @property
+    def middle_A(self) -> tuple[float, float, float] | None:
+        """Middle (x, y, z) relative to the rotation centre in Å; None where that is unknown."""
+        frame = self.valid_frame
+        if frame is None:
+            return None
+        x, y, z = (float(length) for length in frame.middle_A(self.shape, self.origin_A, self.pixel_A or 0.0))
+        return x, y, z
 
     def upright(self) -> "Volume":
         """Return the volume along the axes of its reconstruction, with sections along z."""

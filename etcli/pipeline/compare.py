@@ -74,7 +74,7 @@ def compare(
     if isinstance(a, Atoms) or isinstance(b, Atoms):
         raise UsageError("atoms and images cannot be compared; give two of a kind")
     images = compare_images(session, a, b, metrics=metrics, fit_scale=fit_scale, align=align)
-    return images.numbers | images.curve()
+    return images.numbers | images.parts | images.curve()
 
 
 def are_atoms(a: str, b: str, metrics: Sequence[str]) -> bool:

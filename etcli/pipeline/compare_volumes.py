@@ -1,7 +1,7 @@
 """Comparison of volumes and series with a reference, as metrics."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from etcli.core.volume_shift import find_shift, shifted_overlap
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.half_set_words import report_half_sets
 from etcli.pipeline.inputs import load_images, read_images
+from etcli.pipeline.overlaid_volumes import overlaid
 from etcli.pipeline.picture_output import announce_picture
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_output import EVEN, ODD
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 METRICS = ("nrmse", "psnr", "ssim", "fsc")
 PIXEL_TOLERANCE = 0.01
 SAME_TILT_DEG = 0.01
+SHIFT_DECIMALS = 4  # of pixels, as places in headers have seven digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class ImagesCompared:
     fsc : FSC or None
         Fourier shell correlation, if computed.
     pixel_A : float or None
+    parts : dict
+        Which part of the files that is, as in `Overlaid`; empty where it is all.
     """
 
     image: NDArray[np.float32]
@@ -50,6 +54,7 @@ class ImagesCompared:
     numbers: dict[str, Any]
     fsc: quality.FSC | None
     pixel_A: float | None
+    parts: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     def curve(self) -> dict[str, list[float]]:
         """Fourier shell correlation as lists for JSON, empty if it was not computed."""
@@ -65,7 +70,7 @@ def compare_images(
     fit_scale: bool = False,
     align: bool = False,
 ) -> ImagesCompared:
-    """Compare images with a reference of the same size.
+    """Compare images with a reference: all, or of volumes the part that both show by their frames.
 
     Parameters
     ----------
@@ -87,19 +92,14 @@ def compare_images(
     Raises
     ------
     DataError
-        When sizes differ, or a requested metric cannot be computed.
+        When they cannot be laid over each other, or a requested metric cannot be computed.
     UsageError
         When they do not fit into the memory, or series are to be shifted.
     """
     if align and isinstance(second, TiltSeries):
         raise UsageError("--align is for volumes and atoms; register aligns the views of a series")
     first, second = _match_axes(session, first, second)
-    if first.shape != second.shape:
-        sizes = [" x ".join(map(str, stack.shape[::-1])) for stack in (first, second)]
-        raise DataError(
-            f"{first.name}: {sizes[0]} cannot be compared with the {sizes[1]} of {second.name}; bin or crop "
-            "one"
-        )
+    first, second, parts, rest_px = overlaid(session, first, second, align=align)
     pixel_A = _common_pixel_A(session, first, second)
     is_series = isinstance(second, TiltSeries)
     chosen = tuple(metrics) or (METRICS[:-1] if is_series else METRICS)
@@ -111,7 +111,9 @@ def compare_images(
     if align:
         shift_px = find_shift(image, reference, threads=session.threads)
         image, reference = shifted_overlap(image, reference, shift_px)
-        numbers |= {f"shift_{axis}_px": float(by) for axis, by in zip("xyz", shift_px[::-1], strict=True)}
+        # the frames had placed the voxels of A so far from where they were compared
+        by_px = zip("xyz", (shift_px - rest_px)[::-1], strict=True)
+        numbers |= {f"shift_{axis}_px": round(float(by), SHIFT_DECIMALS) + 0.0 for axis, by in by_px}
     if fit_scale:
         scale, level = quality.fit_scale(image, reference)
         image *= np.float32(scale)
@@ -121,7 +123,7 @@ def compare_images(
     values, shells = _compute_metrics(
         session, image, reference, chosen, pixel_A, correlate=correlate, strict=bool(metrics)
     )
-    return ImagesCompared(image, reference, numbers | values, shells, pixel_A)
+    return ImagesCompared(image, reference, numbers | values, shells, pixel_A, parts)
 
 
 def compare_images_files(

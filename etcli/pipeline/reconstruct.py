@@ -37,7 +37,6 @@ from etcli.pipeline.volume_output import (
     WHOLE,
     VolumeFiles,
     VolumesInMemory,
-    WatchedDestination,
     volume_file_name,
 )
 
@@ -237,6 +236,7 @@ def reconstruct_files(
     check_picture(files.plot)
     check_text_names(table=files.error_curve)
     if files.plot:
+        from etcli.pipeline.specimen_row import specimen_row
         from etcli.plotting.reconstruction import ReconstructionPicture
         from etcli.plotting.slices import DENSITY, POTENTIAL
     request.check(oriented=bool(files.euler) or request.x_tilt_deg != 0, given=files.given)
@@ -283,11 +283,11 @@ def reconstruct_files(
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         if files.plot:
             quantity = POTENTIAL if request.parameters.traits.phase_contrast else DENSITY
-            picture = ReconstructionPicture(prepared.layout.shape, quantity)
+            picture = ReconstructionPicture(specimen_row(series, prepared.layout.rows), quantity)
         destination = VolumeFiles(session, outputs, files.output, prepared.layout, files.mode, COPIES)
         outcome = prepared.run(
             session,
-            WatchedDestination(destination, picture.recording) if picture else destination,
+            destination,
             watch=picture.watch if picture else None,
             follow=bool(files.error_curve or files.plot) and not (files.mask or files.initial),
             stores=dict(zip(targets, stores, strict=True)),
@@ -297,7 +297,7 @@ def reconstruct_files(
             write_error_curve(curve_file, outcome.errors, outcome.tuned.iterations)
         if write_picture and picture:
             curves = outcome.tuned.iterations, outcome.tuned.weights, outcome.fsc
-            write_picture(picture.draw(outcome.errors, *curves, pixel_A=series.pixel_A))
+            write_picture(picture.draw(destination.finished(), outcome.errors, *curves))
     return _numbers(prepared, outcome)
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from etcli.plotting.style import Page
 
 MOVIES = (".gif", ".mp4")
+OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".bmp", ".avi", ".mov")
 MM_PER_INCH = 25.4
-VOXEL_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ def view_file(
     UsageError
         When the request contradicts itself, views or rows do not exist, or ffmpeg is missing for an ``.mp4``.
     """
+    _check_input(input, output)
     ending = PurePath(output).suffix.lower()
     is_movie, is_atoms = ending in MOVIES, is_atoms_file(input)
     if not is_movie and ending not in FORMATS:
@@ -187,6 +188,17 @@ def view_file(
         else:
             figure = _picture(session, file, stack, chosen, request)
         write_picture(figure, request.page)
+
+
+def _check_input(input: str, output: str) -> None:
+    """Raise UsageError for a picture as input, which is the case when the arguments are exchanged."""
+    endings = PurePath(input).suffix.lower(), PurePath(output).suffix.lower()
+    if endings[0] not in (*FORMATS, *MOVIES, *OTHER_PICTURES):
+        return
+    what = "movie" if endings[0] in (*MOVIES, *OTHER_PICTURES[-2:]) else "picture"
+    if endings[1] in (*FORMATS, *MOVIES, *OTHER_PICTURES):
+        raise UsageError(f"{input} is a {what}, not data; give a series, a volume or a file of atoms")
+    raise UsageError(f"INPUT is first, and {input} is a {what}; did you mean etcli view {output} {input}?")
 
 
 def upright(stack: ImageStack) -> ImageStack:
@@ -239,31 +251,24 @@ def _picture(
 def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figure":
     """Draw the slices through a point, by default the centre of mass of the specimen."""
     from etcli.core.specimen_centre import specimen_centre
-    from etcli.plotting.slices import Stacking, orthoslices
+    from etcli.plotting.slices import SPECIMEN, Stacking, orthoslices
 
     images = stack.images()
     point = request.at[::-1] if request.at else specimen_centre(images)
     if not request.at:
         x, y, z = (index + 1 for index in point[::-1])
         session.reporter.report(f"slices through the centre of mass of the specimen, --at {x} {y} {z}")
+    middle_A = stack.middle_A if isinstance(stack, Volume) else None
     return orthoslices(
         images,
         at=point,
         pixel_A=stack.pixel_A,
         look=request.look,
         crosshair=request.crosshair,
-        stacking=Stacking(_middle_A(stack), of_views=tilts_of(stack) is not None),
+        stacking=Stacking(middle_A, of_views=tilts_of(stack) is not None),
+        point="" if request.at else SPECIMEN,
         page=request.page,
     )
-
-
-def _middle_A(stack: ImageStack) -> tuple[float, float, float]:
-    """Return the middle (x, y, z) of a volume relative to its rotation centre; 0 where that is unknown."""
-    frame, pixel_A = stack.frame if isinstance(stack, Volume) else None, stack.pixel_A
-    if frame is None or not pixel_A or abs(pixel_A / frame.voxel_A - 1) > VOXEL_TOLERANCE:
-        return 0.0, 0.0, 0.0
-    x, y, z = (float(length) for length in frame.middle_A(stack.shape, stack.origin_A, pixel_A))
-    return x, y, z
 
 
 def _check_colours(cmap: str) -> None:

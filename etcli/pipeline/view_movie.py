@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FPS, STEP_DEG = 10.0, 10.0
 MOST_STEP_DEG = 120.0
+SAMPLES_DEG = 90.0
+"""Step between the pictures of turning atoms from which the colours are chosen."""
 
 
 def write_movie(
@@ -31,9 +33,12 @@ def write_movie(
     if form == "mp4":
         ffmpeg_path()  # fails now, not after the computation
     limits, pixel_A = (0.0, 1.0), None
+    samples: Iterator[Frame] = iter(())
     if is_atoms_file(input):
         session.reads(input)
-        frames, n_frames, pixel_A = _turning_atoms(read_atoms_file(Path(input)).atoms, request)
+        atoms = read_atoms_file(Path(input)).atoms
+        frames, n_frames, pixel_A = _turning_atoms(atoms, _step_deg(request))
+        samples, _, _ = _turning_atoms(atoms, SAMPLES_DEG)
     else:
         file = read_images(session, input, tilts=tilts)
         stack = upright(file.images())
@@ -53,6 +58,7 @@ def write_movie(
             pixel_A=pixel_A,
             fps=request.fps or FPS,
             form=form,
+            samples=samples,
         )
 
 
@@ -76,26 +82,26 @@ def _turning_volume(
 ) -> tuple[Iterator["Frame"], int, float | None, tuple[float, float]]:
     """Yield maximum projections of a turning volume."""
     from etcli.plotting.movie import Frame
-    from etcli.plotting.turning import rotating, turning_angles, turning_factor
+    from etcli.plotting.turning import has_corners, rotating, turning_angles, turning_factor, turning_levels
 
     images, step_deg = volume.images(), _step_deg(request)
+    limits = turning_levels(images, request.look)
+    corners = has_corners(images, limits)
     angles = turning_angles(step_deg)
     frames = (
         Frame(image, f"{angle:.4g}°")
-        for image, angle in zip(rotating(images, step_deg=step_deg), angles, strict=True)
+        for image, angle in zip(rotating(images, step_deg=step_deg, corners=corners), angles, strict=True)
     )
     pixel_A = volume.pixel_A and volume.pixel_A * turning_factor(images.shape)
-    # the minimum of a volume is far below its vacuum, that of its projection is not
-    return frames, len(angles), pixel_A, request.look.levels(images.max(axis=0))
+    return frames, len(angles), pixel_A, limits
 
 
-def _turning_atoms(atoms: "Atoms", request: ViewRequest) -> tuple[Iterator["Frame"], int, float]:
+def _turning_atoms(atoms: "Atoms", step_deg: float) -> tuple[Iterator["Frame"], int, float]:
     """Yield pictures of turning atoms."""
     from etcli.plotting.ball_model import turning, turning_pixel_A
     from etcli.plotting.movie import Frame
     from etcli.plotting.turning import turning_angles
 
-    step_deg = _step_deg(request)
     angles = turning_angles(step_deg)
     frames = (
         Frame(image, f"{angle:.4g}°")

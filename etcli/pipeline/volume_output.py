@@ -1,8 +1,8 @@
 """Output of a reconstruction to files or into memory, slab by slab, in the requested order of axes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -159,9 +159,23 @@ class VolumeFiles:
 
     def read(self, which: str) -> Array:
         """Read a file that is complete but still has its temporary name."""
-        path = self.outputs.part_of(volume_file_name(self.target, which))
-        volume = load_images(self.session, open_images(str(path)).volume(), copies=self.copies)
+        volume = load_images(self.session, self._part(which), copies=self.copies)
         return volume if self.layout.upright else volume.swapaxes(0, 1)[::-1]
+
+    def finished(self) -> Volume:
+        """Open the complete file of the volume from all views, with its sections along z."""
+        layout, pixel_A = self.layout, self.layout.series.pixel_A
+        # what stands beside a TIFF is not written yet
+        volume = replace(
+            self._part(WHOLE),
+            pixel_A=pixel_A,
+            origin_A=layout.origin_A,
+            frame=layout.frame(len(layout.series)),
+        )
+        return volume if layout.upright else volume.turned(IMOD_TILT.inverse())
+
+    def _part(self, which: str) -> Volume:
+        return open_images(str(self.outputs.part_of(volume_file_name(self.target, which)))).volume()
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,31 +216,6 @@ class VolumesInMemory:
     def read(self, which: str) -> Array:
         """Return a copy of the array of a volume."""
         return np.array(self.volumes[which].images(), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class WatchedDestination:
-    """Destination that also passes the blocks of the volume from all views to an observer.
-
-    Parameters
-    ----------
-    destination : Destination
-    recording : callable
-        ``recording(write)`` returns a function that writes blocks and records them.
-    """
-
-    destination: Destination
-    recording: Callable[[BandWriter], BandWriter]
-
-    @contextmanager
-    def open(self, which: str, step: ProcessingStep, n_views: int) -> Iterator[BandWriter]:
-        """Open one of the volumes."""
-        with self.destination.open(which, step, n_views) as write:
-            yield write if which else self.recording(write)
-
-    def read(self, which: str) -> Array:
-        """Return a finished volume."""
-        return self.destination.read(which)
 
 
 def volume_file_name(target: str, which: str) -> str:

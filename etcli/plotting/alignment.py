@@ -106,7 +106,7 @@ def tilt_axis(
     residual : AxisResidual, optional
         Residual of the views for other angles and offsets of the axis.
     pixel_A : float, optional
-        Pixel size in Å of the slices.
+        Pixel size in Å, for lengths along x, y and z; what is left of the alignment is in pixels.
     title : str
         Short description of the result.
 
@@ -132,9 +132,10 @@ def tilt_axis(
         _draw_slices(panels, slices, slice_rows, pixel_A)
     if y.size:
         axes = figure.add_subplot(next(grid))
-        axes.plot(y, axis, "o", color=BLUE)
+        scale = PixelScale.of(round(np.ptp(y)) if slices is None else slices.shape[2], pixel_A)
+        axes.plot(y * scale.step, axis, "o", color=BLUE)
         axes.axhline(0, color=ORANGE)
-        axes.set(xlabel="y (px)", ylabel="axis after alignment (px)")
+        axes.set(xlabel=f"y ({scale.unit})", ylabel="axis after alignment (px)")
         axes.set_title(f"remaining, row by row: {np.sqrt(np.mean(axis**2)):.2g} px rms")
         axes.grid()
     if residual is not None:
@@ -163,5 +164,6 @@ def _draw_slices(panels: NDArray[Any], slices: NDArray[Any], rows: ArrayLike, pi
     axes: Axes
     for axes, image, row in zip(panels, slices, np.asarray(rows), strict=True):
         show(axes, image, scale, limits=limits, labels=("x", "z"))
-        axes.set_title(f"X–Z at y = {row:g} px".replace("-", "−"))
+        place = f"{row * scale.step:.3g}".replace("-", "−")
+        axes.set_title(f"X–Z at y = {place} {scale.unit}")
         axes.label_outer(remove_inner_ticks=True)

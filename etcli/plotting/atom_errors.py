@@ -10,7 +10,7 @@ from etcli.core.atomic_model import Atoms
 from etcli.core.atoms.agreement import Agreement
 from etcli.plotting.style import BLUE, GREEN, GREY, ORANGE, WIDTH_IN, styled
 
-HEIGHT_IN = 3.6
+HEIGHT_IN = 4.1
 BINS = 40
 LENGTH = "distance (pm)"
 PM = 100.0
@@ -83,7 +83,6 @@ def _differences(axes: Axes, result: Agreement) -> None:
         )
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set(xlabel="model − reference (pm)", ylabel="atoms", xlim=(-reach, reach))
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # space for the legend
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    # opaque, as the line at zero runs behind it
-    axes.legend(loc="upper left", frameon=True, framealpha=1, facecolor="white", edgecolor="none")
+    # above the panel, where neither a line nor the line at zero runs
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)

@@ -14,7 +14,7 @@ from etcli.core.atoms.spheres import Scene, shaded
 from etcli.core.covalent_radii import COVALENT_RADII_A
 from etcli.core.elements import NUMBERS
 from etcli.plotting.structure import ELEMENTS
-from etcli.plotting.style import GREY, TALLEST_IN, USUAL, WIDTH_IN, Page, PixelScale, styled
+from etcli.plotting.style import GREY, TALLEST_IN, USUAL, WIDTH_IN, Page, styled
 from etcli.plotting.ticks import set_ticks_inside
 from etcli.plotting.turning import turning_angles
 
@@ -84,7 +84,7 @@ def ball_model(atoms: Atoms, *, page: Page = USUAL) -> Figure:
     -------
     matplotlib.figure.Figure
         X–Y with Z–Y on its right and X–Z below, and at the lower right the view from an angle. Coordinates
-        are those of the atoms, from the rotation centre.
+        are those of the atoms in Å, from the rotation centre.
     """
     scene = scene_of(atoms)
     reach_A = scene.radius_A[:, None]
@@ -115,7 +115,6 @@ def ball_model(atoms: Atoms, *, page: Page = USUAL) -> Figure:
         (left, lower, x_A, z_A, ALONG_Y, "xz"),
         (across, bottom, oblique_A, oblique_A, oblique(), ""),
     )
-    scale = PixelScale.of(round(max(x_A, y_A, z_A)), 1.0)
     for x_in, y_in, width_A, height_A, matrix, names in panels:
         box = x_in / size[0], y_in / size[1], inch * width_A / size[0], inch * height_A / size[1]
         axes = figure.add_axes(box)
@@ -125,7 +124,7 @@ def ball_model(atoms: Atoms, *, page: Page = USUAL) -> Figure:
             at = ["xyz".index(name) for name in names]
             extent_A = (low_A[at[0]], high_A[at[0]], low_A[at[1]], high_A[at[1]])
             _draw(axes, turned, extent_A, pixel_A)
-            _label(axes, names, scale, (inch * width_A, inch * height_A))
+            _label(axes, names, (inch * width_A, inch * height_A))
         else:
             _draw_oblique(axes, turned, matrix, pixel_A, inch * width_A)
             _legend(axes, atoms, inch * width_A)
@@ -176,18 +175,16 @@ def _draw(axes: Axes, scene: Scene, extent_A: tuple[float, float, float, float],
     left, right, low, high = extent_A
     shape = max(1, round((high - low) / pixel_A)), max(1, round((right - left) / pixel_A))
     picture = shaded(scene, shape=shape, pixel_A=pixel_A, middle_A=((left + right) / 2, (low + high) / 2))
+    # bytes, of which matplotlib makes fewer large copies
+    picture = (255 * picture).round().astype(np.uint8)
     axes.imshow(picture, extent=extent_A, aspect="auto", interpolation="none")
     axes.spines[:].set_visible(False)
 
 
-def _label(axes: Axes, names: str, scale: PixelScale, size_in: tuple[float, float]) -> None:
-    """Label the axes of a projection."""
-    left, right, low, high = axes.images[0].get_extent()
-    drawn = axes.images[0]
-    drawn.set_extent((left * scale.step, right * scale.step, low * scale.step, high * scale.step))
-    axes.set(xlim=(left * scale.step, right * scale.step), ylim=(low * scale.step, high * scale.step))
+def _label(axes: Axes, names: str, size_in: tuple[float, float]) -> None:
+    """Label the axes of a projection: in Å however large it is, as files of atoms and their tables are."""
     axes.spines[["left", "bottom"]].set_visible(True)
-    axes.set(xlabel=f"{names[0]} ({scale.unit})", ylabel=f"{names[1]} ({scale.unit})")
+    axes.set(xlabel=f"{names[0]} (Å)", ylabel=f"{names[1]} (Å)")
     axes.set_title("–".join(names.upper()), loc="left")
     set_ticks_inside(axes, "x", size_in[0])
     set_ticks_inside(axes, "y", size_in[1])

@@ -61,7 +61,7 @@ def write_mp4(pictures: Iterable[Image.Image], target: Path, *, fps: float) -> N
             "+faststart",
             "-f",
             "mp4",
-            str(target),
+            str(target.absolute()),  # in a path that does not begin with / a colon would end a protocol
         ),
     ]
     with tempfile.TemporaryFile() as complaints:

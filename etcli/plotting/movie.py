@@ -1,6 +1,6 @@
 """Movies: sequences of images with a scale bar and a label."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from etcli.core.errors import UsageError
 from etcli.plotting.ffmpeg import write_mp4
+from etcli.plotting.gif import write_gif
 from etcli.plotting.look import GREY, Look
 from etcli.plotting.style import PixelScale, bar_length
 
@@ -43,6 +44,7 @@ def movie(
     pixel_A: float | None = None,
     fps: float = 10.0,
     form: str = "gif",
+    samples: Iterable[Frame] = (),
 ) -> None:
     """Write an endless animated GIF, or an MP4.
 
@@ -62,6 +64,8 @@ def movie(
         Frames per second; a GIF counts in hundredths of a second.
     form : {"gif", "mp4"}
         Format.
+    samples : iterable of Frame
+        Some more frames that show all colours, where frames have colours of their own: a GIF has 256.
 
     Raises
     ------
@@ -77,16 +81,8 @@ def movie(
     if form == "mp4":
         write_mp4(chain((first,), pictures), Path(str(target)), fps=fps)
         return
-    palette = _palette(first, look)
-    first, *_ = _indexed([first], palette)
-    first.save(
-        target,
-        format="GIF",
-        save_all=True,
-        append_images=_indexed(pictures, palette),
-        duration=round(100 / fps) * 10,
-        loop=0,
-    )
+    shown = [first, *(_picture(frame, limits, look, pixel_A) for frame in samples)]
+    write_gif(_indexed(chain((first,), pictures), _palette(shown, look)), target, fps=fps)
 
 
 def _picture(frame: Frame, limits: tuple[float, float], look: Look, pixel_A: float | None) -> Image.Image:
@@ -130,6 +126,8 @@ def _annotate(
     if label:
         pen.text((margin, margin), label, anchor="lt", **outline)
     scale = PixelScale.of(width_px, pixel_A)
+    if on_white and pixel_A:  # atoms, whose positions are in Å everywhere
+        scale = PixelScale(pixel_A, "Å")
     if scale.unit == "px":
         return
     length = bar_length(width_px * scale.step)
@@ -145,12 +143,16 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def _palette(first: Image.Image, look: Look) -> Image.Image | None:
-    """Return the colours of a GIF: those of the colour map and greys, or those of the first frame."""
+def _palette(shown: Sequence[Image.Image], look: Look) -> Image.Image | None:
+    """Return the colours of a GIF: those of the colour map and greys, or those of some of its frames."""
+    first = shown[0]
     if first.mode == "L":
         return None
     if look.cmap == "gray":  # frames that have colours of their own
-        return first.quantize(256, method=Image.Quantize.MEDIANCUT)
+        together = Image.new("RGB", (first.width, first.height * len(shown)))
+        for k, picture in enumerate(shown):
+            together.paste(picture, (0, k * first.height))
+        return together.quantize(256, method=Image.Quantize.FASTOCTREE)
     colours = matplotlib.colormaps[look.cmap](np.linspace(0, 1, 256 - GREYS))[:, :3]
     greys = np.repeat(np.linspace(0, 1, GREYS)[:, None], 3, axis=1)
     palette = Image.new("P", (1, 1))

@@ -11,18 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from etcli.plotting.slices import DENSITY, MiddleSlices
+from etcli.core.specimen_centre import specimen_centre
+from etcli.plotting.curves import CUTOFFS, draw_correlation
+from etcli.plotting.slices import DENSITY, SPECIMEN, Stacking, orthoslices
 from etcli.plotting.style import GREY, ORANGE, PixelScale, contrast, outlined, show, styled
 
 if TYPE_CHECKING:
     from etcli.core.quality import FSC
     from etcli.core.reconstruction.cross_validation import ValidationCurve
     from etcli.core.reconstruction.slab_by_slab import ErrorCurve
-    from etcli.core.reconstruction.streamed_backprojection import BandWriter
+    from etcli.core.series import Volume
 
 Image = NDArray[Any]
 
-THRESHOLDS = (0.143, 0.5)  # of the correlation
 STAGES = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations after which the slice is shown
 LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.72, 0.1, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
@@ -30,73 +31,70 @@ MOST_TICKS = 4
 
 
 class ReconstructionPicture:
-    """Picture of a reconstruction, collected while it runs: middle slices, and stages of one of them.
+    """Picture of a reconstruction: slices of the volume, and stages of an X–Z slice collected while it runs.
 
     Parameters
     ----------
-    shape : tuple of int
-        (nz, ny, nx) of the volume.
+    row : int
+        Row of the volume whose slice is collected, through the specimen as the views show it.
     quantity : str
-        What its values are.
+        What the values are.
     """
 
-    def __init__(self, shape: tuple[int, int, int], quantity: str = DENSITY) -> None:
-        self._slices = MiddleSlices(shape, quantity)
-        self._middle = shape[1] // 2
+    def __init__(self, row: int, quantity: str = DENSITY) -> None:
+        self._row, self._quantity = row, quantity
         self._stages: dict[int, Image] = {}
 
-    def recording(self, write: "BandWriter") -> "BandWriter":
-        """Return a function that writes blocks of rows and records the middle slices in them."""
-
-        def write_and_record(y0: int, block: Image, *, z0: int = 0) -> None:
-            write(y0, block, z0=z0)
-            self._slices.add(y0, block, z0=z0)
-
-        return write_and_record
-
     def watch(self, rows: tuple[int, int], k: int, volume: Image) -> None:
-        """Record the middle slice of a slab (z, x, rows) after certain numbers of iterations."""
-        if k in STAGES and rows[0] <= self._middle < rows[1]:
-            self._stages[k] = volume[..., self._middle - rows[0]].copy()
+        """Record the slice out of a slab (z, x, rows) after certain numbers of iterations."""
+        if k in STAGES and rows[0] <= self._row < rows[1]:
+            self._stages[k] = volume[..., self._row - rows[0]].copy()
 
     @styled
     def draw(
         self,
+        volume: "Volume",
         errors: "ErrorCurve",
         iterations: "ValidationCurve | None",
         weights: "ValidationCurve | None",
         shells: "FSC | None" = None,
-        *,
-        pixel_A: float | None = None,
     ) -> Figure:
-        """Draw the middle slices, the stages of X–Z, and the available curves.
+        """Draw the slices through the specimen, the stages of X–Z, and the available curves.
 
         Parameters
         ----------
+        volume : Volume
+            Finished; of a memory map little is read.
         errors : ErrorCurve
             The residual of the reconstruction.
         iterations, weights : ValidationCurve or None
             The error of left-out views.
         shells : FSC, optional
             Fourier shell correlation of the half-sets.
-        pixel_A : float, optional
-            Voxel size in Å.
 
         Returns
         -------
         matplotlib.figure.Figure
         """
-        figure = self._slices.draw(pixel_A=pixel_A)
+        images, pixel_A = volume.images(), volume.pixel_A
+        figure = orthoslices(
+            images,
+            at=specimen_centre(images),
+            pixel_A=pixel_A,
+            stacking=Stacking(volume.middle_A),
+            quantity=self._quantity,
+            point=SPECIMEN,
+        )
         if not errors.iteration.size and shells is None:
             return figure
         width = figure.get_figwidth() - LEFT_IN - RIGHT_IN
-        nz, _, nx = self._slices.shape
+        nz, _, nx = images.shape
         n = len(self._stages)
         panel = min((width - GAP_IN * (n - 1)) / max(n, 1), WIDEST_IN)
         height = panel * nz / nx if n else -TITLE_IN
-        _extend_below(figure, BELOW_IN + CURVES_IN + height + 3 * TITLE_IN)
+        _extend_below(figure, BELOW_IN + CURVES_IN + height + 2 * TITLE_IN)
         if n:
-            self._draw_stages(figure, panel, height)
+            self._draw_stages(figure, panel, height, contrast(images[:, self._row]))
         curves: list[Callable[[Axes], None]] = []
         if errors.iteration.size:
             curves.append(partial(_draw_residuals, errors=errors, left_out=iterations))
@@ -109,18 +107,17 @@ class ReconstructionPicture:
             draw(_axes(figure, LEFT_IN + place * (across + BETWEEN_IN), BELOW_IN, across, CURVES_IN))
         return figure
 
-    def _draw_stages(self, figure: Figure, panel: float, height: float) -> None:
-        """Draw the middle slice as it was after some of the iterations."""
+    def _draw_stages(self, figure: Figure, panel: float, height: float, limits: tuple[float, float]) -> None:
+        """Draw the slice as it was after some of the iterations."""
         _, size = figure.get_size_inches()
         bottom = BELOW_IN + CURVES_IN + TITLE_IN
-        limits = contrast(self._slices.slices[2])
         for place, (k, image) in enumerate(self._stages.items()):
             axes = _axes(figure, LEFT_IN + place * (panel + GAP_IN), bottom, panel, height)
             show(axes, image, PixelScale.of(image.shape[1], None), limits=limits)
             axes.text(
                 0.04, 0.96, str(k), transform=axes.transAxes, color="white", va="top", path_effects=outlined()
             )
-        title = "X–Z after so many iterations"
+        title = f"X–Z, y {self._row + 1}, after so many iterations"
         figure.text(LEFT_IN / figure.get_figwidth(), (bottom + height + 0.06) / size, title, va="bottom")
 
 
@@ -195,11 +192,8 @@ def _plain_numbers(axis: Axis) -> None:
 
 def _draw_shells(axes: Axes, *, shells: "FSC", pixel_A: float | None) -> None:
     """Draw the Fourier shell correlation of two half-sets."""
-    scale = PixelScale.of(10, pixel_A)
-    axes.plot(shells.frequency_per_A * (pixel_A or 1.0) / scale.step, shells.correlation)
-    for level in THRESHOLDS:
-        axes.axhline(level, color=GREY, linewidth=0.8)
-    levels = (0, *THRESHOLDS, 1)  # names of the lines, where no curve is
+    draw_correlation(axes, shells.frequency_per_A * (pixel_A or 1.0), shells.correlation, pixel_A=pixel_A)
+    levels = (0, *CUTOFFS, 1)  # names of the lines, where no curve is
     axes.set_yticks(levels, [f"{level:g}" for level in levels])
-    axes.set(xlabel=f"frequency (1/{scale.unit})", ylim=(min(0, shells.correlation.min()), 1.02))
+    axes.set(ylim=(min(0, shells.correlation.min()), 1.02))
     axes.set_title("correlation of half-sets", loc="left")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.plotting.look import GREY, Look
+from etcli.plotting.slices_key import draw_key
 from etcli.plotting.style import (
     ORANGE,
     TALLEST_IN,
@@ -26,6 +27,7 @@ Box = tuple[float, float, float, float]
 
 DENSITY, POTENTIAL, INTENSITY = "density", "potential (V)", "intensity"
 """What the values of a volume are, and those of views."""
+SPECIMEN = "the specimen's centre"
 LABEL_IN = 0.6
 """Width of the label of z, which may be wider than the panel of a thin volume."""
 
@@ -33,10 +35,11 @@ LABEL_IN = 0.6
 class Stacking(NamedTuple):
     """Coordinates of a volume: its middle (x, y, z) in Å from the rotation centre, and what z is.
 
-    The third direction of a series is the number of the view, from 1, and no length.
+    Without a middle lengths are from there. The third direction of a series is the number of the view, from
+    1, and no length.
     """
 
-    middle_A: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    middle_A: tuple[float, float, float] | None = None
     of_views: bool = False
 
 
@@ -52,6 +55,8 @@ def orthoslices(
     look: Look = GREY,
     crosshair: bool = True,
     stacking: Stacking = CENTRED,
+    quantity: str = "",
+    point: str = "",
     page: Page = USUAL,
 ) -> Figure:
     """Draw the three slices through a point of a volume, placed so that their common axes match.
@@ -70,13 +75,18 @@ def orthoslices(
         Whether to draw lines through the point.
     stacking : Stacking
         Coordinates; by default zero is the middle of the volume.
+    quantity : str
+        What the values are.
+    point : str
+        What the point is.
     page : Page
         Size of the picture.
 
     Returns
     -------
     matplotlib.figure.Figure
-        X–Y with Z–Y on its right and X–Z below, with the same contrast.
+        X–Y with Z–Y on its right and X–Z below, with the same contrast. At the lower right are the size, the
+        histogram of the values shown and their greys, if there is space.
 
     Raises
     ------
@@ -89,51 +99,73 @@ def orthoslices(
         raise UsageError(
             f"--at {x + 1} {y + 1} {z + 1} is outside; x, y and z go from 1 to {nx}, {ny} and {nz}"
         )
+    scale = PixelScale.of(nx, pixel_A)
+    directions = _directions(volume.shape, (z, y, x), scale, pixel_A, stacking)
     slices = volume[z], volume[:, :, x].T, volume[:, y]
-    return _draw_joined(
-        slices,
-        volume.shape,
-        (z, y, x),
-        pixel_A=pixel_A,
-        look=look,
-        quantity=INTENSITY if stacking.of_views else DENSITY,
-        crosshair=crosshair,
-        stacking=stacking,
-        page=page,
-    )
+    limits = look.levels(np.concatenate([image.ravel() for image in slices]))
+    figure, boxes, key_in = _joined_layout(nx, ny, nz, page)
+    upper_in = (boxes[1][0] + boxes[1][2] - boxes[0][0]) * figure.get_figwidth()
+    for box, image, names in zip(boxes, slices, ("xyz", "zyx", "xzy"), strict=True):
+        across, up, along = (directions[name] for name in names)
+        axes = figure.add_axes(box)
+        drawn = axes.imshow(
+            image,
+            cmap=look.cmap,
+            extent=(*across.extent, *up.extent),
+            aspect="auto",
+            interpolation_stage="data",
+            **grey_levels(limits, look.gamma),
+        )
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel=across.label, ylabel=up.label)
+        axes.set_title(_title(across, up, along, 0.45 * upper_in), loc="right" if box is boxes[1] else "left")
+        set_ticks_inside(axes, "x", box[2] * figure.get_figwidth())
+        set_ticks_inside(axes, "y", box[3] * figure.get_figheight())
+        if crosshair:
+            axes.axvline(across.place, color=ORANGE, linewidth=0.5, alpha=0.7)
+            axes.axhline(up.place, color=ORANGE, linewidth=0.5, alpha=0.7)
+        if box is boxes[0]:
+            scale_bar(axes, nx, scale)
+        if box is boxes[1]:
+            axes.set(ylabel="", yticks=[])
+    if key_in is not None:
+        draw_key(
+            figure,
+            key_in[:2],
+            key_in[2],
+            drawn=drawn,
+            images=slices,
+            look=look,
+            limits=limits,
+            quantity=quantity or (INTENSITY if stacking.of_views else DENSITY),
+            lines=_lines(volume.shape, scale, stacking, point),
+        )
+    return figure
 
 
-class MiddleSlices:
-    """The three slices through the middle of a volume, collected from its pieces as they are computed.
+def _lines(shape: tuple[int, ...], scale: PixelScale, stacking: Stacking, point: str) -> list[str]:
+    """Return what the key says of the volume."""
+    nz, ny, nx = shape
+    size = f"{nz} views of {nx} × {ny} px" if stacking.of_views else f"{nx} × {ny} × {nz} voxels"
+    lines = [size if scale.unit == "px" else f"{size} of {scale.step:.4g} {scale.unit}"]
+    if not stacking.of_views:
+        lines.append(f"lengths from the {'middle' if stacking.middle_A is None else 'rotation centre'}")
+    return [*lines, *([f"through {point}"] if point else [])]
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (nz, ny, nx) of the volume.
-    quantity : str
-        What its values are, for the colour bar.
-    """
 
-    def __init__(self, shape: tuple[int, int, int], quantity: str = DENSITY) -> None:
-        self.shape, self._quantity = shape, quantity
-        nz, ny, nx = shape
-        self.slices = tuple(np.zeros(size, np.float32) for size in ((ny, nx), (ny, nz), (nz, nx)))
-
-    def add(self, y0: int, block: Image, *, z0: int = 0) -> None:
-        """Add the rows from ``y0`` on of the sections from ``z0`` on, an array (sections, rows, nx)."""
-        nz, ny, nx = self.shape
-        (xy, zy, xz), y1, z1 = self.slices, y0 + block.shape[1], z0 + len(block)
-        if z0 <= nz // 2 < z1:
-            xy[y0:y1] = block[nz // 2 - z0]
-        zy[y0:y1, z0:z1] = block[:, :, nx // 2].T
-        if y0 <= ny // 2 < y1:
-            xz[z0:z1] = block[:, ny // 2 - y0]
-
-    @styled
-    def draw(self, *, pixel_A: float | None = None) -> Figure:
-        """Draw the slices as `orthoslices` does."""
-        middle = (self.shape[0] // 2, self.shape[1] // 2, self.shape[2] // 2)
-        return _draw_joined(self.slices, self.shape, middle, pixel_A=pixel_A, quantity=self._quantity)
+def _title(across: "_Direction", up: "_Direction", along: "_Direction", width_in: float) -> str:
+    """Return the longest title of a slice that is not wider than this."""
+    plane = "–".join(name.upper() if len(name) == 1 else name for name in (across.name, up.name))
+    slice_name = f"{along.name} {along.nth + 1}"
+    titles = [f"{plane}, {slice_name} of {along.n}", f"{plane}, {slice_name}", slice_name]
+    if along.unit not in ("", "px"):
+        place = f"{along.place:.3g}".replace("-", "\N{MINUS SIGN}")
+        titles = [
+            f"{titles[0]}, at {place} {along.unit}",
+            f"{plane}, {slice_name} at {place} {along.unit}",
+            *titles,
+        ]
+    return next((title for title in titles if fits(title, width_in)), slice_name)
 
 
 class _Direction(NamedTuple):
@@ -166,7 +198,8 @@ def _directions(
 ) -> dict[str, _Direction]:
     """Return the three directions by their names in a volume."""
     found = {}
-    for name, n, index, middle_A in zip("zyx", shape, at, where.middle_A[::-1], strict=True):
+    middles_A = where.middle_A or (0.0, 0.0, 0.0)
+    for name, n, index, middle_A in zip("zyx", shape, at, middles_A[::-1], strict=True):
         middle = middle_A * scale.step / pixel_A if pixel_A else 0.0
         found[name] = _Direction(name, scale.unit, n, index, scale.extent(n, middle))
     if where.of_views:
@@ -174,63 +207,13 @@ def _directions(
     return found
 
 
-def _draw_joined(
-    slices: tuple[Image, ...],
-    shape: tuple[int, ...],
-    at: tuple[int, int, int],
-    *,
-    pixel_A: float | None,
-    look: Look = GREY,
-    quantity: str = DENSITY,
-    crosshair: bool = True,
-    stacking: Stacking = CENTRED,
-    page: Page = USUAL,
-) -> Figure:
-    """Draw X–Y with Z–Y on its right and X–Z below, with the same contrast."""
-    nz, ny, nx = shape
-    scale = PixelScale.of(nx, pixel_A)
-    directions = _directions(shape, at, scale, pixel_A, stacking)
-    limits = look.levels(np.concatenate([image.ravel() for image in slices]))
-    figure, boxes, colour_bar_box = _joined_layout(nx, ny, nz, page)
-    upper_in = (boxes[1][0] + boxes[1][2] - boxes[0][0]) * figure.get_figwidth()
-    for box, image, (across, up, along) in zip(
-        boxes, slices, ([directions[name] for name in names] for names in ("xyz", "zyx", "xzy")), strict=True
-    ):
-        axes = figure.add_axes(box)
-        extent = (*across.extent, *up.extent)
-        drawn = axes.imshow(
-            image,
-            cmap=look.cmap,
-            extent=extent,
-            aspect="auto",
-            interpolation_stage="data",
-            **grey_levels(limits, look.gamma),
-        )
-        axes.spines[:].set_visible(False)
-        axes.set(xlabel=across.label, ylabel=up.label)
-        plane = "–".join(name.upper() if len(name) == 1 else name for name in (across.name, up.name))
-        slice_name = f"{along.name} {along.nth + 1}"
-        titles = (f"{plane}, {slice_name} of {along.n}", f"{plane}, {slice_name}", slice_name)
-        title = next((text for text in titles if fits(text, 0.45 * upper_in)), slice_name)
-        axes.set_title(title, loc="right" if box is boxes[1] else "left")
-        set_ticks_inside(axes, "x", box[2] * figure.get_figwidth())
-        set_ticks_inside(axes, "y", box[3] * figure.get_figheight())
-        if crosshair:
-            axes.axvline(across.place, color=ORANGE, linewidth=0.5, alpha=0.7)
-            axes.axhline(up.place, color=ORANGE, linewidth=0.5, alpha=0.7)
-        if box is boxes[0]:
-            scale_bar(axes, nx, scale)
-        if box is boxes[1]:
-            axes.set(ylabel="", yticks=[])
-    if colour_bar_box is not None:
-        bar = figure.add_axes(colour_bar_box)
-        figure.colorbar(drawn, cax=bar, orientation="horizontal", label=quantity)
-        set_ticks_inside(bar, "x", colour_bar_box[2] * figure.get_figwidth(), gamma=look.gamma)
-    return figure
+def _joined_layout(
+    nx: int, ny: int, nz: int, page: Page
+) -> tuple[Figure, list[Box], tuple[float, float, float] | None]:
+    """Create a figure; return it with the boxes of X–Y, Z–Y and X–Z, and the square in inches of the key.
 
-
-def _joined_layout(nx: int, ny: int, nz: int, page: Page) -> tuple[Figure, list[Box], Box | None]:
-    """Create a figure; return it with the boxes of X–Y, Z–Y and X–Z, and that of a colour bar if it fits."""
+    The square, its left, bottom and side, is None where a key does not fit.
+    """
     left, bottom, gap, below, right, top = (
         page.text_scale * margin for margin in (0.72, 0.5, 0.15, 0.75, 0.1, 0.3)
     )
@@ -252,4 +235,4 @@ def _joined_layout(nx: int, ny: int, nz: int, page: Page) -> tuple[Figure, list[
     across, upper = left + x_in + gap, bottom + z_in + below
     boxes = [box(left, upper, x_in, y_in), box(across, upper, z_in, y_in), box(left, bottom, x_in, z_in)]
     has_space = z_in >= page.text_scale
-    return figure, boxes, box(across + 0.15, bottom + z_in / 2, z_in - 0.3, 0.12) if has_space else None
+    return figure, boxes, (across, bottom, z_in) if has_space else None

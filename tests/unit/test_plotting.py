@@ -1,6 +1,8 @@
 import io
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -16,16 +18,20 @@ from etcli.core.atoms.tracing import TraceRules, trace
 from etcli.core.errors import UsageError
 from etcli.core.reconstruction.cross_validation import ValidationCurve
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.series import Volume
+from etcli.core.volume_frame import VolumeFrame
 from etcli.plotting.alignment import registration, tilt_axis
 from etcli.plotting.atoms import traced
 from etcli.plotting.curves import fsc_curve
+from etcli.plotting.gif import write_gif
 from etcli.plotting.images import maximum_projection, side_by_side, sinogram
+from etcli.plotting.look import Look
 from etcli.plotting.montage import montage
 from etcli.plotting.movie import Frame, movie
 from etcli.plotting.reconstruction import ReconstructionPicture
-from etcli.plotting.slices import MiddleSlices, orthoslices
+from etcli.plotting.slices import Stacking, orthoslices
 from etcli.plotting.style import contrast, save
-from etcli.plotting.turning import rotating
+from etcli.plotting.turning import has_corners, rotating, turning_levels
 from tests.gaussians import gaussian_volume, jittered, nearest, noisy
 
 
@@ -55,7 +61,8 @@ def test_orthoslices_show_each_voxel_at_its_place() -> None:
         across, upwards = drawn_white(figure, axes)
         assert (across.mean(), upwards.mean()) == pytest.approx(expected, abs=0.3)
         assert np.ptp(across) == pytest.approx(5, abs=0.4)
-    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["X–Y, z 11 of 40", "X–Z, y 43 of 60"]
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:3:2]]
+    assert titles == ["X–Y, z 11 of 40", "X–Z, y 43 of 60"]
     assert figure.axes[1].get_title(loc="right") == "Z–Y, x 16 of 50"
 
 
@@ -212,34 +219,40 @@ def test_fsc_names_the_period_at_which_it_falls() -> None:
     frequency = np.linspace(0, 0.5, 6)
     axes = fsc_curve(frequency, {"halves": [1, 0.9, 0.7, 0.3, 0.1, 0.0]}, pixel_A=3.0).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == [f"halves, 1.2 nm (0.5), {0.3 / 0.3785:.3g} nm (0.143)"]
-    assert axes.get_xlabel() == "spatial frequency (1/nm)"
-    assert axes.get_xlim()[1] == pytest.approx(0.5 / 0.3)
+    assert labels == [f"halves, 12 Å (0.5), {3 / 0.3785:.4g} Å (0.143)"]
+    assert {text.get_text() for text in axes.texts} == {"0.5", "0.143", "12 Å", f"{3 / 0.3785:.4g} Å"}
+    assert axes.get_xlabel() == "spatial frequency (1/Å)"
+    assert axes.get_xlim()[1] == pytest.approx(0.5 / 3)
     flat = fsc_curve(frequency, {"same": np.ones(6)}).axes[0]
     assert [text.get_text() for text in flat.get_legend().get_texts()] == ["same"]
 
 
 def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None:
     volume = np.random.default_rng(0).random((10, 14, 20)).astype(np.float32)
-    picture = ReconstructionPicture(volume.shape)
-    write = picture.recording(lambda y0, block, z0: None)
-    for y0 in (0, 7):
-        write(y0, volume[:, y0 : y0 + 7])
+    volume[2:5, 8:11, 12:17] += 9
+    frame = VolumeFrame((90.0, 70.0, 50.0), 10.0)
+    picture = ReconstructionPicture(9)
     for k in range(7):
-        picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the middle
+        picture.watch((0, 7), k, volume[:, :7].swapaxes(1, 2))  # not the slab of the row
         picture.watch((7, 14), k, k * volume[:, 7:].swapaxes(1, 2))
     errors = ErrorCurve(np.arange(7), np.linspace(1, 0.1, 7))
     left_out = ValidationCurve(np.array([1.0, 10.0, 100.0]), np.array([0.3, 0.1, 0.2]), 20.0)
-    figure = picture.draw(errors, None, left_out)
+    whole = Volume(volume, pixel_A=10.0, frame=frame)
+    figure = picture.draw(whole, errors, None, left_out)
     slices, (*stages, curve, weights) = figure.axes[:3], figure.axes[-5:]
-    lone = MiddleSlices(volume.shape)
-    lone.add(0, volume)
-    for ours, theirs in zip(slices, lone.draw().axes, strict=False):
+    assert whole.middle_A == (10.0, 0.0, 0.0)
+    viewed = orthoslices(volume, at=(3, 9, 14), pixel_A=10.0, stacking=Stacking(whole.middle_A))
+    for ours, theirs in zip(slices, viewed.axes, strict=False):
         drawn, expected = ours.images[0].get_array(), theirs.images[0].get_array()
         np.testing.assert_array_equal(drawn, expected)
+        assert ours.get_xlim() == theirs.get_xlim()
+        assert [ours.get_title(loc=loc) for loc in ("left", "right")] == [
+            theirs.get_title(loc=loc) for loc in ("left", "right")
+        ]
         assert ours.get_position(original=True).y0 > stages[0].get_position(original=True).y1
+    assert "X–Z, y 10, after so many iterations" in [text.get_text() for text in figure.texts]
     for k, axes in zip((1, 2, 5), stages, strict=True):
-        np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 7], rtol=1e-6)
+        np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 9], rtol=1e-6)
         assert axes.texts[0].get_text() == str(k)
     assert curve.get_lines()[0].get_xydata().tolist() == [[k, errors.residual[k]] for k in range(1, 7)]
     np.testing.assert_allclose(weights.get_lines()[0].get_xydata().T, [left_out.tried, left_out.error])
@@ -281,6 +294,62 @@ def test_a_turning_volume_follows_the_convention() -> None:
         assert p == pytest.approx(-3.5 * np.cos(angle) + 6.5 * np.sin(angle), abs=0.1)
         assert (weight * rows).sum() / weight.sum() == pytest.approx(5, abs=1e-6)
     assert min(frame.min() for frame in frames) == 0.5
+
+
+def test_no_side_of_a_volume_turns_where_its_corners_are_empty() -> None:
+    rng = np.random.default_rng(0)
+    volume = rng.normal(1, 0.02, (40, 30, 40)).astype(np.float32)
+    volume[:, 10:20] += 0.2  # what is left of it in vacuum
+    volume[15:25, 8:22, 15:25] = 5
+    limits = turning_levels(volume, Look())
+    assert not has_corners(volume, limits)
+    for frame in rotating(volume, step_deg=30, corners=False):
+        assert frame.shape == (30, 40)
+        shown = ((frame - limits[0]) / (limits[1] - limits[0])).clip(0, 1)
+        assert shown[:8].max() < 0.02  # black, but for noise, to the sides of the frame
+        assert shown[12:18, 16:24].min() > 0.8
+    assert turning_levels(volume, Look(limits=(0, 2))) == (0, 2)
+    volume[2, 15, 2] = 5
+    assert has_corners(volume, limits)
+    assert max(frame.max() for frame in rotating(volume, step_deg=45)) == pytest.approx(5, rel=0.1)
+    film = np.ones((8, 30, 40), np.float32)
+    film[3:5] = rng.uniform(4, 6, (2, 30, 40))  # to all sides
+    assert turning_levels(film, Look()) == Look().levels(film.max(axis=0))
+
+
+def test_a_gif_is_written_frame_by_frame() -> None:
+    """What is in memory does not grow with the number of frames, and each frame is shown as it is."""
+    alive, shown = [], []
+
+    def pictures() -> Iterator[Image.Image]:
+        for k in range(7):
+            levels = np.full((30, 40), 100, np.uint8)
+            levels[5 : 5 + 2 * k, 7:20] = 10 * k
+            shown.append(levels)
+            picture = Image.fromarray(levels)
+            alive.append(weakref.ref(picture))
+            assert sum(other() is not None for other in alive) <= 2
+            yield picture
+            del picture
+
+    stream = io.BytesIO()
+    write_gif(pictures(), stream, fps=20)
+    with Image.open(stream) as image:
+        assert image.n_frames == 7 and image.info["duration"] == 50 and image.info["loop"] == 0
+        for k, levels in enumerate(shown):
+            image.seek(k)
+            np.testing.assert_array_equal(np.asarray(image.convert("L")), levels)
+
+
+def test_the_colours_of_a_gif_are_those_of_all_samples() -> None:
+    red, green = (np.zeros((40, 40, 3), np.float32) for _ in range(2))
+    red[..., 0] = green[..., 1] = 1
+    stream = io.BytesIO()
+    movie([Frame(red), Frame(green)], stream, samples=[Frame(green)])
+    with Image.open(stream) as image:
+        for k, colour in enumerate(([255, 0, 0], [0, 255, 0])):
+            image.seek(k)
+            assert np.asarray(image.convert("RGB"))[200, 200].tolist() == colour
 
 
 def test_a_large_volume_is_binned_about_its_centre_to_turn() -> None:

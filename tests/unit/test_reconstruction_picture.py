@@ -9,16 +9,16 @@ from matplotlib.patches import Rectangle
 
 from etcli.core.reconstruction.cross_validation import ValidationCurve
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.series import Volume
 from etcli.plotting.reconstruction import MOST_TICKS, ReconstructionPicture, few_ticks
 
 ERRORS = ErrorCurve(np.arange(1, 6), np.array([0.8, 0.6, 0.5, 0.45, 0.4]))
 
 
 def picture(shape: tuple[int, int, int], tried: tuple[float, ...]) -> Figure:
-    collected = ReconstructionPicture(shape)
-    collected.recording(lambda *block, **at: None)(0, np.ones(shape, np.float32))
+    volume = Volume(np.ones(shape, np.float32), pixel_A=33.6)
     weights = ValidationCurve(np.array(tried), np.linspace(0.6, 0.5, len(tried)), tried[-1])
-    figure = collected.draw(ERRORS, None, weights, pixel_A=33.6)
+    figure = ReconstructionPicture(shape[1] // 2).draw(volume, ERRORS, None, weights)
     FigureCanvasAgg(figure).draw()
     return figure
 

@@ -1,18 +1,22 @@
 """Ticks, montages, slices and atoms: what stands where, and that nothing overlaps."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from etcli.core.atomic_model import Atoms
+from etcli.core.atoms.agreement import measure_agreement
 from etcli.core.atoms.spheres import Scene, shaded
 from etcli.core.specimen_centre import specimen_centre
 from etcli.plotting.alignment import tilt_axis
+from etcli.plotting.atom_errors import position_errors
 from etcli.plotting.ball_model import ALONG_X, ALONG_Y, ball_model, oblique, turned_about_y
 from etcli.plotting.curves import fsc_curve
 from etcli.plotting.images import side_by_side
@@ -111,6 +115,28 @@ def test_coordinates_of_slices_are_those_of_the_frame_and_of_views() -> None:
     assert xy.get_title(loc="left") == "X–Y, view 2 of 10"
 
 
+def test_slices_say_where_they_lie_and_the_key_what_the_volume_is() -> None:
+    volume = np.random.default_rng(0).random((40, 50, 60))
+    figure = orthoslices(
+        volume, pixel_A=8.4, at=(1, 2, 3), stacking=Stacking((0.0, 0.0, 42.0)), point="the specimen's centre"
+    )
+    xy, zy, xz = figure.axes[:3]
+    assert xy.get_title(loc="left") == "X–Y, z 2 of 40, at −11.3 nm"
+    assert (zy.get_title(loc="right"), xz.get_title(loc="left")) == (
+        "Z–Y, x 4 of 60, at −22.3 nm",
+        "X–Z, y 3 of 50, at −18.9 nm",
+    )
+    lines = [text.get_text() for axes in figure.axes for text in axes.texts][-3:]
+    assert lines == [
+        "60 × 50 × 40 voxels of 0.84 nm",
+        "lengths from the rotation centre",
+        "through the specimen's centre",
+    ]
+    counts = [patch for axes in figure.axes for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert sum(counts[0].get_data().values) == 60 * 50 + 40 * 50 + 60 * 40
+    check_texts(figure)
+
+
 def test_gamma_and_limits_map_values_to_greys() -> None:
     volume = np.linspace(0, 4, 1000).reshape(10, 10, 10)
     image = orthoslices(volume, look=Look(limits=(0, 4), gamma=0.5)).axes[0].images[0]
@@ -195,6 +221,27 @@ def test_the_nearer_sphere_hides_the_other_and_light_comes_from_the_upper_left()
     assert covered == pytest.approx(np.pi, rel=0.05)
 
 
+def test_bands_of_spheres_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scene = Scene(rng.uniform(-5, 5, (60, 3)), np.full(60, 1.3), rng.random((60, 3)))
+    whole = shaded(scene, shape=(41, 50), pixel_A=0.3)
+    for rows in (1, 7, 40):
+        monkeypatch.setattr("etcli.core.atoms.spheres.BAND_PIXELS", rows * 9 * 50)
+        np.testing.assert_allclose(shaded(scene, shape=(41, 50), pixel_A=0.3), whole, atol=1e-6)
+
+
+def test_large_pictures_of_atoms_are_shaded_in_little_memory() -> None:
+    scene = Scene(np.zeros((1, 3)), np.array([90.0]), np.full((1, 3), 0.5))
+    shaded(scene, shape=(3, 3), pixel_A=30.0)
+    tracemalloc.start()
+    try:
+        picture = shaded(scene, shape=(600, 600), pixel_A=0.3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < picture.nbytes + 90e6  # 9 fine pixels for each of 360 000 took 600 MB at once
+
+
 def test_projections_are_right_handed_and_the_volume_turns_as_in_recon() -> None:
     for matrix in (ALONG_X, ALONG_Y, oblique(), turned_about_y(30)):
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
@@ -206,7 +253,7 @@ def test_projections_are_right_handed_and_the_volume_turns_as_in_recon() -> None
 def middle_of(axes: Axes) -> tuple[float, float]:
     """Centroid of what is not white, in the coordinates of the axes."""
     image = axes.images[0]
-    dark = 1 - np.asarray(image.get_array()).min(axis=2)
+    dark = 1 - np.asarray(image.get_array()).min(axis=2) / 255
     left, right, low, high = image.get_extent()
     ny, nx = dark.shape
     x, y = left + (np.arange(nx) + 0.5) / nx * (right - left), low + (np.arange(ny) + 0.5) / ny * (high - low)
@@ -222,9 +269,30 @@ def test_atoms_are_drawn_at_their_places(page: Page) -> None:
     rng = np.random.default_rng(0)
     many = Atoms(rng.uniform(-30, 30, (60, 3)) * [1, 0.6, 0.3], np.array(["Au", "Si", "X"] * 20))
     figure = ball_model(many, page=page)
+    assert figure.axes[0].get_xlabel() == "x (Å)"  # of 6 nm, too
     check_texts(figure)
     labels = [text.get_text() for text in figure.axes[3].get_legend().get_texts()]
     assert labels == ["Si (20)", "Au (20)", "unknown (20)"]
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_no_legend_of_errors_lies_on_the_line_at_zero(above: bool) -> None:
+    rng = np.random.default_rng(0)
+    reference = Atoms(np.arange(90.0).reshape(30, 3), np.array(["Au"] * 30))
+    found = Atoms(reference.position_A + rng.normal(0.1 * above, 0.01, (30, 3)), reference.species)
+    figure = position_errors(measure_agreement(found, reference), reference, cutoff_A=0.75, title="a")
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[1]
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+    check_texts(figure)
+
+
+def test_slices_of_an_axis_are_named_in_the_unit_of_their_axes() -> None:
+    slices = np.random.default_rng(0).random((2, 40, 50))
+    figure = tilt_axis([-9.0, 0, 9], [0.1, 0, -0.1], slices=slices, slice_rows=[-63.5, 20], pixel_A=33.6)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["X–Z at y = −213 nm", "X–Z at y = 67.2 nm"]
+    assert figure.axes[2].get_xlabel() == "y (nm)"
+    np.testing.assert_allclose(figure.axes[2].lines[0].get_xdata(), [-30.24, 0, 30.24])
 
 
 def test_names_of_thresholds_do_not_lie_on_the_curve() -> None:

@@ -18,6 +18,10 @@ FOG = 0.55
 """Share of white in the colour of the sphere that is farthest from the viewer."""
 RIM_PX, RIM = 1.0, 0.35
 """Width of the dark line around a sphere that lies in front of another, and its brightness."""
+REACH = max(1, round(RIM_PX * SUPERSAMPLING / 2))
+"""Distance of the fine pixels whose depth decides whether there is a rim."""
+BAND_PIXELS = 1 << 18
+"""Fine pixels that are shaded at once, each of which takes some 200 bytes."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,36 @@ def shaded(
     ny, nx = (n * SUPERSAMPLING for n in shape)
     offset_A = np.array([*middle_A, 0.0])
     place = (scene.position_A - offset_A) / fine_A + np.array([centre(nx), centre(ny), 0.0])
-    depth = np.full((ny, nx), -np.inf, np.float32)
-    nearest = np.full((ny, nx), -1, np.int32)
     order = np.argsort(-place[:, 2], kind="stable")
     radius = scene.radius_A / fine_A
+    far, near = depth_A or (float(scene.position_A[:, 2].min()), float(scene.position_A[:, 2].max()))
+    fog = FOG * np.clip((near - scene.position_A[:, 2]) / (near - far), 0, 1) if near > far else 0 * radius
+    picture = np.empty((*shape, 3), np.float32)
+    band = max(1, BAND_PIXELS // (SUPERSAMPLING * nx))  # rows of the picture
+    for first in range(0, shape[0], band):
+        last = min(first + band, shape[0])
+        # with the rows beside it that decide whether a pixel is a rim
+        low, high = max(first * SUPERSAMPLING - REACH, 0), min(last * SUPERSAMPLING + REACH, ny)
+        shaded_rows = _shade(scene.colour, place - [0, low, 0], radius, order, fog, (high - low, nx))
+        kept = shaded_rows[first * SUPERSAMPLING - low : last * SUPERSAMPLING - low]
+        fine = kept.reshape(last - first, SUPERSAMPLING, shape[1], SUPERSAMPLING, 3)
+        picture[first:last] = fine.mean(axis=(1, 3), dtype=np.float32)
+    return picture
+
+
+def _shade(
+    colours: Doubles,
+    place: Doubles,
+    radius: Doubles,
+    order: NDArray[np.int64],
+    fog: Doubles,
+    shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Return some rows of the picture, with all of its fine pixels."""
+    depth = np.full(shape, -np.inf, np.float32)
+    nearest = np.full(shape, -1, np.int32)
     render(place, radius, order, depth, nearest)
-    picture = np.ones((ny, nx, 3), np.float32)
+    picture = np.ones((*shape, 3), np.float32)
     row, column = np.nonzero(nearest >= 0)
     index = nearest[row, column]
     normal = np.stack([column, row, depth[row, column]], axis=1) - place[index]
@@ -98,22 +126,16 @@ def shaded(
     halfway = light + np.array([0.0, 0.0, 1.0])
     brightness = AMBIENT + DIFFUSE * np.clip(normal @ light, 0, None)
     gloss = SPECULAR * np.clip(normal @ (halfway / np.linalg.norm(halfway)), 0, None) ** SHININESS
-    colour = scene.colour[index] * brightness[:, None] + gloss[:, None]
+    colour = colours[index] * brightness[:, None] + gloss[:, None]
     colour *= np.where(_is_rim(depth, radius.mean())[row, column], RIM, 1.0)[:, None]
-    far, near = depth_A or (float(scene.position_A[:, 2].min()), float(scene.position_A[:, 2].max()))
-    if near > far:
-        fog = FOG * np.clip((near - scene.position_A[index, 2]) / (near - far), 0, 1)[:, None]
-        colour = colour * (1 - fog) + fog
+    colour += fog[index, None] * (1 - colour)
     picture[row, column] = np.clip(colour, 0, 1)
-    mean: NDArray[np.float32] = picture.reshape(shape[0], SUPERSAMPLING, shape[1], SUPERSAMPLING, 3).mean(
-        axis=(1, 3), dtype=np.float32
-    )
-    return mean
+    return picture
 
 
 def _is_rim(depth: NDArray[np.float32], radius: float) -> NDArray[np.bool_]:
     """Find the pixels at the edge of a sphere, where what is beside them lies far behind."""
-    reach = max(1, round(RIM_PX * SUPERSAMPLING / 2))
+    reach = REACH
     ny, nx = depth.shape
     bordered = np.pad(np.where(np.isfinite(depth), depth, np.float32(-1e30)), reach, mode="edge")
     lowest = depth.copy()
