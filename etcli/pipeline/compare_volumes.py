@@ -13,6 +13,7 @@ from etcli.core import quality
 from etcli.core.errors import DataError, UsageError
 from etcli.core.half_set_correlation import half_set_correlation
 from etcli.core.series import ImageStack, TiltSeries, Volume
+from etcli.core.specimen_centre import specimen_centre
 from etcli.core.volume_frame import VolumeFrame
 from etcli.core.volume_shift import find_shift, shifted_overlap
 from etcli.pipeline.fsc_numbers import curve, resolutions
@@ -246,7 +247,7 @@ def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> 
 
 
 def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
-    """Draw the Fourier shell correlation if only that was requested, else the middle sections."""
+    """Draw the Fourier shell correlation if only that was requested, else sections through the specimen."""
     from etcli.plotting.curves import fsc_curve
     from etcli.plotting.images import side_by_side
 
@@ -254,12 +255,12 @@ def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bo
         cycles = comparison.fsc.frequency_per_A * (comparison.pixel_A or 1.0)
         label = f"{names[0]} against {names[1]}"
         return fsc_curve(cycles, {label: comparison.fsc.correlation}, pixel_A=comparison.pixel_A)
-    middle = len(comparison.reference) // 2
+    section = specimen_centre(comparison.reference)[0]
     return side_by_side(
-        comparison.image[middle],
-        comparison.reference[middle],
+        comparison.image[section],
+        comparison.reference[section],
         titles=names,
-        title=f"section {middle + 1} of {len(comparison.reference)}",
+        title=f"section {section} of {len(comparison.reference)}",
         pixel_A=comparison.pixel_A,
         difference=True,
     )
