@@ -197,6 +197,23 @@ class Explained(click.Command):
             settings.console.command = info_name or "etcli"
         return super().make_context(info_name, args, parent, **extra)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; where a single name stands for INPUT... OUTPUT, the output is missing."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            arguments = [param for param in self.params if isinstance(param, click.Argument)]
+            if error.param not in arguments[:-1] or error.param.nargs != -1:
+                raise
+            only = self.make_parser(ctx).parse_args(given)[0].get(arguments[-1].name or "")
+            if not isinstance(only, str):
+                raise
+            output = arguments[-1].make_metavar(ctx)
+            first = error.param.make_metavar(ctx).rstrip(".")
+            advice = f"{only} is the {first}, name the file to write after it"
+            raise click.UsageError(f"Missing argument '{output}'; {advice}", ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; fail if a GPU is requested for a command that cannot use one.
 

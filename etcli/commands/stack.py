@@ -84,10 +84,11 @@ def command(
     Views are counted in the order of the files, before frames are combined. Their descriptions are kept,
     and a crop is recorded in the header: its origin, and the rotation centre, from which recon takes the
     tilt axis. INPUT may be the mdoc of a session (SerialEM, Tomo5) that lists a file per exposure: these are
-    looked for by name, in --frames and beside the mdoc, and each is one view. Files without times are taken
-    to be in the order of acquisition. The ending of OUTPUT chooses the format: .tif or .tiff for TIFF, .mrc,
-    .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are refused. INPUT or OUTPUT may be - for a
-    stream.
+    looked for by name, in --frames and beside the mdoc, and each is one view; those left out by --views or
+    --exclude may be missing, and count for the doses of later views all the same. Files without times are
+    taken to be in the order of acquisition. The ending of OUTPUT chooses the format: .tif or .tiff for TIFF,
+    .mrc, .st, .ali, .rec, .preali, .map, .mrcs or none for MRC; others are refused. INPUT or OUTPUT may be -
+    for a stream.
 
     Bytes (--mode 0) are signed in an MRC file, where IMOD shows -128 to 127 as 0 to 255, and from 0 to 255 in
     a TIFF. A TIFF carries the pixel size as ImageJ reads it, in nm.

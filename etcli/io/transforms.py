@@ -76,6 +76,13 @@ def read_steps(xf: str | Path) -> list[str]:
     return [step for step in grouped(_lines_beside(xf)[:-1]) if step.startswith(OURS)]
 
 
+def centres_axis(steps: Sequence[str]) -> bool | None:
+    """Check by the steps that made transforms whether they bring the tilt axis to the middle of the views."""
+    if any(step.startswith(f"{OURS}tiltalign") for step in steps):
+        return True
+    return False if any(step.startswith(f"{OURS}register") for step in steps) else None
+
+
 def read_pixel_A(xf: str | Path) -> float | None:
     """Read the size of the pixels in which the shifts of an ``.xf`` are, from the file beside it."""
     found = _PIXEL.search(_lines_beside(xf)[-1])

@@ -47,8 +47,13 @@ class Workers:
     device: Device
     device_memory: int | None = None
 
-    def plan(self, n_rows: int, geometry: SliceGeometry, solver: SlabSolver) -> SlabPlan:
-        """Plan the slabs: how the slices are distributed over the workers."""
+    def plan(
+        self, n_rows: int, geometry: SliceGeometry, solver: SlabSolver, *, held_bytes: int = 0
+    ) -> SlabPlan:
+        """Plan the slabs: how the slices are distributed over the workers.
+
+        ``held_bytes`` are those of this process that are taken besides.
+        """
         plan = plan_reconstruction(
             n_rows,
             geometry,
@@ -57,12 +62,13 @@ class Workers:
             memory=self.memory,
             device=self.device,
             device_memory=self.device_memory,
+            held_bytes=held_bytes if self.pool is None else 0,
         )
         if self.pool is None:
             return plan
         y0, y1 = plan.slabs[0]
         finished = 4 * geometry.thickness * geometry.width * (y1 - y0)
-        return replace(plan, threads=max(1, min(plan.threads, self.waiting // finished - 1)))
+        return replace(plan, threads=max(1, min(plan.threads, (self.waiting - held_bytes) // finished - 1)))
 
 
 @contextmanager

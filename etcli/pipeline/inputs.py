@@ -18,11 +18,10 @@ from etcli.io.facts import in_words
 from etcli.io.history import missing
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, sidecars_of
-from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_steps, read_xf
+from etcli.io.transforms import axis_file, centres_axis, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
+from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixel_beside
 
-PLACEHOLDER_A = 1.0
-"""Pixel size in headers of programs that do not know it."""
 SAME_PIXEL = 1e-3
 """Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
 
@@ -165,7 +164,7 @@ def read_transforms(
     series : TiltSeries
     pixel_A : float, optional
         Size of the pixels on which they were found, by default that of the file beside them, else that of
-        the series.
+        the raw series of their base name, else that of the series.
 
     Returns
     -------
@@ -176,12 +175,15 @@ def read_transforms(
     DataError
         When there is not one for each view.
     """
-    transforms = read_xf(Path(name))
+    transforms = replace(read_xf(Path(name)), centres_axis=centres_axis(read_steps(name)))
     if transforms.n_views != len(series):
         raise DataError(
             f"{name}: {transforms.n_views} transforms for the {len(series)} views of {series.name}"
         )
     session.reads(name, *(beside for beside in [axis_file(name)] if beside.is_file()))
+    is_given = pixel_A is not None
+    if not is_given and read_pixel_A(name) is None and transforms.shift_px.any():
+        pixel_A = _assumed_pixel_A(session, name, series)
     factor = _pixel_ratio(name, series, pixel_A)
     if factor == 1:
         stated_A = read_pixel_A(name) if pixel_A is None else None
@@ -191,9 +193,26 @@ def read_transforms(
                 "give --xf-pixel if the pixels are of another size"
             )
         return transforms
-    if pixel_A is None:
+    if not is_given:
         session.reporter.report(f"{name}: shifts times {factor:.6g}, as the pixels are of another size here")
     return transforms.scaled(factor)
+
+
+def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries) -> float | None:
+    """Return the pixel size of the series beside transforms of another program; tell what is assumed."""
+    beside = pixel_beside(xf, len(series)) if series.pixel_A not in (None, PLACEHOLDER_A) else None
+    if beside is not None:
+        pixel_A, raw = beside
+        if Path(raw) != Path(series.name):
+            session.reads(raw)
+            session.reporter.report(f"{xf}: shifts in pixels of {pixel_A:.6g} Å, as those of {raw}")
+        return pixel_A
+    size = f" of {series.pixel_A:.6g} Å" if series.pixel_A else ""
+    session.reporter.report(
+        f"{xf}: does not say on which pixels it was found; shifts are taken as pixels{size}, as those of "
+        f"{series.name} (else give xform --xf-pixel)"
+    )
+    return None
 
 
 def axis_beside(xf: str, series: TiltSeries) -> TiltAxis | None:

@@ -269,7 +269,8 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _refine_orientations(session, compared, matched, level)
         series = series.with_orientations(euler_deg, "refinement")
-    return Registration(series, Transforms.shifts(shift_px), matched, request.chosen, level, session)
+    transforms = replace(Transforms.shifts(shift_px), centres_axis=False)
+    return Registration(series, transforms, matched, request.chosen, level, session)
 
 
 def register_files(files: RegisterFiles, request: RegisterRequest, session: Session) -> dict[str, Any]:

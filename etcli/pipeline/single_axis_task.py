@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.errors import UsageError
 from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors import Device
 from etcli.core.projectors.slab import WIDTHS
@@ -14,7 +15,7 @@ from etcli.core.reconstruction.cross_validation import brightest_rows
 from etcli.core.reconstruction.explained import RowRecorder, Unexplained, border_over_mean
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Read, Watch, reconstruct
-from etcli.core.reconstruction.slab_plan import FLOAT_BYTES, ProjectorFactory, plan_reconstruction
+from etcli.core.reconstruction.slab_plan import FLOAT_BYTES, ProjectorFactory, SlabPlan, plan_reconstruction
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.streamed_backprojection import BandWriter, backproject, plan_backprojection
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
@@ -72,21 +73,13 @@ class SingleAxisTask:
 
         ``banded`` tells whether back-projection may work by bands of the volume.
         """
-        n_rows, geometry = self.integrals.n_rows, self.geometry
-        if parameters.traits.whole_volume:
-            self._memory_budget(session, parameters).check(session)
-            return
-        if self._works_by_bands(parameters) and banded:
-            plan_backprojection(n_rows, geometry, threads=session.threads, memory=session.memory)
-            return
-        solver = self._solver(parameters)
-        plan = plan_reconstruction(
-            n_rows, geometry, solver, threads=session.threads, memory=session.memory, device=self.device
-        )
-        session.reporter.note(
-            f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
-            f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
-        )
+        held_bytes = self._recorded_bytes(session, parameters, banded=banded)
+        plan = self._plan(session, parameters, held_bytes, banded=banded)
+        if plan is not None and not (banded and self._works_by_bands(parameters)):
+            session.reporter.note(
+                f"{len(plan.slabs)} slabs of {plan.slabs[0][1]} slices on {plan.threads} threads, "
+                f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
+            )
 
     def sample(self, session: Session) -> Misfit:
         """Return the brightest rows, on which automatic parameters are determined."""
@@ -108,9 +101,12 @@ class SingleAxisTask:
         dask: str | None = None,
     ) -> ErrorCurve:
         """Reconstruct the volume and write it; compare the projections of some rows with the views."""
-        rows = self._compared_rows(session)
+        held_bytes = self._recorded_bytes(session, parameters, banded=store is None and dask is None)
+        rows = brightest_rows(self.integrals.sample(), held_bytes // self._row_bytes)
         record = RowRecorder(write, rows, (self.geometry.thickness, self.geometry.width))
-        errors = self._reconstruct(session, parameters, record, watch=watch, store=store, dask=dask)
+        errors = self._reconstruct(
+            session, parameters, record, held_bytes, watch=watch, store=store, dask=dask
+        )
         found, border = self._unexplained(record.block, rows), border_over_mean(record.block)
         return errors.with_numbers(**found.numbers(), border=border)
 
@@ -119,16 +115,17 @@ class SingleAxisTask:
         session: Session,
         parameters: MethodParameters,
         write: BandWriter,
+        held_bytes: int,
         *,
         watch: Watch | None,
         store: KeyedFolder | None,
         dask: str | None,
     ) -> ErrorCurve:
-        """Reconstruct the volume and write it."""
+        """Reconstruct the volume and write it; ``held_bytes`` of the memory are taken."""
         if parameters.traits.whole_volume:
-            return self._run_whole(session, parameters, write, watch)
+            return self._run_whole(session, parameters, write, held_bytes, watch)
         if self._works_by_bands(parameters) and store is None and dask is None:
-            return self._run_bands(session, parameters, write)
+            return self._run_bands(session, parameters, write, held_bytes)
         n_rows, solver = self.integrals.n_rows, self._solver(parameters)
         with (
             connected_workers(session, dask, self.device) as workers,
@@ -139,7 +136,7 @@ class SingleAxisTask:
                 write,
                 self.geometry,
                 solver,
-                plan=workers.plan(n_rows, self.geometry, solver),
+                plan=workers.plan(n_rows, self.geometry, solver, held_bytes=held_bytes),
                 make_projector=self.make_projector,
                 progress=advance,
                 watch=watch,
@@ -148,11 +145,39 @@ class SingleAxisTask:
                 pool=workers.pool,
             )
 
-    def _compared_rows(self, session: Session) -> slice:
-        """Return the brightest rows, fewer where the memory is small."""
-        row_bytes = self.geometry.thickness * self.geometry.width * FLOAT_BYTES
-        most = max(1, session.memory // MEMORY_SHARE // row_bytes)
-        return brightest_rows(self.integrals.sample(), min(NARROWEST_SLAB, most))
+    def _recorded_bytes(self, session: Session, parameters: MethodParameters, *, banded: bool) -> int:
+        """Return the memory of the rows that are compared: of a single one where the memory is small."""
+        most = max(1, session.memory // MEMORY_SHARE // self._row_bytes)
+        usual = min(NARROWEST_SLAB, most, self.integrals.n_rows) * self._row_bytes
+        try:
+            self._plan(session.muted(), parameters, usual, banded=banded)
+        except UsageError:
+            return self._row_bytes
+        return usual
+
+    def _plan(
+        self, session: Session, parameters: MethodParameters, held_bytes: int, *, banded: bool
+    ) -> SlabPlan | None:
+        """Plan the computation, None for the whole volume; raise UsageError if it does not fit."""
+        if parameters.traits.whole_volume:
+            self._memory_budget(session, parameters, held_bytes).check(session)
+            return None
+        n_rows, resources = self.integrals.n_rows, {"threads": session.threads, "memory": session.memory}
+        if banded and self._works_by_bands(parameters):
+            return plan_backprojection(n_rows, self.geometry, held_bytes=held_bytes, **resources)
+        return plan_reconstruction(
+            n_rows,
+            self.geometry,
+            self._solver(parameters),
+            device=self.device,
+            held_bytes=held_bytes,
+            **resources,
+        )
+
+    @property
+    def _row_bytes(self) -> int:
+        """Memory of a row of the volume."""
+        return self.geometry.thickness * self.geometry.width * FLOAT_BYTES
 
     def _unexplained(self, block: NDArray[np.float32], rows: slice) -> Unexplained:
         """Compare the projections of some rows of the volume with the views."""
@@ -167,17 +192,26 @@ class SingleAxisTask:
         """Whether the volume is computed in bands, without whole slabs in memory; not on a GPU."""
         return parameters.traits.in_bands and self.device.free_bytes() is None
 
-    def _run_bands(self, session: Session, parameters: MethodParameters, write: BandWriter) -> ErrorCurve:
+    def _run_bands(
+        self, session: Session, parameters: MethodParameters, write: BandWriter, held_bytes: int
+    ) -> ErrorCurve:
         """Back-project a few sections at a time, without whole slabs of the volume in memory."""
         n_rows = self.integrals.n_rows
-        plan = plan_backprojection(n_rows, self.geometry, threads=session.threads, memory=session.memory)
+        plan = plan_backprojection(
+            n_rows, self.geometry, threads=session.threads, memory=session.memory, held_bytes=held_bytes
+        )
         with session.reporter.progress(n_rows, "reconstructing") as advance:
             return backproject(
                 self.integrals, write, self.geometry, plan=plan, window=parameters.window, progress=advance
             )
 
     def _run_whole(
-        self, session: Session, parameters: MethodParameters, write: BandWriter, watch: Watch | None
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        write: BandWriter,
+        held_bytes: int,
+        watch: Watch | None,
     ) -> ErrorCurve:
         """Reconstruct the whole volume at once, then write it."""
         n_rows = self.integrals.n_rows
@@ -190,7 +224,7 @@ class SingleAxisTask:
             volume, errors = reconstruct_whole(
                 self._misfit(session, 0, n_rows),
                 parameters,
-                zeros=self._memory_budget(session, parameters).zeros(session),
+                zeros=self._memory_budget(session, parameters, held_bytes).zeros(session),
                 progress=advance,
                 watch=watch_volume,
             )
@@ -198,7 +232,7 @@ class SingleAxisTask:
             write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
         return errors
 
-    def _memory_budget(self, session: Session, parameters: MethodParameters) -> MemoryBudget:
+    def _memory_budget(self, session: Session, parameters: MethodParameters, held_bytes: int) -> MemoryBudget:
         """Memory budget of a computation on the whole volume, including one slab per thread."""
         geometry, n_rows = self.geometry, self.integrals.n_rows
         n_voxels = geometry.thickness * geometry.width
@@ -207,7 +241,9 @@ class SingleAxisTask:
         volumes = parameters.traits.load("volumes_held")(parameters) * n_voxels * n_rows
         if self.device.free_bytes() is not None:
             volumes += n_voxels * n_rows  # a GPU needs one more array, which threads of a CPU hold in parts
-        return MemoryBudget(volumes, slabs * n_voxels + 3 * series, self.scratch, self.device)
+        held = held_bytes // FLOAT_BYTES if self.device.free_bytes() is None else 0
+        resident = slabs * n_voxels + 3 * series + held
+        return MemoryBudget(volumes, resident, self.scratch, self.device)
 
     def _solver(self, parameters: MethodParameters) -> SlabSolver:
         """Return the solver of slabs, which counts mask and initial volume as arrays."""

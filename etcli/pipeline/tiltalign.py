@@ -305,7 +305,8 @@ def align_series(
         axis = TiltAxis(angle_deg, offset_px, *(np.nan,) * 3)
     applied_offset_px = 0.0 if np.isnan(axis.offset_px) else axis.offset_px
     matrix, shift_px = alignment_matrix(axis.angle_deg, applied_offset_px)
-    transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
+    to_middle = Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1)), centres_axis=True)
+    transforms = compose(before, to_middle)
     series = replace(without_orientations(session, series, transforms), centre_A=None)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)

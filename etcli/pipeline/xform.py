@@ -9,7 +9,7 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import TiltSeries
-from etcli.io.transforms import read_axis, read_steps
+from etcli.io.transforms import read_axis
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
@@ -34,7 +34,8 @@ def xform(
     ----------
     series : TiltSeries
     transforms : Transforms
-        One per view, such as those of `etcli.register` for another detector's series.
+        One per view, such as those of `etcli.register` for another detector's series. Whether the tilt axis
+        of a cropped series comes to the middle is that of `Transforms.centres_axis`.
     xf_pixel : length, optional
         Pixel size of the images on which they were found.
     session : Session, optional
@@ -62,7 +63,7 @@ def xform(
     """
     session = session or Session()
     transforms = _scale_shifts(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
-    series = replace(without_orientations(session, series, transforms), centre_A=None)
+    series = _with_centre_after(session, without_orientations(session, series, transforms), transforms)
     moved = resampled(session, series, transforms, what="transforming")
     axis_deg = _rotated_axis_deg(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
@@ -77,9 +78,7 @@ def xform_files(
     pixel_A = None if xf_pixel is None else _known_pixel_A(series, xf_pixel)
     transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
     _compare_axes(session, series, xf)
-    series = without_orientations(session, series, transforms)
-    if abs(series.centre_px[0]) > CENTRAL_PX and not _keeps_centre(session, series.name, read_steps(xf)):
-        series = replace(series, centre_A=None)
+    series = _with_centre_after(session, without_orientations(session, series, transforms), transforms)
     with session.outputs() as outputs:
         step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
         like = after_transforms(series, xf)
@@ -100,17 +99,16 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
         )
 
 
-def _keeps_centre(session: Session, name: str, steps: list[str]) -> bool:
-    """Check whether transforms leave the rotation centre in its place; warn where that is not known."""
-    if any(step.startswith("etcli tiltalign") for step in steps):
-        return False  # they bring it to the middle
-    if any(step.startswith("etcli register") for step in steps):
-        return True
-    session.reporter.warn(
-        f"{name}: was cropped, and whether the transforms bring the tilt axis to the middle is not known; "
-        "taken as if they did, else give recon --axis-offset"
-    )
-    return False
+def _with_centre_after(session: Session, series: TiltSeries, transforms: Transforms) -> TiltSeries:
+    """Return a series that knows its rotation centre after the transforms; warn where they do not tell it."""
+    if abs(series.centre_px[0]) <= CENTRAL_PX or transforms.centres_axis is False:
+        return series
+    if transforms.centres_axis is None:
+        session.reporter.warn(
+            f"{series.name or 'series'}: was cropped, and whether the transforms bring the tilt axis to the "
+            "middle is not known; taken as if they did, else give recon --axis-offset"
+        )
+    return replace(series, centre_A=None)
 
 
 def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:

@@ -222,4 +222,4 @@ def test_bad_files_are_told_in_a_line(pair: tuple[Path, Path], tmp_path: Path) -
     assert "the file is cut off" in failure("compare", bad, pair[1])
     assert "no such file" in failure("compare", tmp_path / "none.xyz", pair[1])
     bad.write_bytes(b"\x00\xff" * 500)
-    assert "bad.xyz: line 1: expected the number of atoms" in failure("compare", bad, pair[1])
+    assert "bad.xyz: is binary, not text; give the right file" in failure("compare", bad, pair[1])

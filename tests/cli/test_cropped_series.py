@@ -127,6 +127,33 @@ def test_aligned_anew_the_axis_is_in_the_middle(command: str, cropped: Path, tmp
     assert "as their header says" not in run("recon", again, tmp_path / "r.mrc").err
 
 
+@pytest.mark.parametrize("command", ["tiltalign", "register"])
+def test_xform_follows_one_rule_in_python_and_from_files(command: str, cropped: Path, tmp_path: Path) -> None:
+    """Transforms of tiltalign bring the axis to the middle, those of register leave it where it is."""
+    xf, again = tmp_path / "a.xf", tmp_path / "again.mrc"
+    how = ("--angle", 0, "--offset", 10) if command == "tiltalign" else ("--method", "pc")
+    run("-q", command, *how, "--write-xf", xf, cropped, tmp_path / "aligned.mrc")
+    assert "WARNING" not in run("xform", "--xf", xf, cropped, again).err
+    series = etcli.read(cropped)
+    if command == "tiltalign":
+        found = etcli.tiltalign(series, angle_deg=0, offset=10).transforms
+    else:
+        found = etcli.register(series, method="pc").transforms
+    moved = etcli.xform(series, found)
+    expected = (0, 0) if command == "tiltalign" else (10, -4)
+    assert moved.centre_px == etcli.read(again).centre_px == expected
+
+
+def test_transforms_that_tell_nothing_are_told_in_both_ways(cropped: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.xf").write_text("1 0 0 1 -10 0\n" * len(TILTS))
+    again = tmp_path / "again.mrc"
+    said = run("xform", "--xf", tmp_path / "a.xf", cropped, again).err
+    assert "whether the transforms bring the tilt axis to the middle is not known" in said
+    with pytest.warns(etcli.EtcliWarning, match="whether the transforms bring the tilt axis to the middle"):
+        moved = etcli.xform(etcli.read(cropped), etcli.Transforms.shifts([[-10, 0]] * len(TILTS)))
+    assert moved.centre_px == etcli.read(again).centre_px == (0, 0)
+
+
 def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: Path) -> None:
     with mrcfile.open(whole, "r+") as mrc:
         mrc.voxel_size = 0

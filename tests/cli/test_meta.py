@@ -205,3 +205,21 @@ def test_completion_scripts_are_valid(shell: str) -> None:
         pytest.skip(f"no {shell}")
     done = subprocess.run([shell, "-n"], input=script, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", list(EVERYTHING))
+def test_the_argument_that_is_missing_is_named(name) -> None:
+    """A single name in place of INPUT... OUTPUT is the input: the output is what is missing."""
+    found = command(name)
+    arguments = [param for param in getattr(found, "params", ()) if isinstance(param, click.Argument)]
+    if isinstance(found, LazyGroup) or not all(param.required for param in arguments) or len(arguments) < 2:
+        return
+    given = ["a.mrc"] * (len(arguments) - 1)
+    last = arguments[-1].make_metavar(click.Context(found))
+    err = run(*name.split(), *given, status=2).err
+    assert f"Missing argument '{last}'" in err
+    if any(param.nargs == -1 for param in arguments):
+        assert err.endswith(
+            f"Missing argument '{last}'; a.mrc is the INPUT, name the file to write after it\n"
+        )
+        assert "Missing argument 'INPUT...'" in run(*name.split(), status=2).err

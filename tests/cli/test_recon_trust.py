@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.files import etcli, write_stack
+from tests.files import etcli, failure, write_series, write_stack
 
 TILTS = np.arange(-69, 70, 4.6)
 RODS = (9.3, 4.4, 5.0), (-13.1, -6.7, 6.0), (1.0, 14.0, 4.0)
@@ -190,3 +190,19 @@ def test_what_makes_half_sets_agree_better_is_told(
     said = etcli("recon", "--half-sets", *options.split(), aligned, tmp_path / "v.mrc").err
     assert ("agree better than the views do" in said) == (shared is not None)
     assert shared is None or f"they share {shared}, so that" in said
+
+
+@pytest.mark.parametrize(
+    "how", [("sirt", "--iterations", 1), ("fbp",), ("fista", "--iterations", 1, "--weight", 1)]
+)
+def test_the_rows_that_are_compared_are_part_of_the_memory_plan(tmp_path, how) -> None:
+    """So much is allowed as the refusal asks for, and no more than that is needed."""
+    views = np.random.default_rng(0).random((3, 32, 256), np.float32)
+    write_series(tmp_path / "a.mrc", views, [-50, 0, 50])
+    words = ("recon", "-q", "-j", 1, "--background", "none", "--method", *how)
+    files = tmp_path / "a.mrc", tmp_path / "v.mrc"
+    line = failure(*words, "--memory", "1M", *files, status=2)
+    needed = int(re.search(r"takes (\d+)M of memory", line)[1])
+    assert f"takes {needed}M" in failure(*words, "--memory", f"{needed - 1}M", *files, status=2)
+    etcli(*words, "--memory", f"{needed}M", *files)
+    assert (tmp_path / "v.mrc").exists()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from etcli.io import image_file, listed_files
+from etcli.io.image_file import ImageFile, open_without_sidecars
 from etcli.io.mdoc import read_mdoc
 from tests.files import etcli, failure, images, write_stack
 
@@ -218,6 +220,21 @@ def test_one_angle_for_each_section_of_all_files(parts) -> None:
     Path("angles").write_text("0\n3\n-3\n6\n-6\n9\n")
     etcli("stack", "--tilts", "angles", *parts, "s.mrc")
     assert about(Path("s.mrc"))["tilt_deg"] == [0, 3, -3, 6, -6, 9]
+
+
+def test_files_that_share_angles_are_opened_once(parts, monkeypatch) -> None:
+    """A packed TIFF is read whole whenever it is opened."""
+    opened = []
+
+    def counted(path: Path, name: str) -> tuple[ImageFile, np.ndarray | None]:
+        opened.append(name)
+        return open_without_sidecars(path, name)
+
+    for module in (image_file, listed_files):
+        monkeypatch.setattr(module, "open_without_sidecars", counted)
+    Path("angles").write_text("0\n3\n-3\n6\n-6\n9\n")
+    etcli("stack", "--tilts", "angles", *parts, "s.mrc")
+    assert opened == parts
 
 
 def test_one_file_of_angles_for_each_file(parts) -> None:

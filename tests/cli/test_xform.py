@@ -7,7 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tests.files import etcli, failure, images, mdoc_text, mrc_bytes, write_series
+from tests.files import TILT_DEG, etcli, failure, images, mdoc_text, mrc_bytes, write_series
 
 
 @pytest.fixture
@@ -120,6 +120,43 @@ def test_the_other_pixel_size_needs_one_here(tmp_path) -> None:
 
 def test_transforms_are_asked_for(series, tmp_path) -> None:
     assert "Missing option '--xf'" in failure("xform", series, tmp_path / "b.mrc", status=2)
+
+
+@pytest.mark.parametrize("beside", ["raw.st", "raw.mrc", "raw.st.mdoc", "raw.mdoc"])
+@pytest.mark.parametrize("name", ["raw.xf", "raw_fid.xf", "raw.prexf", "raw.prexg"])
+def test_the_raw_series_of_their_name_tells_the_pixels_of_other_programs(tmp_path, beside, name) -> None:
+    """IMOD's shifts are in pixels of the raw series, 2.5 Å, here applied to pixels of 5 Å."""
+    source = write_series(tmp_path / "small.mrc")
+    with mrcfile.open(source, "r+") as mrc:
+        mrc.voxel_size = 5
+    Path(f"{source}.mdoc").write_text(mdoc_text(TILT_DEG, pixel_A=5))
+    if beside.endswith("mdoc"):
+        (tmp_path / beside).write_text(mdoc_text(TILT_DEG))
+    else:
+        write_series(tmp_path / beside)
+    (tmp_path / name).write_text("1 0 0 1 4 -2\n" * 4)
+    run = etcli("xform", "--xf", tmp_path / name, source, tmp_path / "o.mrc")
+    assert f"{name}: shifts in pixels of 2.5 Å, as those of {tmp_path / beside}" in run.err
+    assert "shifts times 0.5" in run.err
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "o.mrc")[:, :-1, 2:], images()[:, 1:, :-2])
+    etcli("xform", "--xf", tmp_path / name, "--xf-pixel", 5, source, tmp_path / "p.mrc")
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "p.mrc")[:, :-2, 4:], images()[:, 2:, :-4])
+
+
+def test_what_is_assumed_of_pixels_is_told(series, tmp_path) -> None:
+    (tmp_path / "other.xf").write_text("1 0 0 1 4 -2\n" * 4)
+    words = ("xform", "--xf", tmp_path / "other.xf", series, tmp_path / "other.mrc")
+    for _ in range(2):  # also with the output of before, which is no raw series, beside it
+        err = etcli(*words).err
+        assert (
+            "other.xf: does not say on which pixels it was found; shifts are taken as pixels of 2.5 Å" in err
+        )
+        assert "(else give xform --xf-pixel)" in err
+    write_series(tmp_path / "other.st", images(3), [0, 1, 2])  # of other views
+    assert "does not say on which pixels" in etcli(*words).err
+    assert "pixels" not in etcli("xform", "--xf-pixel", 2.5, *words[1:]).err
+    (tmp_path / "other.xf").write_text("0 -1 1 0 0 0\n" * 4)  # no shifts
+    assert "pixels" not in etcli(*words).err
 
 
 def test_pixel_sizes_tell_how_shifts_are_scaled(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from etcli.core.projectors.slab import SlabProjector
 from etcli.core.reconstruction.slab_by_slab import project, reconstruct
 from etcli.core.reconstruction.slab_plan import SlabPlan, plan_projection, plan_reconstruction, plan_slabs
 from etcli.core.reconstruction.solve import slab_solver
+from etcli.core.reconstruction.streamed_backprojection import plan_backprojection
 from etcli.core.solvers.backprojection import backprojection, inverse_sums
 from etcli.core.solvers.filtered_backprojection import filtered_backprojection
 from etcli.core.solvers.methods import MethodParameters
@@ -405,6 +406,19 @@ def test_plans_cover_all_slices_once_within_the_memory(
 def test_slabs_are_wide_unless_threads_or_memory_forbid(n_slices, threads, memory, first, used) -> None:
     plan = plan_slabs(n_slices, slice_bytes=3 << 20, block_bytes=1 << 20, threads=threads, memory=memory)
     assert (plan.slabs[0], plan.threads) == ((0, first), used)
+
+
+def test_memory_that_is_taken_otherwise_is_not_planned_with() -> None:
+    geometry = SliceGeometry(np.linspace(-60, 60, 61), 1024, 1024, 1024)
+    held = 64 << 20
+    alone = plan_reconstruction(512, geometry, SIRT, threads=2, memory=GIB)
+    beside = plan_reconstruction(512, geometry, SIRT, threads=2, memory=GIB + held, held_bytes=held)
+    assert beside == replace(alone, working_bytes=alone.working_bytes + held)
+    with pytest.raises(UsageError, match="takes 264M of memory"):
+        plan_reconstruction(512, geometry, SIRT, threads=2, memory=100 << 20, held_bytes=held)
+    alone = plan_backprojection(512, geometry, threads=2, memory=GIB)
+    beside = plan_backprojection(512, geometry, threads=2, memory=GIB + held, held_bytes=held)
+    assert beside == replace(alone, working_bytes=alone.working_bytes + held)
 
 
 def test_large_volumes_fit_in_two_gigabytes() -> None:

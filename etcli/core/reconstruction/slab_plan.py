@@ -122,6 +122,7 @@ def plan_reconstruction(
     memory: int,
     device: Device = HOST,
     device_memory: int | None = None,
+    held_bytes: int = 0,
 ) -> SlabPlan:
     """Plan `etcli.core.reconstruction.slab_by_slab.reconstruct`.
 
@@ -143,6 +144,8 @@ def plan_reconstruction(
     device_memory : int, optional
         Bytes of device memory for all threads together, where each thread has its own device; by default the
         free memory that the device reports.
+    held_bytes : int
+        Memory of the host that is taken besides, by rows that are kept for a comparison.
 
     Returns
     -------
@@ -156,10 +159,13 @@ def plan_reconstruction(
     """
     sinogram, volume = _slice_bytes(geometry)
     resources = _Resources(threads, memory, device.widths)
-    if device_memory is not None or device.free_bytes() is not None:
-        resources = _resources_on(device, device_memory, threads, memory, into=sinogram, out_of=volume)
-    work_bytes = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
     shared = sinogram + solver.n_subsets * volume if solver.sums else 0
+    if device_memory is not None or device.free_bytes() is not None:
+        host_memory = memory - held_bytes
+        resources = _resources_on(device, device_memory, threads, host_memory, into=sinogram, out_of=volume)
+    else:
+        shared += held_bytes
+    work_bytes = max(solver.sinograms, 2) * sinogram + max(solver.volumes, 2) * volume
     return plan_slabs(
         n_slices,
         slice_bytes=work_bytes,

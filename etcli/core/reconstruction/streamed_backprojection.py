@@ -35,7 +35,9 @@ class BandWriter(Protocol):
         """Write a block of shape (sections, rows, width), from row ``y0`` and section ``z0`` on."""
 
 
-def plan_backprojection(n_slices: int, geometry: SliceGeometry, *, threads: int, memory: int) -> SlabPlan:
+def plan_backprojection(
+    n_slices: int, geometry: SliceGeometry, *, threads: int, memory: int, held_bytes: int = 0
+) -> SlabPlan:
     """Plan `backproject`.
 
     Parameters
@@ -48,6 +50,8 @@ def plan_backprojection(n_slices: int, geometry: SliceGeometry, *, threads: int,
         Number of threads, which work together on a slab.
     memory : int
         Bytes allowed for the arrays.
+    held_bytes : int
+        Memory that is taken besides, by rows that are kept for a comparison.
 
     Returns
     -------
@@ -62,7 +66,14 @@ def plan_backprojection(n_slices: int, geometry: SliceGeometry, *, threads: int,
     sinogram = geometry.n_views * geometry.n_detector * FLOAT_BYTES
     band = min(SECTIONS, geometry.thickness) * geometry.width * FLOAT_BYTES
     bands = 2 * threads + 1  # one per thread with its reordered copy, and one that waits for the writer
-    plan = plan_slabs(n_slices, slice_bytes=2 * sinogram, block_bytes=bands * band, threads=1, memory=memory)
+    plan = plan_slabs(
+        n_slices,
+        slice_bytes=2 * sinogram,
+        block_bytes=bands * band,
+        threads=1,
+        memory=memory,
+        shared_bytes=held_bytes,
+    )
     return replace(plan, threads=threads)
 
 

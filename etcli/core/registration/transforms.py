@@ -5,7 +5,7 @@ before y and c = (n - 1) / 2 in pixel indices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -31,6 +31,9 @@ class Transforms:
         A, acting on (x, y).
     shift_px : ndarray of shape (n_views, 2), float64
         d, (x, y) in pixels of the images that the transforms are for.
+    centres_axis : bool, optional
+        Whether they bring the tilt axis to the middle of the views, as those of `etcli.tiltalign` do and
+        those of `etcli.register` do not; None where that is unknown.
 
     Raises
     ------
@@ -40,6 +43,7 @@ class Transforms:
 
     matrix: NDArray[np.float64]
     shift_px: NDArray[np.float64]
+    centres_axis: bool | None = None
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.matrix, np.float64)
@@ -113,12 +117,12 @@ class Transforms:
 
     def scaled(self, factor: float) -> "Transforms":
         """Return the same transforms for images with ``factor`` times as many pixels per length."""
-        return Transforms(self.matrix, self.shift_px * factor)
+        return replace(self, shift_px=self.shift_px * factor)
 
     def select(self, views: Sequence[int] | NDArray[np.integer]) -> "Transforms":
         """Return the transforms of some views, counted from 0, in the order given."""
         indices = np.asarray(views, np.intp)
-        return Transforms(self.matrix[indices], self.shift_px[indices])
+        return replace(self, matrix=self.matrix[indices], shift_px=self.shift_px[indices])
 
 
 def compose(first: Transforms, then: Transforms) -> Transforms:
@@ -132,7 +136,7 @@ def compose(first: Transforms, then: Transforms) -> Transforms:
     Returns
     -------
     Transforms
-        A = A2 A1 and d = A2 d1 + d2.
+        A = A2 A1 and d = A2 d1 + d2, with the tilt axis where the second ones bring it.
 
     Raises
     ------
@@ -141,7 +145,8 @@ def compose(first: Transforms, then: Transforms) -> Transforms:
     """
     if first.n_views != then.n_views:
         raise DataError(f"cannot combine transforms of {first.n_views} views with those of {then.n_views}")
-    return Transforms(then.matrix @ first.matrix, _multiply_each(then.matrix, first.shift_px) + then.shift_px)
+    shift_px = _multiply_each(then.matrix, first.shift_px) + then.shift_px
+    return Transforms(then.matrix @ first.matrix, shift_px, then.centres_axis)
 
 
 def resample(
