@@ -138,16 +138,17 @@ def orthoslices(
             look=look,
             limits=limits,
             quantity=quantity or (INTENSITY if stacking.of_views else DENSITY),
-            lines=_lines(volume.shape, scale, stacking, point),
+            lines=_lines(volume.shape, pixel_A, stacking, point),
         )
     return figure
 
 
-def _lines(shape: tuple[int, ...], scale: PixelScale, stacking: Stacking, point: str) -> list[str]:
+def _lines(shape: tuple[int, ...], pixel_A: float | None, stacking: Stacking, point: str) -> list[str]:
     """Return what the key says of the volume."""
     nz, ny, nx = shape
     size = f"{nz} views of {nx} × {ny} px" if stacking.of_views else f"{nx} × {ny} × {nz} voxels"
-    lines = [size if scale.unit == "px" else f"{size} of {scale.step:.4g} {scale.unit}"]
+    side = PixelScale.of(1, pixel_A)
+    lines = [size if side.unit == "px" else f"{size} of {side.step:.4g} {side.unit}"]
     if not stacking.of_views:
         lines.append(f"lengths from the {'middle' if stacking.middle_A is None else 'rotation centre'}")
     return [*lines, *([f"through {point}"] if point else [])]

@@ -128,7 +128,7 @@ def test_slices_say_where_they_lie_and_the_key_what_the_volume_is() -> None:
     )
     lines = [text.get_text() for axes in figure.axes for text in axes.texts][-3:]
     assert lines == [
-        "60 × 50 × 40 voxels of 0.84 nm",
+        "60 × 50 × 40 voxels of 8.4 Å",
         "lengths from the rotation centre",
         "through the specimen's centre",
     ]
