@@ -192,17 +192,19 @@ def test_pixel_sizes_that_differ_are_warned_of(pair: tuple[Path, Path], tmp_path
 
 def test_the_picture_is_of_what_was_asked_for(pair: tuple[Path, Path], tmp_path: Path) -> None:
     from etcli.core.quality import fourier_shell_correlation
+    from etcli.core.specimen_centre import specimen_centre
     from etcli.plotting.curves import fsc_curve
     from etcli.plotting.images import side_by_side
     from etcli.plotting.style import save
 
     image, reference = (mrcfile.read(path) for path in pair)
     etcli("compare", "--plot", tmp_path / "p.png", *pair)
+    shown = specimen_centre(reference)[0]
     expected = side_by_side(
-        image[9],
-        reference[9],
+        image[shown],
+        reference[shown],
         titles=("a.mrc", "b.mrc"),
-        title="section 10 of 18",
+        title=f"section {shown + 1} of 18",
         pixel_A=3.0,
         difference=True,
     )

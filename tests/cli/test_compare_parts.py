@@ -92,3 +92,16 @@ def test_a_series_is_told_from_a_volume(volume: np.ndarray) -> None:
     assert numbers("VIEWS.mrc", "s.mrc")["nrmse"] > 0
     write_stack(Path("plain.mrc"), volume)
     assert "plain.mrc a volume, as it has no tilt angles" in failure("compare", "plain.mrc", "s.mrc")
+
+
+def test_the_section_shown_goes_through_the_specimen_as_in_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = np.zeros((20, 30, 26), np.float32)
+    volume[2:7, 10:20, 8:18] = 1
+    files = [write_stack(tmp_path / f"{k}.mrc", volume * (1 + k / 10)) for k in range(2)]
+    drawn: dict[str, str] = {}
+    monkeypatch.setattr("etcli.plotting.images.side_by_side", lambda *images, **how: drawn.update(how))
+    monkeypatch.setattr("etcli.plotting.style.save", lambda figure, path, **how: path.touch())
+    etcli("compare", "--plot", tmp_path / "p.png", *files)
+    assert drawn["title"] == "section 5 of 20"
