@@ -30,7 +30,8 @@ def compare(
     Parameters
     ----------
     a, b : Atoms, TiltSeries or Volume
-        Two of the same kind.
+        Two of the same kind. Volumes are laid over each other as their frames say, and compared in the part
+        that both show.
     metrics : sequence of {"nrmse", "psnr", "ssim", "fsc"}
         Metrics of images; by default all that can be computed.
     fit_scale : bool
@@ -40,7 +41,8 @@ def compare(
     rule : {"one-to-one", "nearest"}
         How atoms are paired.
     align : bool
-        Rotate and shift the atoms of A, or shift the volume A, onto B first.
+        Rotate and shift the atoms of A, or shift the volume A, onto B first; a volume of another size is
+        searched for.
     box_A : (float, float, float), optional
         Full widths of a box about the centre; atoms outside are ignored.
     session : Session, optional

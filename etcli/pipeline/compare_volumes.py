@@ -159,7 +159,9 @@ def compare_images_files(
         comparison = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale, align=align)
         if write_picture:
             only = tuple(metrics) == ("fsc",)
-            write_picture(_picture(comparison, (PurePath(a).name, PurePath(b).name), only_fsc=only))
+            names = PurePath(a).name, PurePath(b).name
+            of_views = isinstance(second, TiltSeries)
+            write_picture(_picture(comparison, names, only_fsc=only, of_views=of_views))
     return comparison
 
 
@@ -246,8 +248,13 @@ def _common_pixel_A(session: Session, first: ImageStack, second: ImageStack) -> 
     return b
 
 
-def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bool) -> "Figure":
-    """Draw the Fourier shell correlation if only that was requested, else sections through the specimen."""
+def _picture(
+    comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bool, of_views: bool
+) -> "Figure":
+    """Draw the Fourier shell correlation if only that was requested, else a section of both.
+
+    Of volumes it is the one through the specimen's centre in the reference, of series the middle view.
+    """
     from etcli.plotting.curves import fsc_curve
     from etcli.plotting.images import side_by_side
 
@@ -255,12 +262,14 @@ def _picture(comparison: ImagesCompared, names: tuple[str, str], *, only_fsc: bo
         cycles = comparison.fsc.frequency_per_A * (comparison.pixel_A or 1.0)
         label = f"{names[0]} against {names[1]}"
         return fsc_curve(cycles, {label: comparison.fsc.correlation}, pixel_A=comparison.pixel_A)
-    section = specimen_centre(comparison.reference)[0]
+    n = len(comparison.reference)
+    shown = n // 2 if of_views else specimen_centre(comparison.reference)[0]
+    part = " of the common part" if comparison.parts else ""
     return side_by_side(
-        comparison.image[section],
-        comparison.reference[section],
+        comparison.image[shown],
+        comparison.reference[shown],
         titles=names,
-        title=f"section {section} of {len(comparison.reference)}",
+        title=f"{'view' if of_views else 'section'} {shown + 1} of {n}{part}",
         pixel_A=comparison.pixel_A,
         difference=True,
     )

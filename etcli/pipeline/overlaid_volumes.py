@@ -72,7 +72,7 @@ def overlaid(session: Session, first: ImageStack, second: ImageStack, *, align: 
     if align and first.shape != second.shape:
         whole_px = _searched(session, first, second, whole_px)
     if whole_px is None:
-        raise DataError(f"{_sizes(first, second)}; {_remedy(first, second)}")
+        raise DataError(f"{_sizes(first, second)}; {_remedy(first, second, align=align)}")
     offset_px = np.zeros(3) if by_frames_px is None else by_frames_px
     rest_px = tuple((offset_px - whole_px).tolist())
     if not align and max(map(abs, rest_px)) > DISPLACED_PX:
@@ -141,14 +141,14 @@ def _sizes(first: ImageStack, second: ImageStack) -> str:
     return f"{first.name}: {sizes[0]} cannot be compared with the {sizes[1]} of {second.name}"
 
 
-def _remedy(first: Volume, second: Volume) -> str:
+def _remedy(first: Volume, second: Volume, *, align: bool) -> str:
     """Return what can be done about volumes of different size of which it is unknown how they lie."""
     if not have_same_voxels(first, second):
         fine, coarse = sorted((stack.pixel_A or 0.0, stack.name) for stack in (first, second))
         return f"bin the voxels of {fine[1]}, {fine[0]:.4g} Å, to the {coarse[0]:.4g} Å of {coarse[1]}"
     unplaced = " and ".join(stack.name for stack in (first, second) if stack.frame is None)
     lacks = f"no frame tells where {unplaced} is" if unplaced else "their frames do not fit their voxels"
-    return f"{lacks}: crop one, or find a part with --align"
+    return f"{lacks}: crop one{' to be found in the other' if align else ', or find a part with --align'}"
 
 
 def _words(box: Box, name: str) -> str:

@@ -302,7 +302,7 @@ def _montage(stack: ImageStack, chosen: list[int] | None, request: ViewRequest) 
 
     if not chosen:
         order = by_tilt(stack)
-        chosen = [order[k] for k in thinned(len(stack), stack.shape[2] / stack.shape[1])]
+        chosen = [order[k] for k in thinned(len(stack), stack.shape[2] / stack.shape[1], request.page)]
     labels = [str(k + 1) for k in chosen]
     if (tilt_deg := tilts_of(stack)) is not None:
         labels = [f"{k + 1}: {angle_label(tilt_deg[k])}" for k in chosen]

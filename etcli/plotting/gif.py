@@ -1,16 +1,16 @@
 """Animated GIFs, written frame by frame."""
 
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.GifImagePlugin import getdata
 
 COLOURS = 256
 ENDLESS = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
-END = b";"
+CONTROL, END = b"!\xf9\x04\x00", b";"
 
 
 def write_gif(pictures: Iterable[Image.Image], target: Path | BinaryIO, *, fps: float) -> None:
@@ -39,16 +39,14 @@ def write_gif(pictures: Iterable[Image.Image], target: Path | BinaryIO, *, fps: 
         with target.open("wb") as file:
             write_gif(pictures, file, fps=fps)
         return
-    duration_ms, before = round(100 / fps) * 10, None
+    delay, before = round(100 / fps), None
     for picture in pictures:
         indices = np.asarray(picture)
         if before is None:
             target.write(_header(picture))
-        left, top, right, bottom = _changed(before, indices)
-        for block in getdata(
-            picture.crop((left, top, right, bottom)), (left, top), duration=duration_ms, optimize=False
-        ):
-            target.write(block)
+        box = _changed(before, indices)
+        target.write(CONTROL + delay.to_bytes(2, "little") + b"\x00\x00")
+        target.write(b"," + _two_bytes(box[:2]) + _encoded(picture.crop(box)))
         before = indices
     target.write(END)
 
@@ -57,9 +55,24 @@ def _header(first: Image.Image) -> bytes:
     """Return the beginning of the file: size, colours of all frames, and that it is endless."""
     grey = np.repeat(np.arange(COLOURS, dtype=np.uint8), 3).tobytes()
     colours = bytes(first.getpalette() or b"") if first.mode == "P" else grey
-    size = b"".join(side.to_bytes(2, "little") for side in first.size)
     # a table of 2 ** (7 + 1) colours, the first of which is the background
-    return b"GIF89a" + size + b"\xf7\x00\x00" + colours.ljust(3 * COLOURS, b"\x00") + ENDLESS
+    return (
+        b"GIF89a" + _two_bytes(first.size) + b"\xf7\x00\x00" + colours.ljust(3 * COLOURS, b"\x00") + ENDLESS
+    )
+
+
+def _two_bytes(numbers: Iterable[int]) -> bytes:
+    return b"".join(number.to_bytes(2, "little") for number in numbers)
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    """Return the size and the compressed pixels of a picture: what Pillow writes after its place."""
+    stream = BytesIO()
+    picture.save(stream, "GIF", optimize=False)
+    data = stream.getvalue()
+    # a header of 13 bytes, its colours, and, as nothing else is told of the picture, its image
+    image = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    return data[image + 5 : -len(END)]
 
 
 def _changed(before: np.ndarray | None, now: np.ndarray) -> tuple[int, int, int, int]:

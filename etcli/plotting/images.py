@@ -22,7 +22,7 @@ from etcli.plotting.style import (
     show,
     styled,
 )
-from etcli.plotting.ticks import fits, shortened
+from etcli.plotting.ticks import fits, shortened, thin_ticks
 
 Image = NDArray[Any]
 
@@ -99,7 +99,8 @@ def maximum_projection(
             label="tilt axis",
         )
         axes.set_title(f"tilt axis at {tilt_axis[0]:.2f}°, {tilt_axis[1]:.2f} px off the centre")
-    figure.colorbar(drawn, ax=axes, label="maximum")
+    bar = figure.colorbar(drawn, ax=axes, label="maximum")
+    thin_ticks(axes, bar.ax, page=page)
     return figure
 
 
@@ -155,7 +156,8 @@ def sinogram(
     )
     axes.set(xlabel=f"x ({scale.unit})", ylabel="tilt angle (°)")
     axes.set_title(title, loc="left")
-    figure.colorbar(drawn, ax=axes, label="intensity")
+    bar = figure.colorbar(drawn, ax=axes, label="intensity")
+    thin_ticks(axes, bar.ax, page=page)
     return figure
 
 

@@ -23,7 +23,8 @@ from etcli.plotting.style import (
     styled,
 )
 
-MOST_PANELS, LEAST_THINNED = 20, 12
+PANELS, NARROW_PANELS = (12, 20), (6, 12)
+"""Least and largest number of panels that are chosen out of many, and those on a narrow page."""
 GAP_IN = 0.03
 TEXT, SMALLEST_PT = 0.11, 4.5
 """Largest text relative to the width of a panel, and the smallest in points."""
@@ -31,22 +32,25 @@ ASPECT, EMPTY = 1.4, 4.0
 """Ratio of width and height that a montage should have, and the cost of the share of places left empty."""
 
 
-def thinned(n: int, aspect: float) -> list[int]:
+def thinned(n: int, aspect: float, page: Page = USUAL) -> list[int]:
     """Choose evenly spaced panels, the first and the last among them, that fill a grid.
 
     Parameters
     ----------
     n : int
-        Number of images; up to 20 are all shown.
+        Number of images; up to 20 are all shown, 12 on a narrow page.
     aspect : float
         Width of an image divided by its height.
+    page : Page
+        Size of the picture.
 
     Returns
     -------
     list of int
         Indices, counted from 0, rising.
     """
-    if n <= MOST_PANELS:
+    least, most = NARROW_PANELS if page.is_narrow else PANELS
+    if n <= most:
         return list(range(n))
 
     def cost(count: int) -> float:
@@ -54,7 +58,7 @@ def thinned(n: int, aspect: float) -> list[int]:
         uneven = (n - 1) % (count - 1) > 0
         return 9 * (columns * rows - count) + _elongation(columns, rows, aspect) - 0.07 * count + 0.2 * uneven
 
-    count = min(range(LEAST_THINNED, MOST_PANELS + 1), key=cost)
+    count = min(range(least, most + 1), key=cost)
     chosen: list[int] = np.linspace(0, n - 1, count).round().astype(int).tolist()
     return chosen
 
@@ -97,7 +101,7 @@ def montage(
         When there is nothing to draw, or the number of labels differs.
     """
     ny, nx = stack.shape[1:]
-    indices = thinned(len(stack), nx / ny) if indices is None else indices
+    indices = thinned(len(stack), nx / ny, page) if indices is None else indices
     labels = [str(index + 1) for index in indices] if labels is None else labels
     if not indices or len(labels) != len(indices):
         raise UsageError(f"a montage of {len(indices)} sections cannot have {len(labels)} labels")

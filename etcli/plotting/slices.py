@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -108,22 +109,10 @@ def orthoslices(
     for box, image, names in zip(boxes, slices, ("xyz", "zyx", "xzy"), strict=True):
         across, up, along = (directions[name] for name in names)
         axes = figure.add_axes(box)
-        drawn = axes.imshow(
-            image,
-            cmap=look.cmap,
-            extent=(*across.extent, *up.extent),
-            aspect="auto",
-            interpolation_stage="data",
-            **grey_levels(limits, look.gamma),
-        )
-        axes.spines[:].set_visible(False)
-        axes.set(xlabel=across.label, ylabel=up.label)
+        drawn = _draw_slice(axes, image, across, up, crosshair=crosshair, look=look, limits=limits)
         axes.set_title(_title(across, up, along, 0.45 * upper_in), loc="right" if box is boxes[1] else "left")
         set_ticks_inside(axes, "x", box[2] * figure.get_figwidth())
         set_ticks_inside(axes, "y", box[3] * figure.get_figheight())
-        if crosshair:
-            axes.axvline(across.place, color=ORANGE, linewidth=0.5, alpha=0.7)
-            axes.axhline(up.place, color=ORANGE, linewidth=0.5, alpha=0.7)
         if box is boxes[0]:
             scale_bar(axes, nx, scale)
         if box is boxes[1]:
@@ -138,16 +127,44 @@ def orthoslices(
             look=look,
             limits=limits,
             quantity=quantity or (INTENSITY if stacking.of_views else DENSITY),
-            lines=_lines(volume.shape, scale, stacking, point),
+            lines=_lines(volume.shape, pixel_A, stacking, point),
         )
     return figure
 
 
-def _lines(shape: tuple[int, ...], scale: PixelScale, stacking: Stacking, point: str) -> list[str]:
+def _draw_slice(
+    axes: Axes,
+    image: Image,
+    across: "_Direction",
+    up: "_Direction",
+    *,
+    crosshair: bool,
+    look: Look,
+    limits: tuple[float, float],
+) -> Any:
+    """Draw a slice with its coordinates, and lines through the point; return the drawn image."""
+    drawn = axes.imshow(
+        image,
+        cmap=look.cmap,
+        extent=(*across.extent, *up.extent),
+        aspect="auto",
+        interpolation_stage="data",
+        **grey_levels(limits, look.gamma),
+    )
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel=across.label, ylabel=up.label)
+    if crosshair:
+        axes.axvline(across.place, color=ORANGE, linewidth=0.5, alpha=0.7)
+        axes.axhline(up.place, color=ORANGE, linewidth=0.5, alpha=0.7)
+    return drawn
+
+
+def _lines(shape: tuple[int, ...], pixel_A: float | None, stacking: Stacking, point: str) -> list[str]:
     """Return what the key says of the volume."""
     nz, ny, nx = shape
     size = f"{nz} views of {nx} × {ny} px" if stacking.of_views else f"{nx} × {ny} × {nz} voxels"
-    lines = [size if scale.unit == "px" else f"{size} of {scale.step:.4g} {scale.unit}"]
+    side = PixelScale.of(1, pixel_A)
+    lines = [size if side.unit == "px" else f"{size} of {side.step:.4g} {side.unit}"]
     if not stacking.of_views:
         lines.append(f"lengths from the {'middle' if stacking.middle_A is None else 'rotation centre'}")
     return [*lines, *([f"through {point}"] if point else [])]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -72,13 +73,19 @@ def draw_key(
     height_in = side_in - BAR_IN - GAP_IN - (len(shown) + 1) * line_in
     if height_in < LEAST_HISTOGRAM_IN:
         return
-    histogram = figure.add_axes(box(BAR_IN + GAP_IN, height_in))
+    _draw_histogram(figure.add_axes(box(BAR_IN + GAP_IN, height_in)), images, limits, look.gamma)
+
+
+def _draw_histogram(
+    axes: Axes, images: Sequence[NDArray[Any]], limits: tuple[float, float], gamma: float
+) -> None:
+    """Draw how often each grey occurs, on a logarithmic scale without numbers, above its place in the bar."""
     values = np.concatenate([image[np.isfinite(image)].ravel() for image in images])
-    level = ((values - limits[0]) / (limits[1] - limits[0])).clip(0, 1) ** look.gamma
+    level = ((values - limits[0]) / (limits[1] - limits[0])).clip(0, 1) ** gamma
     counts, edges = np.histogram(level, BINS, (0, 1))
-    histogram.stairs(counts, edges, fill=True, color=GREY, alpha=0.6)
+    axes.stairs(counts, edges, fill=True, color=GREY, alpha=0.6)
     rarest = counts[counts > 0].min(initial=counts.max(initial=1))
-    histogram.set(xlim=(0, 1), yscale="log", ylim=(rarest / 2, 1.5 * counts.max(initial=1)))
-    histogram.set(xticks=[], yticks=[], ylabel="")
-    histogram.minorticks_off()
-    histogram.spines[:].set_visible(False)
+    axes.set(xlim=(0, 1), yscale="log", ylim=(rarest / 2, 1.5 * counts.max(initial=1)))
+    axes.set(xticks=[], yticks=[])
+    axes.minorticks_off()
+    axes.spines[:].set_visible(False)

@@ -67,9 +67,14 @@ class Page(NamedTuple):
     dpi: float | None = None
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether the picture is for a column of a journal, with less and smaller text."""
+        return self.width_in is not None and self.width_in < NARROW_IN
+
+    @property
     def text_scale(self) -> float:
         """Size of the text relative to that of a wide picture."""
-        return NARROW_TEXT if self.width_in is not None and self.width_in < NARROW_IN else 1.0
+        return NARROW_TEXT if self.is_narrow else 1.0
 
     @property
     def style(self) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-MOST_TICKS = 8
+from etcli.plotting.style import Page
+
+MOST_TICKS, NARROW_TICKS = 8, 5
 CHARACTER, HEIGHT, APART = 0.62, 1.0, 0.7
 """Width and height of a character, and the least space between labels, relative to the size of the text."""
 ROUNDING = 1e-9
@@ -49,6 +51,13 @@ def set_ticks_inside(axes: Axes, which: Literal["x", "y"], length_in: float, *, 
         inside = []
     set_ticks = axes.set_xticks if which == "x" else axes.set_yticks
     set_ticks([ticks[k] for k in inside], [labels[k] for k in inside])
+
+
+def thin_ticks(*panels: Axes, page: Page) -> None:
+    """Set fewer ticks on a narrow page, where the usual ones stand close together."""
+    if page.is_narrow:
+        for axes in panels:
+            axes.locator_params(nbins=NARROW_TICKS)
 
 
 def fits(title: str, width_in: float) -> bool:

@@ -198,13 +198,13 @@ def test_the_picture_is_of_what_was_asked_for(pair: tuple[Path, Path], tmp_path:
     from etcli.plotting.style import save
 
     image, reference = (mrcfile.read(path) for path in pair)
-    section = specimen_centre(reference)[0]
     etcli("compare", "--plot", tmp_path / "p.png", *pair)
+    shown = specimen_centre(reference)[0]
     expected = side_by_side(
-        image[section],
-        reference[section],
+        image[shown],
+        reference[shown],
         titles=("a.mrc", "b.mrc"),
-        title=f"section {section} of 18",
+        title=f"section {shown + 1} of 18",
         pixel_A=3.0,
         difference=True,
     )

@@ -155,7 +155,7 @@ def test_the_picture_is_drawn(pair: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("p.png", "p.svg", "q.png"):
         etcli("compare", "--plot", tmp_path / name, *pair)
     with Image.open(tmp_path / "p.png") as image:
-        assert image.size == (1600, 720)
+        assert image.size == (1600, 820)
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "q.png").read_bytes()
 
 

@@ -71,6 +71,8 @@ def test_files_without_frames_are_laid_over_each_other_by_a_search(volume: np.nd
     found = numbers("--align", "--fit-scale", "part.mrc", "whole.mrc")
     assert found["nrmse"] < 1e-6 and found["part_b"] == {"x": [6, 19], "y": [8, 27], "z": [4, 15]}
     assert [found[f"shift_{axis}_px"] for axis in "xyz"] == pytest.approx([5, 7, 3], abs=1e-3)
+    write_stack(Path("thick.mrc"), np.pad(volume[:, 3:], ((2, 2), (0, 0), (0, 0))))
+    assert "crop one to be found in the other" in failure("compare", "--align", "thick.mrc", "whole.mrc")
     write_stack(Path("fine.mrc"), volume[:5], 1.25)
     line = failure("compare", "--align", "fine.mrc", "whole.mrc")
     assert "bin the voxels of fine.mrc, 1.25 Å, to the 2.5 Å of whole.mrc" in line
@@ -92,3 +94,16 @@ def test_a_series_is_told_from_a_volume(volume: np.ndarray) -> None:
     assert numbers("VIEWS.mrc", "s.mrc")["nrmse"] > 0
     write_stack(Path("plain.mrc"), volume)
     assert "plain.mrc a volume, as it has no tilt angles" in failure("compare", "plain.mrc", "s.mrc")
+
+
+def test_the_section_shown_goes_through_the_specimen_as_in_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = np.zeros((20, 30, 26), np.float32)
+    volume[2:7, 10:20, 8:18] = 1
+    files = [write_stack(tmp_path / f"{k}.mrc", volume * (1 + k / 10)) for k in range(2)]
+    drawn: dict[str, str] = {}
+    monkeypatch.setattr("etcli.plotting.images.side_by_side", lambda *images, **how: drawn.update(how))
+    monkeypatch.setattr("etcli.plotting.style.save", lambda figure, path, **how: path.touch())
+    etcli("compare", "--plot", tmp_path / "p.png", *files)
+    assert drawn["title"] == "section 5 of 20"

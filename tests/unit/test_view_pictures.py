@@ -19,7 +19,7 @@ from etcli.plotting.alignment import tilt_axis
 from etcli.plotting.atom_errors import position_errors
 from etcli.plotting.ball_model import ALONG_X, ALONG_Y, ball_model, oblique, turned_about_y
 from etcli.plotting.curves import fsc_curve
-from etcli.plotting.images import side_by_side
+from etcli.plotting.images import maximum_projection, side_by_side, sinogram
 from etcli.plotting.look import Look
 from etcli.plotting.montage import montage, thinned
 from etcli.plotting.slices import Stacking, orthoslices
@@ -128,7 +128,7 @@ def test_slices_say_where_they_lie_and_the_key_what_the_volume_is() -> None:
     )
     lines = [text.get_text() for axes in figure.axes for text in axes.texts][-3:]
     assert lines == [
-        "60 × 50 × 40 voxels of 0.84 nm",
+        "60 × 50 × 40 voxels of 8.4 Å",
         "lengths from the rotation centre",
         "through the specimen's centre",
     ]
@@ -164,6 +164,22 @@ def test_a_thinned_montage_fills_its_grid(n: int, aspect: float) -> None:
     assert np.ptp(np.diff(chosen)) <= 1
     figure = montage(np.zeros((n, 20, round(20 * aspect)), np.float32), indices=chosen)
     assert len(figure.axes) == len(chosen)
+
+
+def test_a_narrow_page_has_fewer_panels_and_ticks() -> None:
+    page = Page(85 * MM)
+    for n in (13, 21, 77, 141):
+        assert 6 <= len(thinned(n, 1.0, page)) <= 12
+    assert thinned(12, 1.0, page) == list(range(12))
+    image = np.random.default_rng(0).normal(0, 1e4, (3, 256, 256))
+    for figure in (
+        maximum_projection(image, pixel_A=33.6, page=page),
+        sinogram(image[:, 0], np.linspace(-76, 76, 3), pixel_A=33.6, page=page),
+    ):
+        check_texts(figure)
+        for axes in figure.axes:
+            (low, high), ticks = axes.get_ylim(), axes.get_yticks()
+            assert ((low <= ticks) & (ticks <= high)).sum() <= 6
 
 
 @pytest.mark.parametrize("page", [Page(), Page(85 * MM), Page(85 * MM, 60 * MM)])

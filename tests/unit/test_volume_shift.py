@@ -1,8 +1,11 @@
 """Shifts between volumes: right, exact where they are whole, in both directions."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from etcli.core.errors import DataError
 from etcli.core.quality import nrmse
@@ -43,3 +46,23 @@ def test_images_are_shifted_as_volumes_are() -> None:
 def test_a_constant_volume_has_no_place() -> None:
     with pytest.raises(DataError, match="the same everywhere"):
         find_shift(np.ones(SHAPE), blobs())
+
+
+def test_what_a_search_for_a_shift_takes_is_what_is_planned() -> None:
+    """Two volumes are given, of five that `compare --align` counts."""
+    volume = np.pad(blobs(), 24)
+    find_shift(volume, volume)
+    tracemalloc.start()
+    try:
+        find_shift(volume, volume)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.1 * volume.nbytes
+
+
+def test_sides_that_cut_through_the_specimen_do_not_hold_it() -> None:
+    rng = np.random.default_rng(0)
+    whole = ndimage.gaussian_filter(rng.normal(size=(40, 50, 60)), 2) + np.linspace(0, 0.1, 60)
+    moved, still = whole[5:35, 5:45, 8:58], whole[7:37, 4:44, 5:55]
+    np.testing.assert_allclose(find_shift(moved, still), (-2, 1, 3), atol=0.05)
