@@ -24,6 +24,7 @@ N_SIGMA = 5.0
 LAG = 3  # distance of rows at which interpolation no longer correlates the noise
 ENOUGH_VIEWS = 0.9  # share of the views that must have an empty rim
 NEGLIGIBLE = 1e-6  # share of the contrast: a level that rounding alone can cause
+ABOUT_ZERO = 0.05  # share of the range: darkest parts so near zero cannot hold much of a level
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ class Background:
         Intensity of the empty rim; None where the rim is not empty.
     reason : str
         Explanation for the user.
+    may_be_missed : bool
+        Whether a level that is not known may matter: the darkest parts of the views are far from zero.
     """
 
     level: float | None
     reason: str
+    may_be_missed: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,11 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     median of mean minus b must exceed five times the error of all b together.
     """
     if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
-        return Background(None, "the views are too small for a rim")
+        low, high = np.quantile(data, [DARKER, 0.99]) if data.size else (0.0, 0.0)
+        return Background(None, "the views are too small for a rim", not _near_zero(low, high))
     rims = list(_rims(data, margin_px))
+    lows, highs = zip(*((rim.level - rim.darkness, rim.level + rim.contrast) for rim in rims), strict=True)
+    may_be_missed = not _near_zero(np.median(lows), np.median(highs))
     contrast = float(np.median([rim.contrast for rim in rims]))
     even = [rim for rim in rims if rim.unevenness <= max(N_SIGMA * rim.part_error, EVEN * contrast)]
     dark = [rim for rim in even if rim.darkness <= max(N_SIGMA * rim.noise, EVEN * contrast)]
@@ -138,14 +145,20 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
             "at another level": len(dark) - len(empty),
         }
         listed = ", ".join(f"{cause} in {count}" for cause, count in causes.items() if count)
-        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views")
+        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views", may_be_missed)
     excess = float(np.median([rim.excess for rim in rims]))
     error = float(np.median([rim.part_error for rim in rims])) / np.sqrt(2 * N_PARTS * len(rims))
     if excess <= N_SIGMA * error:
-        return Background(None, "the views are no brighter than their rim, so this is no dark field")
+        reason = "the views are no brighter than their rim, so this is no dark field"
+        return Background(None, reason, may_be_missed)
     level = float(np.median([rim.level for rim in empty]))
     level = level if abs(level) > NEGLIGIBLE * contrast else 0.0
     return Background(level, f"the rim is empty in {len(empty)} of {len(rims)} views")
+
+
+def _near_zero(low: float, high: float) -> bool:
+    """Check whether the darkest parts of views are about zero, measured by their range."""
+    return abs(low) <= ABOUT_ZERO * (high - low)
 
 
 def _margin_px(shape: tuple[int, ...]) -> int:

@@ -45,7 +45,13 @@ volume. It was 0.97 at most where a tenth of the specimen or less was outside, 1
 
 
 def report_explained(
-    session: Session, name: str, parameters: MethodParameters, errors: ErrorCurve, *, thin: bool
+    session: Session,
+    name: str,
+    parameters: MethodParameters,
+    errors: ErrorCurve,
+    *,
+    thin: bool,
+    level_known: bool = True,
 ) -> None:
     """Report which part of the views a volume leaves unexplained; warn if that is more than usual.
 
@@ -63,6 +69,8 @@ def report_explained(
         itself.
     thin : bool
         Whether the volume is thinner than the views are wide.
+    level_known : bool
+        Whether the background level is known; else the part is that of the views above their darkest parts.
     """
     if parameters.traits.phase_contrast:  # reported with the noise that is known from the dose
         return
@@ -76,7 +84,8 @@ def report_explained(
         errors.numbers[key] for key in ("residual", "unexplained", "unexplained_noise")
     )
     limit = parameters.traits.unexplained
-    found = f"the volume leaves {_percent(residual)} of the views unexplained"
+    above = "" if level_known else " above their darkest parts"
+    found = f"the volume leaves {_percent(residual)} of the views{above} unexplained"
     if unexplained is None or (unexplained > limit and noise > HIDING):
         session.reporter.report(found)
         session.reporter.warn(
@@ -87,10 +96,11 @@ def report_explained(
     blurred = ", as plain back-projection blurs" if limit == inf else ""
     session.reporter.report(f"{found}, {_percent(unexplained)} without noise{blurred}")
     if unexplained > limit:
+        what = "tilt angles and" if level_known else "tilt angles, --background and"
         more = ", or give more --iterations" if parameters.traits.is_iterative else ""
         session.reporter.warn(
             f"{name}: views of an aligned series are explained better (to {100 * limit:.0f} %); check "
-            f"alignment, tilt axis, tilt angles and --thickness{more}"
+            f"alignment, tilt axis, {what} --thickness{more}"
         )
 
 

@@ -112,7 +112,9 @@ class PreparedReconstruction:
         )
         series, thickness = self.layout.series, self.layout.geometry.thickness
         thin = thickness < series.shape[2]
-        report_explained(session, series.name, tuned.parameters, errors, thin=thin)
+        report_explained(
+            session, series.name, tuned.parameters, errors, thin=thin, level_known=self.level is not None
+        )
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(
@@ -174,7 +176,7 @@ def prepare(
     )
     name_outliers(session, series)
     no_level = phase_contrast and request.background == AUTO
-    level = None if no_level else background_level(session, series, request.background)
+    level = None if no_level else background_level(session, series, request.background, needed=True)
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
         geometry = with_specimen_thickness(session, integrals, geometry)

@@ -23,7 +23,7 @@ from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
 from etcli.io.transforms import axis_text
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.background_level import background_level
+from etcli.pipeline.background_level import background_level, with_background
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
 from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
@@ -264,6 +264,7 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         strict=request.strict,
         focal=request.method == FOCAL,
     )
+    series = with_background(series, level)
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _refine_orientations(session, compared, matched, level)

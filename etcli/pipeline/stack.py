@@ -134,8 +134,10 @@ def stack_files(
     images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
     words = [_summary(len(found.stacks), len(series.parts), request), *images.words()]
     step = ProcessingStep("stack", ", ".join(words))
-    if request.scale and isinstance(like.description, Mdoc):
-        like = replace(like, description=like.description.without_view_key("MinMaxMean"))
+    if request.scale:
+        like = replace(like, background=None)
+        if isinstance(like.description, Mdoc):
+            like = replace(like, description=like.description.without_view_key("MinMaxMean"))
     with session.outputs() as outputs:
         opened = series_writer(
             outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode

@@ -24,7 +24,7 @@ from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
 from etcli.io.transforms import axis_of_text
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.background_level import background_level
+from etcli.pipeline.background_level import background_level, with_background
 from etcli.pipeline.inputs import (
     after_transforms,
     axis_beside,
@@ -306,6 +306,7 @@ def align_series(
     matrix, shift_px = alignment_matrix(axis.angle_deg, applied_offset_px)
     transforms = compose(before, Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1))))
     series = replace(without_orientations(session, series, transforms), centre_A=None)
+    series = with_background(series, level)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)
