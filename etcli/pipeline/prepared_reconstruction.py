@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from etcli.core.jit import kernels_cached
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
@@ -113,7 +115,13 @@ class PreparedReconstruction:
         series, thickness = self.layout.series, self.layout.geometry.thickness
         thin = thickness < series.shape[2]
         report_explained(
-            session, series.name, tuned.parameters, errors, thin=thin, level_known=self.level is not None
+            session,
+            series.name,
+            tuned.parameters,
+            errors,
+            n_tilts=len(np.unique(series.tilt_deg)),
+            thin=thin,
+            level_known=self.level is not None,
         )
         if not self.request.half_sets:
             return Outcome(tuned, errors)
