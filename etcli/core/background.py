@@ -6,7 +6,7 @@ the tilt axis, show that constant, unless they contain specimen. The strips abov
 because a needle along the axis may extend there. (For a tilt axis along x give ``data.swapaxes(1, 2)``.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,8 @@ class Background:
 
 
 @dataclass(frozen=True)
-class _Rim:
-    """Measurements on the rim of one view, in its units; see the notes of `empty_rim_background`."""
+class Rim:
+    """Measurements on the rim of a view, in its units; see the notes of `empty_rim_background`."""
 
     level: float
     unevenness: float
@@ -126,7 +126,11 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
         low, high = np.quantile(data, [DARKER, 0.99]) if data.size else (0.0, 0.0)
         return Background(None, "the views are too small for a rim", not _near_zero(low, high))
-    rims = list(_rims(data, margin_px))
+    return background_of_rims(list(_rims(data, margin_px)))
+
+
+def background_of_rims(rims: Sequence[Rim]) -> Background:
+    """Return the background level that the rims of all views show; see `empty_rim_background`."""
     lows, highs = zip(*((rim.level - rim.darkness, rim.level + rim.contrast) for rim in rims), strict=True)
     may_be_missed = not _near_zero(np.median(lows), np.median(highs))
     contrast = float(np.median([rim.contrast for rim in rims]))
@@ -161,6 +165,12 @@ def _near_zero(low: float, high: float) -> bool:
     return abs(low) <= ABOUT_ZERO * (high - low)
 
 
+def rim_width(shape: tuple[int, ...]) -> int | None:
+    """Return the width of a strip in views of such a stack; None where they are too small for one."""
+    margin_px = _margin_px(shape)
+    return margin_px if _has_rim(shape, margin_px) else None
+
+
 def _margin_px(shape: tuple[int, ...]) -> int:
     """Return the default width of a strip."""
     return max(2, round(0.02 * shape[2]))
@@ -171,7 +181,7 @@ def _has_rim(shape: tuple[int, ...], margin_px: int) -> bool:
     return margin_px >= 1 and 4 * margin_px <= shape[2] and shape[1] >= 2 * N_PARTS
 
 
-def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
+def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[Rim]:
     """Yield the measurements on the rim of every view."""
     if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "iuf":
         raise DataError(
@@ -185,14 +195,18 @@ def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
             f"it needs a width of at most {nx // 4} and at least {2 * N_PARTS} rows"
         )
     for k, view in enumerate(data):
-        rows = np.asarray(view[:: -(-ny // MOST_ROWS)], np.float64)
-        if not np.isfinite(rows).all():
+        rim = measure_rim(view, margin)
+        if rim is None:
             raise NonFiniteViewError(k)
-        yield _measure_rim(rows, nx // margin)
+        yield rim
 
 
-def _measure_rim(rows: NDArray[np.float64], n_segments: int) -> _Rim:
-    """Measure the rim of a view from some of its rows."""
+def measure_rim(view: NDArray[Any], margin_px: int) -> Rim | None:
+    """Measure the rim of a view (ny, nx) on some of its rows; None where these are not finite."""
+    rows = np.asarray(view[:: -(-len(view) // MOST_ROWS)], np.float64)
+    if not np.isfinite(rows).all():
+        return None
+    n_segments = rows.shape[1] // margin_px
     edges = np.linspace(0, rows.shape[1], n_segments + 1).astype(int)
     averaged = np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)
     strips = averaged[:, [0, -1]]
@@ -200,7 +214,7 @@ def _measure_rim(rows: NDArray[np.float64], n_segments: int) -> _Rim:
     level = float(np.median(parts))
     noise = float(np.sqrt(np.mean((strips[LAG:] - strips[:-LAG]) ** 2) / 2))
     low, high = np.quantile(averaged, [DARKER, 0.99])
-    return _Rim(
+    return Rim(
         level=level,
         unevenness=float(np.abs(parts - level).max()),
         darkness=level - float(low),

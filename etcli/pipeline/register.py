@@ -24,10 +24,10 @@ from etcli.io.euler import write_euler
 from etcli.io.transforms import axis_text
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.background_level import background_level, with_background
+from etcli.pipeline.first_look import first_look
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
 from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
-from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
@@ -251,9 +251,12 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         raise UsageError("--mask is for tilt series; a focal series takes --region")
     if request.method != FOCAL:
         series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
-        series = with_axis_direction(session, series, strict=request.strict)
-    compared = without_outliers(session, series)
-    level = background_level(session, compared, request.background)
+    look = first_look(session, series, rims=request.background == "auto", compared=True)
+    compared = look.limited
+    if request.method != FOCAL:
+        compared = with_axis_direction(session, compared, strict=request.strict)
+        series = replace(series, axis_deg=compared.axis_deg, axis_source=compared.axis_source)
+    level = background_level(session, compared, request.background, look=look)
     matched = _find_shifts(session, compared, request, level)
     _report(session, series, matched, focal=request.method == FOCAL)
     check_residual(
