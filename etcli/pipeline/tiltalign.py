@@ -285,7 +285,7 @@ def align_series(
                 f"{series.name}: register has filled borders of the views, which falsifies the axis; give "
                 "the views as they were before, with the transforms of register (--prexf)"
             )
-        start_deg = known_axis_deg(session, series) - before_deg
+        start_deg = known_axis_deg(session, series, told=True) - before_deg
         known = known and _towards(known, start_deg)
         method, matched = _find_axis(session, compared, before, start_deg, request, level, known)
         axis = matched.axis
