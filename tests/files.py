@@ -101,11 +101,12 @@ def write_series(
     data: np.ndarray | None = None,
     tilt_deg: Sequence[float] = TILT_DEG,
     *,
+    axis_deg: float = 85.3,
     defocus_um: Sequence[float] | None = None,
 ) -> Path:
     """Write an image stack with its mdoc beside it."""
     write_stack(path, images(len(tilt_deg)) if data is None else data)
-    Path(f"{path}.mdoc").write_text(mdoc_text(tilt_deg, defocus_um=defocus_um))
+    Path(f"{path}.mdoc").write_text(mdoc_text(tilt_deg, axis_deg=axis_deg, defocus_um=defocus_um))
     return path
 
 

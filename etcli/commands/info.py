@@ -147,6 +147,9 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if fact[key] is not None:
             rows.append((name, f"{fact[key]:g}{unit}"))
+    if fact["empty_views"]:
+        numbers = ",".join(map(str, fact["empty_views"]))
+        rows.append(("empty", f"{numbers} hold one value only, as if not recorded (stack --exclude)"))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

@@ -94,6 +94,13 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Compute on a Dask cluster with access to the same files: address or file of its scheduler.",
 )
+@click.option(
+    "--axis",
+    "axis_deg",
+    type=float,
+    metavar="DEGREES",
+    help="Angle from +y to the tilt axis, if the file has a wrong one: 0 where the views are upright.",
+)
 @defocus_option
 @series_options
 @pass_settings

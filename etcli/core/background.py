@@ -6,7 +6,7 @@ the tilt axis, show that constant, unless they contain specimen. The strips abov
 because a needle along the axis may extend there. (For a tilt axis along x give ``data.swapaxes(1, 2)``.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ N_SIGMA = 5.0
 LAG = 3  # distance of rows at which interpolation no longer correlates the noise
 ENOUGH_VIEWS = 0.9  # share of the views that must have an empty rim
 NEGLIGIBLE = 1e-6  # share of the contrast: a level that rounding alone can cause
+ABOUT_ZERO = 0.05  # share of the range: darkest parts so near zero cannot hold much of a level
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,18 @@ class Background:
         Intensity of the empty rim; None where the rim is not empty.
     reason : str
         Explanation for the user.
+    may_be_missed : bool
+        Whether a level that is not known may matter: the darkest parts of the views are far from zero.
     """
 
     level: float | None
     reason: str
+    may_be_missed: bool = False
 
 
 @dataclass(frozen=True)
-class _Rim:
-    """Measurements on the rim of one view, in its units; see the notes of `empty_rim_background`."""
+class Rim:
+    """Measurements on the rim of a view, in its units; see the notes of `empty_rim_background`."""
 
     level: float
     unevenness: float
@@ -120,8 +124,15 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     median of mean minus b must exceed five times the error of all b together.
     """
     if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
-        return Background(None, "the views are too small for a rim")
-    rims = list(_rims(data, margin_px))
+        low, high = np.quantile(data, [DARKER, 0.99]) if data.size else (0.0, 0.0)
+        return Background(None, "the views are too small for a rim", not _near_zero(low, high))
+    return background_of_rims(list(_rims(data, margin_px)))
+
+
+def background_of_rims(rims: Sequence[Rim]) -> Background:
+    """Return the background level that the rims of all views show; see `empty_rim_background`."""
+    lows, highs = zip(*((rim.level - rim.darkness, rim.level + rim.contrast) for rim in rims), strict=True)
+    may_be_missed = not _near_zero(np.median(lows), np.median(highs))
     contrast = float(np.median([rim.contrast for rim in rims]))
     even = [rim for rim in rims if rim.unevenness <= max(N_SIGMA * rim.part_error, EVEN * contrast)]
     dark = [rim for rim in even if rim.darkness <= max(N_SIGMA * rim.noise, EVEN * contrast)]
@@ -138,14 +149,26 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
             "at another level": len(dark) - len(empty),
         }
         listed = ", ".join(f"{cause} in {count}" for cause, count in causes.items() if count)
-        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views")
+        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views", may_be_missed)
     excess = float(np.median([rim.excess for rim in rims]))
     error = float(np.median([rim.part_error for rim in rims])) / np.sqrt(2 * N_PARTS * len(rims))
     if excess <= N_SIGMA * error:
-        return Background(None, "the views are no brighter than their rim, so this is no dark field")
+        reason = "the views are no brighter than their rim, so this is no dark field"
+        return Background(None, reason, may_be_missed)
     level = float(np.median([rim.level for rim in empty]))
     level = level if abs(level) > NEGLIGIBLE * contrast else 0.0
     return Background(level, f"the rim is empty in {len(empty)} of {len(rims)} views")
+
+
+def _near_zero(low: float, high: float) -> bool:
+    """Check whether the darkest parts of views are about zero, measured by their range."""
+    return abs(low) <= ABOUT_ZERO * (high - low)
+
+
+def rim_width(shape: tuple[int, ...]) -> int | None:
+    """Return the width of a strip in views of such a stack; None where they are too small for one."""
+    margin_px = _margin_px(shape)
+    return margin_px if _has_rim(shape, margin_px) else None
 
 
 def _margin_px(shape: tuple[int, ...]) -> int:
@@ -158,7 +181,7 @@ def _has_rim(shape: tuple[int, ...], margin_px: int) -> bool:
     return margin_px >= 1 and 4 * margin_px <= shape[2] and shape[1] >= 2 * N_PARTS
 
 
-def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
+def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[Rim]:
     """Yield the measurements on the rim of every view."""
     if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "iuf":
         raise DataError(
@@ -172,14 +195,18 @@ def _rims(data: NDArray[Any], margin_px: int | None) -> Iterator[_Rim]:
             f"it needs a width of at most {nx // 4} and at least {2 * N_PARTS} rows"
         )
     for k, view in enumerate(data):
-        rows = np.asarray(view[:: -(-ny // MOST_ROWS)], np.float64)
-        if not np.isfinite(rows).all():
+        rim = measure_rim(view, margin)
+        if rim is None:
             raise NonFiniteViewError(k)
-        yield _measure_rim(rows, nx // margin)
+        yield rim
 
 
-def _measure_rim(rows: NDArray[np.float64], n_segments: int) -> _Rim:
-    """Measure the rim of a view from some of its rows."""
+def measure_rim(view: NDArray[Any], margin_px: int) -> Rim | None:
+    """Measure the rim of a view (ny, nx) on some of its rows; None where these are not finite."""
+    rows = np.asarray(view[:: -(-len(view) // MOST_ROWS)], np.float64)
+    if not np.isfinite(rows).all():
+        return None
+    n_segments = rows.shape[1] // margin_px
     edges = np.linspace(0, rows.shape[1], n_segments + 1).astype(int)
     averaged = np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)
     strips = averaged[:, [0, -1]]
@@ -187,7 +214,7 @@ def _measure_rim(rows: NDArray[np.float64], n_segments: int) -> _Rim:
     level = float(np.median(parts))
     noise = float(np.sqrt(np.mean((strips[LAG:] - strips[:-LAG]) ** 2) / 2))
     low, high = np.quantile(averaged, [DARKER, 0.99])
-    return _Rim(
+    return Rim(
         level=level,
         unevenness=float(np.abs(parts - level).max()),
         darkness=level - float(low),

@@ -12,6 +12,7 @@ from etcli.core.series import ImageData
 SAMPLE = 4096  # pixels that show the usual range of a view, for the first look
 FAR = 10.0  # times the usual deviation from the median of the view
 ALONE = 5.0  # times the deviation of the surroundings
+MOST_EMPTY = 0.5  # of the views; where more look empty, the specimen is not in their middle
 USUAL_SHARE, SAMPLED_SHARE = 0.999, 0.98  # of the pixels, within the usual deviation
 
 
@@ -72,6 +73,26 @@ def find_outliers(view: NDArray[Any]) -> Outliers:
     return _at(view, suspects, middle)
 
 
+def limit(view: NDArray[Any], outliers: Outliers) -> NDArray[Any]:
+    """Return a view (ny, nx) with its outlying pixels replaced by what surrounds them."""
+    if not len(outliers):
+        return view
+    limited = np.array(view)
+    limited[outliers.rows, outliers.columns] = outliers.surroundings.astype(view.dtype)
+    return limited
+
+
+def is_empty(view: NDArray[Any]) -> bool:
+    """Check whether the middle of a view holds one value only, as views do that were not recorded.
+
+    The borders may hold another one, with which they were filled when the view was moved.
+    """
+    ny, nx = view.shape
+    middle = view[ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
+    # one row first: it tells nearly always
+    return bool((middle[0] == middle[0, 0]).all() and (middle == middle[0, 0]).all())
+
+
 def _at(view: NDArray[Any], suspects: NDArray[np.intp], middle: float) -> Outliers:
     """Return those of some pixels that have nothing like them around."""
     rows, columns = suspects.T
@@ -119,7 +140,4 @@ class LimitedImages:
     def _limited(self, k: int) -> NDArray[Any]:
         """Return one image."""
         image = self.data[k]
-        if k in self.outliers:
-            image, pixels = np.array(image), self.outliers[k]
-            image[pixels.rows, pixels.columns] = pixels.surroundings.astype(image.dtype)
-        return image
+        return limit(image, self.outliers[k]) if k in self.outliers else image

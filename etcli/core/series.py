@@ -160,6 +160,8 @@ class TiltSeries(ImageStack):
     centre_A : (float, float) or None
         Rotation centre (x, y) in the coordinates of the file, in which the first pixel is at `origin_A`; None
         where it is the middle of the views. It is beside that in cropped views.
+    background : float or None
+        Intensity of the empty surroundings, which cropped views may no longer show; None where unknown.
 
     Raises
     ------
@@ -181,6 +183,7 @@ class TiltSeries(ImageStack):
     no_tilts: str = ""
     voltage_kv: float | None = None
     centre_A: tuple[float, float] | None = None
+    background: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -102,8 +102,15 @@ def assemble(
         views=_join_tables(tables, exposures or stacks, firsts),
         tilts_source=", ".join(sources),
         description=joined,
+        background=_common_level(stacks, summed=frames == "sum" and len(parts) < len(views)),
     )
     return Assembly(like, tuple(parts), frames).arranged(np.argsort(positions, kind="stable").tolist())
+
+
+def _common_level(stacks: Sequence[TiltSeries], *, summed: bool) -> float | None:
+    """Return the background level of all files; None where they differ, or frames are summed."""
+    levels = {stack.background for stack in stacks}
+    return levels.pop() if len(levels) == 1 and not summed else None
 
 
 def _group_frames(stack: TiltSeries, sections: Sequence[int]) -> list[list[int]]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.outliers import MOST_EMPTY, is_empty
 from etcli.core.quality import crowther_resolution_A
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
@@ -28,10 +29,10 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     -------
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
-        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``dose_e_A2``,
-        ``defocus_um``, ``voltage_kv``, ``labels`` (of the header), ``history`` (the steps in short),
-        ``steps`` (``version``, ``command`` and ``inputs`` of each of them), ``source`` of the angles and
-        Crowther's ``resolution_A``; None for those that are unknown.
+        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
+        from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
+        header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
+        of them), ``source`` of the angles and Crowther's ``resolution_A``; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     dtype = str(file.data.dtype.newbyteorder("="))
@@ -51,6 +52,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "origin_A": [float(f"{length:.7g}") for length in file.origin_A],
         "tilt_deg": None if views.tilt_deg is None else [round(float(a), 6) for a in views.tilt_deg],
         "axis_deg": series.axis_deg,
+        "empty_views": _empty_views(file),
         "dose_e_A2": _nan_as_none(views.dose_e_A2),
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
@@ -74,6 +76,14 @@ def in_words(file: ImageFile) -> str:
         words += [f"{file.mdoc.voltage_kv:g} kV"] if file.mdoc.voltage_kv else []
         words += [f"{dose_e_A2:.4g} e/A2"] if dose_e_A2 > 0 else []
     return ", ".join(words)
+
+
+def _empty_views(file: ImageFile) -> list[int]:
+    """Return the numbers of the views of a series that hold one value only, unless most do."""
+    if file.is_volume or file.tilts is None:
+        return []
+    empty = [k + 1 for k in range(len(file)) if is_empty(file.data[k])]
+    return empty if len(empty) <= MOST_EMPTY * len(file) else []
 
 
 def _nan_as_none(values: NDArray[np.float64] | None) -> list[float | None] | None:

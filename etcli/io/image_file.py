@@ -23,6 +23,7 @@ from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
 from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.microscope_log import axis_in_log, log_of
 from etcli.io.mrc import MrcHeader, open_mrc
+from etcli.io.series_background import background_of
 from etcli.io.series_centre import centre_of
 from etcli.io.tilts import NoTiltsError, Tilts, TiltsFor, find_mdoc, find_tilts
 from etcli.io.view_columns import view_table
@@ -88,6 +89,7 @@ class ImageFile:
             voltage_kv=mdoc.voltage_kv if mdoc else None,
             description=mdoc,
             centre_A=centre_A,
+            background=background_of(self.labels, mdoc, has_labels=has_header),
         )
 
     def volume(self) -> Volume:

@@ -23,6 +23,7 @@ from etcli.io.mdoc import Mdoc
 from etcli.io.mrc import add_label
 from etcli.io.mrc_writer import MrcLayout, MrcStream, MrcWriter
 from etcli.io.outputs import Outputs
+from etcli.io.series_background import with_background
 from etcli.io.series_centre import centre_labels, with_centre
 from etcli.io.view_columns import with_views
 from etcli.io.volume_text import describes_volume, volume_text
@@ -98,7 +99,7 @@ def series_writer(
     pixel_A = pixel_A or like.pixel_A
     origin_A = origin_A or like.origin_A
     mdoc = _series_mdoc(like, _file_name(target), size, pixel_A, mode, step, axis_deg)
-    mdoc = with_centre(mdoc, like.centre_A, origin_A)
+    mdoc = with_background(with_centre(mdoc, like.centre_A, origin_A), like.background)
     mdoc = _with_history(mdoc, like, step, outputs.run)
     layout = MrcLayout(
         size,

@@ -1,16 +1,25 @@
 """Background level that is subtracted from the views."""
 
+from dataclasses import replace
 from typing import Any
 
 from etcli.core.arguments import checked_number
-from etcli.core.background import empty_rim_background
+from etcli.core.background import Background, empty_rim_background
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries
+from etcli.pipeline.first_look import FirstLook
 from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 
-def background_level(session: Session, series: TiltSeries, requested: float | str) -> float | None:
+def background_level(
+    session: Session,
+    series: TiltSeries,
+    requested: float | str,
+    *,
+    look: FirstLook | None = None,
+    needed: bool = False,
+) -> float | None:
     """Determine the background level to subtract, and report it.
 
     Parameters
@@ -18,7 +27,11 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
     session : Session
     series : TiltSeries
     requested : float or {"auto", "none"}
-        A level, none, or that of an empty rim across the tilt axis.
+        A level, none, or that of an empty rim across the tilt axis, else the one that is known of the series.
+    look : FirstLook, optional
+        First look at the series, whose rims are not measured again then.
+    needed : bool
+        Whether the values mean nothing with a wrong level, so that an unknown one is warned of.
 
     Returns
     -------
@@ -30,18 +43,41 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
         return None
     if not isinstance(requested, str):
         return requested
-    images: Any = series.images()
     with file_named_in_errors(series):
-        background = empty_rim_background(
-            images.swapaxes(1, 2) if lies_along_x(series.axis_deg or 0.0) else images
+        background = _measured(series, look)
+    if background.level is None and series.background is not None:
+        session.reporter.report(
+            f"background {series.background:.7g} is subtracted (known from an earlier step; here "
+            f"{background.reason})"
         )
-    if background.level is None:
+        return series.background
+    if background.level is None and needed and background.may_be_missed:
+        session.reporter.warn(
+            f"{series.name}: no background is subtracted ({background.reason}); give the value where there "
+            "is nothing with --background, 0 if it is that"
+        )
+    elif background.level is None:
         session.reporter.report(f"no background is subtracted: {background.reason}")
     elif background.level == 0:
         session.reporter.note(f"no background has to be subtracted: {background.reason}")
     else:
         session.reporter.report(f"background {background.level:.7g} is subtracted ({background.reason})")
     return background.level
+
+
+def _measured(series: TiltSeries, look: FirstLook | None) -> Background:
+    """Measure the rims of a series, unless the first look has done so."""
+    along_x = lies_along_x(series.axis_deg or 0.0)
+    background = look.background(along_x=along_x) if look else None
+    if background is not None:
+        return background
+    images: Any = series.images()
+    return empty_rim_background(images.swapaxes(1, 2) if along_x else images)
+
+
+def with_background(series: TiltSeries, level: float | None) -> TiltSeries:
+    """Return a series that knows its background level; what it knew of it stays where none was found."""
+    return series if level is None else replace(series, background=level)
 
 
 def checked_background(requested: Any) -> float | str:

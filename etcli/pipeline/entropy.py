@@ -17,8 +17,8 @@ from etcli.core.series import TiltSeries, Volume
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, expect_images, series_writer
 from etcli.pipeline.background_level import background_level, checked_background
+from etcli.pipeline.first_look import first_look
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume
-from etcli.pipeline.outlying_pixels import name_outliers
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.text_output import check_text_names
@@ -405,14 +405,14 @@ def _conversion(
     session: Session, series: TiltSeries, request: EntropyRequest, support: NDArray[Any] | None
 ) -> tuple[CountConversion, dict[str, Any]]:
     """Return how values become counts, and the same in words for scripts."""
-    name_outliers(session, series)
+    look = first_look(session, series, rims=request.background == "auto" and not request.as_counts)
     mask = None if support is None else as_mask(support)
     if request.as_counts:
         as_recorded = {"counts": "as recorded", "background": None, "total_counts": None}
         return CountConversion(factor=request.factor, support=mask, clip=False), as_recorded
     # without pixels outside the mask, the level is looked for as without a mask
     outside = mask is not None and not mask.all() and request.background == "auto"
-    level = None if outside else background_level(session, series, request.background)
+    level = None if outside else background_level(session, series, request.background, look=look)
     if level is None and not outside and request.background == "auto":
         session.reporter.warn(
             f"{series.name}: counts contain the background, which hides zone axes; give its level with "

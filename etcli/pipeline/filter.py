@@ -28,6 +28,8 @@ ARRAYS_NEEDED = {
 }
 """Arrays of the size of the volume that each method needs at most, as measured."""
 WHOLE_TOLERANCE_PX = 0.01
+OTHER_VALUES = ("sobel", "median-sobel", "bandpass")
+"""Methods after which empty surroundings show another value."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ def filter(
     history = (*images.history, str(ProcessingStep("filter", _summary(settings, dims))))
     filtered = replace(images, data=data, history=history)
     if isinstance(filtered, TiltSeries):
-        return replace(filtered, views=replace(filtered.views, section=np.arange(len(data))))
+        return replace(
+            _with_level(filtered, method), views=replace(filtered.views, section=np.arange(len(data)))
+        )
     return filtered
 
 
@@ -129,7 +133,8 @@ def filter_files(
     opened: AbstractContextManager[Writer]
     with session.outputs() as outputs:
         if isinstance(images, TiltSeries):
-            opened = series_writer(outputs, output, images, step=step, mode=mode)
+            like = _with_level(images, request.method)
+            opened = series_writer(outputs, output, like, step=step, mode=mode)
         else:
             opened = volume_writer(
                 outputs,
@@ -146,6 +151,11 @@ def filter_files(
             sections = _filtered_images(session, images, settings)
             for k, image in enumerate(session.track(sections, len(images), "filtering")):
                 writer.write_section(k, image)
+
+
+def _with_level(series: TiltSeries, method: str) -> TiltSeries:
+    """Return a series without its background level, if the method changes it."""
+    return replace(series, background=None) if method in OTHER_VALUES else series
 
 
 def _filtered_images(

@@ -13,10 +13,13 @@ from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import Region
 
 
-def known_axis_deg(session: Session, series: TiltSeries) -> float:
-    """Return the angle from +y to the tilt axis in the description of a series, 0 if it has none."""
+def known_axis_deg(session: Session, series: TiltSeries, *, told: bool = False) -> float:
+    """Return the angle from +y to the tilt axis in the description of a series, 0 if it has none.
+
+    ``told`` is whether `with_axis_direction` has said already that it has none.
+    """
     axis_deg = series.axis_deg or 0.0
-    if series.axis_deg is None and series.views.euler_deg is None:
+    if series.axis_deg is None and series.views.euler_deg is None and not told:
         session.reporter.report(
             f"{series.name}: states no tilt axis; taken as vertical (--axis gives another)"
         )

@@ -93,7 +93,8 @@ class OrientedTask:
             )
         write(0, middle(volume, self.shape))
         projections = on_host(self.projector.forward(self.projector.device.put(volume)))
-        found = Unexplained.of(projections, self.integrals(0, self.integrals.n_rows))
+        views = self.integrals(0, self.integrals.n_rows)
+        found = Unexplained.of(projections, views, level_known=self.integrals.level is not None)
         return errors.with_numbers(**found.numbers())
 
     def _memory_budget(self, parameters: MethodParameters) -> MemoryBudget:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from etcli.core.jit import kernels_cached
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
@@ -16,9 +18,9 @@ from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
 from etcli.pipeline.explained_views import report_explained
+from etcli.pipeline.first_look import first_look
 from etcli.pipeline.half_sets import check_half_sets, half_sets
 from etcli.pipeline.multislice_task import multislice_task
-from etcli.pipeline.outlying_pixels import name_outliers
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.session import Session, with_one_blas_thread
@@ -112,7 +114,15 @@ class PreparedReconstruction:
         )
         series, thickness = self.layout.series, self.layout.geometry.thickness
         thin = thickness < series.shape[2]
-        report_explained(session, series.name, tuned.parameters, errors, thin=thin)
+        report_explained(
+            session,
+            series.name,
+            tuned.parameters,
+            errors,
+            n_tilts=len(np.unique(series.tilt_deg)),
+            thin=thin,
+            level_known=self.level is not None,
+        )
         if not self.request.half_sets:
             return Outcome(tuned, errors)
         shells = half_sets(
@@ -172,9 +182,11 @@ def prepare(
         z_offset=request.z_offset,
         least_squares=request.parameters.traits.least_squares,
     )
-    name_outliers(session, series)
     no_level = phase_contrast and request.background == AUTO
-    level = None if no_level else background_level(session, series, request.background)
+    look = first_look(session, series, rims=request.background == AUTO and not no_level)
+    level = (
+        None if no_level else background_level(session, series, request.background, look=look, needed=True)
+    )
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
         geometry = with_specimen_thickness(session, integrals, geometry)

@@ -53,6 +53,7 @@ class ReconstructionFiles:
     tilts: str | None = None
     defocus: str | None = None
     euler: str | None = None
+    axis_deg: float | None = None
     view_weights: str | None = None
     mask: str | None = None
     initial: str | None = None
@@ -247,6 +248,7 @@ def reconstruct_files(
         defocus=files.defocus,
         weights=files.view_weights,
         euler=files.euler,
+        axis_deg=files.axis_deg,
         without=files.exclude or (),
     )
     if files.views or files.exclude:

@@ -23,11 +23,12 @@ from etcli.core.view_table import ALIGNED_BY_RECON
 from etcli.io.euler import write_euler
 from etcli.io.transforms import axis_text
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.background_level import background_level
+from etcli.pipeline.background_level import background_level, with_background
+from etcli.pipeline.compared_part import small_part, small_part_blamed
+from etcli.pipeline.first_look import first_look
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
 from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
-from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
@@ -39,6 +40,10 @@ from etcli.pipeline.view_selection import Region, as_mask
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
+NEAR_PX = 1.0
+"""Distance of the tilt axis from its place by the header that is told."""
+UPRIGHT_DEG = 20.0
+"""Angle up to which the offset of an axis is about that along x."""
 Float = NDArray[np.float64]
 
 
@@ -252,9 +257,12 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         raise UsageError("--mask is for tilt series; a focal series takes --region")
     if request.method != FOCAL:
         series.views.check_one_focus(series.name, ALIGNED_BY_RECON)
-        series = with_axis_direction(session, series, strict=request.strict)
-    compared = without_outliers(session, series)
-    level = background_level(session, compared, request.background)
+    look = first_look(session, series, rims=request.background == "auto", compared=True)
+    compared = look.limited
+    if request.method != FOCAL:
+        compared = with_axis_direction(session, compared, strict=request.strict)
+        series = replace(series, axis_deg=compared.axis_deg, axis_source=compared.axis_source)
+    level = background_level(session, compared, request.background, look=look)
     matched = _find_shifts(session, compared, request, level)
     _report(session, series, matched, focal=request.method == FOCAL)
     check_residual(
@@ -265,6 +273,8 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         strict=request.strict,
         focal=request.method == FOCAL,
     )
+    _compare_centre(session, series, matched.axis)
+    series = with_background(series, level)
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _refine_orientations(session, compared, matched, level)
@@ -361,14 +371,21 @@ def _find_shifts(
     if mask is not None and mask.shape != (ny, nx):
         size = " x ".join(map(str, mask.shape[::-1]))
         raise UsageError(f"a mask of {size} pixels does not fit the views of {nx} x {ny}")
-    axis_deg = known_axis_deg(session, series)
+    axis_deg = known_axis_deg(session, series, told=True)
     rotation = Transforms.rotation(axis_deg, len(series))
     shape = turned_shape((ny, nx), axis_deg)
     views: Any = series.images()
     if axis_deg:
         views = TransformedViews(series.view, rotation, shape, fill=level)
     total = n_steps(method, n_views=len(series), iterations=request.iterations)
-    with file_named_in_errors(series), session.reporter.progress(total, "comparing") as advance:
+    wrong = small_part(series.images(), region, mask) if method == "match" else ""
+    if wrong:
+        session.reporter.warn(f"{series.name}: {wrong}")
+    with (
+        file_named_in_errors(series),
+        small_part_blamed(wrong),
+        session.reporter.progress(total, "comparing") as advance,
+    ):
         matched = register_views(
             views,
             series.tilt_deg,
@@ -406,6 +423,16 @@ def _refine_orientations(
         f"orientations changed by {matched.change_deg:.2f}° in the last of {matched.rounds} rounds{why}"
     )
     return matched.shift_px, matched.euler_deg
+
+
+def _compare_centre(session: Session, series: TiltSeries, axis: TiltAxis) -> None:
+    """Warn where the tilt axis of registered crops is not where their header says."""
+    away_px = axis.offset_px - series.centre_px[0]
+    if series.centre_A is not None and abs(axis.angle_deg) < UPRIGHT_DEG and abs(away_px) > NEAR_PX:
+        session.reporter.warn(
+            f"{series.name}: the tilt axis is {axis.offset_px:+.2f} px from the middle of the registered "
+            f"views, not {series.centre_px[0]:+.2f} px as their header says; use tiltalign before recon"
+        )
 
 
 def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bool) -> None:

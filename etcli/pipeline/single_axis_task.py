@@ -186,7 +186,8 @@ class SingleAxisTask:
             slab = device.to_slab(block)
             projector = self.make_projector(self.geometry, n_slices=slab.shape[-1])
             projections = device.from_slab(projector.forward(slab), block.shape[1])
-        return Unexplained.of(projections, self.integrals(rows.start, rows.stop))
+        views = self.integrals(rows.start, rows.stop)
+        return Unexplained.of(projections, views, level_known=self.integrals.level is not None)
 
     def _works_by_bands(self, parameters: MethodParameters) -> bool:
         """Whether the volume is computed in bands, without whole slabs in memory; not on a GPU."""

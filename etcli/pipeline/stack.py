@@ -135,8 +135,10 @@ def stack_files(
     images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
     words = [_summary(len(found.stacks), len(series.parts), request), *images.words()]
     step = ProcessingStep("stack", ", ".join(words))
-    if request.scale and isinstance(like.description, Mdoc):
-        like = replace(like, description=like.description.without_view_key("MinMaxMean"))
+    if request.scale:
+        like = replace(like, background=None)
+        if isinstance(like.description, Mdoc):
+            like = replace(like, description=like.description.without_view_key("MinMaxMean"))
     with session.outputs() as outputs:
         opened = series_writer(
             outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode
@@ -166,13 +168,13 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
     if shift_px and not pixel_A:
         session.reporter.warn(
-            f"the centre of the views moves: a tilt axis that was central is now {shift_px:+g} px from it, "
-            "which recon needs as --axis-offset, as the pixel size is unknown"
+            f"what was the middle of the views is now {shift_px:+g} px along x from it; a tilt axis there "
+            f"has to be given as recon --axis-offset {shift_px:+g}, as the pixel size is unknown"
         )
     elif shift_px:
         session.reporter.report(
-            f"the centre of the views moves by {-shift_px:+g} px across; recon takes the tilt axis of before "
-            "from the header"
+            f"what was the middle of the views is now {shift_px:+g} px ({shift_px * pixel_A:+.4g} Å) along x "
+            "from it; recon takes the tilt axis of before from the header"
         )
     centre_A = like.centre_A or (middle_A if crop and pixel_A else None)
     return area, replace(like, origin_A=origin_A, centre_A=centre_A)

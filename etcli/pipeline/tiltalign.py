@@ -24,7 +24,8 @@ from etcli.io.image_file import open_images
 from etcli.io.tilts import write_tilts
 from etcli.io.transforms import axis_of_text
 from etcli.io.writers import ProcessingStep, series_writer
-from etcli.pipeline.background_level import background_level
+from etcli.pipeline.background_level import background_level, with_background
+from etcli.pipeline.first_look import first_look
 from etcli.pipeline.inputs import (
     after_transforms,
     axis_beside,
@@ -33,7 +34,6 @@ from etcli.pipeline.inputs import (
     read_transforms,
 )
 from etcli.pipeline.known_axis import known_axis_deg, with_axis_direction
-from etcli.pipeline.outlying_pixels import without_outliers
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
@@ -270,21 +270,23 @@ def align_series(
     if before is None:
         before, known = Transforms.identity(n), known or _axis_of_history(series)
     before_deg = before.turned_deg
+    look = first_look(session, series, rims=request.background == "auto", compared=True)
+    compared = look.limited
     if known is not None and series.axis_deg is None and series.views.euler_deg is None:
         direction_deg = 90.0 * round((known.angle_deg + before_deg) / 90)
-        series = replace(series, axis_deg=direction_deg, axis_source="views")
+        compared = replace(compared, axis_deg=direction_deg, axis_source="views")
     elif not request.is_given:
-        series = with_axis_direction(session, series, strict=request.strict)
+        compared = with_axis_direction(session, compared, strict=request.strict)
+    series = replace(series, axis_deg=compared.axis_deg, axis_source=compared.axis_source)
     max_residual_px = request.max_residual.px(series.pixel_A)
-    compared = without_outliers(session, series)
-    level = background_level(session, compared, request.background)
+    level = background_level(session, compared, request.background, look=look)
     if not request.is_given:
         if any(step.startswith("etcli register") for step in series.history) and _has_filled_borders(series):
             session.reporter.warn(
                 f"{series.name}: register has filled borders of the views, which falsifies the axis; give "
                 "the views as they were before, with the transforms of register (--prexf)"
             )
-        start_deg = known_axis_deg(session, series) - before_deg
+        start_deg = known_axis_deg(session, series, told=True) - before_deg
         known = known and _towards(known, start_deg)
         method, matched = _find_axis(session, compared, before, start_deg, request, level, known)
         axis = matched.axis
@@ -308,6 +310,7 @@ def align_series(
     to_middle = Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1)), centres_axis=True)
     transforms = compose(before, to_middle)
     series = replace(without_orientations(session, series, transforms), centre_A=None)
+    series = with_background(series, level)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)

@@ -5,11 +5,12 @@ from math import ceil
 
 import numpy as np
 
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SliceGeometry
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.thickness import find_thickness
+from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import Placement
 from etcli.pipeline.inputs import file_named_in_errors
@@ -32,7 +33,7 @@ def slice_geometry(
     z_offset: Length,
     least_squares: bool,
 ) -> SliceGeometry:
-    """Create the geometry of the slices; warn if the tilt axis is not vertical.
+    """Create the geometry of the slices; warn if the tilt axis is not vertical, fail if it lies along x.
 
     Parameters
     ----------
@@ -53,11 +54,7 @@ def slice_geometry(
     -------
     SliceGeometry
     """
-    if abs(series.axis_deg or 0.0) > UPRIGHT_DEG:
-        session.reporter.warn(
-            f"{series.name}: the tilt axis is at {series.axis_deg:g}° by its description, not vertical; "
-            "use tiltalign first"
-        )
+    _check_axis(session, series)
     nx, pixel_A, weight = series.shape[2], series.pixel_A, None
     if series.views.weight is not None:
         weight = series.views.weight.astype(np.float32)
@@ -125,6 +122,19 @@ def check_place(volume: Volume, placement: Placement, *, x_tilt_deg: float, role
             f"{volume.name}: lies {away} Å (x, y, z) from where the volume to be made does; make the {role} "
             "with the same --slices and offsets"
         )
+
+
+def _check_axis(session: Session, series: TiltSeries) -> None:
+    """Warn where the tilt axis is not vertical; raise DataError where it is nearer to x than to y."""
+    axis_deg = series.axis_deg or 0.0
+    if series.views.euler_deg is not None or abs(axis_deg) <= UPRIGHT_DEG:
+        return
+    stated = f"{series.name}: the tilt axis is at {axis_deg:g}° by its description"
+    if lies_along_x(axis_deg):
+        raise DataError(
+            f"{stated}, along x; turn the views with tiltalign, or give --axis 0 where they are upright"
+        )
+    session.reporter.warn(f"{stated}, not vertical; use tiltalign first")
 
 
 def _report_offset(session: Session, series: TiltSeries, offset_px: float, *, from_header: bool) -> None:

@@ -160,4 +160,8 @@ def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: 
     Path(f"{whole}.mdoc").unlink()
     np.savetxt(tmp_path / "whole.tlt", TILTS)
     said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
-    assert "WARNING" in said and "is now +10 px from it, which recon needs as --axis-offset" in said
+    assert (
+        "WARNING" in said
+        and "is now +10 px along x from it; a tilt axis there has to be given as recon --axis-offset +10"
+        in said
+    )

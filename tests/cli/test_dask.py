@@ -58,7 +58,7 @@ def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None
     mrcfile.write(tmp_path / "mask.mrc", mask)
     for seed in (0, 1):
         (tmp_path / "a.mrc").unlink(missing_ok=True)
-        write_series(tmp_path / "a.mrc", images(21, 40, 90) + 9 * seed, np.linspace(-60, 60, 21))
+        write_series(tmp_path / "a.mrc", images(21, 40, 90) + 9 * seed, np.linspace(-60, 60, 21), axis_deg=0)
         etcli(*how, "a.mrc", "here.mrc", cwd=tmp_path)
         command = [*ETCLI, *how, "--dask", cluster.file, "a.mrc", "there.mrc"]
         subprocess.run(command, cwd=tmp_path, check=True)
@@ -66,7 +66,7 @@ def test_workers_see_the_file_of_today(cluster: Cluster, tmp_path: Path) -> None
 
 
 def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    write_series(tmp_path / "a.mrc", images(21, 300, 90), np.linspace(-60, 60, 21))
+    write_series(tmp_path / "a.mrc", images(21, 300, 90), np.linspace(-60, 60, 21), axis_deg=0)
     how = (*RECON, "--iterations", "150", "--views", "1-15,17-21")
     etcli(*how, "-j", "2", "--error-curve", "a.csv", "a.mrc", "here.mrc", cwd=tmp_path)
     command = [
@@ -93,7 +93,7 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(tmp_path / "a.mrc", images(21, 30, 90), np.linspace(-60, 60, 21))
+    write_series(tmp_path / "a.mrc", images(21, 30, 90), np.linspace(-60, 60, 21), axis_deg=0)
     monkeypatch.setattr("etcli.pipeline.dask_cluster.ANSWER_S", 1)
     how = (*RECON, "--dask", "tcp://127.0.0.1:9")
     line = failure(*how, tmp_path / "a.mrc", tmp_path / "v.mrc")

@@ -30,6 +30,7 @@ def test_a_linear_reconstruction_refuses_several_defoci_a_tilt(focal: Path, tmp_
     assert not (tmp_path / "v.mrc").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*3 tilt angles only", "ignore:.*explained better")
 def test_views_that_are_chosen_are_taken(focal: Path, tmp_path: Path) -> None:
     how = ("recon", "-q", "--background", "none", "--iterations", 2)
     run(*how, "--views", "1,3,5", focal, tmp_path / "v.mrc")

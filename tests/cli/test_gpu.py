@@ -22,7 +22,7 @@ CPU = ("--device", "cpu")
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
     """Write a series of 20 rows, 30 pixels wide."""
-    return write_series(tmp_path / "a.mrc", images(21, 20, 30), TILTS)
+    return write_series(tmp_path / "a.mrc", images(21, 20, 30), TILTS, axis_deg=0)
 
 
 def recon(folder: Path, name: str, *how: object) -> tuple[np.ndarray, str]:

@@ -19,7 +19,7 @@ STEP = "etcli recon 1.0: SIRT 30\n  version: 1.0.2\n  command: etcli recon 'a | 
 @pytest.fixture
 def series(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return write_series(tmp_path / "a.mrc", images(4, 24, 20))
+    return write_series(tmp_path / "a.mrc", images(4, 24, 20), axis_deg=0)
 
 
 def steps(name: str) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ def test_json_holds_what_is_known(series) -> None:
         "origin_A": [0, 0, 0],
         "tilt_deg": list(TILT_DEG),
         "axis_deg": 85.3,
+        "empty_views": [],
         "dose_e_A2": [1, 1.1, 1.2, 1.3],
         "defocus_um": [-1, -1.01, -1.02, -1.03],
         "voltage_kv": 200,

@@ -132,7 +132,7 @@ def test_the_voxel_size_is_needed(series: Path) -> None:
 
 def test_the_axis_is_in_the_middle(series: Path) -> None:
     """Of a volume that recon wrote, which is 3 voxels above the axis."""
-    write_series(series.parent / "t.mrc", np.ones((4, 12, 16), np.float32))
+    write_series(series.parent / "t.mrc", np.ones((4, 12, 16), np.float32), axis_deg=0)
     etcli("recon", "--z-offset", 3, series.parent / "t.mrc", series.parent / "r.mrc")
     options = (*MULTISLICE, "--range", 0, 0, 1, "--kv", 200, "--defocus", "0.02")
     line = failure("project", *options, series.parent / "r.mrc", series.parent / "x.mrc", status=2)

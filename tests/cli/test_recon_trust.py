@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.files import etcli, failure, write_series, write_stack
+from tests.files import etcli, failure, mdoc_text, write_series, write_stack
 
 TILTS = np.arange(-69, 70, 4.6)
 RODS = (9.3, 4.4, 5.0), (-13.1, -6.7, 6.0), (1.0, 14.0, 4.0)
@@ -206,3 +206,38 @@ def test_the_rows_that_are_compared_are_part_of_the_memory_plan(tmp_path, how) -
     assert f"takes {needed}M" in failure(*words, "--memory", f"{needed - 1}M", *files, status=2)
     etcli(*words, "--memory", f"{needed}M", *files)
     assert (tmp_path / "v.mrc").exists()
+
+
+@pytest.mark.parametrize("axis_deg", [90.0, -87.0])
+def test_an_axis_along_x_is_refused_with_the_remedy(axis_deg: float, aligned: Path, tmp_path: Path) -> None:
+    lying = tmp_path / "lying.mrc"
+    lying.write_bytes(aligned.read_bytes())
+    lying.with_suffix(".mrc.mdoc").write_text(mdoc_text(TILTS.tolist(), axis_deg=axis_deg))
+    line = failure("recon", lying, tmp_path / "rec.mrc", status=1)
+    assert (
+        f"lying.mrc: the tilt axis is at {axis_deg:g}° by its description, along x; turn the views with"
+        in line
+    )
+    assert "tiltalign, or give --axis 0 where they are upright" in line
+    assert not (tmp_path / "rec.mrc").exists()
+    run = etcli("recon", "--axis", 0, lying, tmp_path / "rec.mrc")
+    assert "tilt axis is at" not in run.err
+    etcli("recon", aligned, tmp_path / "same.mrc")
+    np.testing.assert_array_equal(mrcfile.read(tmp_path / "rec.mrc"), mrcfile.read(tmp_path / "same.mrc"))
+
+
+def test_an_axis_a_little_off_is_warned_of(aligned: Path, tmp_path: Path) -> None:
+    oblique = tmp_path / "oblique.mrc"
+    oblique.write_bytes(aligned.read_bytes())
+    oblique.with_suffix(".mrc.mdoc").write_text(mdoc_text(TILTS.tolist(), axis_deg=12))
+    said = etcli("recon", oblique, tmp_path / "rec.mrc").err
+    assert "the tilt axis is at 12° by its description, not vertical; use tiltalign first" in said
+
+
+@pytest.mark.parametrize("n", [3, 9, 10])
+def test_few_views_prove_nothing(n: int, views: NDArray[np.float64], tmp_path: Path) -> None:
+    chosen = np.linspace(0, len(views) - 1, n).astype(int)
+    few = write_stack(tmp_path / "few.mrc", views[chosen].astype(np.float32))
+    np.savetxt(few.with_suffix(".tlt"), TILTS[chosen], fmt="%.4f")
+    said = etcli("recon", few, tmp_path / "rec.mrc").err
+    assert (f"few.mrc: {n} tilt angles only; a volume explains so few views" in said) == (n < 10)

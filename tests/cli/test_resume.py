@@ -18,7 +18,7 @@ N_ROWS = 400
 
 
 def write_source(folder: Path) -> Path:
-    return write_series(folder / "a.mrc", images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
+    return write_series(folder / "a.mrc", images(21, N_ROWS, 60), np.linspace(-60, 60, 21), axis_deg=0)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_slabs_of_other_work_are_not_used(interrupted: Path, tmp_path: Path, cha
         source = write_source(folder)
         assert killed(folder, 2)
         source.unlink()
-        write_series(source, 1 + images(21, N_ROWS, 60), np.linspace(-60, 60, 21))
+        write_series(source, 1 + images(21, N_ROWS, 60), np.linspace(-60, 60, 21), axis_deg=0)
     first = f"{change}_odd.mrc" if change == "half" else f"{change}.mrc"
     shutil.copytree(folder / "v.mrc.resume", folder / f"{first}.resume")
     run = etcli("recon", *options, "--resume", "a.mrc", f"{change}.mrc", cwd=folder)

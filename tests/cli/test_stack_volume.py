@@ -14,7 +14,7 @@ from tests.files import etcli, failure, images, write_series
 @pytest.fixture
 def volume(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_series(tmp_path / "s.mrc", images(4, 24, 20))
+    write_series(tmp_path / "s.mrc", images(4, 24, 20), axis_deg=0)
     etcli("-q", "recon", "--iterations", 1, "--thickness", "12px", "--x-tilt", 2, "s.mrc", "v.mrc")
     return tmp_path / "v.mrc"
 

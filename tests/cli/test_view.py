@@ -171,7 +171,7 @@ def test_figures_for_papers_have_one_size(series: Path, what: tuple[object, ...]
 
 
 def test_lengths_are_from_the_rotation_centre(tmp_path: Path) -> None:
-    source = write_series(tmp_path / "s.mrc", images(5, 24, 20), (-60.0, -30.0, 0.0, 30.0, 60.0))
+    source = write_series(tmp_path / "s.mrc", images(5, 24, 20), (-60.0, -30.0, 0.0, 30.0, 60.0), axis_deg=0)
     crop = ("-q", "--iterations", 1, "--slices", "13-20", "--thickness", "6px", "--z-offset", 3)
     for orient in ("zyx", "imod"):
         etcli("recon", *crop, "--orient", orient, source, tmp_path / f"{orient}.mrc")

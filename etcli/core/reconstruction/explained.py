@@ -22,6 +22,8 @@ SHORT_PX = 64
 """More than twice as wide as the Gaussian reaches."""
 NOISE_FILTER = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32) / 6
 """Difference of two Laplacians of norm 1, which smooth structures and straight edges do not pass."""
+DARKEST, STEP_PX = 0.01, 2
+"""Part of smoothed views that is taken for empty where the level is not known; distance of its pixels."""
 LEAST_SIGNAL = 0.1
 """Part of the power of smoothed views below which nothing can be told from noise."""
 
@@ -33,7 +35,8 @@ class Unexplained:
     Parameters
     ----------
     with_noise : float
-        ``‖A x - y‖ / ‖y‖``: 0 if all is explained, 1 for an empty volume.
+        ``‖A x - y‖ / ‖y - b‖``: 0 if all is explained, 1 for an empty volume. The level b is 0 where the
+        background is known; a constant would otherwise pass for something that the volume explains.
     without_noise : float or None
         The same of projections and views after smoothing by `SMOOTHING_PX`, with the power of the noise
         subtracted from both; None where the views hold hardly more than noise.
@@ -51,13 +54,15 @@ class Unexplained:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, projections: Array, views: Array) -> "Unexplained":
+    def of(cls, projections: Array, views: Array, *, level_known: bool = True) -> "Unexplained":
         """Compare projections with views.
 
         Parameters
         ----------
         projections, views : ndarray of shape (n_views, n_rows, n_detector), float32
-            Neighbouring rows of all views; 0 is empty.
+            Neighbouring rows of all views.
+        level_known : bool
+            Whether 0 is empty; else the darkest parts of the views are.
 
         Returns
         -------
@@ -65,8 +70,9 @@ class Unexplained:
             0 where the views are empty.
         """
         residual = size = noise = smoothed_residual = smoothed_size = 0.0
+        level = np.float32(0 if level_known else _darkest(views))
         for projection, view in zip(projections, views, strict=True):
-            difference = projection - view
+            difference, view = projection - view, view - level
             residual, size = residual + _power(difference), size + _power(view)
             noise += _power(ndimage.convolve(difference, NOISE_FILTER, mode="mirror"))
             smoothed_residual += _power(_smooth(difference))
@@ -109,6 +115,11 @@ def border_over_mean(block: Array) -> float:
     profile = np.array([np.maximum(section, 0).mean(dtype=np.float64) for section in block])
     n, mean = max(1, len(profile) // 32), float(profile.mean())
     return max(float(profile[:n].mean()), float(profile[-n:].mean())) / (mean or 1.0)
+
+
+def _darkest(views: Array) -> float:
+    """Return the level of the darkest parts of views."""
+    return float(np.quantile([_smooth(view)[::STEP_PX, ::STEP_PX] for view in views], DARKEST))
 
 
 def _power(image: Array) -> float:

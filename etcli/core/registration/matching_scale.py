@@ -221,7 +221,7 @@ class MatchingScale:
             middle = far if residual(far) < residual(near) else near
         raise ConvergenceError(
             f"no tilt axis within {2 * MOST_MOVES * step_deg:g}° explains the views best; are they "
-            "registered? Give its rough angle, or use another method"
+            "registered? Give its rough angle (--axis), or use another method"
         )
 
     def residual(self, alignment: Alignment, trusted: Bool) -> float:

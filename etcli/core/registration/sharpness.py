@@ -341,7 +341,7 @@ def _grid_search(
     if abs(angle - start_deg) >= limit_deg or best_offset in (0, len(offsets) - 1):
         raise ConvergenceError(
             f"no tilt axis within {limit_deg:g}° of {start_deg:g}° and {farthest_px:.0f} px of the middle; "
-            "give its rough angle, larger limits, or use another method"
+            "give its rough angle (--axis), or use another method"
         )
     return angle, offset, sign
 

@@ -176,7 +176,8 @@ def com_axis(
     best = int(np.argmin([fit.cost for fit in fits]))
     if best in (0, len(angles) - 1):
         raise ConvergenceError(
-            f"no tilt axis within {limit_deg:g}° of {start_deg:g}°; give its rough angle, or a larger limit"
+            f"no tilt axis within {limit_deg:g}° of {start_deg:g}°; give its rough angle (--axis), or use "
+            "another method"
         )
     fine = binned(whole, registration.select(whole), size=FINE_PX)
     return _refine(fine, tilt[whole], float(angles[best]), fits[best].offset_px * coarse.factor)
