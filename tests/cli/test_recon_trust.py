@@ -199,7 +199,7 @@ def test_the_rows_that_are_compared_are_part_of_the_memory_plan(tmp_path, how) -
     """So much is allowed as the refusal asks for, and no more than that is needed."""
     views = np.random.default_rng(0).random((3, 32, 256), np.float32)
     write_series(tmp_path / "a.mrc", views, [-50, 0, 50])
-    words = ("recon", "-q", "-j", 1, "--background", "none", "--method", *how)
+    words = ("recon", "-q", "-j", 1, "--axis", 0, "--background", "none", "--method", *how)
     files = tmp_path / "a.mrc", tmp_path / "v.mrc"
     line = failure(*words, "--memory", "1M", *files, status=2)
     needed = int(re.search(r"takes (\d+)M of memory", line)[1])
