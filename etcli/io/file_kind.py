@@ -23,7 +23,7 @@ class Kind:
 
 
 READ = "it is read whatever its name is"
-MRC = Kind("an MRC file", READ, (".mrc", ".st", ".map"))
+MRC = Kind("an MRC file", READ, (".mrc", ".mrcs", ".st", ".ali", ".preali", ".rec", ".map"))
 TIFF = Kind("a TIFF", READ, (".tif", ".tiff"))
 GZIP = Kind("packed by gzip", READ, (".gz",))
 BZIP2 = Kind("packed by bzip2", READ, (".bz2",))
@@ -69,7 +69,7 @@ def kind_of_bytes(head: bytes) -> Kind | None:
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
-    if head[208:212] == b"MAP ":
+    if head[208:212] == b"MAP " and b"\0" in head[:208]:  # no text with that word there
         return MRC
     # version, size, byte order: all big endian in DM3 and in DM4
     if (head[:4] == b"\0\0\0\x03" and head[8:11] == b"\0\0\0") or (

@@ -40,7 +40,7 @@ def test_an_mrc_file_is_read_whatever_its_name(folder, ending) -> None:
     assert f"WARNING: info - a{ending}: is an MRC file, whatever its ending says; read as one" in run.err
 
 
-@pytest.mark.parametrize("ending", [".mrc", ".dm3", ".emd"])
+@pytest.mark.parametrize("ending", [".mrc", ".dm3", ".emd", ".rec"])
 def test_a_tiff_is_read_whatever_its_name(folder, ending) -> None:
     tifffile.imwrite(f"a{ending}", images(), photometric="minisblack")
     run = etcli("info", "--field", "size", f"a{ending}")
@@ -105,6 +105,13 @@ def test_images_in_place_of_text_are_told(folder, words) -> None:
     (bad,) = {word for word in words if word.startswith("bad")}
     write_stack(Path(bad), images())
     assert f"{bad}: is an MRC file, not text; give the right file" in failure(*words)
+
+
+def test_a_text_with_the_word_of_an_mrc_file_in_its_place_is_text(folder) -> None:
+    comment = "x" * 206 + "MAP of the atoms"
+    Path("a.xyz").write_text(f"1\n{comment}\nAu 0 0 0\n")
+    assert Path("a.xyz").read_bytes()[208:212] == b"MAP "
+    assert "Au 1" in etcli("info", "a.xyz").out
 
 
 def test_electron_events_are_no_images(folder) -> None:

@@ -35,7 +35,7 @@ def test_free_format_is_read(tmp_path: Path) -> None:
         (b"1\nabc\n", r"line 2: expected tilt angle, not 'abc'"),
         (b"1\n2 3\n", r"line 2: expected tilt angle, not '2 3'"),
         (b"1\n\n nan\n", r"line 3: expected tilt angle, not 'nan'"),
-        (b"\x00\x01\xff", r"line 1: expected tilt angle, not '\\x00"),
+        (b"\x00\x01\xff", r"is binary, not text; give the right file"),
         (b"# nothing\n", r"empty; expected tilt angle"),
         (b"1\n-361\n", r"-361 is not a tilt angle"),
     ],
