@@ -28,8 +28,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
         ``axis_deg``, ``empty_views`` (counted from 1: one value in their middle), ``dose_e_A2``,
         ``defocus_um``, ``voltage_kv``, ``labels``, ``history`` (the steps in short), ``steps`` (with
-        ``version``, ``command`` and ``inputs``), ``source`` of the angles and Crowther's ``resolution_A``;
-        None for those that are unknown.
+        ``version``, ``command`` and ``inputs``), ``source`` of the angles, Crowther's ``resolution_A`` and
+        the ``diameter_A`` that it was asked for; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     lowest, highest, mean = _statistics(file)
@@ -55,6 +55,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "history": [step["step"] for step in steps],
         "steps": steps,
         "source": series.tilts_source or None,
+        "diameter_A": diameter_A,
         "resolution_A": _resolution(file, diameter_A),
     }
 
