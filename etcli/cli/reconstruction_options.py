@@ -158,7 +158,12 @@ VOLUME_OPTIONS = (
         help="Extent along z, such as 80nm or 256px; auto: that of the specimen.  [default: as wide as a "
         "view]",
     ),
-    click.option("--width", type=LENGTH_A, help="Extent along x.  [default: as wide as a view]"),
+    click.option(
+        "--width",
+        type=LENGTH_A,
+        help="Extent along x.  [default: as wide as a view; of cropped views, with twice the distance of the "
+        "axis from their middle, for all that they show]",
+    ),
     click.option(
         "--axis-offset",
         type=LENGTH_PX,

@@ -87,6 +87,11 @@ def command(
         settings.console.text("\n\n".join(map(_text, facts)))
 
 
+def _extent_words(diameter_A: float | None) -> str:
+    """Return the diameter that Crowther's resolution is for; a narrower specimen is resolved better."""
+    return f"of {diameter_A:g} Å" if diameter_A else "as wide as the view (--diameter for a narrower one)"
+
+
 def _field_text(fact: dict[str, Any], field: str) -> str:
     """Return a field as bare numbers; angles one per line, as in a rawtlt file."""
     value = fact[{"pixel": "pixel_A", "origin": "origin_A", "tilts": "tilt_deg"}.get(field, field)]
@@ -142,7 +147,7 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "resolution",
             "resolution_A",
-            " Å at best by Crowther's criterion (--diameter; see recon --half-sets)",
+            " Å by Crowther's criterion for a specimen " + _extent_words(fact["diameter_A"]),
         ),
     ):
         if fact[key] is not None:

@@ -112,7 +112,8 @@ def command(settings: Settings, /, request: "ReconstructionRequest", as_json: bo
     of any orientation, take the whole of it at once. A bare length is in Å, a bare offset in pixels.
 
     Which part of the views its projections leave unexplained is printed, with and without noise, of the
-    brightest 16 rows (or all, of any orientation). It is high where alignment, axis or angles are wrong.
+    brightest 16 rows (or all, of any orientation). It is high where alignment, axis or angles are wrong, but
+    not where the sign of all angles is: the volume is a mirror image then.
 
     multislice takes phase-contrast images, in units of the vacuum, at one or more known defoci per tilt, and
     gives the electrostatic potential in volts.

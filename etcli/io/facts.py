@@ -32,7 +32,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
         from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
         header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
-        of them), ``source`` of the angles and Crowther's ``resolution_A``; None for those that are unknown.
+        of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
+        asked for; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     dtype = str(file.data.dtype.newbyteorder("="))
@@ -60,6 +61,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "history": [step.pop("step") for step in steps],
         "steps": steps,
         "source": series.tilts_source or None,
+        "diameter_A": diameter_A,
         "resolution_A": _resolution(file, diameter_A),
     }
 

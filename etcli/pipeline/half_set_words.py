@@ -22,6 +22,12 @@ def report_half_sets(
     )
 
 
+def agreement_words(shells: FSC, pixel_A: float | None) -> tuple[str, ...]:
+    """Return to which resolution half-sets agree, in ASCII for the history."""
+    found = resolution_A(shells, threshold=0.143)
+    return (f"half-sets agree to {_resolution_words(found, pixel_A or 1.0, 'A' if pixel_A else 'px')}",)
+
+
 def _resolution_words(found: float | None, pixel_A: float, unit: str) -> str:
     """Return the resolution to which two volumes agree, in words."""
     if found is None:

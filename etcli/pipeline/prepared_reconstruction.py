@@ -19,6 +19,7 @@ from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
 from etcli.pipeline.explained_views import report_explained
 from etcli.pipeline.first_look import first_look
+from etcli.pipeline.half_set_words import agreement_words
 from etcli.pipeline.half_sets import check_half_sets, half_sets
 from etcli.pipeline.multislice_task import multislice_task
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
@@ -81,9 +82,10 @@ class PreparedReconstruction:
     task: Task
     masked: bool = False
 
-    def step(self, parameters: MethodParameters, n_views: int) -> ProcessingStep:
-        """Processing step for the history of the volume."""
-        return ProcessingStep("recon", ", ".join((parameters.summary(), f"{n_views} views", *self.words)))
+    def step(self, parameters: MethodParameters, n_views: int, *found: str) -> ProcessingStep:
+        """Processing step for the history of the volume, with what was found in the end."""
+        words = (parameters.summary(), f"{n_views} views", *self.words, *found)
+        return ProcessingStep("recon", ", ".join(words))
 
     @with_one_blas_thread
     def run(
@@ -100,6 +102,9 @@ class PreparedReconstruction:
         stores = stores or {}
         tuned = tune(session, self.request, self.task, follow=follow)
         n_views = len(self.layout.series)
+        # first, because the history of the volume tells to which resolution they agree
+        shells = self._half_sets(session, tuned.parameters, destination, stores, dask)
+        agreement = agreement_words(shells, self.layout.series.pixel_A) if shells else ()
         errors = write_volume(
             session,
             self.task,
@@ -107,7 +112,7 @@ class PreparedReconstruction:
             destination,
             WHOLE,
             n_views,
-            step=self.step,
+            step=lambda parameters, n_views: self.step(parameters, n_views, *agreement),
             watch=watch,
             store=stores.get(WHOLE),
             dask=dask,
@@ -123,12 +128,23 @@ class PreparedReconstruction:
             thin=thin,
             level_known=self.level is not None,
         )
+        return Outcome(tuned, errors, shells)
+
+    def _half_sets(
+        self,
+        session: Session,
+        parameters: MethodParameters,
+        destination: Destination,
+        stores: Mapping[str, KeyedFolder | None],
+        dask: str | None,
+    ) -> FSC | None:
+        """Reconstruct and correlate the half-sets, if they are asked for."""
         if not self.request.half_sets:
-            return Outcome(tuned, errors)
-        shells = half_sets(
+            return None
+        return half_sets(
             session,
             self.task,
-            tuned.parameters,
+            parameters,
             self.layout,
             destination,
             stores=stores,
@@ -136,7 +152,6 @@ class PreparedReconstruction:
             step=self.step,
             masked=self.masked,
         )
-        return Outcome(tuned, errors, shells)
 
 
 def prepare(

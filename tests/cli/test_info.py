@@ -41,6 +41,7 @@ def test_json_holds_what_is_known(series) -> None:
         "history": [],
         "steps": [],
         "source": f"{series}.mdoc",
+        "diameter_A": None,
         # steps of 20, 40 and 41.25 degrees over a field of 25 Å
         "resolution_A": pytest.approx(25 * math.radians(40), rel=1e-3),
     }
@@ -54,7 +55,7 @@ def test_json_of_a_file_that_says_nothing(tmp_path) -> None:
     unknown = {key for key, value in facts.items() if value is None}
     assert unknown == {
         *("pixel_A", "tilt_deg", "axis_deg", "dose_e_A2"),
-        *("defocus_um", "voltage_kv", "source", "resolution_A"),
+        *("defocus_um", "voltage_kv", "source", "resolution_A", "diameter_A"),
     }
 
 

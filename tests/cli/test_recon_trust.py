@@ -241,3 +241,20 @@ def test_few_views_prove_nothing(n: int, views: NDArray[np.float64], tmp_path: P
     np.savetxt(few.with_suffix(".tlt"), TILTS[chosen], fmt="%.4f")
     said = etcli("recon", few, tmp_path / "rec.mrc").err
     assert (f"few.mrc: {n} tilt angles only; a volume explains so few views" in said) == (n < 10)
+
+
+def test_the_history_keeps_the_resolution_of_half_sets(aligned: Path, tmp_path: Path) -> None:
+    run = etcli("recon", "--json", "--half-sets", "--iterations", 5, aligned, tmp_path / "v.mrc")
+    told = re.search(r"half-sets agree to (.*?) \(", run.err)
+    assert told
+    last = json.loads(etcli("info", "--json", tmp_path / "v.mrc").out)["history"][-1]
+    assert last.endswith(f", half-sets agree to {told[1].replace('Å', 'A')}")
+    for half in ("odd", "even"):
+        steps = json.loads(etcli("info", "--json", tmp_path / f"v_{half}.mrc").out)["history"]
+        assert "half-sets" not in steps[-1]
+
+
+def test_the_limit_of_the_field_is_not_called_the_best(aligned: Path) -> None:
+    """Half-sets of a narrower specimen are better than that."""
+    assert "for a specimen as wide as the view (--diameter for a narrower one)" in etcli("info", aligned).out
+    assert "for a specimen of 40 Å" in etcli("info", "--diameter", 40, aligned).out
