@@ -277,7 +277,7 @@ def entropy(
     --------
     >>> import numpy as np, etcli
     >>> rows = np.random.default_rng(1).permutation(64).reshape(8, 8) > 55
-    >>> views = np.stack([np.ones((8, 8)), 8.0 * rows])
+    >>> views = np.stack([1.0 + np.eye(8), 8.0 * rows])
     >>> ranking = etcli.entropy(etcli.TiltSeries.of(views, [0, 90]), as_counts=True)
     >>> ranking.ranks.tolist()
     [2, 1]

@@ -205,6 +205,7 @@ def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries) -> float | N
         pixel_A, raw = beside
         if Path(raw) != Path(series.name):
             session.reads(raw)
+        if pixel_A != series.pixel_A:
             session.reporter.report(f"{xf}: shifts in pixels of {pixel_A:.6g} Å, as those of {raw}")
         return pixel_A
     size = f" of {series.pixel_A:.6g} Å" if series.pixel_A else ""

@@ -65,7 +65,7 @@ def damaged(kind: str) -> bytes:
         ("gzip", "compressed data is damaged"),
     ],
 )
-@pytest.mark.parametrize("command", [("bin",), ("filter",), ("xform", "--xf", "a.xf"), ("stack",)])
+@pytest.mark.parametrize("command", [("bin",), ("filter",), ("xform", "-q", "--xf", "a.xf"), ("stack",)])
 def test_damaged_images(folder, command, kind, message) -> None:
     """Also when a good output is there from before."""
     Path("bad.mrc").write_bytes(damaged(kind))
@@ -201,7 +201,9 @@ def test_what_etcli_did_not_write_is_raw_data(folder, kind, role) -> None:
     if role == "side":
         command = ("tiltalign", "--angle", "0", "--write-xf", kind, "good.mrc", "out.mrc")
     line = failure(*command, status=2)
-    if role == "side" or not kind.endswith((".dm3", ".gz")):
+    if role == "side":
+        assert f"{kind}: transforms cannot be written as {raw.suffix}; end the name in .xf" in line
+    elif not kind.endswith((".dm3", ".gz")):
         message = f"{kind}: exists and was not written by etcli; give OUTPUT another name, or --overwrite"
         assert message in line
     assert contents(folder) == before

@@ -18,7 +18,7 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """Return a volume with a frame, v.mrc, whose crop c.mrc shows x 6-19, y 8-27 and z 4-15 of it."""
     monkeypatch.chdir(tmp_path)
     smooth = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(9, 30, 26)), (0, 1.5, 1.5))
-    write_series(tmp_path / "s.mrc", 100 * smooth.astype(np.float32), np.linspace(-70, 70, 9))
+    write_series(tmp_path / "s.mrc", 100 * smooth.astype(np.float32), np.linspace(-70, 70, 9), axis_deg=0)
     etcli("-q", "recon", "--iterations", 3, "--thickness", "20px", "s.mrc", "v.mrc")
     etcli("stack", "--views", "4-15", "--crop", "6-19,8-27", "v.mrc", "c.mrc")
     return mrcfile.read("v.mrc")

@@ -783,7 +783,7 @@ def test_a_volume_beyond_all_memory_is_not_tried(blobs: Path, tmp_path: Path) ->
 def test_a_side_output_that_cannot_be_written_stops_the_work_before_it_begins(
     blobs: Path, tmp_path: Path, option: str
 ) -> None:
-    side = tmp_path / "absent" / "p.png"
+    side = tmp_path / "absent" / ("p.png" if option == "--plot" else "p.csv")
     told = etcli("recon", "-v", option, side, blobs, tmp_path / "v.mrc", status=1).err
     assert "ERROR: recon - " in told and "absent" in told and "reconstructing" not in told
     assert not (tmp_path / "v.mrc").exists()
