@@ -118,8 +118,8 @@ def command(
     reconstruction: the residual is the distance of the views from their prediction by other views. That of
     a focal series is the disagreement of comparisons with the next view and the next but one. Doubtful
     views are listed; -v lists all views. Two neighbours with each other's angle are named where the views
-    show it; in noisy views of a small specimen they are not. The shifts are applied by one cubic spline interpolation; to
-    interpolate only once in all, pass them to tiltalign with --prexf.
+    show it; in noisy views of a small specimen they are not. The shifts are applied by one cubic spline
+    interpolation; to interpolate only once in all, pass them to tiltalign with --prexf.
     """
     from etcli.pipeline.register import RegisterFiles, RegisterRequest, register_files
 

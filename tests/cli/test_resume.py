@@ -123,7 +123,7 @@ def test_half_sets_go_on_too(source: Path, tmp_path: Path) -> None:
     expected = [(tmp_path / name).read_bytes() for name in names]
     for name in names:
         (tmp_path / name).unlink()
-    assert killed(tmp_path, 2, "--half-sets", name="v_odd.mrc") < 7
+    assert killed(tmp_path, 2, "--half-sets", name="v_even.mrc") < 7
     run = etcli("recon", *HOW, "--half-sets", "--resume", source.name, "v.mrc", cwd=tmp_path)
     assert re.search(r"going on from (9|1\d) finished slabs", run.err)
     assert [(tmp_path / name).read_bytes() for name in names] == expected
