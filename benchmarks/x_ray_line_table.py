@@ -13,8 +13,8 @@ SUBSHELLS = ("K", "L1", "L2", "L3", "M1", "M2", "M3", "M4", "M5")
 HEAD = '''"""Energies, shares and yields of the X-ray lines of the elements, as a table in text.
 
 The values are those of the package xraydb {version} by M. Newville (University of Chicago, MIT licence),
-whose source is the compilation of Elam, Ravel and Sieber; `benchmarks/x_ray_line_table.py` writes this file. It has
-the lines from {low:g} eV to {high:g} keV that are at least {share} of what their subshell emits.
+whose source is the compilation of Elam, Ravel and Sieber; `benchmarks/x_ray_line_table.py` writes this
+file. It has the lines from {low:g} eV to {high:g} keV that are at least {share} of what their subshell emits.
 
 References
 ----------

@@ -95,12 +95,14 @@ class Detector:
         """Compute the full width at half maximum of lines, in keV [1]_."""
         energy = np.asarray(energy_keV, np.float64)
         squared = self.fwhm_keV**2 + FANO_keV * (energy - MN_KA_keV)
-        return np.asarray(np.sqrt(np.maximum(squared, NARROWEST_keV**2)), np.float64)
+        width: Doubles = np.sqrt(np.maximum(squared, NARROWEST_keV**2))
+        return width
 
     def efficiency(self, energy_keV: ArrayLike) -> Doubles:
         """Compute the share of the photons that the detector counts: exp(−(window/E)³)."""
         energy = np.maximum(np.asarray(energy_keV, np.float64), 0.02)
-        return np.asarray(np.exp(-((self.window_keV / energy) ** 3)), np.float64)
+        passed: Doubles = np.exp(-((self.window_keV / energy) ** 3))
+        return passed
 
     def response(self, axis: EnergyAxis, energy_keV: ArrayLike, counts: ArrayLike) -> Doubles:
         """Compute the spectrum of lines.

@@ -1,8 +1,8 @@
 """Energies, shares and yields of the X-ray lines of the elements, as a table in text.
 
 The values are those of the package xraydb 4.5.8 by M. Newville (University of Chicago, MIT licence),
-whose source is the compilation of Elam, Ravel and Sieber; `benchmarks/x_ray_line_table.py` writes this file. It has
-the lines from 100 eV to 45 keV that are at least 0.003 of what their subshell emits.
+whose source is the compilation of Elam, Ravel and Sieber; `benchmarks/x_ray_line_table.py` writes this
+file. It has the lines from 100 eV to 45 keV that are at least 0.003 of what their subshell emits.
 
 References
 ----------
