@@ -61,12 +61,12 @@ class EnergyAxis:
     @property
     def energy_keV(self) -> Doubles:
         """Middles of the channels, (n,)."""
-        return self.offset_keV + self.step_keV * np.arange(self.n)
+        return self.offset_keV + self.step_keV * np.arange(self.n, dtype=np.float64)
 
     @property
     def edges_keV(self) -> Doubles:
         """Limits of the channels, (n + 1,)."""
-        return self.offset_keV + self.step_keV * (np.arange(self.n + 1) - 0.5)
+        return self.offset_keV + self.step_keV * (np.arange(self.n + 1, dtype=np.float64) - 0.5)
 
     def calibrated(self, offset_keV: float, gain: float) -> "EnergyAxis":
         """Return the axis with energies times `gain`, plus `offset_keV`."""
