@@ -170,19 +170,27 @@ def _of_signal(
 def _of_npz(path: Path, energy_keV: tuple[float, float] | None) -> SpectrumImages:
     """Return the spectrum images of an NPZ file, whose row 0 is the bottom."""
     file = open_npz(path)
-    shape = file.shape if len(file.shape) == 4 else (1, *file.shape)
+    ny, nx, n_channels = file.shape[-3:]
+    n_views = file.shape[0] if len(file.shape) == 4 else 1
     warnings: list[str] = []
     if energy_keV is None and file.energy_keV is None:
         raise DataError(f"{path}: {NO_ENERGY}, or as the array energy_keV")
     if energy_keV is None:
         axis, warnings = _energy_axis(path, Axis("energy", "keV", np.asarray(file.energy_keV)), None)
-        if axis.n != shape[-1]:
-            raise DataError(f"{path}: {shape[-1]} channels but {axis.n} energies; correct energy_keV")
+        if axis.n != n_channels:
+            raise DataError(f"{path}: {n_channels} channels but {axis.n} energies; correct energy_keV")
     else:
-        axis = EnergyAxis(*energy_keV, shape[-1])
+        axis = EnergyAxis(*energy_keV, n_channels)
     return SpectrumImages(
-        str(path), shape, axis, file.read, file.pixel_A, file.tilt_deg, beam_kV=file.beam_kV, warnings=warnings
-    )  # fmt: skip
+        str(path),
+        (n_views, ny, nx, n_channels),
+        axis,
+        file.read,
+        file.pixel_A,
+        file.tilt_deg,
+        beam_kV=file.beam_kV,
+        warnings=warnings,
+    )
 
 
 def _energy_place(axes: list[Axis], raw: list[dict[str, Any]]) -> int | None:

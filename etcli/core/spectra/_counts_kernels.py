@@ -7,7 +7,7 @@ from etcli.core.jit import jit
 
 @jit
 def filled_channels(spectra, filled):  # type: ignore[no-untyped-def]
-    """Write how many channels of spectra (n, n_channels) have counts; return how many values are no counts."""
+    """Write how many channels of each spectrum have counts; return how many values are no counts."""
     n, n_channels = spectra.shape
     wrong = 0
     for i in range(n):

@@ -1,4 +1,4 @@
-"""Spectra of few counts: only the channels that have some are kept, and thinned into two independent parts."""
+"""Spectra of few counts: only channels that have some are kept; two independent parts by thinning."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -101,10 +101,10 @@ class SpectrumCounts:
 
     def sum_spectrum(self) -> Doubles:
         """Sum the spectra of all pixels and views, (n_channels,)."""
-        n = self.shape[3]
-        return sum(
-            (np.bincount(view.channel, view.count, minlength=n) for view in self.views), start=np.zeros(n)
-        )
+        total = np.zeros(self.shape[3])
+        for view in self.views:
+            total += np.bincount(view.channel, view.count, minlength=len(total))
+        return total
 
     def sums(self, weights: NDArray[Any], *, threads: int = 1) -> Maps:
         """Sum the counts of each spectrum with weights of the channels.
@@ -128,7 +128,7 @@ class SpectrumCounts:
         return self.as_maps(of_view, threads=threads)
 
     def as_maps(self, of_view: Callable[[ViewCounts], Maps], *, threads: int = 1) -> Maps:
-        """Return what a function makes of the views, (n_pixels, n_maps), as maps (n_maps, n_views, ny, nx)."""
+        """Return what a function makes of each view, (n_pixels, n_maps), as (n_maps, n_views, ny, nx)."""
         n_views, ny, nx, _ = self.shape
         maps = np.empty((0, n_views, ny, nx), np.float32)
         for k, found in enumerate(ordered_map(of_view, self.views, threads=threads)):

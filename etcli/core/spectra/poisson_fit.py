@@ -23,16 +23,17 @@ SMOOTHING = 0.25
 def fit_maps(counts: SpectrumCounts, spectra: NDArray[np.float64], *, threads: int = 1) -> Maps:
     """Share the counts of each pixel out among known spectra.
 
-    The maps follow x ← x Sᵀ(c/Sx) [1]_, smoothed over neighbouring pixels after each step [2]_, so that they tell
-    what a photon in a channel probably is in that surrounding. Then the photons of each pixel, without smoothing,
-    are shared out by these probabilities: the maps of a pixel add up to its counts. The plain iteration for each
-    pixel would turn the noise of few counts into elements that are not there, as no map can become negative.
+    The maps follow x ← x Sᵀ(c/Sx) [1]_, smoothed over neighbouring pixels after each step [2]_, so that they
+    tell what a photon in a channel probably is in that surrounding. Then the photons of each pixel, without
+    smoothing, are shared out by these probabilities: the maps of a pixel add up to its counts. The plain
+    iteration for each pixel would turn the noise of few counts into elements that are not there, as no map can
+    become negative.
 
     Parameters
     ----------
     counts : SpectrumCounts
     spectra : ndarray of shape (n_spectra, n_channels), float64
-        Expected counts in the sum of all pixels; their ratio is the start. Zero in channels that are not used.
+        Expected counts in the sum of all pixels; their ratio is the start. Zero in channels not to use.
     threads : int
 
     Returns
