@@ -26,8 +26,8 @@ def fit_maps(counts: SpectrumCounts, spectra: NDArray[np.float64], *, threads: i
     The maps follow x ← x Sᵀ(c/Sx) [1]_, smoothed over neighbouring pixels after each step [2]_, so that they
     tell what a photon in a channel probably is in that surrounding. Then the photons of each pixel, without
     smoothing, are shared out by these probabilities: the maps of a pixel add up to its counts. The plain
-    iteration for each pixel would turn the noise of few counts into elements that are not there, as no map can
-    become negative.
+    iteration for each pixel would turn the noise of few counts into elements that are not there, as no map
+    can become negative.
 
     Parameters
     ----------
