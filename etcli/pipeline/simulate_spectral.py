@@ -35,6 +35,8 @@ from etcli.pipeline.map_names import map_file
 from etcli.pipeline.session import Session
 from etcli.pipeline.simulate import COUNTS, SeriesRequest, pixel_size_A
 
+BYTES_PER_VALUE = 4
+"""Memory for a channel of a pixel: two bytes in which it is drawn, and a copy to be written."""
 MAP_EVERY = 3
 """By default X-rays are counted at every third view, counted from the least tilted one."""
 
@@ -142,6 +144,8 @@ def simulate_spectral_files(
     specimen, views = SPECIMENS[asked.specimen](size), asked.map_views(tilt_deg)
     margin_px = round(asked.margin.px(pixel_A))
     rows, columns = (n + 2 * margin_px for n in specimen.shape[1:])
+    if asked.spectra:
+        _check_memory(session, len(views) * rows * columns * asked.channels * BYTES_PER_VALUE)
     like = request.described(
         ViewTable.tilted(tilt_deg), output, (rows, columns), pixel_A, voltage_kV=VOLTAGE_kV
     )
@@ -164,6 +168,15 @@ def simulate_spectral_files(
         files.write_series(outputs, output, like, found.haadf)
         files.write_counts(outputs, like.select(views), found)
         files.write_truth(outputs, pixel_A, found.truth)
+
+
+def _check_memory(session: Session, need: int) -> None:
+    """Raise UsageError where spectrum images do not fit into the memory that may be used."""
+    if need > session.memory:
+        raise UsageError(
+            f"--spectra: takes {-(-need >> 20)}M of memory, but only {session.memory >> 20}M are allowed; "
+            "give a larger --memory, or fewer channels, pixels or tilts"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,6 +129,15 @@ def test_what_cannot_be(tmp_path, options, message) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_spectra_that_do_not_fit(tmp_path) -> None:
+    line = failure(
+        *("--memory", "1M", "simulate", "spectral", "needle", *SMALL, "--spectra", "s.npz", "a.mrc"),
+        status=2,
+        cwd=tmp_path,
+    )
+    assert "takes 5M of memory" in line
+
+
 def test_several_outputs_of_one_name(tmp_path) -> None:
     line = failure(
         "simulate", "spectral", "film", *SMALL, "--write-truth", "a.mrc", "a.mrc", status=2, cwd=tmp_path

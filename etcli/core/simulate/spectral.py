@@ -231,13 +231,13 @@ def record_spectral(
     own = [generator.spawn(2 + len(specimen.elements)) for generator in generators]
     lowest_deg = float(np.min(tilt_deg))
     gain = np.array([dose.gain(tilt_deg[k], lowest_deg, own[k][1]) for k in map_views])
-    gain_of = dict(zip(map_views.tolist(), gain.tolist(), strict=True))
+    place_of = {k: place for place, k in enumerate(map_views.tolist())}
     weights = dose.haadf_counts * haadf_weights(specimen.elements)
     model = SpectrumModel.of(specimen.elements, dose, axis)
     ny, nx = (n + 2 * margin_px for n in specimen.shape[1:])
     detectors = _Detectors(dose, weights, model, spectra)
 
-    def view(k: int) -> tuple[Images, NDArray[Any] | None]:
+    def view(k: int) -> Images:
         x, y = geometry.shift_px[k].tolist()
         seen = ViewGeometry.of(
             geometry.tilt_deg[k],
@@ -246,15 +246,14 @@ def record_spectral(
             axis_offset_px=errors.axis_offset_px,
         )
         lines = specimen.project(seen, (ny, nx))
-        counts = detectors.counts(lines, gain_of[k], own[k][2:]) if k in gain_of else None
-        return detectors.haadf(lines, own[k][0]), counts
+        if k in place_of:
+            counts[place_of[k]] = detectors.counts(lines, gain[place_of[k]], own[k][2:])
+        return detectors.haadf(lines, own[k][0])
 
-    views = list(ordered_map(view, range(len(tilt_deg)), threads=threads))
-    counted = [counts for _, counts in (views[k] for k in map_views) if counts is not None]
+    counts = np.empty((len(map_views), *detectors.shape(ny, nx)), detectors.kind)
+    haadf = np.stack(list(ordered_map(view, range(len(tilt_deg)), threads=threads)))
     truth = SpectralTruth(geometry, specimen.elements, map_views, gain, model.sensitivity, weights)
-    return SpectralSeries(
-        np.stack([haadf for haadf, _ in views]), np.stack(counted, axis=0 if spectra else 1), truth
-    )
+    return SpectralSeries(haadf, counts if spectra else counts.swapaxes(0, 1), truth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,6 +264,16 @@ class _Detectors:
     haadf_counts: Array
     model: SpectrumModel
     spectra: bool
+
+    @property
+    def kind(self) -> type[np.generic]:
+        """Type of the counts of X-rays."""
+        return np.uint16 if self.spectra and self.dose.noise else np.float32
+
+    def shape(self, ny: int, nx: int) -> tuple[int, ...]:
+        """Shape of the counts of X-rays of a view."""
+        n_elements, n_channels = self.model.elements.shape
+        return (ny, nx, n_channels) if self.spectra else (n_elements, ny, nx)
 
     def haadf(self, lines: Images, rng: np.random.Generator) -> Images:
         """Return a dark-field view with counting noise and that of the detector."""
@@ -279,17 +288,16 @@ class _Detectors:
         if not self.spectra:
             expected = gain * self.model.sensitivity[:, None, None] * lines
             pairs = zip(expected, generators, strict=True)
-            return np.stack([self._drawn(one, rng, np.float32) for one, rng in pairs])
+            return np.stack([self._drawn(one, rng) for one, rng in pairs])
         _, ny, nx = lines.shape
-        kind = np.uint16 if self.dose.noise else np.float32
-        image = np.empty((ny, nx, len(self.model.stray)), kind)
+        image = np.empty(self.shape(ny, nx), self.kind)
         for y in range(ny):
-            image[y] = self._drawn(gain * self.model.expected(lines[:, y]), generators[0], kind)
+            image[y] = self._drawn(gain * self.model.expected(lines[:, y]), generators[0])
         return image
 
-    def _drawn(self, expected: Array, rng: np.random.Generator, kind: type[np.generic]) -> NDArray[Any]:
+    def _drawn(self, expected: Array, rng: np.random.Generator) -> NDArray[Any]:
         """Return counts drawn about expected ones, or these."""
-        return (rng.poisson(np.maximum(expected, 0)) if self.dose.noise else expected).astype(kind)
+        return (rng.poisson(np.maximum(expected, 0)) if self.dose.noise else expected).astype(self.kind)
 
 
 def _all_lines(element: str, axis: EnergyAxis, detector: Detector) -> Array:
