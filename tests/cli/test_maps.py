@@ -201,8 +201,14 @@ def test_stack_and_bin_sum_counts(tmp_path) -> None:
     assert "map          Ni, K, counts, sensitivity 0.25" in etcli("info", tmp_path / "b.mrc").out
     etcli("bin", "--method", "mean", tmp_path / "s.mrc", tmp_path / "m.mrc")
     assert told(tmp_path / "m.mrc") == NICKEL | {"values": "mean of counts per pixel"}
+    etcli("filter", tmp_path / "s.mrc", tmp_path / "f.mrc")
+    assert told(tmp_path / "f.mrc") == NICKEL | {"values": "counts, filtered"}
+    etcli("stack", "--scale", "0,9", tmp_path / "s.mrc", tmp_path / "i.mrc")
+    assert told(tmp_path / "i.mrc") == NICKEL | {"values": "counts, scaled"}
     cobalt = write_map(tmp_path / "Co.mrc", element="Co")
     assert "is a map of Co, but" in failure("stack", tmp_path / "m.mrc", cobalt, tmp_path / "no.mrc")
+    part = write_map(tmp_path / "Ni_train.mrc", more="Part = train\n")
+    assert "is a map of Ni train, but" in failure("stack", tmp_path / "m.mrc", part, tmp_path / "no.mrc")
 
 
 def test_images_that_are_no_maps_are_as_before(tmp_path) -> None:
