@@ -6,7 +6,7 @@ peaks, and lines of elements that nobody has named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -182,7 +182,7 @@ def _result(search: SumSearch, parameters: Doubles) -> SumFit:
             spectrum = joined([rays[k] for k in mine], own[mine] / [rays[k].strength for k in mine])
         else:
             spectrum = joined(families, np.ones(len(families)))
-        whole.append(replace(spectrum, family="+".join(one.family for one in families)))
+        whole.append(spectrum)
     counts, sd = _counted(search, whole, columns[len(rays) :])
     return SumFit(
         search.observed,
