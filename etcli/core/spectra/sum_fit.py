@@ -6,7 +6,7 @@ peaks, and lines of elements that nobody has named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from etcli.core.spectra.detector import Detector, EnergyAxis
 from etcli.core.spectra.pure_spectra import PureSpectrum, joined
 from etcli.core.spectra.sum_search import SumSearch
 from etcli.core.spectra.unnamed_elements import most_likely_element
+from etcli.core.spectra.windows import CLEAR_keV
 from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
@@ -132,7 +133,7 @@ def fit_sum(
         raise DataError(f"no counts above {LOWEST_keV:g} keV in any spectrum; check the energy axis")
     calibrate = calibrate and float(observed.sum()) >= LEAST_COUNTS
     parameters = np.zeros(4)
-    if calibrate:
+    if calibrate and search.elements:
         parameters = search.calibrated(parameters)
     # lines that nobody named disturb the first calibration, so the second round looks with a better one
     for _ in range(2 if strays is None else 0):
@@ -152,13 +153,15 @@ def fit_sum(
 def _add_strays(search: SumSearch, parameters: Doubles) -> None:
     """Add the elements that the sum shows beside those of the search.
 
-    An element that was added while others were missing may stand for these, so each is then tried again.
+    Lines above 1 keV come first, as they are apart. An element that was added while others were missing may
+    stand for these, so each is then tried again.
     """
-    while len(search.strays) < MOST_STRAYS:
-        element = most_likely_element(search, parameters)
-        if element is None:
-            break
-        search.strays = (*search.strays, element)
+    for lowest_keV in (CLEAR_keV, LOWEST_keV):
+        while len(search.strays) < MOST_STRAYS:
+            element = most_likely_element(search, parameters, lowest_keV=lowest_keV)
+            if element is None:
+                break
+            search.strays = (*search.strays, element)
     for _ in range(2):
         before = search.strays
         for stray in before:
@@ -182,7 +185,7 @@ def _result(search: SumSearch, parameters: Doubles) -> SumFit:
             spectrum = joined([rays[k] for k in mine], own[mine] / [rays[k].strength for k in mine])
         else:
             spectrum = joined(families, np.ones(len(families)))
-        whole.append(replace(spectrum, family="+".join(one.family for one in families)))
+        whole.append(spectrum)
     counts, sd = _counted(search, whole, columns[len(rays) :])
     return SumFit(
         search.observed,

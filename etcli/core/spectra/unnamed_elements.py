@@ -7,6 +7,7 @@ from etcli.core.elements import SYMBOLS
 from etcli.core.errors import UsageError
 from etcli.core.spectra.pure_spectra import element_spectra
 from etcli.core.spectra.sum_search import SumSearch, extreme_ratios
+from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
 
@@ -21,7 +22,9 @@ LEAST_SHARE = 0.002
 FINALISTS = 6
 
 
-def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
+def most_likely_element(
+    search: SumSearch, parameters: Doubles, *, lowest_keV: float = LOWEST_keV
+) -> str | None:
     """Find the element that explains most of what is left over.
 
     All elements are compared by one family of lines; for the best ones the whole sum is fitted again, with
@@ -32,6 +35,8 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     search : SumSearch
     parameters : ndarray of shape (4,), float64
         Energy axis and detector, as `search` describes them.
+    lowest_keV : float
+        Energy from which lines count.
 
     Returns
     -------
@@ -40,8 +45,8 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     """
     axis, detector = search.instrument(parameters)
     _, columns = search.design(parameters)
-    weight = search.weight * search.used
-    heights = search.heights(columns)
+    weight = search.weight * search.used * (axis.energy_keV >= lowest_keV)
+    heights = search.heights(columns, weight)
     left = (search.observed - heights @ columns) * weight
     known = {*search.elements, *search.strays}
     families = []
@@ -62,11 +67,12 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     best = np.zeros(len(families))
     np.maximum.at(best, owner, gain)
     misfit, chosen = float(left @ left) - LEAST_GAIN, None
+    least = LEAST_SHARE * search.observed[search.used].sum()
     for k in np.argsort(-best)[:FINALISTS]:
         rays = np.stack([ray.counts / ray.strength for ray in extreme_ratios(families[k])])
         more = np.concatenate([columns, rays])
-        found = search.heights(more)
+        found = search.heights(more, weight)
         value = float((((search.observed - found @ more) * weight) ** 2).sum())
-        if value < misfit and found[len(columns) :].sum() > LEAST_SHARE * search.observed[search.used].sum():
+        if value < misfit and found[len(columns) :].sum() > least:
             misfit, chosen = value, families[k][0].element
     return chosen
