@@ -18,7 +18,7 @@ COMMANDS = {
     "entropy": "Rank the views of a tilt series by the entropy of their projections, or plan a series.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
-    "xform": "Apply transforms found elsewhere to a series.",
+    "xform": "Apply transforms found elsewhere to one or more series.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
     "compare": "Compare A with the reference B: volumes, series or atoms, recognised by file name.",
     "simulate": "Simulate the tilt series or the focal series of a specimen with known properties.",
