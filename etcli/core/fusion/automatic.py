@@ -19,9 +19,9 @@ from etcli.core.fusion.held_out import (
     Trial,
     fitted,
 )
+from etcli.core.fusion.parts import Parts
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.fusion.scales import voxel_scales
-from etcli.core.fusion.thinning import ThinnedCounts
 from etcli.core.fusion.view_gains import view_gains
 
 Array = NDArray[np.float32]
@@ -96,13 +96,13 @@ class Fused:
     choice: Choice
 
 
-def choose(maps: ElementMaps, parts: ThinnedCounts, tick: Tick, *, prior: str = "auto") -> Choice:
+def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") -> Choice:
     """Choose gains, the tie to HAADF, the prior and its weights by the prediction of held-out counts.
 
     Parameters
     ----------
     maps : ElementMaps
-    parts : ThinnedCounts
+    parts : Parts
         The same counts in two parts.
     tick : callable
         Told the number of iterations done.
@@ -171,17 +171,21 @@ def _with_rest(
     """
     most = int(np.argmax(maps.sums))
     weights = np.append(tied.setting.weights, tied.setting.weights[most])
+    strength = tied.setting.tie.strength if tied.setting.tie else TIES[0]
+
+    def fitted_with(fit: HaadfFit) -> Trial:
+        gained = replace(held_out, problem=choice.problem.with_gains(fit.gains))
+        return gained.trial(Setting("tv", weights, fit.tie(strength)))
+
     fit = replace(fit, rest=float(fit.weights[most]) or float(fit.weights.max()))
-    best: tuple[Trial, HaadfFit] | None = None
-    least = tied.total
-    for _ in range(ROUNDS):
-        with_fit = replace(held_out, problem=choice.problem.with_gains(fit.gains))
-        trial = with_fit.trial(Setting("tv", weights, fit.tie(tied.setting.tie.strength)))
-        best = best if best and trial.total >= least else (trial, fit)
-        if trial.total >= least:
+    best, least = (fitted_with(fit), fit), tied.total
+    for _ in range(1, ROUNDS):
+        if best[0].total >= least:
             break
-        least = trial.total
-        fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, trial.fit.volume, rest=fit.rest)
+        least, volume = best[0].total, best[0].fit.volume
+        fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, volume, rest=fit.rest)
+        again = fitted_with(fit)
+        best = (again, fit) if again.total < least else best
     return best
 
 

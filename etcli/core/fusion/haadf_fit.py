@@ -11,8 +11,8 @@ from etcli.core.background import rim_level
 from etcli.core.errors import DataError
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.held_out import Tie
+from etcli.core.fusion.parts import Parts
 from etcli.core.fusion.problem import FusionProblem
-from etcli.core.fusion.thinning import ThinnedCounts
 from etcli.core.fusion.view_gains import view_gains
 
 Array = NDArray[np.float32]
@@ -65,7 +65,7 @@ class HaadfFit:
 def fit_haadf(
     maps: ElementMaps,
     problem: FusionProblem,
-    parts: ThinnedCounts,
+    parts: Parts,
     scales: Numbers,
     volume: Array,
     *,
@@ -79,7 +79,7 @@ def fit_haadf(
         With the HAADF series.
     problem : FusionProblem
         The same with the gains as far as they are known.
-    parts : ThinnedCounts
+    parts : Parts
         The counts of `volume`, and the other part.
     scales : ndarray of shape (n_elements,), float64
         Counts a voxel of density 1.
@@ -98,16 +98,18 @@ def fit_haadf(
         When there is no common tilt, or HAADF does not show any of the elements.
     """
     haadf = maps.haadf_views
-    at, at_haadf = common_views(maps.geometry.tilt_deg, maps.haadf_tilt_deg)
+    held_out, counts = parts.held_out
+    own, at_haadf = common_views(maps.geometry.tilt_deg[held_out], maps.haadf_tilt_deg)
+    at = held_out[own]
     shown = problem.gains[at] > 0
-    at, at_haadf = at[shown], at_haadf[shown]
+    own, at, at_haadf = own[shown], at[shown], at_haadf[shown]
     if not len(at):
         raise DataError("the maps and the HAADF series have no tilt in common; check the angles of both")
     gains = problem.gains[at].astype(np.float32)[:, np.newaxis, np.newaxis]
     predicted = [problem.project(of_channel)[at] for of_channel in volume]
     measured = [
-        test[at] / (np.float32((1 - parts.fraction) * scale) * gains)
-        for test, scale in zip(parts.test, scales, strict=True)
+        of_element[own] / (np.float32(parts.scales[1] * scale) * gains)
+        for of_element, scale in zip(counts, scales, strict=True)
     ]
     measured += predicted[len(measured) :]  # what has no map is known by its fit only
     weights = _weights(predicted, measured, haadf[at_haadf], np.array(maps.minor))
@@ -123,7 +125,8 @@ def fit_haadf(
 
 def without_levels(haadf: Array, levels: Numbers) -> Array:
     """Subtract the level of each view."""
-    return np.asarray(haadf - levels.astype(np.float32)[:, np.newaxis, np.newaxis], np.float32)
+    without: Array = haadf - levels.astype(np.float32)[:, np.newaxis, np.newaxis]
+    return without
 
 
 def _weights(
@@ -228,4 +231,5 @@ def view_levels(haadf: Array, explained: Array) -> Numbers:
 def _centred(images: Array) -> Numbers:
     """Return all pixels relative to the means of their views."""
     values = np.asarray(images, np.float64)
-    return (values - values.mean(axis=(1, 2), keepdims=True)).ravel()
+    centred: Numbers = (values - values.mean(axis=(1, 2), keepdims=True)).ravel()
+    return centred

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.fusion.iteration import FusionState
+from etcli.core.fusion.parts import Parts
 from etcli.core.fusion.problem import FusionProblem
-from etcli.core.fusion.solve import FusionResult, FusionState, solve
-from etcli.core.fusion.thinning import ThinnedCounts
+from etcli.core.fusion.solve import FusionResult, solve
 
 Numbers = NDArray[np.float64]
 Tick = Callable[[int], None]
@@ -146,7 +147,7 @@ class HeldOut:
     ----------
     problem : FusionProblem
         With all counts.
-    parts : ThinnedCounts
+    parts : Parts
     scales : ndarray of shape (n_elements,), float64
     minor : tuple of bool
         Whether an element stays out of the joint prior.
@@ -155,7 +156,7 @@ class HeldOut:
     """
 
     problem: FusionProblem
-    parts: ThinnedCounts
+    parts: Parts
     scales: Numbers
     minor: tuple[bool, ...]
     tick: Tick
@@ -164,11 +165,10 @@ class HeldOut:
         """Fit the training counts, from the state of another trial on, and predict the others."""
         share = self.parts.fraction
         tie = setting.tie and replace(setting.tie, strength=share * setting.tie.strength)
-        of_part = replace(setting, weights=share * setting.weights, tie=tie)
         fit = fitted(
-            self.problem.with_counts(self.parts.train),
-            share * self.scales,
-            of_part,
+            self.parts.train(self.problem),
+            self.parts.scales[0] * self.scales,
+            replace(setting, weights=share * setting.weights, tie=tie),
             self.minor,
             ITERATIONS,
             self.tick,
@@ -178,9 +178,8 @@ class HeldOut:
 
     def deviance(self, fit: FusionResult) -> Numbers:
         """Return the deviance of the held-out counts, for each element."""
-        held_out = self.problem.with_counts(self.parts.test)
-        share = 1 - self.parts.fraction
-        return np.asarray(held_out.deviance(fit.volume, share * self.scales), np.float64)
+        held_out = self.parts.test(self.problem)
+        return np.asarray(held_out.deviance(fit.volume, self.parts.scales[1] * self.scales), np.float64)
 
     def element_weights(
         self, names: Sequence[str], around: "Setting | None" = None
@@ -205,7 +204,7 @@ class HeldOut:
         trial, deviance = None, []
         for factor in QUARTER_DECADES:
             weights = np.append(factor * typical, rest)
-            trial = self.trial(Setting("tv", weights, around and around.tie), trial)
+            trial = self.trial(Setting("tv", weights, around.tie if around else None), trial)
             deviance.append(trial.deviance)
         best = np.array([best_factor(QUARTER_DECADES, of_element) for of_element in np.transpose(deviance)])
         curves = [

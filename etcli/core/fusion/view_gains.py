@@ -31,6 +31,6 @@ def view_gains(counts: Sequence[Array], scales: Numbers, weights: Numbers, expec
     sums = np.array([maps.sum(axis=(1, 2), dtype=np.float64) for maps in counts])
     seen = (weights / scales) @ sums
     usable = expected > 0
-    gains = np.divide(seen, expected, out=np.ones_like(seen), where=usable)
+    gains: Numbers = np.divide(seen, expected, out=np.ones_like(seen), where=usable)
     gains[usable] /= gains[usable].mean()
     return gains
