@@ -125,7 +125,7 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     held_out = HeldOut(problem, parts, scales, maps.minor, tick)
     weights, curves = held_out.element_weights(maps.names)
     alone = held_out.trial(Setting("tv", weights))
-    problem = problem.with_gains(_gains_of_fit(maps, problem, scales, alone.fit.volume))
+    problem = problem.with_gains(_gains_of_fit(maps, problem, scales, alone.volume))
     choice = Choice(problem, alone.setting, scales, maps.minor, curves=tuple(curves))
     held_out = replace(held_out, problem=problem)
     if maps.haadf is not None:
@@ -141,9 +141,9 @@ def _gains_of_fit(maps: ElementMaps, problem: FusionProblem, scales: Numbers, vo
 
 def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial) -> Choice:
     """Judge the tie to HAADF, and a channel of what only that shows; find the weights under what is kept."""
-    fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, alone.fit.volume)
+    fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, alone.volume)
     tied = replace(held_out, problem=choice.problem.with_gains(fit.gains))
-    free = float(tied.deviance(alone.fit).sum())
+    free = float(tied.deviance(alone.volume).sum())
     trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
     best = min(trials, key=lambda trial: trial.total)
     with_rest, rest_fit = _with_rest(choice, maps, held_out, best, fit)
@@ -182,7 +182,7 @@ def _with_rest(
     for _ in range(1, ROUNDS):
         if best[0].total >= least:
             break
-        least, volume = best[0].total, best[0].fit.volume
+        least, volume = best[0].total, best[0].volume
         fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, volume, rest=fit.rest)
         again = fitted_with(fit)
         best = (again, fit) if again.total < least else best

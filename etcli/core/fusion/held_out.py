@@ -12,6 +12,7 @@ from etcli.core.fusion.parts import Parts
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.fusion.solve import FusionResult, solve
 
+Array = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 Tick = Callable[[int], None]
 
@@ -106,12 +107,16 @@ class Trial:
     setting : Setting
     deviance : ndarray of shape (n_elements,), float64
         Σ z − y − y log(z/y) of the held-out counts y and their prediction z, in nats: less is better.
-    fit : FusionResult
+    volume : ndarray of shape (n_channels, nz, ny, nx), float32
+        The fit.
+    state : FusionState or None
+        Its variables, if they are kept for the next one.
     """
 
     setting: Setting
     deviance: Numbers
-    fit: FusionResult
+    volume: Array
+    state: FusionState | None = None
 
     @property
     def total(self) -> float:
@@ -161,7 +166,7 @@ class HeldOut:
     minor: tuple[bool, ...]
     tick: Tick
 
-    def trial(self, setting: Setting, start: Trial | None = None) -> Trial:
+    def trial(self, setting: Setting, start: Trial | None = None, *, keep: bool = False) -> Trial:
         """Fit the training counts, from the state of another trial on, and predict the others."""
         share = self.parts.fraction
         tie = setting.tie and replace(setting.tie, strength=share * setting.tie.strength)
@@ -172,14 +177,14 @@ class HeldOut:
             self.minor,
             ITERATIONS,
             self.tick,
-            start.fit.state if start else None,
+            start.state if start else None,
         )
-        return Trial(setting, self.deviance(fit), fit)
+        return Trial(setting, self.deviance(fit.volume), fit.volume, fit.state if keep else None)
 
-    def deviance(self, fit: FusionResult) -> Numbers:
+    def deviance(self, volume: Array) -> Numbers:
         """Return the deviance of the held-out counts, for each element."""
         held_out = self.parts.test(self.problem)
-        return np.asarray(held_out.deviance(fit.volume, self.parts.scales[1] * self.scales), np.float64)
+        return np.asarray(held_out.deviance(volume, self.parts.scales[1] * self.scales), np.float64)
 
     def element_weights(
         self, names: Sequence[str], around: "Setting | None" = None
@@ -204,7 +209,7 @@ class HeldOut:
         trial, deviance = None, []
         for factor in QUARTER_DECADES:
             weights = np.append(factor * typical, rest)
-            trial = self.trial(Setting("tv", weights, around.tie if around else None), trial)
+            trial = self.trial(Setting("tv", weights, around.tie if around else None), trial, keep=True)
             deviance.append(trial.deviance)
         best = np.array([best_factor(QUARTER_DECADES, of_element) for of_element in np.transpose(deviance)])
         curves = [
@@ -232,7 +237,7 @@ class HeldOut:
         trial, deviance = None, []
         for factor in COMMON_FACTORS:
             weights = np.where(joint, factor, 1.0) * setting.weights
-            trial = self.trial(replace(setting, weights=weights), trial)
+            trial = self.trial(replace(setting, weights=weights), trial, keep=True)
             deviance.append(trial.deviance)
             totals = np.sum(deviance, axis=1)
             if len(totals) > 2 and totals[-1] > totals[-2] > totals[-3]:
