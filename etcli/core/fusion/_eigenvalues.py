@@ -7,10 +7,11 @@ import numpy as np
 
 from etcli.core.jit import inline, jit
 
-LANES = 64
-"""Voxels that are processed together, along y."""
+LANES, VECTOR = 64, 16
+"""Voxels that are processed together, along y; and a number of them that fills vectors."""
 GRAM = 6
 """Rows of a symmetric matrix of 3 × 3: zz, xx, yy, zx, zy, xy."""
+DIAGONAL = 3
 TINY = np.float32(1e-30)
 ZERO, ONE, TWO, FOUR = np.float32(0), np.float32(1), np.float32(2), np.float32(4)
 
@@ -75,7 +76,7 @@ def _limit(eigenvalue, radius):  # type: ignore[no-untyped-def]
 
 
 @jit
-def limiting_matrix(gram, radius, n):  # type: ignore[no-untyped-def]
+def limiting_matrix(gram, radius, n, large, place):  # type: ignore[no-untyped-def]
     """Replace JᵀJ by the matrix T for which J T is J with no singular value above the radius.
 
     Parameters
@@ -85,7 +86,29 @@ def limiting_matrix(gram, radius, n):  # type: ignore[no-untyped-def]
     radius : float32
     n : int
         Voxels of the row to process, at most ``LANES``.
+    large : ndarray of the same shape, float32
+        Scratch memory: voxels with a large trace are collected, as the others have T = 1.
+    place : ndarray of shape (LANES,), int64
+        Scratch memory.
     """
+    n_large = 0
+    for y in range(n):
+        if gram[y] + gram[LANES + y] + gram[2 * LANES + y] > radius * radius:
+            place[n_large] = y
+            for j in range(GRAM):
+                large[j * LANES + n_large] = gram[j * LANES + y]
+            n_large += 1
+    _limiting_matrices(large, radius, min(LANES, (n_large + VECTOR - 1) // VECTOR * VECTOR))
+    for j in range(GRAM):
+        gram[j * LANES : (j + 1) * LANES] = ONE if j < DIAGONAL else ZERO
+    for k in range(n_large):
+        for j in range(GRAM):
+            gram[j * LANES + place[k]] = large[j * LANES + k]
+
+
+@jit
+def _limiting_matrices(gram, radius, n):  # type: ignore[no-untyped-def]
+    """Do the work of `limiting_matrix`, for all voxels: a loop without branches, which is vectorised."""
     for y in range(n):
         axes = (
             gram[y], gram[LANES + y], gram[2 * LANES + y],

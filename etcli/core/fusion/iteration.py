@@ -122,10 +122,9 @@ class FusionIteration:
         """Step up the dual variable of an element's counts in a slab, and back-project it."""
         views, dual = self._problem.views, self.state.counts[c][k]
         projected = views.projector.forward(views.slab_of(self.state.ahead[c], k))
-        projected *= np.float32(1 / views.norm)
         _likelihood.ascend_counts(
             _flat(dual), _flat(projected), _flat(self._problem.counts[c][k]),
-            self._rate[c], self._offset[c], np.float32(self._steps.counts[c]),
+            self._rate[c], self._offset[c], np.float32(self._steps.counts[c]), np.float32(1 / views.norm),
         )  # fmt: skip
         self._back_project(views, k, dual, self._back[c])
         # the factor 1 / norm of the transpose is applied by `descend`
