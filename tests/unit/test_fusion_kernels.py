@@ -106,7 +106,7 @@ def test_step_of_counts_is_the_proximal_point(y, background, rate):
         dual, projected = np.array([[v - step]], np.float32), np.ones((1, 1), np.float32)
         _likelihood.ascend_counts(
             dual, projected, np.full((1, 1), y, np.float32), np.array([rate], np.float32),
-            np.array([background], np.float32), np.float32(step),
+            np.array([background], np.float32), np.float32(step), ONE,
         )  # fmt: skip
 
         def cost(z, v=v, step=step):
@@ -122,7 +122,7 @@ def test_step_of_counts_is_the_proximal_point(y, background, rate):
 def test_views_without_gain_are_left_out():
     dual = np.zeros((2, 3), np.float32)
     rate, none = np.array([0, 1], np.float32), np.zeros(2, np.float32)
-    _likelihood.ascend_counts(dual, np.ones((2, 3), np.float32), dual.copy(), rate, none, ONE)
+    _likelihood.ascend_counts(dual, np.ones((2, 3), np.float32), dual.copy(), rate, none, ONE, ONE)
     assert not dual[0].any() and dual[1].all()
 
 

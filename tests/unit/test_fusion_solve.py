@@ -1,5 +1,7 @@
 """The joint reconstruction against another minimiser, and what must not change it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -7,7 +9,7 @@ from scipy.optimize import minimize
 from etcli.core.errors import DataError, UsageError
 from etcli.core.fusion.problem import fusion_problem
 from etcli.core.fusion.slab_views import SlabViews
-from etcli.core.fusion.solve import solve
+from etcli.core.fusion.solve import bytes_needed, solve
 from etcli.core.geometry import SliceGeometry
 
 TILTS, HAADF_TILTS = np.linspace(-60, 60, 6), np.linspace(-70, 70, 9)
@@ -277,6 +279,24 @@ def test_an_element_without_map_appears_in_the_rest():
     how = {"weights": (1.0, 1.0, 1.0), "haadf_weights": (1.0, 1.0, 3.0), "tie": 1.0, "haadf_noise": 0.1}
     found = solve(problem, (30.0, 30.0), **how).volume
     assert np.corrcoef(found[2].ravel(), x[2].ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("tied", [False, True])
+def test_memory_is_known_beforehand(tied, threads):
+    problem = measured(specimen((40, 70, 40)), (6.0, 3.0), haadf=(1.0, 2.0), threads=threads)
+    how = {"haadf_weights": (1.0, 2.0), "tie": float(tied), "iterations": 2}
+    solve(problem, **NOISY, **how)  # compiles
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        result = solve(problem, **NOISY, **how)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    needed = bytes_needed(problem, 2, tied=tied)
+    assert 0.8 * needed < peak - before < needed
+    assert after - before < 24 * 2 * np.prod(problem.views.volume_shape) and result.volume.any()
 
 
 COUNTS, GEOMETRY = np.ones((6, 4, 5)), SliceGeometry(TILTS, 5, 3, 5)

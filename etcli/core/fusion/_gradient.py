@@ -96,7 +96,8 @@ def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):
     """
     _, _, nx, ny = ahead.shape
     g = np.empty(channels.size * DIRECTIONS * LANES, np.float32)
-    gram = np.empty(GRAM * LANES, np.float32)
+    gram, large = np.empty(GRAM * LANES, np.float32), np.zeros(GRAM * LANES, np.float32)
+    place = np.empty(LANES, np.int64)
     for z in range(z0, z1):
         for x in range(nx):
             for start in range(0, ny, LANES):
@@ -125,7 +126,7 @@ def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):
                                 row[y] = g[base + y]
                     continue
                 if nuclear:
-                    limiting_matrix(gram, radius, n)
+                    limiting_matrix(gram, radius, n, large, place)
                 else:
                     _limiting_factor(gram, radius, n)
                 for k in range(channels.size):

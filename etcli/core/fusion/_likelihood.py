@@ -8,7 +8,7 @@ HALF, FOUR = np.float32(0.5), np.float32(4)
 
 
 @jit
-def ascend_counts(dual, projected, counts, rate, offset, step):  # type: ignore[no-untyped-def]
+def ascend_counts(dual, projected, counts, rate, offset, step, unit):  # type: ignore[no-untyped-def]
     """Step up the dual variable of a Poisson likelihood.
 
     Parameters
@@ -17,11 +17,11 @@ def ascend_counts(dual, projected, counts, rate, offset, step):  # type: ignore[
         Overwritten by the proximal point of ``step F*``, where F(z) is the sum of
         rate z + offset − counts log(rate z + offset).
     projected : ndarray of shape (n_views, n), float32
-        z.
+        z / unit.
     counts : ndarray of shape (n_views, n), float32
     rate, offset : ndarray of shape (n_views,), float32
         Expected counts for z = 1, and without specimen; views with a rate of 0 are left out.
-    step : float32
+    step, unit : float32
     """
     n_views, n = dual.shape
     for v in range(n_views):
@@ -31,7 +31,7 @@ def ascend_counts(dual, projected, counts, rate, offset, step):  # type: ignore[
         full = rate[v]
         p, z, c = dual[v], projected[v], counts[v]
         for i in range(n):
-            t = p[i] + step * z[i] - above
+            t = p[i] + step * unit * z[i] - above
             p[i] = full + HALF * (t - np.sqrt(t * t + FOUR * step * c[i]))
 
 

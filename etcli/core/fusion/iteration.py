@@ -95,40 +95,42 @@ class FusionIteration:
         views = problem.views
         self._rate = (views.norm * np.outer(scales, problem.gains)).astype(np.float32)
         self._offset = problem.background.astype(np.float32)
-        parts = [np.linspace(0, nz, min(nz, BLOCKS * problem.threads) + 1).astype(int)]
-        self._parts = [(int(low), int(high)) for low, high in pairwise(parts[0])]
-        slabs = range(views.n_slabs)
-        self._ascents: list[Callable[[], object]] = []
+        edges = np.linspace(0, nz, min(nz, BLOCKS * problem.threads) + 1).astype(int)
+        self._parts = [(int(low), int(high)) for low, high in pairwise(edges)]
+        self._alone = [c for c in range(n_channels) if c not in joint]
         if tied and problem.haadf_views is not None:
             n = problem.haadf_views.geometry.n_views
             self._constant = np.broadcast_to(np.asarray(haadf_constant, np.float32), (n,)).copy()
             self._shrink = 1 / (1 + steps.haadf / (curvature * steps.haadf_norm**2))
-            self._ascents += [partial(self._fit_haadf, problem.haadf_views, k) for k in slabs]
-        self._ascents += [partial(self._fit_counts, c, k) for c in range(problem.n_elements) for k in slabs]
-        if joint.size:
-            self._ascents += [partial(self._ascend_jointly, *part) for part in self._parts]
-        alone = [c for c in range(n_channels) if c not in joint]
-        self._ascents += [partial(self._ascend_alone, c, *part) for c in alone for part in self._parts]
-        self._descents = [partial(self._descend, c, *part) for c in range(n_channels) for part in self._parts]
 
     def run(self) -> float:
         """Update the state; return the norm of the change, relative to that of the volumes."""
-        _run(self._ascents, self._problem.threads)
-        sums = np.array(_run(self._descents, self._problem.threads))
-        change, size = sums.sum(axis=0)
+        threads, channels = self._problem.threads, range(len(self.state.volume))
+        _run(self._ascents(), threads)
+        sums = _run([partial(self._descend, c, *part) for c in channels for part in self._parts], threads)
+        change, size = np.array(sums).sum(axis=0)
         return sqrt(change / size) if size else 0.0
 
+    def _ascents(self) -> list[Callable[[], object]]:
+        """Return the steps of all dual variables, which are independent; the longest first."""
+        problem, tasks = self._problem, list[Callable[[], object]]()
+        slabs = range(problem.views.n_slabs)
+        if self._steps.haadf > 0 and problem.haadf_views is not None:
+            tasks += [partial(self._fit_haadf, problem.haadf_views, k) for k in slabs]
+        tasks += [partial(self._fit_counts, c, k) for c in range(problem.n_elements) for k in slabs]
+        if self._joint.size:
+            tasks += [partial(self._ascend_jointly, *part) for part in self._parts]
+        return tasks + [partial(self._ascend_alone, c, *part) for c in self._alone for part in self._parts]
+
     def _fit_counts(self, c: int, k: int) -> None:
-        """Step up the dual variable of an element's counts in a slab, and back-project it."""
+        """Step up the dual variable of an element's counts in a slab, and back-project it, not normalised."""
         views, dual = self._problem.views, self.state.counts[c][k]
         projected = views.projector.forward(views.slab_of(self.state.ahead[c], k))
-        projected *= np.float32(1 / views.norm)
         _likelihood.ascend_counts(
             _flat(dual), _flat(projected), _flat(self._problem.counts[c][k]),
-            self._rate[c], self._offset[c], np.float32(self._steps.counts[c]),
+            self._rate[c], self._offset[c], np.float32(self._steps.counts[c]), np.float32(1 / views.norm),
         )  # fmt: skip
         self._back_project(views, k, dual, self._back[c])
-        # the factor 1 / norm of the transpose is applied by `descend`
 
     def _fit_haadf(self, views: SlabViews, k: int) -> None:
         """Step up the dual variable of HAADF in a slab, and back-project it."""

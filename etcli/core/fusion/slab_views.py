@@ -94,9 +94,12 @@ class SlabViews:
         out[..., self.n_rows :] = 0
         return out
 
-    def outer_volume(self, volume: Array) -> Array:
+    def outer_volume(self, volume: Array, *, out: Array | None = None) -> Array:
         """Copy a volume (z, x, y) to (z, y, x), without the slices of zeros."""
-        return np.ascontiguousarray(volume[..., : self.n_rows].transpose(0, 2, 1))
+        nz, nx, _ = self.volume_shape
+        out = np.empty((nz, self.n_rows, nx), np.float32) if out is None else out
+        out[...] = volume[..., : self.n_rows].transpose(0, 2, 1)
+        return out
 
     def slab_of(self, volume: Array, k: int, out: Array | None = None) -> Array:
         """Return slab k of a volume (z, x, y): the volume itself where there is one slab, else a copy."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice, checked_positive
 from etcli.core.errors import UsageError
+from etcli.core.fusion._gradient import DIRECTIONS
 from etcli.core.fusion.iteration import FusionIteration, FusionState, zero_state, zeros
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.fusion.step_sizes import step_sizes
@@ -142,8 +144,38 @@ def solve(
         if report:
             report(k, change)
     state = iteration.state
-    volume = np.stack([problem.views.outer_volume(each) for each in state.volume])
+    del iteration  # and its scratch memory
+    volume = np.empty((n_channels, *problem.shape), np.float32)
+    for c in range(n_channels):
+        problem.views.outer_volume(state.volume[c], out=volume[c])
     return FusionResult(volume, state, iterations, change)
+
+
+def bytes_needed(problem: FusionProblem, n_channels: int, *, tied: bool = True) -> int:
+    """Return the memory that `solve` takes beside the problem itself.
+
+    Parameters
+    ----------
+    problem : FusionProblem
+    n_channels : int
+        Volumes: the elements, and what only HAADF sees.
+    tied : bool
+        Whether HAADF is used.
+
+    Returns
+    -------
+    int
+        About 24 bytes a voxel and channel, of which the state and the volumes of the result remain.
+    """
+    views, haadf_views = problem.views, problem.haadf_views if tied else None
+    voxels = prod(views.volume_shape)
+    numbers = n_channels * voxels * (3 + DIRECTIONS) + problem.n_elements * prod(views.views_shape)
+    largest = views.geometry
+    if haadf_views is not None:
+        numbers += voxels + prod(haadf_views.views_shape)
+        largest = max(largest, haadf_views.geometry, key=lambda geometry: geometry.n_views)
+    slab = largest.thickness * largest.width + largest.n_views * largest.n_detector
+    return 4 * (numbers + problem.threads * 2 * slab * views.width)
 
 
 def _checked(name: str, values: Sequence[float] | Float, n: int | None = None) -> Float:
