@@ -150,12 +150,23 @@ def fit_sum(
 
 
 def _add_strays(search: SumSearch, parameters: Doubles) -> None:
-    """Add the elements that the sum shows beside those of the search."""
+    """Add the elements that the sum shows beside those of the search.
+
+    An element that was added while others were missing may stand for these, so each is then tried again.
+    """
     while len(search.strays) < MOST_STRAYS:
         element = most_likely_element(search, parameters)
         if element is None:
-            return
+            break
         search.strays = (*search.strays, element)
+    for _ in range(2):
+        before = search.strays
+        for stray in before:
+            search.strays = tuple(other for other in search.strays if other != stray)
+            element = most_likely_element(search, parameters)
+            search.strays = (*search.strays, element) if element else search.strays
+        if set(search.strays) == set(before):
+            return
 
 
 def _result(search: SumSearch, parameters: Doubles) -> SumFit:
