@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", GREY)
 """Of the elements in turn: colours that colour-blind readers can distinguish (Okabe & Ito, 2008)."""
-BELOW_IN, TITLE_IN, SIDES_IN = 2.8, 0.3, 0.9
+BELOW_IN, TITLE_IN, SIDES_IN = 2.6, 0.45, 0.9
 SHOWN_NATS = 50.0
 """Deviance above the least up to which curves are shown."""
 
@@ -39,10 +39,21 @@ SHOWN_NATS = 50.0
 class DevianceCurve(Protocol):
     """Deviance of held-out counts against a weight."""
 
-    name: str
-    tried: tuple[float, ...]
-    deviance: tuple[float, ...]
-    best: float
+    @property
+    def name(self) -> str:
+        """The element, or what was varied."""
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """Weights or factors."""
+
+    @property
+    def deviance(self) -> tuple[float, ...]:
+        """Deviance above the least, in nats."""
+
+    @property
+    def best(self) -> float:
+        """The weight or factor that is used."""
 
 
 @styled
@@ -72,7 +83,8 @@ def elements_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        The slices go through the centre of the specimen, and the line through them along x.
+        The slices go through the centre of the specimen. The line is that row of X–Y along which fractions
+        change most.
     """
     brightest = [contrast(volume)[1] for volume in counts]
     relative = counts / np.array(brightest, np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
@@ -86,7 +98,7 @@ def elements_figure(
     grid = figure.add_gridspec(n + 2, 1, height_ratios=[row_in] * (n + 1) + [BELOW_IN])
     scale = PixelScale.of(nx, pixel_A)
     for c, name in enumerate(names):
-        title = f"{name}, white {brightest[c]:.3g} counts a voxel"
+        title = f"{name}, white {brightest[c]:.3g} a voxel"
         panels = _three(figure, grid[c], nx, nz)
         _draw_slices(panels, _slices(counts[c], at), at, scale, (0.0, brightest[c]))
         panels[0].set_title(title, loc="left", color=COLOURS[c % len(COLOURS)])
@@ -102,10 +114,11 @@ def elements_figure(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     panels[0].set_title("all, in their colours", loc="left")
-    panels[0].axhline((at[1] - (ny - 1) / 2) * scale.step, color="white", linewidth=0.6, dashes=(4, 3))
+    row = int(np.abs(np.diff(fractions[:, at[0]], axis=2)).sum(axis=(0, 2)).argmax())
+    panels[0].axhline((row - (ny - 1) / 2) * scale.step, color="white", linewidth=0.6, dashes=(4, 3))
     below = GridSpecFromSubplotSpec(1, 2, subplot_spec=grid[n + 1])
     _draw_curves(figure.add_subplot(below[0]), names, curves)
-    _draw_line(figure.add_subplot(below[1]), names, fractions[:, at[0], at[1]], scale)
+    _draw_line(figure.add_subplot(below[1]), names, fractions[:, at[0], row], scale)
     return figure
 
 
@@ -165,4 +178,5 @@ def _draw_line(axes: Axes, names: Sequence[str], fractions: Array, scale: PixelS
     for c, name in enumerate(names):
         values = np.where(solid, fractions[c], np.nan)
         axes.plot(x, values, color=COLOURS[c % len(COLOURS)], label=name, marker=".")
-    axes.set(xlabel=f"x ({scale.unit}), along the dashed line", ylabel="fraction", ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"x ({scale.unit}), along the dashed line", ylabel="fraction")
+    axes.set(xlim=scale.extent(fractions.shape[1]), ylim=(-0.02, 1.02))
