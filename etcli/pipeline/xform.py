@@ -18,7 +18,8 @@ from etcli.io.element_map import INTERPOLATED, ElementMap, with_values
 from etcli.io.transforms import read_axis, read_steps
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
-from etcli.pipeline.map_names import named_outputs
+from etcli.pipeline.map_names import map_file, named_outputs
+from etcli.pipeline.map_parts import PARTS, parts_of_maps
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
@@ -103,12 +104,15 @@ class XformRequest:
         File of the tilt angles at which they were found.
     linear : bool
         Linear interpolation in place of cubic splines.
+    parts : bool
+        Whether two random parts of the counts are transformed as well.
     """
 
     xf: str
     xf_pixel: Length | None = None
     xf_tilts: str | None = None
     linear: bool = False
+    parts: bool = False
 
 
 def xform_files(
@@ -133,8 +137,14 @@ def xform_files(
     UsageError
         When the request contradicts itself.
     """
+    if request.parts and not request.linear:
+        raise UsageError("--parts is for counts, which need --linear")
     read = [read_series(session, name, stream=True) for name in inputs]
     names = named_outputs(read, output)
+    if request.parts:
+        pairs = parts_of_maps(session, read)
+        read += [part for pair in pairs for part in pair]
+        names += [map_file(name, part) for name in names for part in PARTS]
     work, known = [], dict[tuple[Any, ...], Transforms]()
     for series in read:
         tilts = () if series.views.tilt_deg is None else tuple(series.views.tilt_deg)
@@ -175,8 +185,7 @@ def _with_values(session: Session, series: TiltSeries, *, linear: bool) -> TiltS
     """Return a map of counts as one of interpolated counts; warn where they become negative."""
     if ElementMap.of(series.description).holds_counts and not linear:
         session.reporter.warn(
-            f"{series.name}: is a map of counts, which cubic splines make negative; use --linear, and thin "
-            "before if parts of the counts are needed"
+            f"{series.name}: is a map of counts, which cubic splines make negative; use --linear"
         )
     return with_values(series, INTERPOLATED)
 

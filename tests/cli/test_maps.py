@@ -178,6 +178,34 @@ def test_all_maps_of_a_specimen_at_once(tmp_path, shifts) -> None:
     assert not list(tmp_path.glob("no*"))
 
 
+def test_parts_of_counts_are_drawn_before_interpolation(tmp_path) -> None:
+    """They add up to the map in every pixel, as interpolation is linear, and are independent."""
+    names = [write_map(tmp_path / f"a_{element}.mrc", element=element) for element in ("Ni", "Co")]
+    (tmp_path / "h.xf").write_text("0.9986295 0.052336 -0.052336 0.9986295 1.3 -0.4\n" * 4)
+    xf = ("--linear", "--xf", tmp_path / "h.xf")
+    etcli("xform", *xf, "--parts", *names, tmp_path / "b.mrc")
+    for element in ("Ni", "Co"):
+        whole, train, test = (
+            mrcfile.read(tmp_path / f"b_{element}{part}.mrc") for part in ("", "_train", "_test")
+        )
+        np.testing.assert_allclose(train + test, whole, atol=1e-5)
+        assert train.sum() == pytest.approx(0.8 * whole.sum(), rel=0.05)
+        assert told(tmp_path / f"b_{element}_test.mrc") == NICKEL | {
+            "element": element,
+            "part": "test",
+            "values": "interpolated counts",
+        }
+    # both maps have the same counts here, but not the same parts
+    parts = [mrcfile.read(tmp_path / f"b_{element}_train.mrc") for element in ("Ni", "Co")]
+    assert (parts[0] != parts[1]).any()
+    one = tmp_path / "b_Ni.mrc"
+    assert "no whole counts" in failure("xform", *xf, "--parts", one, tmp_path / "c.mrc")
+    part = write_map(tmp_path / "p.mrc", more="Part = train\n")
+    assert "is a part of the counts already" in failure("xform", *xf, "--parts", part, tmp_path / "c.mrc")
+    line = failure("xform", *xf[1:], "--parts", names[0], tmp_path / "c.mrc", status=2)
+    assert "which need --linear" in line
+
+
 def test_names_that_cannot_be_told_apart(tmp_path, shifts) -> None:
     xf = write_xf(tmp_path / "h.xf", shifts, HAADF_DEG)
     (tmp_path / "b").mkdir()
