@@ -39,7 +39,7 @@ from etcli.core.lengths import Length
 @click.option(
     "--parts",
     is_flag=True,
-    help="Also write two random parts of the counts, OUTPUT_train and OUTPUT_test, by which fuse sets weights.",
+    help="Also write two random parts of the counts, OUTPUT_train and _test, by which fuse sets its weights.",
 )
 @mode_option
 @pass_settings
