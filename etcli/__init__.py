@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from etcli.core.view_table import ViewTable as ViewTable
     from etcli.pipeline.bin import bin as bin
     from etcli.pipeline.compare import compare as compare
+    from etcli.pipeline.decompose import decompose as decompose
     from etcli.pipeline.depth_section import depth_section as depth_section
     from etcli.pipeline.entropy import entropy as entropy
     from etcli.pipeline.files import read as read
     from etcli.pipeline.files import write as write
     from etcli.pipeline.filter import filter as filter
+    from etcli.pipeline.fuse import fuse as fuse
     from etcli.pipeline.plan_views import plan_views as plan_views
     from etcli.pipeline.project import project as project
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
@@ -52,10 +54,12 @@ _NAMES_BY_MODULE = {
     "etcli.core.view_table": ("ViewTable",),
     "etcli.pipeline.bin": ("bin",),
     "etcli.pipeline.compare": ("compare",),
+    "etcli.pipeline.decompose": ("decompose",),
     "etcli.pipeline.depth_section": ("depth_section",),
     "etcli.pipeline.entropy": ("entropy",),
     "etcli.pipeline.files": ("read", "write"),
     "etcli.pipeline.filter": ("filter",),
+    "etcli.pipeline.fuse": ("fuse",),
     "etcli.pipeline.plan_views": ("plan_views",),
     "etcli.pipeline.project": ("project",),
     "etcli.pipeline.reconstruct": ("reconstruct",),

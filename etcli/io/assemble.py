@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import SAME_DEFOCUS_UM, ViewTable
+from etcli.io.element_map import ElementMap
 from etcli.io.mdoc import Mdoc
 from etcli.io.prior_doses import mdoc_of, prior_doses
 
@@ -167,6 +168,10 @@ def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
 
 
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
+    maps = [ElementMap.of(one.description) for one in (stack, first)]
+    kinds = [" ".join(filter(None, (one.element, one.part))) for one in maps]
+    if kinds[0] != kinds[1] and all(kinds):
+        raise DataError(f"{stack.name}: is a map of {kinds[0]}, but {first.name} of {kinds[1]}")
     if stack.shape[1:] != first.shape[1:]:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in (stack, first)]
         raise DataError(

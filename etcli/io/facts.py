@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.outliers import MOST_EMPTY, is_empty
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.element_map import ElementMap
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
@@ -30,7 +31,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
         it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
-        from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
+        from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map``
+        (``element``, ``line``, ``sensitivity``, ``part`` and the kind of the ``values``), ``labels`` (of the
         header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
         of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
         asked for; None for those that are unknown.
@@ -57,6 +59,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "dose_e_A2": _nan_as_none(views.dose_e_A2),
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
+        "map": ElementMap.of(file.mdoc).as_dict(),
         "labels": list(file.labels),
         "history": [step.pop("step") for step in steps],
         "steps": steps,

@@ -12,6 +12,7 @@ from etcli.core.filters import apply_filter
 from etcli.core.lengths import Length
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
+from etcli.io.element_map import FILTERED, with_values
 from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
 from etcli.pipeline.inputs import load_images, read_series, read_volume
 from etcli.pipeline.session import Session
@@ -115,9 +116,8 @@ def filter(
     history = (*images.history, str(ProcessingStep("filter", _summary(settings, dims))))
     filtered = replace(images, data=data, history=history)
     if isinstance(filtered, TiltSeries):
-        return replace(
-            _with_level(filtered, method), views=replace(filtered.views, section=np.arange(len(data)))
-        )
+        filtered = with_values(_with_level(filtered, method), FILTERED)
+        return replace(filtered, views=replace(filtered.views, section=np.arange(len(data))))
     return filtered
 
 
@@ -133,7 +133,7 @@ def filter_files(
     opened: AbstractContextManager[Writer]
     with session.outputs() as outputs:
         if isinstance(images, TiltSeries):
-            like = _with_level(images, request.method)
+            like = with_values(_with_level(images, request.method), FILTERED)
             opened = series_writer(outputs, output, like, step=step, mode=mode)
         else:
             opened = volume_writer(

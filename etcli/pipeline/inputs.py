@@ -19,6 +19,7 @@ from etcli.io.history import missing
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, centres_axis, read_axis, read_pixel_A, read_steps, read_xf
+from etcli.pipeline.matched_transforms import of_views
 from etcli.pipeline.session import Session
 from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixel_beside
 
@@ -153,7 +154,12 @@ def read_volume_only(session: Session, name: str, *, stream: bool = False) -> Vo
 
 
 def read_transforms(
-    session: Session, name: str, series: TiltSeries, *, pixel_A: float | None = None
+    session: Session,
+    name: str,
+    series: TiltSeries,
+    *,
+    pixel_A: float | None = None,
+    tilts_file: str | None = None,
 ) -> Transforms:
     """Read the transforms of a series, with shifts in its pixels.
 
@@ -165,25 +171,25 @@ def read_transforms(
     pixel_A : float, optional
         Size of the pixels on which they were found, by default that of the file beside them, else that of
         the raw series of their base name, else that of the series.
+    tilts_file : str, optional
+        Tilt angles at which they were found; see `etcli.pipeline.matched_transforms.of_views`.
 
     Returns
     -------
     Transforms
+        One for each view.
 
     Raises
     ------
     DataError
         When there is not one for each view.
     """
-    transforms = replace(read_xf(Path(name)), centres_axis=centres_axis(read_steps(name)))
-    if transforms.n_views != len(series):
-        raise DataError(
-            f"{name}: {transforms.n_views} transforms for the {len(series)} views of {series.name}"
-        )
+    every = replace(read_xf(Path(name)), centres_axis=centres_axis(read_steps(name)))
+    transforms = of_views(session, name, every, series, tilts_file)
     session.reads(name, *(beside for beside in [axis_file(name)] if beside.is_file()))
     is_given = pixel_A is not None
     if not is_given and read_pixel_A(name) is None and transforms.shift_px.any():
-        pixel_A = _assumed_pixel_A(session, name, series)
+        pixel_A = _assumed_pixel_A(session, name, series, every.n_views)
     factor = _pixel_ratio(name, series, pixel_A)
     if factor == 1:
         stated_A = read_pixel_A(name) if pixel_A is None else None
@@ -198,9 +204,9 @@ def read_transforms(
     return transforms.scaled(factor)
 
 
-def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries) -> float | None:
+def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries, n: int) -> float | None:
     """Return the pixel size of the series beside transforms of another program; tell what is assumed."""
-    beside = pixel_beside(xf, len(series)) if series.pixel_A not in (None, PLACEHOLDER_A) else None
+    beside = pixel_beside(xf, n) if series.pixel_A not in (None, PLACEHOLDER_A) else None
     if beside is not None:
         pixel_A, raw = beside
         if Path(raw) != Path(series.name):
