@@ -194,9 +194,7 @@ def open_series(
             n_sections=file.shape[0],
             tilts_file=angles,
             mdoc=mdoc,
-            header_tilts=file.tilt_deg
-            if file.tilt_deg is None or len(file.tilt_deg) == file.shape[0]
-            else None,
+            header_tilts=_own_angles(file),
         )
         for text in own.warnings:
             session.reporter.warn(text)
@@ -215,6 +213,15 @@ def open_series(
         description=Mdoc.concatenate([one for one in mdocs if one]) if all(mdocs) else None,
     )
     return SpectrumSeries(tuple(files), like)
+
+
+def _own_angles(file: SpectrumImages) -> NDArray[np.float64] | None:
+    """Return the angles in a file, None where it has none; raise DataError for another number of them."""
+    if file.tilt_deg is not None and len(file.tilt_deg) != file.shape[0]:
+        raise DataError(
+            f"{file.name}: {file.shape[0]} views but {len(file.tilt_deg)} tilt angles in it; correct the file"
+        )
+    return file.tilt_deg
 
 
 def _check_same(first: SpectrumImages, other: SpectrumImages) -> None:
