@@ -13,6 +13,7 @@ COMMANDS = {
     "register": "Shift the views of a tilt or focal series onto each other; shifts only.",
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
+    "fuse": "Reconstruct the volumes of several elements together, from maps of counts.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
     "depthsect": "Find atomic columns, atom counts and depths in one focal series, and build a 3-D model.",
     "entropy": "Rank the views of a tilt series by the entropy of their projections, or plan a series.",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,7 +135,12 @@ def xform_files(
     """
     read = [read_series(session, name, stream=True) for name in inputs]
     names = named_outputs(read, output)
-    work = [_transformed(session, series, request) for series in read]
+    work, known = [], dict[tuple[Any, ...], Transforms]()
+    for series in read:
+        tilts = () if series.views.tilt_deg is None else tuple(series.views.tilt_deg)
+        same = (len(series), series.pixel_A, tilts)  # maps of one specimen: they are matched once
+        known[same] = known.get(same) or _transforms(session, series, request)
+        work.append((_prepared(session, series, known[same], request), known[same]))
     step = ProcessingStep("xform", Path(request.xf).name + (", linear" if request.linear else ""))
     method: Method = "linear" if request.linear else "cubic"
     with session.outputs() as outputs, ExitStack() as opened:
@@ -147,18 +153,22 @@ def xform_files(
             write_resampled(session, writer, series, transforms, what="transforming", method=method)
 
 
-def _transformed(
-    session: Session, series: TiltSeries, request: XformRequest
-) -> tuple[TiltSeries, Transforms]:
-    """Read the transforms of a series; return it with what these change in its description."""
-    xf = request.xf
+def _transforms(session: Session, series: TiltSeries, request: XformRequest) -> Transforms:
+    """Read the transforms of a series."""
     pixel_A = None if request.xf_pixel is None else _known_pixel_A(series, request.xf_pixel)
-    transforms = read_transforms(session, xf, series, pixel_A=pixel_A, tilts_file=request.xf_tilts)
+    return read_transforms(session, request.xf, series, pixel_A=pixel_A, tilts_file=request.xf_tilts)
+
+
+def _prepared(
+    session: Session, series: TiltSeries, transforms: Transforms, request: XformRequest
+) -> TiltSeries:
+    """Return a series with what its transforms change in its description; warn of what is doubtful."""
+    xf = request.xf
     _compare_axes(session, series, xf)
     series = without_orientations(session, series, transforms)
     if abs(series.centre_px[0]) > CENTRAL_PX and not _keeps_centre(session, series.name, read_steps(xf)):
         series = replace(series, centre_A=None)
-    return _with_values(session, series, linear=request.linear), transforms
+    return _with_values(session, series, linear=request.linear)
 
 
 def _with_values(session: Session, series: TiltSeries, *, linear: bool) -> TiltSeries:

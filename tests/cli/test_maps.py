@@ -163,7 +163,8 @@ def test_all_maps_of_a_specimen_at_once(tmp_path, shifts) -> None:
         for k, (name, more) in enumerate(parts.items())
     ]
     total = write_map(tmp_path / "a_sum.mrc", element="", seed=9, more="Values = counts\n")
-    etcli("-q", "xform", "--linear", "--xf", xf, *names, total, tmp_path / "out.mrc")
+    run = etcli("xform", "--linear", "--xf", xf, *names, total, tmp_path / "out.mrc")
+    assert run.err.count("4 of 13 transforms are used, by tilt angle") == 1
     for source, name in zip([*names, total], [*parts, "sum"], strict=True):
         found = tmp_path / f"out_{name}.mrc"
         np.testing.assert_array_equal(mrcfile.read(found), moved(mrcfile.read(source), shifts[2::3]))
@@ -201,8 +202,14 @@ def test_stack_and_bin_sum_counts(tmp_path) -> None:
     assert "map          Ni, K, counts, sensitivity 0.25" in etcli("info", tmp_path / "b.mrc").out
     etcli("bin", "--method", "mean", tmp_path / "s.mrc", tmp_path / "m.mrc")
     assert told(tmp_path / "m.mrc") == NICKEL | {"values": "mean of counts per pixel"}
+    etcli("filter", tmp_path / "s.mrc", tmp_path / "f.mrc")
+    assert told(tmp_path / "f.mrc") == NICKEL | {"values": "counts, filtered"}
+    etcli("stack", "--scale", "0,9", tmp_path / "s.mrc", tmp_path / "i.mrc")
+    assert told(tmp_path / "i.mrc") == NICKEL | {"values": "counts, scaled"}
     cobalt = write_map(tmp_path / "Co.mrc", element="Co")
     assert "is a map of Co, but" in failure("stack", tmp_path / "m.mrc", cobalt, tmp_path / "no.mrc")
+    part = write_map(tmp_path / "Ni_train.mrc", more="Part = train\n")
+    assert "is a map of Ni train, but" in failure("stack", tmp_path / "m.mrc", part, tmp_path / "no.mrc")
 
 
 def test_images_that_are_no_maps_are_as_before(tmp_path) -> None:

@@ -1,0 +1,1 @@
+"""Joint reconstruction of several elements from few counts, tied to a HAADF series."""
