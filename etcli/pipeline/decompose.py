@@ -216,7 +216,10 @@ def _by_windows(
     session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest, fit: SumFit
 ) -> Decomposition:
     """Make maps of windows around lines, minus those beside them."""
-    named = {one.symbol: one.family for one in request.named} or {one.element: "" for one in fit.elements}
+    there = zip(fit.elements, fit.is_there, strict=True)
+    named = {one.symbol: one.family for one in request.named} or {
+        one.element: "" for one, is_ in there if is_
+    }
     chosen = []
     for element, family in named.items():
         own = element_spectra(element, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))

@@ -80,16 +80,7 @@ def decomposition_figure(
     _name_lines(top, lines, energy_keV)
     if curve:
         _draw_curve(pieces[-2].subplots(), *curve)
-    scale = PixelScale.of(nx, pixel_A)
-    panels = np.atleast_1d(pieces[-1].subplots(rows, across)).ravel()
-    pieces[-1].suptitle(f"maps at {tilt_deg:g}°, counts of a pixel", x=0.01, ha="left", fontsize="medium")
-    for panel in panels[len(maps) :]:
-        panel.set_visible(False)
-    for panel, (name, image) in zip(panels, maps.items(), strict=False):
-        drawn = show(panel, image, scale, limits=contrast(image), cmap="inferno")
-        panel.set_title(name, color=colours.get(name, "black"))
-        scale_bar(panel, nx, scale)
-        pieces[-1].colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, aspect=25, pad=0.02)
+    _draw_maps(pieces[-1], maps, tilt_deg, colours, (rows, across), pixel_A)
     return figure
 
 
@@ -164,6 +155,27 @@ def _draw_residual(axes: Axes, energy_keV: Doubles, observed: Doubles, fitted: S
     axes.axhspan(-2, 2, color=GREY, alpha=0.2, linewidth=0)
     axes.step(energy_keV, left, where="mid", color="black", linewidth=0.6)
     axes.set(ylim=(-limit, limit), ylabel="(sum − fit) / σ")
+
+
+def _draw_maps(
+    piece: Any,
+    maps: Mapping[str, NDArray[Any]],
+    tilt_deg: float,
+    colours: Mapping[str, Any],
+    grid: tuple[int, int],
+    pixel_A: float | None,
+) -> None:
+    """Draw the maps of one view, each with its own contrast."""
+    panels = np.atleast_1d(piece.subplots(*grid)).ravel()
+    piece.suptitle(f"maps at {tilt_deg:g}°, counts of a pixel", x=0.01, ha="left", fontsize="medium")
+    for panel in panels[len(maps) :]:
+        panel.set_visible(False)
+    for panel, (name, image) in zip(panels, maps.items(), strict=False):
+        scale = PixelScale.of(image.shape[1], pixel_A)
+        drawn = show(panel, image, scale, limits=contrast(image), cmap="inferno")
+        panel.set_title(name, color=colours.get(name, "black"))
+        scale_bar(panel, image.shape[1], scale)
+        piece.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, aspect=25, pad=0.02)
 
 
 def _draw_curve(axes: Axes, n: NDArray[Any], deviance: Doubles) -> None:
