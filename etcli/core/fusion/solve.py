@@ -108,6 +108,7 @@ def solve(
     References
     ----------
     A. Chambolle, T. Pock, J. Math. Imaging Vis. 40 (2011) 120, doi:10.1007/s10851-010-0251-1, algorithm 1.
+    L. Condat, J. Optim. Theory Appl. 158 (2013) 460, doi:10.1007/s10957-012-0245-9: over-relaxation.
     J. Duran et al., SIAM J. Imaging Sci. 9 (2016) 116, doi:10.1137/15M102873X: norms of the Jacobian.
     Z. Zhong et al., Ultramicroscopy 190 (2018) 11, doi:10.1016/j.ultramic.2018.01.001: elements and HAADF.
     """
@@ -148,6 +149,7 @@ def solve(
     volume = np.empty((n_channels, *problem.shape), np.float32)
     for c in range(n_channels):
         problem.views.outer_volume(state.volume[c], out=volume[c])
+    np.maximum(volume, 0, out=volume)  # over-relaxation steps below zero on the way
     return FusionResult(volume, state, iterations, change)
 
 
