@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.files import read as read
     from etcli.pipeline.files import write as write
     from etcli.pipeline.filter import filter as filter
+    from etcli.pipeline.fuse import fuse as fuse
     from etcli.pipeline.plan_views import plan_views as plan_views
     from etcli.pipeline.project import project as project
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
@@ -56,6 +57,7 @@ _NAMES_BY_MODULE = {
     "etcli.pipeline.entropy": ("entropy",),
     "etcli.pipeline.files": ("read", "write"),
     "etcli.pipeline.filter": ("filter",),
+    "etcli.pipeline.fuse": ("fuse",),
     "etcli.pipeline.plan_views": ("plan_views",),
     "etcli.pipeline.project": ("project",),
     "etcli.pipeline.reconstruct": ("reconstruct",),

@@ -29,14 +29,13 @@ from etcli.cli.options import (
 @click.option(
     "--method",
     type=click.Choice(["mean", "sum", "fourier"]),
-    default="mean",
-    show_default=True,
-    help="Mean or sum of the area, or a crop of the Fourier transform.",
+    help="Mean or sum of the area, or a crop of the Fourier transform.  [default: mean, of maps of counts "
+    "sum]",
 )
 @mode_option
 @pass_settings
 def command(
-    settings: Settings, input: str, output: str, factor: float, dims: str, method: str, mode: int
+    settings: Settings, input: str, output: str, factor: float, dims: str, method: str | None, mode: int
 ) -> None:
     """Reduce images or a volume.
 

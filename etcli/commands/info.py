@@ -87,6 +87,13 @@ def _field_text(fact: dict[str, Any], field: str) -> str:
     return " ".join(f"{number:.7g}" for number in (value if isinstance(value, list) else [value]))
 
 
+def _map_text(known: dict[str, Any]) -> str:
+    """Return what a series is a map of, in words."""
+    words = [known.get("element"), known.get("line"), known.get("part"), known.get("values")]
+    words += [f"sensitivity {known['sensitivity']:g}" if "sensitivity" in known else None]
+    return ", ".join(word for word in words if word)
+
+
 def _facts_text(fact: dict[str, Any]) -> str:
     """Return the facts of a file as readable text."""
     nx, ny, n = fact["size"]
@@ -111,6 +118,8 @@ def _facts_text(fact: dict[str, Any]) -> str:
     ):
         if fact[key] is not None:
             rows.append((name, f"{fact[key]:g}{unit}"))
+    if fact["map"]:
+        rows.append(("map", _map_text(fact["map"])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

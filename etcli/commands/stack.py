@@ -39,7 +39,7 @@ FRAMES = ("mean", "sum", "keep")
     type=FILE,
     metavar="mean|sum|keep|FOLDER",
     help="How sections of one file at the same tilt and defocus are combined, or a folder of the files that "
-    "INPUT.mdoc lists. May be repeated.  [default: mean]",
+    "INPUT.mdoc lists. May be repeated.  [default: mean; sum for maps of counts]",
 )
 @click.option(
     "--scale",
@@ -107,6 +107,6 @@ def command(
     if len(ways) > 1:
         raise UsageError(f"--frames {' and '.join(ways)} cannot go together; give one of them")
     folders = tuple(word for word in frames if word not in FRAMES)
-    way: Any = ways[0] if ways else FRAMES[0]
+    way: Any = ways[0] if ways else None
     request = StackRequest(views, exclude, sort is not None, crop, way, grey_scale, turn, folders)
     stack_files(settings.session, inputs, output, request, mode=mode, **files)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError
 from etcli.core.series import TiltSeries
 from etcli.core.view_table import SAME_DEFOCUS_UM, ViewTable
+from etcli.io.element_map import ElementMap
 from etcli.io.mdoc import Mdoc
 
 Frames = Literal["mean", "sum", "keep"]
@@ -172,6 +173,9 @@ def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
 
 
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
+    elements = [ElementMap.of(one.description).element for one in (stack, first)]
+    if elements[0] != elements[1] and all(elements):
+        raise DataError(f"{stack.name}: is a map of {elements[0]}, but {first.name} of {elements[1]}")
     if stack.shape[1:] != first.shape[1:]:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in (stack, first)]
         raise DataError(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.element_map import ElementMap
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
@@ -25,7 +26,8 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     -------
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode``, ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``,
-        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels``, ``history`` (the steps in
+        ``axis_deg``, ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map`` (``element``, ``line``,
+        ``sensitivity``, ``part`` and the kind of the ``values``), ``labels``, ``history`` (the steps in
         short), ``steps`` (with ``version``, ``command`` and ``inputs``), ``source`` of the angles and
         Crowther's ``resolution_A``; None for those that are unknown.
     """
@@ -48,6 +50,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "dose_e_A2": _nan_as_none(views.dose_e_A2),
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
+        "map": ElementMap.of(file.mdoc).as_dict(),
         "labels": list(file.labels),
         "history": [step["step"] for step in steps],
         "steps": steps,

@@ -65,25 +65,37 @@ def read_foreign(path: Path) -> ForeignImages:
     check_hdf5(path)
     try:
         berkeley = read_berkeley_emd(path) if path.suffix.lower() == EMD else None
-        signals = [] if berkeley else _signals(path)
+        found = [] if berkeley else signals(path)
     except ImportError as error:
-        raise DataError(f"{path}: {_missing(error)}") from error
+        raise DataError(f"{path}: {missing_package(error)}") from error
     except Exception as error:  # each reader raises exceptions of its own
         raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
     try:
-        return _images(*berkeley) if berkeley else _first_images(signals)
+        return _images(*berkeley) if berkeley else _first_images(found)
     except DataError as error:
         raise DataError(f"{path}: {error}; export a tilt series") from error
 
 
-def _signals(path: Path) -> list[dict[str, Any]]:
-    """Return what rosettasciio finds in a file, those of most dimensions first."""
+def signals(path: Path, *, lazy: bool = False) -> list[dict[str, Any]]:
+    """Return what rosettasciio finds in a file, those of most dimensions first.
+
+    Parameters
+    ----------
+    path : Path
+    lazy : bool
+        Whether data are left on disk, as arrays of dask.
+
+    Returns
+    -------
+    list of dict
+        With ``data``, ``axes``, ``metadata`` and ``original_metadata``.
+    """
     module = importlib.import_module(f"rsciio.{READERS[path.suffix.lower()]}")
-    signals: list[dict[str, Any]] = module.file_reader(str(path))
-    return sorted(signals, key=lambda one: -np.ndim(one["data"]))
+    found: list[dict[str, Any]] = module.file_reader(str(path), lazy=lazy)
+    return sorted(found, key=lambda one: -np.ndim(one["data"]))
 
 
-def _missing(error: ImportError) -> str:
+def missing_package(error: ImportError) -> str:
     """Return which module is missing, and how to install it whatever way etcli was installed."""
     module = (error.name or "rosettasciio").split(".")[0]
     package = PACKAGES.get(module, module)
@@ -96,8 +108,8 @@ def _first_images(signals: list[dict[str, Any]]) -> ForeignImages:
     refusals, found, titles = [], [], []
     for signal in signals:
         try:
-            found.append(_images(np.asarray(signal["data"]), _axes(signal), signal["original_metadata"]))
-            titles.append(_word(_find(signal.get("metadata", {}), "title")) or "without a title")
+            found.append(_images(np.asarray(signal["data"]), axes_of(signal), signal["original_metadata"]))
+            titles.append(_word(find_entry(signal.get("metadata", {}), "title")) or "without a title")
         except DataError as error:
             refusals.append(error)
     if not found:
@@ -114,13 +126,13 @@ def _images(data: NDArray[Any], axes: list[Axis], metadata: Mapping[str, Any] | 
     stack, (first, rows, columns) = as_stack(data, axes)
     pixel_A, warnings = pixel_on(rows, columns)
     tilt_deg = tilts_on(first)
-    alpha = _find(metadata, "Stage Alpha") if metadata and len(stack) == 1 else None
+    alpha = find_entry(metadata, "Stage Alpha") if metadata and len(stack) == 1 else None
     if alpha is not None:  # of the microscope, for a single image
         tilt_deg = np.full(1, float(alpha))
     return ForeignImages(stack[:, ::-1], pixel_A, tilt_deg, warnings)
 
 
-def _axes(signal: Mapping[str, Any]) -> list[Axis]:
+def axes_of(signal: Mapping[str, Any]) -> list[Axis]:
     """Return the axes of a signal; uneven ones have their coordinates in ``axis``."""
     axes = []
     for axis, n in zip(signal["axes"], np.shape(signal["data"]), strict=True):
@@ -136,10 +148,11 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) and value != "<undefined>" else ""
 
 
-def _find(tree: Mapping[str, Any], name: str) -> Any:
+def find_entry(tree: Mapping[str, Any], name: str) -> Any:
+    """Return the first entry of that name in nested metadata, None if there is none."""
     for key, value in tree.items():
         if key == name:
             return value
-        if isinstance(value, dict) and (found := _find(value, name)) is not None:
+        if isinstance(value, dict) and (found := find_entry(value, name)) is not None:
             return found
     return None

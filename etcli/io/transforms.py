@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
 from etcli.core.registration.tilt_axis import TiltAxis
@@ -43,6 +44,7 @@ def read_xf(path: Path) -> Transforms:
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _AXIS = re.compile(rf"axis {_NUMBER} deg, offset {_NUMBER} px")
 _PIXEL = re.compile(r"pixel (\d\S*) A;")
+_TILTS = "tilt angles: "
 
 
 def axis_text(axis: TiltAxis) -> str:
@@ -86,8 +88,23 @@ def read_pixel_A(xf: str | Path) -> float | None:
     return pixel_A if 0 < pixel_A < np.inf else None
 
 
+def read_tilts_beside(xf: str | Path) -> NDArray[np.float64] | None:
+    """Read the tilt angles of the views that an ``.xf`` is for, from the file beside it; None if unknown."""
+    rows = [line.removeprefix(_TILTS).split() for line in _lines_beside(xf) if line.startswith(_TILTS)]
+    try:
+        return np.array(rows[-1], np.float64) if rows else None
+    except ValueError:
+        return None
+
+
 def write_axis(
-    path: Path, axis: TiltAxis | None, xf: Path, *, pixel_A: float | None = None, steps: Sequence[str] = ()
+    path: Path,
+    axis: TiltAxis | None,
+    xf: Path,
+    *,
+    pixel_A: float | None = None,
+    steps: Sequence[str] = (),
+    tilt_deg: NDArray[np.float64] | None = None,
 ) -> None:
     """Write the tilt axis of the views that the transforms of an ``.xf``, already written, align.
 
@@ -102,11 +119,14 @@ def write_axis(
         Size of the pixels that the shifts are in.
     steps : sequence of str
         The processing steps that made the transforms, in lines of their own before the last one.
+    tilt_deg : ndarray of shape (n_views,), optional
+        Tilt angles of the views, by which transforms are found for views of another series.
     """
     words = [axis_text(axis)] if axis else []
     words += [f"pixel {pixel_A:.9g} A"] if pixel_A else []
     last = "; ".join([*words, f"SHA-256 of the transforms {_digest(xf)}"])
-    path.write_text("\n".join([*steps, last, ""]), encoding="utf-8", newline="\n")
+    tilts = [] if tilt_deg is None else [_TILTS + " ".join(f"{angle + 0.0:.7g}" for angle in tilt_deg)]
+    path.write_text("\n".join([*steps, *tilts, last, ""]), encoding="utf-8", newline="\n")
 
 
 def _lines_beside(xf: str | Path) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from etcli.core.binning import bin_image, binned_sections, binned_size
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
+from etcli.io.element_map import MEAN, ElementMap, with_values
 from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
 from etcli.pipeline.inputs import read_series, read_volume
 from etcli.pipeline.session import Session
@@ -21,7 +22,14 @@ class BinRequest:
     """Options of a binning, named as those of ``etcli bin``."""
 
     factor: float = 2.0
-    method: str = "mean"
+    method: str | None = None
+
+    def of_images(self, session: Session, images: TiltSeries | Volume) -> "BinRequest":
+        """Return the request with a method: the sum for a map of counts, else the mean."""
+        has_counts = isinstance(images, TiltSeries) and ElementMap.of(images.description).holds_counts
+        if has_counts and self.method is None:
+            session.reporter.report(f"{images.name}: counts are summed")
+        return replace(self, method=self.method or ("sum" if has_counts else "mean"))
 
     def step(self, dims: int) -> ProcessingStep:
         """Processing step for the history."""
@@ -32,7 +40,7 @@ def bin(
     images: TiltSeries | Volume,
     factor: float = 2.0,
     *,
-    method: str = "mean",
+    method: str | None = None,
     session: Session | None = None,
 ) -> TiltSeries | Volume:
     """Bin the views of a series, or a volume.
@@ -43,8 +51,9 @@ def bin(
         Views are binned one by one, a volume along all axes.
     factor : float
         How many pixels become one, along each axis.
-    method : {"mean", "sum", "fourier"}
-        Mean or sum of the area, or a crop of the Fourier transform.
+    method : {"mean", "sum", "fourier"}, optional
+        Mean or sum of the area, or a crop of the Fourier transform; by default the mean, and of maps of
+        counts the sum.
     session : Session, optional
         Threads to use; `Session()` by default.
 
@@ -65,14 +74,17 @@ def bin(
     >>> small.shape, small.pixel_A
     ((3, 4, 4), 4.0)
     """
-    session, request = session or Session(), BinRequest(factor, method)
+    session = session or Session()
+    request = BinRequest(factor, method).of_images(session, images)
     sections, shape, origin_A = _binned_images(session, images, request)
     data = np.empty(shape, np.float32)
     for target, section in zip(data, sections, strict=True):
         target[:] = section
     pixel_A = images.pixel_A * factor if images.pixel_A else None
     history = (*images.history, str(request.step(2 if isinstance(images, TiltSeries) else 3)))
-    binned = replace(images, data=data, pixel_A=pixel_A, origin_A=origin_A, history=history)
+    binned = replace(
+        _described(images, request), data=data, pixel_A=pixel_A, origin_A=origin_A, history=history
+    )
     if isinstance(binned, TiltSeries):
         return replace(binned, views=replace(binned.views, section=np.arange(len(data))))
     frame = replace(binned.frame, voxel_A=pixel_A) if binned.frame and pixel_A else None
@@ -89,6 +101,8 @@ def bin_files(
     images: TiltSeries | Volume = (
         read_series(session, input, stream=True) if dims == 2 else read_volume(session, input, stream=True)
     )
+    request = request.of_images(session, images)
+    images = _described(images, request)
     with session.outputs() as outputs:
         sections, shape, origin_A = _binned_images(session, images, request)
         pixel_A = images.pixel_A * request.factor if images.pixel_A else None
@@ -122,11 +136,18 @@ def bin_files(
                 writer.write_section(k, image)
 
 
+def _described(images: TiltSeries | Volume, request: BinRequest) -> TiltSeries | Volume:
+    """Return the images with a description that says where counts are no longer counts."""
+    if isinstance(images, TiltSeries) and request.method != "sum":
+        return with_values(images, MEAN)
+    return images
+
+
 def _binned_images(
     session: Session, images: TiltSeries | Volume, request: BinRequest
 ) -> tuple[Iterable[Any], tuple[int, int, int], tuple[float, float, float]]:
     """Return an iterator over the binned sections, their shape, and the position of the first pixel."""
-    factor, method, is_volume = request.factor, request.method, isinstance(images, Volume)
+    factor, method, is_volume = request.factor, request.method or "mean", isinstance(images, Volume)
     nz, ny, nx = images.shape
     n = binned_size(nz, factor) if is_volume else nz
     size = n, binned_size(ny, factor), binned_size(nx, factor)

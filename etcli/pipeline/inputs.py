@@ -19,6 +19,7 @@ from etcli.io.history import missing
 from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import Tilts, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, read_axis, read_pixel_A, read_steps, read_xf
+from etcli.pipeline.matched_transforms import of_views
 from etcli.pipeline.session import Session
 
 PLACEHOLDER_A = 1.0
@@ -153,7 +154,12 @@ def read_volume_only(session: Session, name: str, *, stream: bool = False) -> Vo
 
 
 def read_transforms(
-    session: Session, name: str, series: TiltSeries, *, pixel_A: float | None = None
+    session: Session,
+    name: str,
+    series: TiltSeries,
+    *,
+    pixel_A: float | None = None,
+    tilts_file: str | None = None,
 ) -> Transforms:
     """Read the transforms of a series, with shifts in its pixels.
 
@@ -165,21 +171,20 @@ def read_transforms(
     pixel_A : float, optional
         Size of the pixels on which they were found, by default that of the file beside them, else that of
         the series.
+    tilts_file : str, optional
+        Tilt angles at which they were found; see `etcli.pipeline.matched_transforms.of_views`.
 
     Returns
     -------
     Transforms
+        One for each view.
 
     Raises
     ------
     DataError
         When there is not one for each view.
     """
-    transforms = read_xf(Path(name))
-    if transforms.n_views != len(series):
-        raise DataError(
-            f"{name}: {transforms.n_views} transforms for the {len(series)} views of {series.name}"
-        )
+    transforms = of_views(session, name, read_xf(Path(name)), series, tilts_file)
     session.reads(name, *(beside for beside in [axis_file(name)] if beside.is_file()))
     factor = _pixel_ratio(name, series, pixel_A)
     if factor == 1:

@@ -321,6 +321,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
                 result.transforms,
                 step=result.step,
                 pixel_A=series.pixel_A,
+                tilt_deg=series.views.tilt_deg,
                 axis=result.axis,
             )
         if files.plot:

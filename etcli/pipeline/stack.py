@@ -11,6 +11,7 @@ from etcli.core.geometry import centre
 from etcli.core.grey_scale import GreyScale
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.assemble import Frames, assemble
+from etcli.io.element_map import ElementMap
 from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.session import Session
@@ -33,8 +34,9 @@ class StackRequest:
         Whether views are sorted by tilt angle.
     crop : Region or None
         Columns and rows to keep.
-    frames : {"mean", "sum", "keep"}
-        How sections of one file at the same tilt and defocus are combined.
+    frames : {"mean", "sum", "keep"}, optional
+        How sections of one file at the same tilt and defocus are combined: by default their mean, and the
+        sum of maps of counts.
     scale : GreyScale or None
         Scaling into the range of an integer mode.
     turn : str or None
@@ -47,7 +49,7 @@ class StackRequest:
     exclude: tuple[int, ...] | None = None
     sort: bool = False
     crop: Region | None = None
-    frames: Frames = "mean"
+    frames: Frames | None = None
     scale: GreyScale | None = None
     turn: str | None = None
     folders: tuple[str, ...] = ()
@@ -118,11 +120,11 @@ def stack_files(
     excluded = set(checked_list(request.exclude or (), n, "view"))
     selected = checked_list(request.views or range(n), n, "view")
     kept = found.sections([view for view in selected if view not in excluded])
-    series = assemble(found.stacks, kept, frames=request.frames)
+    holds_counts = ElementMap.of(found.stacks[0].description).holds_counts
+    frames = request.frames or ("sum" if holds_counts else "mean")
+    series = assemble(found.stacks, kept, frames=frames)
     if len(series.parts) < len(kept):
-        session.reporter.report(
-            f"{len(kept)} sections give {len(series.parts)} views: {request.frames} of frames"
-        )
+        session.reporter.report(f"{len(kept)} sections give {len(series.parts)} views: {frames} of frames")
     if request.sort:
         series = series.arranged(series.like.tilt_deg.argsort(kind="stable").tolist())
     area, like = _crop(session, series.like, request.crop)
@@ -145,7 +147,7 @@ def stack_files(
 
 def _stack_volume(session: Session, volume: Volume, output: str, request: StackRequest, *, mode: int) -> None:
     """Write some sections and an area of a volume as a volume."""
-    if request.sort or request.frames != "mean":
+    if request.sort or request.frames not in (None, "mean"):
         raise UsageError(f"{volume.name}: is a volume; --sort and --frames are for tilt series")
     n = len(volume)
     excluded = set(checked_list(request.exclude or (), n, "section"))

@@ -384,6 +384,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
                 alignment.transforms,
                 step=alignment.step,
                 pixel_A=series.pixel_A,
+                tilt_deg=series.views.tilt_deg,
                 first=files.prexf,
             )
         if files.write_tlt:

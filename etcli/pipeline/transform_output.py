@@ -1,6 +1,9 @@
-"""Output of transforms, with the file beside them that holds tilt axis, pixel size and history."""
+"""Output of transforms, with a file beside them for tilt axis, pixel size, tilt angles and history."""
 
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
@@ -21,6 +24,7 @@ def write_transforms(
     *,
     step: ProcessingStep,
     pixel_A: float | None,
+    tilt_deg: NDArray[np.float64] | None = None,
     axis: TiltAxis | None = None,
     first: str | None = None,
     path: Path | None = None,
@@ -37,6 +41,8 @@ def write_transforms(
         The step that found them.
     pixel_A : float or None
         Size of the pixels that their shifts are in.
+    tilt_deg : ndarray of shape (n_views,), optional
+        Tilt angles of the views that they were found for.
     axis : TiltAxis, optional
         Tilt axis of the views that they align.
     first : str, optional
@@ -48,4 +54,4 @@ def write_transforms(
     write_xf(path, transforms)
     beside = outputs.path(str(axis_file(xf)))
     steps = [*(read_steps(first) if first else []), outputs.run.record(step)]
-    write_axis(beside, axis, path, pixel_A=pixel_A, steps=steps)
+    write_axis(beside, axis, path, pixel_A=pixel_A, steps=steps, tilt_deg=tilt_deg)

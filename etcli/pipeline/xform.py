@@ -1,17 +1,23 @@
 """Application of existing transforms to a series, in memory or from file to file."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
-from etcli.core.registration.transforms import Transforms
+from etcli.core.registration.transforms import Method, Transforms
+from etcli.core.registration.views_by_tilt import views_by_tilt
 from etcli.core.series import TiltSeries
+from etcli.io.element_map import INTERPOLATED, ElementMap, with_values
 from etcli.io.transforms import read_axis, read_steps
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
+from etcli.pipeline.map_names import named_outputs
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
@@ -26,6 +32,8 @@ def xform(
     transforms: Transforms,
     *,
     xf_pixel: Length | float | str | None = None,
+    xf_tilts: ArrayLike | None = None,
+    linear: bool = False,
     session: Session | None = None,
 ) -> TiltSeries:
     """Apply existing transforms to a series.
@@ -37,6 +45,11 @@ def xform(
         One per view, such as those of `etcli.register` for another detector's series.
     xf_pixel : length, optional
         Pixel size of the images on which they were found.
+    xf_tilts : array_like of shape (n_transforms,), optional
+        Tilt angles at which they were found, in degrees: each view gets the transform of its own tilt angle.
+        By default there is one transform per view.
+    linear : bool
+        Whether to interpolate linearly, as counts need it: no negative values, and the sum is kept.
     session : Session, optional
         Threads to use; `Session()` by default.
 
@@ -49,6 +62,8 @@ def xform(
     ------
     UsageError
         When `xf_pixel` is given and the pixel size of the series is not known.
+    DataError
+        When a view has no transform at its tilt angle, or several.
 
     Examples
     --------
@@ -61,30 +76,99 @@ def xform(
     1.0
     """
     session = session or Session()
+    if xf_tilts is not None:
+        transforms = transforms.select(views_by_tilt(series.tilt_deg, xf_tilts, others="transform"))
     transforms = _scale_shifts(series, transforms, None if xf_pixel is None else Length.parse(xf_pixel, "A"))
     series = replace(without_orientations(session, series, transforms), centre_A=None)
-    moved = resampled(session, series, transforms, what="transforming")
+    series = _with_values(session, series, linear=linear)
+    method: Method = "linear" if linear else "cubic"
+    moved = resampled(session, series, transforms, what="transforming", method=method)
     axis_deg = _rotated_axis_deg(series, transforms)
     moved = moved if axis_deg is None else moved.with_axis(axis_deg)
     return replace(moved, history=(*moved.history, str(ProcessingStep("xform", "transforms"))))
 
 
+@dataclass(frozen=True)
+class XformRequest:
+    """Options of a transform, named as those of ``etcli xform``.
+
+    Parameters
+    ----------
+    xf : str
+        File of the transforms.
+    xf_pixel : Length or None
+        Pixel size on which they were found.
+    xf_tilts : str or None
+        File of the tilt angles at which they were found.
+    linear : bool
+        Linear interpolation in place of cubic splines.
+    """
+
+    xf: str
+    xf_pixel: Length | None = None
+    xf_tilts: str | None = None
+    linear: bool = False
+
+
 def xform_files(
-    session: Session, input: str, output: str, *, xf: str, xf_pixel: Length | None, mode: int
+    session: Session, inputs: Sequence[str], output: str, request: XformRequest, *, mode: int
 ) -> None:
-    """Apply the transforms of a file to a series, from file to file."""
-    series = read_series(session, input, stream=True)
-    pixel_A = None if xf_pixel is None else _known_pixel_A(series, xf_pixel)
-    transforms = read_transforms(session, xf, series, pixel_A=pixel_A)
+    """Apply the transforms of a file to series, from file to file: all outputs appear, or none.
+
+    Parameters
+    ----------
+    session : Session
+    inputs : sequence of str
+    output : str
+        Output of a single input; of several the name that theirs begin with, see `named_outputs`.
+    request : XformRequest
+    mode : int
+        MRC mode.
+
+    Raises
+    ------
+    DataError
+        When a view has no transform, or several.
+    UsageError
+        When the request contradicts itself.
+    """
+    read = [read_series(session, name, stream=True) for name in inputs]
+    names = named_outputs(read, output)
+    work = [_transformed(session, series, request) for series in read]
+    step = ProcessingStep("xform", Path(request.xf).name + (", linear" if request.linear else ""))
+    method: Method = "linear" if request.linear else "cubic"
+    with session.outputs() as outputs, ExitStack() as opened:
+        writers = []
+        for name, (series, transforms) in zip(names, work, strict=True):
+            axis_deg, like = _rotated_axis_deg(series, transforms), after_transforms(series, request.xf)
+            writing = series_writer(outputs, name, like, step=step, axis_deg=axis_deg, mode=mode)
+            writers.append(opened.enter_context(writing))
+        for writer, (series, transforms) in zip(writers, work, strict=True):
+            write_resampled(session, writer, series, transforms, what="transforming", method=method)
+
+
+def _transformed(
+    session: Session, series: TiltSeries, request: XformRequest
+) -> tuple[TiltSeries, Transforms]:
+    """Read the transforms of a series; return it with what these change in its description."""
+    xf = request.xf
+    pixel_A = None if request.xf_pixel is None else _known_pixel_A(series, request.xf_pixel)
+    transforms = read_transforms(session, xf, series, pixel_A=pixel_A, tilts_file=request.xf_tilts)
     _compare_axes(session, series, xf)
     series = without_orientations(session, series, transforms)
     if abs(series.centre_px[0]) > CENTRAL_PX and not _keeps_centre(session, series.name, read_steps(xf)):
         series = replace(series, centre_A=None)
-    with session.outputs() as outputs:
-        step, axis_deg = ProcessingStep("xform", Path(xf).name), _rotated_axis_deg(series, transforms)
-        like = after_transforms(series, xf)
-        with series_writer(outputs, output, like, step=step, axis_deg=axis_deg, mode=mode) as writer:
-            write_resampled(session, writer, series, transforms, what="transforming")
+    return _with_values(session, series, linear=request.linear), transforms
+
+
+def _with_values(session: Session, series: TiltSeries, *, linear: bool) -> TiltSeries:
+    """Return a map of counts as one of interpolated counts; warn where they become negative."""
+    if ElementMap.of(series.description).holds_counts and not linear:
+        session.reporter.warn(
+            f"{series.name}: is a map of counts, which cubic splines make negative; use --linear, and thin "
+            "before if parts of the counts are needed"
+        )
+    return with_values(series, INTERPOLATED)
 
 
 def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:

@@ -32,6 +32,7 @@ def test_json_holds_what_is_known(series) -> None:
         "dose_e_A2": [1, 1.1, 1.2, 1.3],
         "defocus_um": [-1, -1.01, -1.02, -1.03],
         "voltage_kv": 200,
+        "map": None,
         "labels": [],
         "history": [],
         "steps": [],
@@ -49,7 +50,7 @@ def test_json_of_a_file_that_says_nothing(tmp_path) -> None:
     unknown = {key for key, value in facts.items() if value is None}
     assert unknown == {
         *("pixel_A", "tilt_deg", "axis_deg", "dose_e_A2"),
-        *("defocus_um", "voltage_kv", "source", "resolution_A"),
+        *("defocus_um", "voltage_kv", "map", "source", "resolution_A"),
     }
 
 

@@ -186,7 +186,7 @@ def test_wrong_usage(tmp_path: Path, options: tuple[object, ...], words: str) ->
 
 def test_simulate_writes_no_stream(tmp_path: Path) -> None:
     assert "only bin, filter, xform and stack take -" in failure("simulate", "needle", "-", status=2)
-    assert "no such kind 'cube'; use phantom, particle, needle, adf, hrtem or focal" in failure(
+    assert "no such kind 'cube'; use phantom, particle, needle, spectral, adf, hrtem or focal" in failure(
         "simulate", "cube", tmp_path / "s.mrc", status=2
     )
     twice = ("--size", SIZE, "--write-truth", tmp_path / "s.mrc")

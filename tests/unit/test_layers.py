@@ -117,7 +117,7 @@ def test_the_library_never_prints() -> None:
         ("astra", {"etcli/core/projectors/astra.py"}),
         ("cupy", {"etcli/core/gpu.py"}),
         ("h5py", {"etcli/io/berkeley_emd.py", "etcli/io/hdf5_check.py"}),
-        ("rsciio", {"etcli/io/foreign.py"}),
+        ("rsciio", {"etcli/io/foreign.py", "etcli/io/spectrum_writer.py"}),
         ("tifffile", {"etcli/io/tiff.py"}),
     ],
 )

@@ -6,6 +6,7 @@ KINDS = {
     "phantom": "Simulate Shepp and Logan's head phantom, as ellipsoids.",
     "particle": "Simulate a catalyst: a support with small metal particles.",
     "needle": "Simulate a tapered needle of many layers along the tilt axis.",
+    "spectral": "Simulate element maps or spectrum images, with the dark-field series of the same specimen.",
     "adf": "Simulate the dark-field series of a model or a crystal, atom by atom.",
     "hrtem": "Simulate the phase-contrast tilt series of a model or a crystal, at several defoci.",
     "focal": "Simulate the through-focal dark-field series of a crystal in zone axis.",

@@ -1,6 +1,8 @@
 """Simulated dark-field tilt series of a specimen made of solids."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -141,26 +143,103 @@ def project(
     ndarray of shape (ny, nx), float32
         Line integrals of the density, in density · pixels.
     """
-    cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
-    axis = np.deg2rad(axis_deg)
-    turn = np.array([[np.cos(axis), -np.sin(axis)], [np.sin(axis), np.cos(axis)]])
-    origin = np.array(shift_px) + turn @ (axis_offset_px, 0)
+    geometry = ViewGeometry.of(tilt_deg, shift_px, axis_deg=axis_deg, axis_offset_px=axis_offset_px)
     image = np.zeros(shape)
     for solid in specimen.solids:
-        rows, columns = _footprint(solid, cos, sin, turn, origin, shape)
-        n_rays = max(1, (columns.stop - columns.start) * oversampling**2)
-        step = max(1, RAYS_AT_ONCE // n_rays)
-        u = _rays(columns, shape[1], oversampling) - origin[0]
-        for start in range(rows.start, rows.stop, step):
-            band = slice(start, min(start + step, rows.stop))
-            v = _rays(band, shape[0], oversampling)[:, None] - origin[1]
-            p, y = turn[0, 0] * u + turn[1, 0] * v, turn[0, 1] * u + turn[1, 1] * v
-            first, last = solid.interval(p, y, cos=cos, sin=sin)
-            paths = np.maximum(last - first, 0).reshape(
-                band.stop - band.start, oversampling, columns.stop - columns.start, oversampling
-            )
-            image[band, columns] += solid.density * paths.mean(axis=(1, 3))
+        for rays in rays_through(solid, geometry, shape, oversampling=oversampling):
+            image[rays.pixels] += solid.density * rays.pixel_means(rays.length)
     return image.astype(np.float32)
+
+
+class ViewGeometry(NamedTuple):
+    """Direction of the rays of a view, and the place of the tilt axis in it; see `GroundTruth`."""
+
+    cos: float
+    sin: float
+    turn: Array
+    origin: Array
+
+    @classmethod
+    def of(
+        cls,
+        tilt_deg: float,
+        shift_px: tuple[float, float] = (0.0, 0.0),
+        *,
+        axis_deg: float = 0.0,
+        axis_offset_px: float = 0.0,
+    ) -> "ViewGeometry":
+        """Return the geometry of a view, with parameters as those of `project`."""
+        cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+        axis = np.deg2rad(axis_deg)
+        turn = np.array([[np.cos(axis), -np.sin(axis)], [np.sin(axis), np.cos(axis)]])
+        return cls(cos, sin, turn, np.array(shift_px) + turn @ (axis_offset_px, 0))
+
+
+class Rays(NamedTuple):
+    """Rays through a solid that reach some pixels of a view, several in each.
+
+    Parameters
+    ----------
+    pixels : (slice, slice)
+        Rows and columns.
+    p, y : ndarray of float64
+        Where they reach the detector, across and along the tilt axis.
+    first, last : ndarray of float64
+        Where they enter and leave the solid, see `Solid.interval`.
+    oversampling : int
+        Rays per pixel in each direction.
+    """
+
+    pixels: tuple[slice, slice]
+    p: Array
+    y: Array
+    first: Array
+    last: Array
+    oversampling: int
+
+    @property
+    def length(self) -> Array:
+        """Path of each ray in the solid."""
+        return np.maximum(self.last - self.first, 0)
+
+    def pixel_means(self, values: Array) -> Array:
+        """Return the mean of the values of the rays of each pixel."""
+        rows, columns = self.pixels
+        per_pixel = values.reshape(
+            rows.stop - rows.start, self.oversampling, columns.stop - columns.start, self.oversampling
+        )
+        return np.asarray(per_pixel.mean(axis=(1, 3)))
+
+
+def rays_through(
+    solid: Solid, geometry: ViewGeometry, shape: tuple[int, int], *, oversampling: int = 3
+) -> Iterator[Rays]:
+    """Send rays through a solid to every pixel that its box covers, some rows at a time.
+
+    Parameters
+    ----------
+    solid : Solid
+    geometry : ViewGeometry
+    shape : tuple of int
+        Pixels (ny, nx) of the view.
+    oversampling : int
+        Rays per pixel in each direction.
+
+    Yields
+    ------
+    Rays
+    """
+    cos, sin, turn, origin = geometry
+    rows, columns = _footprint(solid, cos, sin, turn, origin, shape)
+    n_rays = max(1, (columns.stop - columns.start) * oversampling**2)
+    step = max(1, RAYS_AT_ONCE // n_rays)
+    u = _rays(columns, shape[1], oversampling) - origin[0]
+    for start in range(rows.start, rows.stop, step):
+        band = slice(start, min(start + step, rows.stop))
+        v = _rays(band, shape[0], oversampling)[:, None] - origin[1]
+        p, y = turn[0, 0] * u + turn[1, 0] * v, turn[0, 1] * u + turn[1, 1] * v
+        first, last = solid.interval(p, y, cos=cos, sin=sin)
+        yield Rays((band, columns), p, y, first, last, oversampling)
 
 
 def dose_symmetric(tilt_deg: ArrayLike) -> NDArray[np.intp]:

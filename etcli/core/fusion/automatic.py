@@ -1,0 +1,237 @@
+"""Joint reconstruction of elements in which the counts themselves choose all weights."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.haadf_fit import HaadfFit, fit_haadf
+from etcli.core.fusion.held_out import (
+    COMMON_FACTORS,
+    ITERATIONS,
+    QUARTER_DECADES,
+    TIES,
+    Curve,
+    HeldOut,
+    Setting,
+    Tick,
+    Trial,
+    fitted,
+)
+from etcli.core.fusion.parts import Parts
+from etcli.core.fusion.problem import FusionProblem
+from etcli.core.fusion.scales import voxel_scales
+from etcli.core.fusion.view_gains import view_gains
+
+Array = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+
+ROUNDS = 4
+"""Fits after which the weights of the elements and what only HAADF shows no longer change each other."""
+FINAL, FINAL_TIED = 120, 250
+"""Iterations that come within 1 % of the limit, without and with the HAADF series."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """All that was found from the counts before the final fit.
+
+    Parameters
+    ----------
+    problem : FusionProblem
+        With the gains, and with HAADF views without their levels.
+    setting : Setting
+        The prior, the weights and the tie.
+    scales : ndarray of shape (n_elements,), float64
+        Counts a voxel of density 1.
+    minor : tuple of bool
+        Whether an element stays out of the joint prior.
+    haadf : HaadfFit or None
+        Of the elements in HAADF, also where the tie is dropped.
+    curves : tuple of Curve
+        Deviance against the weight of each element, then against the common factor.
+    better_nats : dict of str to float
+        By how much held-out counts are predicted better with the "tie", the "rest" and the joint prior "tnv",
+        where they were tried; negative where worse.
+    """
+
+    problem: FusionProblem
+    setting: Setting
+    scales: Numbers
+    minor: tuple[bool, ...]
+    haadf: HaadfFit | None = None
+    curves: tuple[Curve, ...] = ()
+    better_nats: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is a channel of what only HAADF shows."""
+        return len(self.setting.weights) > len(self.scales)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the final fit."""
+        return FINAL_TIED if self.setting.tie else FINAL
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Elements that were reconstructed together.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_elements, nz, ny, nx), float32
+        Counts a voxel, as a view of mean gain shows them.
+    rest : ndarray of shape (nz, ny, nx), float32, or None
+        HAADF signal a voxel of what has no map.
+    count_factors : ndarray of shape (n_elements,), float64
+        Factors by which the fit was multiplied, so that it has the counts that were measured.
+    choice : Choice
+    """
+
+    counts: Array
+    rest: Array | None
+    count_factors: Numbers
+    choice: Choice
+
+
+def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") -> Choice:
+    """Choose gains, the tie to HAADF, the prior and its weights by the prediction of held-out counts.
+
+    Parameters
+    ----------
+    maps : ElementMaps
+    parts : Parts
+        The same counts in two parts.
+    tick : callable
+        Told the number of iterations done.
+    prior : {"auto", "tv", "tnv"}
+        Prior of the elements that are not minor; ``auto`` chooses.
+
+    Returns
+    -------
+    Choice
+
+    Notes
+    -----
+    Each element's weight of total variation is found first, all in the same fits. With these weights
+    the tie is judged, and the channel of what only HAADF shows; then the weights are found once more under
+    the tie that is kept, and a common factor of them for the joint prior. Nothing is chosen that does not
+    predict better than what it replaces.
+    """
+    problem = maps.problem()
+    scales = voxel_scales(maps.counts, maps.geometry, threads=maps.threads)
+    held_out = HeldOut(problem, parts, scales, maps.minor, tick)
+    weights, curves = held_out.element_weights(maps.names)
+    alone = held_out.trial(Setting("tv", weights))
+    problem = problem.with_gains(_gains_of_fit(maps, problem, scales, alone.volume))
+    choice = Choice(problem, alone.setting, scales, maps.minor, curves=tuple(curves))
+    held_out = replace(held_out, problem=problem)
+    if maps.haadf is not None:
+        choice = _with_tie(choice, maps, held_out, alone)
+    return _with_joint_prior(choice, replace(held_out, problem=choice.problem), prior)
+
+
+def _gains_of_fit(maps: ElementMaps, problem: FusionProblem, scales: Numbers, volume: Array) -> Numbers:
+    """Find the gains of the views from the counts of all elements and a fit of them."""
+    sums = [problem.project(of_element).sum(axis=(1, 2), dtype=np.float64) for of_element in volume]
+    return view_gains(maps.counts, scales, scales, scales @ np.array(sums))
+
+
+def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial) -> Choice:
+    """Judge the tie to HAADF, and a channel of what only that shows; find the weights under what is kept."""
+    fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, alone.volume)
+    tied = replace(held_out, problem=choice.problem.with_gains(fit.gains))
+    free = float(tied.deviance(alone.volume).sum())
+    trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
+    best = min(trials, key=lambda trial: trial.total)
+    with_rest, rest_fit = _with_rest(choice, maps, held_out, best, fit)
+    better = {"tie": free - best.total, "rest": min(free, best.total) - with_rest.total}
+    choice = replace(choice, haadf=fit, better_nats=better)
+    if max(better.values()) <= 0:
+        return choice
+    if better["rest"] > 0:
+        best, fit = with_rest, rest_fit
+    problem = choice.problem.with_gains(fit.gains)
+    weights, curves = replace(held_out, problem=problem).element_weights(maps.names, best.setting)
+    setting = replace(best.setting, weights=weights)
+    return replace(choice, problem=problem, setting=setting, haadf=fit, curves=tuple(curves))
+
+
+def _with_rest(
+    choice: Choice, maps: ElementMaps, held_out: HeldOut, tied: Trial, fit: HaadfFit
+) -> tuple[Trial, HaadfFit]:
+    """Fit a channel of what only HAADF shows, and the HAADF signal of the elements beside it, in turn.
+
+    Returns
+    -------
+    Trial, HaadfFit
+        The best of at most `ROUNDS`; the first one where that does not predict better than without.
+    """
+    most = int(np.argmax(maps.sums))
+    weights = np.append(tied.setting.weights, tied.setting.weights[most])
+    strength = tied.setting.tie.strength if tied.setting.tie else TIES[0]
+
+    def fitted_with(fit: HaadfFit) -> Trial:
+        gained = replace(held_out, problem=choice.problem.with_gains(fit.gains))
+        return gained.trial(Setting("tv", weights, fit.tie(strength)))
+
+    fit = replace(fit, rest=float(fit.weights[most]) or float(fit.weights.max()))
+    best, least = (fitted_with(fit), fit), tied.total
+    for _ in range(1, ROUNDS):
+        if best[0].total >= least:
+            break
+        least, volume = best[0].total, best[0].volume
+        fit = fit_haadf(maps, choice.problem, held_out.parts, choice.scales, volume, rest=fit.rest)
+        again = fitted_with(fit)
+        best = (again, fit) if again.total < least else best
+    return best
+
+
+def _with_joint_prior(choice: Choice, held_out: HeldOut, prior: str) -> Choice:
+    """Judge the joint prior of the elements that are not minor."""
+    if prior == "tv" or choice.minor.count(False) < 2:
+        return choice
+    major = ~np.array(choice.minor)
+    separate = held_out.trial(choice.setting)
+    setting, deviance, curve = held_out.common_factor(replace(choice.setting, prior="tnv"))
+    better = float((separate.deviance - deviance)[major].sum())
+    choice = replace(choice, curves=(*choice.curves, curve), better_nats=choice.better_nats | {"tnv": better})
+    return choice if prior == "auto" and better <= 0 else replace(choice, setting=setting)
+
+
+def most_iterations(maps: ElementMaps) -> int:
+    """Return the largest number of iterations that `choose` and `fuse_all` may take."""
+    sweep, joint = len(QUARTER_DECADES) + 1, len(COMMON_FACTORS) + 1
+    if maps.haadf is None:
+        return ITERATIONS * (sweep + joint) + FINAL
+    return ITERATIONS * (2 * sweep - 1 + len(TIES) + ROUNDS + joint) + FINAL_TIED
+
+
+def fuse_all(maps: ElementMaps, choice: Choice, tick: Tick) -> Fused:
+    """Fit all counts with the weights that were chosen, and give each element the counts that it has.
+
+    Parameters
+    ----------
+    maps : ElementMaps
+    choice : Choice
+    tick : callable
+        Told the number of iterations done.
+
+    Returns
+    -------
+    Fused
+
+    Notes
+    -----
+    Total variation shrinks what is small and faint. The counts of a map are known better than anything
+    else about its element, so the volume is multiplied by the measured over the expected counts.
+    """
+    problem, scales, n = choice.problem, choice.scales, len(choice.scales)
+    fit = fitted(problem, scales, choice.setting, choice.minor, choice.iterations, tick)
+    expected = [problem.expected(c, fit.volume[c], scales[c]).sum(dtype=np.float64) for c in range(n)]
+    factors = np.divide(maps.sums, expected, out=np.ones(n), where=np.array(expected) > 0)
+    counts = fit.volume[:n] * (factors * scales).astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
+    rest = fit.volume[n] * np.float32(choice.haadf.rest) if choice.has_rest and choice.haadf else None
+    return Fused(counts, rest, factors, choice)

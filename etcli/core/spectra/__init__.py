@@ -1,0 +1,1 @@
+"""Spectra: X-ray lines, the detector, and elements or components in spectrum images."""

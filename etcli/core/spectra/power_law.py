@@ -1,0 +1,143 @@
+"""Signals of edges in energy-loss spectra: windows, minus a background that falls as a power of the energy.
+
+References
+----------
+R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, Springer (2011), section 4.4.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from etcli.core.errors import UsageError
+from etcli.core.spectra.detector import EnergyAxis
+from etcli.core.spectra.windows import share_of_channels
+from etcli.core.spectra.x_ray_lines import subshells
+
+Doubles = NDArray[np.float64]
+
+MAJOR_EDGES = ("K", "L3", "M5")
+BEFORE = (0.80, 0.97)
+"""Limits of the window before the edge, relative to its energy; edges begin early where bonds shift them."""
+AFTER = 1.12
+"""End of the window after the edge, relative to its energy."""
+NEIGHBOURS_PX = 3
+"""Edge of the square of pixels that give the exponent of the background together."""
+LEAST_EXPONENT, MOST_EXPONENT = 1.0, 8.0
+
+
+@dataclass(frozen=True)
+class EdgeWindows:
+    """Windows of one edge.
+
+    Parameters
+    ----------
+    element, shell : str
+        As in Ti, L3.
+    edge_keV : float
+    before_keV, after_keV : tuple of float
+        Limits of the windows before and after the edge.
+    """
+
+    element: str
+    shell: str
+    edge_keV: float
+    before_keV: tuple[float, float]
+    after_keV: tuple[float, float]
+
+    def weights(self, axis: EnergyAxis) -> Doubles:
+        """Compute the weights of channels for the two halves of the window before the edge, and that after.
+
+        Parameters
+        ----------
+        axis : EnergyAxis
+
+        Returns
+        -------
+        ndarray of shape (n_channels, 3), float64
+        """
+        first, last = self.before_keV
+        middle = float(np.sqrt(first * last))
+        limits = ((first, middle), (middle, last), self.after_keV)
+        return np.stack([share_of_channels(axis, *limit) for limit in limits], axis=1)
+
+    def signal(self, sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], Doubles]:
+        """Subtract the background A E^−r from the counts after the edge.
+
+        r follows from the sums of the two halves before the edge, r = 1 + 2 ln(I1/I2) / ln(E2/E1), over
+        neighbouring pixels; A of each pixel by least squares with the weights of Poisson noise, which is the
+        ratio of the counts to what E^−r predicts.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (3, n_views, ny, nx), float32
+            Counts of the windows, by `weights`.
+
+        Returns
+        -------
+        signal : ndarray of shape (n_views, ny, nx), float32
+            May be negative.
+        exponent : ndarray of shape (n_views, ny, nx), float64
+        """
+        low, high, after = np.asarray(sums, np.float64)
+        size = (1, NEIGHBOURS_PX, NEIGHBOURS_PX)
+        near_low, near_high = (np.maximum(uniform_filter(half, size), 1e-6) for half in (low, high))
+        first, last = self.before_keV
+        exponent = 1 + 2 * np.log(near_low / near_high) / np.log(last / first)
+        exponent = np.clip(exponent, LEAST_EXPONENT + 1e-3, MOST_EXPONENT)
+        background = (low + high) * _integral(self.after_keV, exponent) / _integral(self.before_keV, exponent)
+        return (after - background).astype(np.float32), exponent
+
+
+def edge_windows(
+    element: str, axis: EnergyAxis, *, family: str = "", others_keV: Sequence[float] = ()
+) -> EdgeWindows:
+    """Choose the windows of an element.
+
+    Parameters
+    ----------
+    element : str
+    axis : EnergyAxis
+        Energy loss.
+    family : str
+        K, L or M; by default that of the lowest edge for which both windows are within the axis.
+    others_keV : sequence of float
+        Edges of other elements, at which the window after the edge ends.
+
+    Returns
+    -------
+    EdgeWindows
+
+    Raises
+    ------
+    UsageError
+        When no edge is within the axis.
+    """
+    low, high = axis.edges_keV[[0, -1]]
+    fitting = [
+        shell
+        for shell in subshells(element)
+        if shell.name in MAJOR_EDGES
+        and shell.name.startswith(family)
+        and BEFORE[0] * shell.edge_keV >= low
+        and shell.edge_keV * (1 + AFTER) / 2 <= high
+    ]
+    if not fitting:
+        raise UsageError(
+            f"{element} has no {family or 'K, L or M'} edge with a background before it from "
+            f"{1e3 * low:.4g} to {1e3 * high:.4g} eV; leave it out"
+        )
+    chosen = min(fitting, key=lambda shell: shell.edge_keV)
+    edge = chosen.edge_keV
+    end = min([AFTER * edge, high, *(other for other in others_keV if other > 1.01 * edge)])
+    return EdgeWindows(element, chosen.name, edge, (BEFORE[0] * edge, BEFORE[1] * edge), (edge, float(end)))
+
+
+def _integral(limits: tuple[float, float], exponent: Doubles) -> Doubles:
+    """Return the integral of E^−r, relative to that at the lower limit, with r above 1."""
+    low, high = limits
+    power = 1 - exponent
+    return np.asarray((high**power - low**power) / power)

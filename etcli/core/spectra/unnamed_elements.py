@@ -1,0 +1,72 @@
+"""Elements whose lines are left over when the elements that are known have been fitted."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.elements import SYMBOLS
+from etcli.core.errors import UsageError
+from etcli.core.spectra.pure_spectra import element_spectra
+from etcli.core.spectra.sum_search import SumSearch, extreme_ratios
+
+Doubles = NDArray[np.float64]
+
+CANDIDATES = tuple(
+    symbol for symbol in SYMBOLS[4:93] if symbol not in ("Ne", "Kr", "Xe", "Tc", "Pm", *SYMBOLS[84:90])
+)
+"""Elements that are looked for: from beryllium to uranium, without inert and short-lived ones."""
+LEAST_GAIN = 60.0
+"""Decrease of chi squared from which a line is no accident, with an allowance for errors of the model."""
+LEAST_SHARE = 0.002
+"""Share of the counts that an element must have; sum peaks and edges of the background leave less."""
+FINALISTS = 6
+
+
+def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
+    """Find the element that explains most of what is left over.
+
+    All elements are compared by one family of lines; for the best ones the whole sum is fitted again, with
+    all their families, so that an L line is not taken for that of an element whose K lines are missing.
+
+    Parameters
+    ----------
+    search : SumSearch
+    parameters : ndarray of shape (4,), float64
+        Energy axis and detector, as `search` describes them.
+
+    Returns
+    -------
+    str or None
+        None where nothing significant is left over.
+    """
+    axis, detector = search.instrument(parameters)
+    _, columns = search.design(parameters)
+    weight = search.weight * search.used
+    heights = search.heights(columns)
+    left = (search.observed - heights @ columns) * weight
+    known = {*search.elements, *search.strays}
+    families = []
+    for symbol in CANDIDATES:
+        if symbol not in known:
+            try:
+                families.append(element_spectra(symbol, axis, detector, beam_kV=search.beam_kV))
+            except UsageError:  # no lines below the energy of the beam
+                continue
+    families = [own for own in families if own]
+    trials = np.stack([one.counts / one.strength for own in families for one in own])
+    basis = np.linalg.qr((columns[heights > 0] * weight).T)[0]
+    across = trials * weight
+    across -= (across @ basis) @ basis.T
+    norm = np.linalg.norm(across, axis=1)
+    gain = np.maximum(across @ left, 0) ** 2 / np.maximum(norm, 1e-12) ** 2
+    owner = np.repeat(np.arange(len(families)), [len(own) for own in families])
+    best = np.zeros(len(families))
+    np.maximum.at(best, owner, gain)
+    misfit, chosen = float(left @ left) - LEAST_GAIN, None
+    for k in np.argsort(-best)[:FINALISTS]:
+        rays = np.stack([ray.counts / ray.strength for ray in extreme_ratios(families[k])])
+        more = np.concatenate([columns, rays])
+        found = search.heights(more)
+        value = float((((search.observed - found @ more) * weight) ** 2).sum())
+        if value < misfit and found[len(columns) :].sum() > LEAST_SHARE * search.observed[search.used].sum():
+            misfit, chosen = value, families[k][0].element
+    return chosen

@@ -1,0 +1,174 @@
+"""What a joint reconstruction of elements chose and why, how far to trust it, and what memory it takes."""
+
+from math import ceil, prod
+from typing import Any
+
+from etcli.core.arguments import listed
+from etcli.core.errors import UsageError
+from etcli.core.fusion.automatic import Fused
+from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.geometry import SliceGeometry
+from etcli.pipeline.fuse_inputs import FusionInputs
+from etcli.pipeline.session import Session
+
+ARRAYS_A_VOXEL = 9
+"""Volume, its two companions and three gradients of the solver; two earlier fits, and the result."""
+ARRAYS_A_PIXEL = 7
+"""A map, its two parts, the same as slabs, and the dual variable."""
+UNEVEN = 0.1
+"""Deviation of the gain of a view from the mean that the user should know of."""
+
+
+def check_memory(session: Session, inputs: FusionInputs, geometry: SliceGeometry) -> None:
+    """Check that the work fits into the memory; raise UsageError otherwise."""
+    n_views, ny, nx = inputs.first.shape
+    channels = len(inputs.maps) + (inputs.haadf is not None)
+    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * ny
+    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * ny * nx
+    need += ARRAYS_A_PIXEL * (prod(inputs.haadf.shape) if inputs.haadf is not None else 0)
+    if 4 * need > session.memory:
+        raise UsageError(
+            f"the work takes {ceil(4 * need / (1 << 20))}M of memory, but only {session.memory >> 20}M are "
+            "allowed; allow more, make the volume thinner, or bin the maps"
+        )
+
+
+def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
+    """Report the counts, the tie to HAADF, the priors, gains, and what is uncertain."""
+    choice, say = fused.choice, session.reporter
+    for c, name in enumerate(maps.names):
+        prior = "tv" if choice.minor[c] else choice.setting.prior
+        say.report(
+            f"{name}: {maps.sums[c]:.0f} counts, {choice.scales[c]:.3g} a voxel where it is dense; {prior} "
+            f"of weight {choice.setting.weights[c]:.3g}"
+        )
+    for text in (*_tie_words(maps, fused), *_prior_words(maps, fused), *_gain_words(fused)):
+        say.report(text)
+    few = [name for name, is_minor in zip(maps.names, choice.minor, strict=True) if is_minor]
+    if few:
+        say.warn(
+            f"{listed(few)}: less than 5 % of the counts, by a prior of its own; trust where there is "
+            "much of it, but neither its edges nor traces of it"
+        )
+
+
+def report_k_factors(session: Session, source: str) -> None:
+    """Warn of fractions that rest on no standards."""
+    if source == "mdoc":
+        session.reporter.warn(
+            "fractions are standardless, by the sensitivities in the mdocs; give --k-factors"
+        )
+    elif source == "none":
+        session.reporter.warn(
+            "fractions are of counts, as if all elements were equally sensitive; give --k-factors for atoms"
+        )
+
+
+def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> dict[str, Any]:
+    """Return what was found as plain values.
+
+    Parameters
+    ----------
+    maps : ElementMaps
+    fused : Fused
+    pixel_A : float or None
+
+    Returns
+    -------
+    dict
+        By element ``counts``, ``counts_per_voxel`` where it is dense, ``weight``, ``prior``, ``minor`` and
+        ``count_factor``; ``gains`` of the views; ``haadf``, whether it is ``kept`` and its signal; ``rest``;
+        ``better_nats``; and the ``curves`` of held-out deviance.
+    """
+    choice = fused.choice
+    setting, fit = choice.setting, choice.haadf
+    elements = {
+        name: {
+            "counts": float(maps.sums[c]),
+            "counts_per_voxel": float(choice.scales[c]),
+            "prior": "tv" if choice.minor[c] else setting.prior,
+            "weight": float(setting.weights[c]),
+            "minor": choice.minor[c],
+            "count_factor": float(fused.count_factors[c]),
+        }
+        for c, name in enumerate(maps.names)
+    }
+    haadf = fit and {
+        "kept": setting.tie is not None,
+        "tie": setting.tie.strength if setting.tie else None,
+        "noise": fit.noise,
+        "common_views": fit.n_common,
+        "levels": fit.levels.tolist(),
+        "signal_per_count": dict(zip(maps.names, (fit.weights / choice.scales).tolist(), strict=True)),
+        "shares": dict(zip(maps.names, fit.shares.tolist(), strict=True)),
+    }
+    return {
+        "elements": elements,
+        "size": list(fused.counts.shape[:0:-1]),
+        "pixel_A": pixel_A,
+        "n_views": maps.geometry.n_views,
+        "gains": choice.problem.gains.tolist(),
+        "haadf": haadf,
+        "rest": choice.has_rest,
+        "better_nats": choice.better_nats,
+        "curves": [
+            {"name": each.name, "tried": each.tried, "deviance": each.deviance, "best": each.best}
+            for each in choice.curves
+        ],
+    }
+
+
+def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
+    """Say whether HAADF helps, what it shows of the elements, and what has no map."""
+    choice = fused.choice
+    fit, better = choice.haadf, choice.better_nats
+    if fit is None:
+        return []
+    if choice.setting.tie is None:
+        return [
+            f"HAADF is not used: with it, held-out counts are predicted {-better['tie']:.0f} nats worse; "
+            "check its alignment with the maps, saturation, and elements without a map"
+        ]
+    gain = better["rest"] + max(better["tie"], 0.0) if choice.has_rest else better["tie"]
+    of_each = ", ".join(
+        f"{name} {weight / scale:.3g} ({share:.0%})"
+        for name, weight, scale, share in zip(maps.names, fit.weights, choice.scales, fit.shares, strict=True)
+        if weight
+    )
+    words = [
+        f"HAADF is used, weight {choice.setting.tie.strength:g}: held-out counts are predicted {gain:.0f} "
+        f"nats better; its signal per count, and share: {of_each}; from {fit.n_common} common views"
+    ]
+    if choice.has_rest:
+        words.append(
+            f"HAADF shows something without a map ({better['rest']:.0f} nats better with it), in OUT_rest"
+        )
+    else:
+        words.append(f"nothing without a map is needed ({-better['rest']:.0f} nats worse with it)")
+    return words
+
+
+def _prior_words(maps: ElementMaps, fused: Fused) -> list[str]:
+    """Say by how much the joint prior helps, where it was tried."""
+    better = fused.choice.better_nats.get("tnv")
+    if better is None:
+        return []
+    major = [name for name, few in zip(maps.names, fused.choice.minor, strict=True) if not few]
+    used = "is used" if fused.choice.setting.prior == "tnv" else "is not used"
+    word = "better" if better > 0 else "worse"
+    return [
+        f"the joint prior of {listed(major)} {used}: {abs(better):.0f} nats {word} than one of each element"
+    ]
+
+
+def _gain_words(fused: Fused) -> list[str]:
+    """Say which views are shadowed, or brighter than others."""
+    gains = fused.choice.problem.gains
+    tilt_deg = fused.choice.problem.views.geometry.tilt_deg
+    uneven = [
+        f"{tilt:.3g}° {gain:.2f}"
+        for tilt, gain in zip(tilt_deg, gains, strict=True)
+        if abs(gain - 1) > UNEVEN
+    ]
+    spread = f"gains of the views from {gains.min():.2f} to {gains.max():.2f}"
+    return [f"{spread}: {', '.join(uneven)}" if uneven else spread]
