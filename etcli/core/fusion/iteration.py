@@ -19,6 +19,7 @@ from etcli.core.projectors.slab import aligned_empty
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
+Zeros = Callable[[tuple[int, ...]], Array]
 
 RELAX = np.float32(1.9)
 """Over-relaxation: how far variables move towards their new values. It nearly halves the iterations; below 2
@@ -56,19 +57,28 @@ class FusionState:
         return FusionState(*arrays, tuple(each.copy() for each in self.counts), haadf)
 
 
-def zeros(shape: tuple[int, ...]) -> Array:
+def aligned_zeros(shape: tuple[int, ...]) -> Array:
     """Return zeros that start on a cache line."""
     array = aligned_empty(shape)
     array[...] = 0
     return array
 
 
-def zero_state(problem: FusionProblem, n_channels: int) -> FusionState:
-    """Return the state to start from without any knowledge, HAADF left out."""
+def zero_state(problem: FusionProblem, n_channels: int, zeros: Zeros = aligned_zeros) -> FusionState:
+    """Return the state to start from without any knowledge, HAADF left out.
+
+    Parameters
+    ----------
+    problem : FusionProblem
+    n_channels : int
+        Number of volumes.
+    zeros : callable
+        ``zeros(shape)`` creates the arrays of the size of the volume.
+    """
     nz, nx, ny = problem.views.volume_shape
-    shape = n_channels, nz, nx, ny
+    volume, ahead = (zeros((n_channels, nz, nx, ny)) for _ in range(2))
     gradient = zeros((n_channels, _gradient.DIRECTIONS, nz, nx, ny))
-    return FusionState(zeros(shape), zeros(shape), gradient, tuple(zeros(y.shape) for y in problem.counts))
+    return FusionState(volume, ahead, gradient, tuple(aligned_zeros(y.shape) for y in problem.counts))
 
 
 class FusionIteration:
@@ -86,6 +96,7 @@ class FusionIteration:
         haadf_weights: Float,
         haadf_constant: float | Float,
         curvature: float,
+        zeros: Zeros = aligned_zeros,
     ) -> None:
         self.state = state
         self._problem, self._steps, self._joint, self._nuclear = problem, steps, joint, nuclear
@@ -93,7 +104,7 @@ class FusionIteration:
         n_channels, nz = state.volume.shape[:2]
         self._back = zeros(state.volume.shape)
         tied = steps.haadf > 0
-        self._shared = zeros(state.volume.shape[1:]) if tied else self._back[0]
+        self._shared = aligned_zeros(state.volume.shape[1:]) if tied else self._back[0]
         self._share = haadf_weights / steps.haadf_norm if tied else np.zeros(n_channels)
         views = problem.views
         self._rate = (views.norm * np.outer(scales, problem.gains)).astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.arguments import check_choice, checked_positive
 from etcli.core.errors import UsageError
 from etcli.core.fusion._gradient import DIRECTIONS
-from etcli.core.fusion.iteration import FusionIteration, FusionState, zero_state, zeros
+from etcli.core.fusion.iteration import FusionIteration, FusionState, aligned_zeros, zero_state
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.fusion.step_sizes import step_sizes
 from etcli.core.solvers.checks import check_iterations
@@ -213,5 +213,5 @@ def _started(
         return start
     assert problem.haadf is not None
     if start.haadf is None or start.haadf.shape != problem.haadf.shape:
-        return replace(start, haadf=zeros(problem.haadf.shape))
+        return replace(start, haadf=aligned_zeros(problem.haadf.shape))
     return start

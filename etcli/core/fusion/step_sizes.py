@@ -53,6 +53,8 @@ def step_sizes(
     weights: Float,
     joint: NDArray[np.intp],
     haadf_weights: Float | None,
+    *,
+    typical: float = 1.0,
 ) -> StepSizes:
     """Choose the step sizes.
 
@@ -67,6 +69,8 @@ def step_sizes(
         The channels that share a prior.
     haadf_weights : ndarray of shape (channel,) or None
         Brightness of each channel in HAADF; None without HAADF.
+    typical : float
+        Density where the specimen is dense.
 
     Returns
     -------
@@ -76,8 +80,8 @@ def step_sizes(
     -----
     The n blocks of the operator K, each divided by its norm, have steps with σ τ = 1/n, hence ‖K‖² σ τ <= 1
     and the method converges (Pock and Chambolle, 2011). The best ratio of primal to dual steps is that of the
-    squared sizes of their variables: densities are about 1, and the dual variables of counts grow with the
-    square root of the counts a voxel. So each channel has its own steps; with one step for all, a channel
+    sizes of their variables: densities are about 1 or `typical`, and the dual variables of counts grow with
+    the square root of the counts a voxel. So each channel has its own steps; with one step for all, a channel
     with a tenth of the counts needs several times as many iterations.
 
     References
@@ -87,8 +91,8 @@ def step_sizes(
     """
     n_blocks = 2 if haadf_weights is None else 3
     ratio = RATIO if haadf_weights is None else TIED_RATIO
-    brightness = scales * problem.gains[problem.gains > 0].mean()
-    own = ratio / (np.sqrt(brightness) * problem.views.norm)
+    brightness = scales * typical * problem.gains[problem.gains > 0].mean()
+    own = ratio * typical**2 / (np.sqrt(brightness) * problem.views.norm)
     inverse = np.full(len(weights), own.min())
     inverse[: len(own)] = own
     volume = inverse / sqrt(n_blocks)
