@@ -113,7 +113,7 @@ METHOD_OPTIONS = (
         show_default=True,
         help=f"Noise of the views, for {listed(owners('likelihood'))}. poisson: they are counts as recorded, "
         "such as X-ray maps; --weight auto predicts held-out counts, --background is expected and not "
-        "subtracted, and densities stay above zero. With --prior tv alone, on the CPU; implies --method fista.",
+        "subtracted, densities stay above zero. With --prior tv alone, on the CPU; implies --method fista.",
     ),
     click.option(
         "--nonnegative",

@@ -148,7 +148,8 @@ def test_norm_is_the_largest_singular_value():
 
 
 @pytest.mark.parametrize(
-    ("rows", "series", "threads", "width"), [(56, 4, 2, 64), (56, 1, 2, 32), (12, 1, 8, 16), (512, 1, 2, 64)]
+    ("rows", "series", "threads", "width"),
+    [(56, 4, 2, 64), (56, 1, 2, 32), (12, 1, 8, 16), (512, 1, 2, 64), (65, 1, 1, 32)],
 )
 def test_slabs_keep_all_threads_busy(rows, series, threads, width):
     assert slab_width(rows, series, threads) == width

@@ -22,8 +22,9 @@ from etcli.core.solvers.total_variation import Zeros, in_memory
 
 Array = NDArray[np.float32]
 
-HELD = 6
-"""Arrays of the size of the volume: itself, extrapolated, back-projected, and three of the dual variable."""
+HELD = 7
+"""Arrays of the size of the volume: itself, extrapolated, back-projected, and three of the dual variable; one
+more for rows that fill slabs."""
 STAGES = (1, 2, 5)
 EVERY = 10
 """Iterations after which the callback is called; each call takes a projection."""
