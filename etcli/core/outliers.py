@@ -33,6 +33,12 @@ class Outliers:
     found: NDArray[np.float64]
     surroundings: NDArray[np.float64]
 
+    @classmethod
+    def none(cls) -> "Outliers":
+        """Return no outlying pixels."""
+        places, values = np.empty(0, np.intp), np.empty(0)
+        return cls(places, places, values, values)
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -19,6 +19,7 @@ def background_level(
     *,
     look: FirstLook | None = None,
     needed: bool = False,
+    used: str = "subtracted",
 ) -> float | None:
     """Determine the background level to subtract, and report it.
 
@@ -32,6 +33,8 @@ def background_level(
         First look at the series, whose rims are not measured again then.
     needed : bool
         Whether the values mean nothing with a wrong level, so that an unknown one is warned of.
+    used : str
+        What is done with it, for the report.
 
     Returns
     -------
@@ -47,21 +50,21 @@ def background_level(
         background = _measured(series, look)
     if background.level is None and series.background is not None:
         session.reporter.report(
-            f"background {series.background:.7g} is subtracted (known from an earlier step; here "
+            f"background {series.background:.7g} is {used} (known from an earlier step; here "
             f"{background.reason})"
         )
         return series.background
     if background.level is None and needed and background.may_be_missed:
         session.reporter.warn(
-            f"{series.name}: no background is subtracted ({background.reason}); give the value where there "
+            f"{series.name}: no background is {used} ({background.reason}); give the value where there "
             "is nothing with --background, 0 if it is that"
         )
     elif background.level is None:
-        session.reporter.report(f"no background is subtracted: {background.reason}")
+        session.reporter.report(f"no background is {used}: {background.reason}")
     elif background.level == 0:
-        session.reporter.note(f"no background has to be subtracted: {background.reason}")
+        session.reporter.note(f"no background has to be {used}: {background.reason}")
     else:
-        session.reporter.report(f"background {background.level:.7g} is subtracted ({background.reason})")
+        session.reporter.report(f"background {background.level:.7g} is {used} ({background.reason})")
     return background.level
 
 

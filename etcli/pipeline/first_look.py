@@ -49,7 +49,9 @@ class FirstLook:
         return background_of_rims([rim for rim in rims if rim]) if rims else None
 
 
-def first_look(session: Session, series: TiltSeries, *, rims: bool, compared: bool = False) -> FirstLook:
+def first_look(
+    session: Session, series: TiltSeries, *, rims: bool, compared: bool = False, counts: bool = False
+) -> FirstLook:
     """Look at every view once; name outlying pixels and empty views in warnings, with the remedy.
 
     Parameters
@@ -63,6 +65,8 @@ def first_look(session: Session, series: TiltSeries, *, rims: bool, compared: bo
         of the tilt axis is not known.
     compared : bool
         Whether the warning says that outlying pixels are limited for the comparison of views.
+    counts : bool
+        Whether the values are counts, of which a bright pixel or an empty view may be chance.
 
     Returns
     -------
@@ -75,21 +79,21 @@ def first_look(session: Session, series: TiltSeries, *, rims: bool, compared: bo
 
     def look(k: int) -> _View:
         view = np.asarray(series.data[k])
-        outliers = find_outliers(view)
-        view = limit(view, outliers)
+        outlying = Outliers.none() if counts else find_outliers(view)
+        view = limit(view, outlying)
         measured = {
             along_x: measure_rim(view.T if along_x else view, width)
             for along_x, width in widths.items()
             if width is not None
         }
-        return _View(outliers, is_empty(view), measured)
+        return _View(outlying, is_empty(view), measured)
 
     section: list[int] = [int(k) for k in series.views.section] or list(range(len(series)))
     found = list(ordered_map(look, section, threads=session.threads))
     _name_outliers(session, series, [view.outliers for view in found], compared=compared)
-    _name_empty(session, series, [k for k, view in enumerate(found) if view.is_empty])
-    outliers = {k: view.outliers for k, view in zip(section, found, strict=True) if len(view.outliers)}
-    limited = replace(series, data=LimitedImages(series.data, outliers)) if outliers else series
+    _name_empty(session, series, [] if counts else [k for k, view in enumerate(found) if view.is_empty])
+    limits = {k: view.outliers for k, view in zip(section, found, strict=True) if len(view.outliers)}
+    limited = replace(series, data=LimitedImages(series.data, limits)) if limits else series
     measured = found[0].rims if found else {}
     return FirstLook(limited, {along_x: [view.rims[along_x] for view in found] for along_x in measured})
 

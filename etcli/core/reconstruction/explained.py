@@ -54,7 +54,9 @@ class Unexplained:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, projections: Array, views: Array, *, level_known: bool = True) -> "Unexplained":
+    def of(
+        cls, projections: Array, views: Array, *, level_known: bool = True, variance: Array | None = None
+    ) -> "Unexplained":
         """Compare projections with views.
 
         Parameters
@@ -63,6 +65,9 @@ class Unexplained:
             Neighbouring rows of all views.
         level_known : bool
             Whether 0 is empty; else the darkest parts of the views are.
+        variance : ndarray of the same shape, optional
+            Variance of the noise, where it is known: of counts their expectation. By default the noise is
+            that of the finest structure of the residual.
 
         Returns
         -------
@@ -74,11 +79,14 @@ class Unexplained:
         for projection, view in zip(projections, views, strict=True):
             difference, view = projection - view, view - level
             residual, size = residual + _power(difference), size + _power(view)
-            noise += _power(ndimage.convolve(difference, NOISE_FILTER, mode="mirror"))
+            if variance is None:
+                noise += _power(ndimage.convolve(difference, NOISE_FILTER, mode="mirror"))
             smoothed_residual += _power(_smooth(difference))
             smoothed_size += _power(_smooth(view))
         if not size:
             return cls(0.0, 0.0)
+        if variance is not None:
+            noise = float(np.sum(variance, dtype=np.float64))
         noise *= _kept(views.shape[1]) * _kept(views.shape[2])
         signal = smoothed_size - noise
         excess = max(smoothed_residual - noise, 0.0)
