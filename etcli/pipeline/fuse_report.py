@@ -1,7 +1,9 @@
 """What a joint reconstruction of elements chose and why, how far to trust it, and what memory it takes."""
 
-from math import ceil, prod
+from math import ceil, cos, prod, tan
 from typing import Any
+
+import numpy as np
 
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
@@ -15,6 +17,8 @@ ARRAYS_A_VOXEL = 9
 """Volume, its two companions and three gradients of the solver; two earlier fits, and the result."""
 ARRAYS_A_PIXEL = 7
 """A map, its two parts, the same as slabs, and the dual variable."""
+STEEPEST_RAD = 1.4
+"""Tilt up to which a volume can be wide enough for a film."""
 UNEVEN = 0.1
 """Deviation of the gain of a view from the mean that the user should know of."""
 
@@ -44,6 +48,8 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
         )
     for text in (*_tie_words(maps, fused), *_prior_words(maps, fused), *_gain_words(fused)):
         say.report(text)
+    if maps.fills_views:
+        say.warn(_beyond_words(maps))
     few = [name for name, is_minor in zip(maps.names, choice.minor, strict=True) if is_minor]
     if few:
         say.warn(
@@ -146,6 +152,18 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
     else:
         words.append(f"nothing without a map is needed ({-better['rest']:.0f} nats worse with it)")
     return words
+
+
+def _beyond_words(maps: ElementMaps) -> str:
+    """Say what happens to a specimen that goes on beyond the views."""
+    geometry = maps.geometry
+    steepest = min(float(np.deg2rad(np.abs(geometry.tilt_deg).max())), STEEPEST_RAD)
+    whole = geometry.n_detector / cos(steepest) + geometry.thickness * tan(steepest)
+    words = (
+        "the specimen goes on beyond the views, which show parts of it outside the volume when tilted; give a "
+        f"larger --width, up to {whole:.0f}px"
+    )
+    return words if maps.haadf is not None else f"{words}, and --haadf, by which gains of views are found"
 
 
 def _prior_words(maps: ElementMaps, fused: Fused) -> list[str]:
