@@ -160,8 +160,8 @@ def _beyond_words(maps: ElementMaps) -> str:
     steepest = min(float(np.deg2rad(np.abs(geometry.tilt_deg).max())), STEEPEST_RAD)
     whole = geometry.n_detector / cos(steepest) + geometry.thickness * tan(steepest)
     words = (
-        "the specimen goes on beyond the views, which show parts of it outside the volume when tilted; give a "
-        f"larger --width, up to {whole:.0f}px"
+        "the specimen goes on beyond the views, which when tilted show parts of it outside the volume; give "
+        f"a larger --width, up to {whole:.0f}px"
     )
     return words if maps.haadf is not None else f"{words}, and --haadf, by which gains of views are found"
 
