@@ -1,6 +1,6 @@
 """What a joint reconstruction of elements chose and why, how far to trust it, and what memory it takes."""
 
-from math import ceil, cos, prod, tan
+from math import ceil, cos, tan
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,13 @@ from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
 from etcli.core.fusion.automatic import Fused
 from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
 from etcli.pipeline.fuse_inputs import FusionInputs
 from etcli.pipeline.session import Session
 
-ARRAYS_A_VOXEL = 9
-"""Volume, its two companions and three gradients of the solver; two earlier fits, and the result."""
+ARRAYS_A_VOXEL = 11
+"""Three volumes of the solver and three of the gradient, their copies as results, and earlier fits."""
 ARRAYS_A_PIXEL = 7
 """A map, its two parts, the same as slabs, and the dual variable."""
 STEEPEST_RAD = 1.4
@@ -27,9 +28,12 @@ def check_memory(session: Session, inputs: FusionInputs, geometry: SliceGeometry
     """Check that the work fits into the memory; raise UsageError otherwise."""
     n_views, ny, nx = inputs.first.shape
     channels = len(inputs.maps) + (inputs.haadf is not None)
-    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * ny
-    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * ny * nx
-    need += ARRAYS_A_PIXEL * (prod(inputs.haadf.shape) if inputs.haadf is not None else 0)
+    width = slab_width(ny, len(inputs.maps), session.threads)
+    rows = width * ceil(ny / width)
+    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * rows
+    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * rows * nx
+    if inputs.haadf is not None:
+        need += ARRAYS_A_PIXEL * len(inputs.haadf) * rows * nx
     if 4 * need > session.memory:
         raise UsageError(
             f"the work takes {ceil(4 * need / (1 << 20))}M of memory, but only {session.memory >> 20}M are "
