@@ -229,7 +229,8 @@ def test_k_factors(maps):
 
 def test_too_little_memory_and_existing_files(maps):
     nickel, target = maps[0], maps[0].with_name("v.mrc")
-    refused("of memory, but only 1M are allowed; allow more", "--memory", "1M", "--width", "80px", nickel, target, status=2)
+    little = ("--memory", "1M", "--width", "80px")
+    refused("of memory, but only 1M are allowed; allow more", *little, nickel, target, status=2)
     write(target.with_name("v_Ni.mrc"), np.zeros((2, 3, 4)), TILTS[:2])
     refused("was not written by etcli", nickel, target, status=2)
     refused("end its name in .png", "--plot", "p.jpg", nickel, target, status=2)
