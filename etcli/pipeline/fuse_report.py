@@ -1,20 +1,25 @@
 """What a joint reconstruction of elements chose and why, how far to trust it, and what memory it takes."""
 
-from math import ceil, prod
+from math import ceil, cos, tan
 from typing import Any
+
+import numpy as np
 
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
 from etcli.core.fusion.automatic import Fused
 from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
 from etcli.pipeline.fuse_inputs import FusionInputs
 from etcli.pipeline.session import Session
 
-ARRAYS_A_VOXEL = 9
-"""Volume, its two companions and three gradients of the solver; two earlier fits, and the result."""
+ARRAYS_A_VOXEL = 11
+"""Three volumes of the solver and three of the gradient, their copies as results, and earlier fits."""
 ARRAYS_A_PIXEL = 7
 """A map, its two parts, the same as slabs, and the dual variable."""
+STEEPEST_RAD = 1.4
+"""Tilt up to which a volume can be wide enough for a film."""
 UNEVEN = 0.1
 """Deviation of the gain of a view from the mean that the user should know of."""
 
@@ -23,9 +28,12 @@ def check_memory(session: Session, inputs: FusionInputs, geometry: SliceGeometry
     """Check that the work fits into the memory; raise UsageError otherwise."""
     n_views, ny, nx = inputs.first.shape
     channels = len(inputs.maps) + (inputs.haadf is not None)
-    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * ny
-    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * ny * nx
-    need += ARRAYS_A_PIXEL * (prod(inputs.haadf.shape) if inputs.haadf is not None else 0)
+    width = slab_width(ny, len(inputs.maps), session.threads)
+    rows = width * ceil(ny / width)
+    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * rows
+    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * rows * nx
+    if inputs.haadf is not None:
+        need += ARRAYS_A_PIXEL * len(inputs.haadf) * rows * nx
     if 4 * need > session.memory:
         raise UsageError(
             f"the work takes {ceil(4 * need / (1 << 20))}M of memory, but only {session.memory >> 20}M are "
@@ -44,6 +52,8 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
         )
     for text in (*_tie_words(maps, fused), *_prior_words(maps, fused), *_gain_words(fused)):
         say.report(text)
+    if maps.fills_views:
+        say.warn(_beyond_words(maps))
     few = [name for name, is_minor in zip(maps.names, choice.minor, strict=True) if is_minor]
     if few:
         say.warn(
@@ -146,6 +156,18 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
     else:
         words.append(f"nothing without a map is needed ({-better['rest']:.0f} nats worse with it)")
     return words
+
+
+def _beyond_words(maps: ElementMaps) -> str:
+    """Say what happens to a specimen that goes on beyond the views."""
+    geometry = maps.geometry
+    steepest = min(float(np.deg2rad(np.abs(geometry.tilt_deg).max())), STEEPEST_RAD)
+    whole = geometry.n_detector / cos(steepest) + geometry.thickness * tan(steepest)
+    words = (
+        "the specimen goes on beyond the views, which when tilted show parts of it outside the volume; give "
+        f"a larger --width, up to {whole:.0f}px"
+    )
+    return words if maps.haadf is not None else f"{words}, and --haadf, by which gains of views are found"
 
 
 def _prior_words(maps: ElementMaps, fused: Fused) -> list[str]:

@@ -100,15 +100,14 @@ class Fusion:
         """Return the processing step of a volume, for its history."""
         choice = self.fused.choice
         tie = choice.setting.tie
-        words = [
-            f"{name}, {what}",
-            f"with {', '.join(e for e in self.maps.names if e != name) or 'no other'}",
-        ]
+        words = [name, what, f"{self.geometry.n_views} views"]
         if name in self.maps.names:
             c = self.maps.names.index(name)
             prior = "tv" if choice.minor[c] else choice.setting.prior
-            words.append(f"{prior} weight {choice.setting.weights[c]:.4g}")
-        words += [f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie", f"{self.geometry.n_views} views"]
+            words.append(f"{prior} {choice.setting.weights[c]:.3g}")
+        words.append(f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie")
+        others = [element for element in self.maps.names if element != name]
+        words += [f"with {', '.join(others)}"] if others else []
         return ProcessingStep("fuse", ", ".join(words))
 
 

@@ -125,7 +125,8 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     held_out = HeldOut(problem, parts, scales, maps.minor, tick)
     weights, curves = held_out.element_weights(maps.names)
     alone = held_out.trial(Setting("tv", weights))
-    problem = problem.with_gains(_gains_of_fit(maps, problem, scales, alone.volume))
+    if not maps.fills_views:  # else what enters and leaves the volume is taken for gain
+        problem = problem.with_gains(_gains_of_fit(maps, problem, scales, alone.volume))
     choice = Choice(problem, alone.setting, scales, maps.minor, curves=tuple(curves))
     held_out = replace(held_out, problem=problem)
     if maps.haadf is not None:
@@ -148,7 +149,7 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     best = min(trials, key=lambda trial: trial.total)
     with_rest, rest_fit = _with_rest(choice, maps, held_out, best, fit)
     better = {"tie": free - best.total, "rest": min(free, best.total) - with_rest.total}
-    choice = replace(choice, haadf=fit, better_nats=better)
+    choice = replace(choice, problem=tied.problem, haadf=fit, better_nats=better)
     if max(better.values()) <= 0:
         return choice
     if better["rest"] > 0:

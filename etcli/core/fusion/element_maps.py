@@ -14,6 +14,8 @@ Array = NDArray[np.float32]
 
 MINOR = 0.05
 """Share of all counts below which an element is minor."""
+RIM, FULL = 0.02, 0.5
+"""Width of the rim as a share of the view, and its counts relative to the mean from which on it is full."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,14 @@ class ElementMaps:
     def minor(self) -> tuple[bool, ...]:
         """Whether each element has less than 5 % of all counts."""
         return tuple(bool(few) for few in self.sums < MINOR * self.sums.sum())
+
+    @cached_property
+    def fills_views(self) -> bool:
+        """Whether the specimen goes on beyond the views: their rims have half of the mean counts or more."""
+        nx = self.geometry.n_detector
+        strip = max(2, round(RIM * nx))
+        columns = np.sum([counts.sum(axis=(0, 1), dtype=np.float64) for counts in self.counts], axis=0)
+        return bool(np.concatenate([columns[:strip], columns[-strip:]]).mean() > FULL * columns.mean())
 
     @property
     def haadf_views(self) -> Array:

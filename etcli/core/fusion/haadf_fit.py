@@ -22,6 +22,8 @@ SAME_TILT_DEG = 0.25
 """Difference up to which the goniometer was meant to be at the same tilt."""
 SPECIMEN = 0.1
 """Share of the brightest intensity from which on a pixel shows specimen."""
+FULL = 0.5
+"""Share of what the rims of HAADF show from which on the maps explain them."""
 OF_NORMAL = 0.6745
 """Median of the absolute value of a normally distributed number of standard deviation 1."""
 
@@ -113,8 +115,8 @@ def fit_haadf(
     ]
     measured += predicted[len(measured) :]  # what has no map is known by its fit only
     weights = _weights(predicted, measured, haadf[at_haadf], np.array(maps.minor))
-    density = np.tensordot(np.append(weights, rest)[: len(volume)].astype(np.float32), volume, axes=1)
-    levels = view_levels(haadf, problem.project_haadf(density))
+    mapped = np.tensordot(weights.astype(np.float32), np.stack(measured[: len(weights)]), axes=1)
+    levels = view_levels(haadf, at_haadf, mapped)
     haadf = without_levels(haadf, levels)
     order = np.argsort(maps.haadf_tilt_deg, kind="stable")
     sums = haadf.sum(axis=(1, 2), dtype=np.float64)[order]
@@ -212,20 +214,37 @@ def haadf_weights(predicted: Sequence[Array], measured: Sequence[Array], haadf: 
     return np.asarray(np.maximum(w, 0.0), np.float64)
 
 
-def view_levels(haadf: Array, explained: Array) -> Numbers:
-    """Measure what the rims of HAADF views show beyond what the elements explain there.
+def view_levels(haadf: Array, common: NDArray[np.intp], mapped: Array) -> Numbers:
+    """Find the level of HAADF views: what they show without the elements of the maps.
 
     Parameters
     ----------
-    haadf, explained : ndarray of shape (n_views, ny, nx)
-        The views, and the projections Σ w_c A x_c.
+    haadf : ndarray of shape (n_haadf_views, ny, nx)
+        The views as they are.
+    common : ndarray of shape (n,), intp
+        Those at tilts of the maps.
+    mapped : ndarray of shape (n, ny, nx)
+        The signal in these that the maps explain, with the noise of their counts.
 
     Returns
     -------
-    ndarray of shape (n_views,), float64
-        The level of each view: an offset of the detector, or a film without a map of its own.
+    ndarray of shape (n_haadf_views,), float64
+
+    Notes
+    -----
+    The level is that of the rim of each view: an offset of the detector, or a film without a map. Where the
+    maps explain most of what the rims show, these are not empty; then the level is one for all views, the
+    mean of what the maps do not explain.
     """
-    return rim_level(haadf) - rim_level(explained)
+    rims = rim_level(haadf)
+    strip = max(2, round(0.02 * haadf.shape[2]))
+    at_rim = float(
+        np.concatenate([mapped[..., :strip], mapped[..., -strip:]], axis=-1).mean(dtype=np.float64)
+    )
+    if at_rim <= FULL * float(rims[common].mean()):
+        return rims
+    unexplained = haadf[common].mean(dtype=np.float64) - mapped.mean(dtype=np.float64)
+    return np.full(len(haadf), float(unexplained))
 
 
 def _centred(images: Array) -> Numbers:
