@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.spectra.detector import Detector, EnergyAxis, escape_share
+from etcli.core.spectra.detector import Detector, EnergyAxis
 from etcli.core.spectra.pure_spectra import bremsstrahlung, element_spectra
 
 Doubles = NDArray[np.float64]
@@ -41,7 +41,10 @@ class Imperfection:
     background: float = 0.0
 
 
-def pure(element: str, fault: Imperfection = Imperfection()) -> Doubles:
+PERFECT = Imperfection()
+
+
+def pure(element: str, fault: Imperfection = PERFECT) -> Doubles:
     """The spectrum of an element, with the sum 1."""
     axis = EnergyAxis(AXIS.offset_keV - fault.offset_keV, AXIS.step_keV, AXIS.n)
     detector = Detector(0.130 * fault.fwhm, escape=fault.escape)
@@ -49,7 +52,7 @@ def pure(element: str, fault: Imperfection = Imperfection()) -> Doubles:
     return np.asarray(counts / counts.sum())
 
 
-def ground(fault: Imperfection = Imperfection()) -> Doubles:
+def ground(fault: Imperfection = PERFECT) -> Doubles:
     """The spectrum of the background, with the sum 1."""
     axis = EnergyAxis(AXIS.offset_keV - fault.offset_keV, AXIS.step_keV, AXIS.n)
     tilted = bremsstrahlung(axis, Detector()) * (1 + fault.background * np.linspace(-0.5, 0.5, AXIS.n))
@@ -72,9 +75,9 @@ def true_maps(size: int = 24) -> dict[str, Doubles]:
 
 
 def record(
-    fault: Imperfection = Imperfection(), *, counts: float = 40.0, seed: int = 0, size: int = 24
+    fault: Imperfection = PERFECT, *, counts: float = 40.0, seed: int = 0, size: int = 24
 ) -> NDArray[np.uint16]:
-    """Counted spectra (views, rows, columns, channels) with so many counts a pixel, of which 40 % background."""
+    """Counted spectra (views, rows, columns, channels), so many counts a pixel, 40 % of them background."""
     maps, whole = true_maps(size), sum(PERCENT.values())
     mass = sum(maps[name] for name in ("Ti", "Fe", "Mo")) / 3
     expected = 0.4 * counts * mass[..., np.newaxis] * ground(fault)
@@ -88,6 +91,3 @@ def record(
         lost = fault.sum_peaks * expected.sum(axis=-1, keepdims=True)
         expected = (1 - fault.sum_peaks) * expected + lost * peaks / peaks.sum()
     return np.random.default_rng(seed).poisson(expected).astype(np.uint16)
-
-
-__all__ = ["AXIS", "PERCENT", "TILTS", "Imperfection", "escape_share", "ground", "pure", "record", "true_maps"]

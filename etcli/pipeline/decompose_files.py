@@ -99,16 +99,18 @@ def decomposition_picture(result: Decomposition) -> "Figure":
     from etcli.plotting.decomposition import decomposition_figure
 
     view = int(abs(result.like.tilt_deg).argmin())
+    of_elements = result.fit is not None or result.method == "power-law"
+    shown = {one.name: one.name if of_elements else f"{one.name} {one.line}" for one in result.info}
     return decomposition_figure(
         result.energy_keV,
         result.sum_spectrum,
-        {one.name: one.spectrum for one in result.info if one.there},
+        {shown[one.name]: one.spectrum for one in result.info if one.there},
         result.others,
-        maps={one.name: result.maps[k, view] for k, one in enumerate(result.info)},
+        maps={shown[one.name]: result.maps[k, view] for k, one in enumerate(result.info)},
         lines=_labels(result),
         tilt_deg=float(result.like.tilt_deg[view]),
         pixel_A=result.like.pixel_A,
-        is_fit=result.method == "fit" or result.curve is not None,
+        is_fit=result.method == "fit",
         curve=None if result.curve is None else (result.curve.n, result.curve.deviance),
     )
 

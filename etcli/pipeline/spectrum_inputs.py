@@ -184,30 +184,17 @@ def open_series(
         _check_same(files[0], file)
     n_views = sum(file.shape[0] for file in files)
     given = _given_angles(tilts, n_views, [file.shape[0] for file in files])
-    found, sources, mdocs = [], [], []
-    for name, file, angles in zip(names, files, given, strict=True):
-        session.reads(*(beside for beside in sidecars_of(Path(name)) if beside.is_file()))
-        mdoc_path = find_mdoc(Path(name))
-        mdoc = read_mdoc(mdoc_path).for_images(file.shape[0]) if mdoc_path else None
-        own = find_tilts(
-            Path(name),
-            n_sections=file.shape[0],
-            tilts_file=angles,
-            mdoc=mdoc,
-            header_tilts=file.tilt_deg
-            if file.tilt_deg is None or len(file.tilt_deg) == file.shape[0]
-            else None,
-        )
-        for text in own.warnings:
-            session.reporter.warn(text)
-        found.append(own.tilt_deg)
-        sources.append(name if own.source == "the extended header" else own.source)
+    found, mdocs = [], []
+    for file, angles in zip(files, given, strict=True):
+        own, mdoc = _angles_of(session, file, angles)
+        found.append(own)
         mdocs.append(mdoc)
+    sources = [own.source for own in found]
     session.reporter.note(f"{n_views} views of spectra, tilt angles from {', '.join(dict.fromkeys(sources))}")
     _, ny, nx, _ = files[0].shape
     like = TiltSeries.of(
         np.broadcast_to(np.float32(0), (n_views, ny, nx)),
-        np.concatenate(found),
+        np.concatenate([own.tilt_deg for own in found]),
         name=names[0],
         pixel_A=files[0].pixel_A,
         voltage_kv=files[0].beam_kV,
@@ -215,6 +202,34 @@ def open_series(
         description=Mdoc.concatenate([one for one in mdocs if one]) if all(mdocs) else None,
     )
     return SpectrumSeries(tuple(files), like)
+
+
+def _angles_of(session: Session, file: SpectrumImages, given: Tilts | None) -> tuple[Tilts, Mdoc | None]:
+    """Find the angles of the views of a file, and its mdoc if there is one."""
+    path = Path(file.name)
+    session.reads(*(beside for beside in sidecars_of(path) if beside.is_file()))
+    mdoc_path = find_mdoc(path)
+    mdoc = read_mdoc(mdoc_path).for_images(file.shape[0]) if mdoc_path else None
+    found = find_tilts(
+        path,
+        n_sections=file.shape[0],
+        tilts_file=given,
+        mdoc=mdoc,
+        header_tilts=_own_angles(file),
+    )
+    for text in found.warnings:
+        session.reporter.warn(text)
+    in_file = found.source == "the extended header"
+    return (replace(found, source=file.name) if in_file else found), mdoc
+
+
+def _own_angles(file: SpectrumImages) -> NDArray[np.float64] | None:
+    """Return the angles in a file, None where it has none; raise DataError for another number of them."""
+    if file.tilt_deg is not None and len(file.tilt_deg) != file.shape[0]:
+        raise DataError(
+            f"{file.name}: {file.shape[0]} views but {len(file.tilt_deg)} tilt angles in it; correct the file"
+        )
+    return file.tilt_deg
 
 
 def _check_same(first: SpectrumImages, other: SpectrumImages) -> None:

@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 SPECTRUM_IN, RESIDUAL_IN, CURVE_IN = 2.9, 1.0, 1.9
 MOST_ACROSS = 5
 """Maps in a row."""
-LINES_APART = 0.02
+LINES_APART = 0.013
 """Least distance of names of lines, relative to the width of the panel."""
 
 
@@ -66,27 +66,21 @@ def decomposition_figure(
     across = min(MOST_ACROSS, len(maps))
     rows = ceil(len(maps) / across)
     maps_in = rows * (WIDTH_IN / across * ny / nx * 0.85 + 0.35)
-    heights = [SPECTRUM_IN, *([RESIDUAL_IN] if is_fit else []), *([CURVE_IN] if curve else []), maps_in]
+    heights = [SPECTRUM_IN + RESIDUAL_IN * is_fit, *([CURVE_IN] if curve else []), maps_in]
     figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
     pieces: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
     colours = _colours(list(parts))
-    top = pieces[0].subplots()
+    if is_fit:
+        top, low = pieces[0].subplots(2, 1, sharex=True, height_ratios=[SPECTRUM_IN, RESIDUAL_IN])
+        _draw_residual(low, energy_keV, observed, [*parts.values(), *others.values()])
+    else:
+        top = low = pieces[0].subplots()
+    low.set_xlabel("energy (keV)")
     _draw_sum(top, energy_keV, observed, parts, others, colours, is_fit=is_fit)
     _name_lines(top, lines, energy_keV)
-    if is_fit:
-        _draw_residual(pieces[1].subplots(), energy_keV, observed, [*parts.values(), *others.values()])
     if curve:
         _draw_curve(pieces[-2].subplots(), *curve)
-    scale = PixelScale.of(nx, pixel_A)
-    panels = np.atleast_1d(pieces[-1].subplots(rows, across)).ravel()
-    pieces[-1].suptitle(f"maps at {tilt_deg:g}°, counts of a pixel", x=0.01, ha="left", fontsize="medium")
-    for panel in panels[len(maps) :]:
-        panel.set_visible(False)
-    for panel, (name, image) in zip(panels, maps.items(), strict=False):
-        drawn = show(panel, image, scale, limits=contrast(image), cmap="inferno")
-        panel.set_title(name, color=colours.get(name, "black"))
-        scale_bar(panel, nx, scale)
-        pieces[-1].colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, aspect=25, pad=0.02)
+    _draw_maps(pieces[-1], maps, tilt_deg, colours, (rows, across), pixel_A)
     return figure
 
 
@@ -116,12 +110,16 @@ def _draw_sum(
     if is_fit:
         styles = ((GREY, "-"), (GREY, ":"), (GREY, "--"), (GREY, "-."))
         for (name, counts), (colour, style) in zip(others.items(), styles * len(others), strict=False):
-            axes.plot(energy_keV, np.maximum(counts, 1e-3), style, color=colour, linewidth=0.8, label=name)
+            shown = (
+                counts if name == "background" else np.where(counts > 0.02 * ground, ground + counts, np.nan)
+            )
+            axes.plot(energy_keV, shown, style, color=colour, linewidth=0.8, label=name)
         fitted = sum([*parts.values(), *others.values()], start=np.zeros(len(energy_keV)))
         axes.plot(energy_keV, fitted, color="red", linewidth=0.8, label="fit")
-    low, high = observed[observed > 0].min(initial=1.0), observed.max(initial=1.0)
-    axes.set(yscale="log", ylim=(max(low, 1e-4 * high) / 1.5, 6 * high), ylabel="counts of a channel")
-    axes.set(xlim=(energy_keV[0], energy_keV[-1]), xlabel="energy (keV)")
+    high = float(observed.max(initial=1.0))
+    least = float(np.percentile(observed[observed > 0], 5)) if observed.any() else 1.0
+    axes.set(yscale="log", ylim=(max(least, 1e-5 * high) / 2, 12 * high), ylabel="counts of a channel")
+    axes.set(xlim=(energy_keV[0], energy_keV[-1]))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, borderaxespad=0.2, handlelength=1.3)
 
 
@@ -132,6 +130,8 @@ def _name_lines(axes: Axes, lines: Sequence[tuple[str, float]], energy_keV: Doub
     for name, energy in sorted(lines, key=lambda one: one[1]):
         if not low < energy < high:
             continue
+        for letters, greek in (("Ka", "Kα"), ("La", "Lα"), ("Ma", "Mα"), ("Lb", "Lβ"), ("Mb", "Mβ")):
+            name = name.replace(f" {letters}1", f" {greek}").replace(f" {letters}", f" {greek}")
         place = max(energy, place + LINES_APART * width)
         axes.text(
             place,
@@ -154,8 +154,28 @@ def _draw_residual(axes: Axes, energy_keV: Doubles, observed: Doubles, fitted: S
     limit = max(4.0, min(30.0, 1.1 * float(np.percentile(abs(left), 99.5))))
     axes.axhspan(-2, 2, color=GREY, alpha=0.2, linewidth=0)
     axes.step(energy_keV, left, where="mid", color="black", linewidth=0.6)
-    axes.set(xlim=(energy_keV[0], energy_keV[-1]), ylim=(-limit, limit))
-    axes.set(xlabel="energy (keV)", ylabel="(sum − fit) / σ")
+    axes.set(ylim=(-limit, limit), ylabel="(sum − fit) / σ")
+
+
+def _draw_maps(
+    piece: Any,
+    maps: Mapping[str, NDArray[Any]],
+    tilt_deg: float,
+    colours: Mapping[str, Any],
+    grid: tuple[int, int],
+    pixel_A: float | None,
+) -> None:
+    """Draw the maps of one view, each with its own contrast."""
+    panels = np.atleast_1d(piece.subplots(*grid)).ravel()
+    piece.suptitle(f"maps at {tilt_deg:g}°, counts of a pixel", x=0.01, ha="left", fontsize="medium")
+    for panel in panels[len(maps) :]:
+        panel.set_visible(False)
+    for panel, (name, image) in zip(panels, maps.items(), strict=False):
+        scale = PixelScale.of(image.shape[1], pixel_A)
+        drawn = show(panel, image, scale, limits=contrast(image), cmap="inferno")
+        panel.set_title(name, color=colours.get(name, "black"))
+        scale_bar(panel, image.shape[1], scale)
+        piece.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, aspect=25, pad=0.02)
 
 
 def _draw_curve(axes: Axes, n: NDArray[Any], deviance: Doubles) -> None:

@@ -1,11 +1,15 @@
 """Elements whose lines are left over when the elements that are known have been fitted."""
 
+from contextlib import suppress
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.elements import SYMBOLS
 from etcli.core.errors import UsageError
-from etcli.core.spectra.pure_spectra import element_spectra
+from etcli.core.spectra.detector import Detector, EnergyAxis
+from etcli.core.spectra.pure_spectra import PureSpectrum, element_spectra
 from etcli.core.spectra.sum_search import SumSearch, extreme_ratios
 from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
@@ -49,14 +53,8 @@ def most_likely_element(
     heights = search.heights(columns, weight)
     left = (search.observed - heights @ columns) * weight
     known = {*search.elements, *search.strays}
-    families = []
-    for symbol in CANDIDATES:
-        if symbol not in known:
-            try:
-                families.append(element_spectra(symbol, axis, detector, beam_kV=search.beam_kV))
-            except UsageError:  # no lines below the energy of the beam
-                continue
-    families = [own for own in families if own]
+    candidates = _candidates(axis, detector, search.beam_kV)
+    families = [own for own in candidates if own[0].element not in known]
     trials = np.stack([one.counts / one.strength for own in families for one in own])
     basis = np.linalg.qr((columns[heights > 0] * weight).T)[0]
     across = trials * weight
@@ -76,3 +74,13 @@ def most_likely_element(
         if value < misfit and found[len(columns) :].sum() > least:
             misfit, chosen = value, families[k][0].element
     return chosen
+
+
+@lru_cache(maxsize=4)
+def _candidates(axis: EnergyAxis, detector: Detector, beam_kV: float) -> list[list[PureSpectrum]]:
+    """Return the families of lines of all elements that have some within the axis."""
+    found = []
+    for symbol in CANDIDATES:
+        with suppress(UsageError):  # no lines below the energy of the beam
+            found.append(element_spectra(symbol, axis, detector, beam_kV=beam_kV))
+    return [families for families in found if families]
