@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from etcli.io.transforms import read_tilts_beside
 from tests.files import etcli, failure, write_stack
 
 HAADF_DEG = np.arange(-60.0, 61.0, 10.0)
@@ -79,17 +80,12 @@ def test_register_keeps_the_angles_for_it(tmp_path) -> None:
     (tmp_path / "four.xf").write_text("".join((tmp_path / "far.xf").read_text().splitlines(True)[2::3]))
     etcli("-q", "xform", "--linear", "--xf", tmp_path / "four.xf", tmp_path / "Ni.mrc", tmp_path / "b.mrc")
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "a.mrc"), mrcfile.read(tmp_path / "b.mrc"))
-    # tiltalign takes them in the same way
-    etcli(
-        "-q",
-        "tiltalign",
-        "--angle",
-        0,
-        "--prexf",
-        tmp_path / "far.xf",
-        tmp_path / "Ni.mrc",
-        tmp_path / "t.mrc",
-    )
+    # tiltalign takes them in the same way, and keeps the angles of its own series
+    given = ("--angle", 0, "--prexf", tmp_path / "far.xf", "--write-xf", tmp_path / "t.xf")
+    etcli("-q", "tiltalign", *given, tmp_path / "Ni.mrc", tmp_path / "t.mrc")
+    kept = read_tilts_beside(tmp_path / "t.xf")
+    assert kept is not None
+    assert kept.tolist() == MAPS_DEG.tolist()
 
 
 @pytest.mark.parametrize("kind", ["txt", "mdoc", "mrc"])
