@@ -15,6 +15,7 @@ from etcli.io.tilts import Tilts, read_tilts
 from etcli.io.transforms import axis_file, read_tilts_beside
 from etcli.io.writers import MRC_SUFFIXES, TIFF_SUFFIXES
 from etcli.pipeline.session import Session
+from etcli.pipeline.transform_pixels import was_moved
 
 LINE = "line"
 
@@ -114,9 +115,19 @@ def _tilts_beside(session: Session, xf: str, n: int) -> Tilts | None:
     path = Path(xf)
     mdocs = [path.with_name(f"{path.stem}{ending}.mdoc") for ending in (*MRC_SUFFIXES, "")]
     for file in (path.with_suffix(".rawtlt"), *mdocs, path.with_suffix(".tlt")):
-        if file.is_file():
-            tilt_deg = read_mdoc(file).tilt_deg if file.suffix == ".mdoc" else read_tilts(file)
-            if len(tilt_deg) == n and np.isfinite(tilt_deg).all():
-                session.reads(file)
-                return Tilts(tilt_deg, str(file))
+        tilt_deg = _tilts_in(file) if file.is_file() and file != path else None
+        if tilt_deg is not None and len(tilt_deg) == n and np.isfinite(tilt_deg).all():
+            session.reads(file)
+            return Tilts(tilt_deg, str(file))
     return None
+
+
+def _tilts_in(file: Path) -> NDArray[np.float64] | None:
+    """Read the tilt angles in a file beside transforms; None where it is what they made, or holds no angles."""
+    try:
+        if file.suffix != ".mdoc":
+            return read_tilts(file)
+        mdoc = read_mdoc(file)
+    except DataError:
+        return None
+    return None if was_moved(mdoc.titles) else mdoc.tilt_deg

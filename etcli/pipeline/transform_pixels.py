@@ -44,10 +44,14 @@ def pixel_beside(xf: str, n_views: int) -> tuple[float, str] | None:
             name, n, pixel_A, history = _described(raw)
         except (DataError, OSError):
             continue
-        is_moved = any(step.strip().startswith(MOVED) for step in history)
-        if pixel_A and pixel_A != PLACEHOLDER_A and n == n_views and not is_moved:
+        if pixel_A and pixel_A != PLACEHOLDER_A and n == n_views and not was_moved(history):
             found.setdefault(pixel_A, name)
     return next(iter(found.items())) if len(found) == 1 else None
+
+
+def was_moved(history: Sequence[str]) -> bool:
+    """Check whether etcli moved the views of a series, by its history or the titles of its mdoc."""
+    return any(step.strip().startswith(MOVED) for step in history)
 
 
 def _described(raw: Path) -> tuple[str, int, float | None, Sequence[str]]:

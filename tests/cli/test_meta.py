@@ -214,12 +214,14 @@ def test_the_argument_that_is_missing_is_named(name) -> None:
     arguments = [param for param in getattr(found, "params", ()) if isinstance(param, click.Argument)]
     if isinstance(found, LazyGroup) or not all(param.required for param in arguments) or len(arguments) < 2:
         return
-    given = ["a.mrc"] * (len(arguments) - 1)
-    last = arguments[-1].make_metavar(click.Context(found))
+    given = [
+        param.type.choices[0] if isinstance(param.type, click.Choice) else "a.mrc" for param in arguments[:-1]
+    ]
+    first, last = (arguments[k].make_metavar(click.Context(found)) for k in (0, -1))
     err = run(*name.split(), *given, status=2).err
     assert f"Missing argument '{last}'" in err
     if any(param.nargs == -1 for param in arguments):
         assert err.endswith(
-            f"Missing argument '{last}'; a.mrc is the INPUT, name the file to write after it\n"
+            f"Missing argument '{last}'; a.mrc is the {first.rstrip('.')}, name the file to write after it\n"
         )
-        assert "Missing argument 'INPUT...'" in run(*name.split(), status=2).err
+        assert f"Missing argument '{first}'" in run(*name.split(), status=2).err

@@ -46,7 +46,8 @@ def test_a_pipeline_gives_what_files_give(series, tmp_path) -> None:
         "etcli stack --views 4,1-3 --crop 2-19,1-22 a.mrc - | etcli filter - - | etcli xform --xf a.xf - - "
         "| etcli bin - pipe.mrc"
     )
-    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    matched = b"a.xf: 4 of 4 transforms are used, by tilt angle\n"
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", matched)
     assert same_but_for_the_names(tmp_path / "files.mrc", tmp_path / "pipe.mrc")
     facts = json.loads(etcli("info", "--json", "pipe.mrc").out)
     assert facts["tilt_deg"] == [61.25, -40, 0, 20]
