@@ -219,6 +219,8 @@ def test_an_axis_along_x_is_refused_with_the_remedy(axis_deg: float, aligned: Pa
         in line
     )
     assert "tiltalign, or give --axis 0 where they are upright" in line
+    given = failure("recon", "--axis", axis_deg, aligned, tmp_path / "rec.mrc", status=1)
+    assert f"the tilt axis is at {axis_deg:g}° as given, along x" in given
     assert not (tmp_path / "rec.mrc").exists()
     run = etcli("recon", "--axis", 0, lying, tmp_path / "rec.mrc")
     assert "tilt axis is at" not in run.err
