@@ -72,7 +72,8 @@ def _correlate(image: NDArray[Any], reference: NDArray[Any], *, threads: int) ->
     peak = np.unravel_index(int(np.argmax(correlation)), shape)
     del correlation
     shift = np.array([p - n if p > n // 2 else p for p, n in zip(peak, shape, strict=True)], np.float64)
-    return shift + _fine_shift(cross, shape, shift)
+    has_extent = np.array(shape) > 1  # along the others the correlation is flat
+    return np.asarray(np.where(has_extent, shift + _fine_shift(cross, shape, shift), 0.0))
 
 
 def _faded(image: NDArray[Any]) -> NDArray[np.float32]:

@@ -96,6 +96,8 @@ def report_explained(
     limit = parameters.traits.unexplained
     above = "" if level_known else " above their darkest parts"
     found = f"the volume leaves {_percent(residual)} of the views{above} unexplained"
+    if residual > 1:
+        found = f"the volume explains nothing of the views{above}"
     if unexplained is None or (unexplained > limit and noise > HIDING):
         session.reporter.report(found)
         session.reporter.warn(
@@ -104,13 +106,21 @@ def report_explained(
         )
         return
     blurred = ", as plain back-projection blurs" if limit == inf else ""
-    session.reporter.report(f"{found}, {_percent(unexplained)} without noise{blurred}")
+    clean = f", {_percent(unexplained)} without noise{blurred}" if residual <= 1 else ""
+    session.reporter.report(f"{found}{clean}")
     if unexplained > limit:
         what = "tilt angles and" if level_known else "tilt angles, --background and"
-        more = ", or give more --iterations" if parameters.traits.is_iterative else ""
+        check = f"check alignment, tilt axis, {what} --thickness"
+        if residual > 1:
+            check = "look whether 0 is empty (--background), and for bright-field views give --contrast log"
+        elif parameters.iterations < parameters.traits.iterations:
+            check = (
+                f"{parameters.iterations} iterations may be too few for that, give more first; else {check}"
+            )
+        elif parameters.traits.is_iterative:
+            check += ", or give more --iterations"
         session.reporter.warn(
-            f"{name}: views of an aligned series are explained better (to {100 * limit:.0f} %); check "
-            f"alignment, tilt axis, {what} --thickness{more}"
+            f"{name}: views of an aligned series are explained better (to {100 * limit:.0f} %); {check}"
         )
 
 

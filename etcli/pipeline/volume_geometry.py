@@ -129,7 +129,8 @@ def _check_axis(session: Session, series: TiltSeries) -> None:
     axis_deg = series.axis_deg or 0.0
     if series.views.euler_deg is not None or abs(axis_deg) <= UPRIGHT_DEG:
         return
-    stated = f"{series.name}: the tilt axis is at {axis_deg:g}° by its description"
+    how = "as given" if series.axis_source == "given" else "by its description"
+    stated = f"{series.name}: the tilt axis is at {axis_deg:g}° {how}"
     if lies_along_x(axis_deg):
         raise DataError(
             f"{stated}, along x; turn the views with tiltalign, or give --axis 0 where they are upright"

@@ -14,6 +14,8 @@ from etcli.io.writers import Writer, grey_range
 from etcli.pipeline.session import Session
 
 Image = NDArray[np.float32]
+MOST_BEYOND = 0.5
+"""Share of the pixels beyond the range of a scale above which that is warned of."""
 
 
 class ImageSource:
@@ -92,10 +94,12 @@ class ImageSource:
             if failed is not None:
                 raise RangeError(lowest, highest, self._mode, of_all=True) from failed
         if self._scaling is not None:
-            self._session.reporter.report(
+            beyond = n_limited / n_pixels
+            tell = self._session.reporter.warn if beyond > MOST_BEYOND else self._session.reporter.report
+            tell(
                 f"values from {lowest:.7g} to {highest:.7g}: {', '.join(self.words())}"
                 f"{', which IMOD shows as 0 to 255' * (self._scaling.to[0] < 0)}; "
-                f"{100 * n_limited / n_pixels:.3g} % of the pixels lie beyond"
+                f"{100 * beyond:.3g} % of the pixels lie beyond"
             )
 
     def _image(self, k: int) -> tuple[Image, int, tuple[float, float]]:

@@ -117,7 +117,7 @@ class ReconstructionPicture:
             axes.text(
                 0.04, 0.96, str(k), transform=axes.transAxes, color="white", va="top", path_effects=outlined()
             )
-        title = f"X–Z, y {self._row}, after so many iterations"
+        title = f"X–Z, y {self._row + 1}, after so many iterations"
         figure.text(LEFT_IN / figure.get_figwidth(), (bottom + height + 0.06) / size, title, va="bottom")
 
 

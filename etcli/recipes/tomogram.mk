@@ -26,8 +26,11 @@ FUSE ?=
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-# A step is made again when its variable has changed: each is kept in a file that is rewritten only then.
-kept = $(shell printf '%s\n' '$($1)' | cmp -s - .etcli_$1 || printf '%s\n' '$($1)' > .etcli_$1)
+# A step is made again when its variable has changed: each is kept in a file that is rewritten only then. make -n
+# writes nothing, and takes the file for new.
+dry = $(findstring n,$(firstword -$(MAKEFLAGS)))
+keep = $(if $(dry),$(eval .PHONY: .etcli_$1),$(shell printf '%s\n' '$($1)' > .etcli_$1))
+kept = $(if $(shell printf '%s\n' '$($1)' | cmp -s - .etcli_$1 || echo changed),$(call keep,$1))
 variables = BIN FILTER REGISTER TILTALIGN RECON ELEMENTS DECOMPOSE FUSE
 $(foreach variable,$(variables),$(call kept,$(variable)))
 # An empty rule: make may have listed the folder, as for an include, before these files were there.

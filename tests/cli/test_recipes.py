@@ -21,8 +21,8 @@ def recipe(kind: str) -> Path:
     return path
 
 
-def make(folder: Path, *arguments: str) -> str:
-    command = ["make", "--dry-run", f"ETCLI={sys.executable} -m etcli", *arguments]
+def make(folder: Path, *arguments: str, really: bool = False) -> str:
+    command = ["make", *["--dry-run"][really:], f"ETCLI={sys.executable} -m etcli", *arguments]
     # `make test` would have this one print its folders
     alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     run = subprocess.run(command, cwd=folder, env=alone, check=True, capture_output=True, text=True)
@@ -44,11 +44,14 @@ def test_a_step_is_made_again_when_its_options_change(tmp_path) -> None:
     rules = ["-f", str(recipe("make")), "a_rec.mrc"]
     write_series(tmp_path / "a.mrc")
     make(tmp_path, *rules)
+    assert [path.name for path in tmp_path.glob(".etcli*")] == []
+    make(tmp_path, *rules[:2], ".etcli_BIN", really=True)
     for name in ("bin", "clean", "pre", "ali", "rec"):
         (tmp_path / f"a_{name}.mrc").touch()
     assert "etcli" not in make(tmp_path, *rules)
     (line,) = make(tmp_path, *rules, "RECON=--method fbp").splitlines()
     assert line.endswith("-m etcli recon --method fbp a_ali.mrc a_rec.mrc")
+    assert "etcli" not in make(tmp_path, *rules)  # a dry run changes nothing
 
 
 @needs_make

@@ -3,12 +3,17 @@
 import json
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import mrcfile
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from etcli.core.reconstruction.slab_by_slab import ErrorCurve
+from etcli.core.solvers.methods import MethodParameters
+from etcli.pipeline.explained_views import report_explained
+from etcli.pipeline.session import Session
 from tests.files import etcli, failure, mdoc_text, write_series, write_stack
 
 TILTS = np.arange(-69, 70, 4.6)
@@ -69,6 +74,20 @@ def test_every_method_tells_how_much_it_explains(method: str, aligned: Path, shu
     )
     assert LINE.search(good) and "WARNING" not in good
     assert LINE.search(bad) and "views of an aligned series are explained better" in bad
+
+
+def test_few_iterations_come_before_the_alignment(aligned: Path, tmp_path: Path) -> None:
+    said = etcli("recon", "--iterations", 3, aligned, tmp_path / "rec.mrc").err
+    assert "3 iterations may be too few for that, give more first; else check alignment" in said
+
+
+def test_a_volume_that_explains_nothing_points_at_the_contrast() -> None:
+    numbers = {"residual": 5.1, "unexplained": 11.0, "unexplained_noise": 0.01, "border": 1.0}
+    errors = ErrorCurve(np.array([30]), np.array([5.1])).with_numbers(**numbers)
+    session = Session(reporter=Mock())
+    report_explained(session, "bf", MethodParameters("sirt"), errors, thin=False, n_tilts=30)
+    session.reporter.report.assert_called_once_with("the volume explains nothing of the views")
+    assert "for bright-field views give --contrast log" in session.reporter.warn.call_args.args[0]
 
 
 def test_back_projection_says_why_it_explains_little(aligned: Path) -> None:
@@ -219,6 +238,8 @@ def test_an_axis_along_x_is_refused_with_the_remedy(axis_deg: float, aligned: Pa
         in line
     )
     assert "tiltalign, or give --axis 0 where they are upright" in line
+    given = failure("recon", "--axis", axis_deg, aligned, tmp_path / "rec.mrc", status=1)
+    assert f"the tilt axis is at {axis_deg:g}° as given, along x" in given
     assert not (tmp_path / "rec.mrc").exists()
     run = etcli("recon", "--axis", 0, lying, tmp_path / "rec.mrc")
     assert "tilt axis is at" not in run.err

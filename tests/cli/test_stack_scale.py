@@ -39,6 +39,14 @@ def test_values_fill_the_range_of_the_mode(tmp_path, views, mode, kind, lowest, 
     assert "scaled to" in etcli("info", tmp_path / "b.mrc").out
 
 
+def test_a_scale_that_most_values_miss_is_warned_of(tmp_path, views) -> None:
+    write_series(tmp_path / "a.mrc", views)
+    words = ("stack", "--mode", 0, "--overwrite", tmp_path / "a.mrc", tmp_path / "b.mrc")
+    low, high = np.quantile(views, 0.45), views.max()
+    assert "WARNING" not in etcli(*words, "--scale", f"{low},{high}").err
+    assert "WARNING" in etcli(*words, "--scale", f"{np.quantile(views, 0.7)},{high}").err
+
+
 def test_percentiles_are_those_of_what_is_written(tmp_path, views) -> None:
     """In bytes where no mode is given; the brightest view and rows are left out."""
     write_series(tmp_path / "a.mrc", views)

@@ -250,7 +250,7 @@ def test_a_reconstruction_shows_its_stages_and_curves_below_its_slices() -> None
             theirs.get_title(loc=loc) for loc in ("left", "right")
         ]
         assert ours.get_position(original=True).y0 > stages[0].get_position(original=True).y1
-    assert "X–Z, y 9, after so many iterations" in [text.get_text() for text in figure.texts]
+    assert "X–Z, y 10, after so many iterations" in [text.get_text() for text in figure.texts]
     for k, axes in zip((1, 2, 5), stages, strict=True):
         np.testing.assert_allclose(axes.images[0].get_array(), k * volume[:, 9], rtol=1e-6)
         assert axes.texts[0].get_text() == str(k)

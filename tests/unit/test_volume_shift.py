@@ -66,3 +66,10 @@ def test_sides_that_cut_through_the_specimen_do_not_hold_it() -> None:
     whole = ndimage.gaussian_filter(rng.normal(size=(40, 50, 60)), 2) + np.linspace(0, 0.1, 60)
     moved, still = whole[5:35, 5:45, 8:58], whole[7:37, 4:44, 5:55]
     np.testing.assert_allclose(find_shift(moved, still), (-2, 1, 3), atol=0.05)
+
+
+def test_single_sections_have_a_shift_in_their_plane() -> None:
+    volume = ndimage.gaussian_filter(np.random.default_rng(4).random((1, 40, 44)), (0, 2, 2))
+    shift = find_shift(np.roll(volume, (2, -3), (1, 2)).astype(np.float32), volume.astype(np.float32))
+    assert shift[0] == 0
+    np.testing.assert_allclose(np.abs(shift[1:]), (2, 3), atol=0.1)
