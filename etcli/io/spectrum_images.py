@@ -52,6 +52,8 @@ class SpectrumImages:
         Accelerating voltage, and resolution of the detector, where the file has them.
     chunk : tuple of int
         Views and rows that are stored together, and are best read together.
+    from_top : bool
+        Whether the file begins with the row at the top, where chunks begin then, too.
     warnings : list of str
     """
 
@@ -65,6 +67,7 @@ class SpectrumImages:
     beam_kV: float | None = None
     fwhm_keV: float | None = None
     chunk: tuple[int, int] = (1, 1)
+    from_top: bool = False
     warnings: list[str] = field(default_factory=list)
 
     def blocks(self, most_bytes: int) -> Iterator[tuple[slice, slice]]:
@@ -75,8 +78,10 @@ class SpectrumImages:
         whole = views * rows * nx * n_channels * 8
         rows = min(ny, rows * max(1, most_bytes // max(whole, 1)))
         for first in range(0, n_views, views):
-            for low in range(0, ny, rows):
-                yield slice(first, min(first + views, n_views)), slice(low, min(low + rows, ny))
+            chosen = slice(first, min(first + views, n_views))
+            for start in range(0, ny, rows):
+                stop = min(start + rows, ny)
+                yield chosen, slice(ny - stop, ny - start) if self.from_top else slice(start, stop)
 
 
 def open_spectra(path: Path, *, energy_keV: tuple[float, float] | None = None) -> SpectrumImages:
@@ -163,6 +168,7 @@ def _of_signal(
         beam_kV=_number(find_entry(metadata, "beam_energy")),
         fwhm_keV=1e-3 * resolution if (resolution := _number(resolution)) else None,
         chunk=(max(chunks[0]), max(chunks[1])) if chunks else (1, 1),
+        from_top=True,
         warnings=[*warnings, *more, *about_pixels],
     )
 

@@ -142,6 +142,12 @@ def _fit_of_sum(
             raise UsageError("the sum of all spectra shows no element; name those to map with --elements")
         return fit
     for element in request.named:
+        families = element_spectra(element.symbol, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))
+        if element.family and element.family not in (names := [one.family for one in families]):
+            raise UsageError(
+                f"{element.symbol} has no {element.family} lines within the energy axis; take "
+                f"{' or '.join(f'{element.symbol}_{name}' for name in names)}"
+            )
         if not there[element.symbol]:
             report.warn(f"{element.symbol} is named but not there: its map is empty")
     unnamed = [one.element for one in fit.elements[fit.n_named :] if there[one.element]]
@@ -223,7 +229,7 @@ def _by_windows(
     chosen = []
     for element, family in named.items():
         own = element_spectra(element, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))
-        chosen.append(clearest_family([one for one in own if family in ("", one.family)] or own))
+        chosen.append(clearest_family([one for one in own if family in ("", one.family)]))
     weights = window_weights([one.main.energy_keV for one in chosen], fit.axis, fit.detector)
     maps = counts.sums(weights, threads=session.threads)
     strength = [float(one.counts @ weights[:, k]) for k, one in enumerate(chosen)]
@@ -298,7 +304,9 @@ def _elements_in(
     summed: NDArray[np.float64],
     spectra: NDArray[np.float64],
 ) -> list[str]:
-    """Name the elements in the spectra of components; those of the sum are looked for."""
+    """Name the elements in the X-ray spectra of components; those of the sum are looked for."""
+    if series.is_eels:
+        return [""] * len(spectra)
     detector = Detector(series.files[0].fwhm_keV or USUAL_FWHM_keV)
     beam_kV = _beam_kV(series, request)
     whole = fit_sum(summed, series.energy, (), detector=detector, beam_kV=beam_kV)

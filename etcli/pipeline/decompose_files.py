@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUM = "sum"
 PARTS = ("train", "test")
-SPECTRA = "_spectra.csv"
+SPECTRA = "spectra"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def decompose_files(files: DecomposeFiles, request: DecomposeRequest, session: S
     with session.outputs() as outputs:
         for name in (SUM, *(one.symbol for one in request.named)):
             expect_images(outputs, map_file(files.output, name))
-        table = outputs.path(str(Path(map_file(files.output, "")).with_suffix("")).rstrip("_") + SPECTRA)
+        table = outputs.path(str(Path(map_file(files.output, SPECTRA)).with_suffix(".csv")))
         picture = announce_picture(outputs, files.plot) if files.plot else None
         result = decompose_series(session, series, request)
         _write_maps(outputs, files.output, result)

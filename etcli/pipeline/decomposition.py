@@ -133,7 +133,8 @@ class Decomposition:
         pure = {f"{one.name}_counts": one.spectrum for one in self.info}
         others = {f"{name.replace(' ', '_')}_counts": spectrum for name, spectrum in self.others.items()}
         parts = {**pure, **others}
-        fitted = {"fit_counts": sum(parts.values(), start=np.zeros(len(self.energy_keV)))} if parts else {}
+        explains = self.values == EXPECTED
+        fitted = {"fit_counts": sum(parts.values(), start=np.zeros(len(self.energy_keV)))} if explains else {}
         return {"energy_keV": self.energy_keV, "sum_counts": self.sum_spectrum, **fitted, **parts}
 
     @property

@@ -140,6 +140,7 @@ def test_the_function_does_what_the_command_does(spectra: Path, tmp_path: Path) 
         (["--elements", "Ti,Ti"], "each once"),
         (["--elements", "He"], "He has no X-ray lines"),
         (["--elements", "Be"], "Be has no"),
+        (["--elements", "Ti_M"], "take Ti_K or Ti_L"),
         (["--elements", "Ti", "--components", "3"], "cannot go together"),
         (["--components", "3", "--method", "fit"], "leave --components out"),
         (["--elements", "Ti", "--method", "nmf"], "leave --elements out"),

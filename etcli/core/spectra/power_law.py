@@ -20,10 +20,10 @@ from etcli.core.spectra.x_ray_lines import subshells
 Doubles = NDArray[np.float64]
 
 MAJOR_EDGES = ("K", "L3", "M5")
-BEFORE = (0.80, 0.97)
-"""Limits of the window before the edge, relative to its energy; edges begin early where bonds shift them."""
-AFTER = 1.12
-"""End of the window after the edge, relative to its energy."""
+BEFORE, AFTER = (0.80, 0.97), (0.98, 1.12)
+"""Limits of the windows before and after the edge, relative to the energy of an atom; bonds shift it."""
+CLEAR_OF, SHORTEST = 1.04, 0.94
+"""Begin of the window before after another edge, relative to that; at the latest, relative to its own."""
 NEIGHBOURS_PX = 3
 """Edge of the square of pixels that give the exponent of the background together."""
 LEAST_EXPONENT, MOST_EXPONENT = 1.0, 8.0
@@ -105,7 +105,7 @@ def edge_windows(
     family : str
         K, L or M; by default that of the lowest edge for which both windows are within the axis.
     others_keV : sequence of float
-        Edges of other elements, at which the window after the edge ends.
+        Edges of other elements: the window before begins after them, the window after ends at them.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def edge_windows(
         if shell.name in MAJOR_EDGES
         and shell.name.startswith(family)
         and BEFORE[0] * shell.edge_keV >= low
-        and shell.edge_keV * (1 + AFTER) / 2 <= high
+        and shell.edge_keV * (1 + AFTER[1]) / 2 <= high
     ]
     if not fitting:
         raise UsageError(
@@ -132,8 +132,10 @@ def edge_windows(
         )
     chosen = min(fitting, key=lambda shell: shell.edge_keV)
     edge = chosen.edge_keV
-    end = min([AFTER * edge, high, *(other for other in others_keV if other > 1.01 * edge)])
-    return EdgeWindows(element, chosen.name, edge, (BEFORE[0] * edge, BEFORE[1] * edge), (edge, float(end)))
+    end = min([AFTER[1] * edge, high, *(AFTER[0] * other for other in others_keV if other > 1.03 * edge)])
+    clear = [CLEAR_OF * other for other in others_keV if CLEAR_OF * other < SHORTEST * edge]
+    begin = max([BEFORE[0] * edge, *clear])
+    return EdgeWindows(element, chosen.name, edge, (begin, BEFORE[1] * edge), (AFTER[0] * edge, float(end)))
 
 
 def _integral(limits: tuple[float, float], exponent: Doubles) -> Doubles:
