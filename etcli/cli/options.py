@@ -329,6 +329,11 @@ def _given() -> list[click.Parameter]:
     return [param for param, source in sources.items() if source is not ParameterSource.DEFAULT]
 
 
+def is_given(name: str) -> bool:
+    """Check whether a parameter of the current command is given, not left at its default."""
+    return any(param.name == name for param in _given())
+
+
 def option_name(option: Callable[[Any], Any]) -> str:
     """Return the name of the parameter of an option."""
     holder = option(lambda: None)

@@ -7,14 +7,18 @@ from typing import Any
 
 import click
 
-from etcli.cli.options import Decorated, add_options, check_options, option_name
+from etcli.cli.options import Decorated, add_options, check_options, is_given, option_name
 from etcli.cli.phase_contrast_options import MULTISLICE_OPTIONS, OPTICS_OPTIONS
 from etcli.cli.types import ITERATIONS, LENGTH_A, LENGTH_PX, THICKNESS, VIEWS, WEIGHT
 from etcli.core.arguments import listed
 from etcli.core.solvers.methods import (
+    COUNTING,
     FILTERS,
+    GAUSSIAN,
+    LIKELIHOODS,
     METHODS,
     OWNERS,
+    POISSON,
     PRIORS,
     is_filter,
     methods_for_any_orientation,
@@ -101,6 +105,15 @@ METHOD_OPTIONS = (
         show_default=True,
         help=f"Weight of the prior of {listed(owners('weight'))}. auto: the one that predicts left-out views "
         f"best; for {_users('weight', phase_contrast=True)} the one that follows from the noise.",
+    ),
+    click.option(
+        "--likelihood",
+        type=click.Choice(LIKELIHOODS),
+        default=GAUSSIAN,
+        show_default=True,
+        help=f"Noise of the views, for {listed(owners('likelihood'))}. poisson: they are counts as recorded, "
+        "such as X-ray maps; --weight auto predicts held-out counts, --background is expected and not "
+        "subtracted, densities stay above zero. With --prior tv alone, on the CPU; implies --method fista.",
     ),
     click.option(
         "--nonnegative",
@@ -216,6 +229,8 @@ def reconstruction_options(function: Decorated) -> Decorated:
     def command(*args: Any, **given: Any) -> Any:
         from etcli.pipeline.reconstruction_request import request_of
 
+        if given["likelihood"] == POISSON and not is_given("method"):
+            given["method"] = COUNTING.name
         check_options(given["method"], OWNERS)
         own = {name: given.pop(name) for name in map(option_name, options)}
         own["background"] = given.pop("background")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from etcli.core.fusion.single_series import TRIALS, tuned_by_thinning
 from etcli.core.reconstruction.cross_validation import (
     MOST_ITERATIONS,
     MOST_WEIGHTS,
@@ -11,11 +12,15 @@ from etcli.core.reconstruction.cross_validation import (
     tuned_weight,
 )
 from etcli.core.reconstruction.grey_levels import tuned_levels
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import POISSON, MethodParameters
 from etcli.core.view_subsets import FEWEST_IN_TURN
 from etcli.pipeline.reconstruction_request import ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task
 from etcli.pipeline.session import Session
+from etcli.pipeline.single_axis_task import SingleAxisTask
+
+ENOUGH_COUNTS = 1e5
+"""Counts in which the weight of the prior is looked for, in as few rows as hold them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,8 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
         parameters = tuned_levels(parameters, task.sample(session), request.n_levels)
         listed = ", ".join(f"{level:.4g}" for level in parameters.levels)
         reporter.report(f"densities {listed} fit best")
+    if parameters.likelihood == POISSON:
+        return _tune_for_counts(session, request, task)
     needed = request.auto_weight or request.auto_iterations
     # the first entry of the curve of SIRT is after its second iteration
     follow = follow and parameters.looks_at("auto_iterations") and parameters.iterations > 1
@@ -80,3 +87,15 @@ def tune(session: Session, request: ReconstructionRequest, task: Task, *, follow
                 f"{parameters.iterations} iterations predict left-out views as well as any number, within 2 %"
             )
     return Tuned(parameters, weights, iterations)
+
+
+def _tune_for_counts(session: Session, request: ReconstructionRequest, task: Task) -> Tuned:
+    """Determine the weight of the prior from thinned counts, if it is to be chosen."""
+    if not request.auto_weight:
+        return Tuned(request.parameters)
+    assert isinstance(task, SingleAxisTask)
+    series = task.sample(session, counts=ENOUGH_COUNTS)
+    with session.reporter.progress(TRIALS, "looking for the weight") as advance:
+        parameters, weights = tuned_by_thinning(request.parameters, series, progress=advance)
+    session.reporter.report(f"weight {parameters.weight:.3g} predicts held-out counts best")
+    return Tuned(parameters, weights)

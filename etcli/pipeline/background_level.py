@@ -10,7 +10,9 @@ from etcli.pipeline.inputs import file_named_in_errors
 from etcli.pipeline.session import Session
 
 
-def background_level(session: Session, series: TiltSeries, requested: float | str) -> float | None:
+def background_level(
+    session: Session, series: TiltSeries, requested: float | str, *, used: str = "subtracted"
+) -> float | None:
     """Determine the background level to subtract, and report it.
 
     Parameters
@@ -19,6 +21,8 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
     series : TiltSeries
     requested : float or {"auto", "none"}
         A level, none, or that of an empty rim across the tilt axis.
+    used : str
+        What is done with it, for the report.
 
     Returns
     -------
@@ -36,11 +40,11 @@ def background_level(session: Session, series: TiltSeries, requested: float | st
             images.swapaxes(1, 2) if lies_along_x(series.axis_deg or 0.0) else images
         )
     if background.level is None:
-        session.reporter.report(f"no background is subtracted: {background.reason}")
+        session.reporter.report(f"no background is {used}: {background.reason}")
     elif background.level == 0:
-        session.reporter.note(f"no background has to be subtracted: {background.reason}")
+        session.reporter.note(f"no background has to be {used}: {background.reason}")
     else:
-        session.reporter.report(f"background {background.level:.7g} is subtracted ({background.reason})")
+        session.reporter.report(f"background {background.level:.7g} is {used} ({background.reason})")
     return background.level
 
 

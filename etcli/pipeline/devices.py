@@ -10,7 +10,7 @@ from etcli.core.projectors import Device
 from etcli.core.projectors.oriented import OrientedProjector
 from etcli.core.projectors.slab import HOST, SlabProjector
 from etcli.core.reconstruction.slab_plan import ProjectorFactory
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import POISSON, MethodParameters
 from etcli.pipeline.session import Session
 
 
@@ -75,6 +75,10 @@ def task_for_device(
     object
         What ``make`` returns.
     """
+    if parameters.likelihood == POISSON:
+        if session.device == "gpu":
+            raise UsageError(f"--device gpu is not for --likelihood {POISSON}; leave one of them out")
+        return make(False)
     gpu = use_gpu(session, remote=remote)
     task = make(gpu)
     if not gpu or session.device == "gpu":

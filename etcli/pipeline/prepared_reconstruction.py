@@ -10,11 +10,12 @@ from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
 from etcli.core.series import TiltSeries, Volume
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import POISSON, MethodParameters
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
+from etcli.pipeline.counts_request import counts_request
 from etcli.pipeline.explained_views import report_explained
 from etcli.pipeline.half_sets import check_half_sets, half_sets
 from etcli.pipeline.multislice_task import multislice_task
@@ -160,6 +161,7 @@ def prepare(
     PreparedReconstruction
     """
     phase_contrast = request.parameters.traits.phase_contrast
+    counting = request.parameters.likelihood == POISSON
     if not (request.views_chosen or phase_contrast):
         series.views.check_one_focus(series.name)
     rows = used_rows(request.slices, series.shape[1])
@@ -172,9 +174,13 @@ def prepare(
         z_offset=request.z_offset,
         least_squares=request.parameters.traits.least_squares,
     )
-    name_outliers(session, series)
+    if not counting:  # a bright pixel may be chance
+        name_outliers(session, series)
     no_level = phase_contrast and request.background == AUTO
-    level = None if no_level else background_level(session, series, request.background)
+    used = "expected" if counting else "subtracted"
+    level = None if no_level else background_level(session, series, request.background, used=used)
+    if counting:
+        request = counts_request(request, geometry, level)
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
         geometry = with_specimen_thickness(session, integrals, geometry)

@@ -8,7 +8,7 @@ import numpy as np
 from etcli.core.arguments import check_choice, checked_integer, checked_number
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import POISSON, MethodParameters
 from etcli.pipeline.background_level import checked_background
 from etcli.pipeline.phase_contrast_request import PhaseContrastRequest
 
@@ -103,6 +103,8 @@ class ReconstructionRequest:
         whole = self.parameters.traits.whole_volume or oriented
         if self.parameters.traits.phase_contrast:
             self._check_phase_contrast(oriented=oriented, given=given)
+        if self.parameters.likelihood == POISSON:
+            self._check_counts(oriented=oriented, given=given)
         level_known = not isinstance(self.background, str) and self.background > 0
         for is_wrong, message in (
             (
@@ -136,6 +138,23 @@ class ReconstructionRequest:
         ):
             if is_wrong:
                 raise UsageError(message)
+
+    def _check_counts(self, *, oriented: bool, given: set[str]) -> None:
+        """Check that no option is given that counts cannot be used with; raise UsageError otherwise."""
+        for is_given, option in (
+            (self.parameters.prior != "tv", f"--prior {self.parameters.prior}"),
+            (self.parameters.upper < float("inf"), "--upper"),
+            (self.auto_iterations, "--iterations auto"),
+            (self.contrast == "log", "--contrast log"),
+            (self.kernel != "linear", f"--kernel {self.kernel}"),
+            (self.backend != "slab", f"--backend {self.backend}"),
+            (oriented, "--euler or --x-tilt (or EulerAngles in the mdoc)"),
+            (self.extend, "--extend"),
+            ("view_weights" in given, "--view-weights"),
+            (isinstance(self.background, float) and self.background < 0, "--background below 0"),
+        ):
+            if is_given:
+                raise UsageError(f"{option} is not for --likelihood {POISSON}; leave one of them out")
 
     def _check_phase_contrast(self, *, oriented: bool, given: set[str]) -> None:
         """Check that no option of projections is given for phase contrast; raise UsageError otherwise."""
@@ -217,7 +236,8 @@ def request_of(
     )
     if parameters.looks_at("levels") and levels is None:
         raise UsageError(f"{method} needs to know the densities; give them, or how many, with --levels")
-    if found_iterations and not parameters.looks_at("auto_iterations"):
+    counting = parameters.likelihood == POISSON  # ReconstructionRequest.check says what that cannot use
+    if found_iterations and not (counting or parameters.looks_at("auto_iterations")):
         raise UsageError(
             f"--iterations auto is not for {method}; give a number, or leave it out for "
             f"{parameters.traits.iterations}"

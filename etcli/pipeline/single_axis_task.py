@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from etcli.core.reconstruction.slab_plan import FLOAT_BYTES, ProjectorFactory, p
 from etcli.core.reconstruction.solve import slab_solver
 from etcli.core.reconstruction.streamed_backprojection import BandWriter, backproject, plan_backprojection
 from etcli.core.reconstruction.whole_volume import reconstruct_whole
-from etcli.core.solvers.methods import MethodParameters
+from etcli.core.solvers.methods import POISSON, MethodParameters
 from etcli.core.solvers.misfit import Misfit, slab_misfit
 from etcli.core.solvers.slab_solver import SlabSolver
 from etcli.core.solvers.total_variation import Zeros
@@ -88,9 +89,17 @@ class SingleAxisTask:
             f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
         )
 
-    def sample(self, session: Session) -> Misfit:
-        """Return the brightest rows, on which automatic parameters are determined."""
-        rows = brightest_rows(self.integrals.sample())
+    def sample(self, session: Session, *, counts: float = 0.0) -> Misfit:
+        """Return the brightest rows, on which automatic parameters are determined.
+
+        ``counts`` is what they hold at least, together, if all rows do.
+        """
+        some = self.integrals.sample()
+        rows = brightest_rows(some)
+        held = float(some[:, rows].sum(dtype=np.float64)) * self.geometry.n_views / len(some)
+        if held < counts:
+            n = ceil((rows.stop - rows.start) * counts / max(held, 1.0))
+            rows = brightest_rows(some, min(n, self.integrals.n_rows))
         return self._misfit(session, rows.start, rows.stop)
 
     def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
@@ -111,7 +120,8 @@ class SingleAxisTask:
         rows = self._compared_rows(session)
         record = RowRecorder(write, rows, (self.geometry.thickness, self.geometry.width))
         errors = self._reconstruct(session, parameters, record, watch=watch, store=store, dask=dask)
-        found, border = self._unexplained(record.block, rows), border_over_mean(record.block)
+        background = parameters.counts_background if parameters.likelihood == POISSON else None
+        found, border = self._unexplained(record.block, rows, background), border_over_mean(record.block)
         return errors.with_numbers(**found.numbers(), border=border)
 
     def _reconstruct(
@@ -154,14 +164,15 @@ class SingleAxisTask:
         most = max(1, session.memory // MEMORY_SHARE // row_bytes)
         return brightest_rows(self.integrals.sample(), min(NARROWEST_SLAB, most))
 
-    def _unexplained(self, block: NDArray[np.float32], rows: slice) -> Unexplained:
-        """Compare the projections of some rows of the volume with the views."""
+    def _unexplained(self, block: NDArray[np.float32], rows: slice, background: float | None) -> Unexplained:
+        """Compare projections of some rows with the views, where there is a background counts above it."""
         device = self.device
         with device.session():
             slab = device.to_slab(block)
             projector = self.make_projector(self.geometry, n_slices=slab.shape[-1])
             projections = device.from_slab(projector.forward(slab), block.shape[1])
-        return Unexplained.of(projections, self.integrals(rows.start, rows.stop))
+        variance = None if background is None else projections + np.float32(background)
+        return Unexplained.of(projections, self.integrals(rows.start, rows.stop), variance=variance)
 
     def _works_by_bands(self, parameters: MethodParameters) -> bool:
         """Whether the volume is computed in bands, without whole slabs in memory; not on a GPU."""

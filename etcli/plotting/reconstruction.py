@@ -166,7 +166,7 @@ def _draw_weights(axes: Axes, *, left_out: "ValidationCurve") -> None:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
     _plain_numbers(axes.yaxis)
-    axes.set_title(f"views left out, best at {left_out.best:.3g}", loc="left")
+    axes.set_title(f"{left_out.left_out}, best at {left_out.best:.3g}", loc="left")
 
 
 def few_ticks(low: float, high: float) -> list[float]:

@@ -36,17 +36,17 @@ def test_gradient_and_its_transpose(ny, width):
     x = padded((1, 4, 5), ny, width)
     dual = np.zeros((1, 3, 4, 5, width), np.float32)
     for part in ((0, 2), (2, 4)):
-        _gradient.ascend_alone(x, dual, ONE, FREE, *part, ny - 1)
+        _gradient.ascend_alone(x, dual, ONE, FREE, ONE, *part, ny - 1)
     np.testing.assert_allclose(dual[0, ..., :ny], gradient(x[0, ..., :ny]), atol=1e-6)
     assert not dual[..., ny:].any()
 
     p = np.zeros_like(dual)
-    _gradient.ascend_alone(padded((1, 4, 5), ny, width), p, ONE, FREE, 0, 4, ny - 1)
+    _gradient.ascend_alone(padded((1, 4, 5), ny, width), p, ONE, FREE, ONE, 0, 4, ny - 1)
     volume = np.zeros((4, 5, width), np.float32)
     volume[..., :ny] = 100  # far from the bound, so that the step is linear
     ahead, none = np.zeros_like(volume), np.zeros_like(volume)
     for part in ((0, 3), (3, 4)):
-        _gradient.descend(volume, ahead, none, ONE, none, ONE, p[0], ONE, ONE, *part, ny - 1)
+        _gradient.descend(volume, ahead, none, ONE, none, ONE, p[0], ONE, ONE, ONE, *part, ny - 1)
     transposed = 100 - volume[..., :ny].astype(float)
     inner = np.vdot(x[0, ..., :ny], transposed)
     assert inner == pytest.approx(np.vdot(dual[0].astype(float), p[0]), abs=2e-4 * abs(transposed).sum())
@@ -60,7 +60,7 @@ def test_descent_stays_above_zero_and_extrapolates():
     old = volume.copy()
     new = np.maximum(0, old - 0.5 * (2 * back + 3 * shared))
     change, size = _gradient.descend(
-        volume, ahead, back, np.float32(2), shared, np.float32(3), dual, ONE, np.float32(0.5), 0, 3, 19
+        volume, ahead, back, np.float32(2), shared, np.float32(3), dual, ONE, np.float32(0.5), ONE, 0, 3, 19
     )
     np.testing.assert_allclose(volume[..., :20], new[..., :20], atol=1e-6)
     np.testing.assert_allclose(ahead[..., :20], (2 * new - old)[..., :20], atol=1e-6)
@@ -79,7 +79,7 @@ def test_nuclear_ball_is_that_of_singular_values(channels, spread):
         jacobian[c, 0, -1] = jacobian[c, 1, :, -1] = jacobian[c, 2, :, :, -1] = 0
     dual, still = jacobian.astype(np.float32), np.zeros((channels, *shape[2:]), np.float32)
     chosen, steps, radius = np.arange(channels), np.zeros(channels, np.float32), 0.7
-    _gradient.ascend_jointly(still, dual, chosen, steps, np.float32(radius), True, 0, 3, 79)
+    _gradient.ascend_jointly(still, dual, chosen, steps, np.float32(radius), ONE, True, 0, 3, 79)
     u, s, v = np.linalg.svd(np.moveaxis(jacobian, (0, 1), (-2, -1)), full_matrices=False)
     limited = np.moveaxis((u * np.minimum(s, radius)[..., None, :]) @ v, (-2, -1), (0, 1))
     np.testing.assert_allclose(dual, limited, atol=2e-5 * radius)
@@ -91,7 +91,7 @@ def test_frobenius_ball_and_channels_that_are_left_out():
     dual[..., 30:] = 0
     old, still = dual.copy(), np.zeros((4, 3, 4, 32), np.float32)
     chosen = np.array([0, 3])
-    _gradient.ascend_jointly(still, dual, chosen, np.zeros(2, np.float32), ONE, False, 0, 3, 29)
+    _gradient.ascend_jointly(still, dual, chosen, np.zeros(2, np.float32), ONE, ONE, False, 0, 3, 29)
     size = np.sqrt((old[chosen].astype(float) ** 2).sum(axis=(0, 1)))
     np.testing.assert_allclose(dual[chosen], old[chosen] / np.maximum(size, 1), atol=1e-6)
     assert np.array_equal(dual[1:3], old[1:3])
@@ -106,7 +106,7 @@ def test_step_of_counts_is_the_proximal_point(y, background, rate):
         dual, projected = np.array([[v - step]], np.float32), np.ones((1, 1), np.float32)
         _likelihood.ascend_counts(
             dual, projected, np.full((1, 1), y, np.float32), np.array([rate], np.float32),
-            np.array([background], np.float32), np.float32(step), ONE,
+            np.array([background], np.float32), np.float32(step), ONE, ONE,
         )  # fmt: skip
 
         def cost(z, v=v, step=step):
@@ -122,7 +122,7 @@ def test_step_of_counts_is_the_proximal_point(y, background, rate):
 def test_views_without_gain_are_left_out():
     dual = np.zeros((2, 3), np.float32)
     rate, none = np.array([0, 1], np.float32), np.zeros(2, np.float32)
-    _likelihood.ascend_counts(dual, np.ones((2, 3), np.float32), dual.copy(), rate, none, ONE, ONE)
+    _likelihood.ascend_counts(dual, np.ones((2, 3), np.float32), dual.copy(), rate, none, ONE, ONE, ONE)
     assert not dual[0].any() and dual[1].all()
 
 
@@ -148,7 +148,39 @@ def test_norm_is_the_largest_singular_value():
 
 
 @pytest.mark.parametrize(
-    ("rows", "series", "threads", "width"), [(56, 4, 2, 64), (56, 1, 2, 32), (12, 1, 8, 16), (512, 1, 2, 64)]
+    ("rows", "series", "threads", "width"),
+    [(56, 4, 2, 64), (56, 1, 2, 32), (12, 1, 8, 16), (512, 1, 2, 64), (65, 1, 1, 32)],
 )
 def test_slabs_keep_all_threads_busy(rows, series, threads, width):
     assert slab_width(rows, series, threads) == width
+
+
+def test_over_relaxation_goes_beyond_by_the_same_part():
+    """Every variable moves by 1.5 times what it moves without."""
+    far = np.float32(1.5)
+    x, start = padded((2, 3, 4), 20, 32), np.zeros((2, 3, 3, 4, 32), np.float32)
+    for nuclear in (False, True):
+        usual, more = start.copy(), start.copy()
+        for dual, relax in ((usual, ONE), (more, far)):
+            steps = np.ones(2, np.float32)
+            _gradient.ascend_jointly(x, dual, np.arange(2), steps, ONE, relax, nuclear, 0, 3, 19)
+        np.testing.assert_allclose(more, 1.5 * usual, atol=1e-6)
+    usual, more = start[:1].copy(), start[:1].copy()
+    _gradient.ascend_alone(x[:1], usual, ONE, ONE, ONE, 0, 3, 19)
+    _gradient.ascend_alone(x[:1], more, ONE, ONE, far, 0, 3, 19)
+    np.testing.assert_allclose(more, 1.5 * usual, atol=1e-6)
+
+    none, old = np.zeros_like(x[0]), abs(x[0])
+    volumes, ahead = [old.copy(), old.copy()], [none.copy(), none.copy()]
+    for volume, w, relax in zip(volumes, ahead, (ONE, far), strict=True):
+        _gradient.descend(volume, w, x[1], ONE, none, ONE, start[0], ONE, ONE, relax, 0, 3, 19)
+    np.testing.assert_allclose(volumes[1] - old, 1.5 * (volumes[0] - old), atol=1e-6)
+    assert np.array_equal(*ahead)
+
+    y, rate, duals = np.full((1, 8), 3, np.float32), np.ones(1, np.float32), np.zeros((4, 1, 8), np.float32)
+    _likelihood.ascend_counts(duals[0], y, y / 2, rate, 0 * rate, ONE, ONE, ONE)
+    _likelihood.ascend_counts(duals[1], y, y / 2, rate, 0 * rate, ONE, ONE, far)
+    _likelihood.ascend_images(duals[2], y, y / 2, rate, ONE, ONE / 2, ONE)
+    _likelihood.ascend_images(duals[3], y, y / 2, rate, ONE, ONE / 2, far)
+    np.testing.assert_allclose(duals[1::2], 1.5 * duals[::2], rtol=1e-5)
+    assert duals[2] == pytest.approx((3 + 1 - 1.5) / 2)

@@ -42,7 +42,7 @@ def _ascend(ahead, dual, c, z, x, start, n, last, step, g, base):  # type: ignor
 
 
 @jit
-def ascend_alone(ahead, dual, step, radius, z0, z1, last):  # type: ignore[no-untyped-def]
+def ascend_alone(ahead, dual, step, radius, relax, z0, z1, last):  # type: ignore[no-untyped-def]
     """Step up the dual variable of one channel's total variation, and project it onto |p| <= radius.
 
     Parameters
@@ -51,7 +51,8 @@ def ascend_alone(ahead, dual, step, radius, z0, z1, last):  # type: ignore[no-un
         Extrapolated volume.
     dual : ndarray of shape (1, 3, z, x, y), float32
         Overwritten in sections z0 to z1 - 1.
-    step, radius : float32
+    step, radius, relax : float32
+        Step, radius of the ball, and how far to go towards the projection: 1 is all the way.
     z0, z1, last : int
         Range of sections; index of the last row of the volume.
     """
@@ -70,11 +71,11 @@ def ascend_alone(ahead, dual, step, radius, z0, z1, last):  # type: ignore[no-un
                 for d in range(DIRECTIONS):
                     row = dual[0, d, z, x, start:]
                     for y in range(n):
-                        row[y] = g[d * LANES + y]
+                        row[y] += relax * (g[d * LANES + y] - row[y])
 
 
 @jit
-def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):  # type: ignore[no-untyped-def]
+def ascend_jointly(ahead, dual, channels, steps, radius, relax, nuclear, z0, z1, last):  # type: ignore[no-untyped-def]
     """Step up the dual variable of a joint prior, and limit its Jacobian at each voxel.
 
     Parameters
@@ -87,8 +88,9 @@ def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):
         The channels that share the prior.
     steps : ndarray of float32
         Step of each of them, with its factor in the prior.
-    radius : float32
-        Largest singular value of the Jacobian, or its largest Frobenius norm.
+    radius, relax : float32
+        Largest singular value of the Jacobian, or its largest Frobenius norm; and how far to go towards the
+        projection.
     nuclear : bool
         Whether singular values are limited, not the norm.
     z0, z1, last : int
@@ -123,7 +125,7 @@ def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):
                             row = dual[channels[k], d, z, x, start:]
                             base = (DIRECTIONS * k + d) * LANES
                             for y in range(n):
-                                row[y] = g[base + y]
+                                row[y] += relax * (g[base + y] - row[y])
                     continue
                 if nuclear:
                     limiting_matrix(gram, radius, n, large, place)
@@ -131,9 +133,9 @@ def ascend_jointly(ahead, dual, channels, steps, radius, nuclear, z0, z1, last):
                     _limiting_factor(gram, radius, n)
                 for k in range(channels.size):
                     rows = g[DIRECTIONS * k * LANES : DIRECTIONS * (k + 1) * LANES]
-                    _combine(rows, gram, 0, 3, 4, dual[channels[k], 0, z, x, start:], n)
-                    _combine(rows, gram, 3, 1, 5, dual[channels[k], 1, z, x, start:], n)
-                    _combine(rows, gram, 4, 5, 2, dual[channels[k], 2, z, x, start:], n)
+                    _combine(rows, gram, 0, 3, 4, dual[channels[k], 0, z, x, start:], relax, n)
+                    _combine(rows, gram, 3, 1, 5, dual[channels[k], 1, z, x, start:], relax, n)
+                    _combine(rows, gram, 4, 5, 2, dual[channels[k], 2, z, x, start:], relax, n)
 
 
 @inline
@@ -147,29 +149,31 @@ def _limiting_factor(gram, radius, n):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _combine(rows, gram, first, second, third, out, n):  # type: ignore[no-untyped-def]
-    """Set a row to the sum of a channel's three, each times a row of the symmetric matrix."""
+def _combine(rows, gram, first, second, third, out, relax, n):  # type: ignore[no-untyped-def]
+    """Move a row towards the sum of a channel's three, each times a row of the symmetric matrix."""
     for y in range(n):
-        out[y] = (
+        target = (
             rows[y] * gram[first * LANES + y]
             + rows[LANES + y] * gram[second * LANES + y]
             + rows[2 * LANES + y] * gram[third * LANES + y]
         )
+        out[y] += relax * (target - out[y])
 
 
 @jit
-def descend(volume, ahead, back, counted, shared, share, dual, scale, step, z0, z1, last):  # type: ignore[no-untyped-def]
+def descend(volume, ahead, back, counted, shared, share, dual, scale, step, relax, z0, z1, last):  # type: ignore[no-untyped-def]
     """Step a channel down its gradient, keep it above zero, and extrapolate.
 
     Parameters
     ----------
     volume : ndarray of shape (z, x, y), float32
-        Sections z0 to z1 - 1 become max(0, v - step (counted back + share shared + scale ∇ᵀ dual)).
+        Sections z0 to z1 - 1 move towards w = max(0, v - step (counted back + share shared + scale ∇ᵀ dual)).
     ahead : ndarray of the same shape, float32
-        Becomes 2 new - old.
+        Becomes 2 w - v.
     back, shared : ndarray of the same shape, float32
         Back-projected dual variables of the channel's counts, and of the images that all channels share.
-    counted, share, scale, step : float32
+    counted, share, scale, step, relax : float32
+        The last is how far v goes towards w.
     dual : ndarray of shape (3, z, x, y), float32
     z0, z1, last : int
         Range of sections; index of the last row of the volume.
@@ -198,9 +202,9 @@ def descend(volume, ahead, back, counted, shared, share, dual, scale, step, z0, 
                     old = v[y]
                     new = old - step * g[y]
                     new = new if new > ZERO else ZERO
-                    v[y] = new
+                    g[y] = relax * (new - old)
+                    v[y] = old + g[y]
                     w[y] = new + (new - old)
-                    g[y] = new - old
                 for y in range(n):
                     changes[y] += g[y] * g[y]
                 for y in range(n):

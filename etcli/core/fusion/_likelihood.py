@@ -8,20 +8,21 @@ HALF, FOUR = np.float32(0.5), np.float32(4)
 
 
 @jit
-def ascend_counts(dual, projected, counts, rate, offset, step, unit):  # type: ignore[no-untyped-def]
+def ascend_counts(dual, projected, counts, rate, offset, step, unit, relax):  # type: ignore[no-untyped-def]
     """Step up the dual variable of a Poisson likelihood.
 
     Parameters
     ----------
     dual : ndarray of shape (n_views, n), float32
-        Overwritten by the proximal point of ``step F*``, where F(z) is the sum of
+        Moves towards the proximal point of ``step F*``, where F(z) is the sum of
         rate z + offset − counts log(rate z + offset).
     projected : ndarray of shape (n_views, n), float32
         z / unit.
     counts : ndarray of shape (n_views, n), float32
     rate, offset : ndarray of shape (n_views,), float32
         Expected counts for z = 1, and without specimen; views with a rate of 0 are left out.
-    step, unit : float32
+    step, unit, relax : float32
+        The last is how far the variable moves: 1 is all the way.
     """
     n_views, n = dual.shape
     for v in range(n_views):
@@ -32,25 +33,25 @@ def ascend_counts(dual, projected, counts, rate, offset, step, unit):  # type: i
         p, z, c = dual[v], projected[v], counts[v]
         for i in range(n):
             t = p[i] + step * unit * z[i] - above
-            p[i] = full + HALF * (t - np.sqrt(t * t + FOUR * step * c[i]))
+            p[i] += relax * (full - p[i] + HALF * (t - np.sqrt(t * t + FOUR * step * c[i])))
 
 
 @jit
-def ascend_images(dual, projected, images, constant, step, shrink):  # type: ignore[no-untyped-def]
+def ascend_images(dual, projected, images, constant, step, shrink, relax):  # type: ignore[no-untyped-def]
     """Step up the dual variable of a least-squares misfit.
 
     Parameters
     ----------
     dual, projected, images : ndarray of shape (n_views, n), float32
-        The first becomes shrink × (dual + step × (projected + constant − images)).
+        The first moves towards shrink × (dual + step × (projected + constant − images)).
     constant : ndarray of shape (n_views,), float32
-    step, shrink : float32
+    step, shrink, relax : float32
     """
     n_views, n = dual.shape
     for v in range(n_views):
         p, z, h = dual[v], projected[v], images[v]
         for i in range(n):
-            p[i] = shrink * (p[i] + step * (z[i] + constant[v] - h[i]))
+            p[i] += relax * (shrink * (p[i] + step * (z[i] + constant[v] - h[i])) - p[i])
 
 
 @jit

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from etcli.core.arguments import check_choice, checked_positive
 from etcli.core.errors import UsageError
 from etcli.core.fusion._gradient import DIRECTIONS
-from etcli.core.fusion.iteration import FusionIteration, FusionState, zero_state, zeros
+from etcli.core.fusion.iteration import FusionIteration, FusionState, aligned_zeros, zero_state
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.fusion.step_sizes import step_sizes
 from etcli.core.solvers.checks import check_iterations
@@ -108,6 +108,7 @@ def solve(
     References
     ----------
     A. Chambolle, T. Pock, J. Math. Imaging Vis. 40 (2011) 120, doi:10.1007/s10851-010-0251-1, algorithm 1.
+    L. Condat, J. Optim. Theory Appl. 158 (2013) 460, doi:10.1007/s10957-012-0245-9: over-relaxation.
     J. Duran et al., SIAM J. Imaging Sci. 9 (2016) 116, doi:10.1137/15M102873X: norms of the Jacobian.
     Z. Zhong et al., Ultramicroscopy 190 (2018) 11, doi:10.1016/j.ultramic.2018.01.001: elements and HAADF.
     """
@@ -148,6 +149,7 @@ def solve(
     volume = np.empty((n_channels, *problem.shape), np.float32)
     for c in range(n_channels):
         problem.views.outer_volume(state.volume[c], out=volume[c])
+    np.maximum(volume, 0, out=volume)  # over-relaxation steps below zero on the way
     return FusionResult(volume, state, iterations, change)
 
 
@@ -211,5 +213,5 @@ def _started(
         return start
     assert problem.haadf is not None
     if start.haadf is None or start.haadf.shape != problem.haadf.shape:
-        return replace(start, haadf=zeros(problem.haadf.shape))
+        return replace(start, haadf=aligned_zeros(problem.haadf.shape))
     return start

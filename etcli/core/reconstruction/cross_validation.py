@@ -36,21 +36,24 @@ ALIKE = 1.02  # errors up to so many times the smallest are equally good: the ea
 
 @dataclass(frozen=True, eq=False)
 class ValidationCurve:
-    """Prediction error of left-out views as a function of a parameter.
+    """Prediction error of what was left out as a function of a parameter.
 
     Parameters
     ----------
     tried : ndarray of shape (n,), float64
         Values tried: weights, or numbers of iterations.
     error : ndarray of shape (n,), float64
-        ‖A x - y‖ / ‖y‖ of the left-out views.
+        ‖A x - y‖ / ‖y‖ of the left-out views, or the deviance of held-out counts.
     best : float
         Value to use with all views.
+    left_out : str
+        What was left out.
     """
 
     tried: Float
     error: Float
     best: float
+    left_out: str = "views left out"
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,13 +51,16 @@ class Unexplained:
     noise: float = 0.0
 
     @classmethod
-    def of(cls, projections: Array, views: Array) -> "Unexplained":
+    def of(cls, projections: Array, views: Array, *, variance: Array | None = None) -> "Unexplained":
         """Compare projections with views.
 
         Parameters
         ----------
         projections, views : ndarray of shape (n_views, n_rows, n_detector), float32
             Neighbouring rows of all views; 0 is empty.
+        variance : ndarray of the same shape, optional
+            Variance of the noise, where it is known: of counts their expectation. By default the noise is
+            that of the finest structure of the residual.
 
         Returns
         -------
@@ -68,11 +71,14 @@ class Unexplained:
         for projection, view in zip(projections, views, strict=True):
             difference = projection - view
             residual, size = residual + _power(difference), size + _power(view)
-            noise += _power(ndimage.convolve(difference, NOISE_FILTER, mode="mirror"))
+            if variance is None:
+                noise += _power(ndimage.convolve(difference, NOISE_FILTER, mode="mirror"))
             smoothed_residual += _power(_smooth(difference))
             smoothed_size += _power(_smooth(view))
         if not size:
             return cls(0.0, 0.0)
+        if variance is not None:
+            noise = float(np.sum(variance, dtype=np.float64))
         noise *= _kept(views.shape[1]) * _kept(views.shape[2])
         signal = smoothed_size - noise
         excess = max(smoothed_residual - noise, 0.0)

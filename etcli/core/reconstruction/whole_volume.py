@@ -34,7 +34,7 @@ def reconstruct_whole(
     zeros : callable
         As for `etcli.core.reconstruction.solve.solve`.
     progress : callable, optional
-        Called with 1 after every iteration.
+        Called with the number of iterations since the last call.
     watch : callable, optional
         ``watch(k, volume)`` after k iterations, with the volume, not to be modified.
 
@@ -46,10 +46,10 @@ def reconstruct_whole(
     norms: list[float] = []
 
     def record_iteration(k: int, norm: float, volume: Array) -> None:
+        if progress:  # not every method calls this after each iteration
+            progress(k - iterations[-1] if iterations else 1)
         iterations.append(k)
         norms.append(norm)
-        if progress:
-            progress(1)
         if watch:
             watch(k, on_host(volume))
 

@@ -16,17 +16,19 @@ the method, which has
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from etcli.core.arguments import check_choice, checked_integer
+from etcli.core.arguments import check_choice, check_owner, checked_integer
 from etcli.core.errors import UsageError
 
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 """Filters of back-projection by name; ``sirt-like:N`` and ``hamming-like:F`` also contain a number."""
 PRIORS = ("tv", "l1", "none")
 """Priors on the volume: total variation, sparsity, none."""
+GAUSSIAN, POISSON = LIKELIHOODS = ("gaussian", "poisson")
+"""Noise of the views: the same everywhere (least squares), or that of counts."""
 
 DEFAULT_BINNED_SLICES = 8
 REFINED = ("shifts", "defocus", "rotation")
@@ -143,7 +145,9 @@ METHODS = {
             "fista",
             "least squares with a prior on the volume",
             _SOLVERS + "fista",
-            frozenset(ITERATIVE | {"auto_iterations", "prior", "weight", "nonnegative", "upper"}),
+            frozenset(
+                ITERATIVE | {"auto_iterations", "prior", "weight", "likelihood", "nonnegative", "upper"}
+            ),
             iterations=40,
             least_squares=True,
             any_orientation=True,
@@ -202,6 +206,18 @@ METHODS = {
 }
 """The methods by name, the default first."""
 
+COUNTING = replace(
+    METHODS["fista"],
+    help="the most likely densities for counts, with total variation",
+    solver="etcli.core.fusion.single_series",
+    options=frozenset({"iterations", "error_curve", "prior", "weight", "likelihood", "nonnegative"}),
+    iterations=120,
+    lowest=0.0,
+    least_squares=False,
+    any_orientation=False,
+)
+"""What `fista` is with the likelihood of counts: another solver, with less to choose."""
+
 
 def methods_with(option: str) -> tuple[str, ...]:
     """Return the names of the methods that use an option."""
@@ -242,6 +258,10 @@ class MethodParameters:
         One of `PRIORS`.
     weight : float
         Weight of the prior.
+    likelihood : str
+        One of `LIKELIHOODS`.
+    counts_background : float
+        Counts of a pixel that are expected without specimen; they have been subtracted from the views.
     weight_from_noise : bool
         Whether the weight follows from the noise of each update instead; for phase contrast. After a
         reconstruction, ``weight`` is the last one.
@@ -270,6 +290,8 @@ class MethodParameters:
     upper: float = math.inf
     prior: str = "tv"
     weight: float = 0.0
+    likelihood: str = GAUSSIAN
+    counts_background: float = 0.0
     weight_from_noise: bool = False
     window: str = FILTERS[0]
     levels: tuple[float, ...] = ()
@@ -280,6 +302,9 @@ class MethodParameters:
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        if self.likelihood == POISSON:
+            check_owner(self.method, OWNERS["likelihood"], shown=f"--likelihood {POISSON}")
         if self.looks_at("prior"):
             check_choice("prior", self.prior, PRIORS)
         for name in self.refine:
@@ -294,7 +319,7 @@ class MethodParameters:
     @property
     def traits(self) -> Method:
         """Registry entry of the method."""
-        return METHODS[self.method]
+        return COUNTING if self.likelihood == POISSON else METHODS[self.method]
 
     def looks_at(self, option: str) -> bool:
         """Check whether the method uses an option."""
@@ -302,7 +327,7 @@ class MethodParameters:
 
     def summary(self) -> str:
         """Describe method and parameters in a few words, for the history of the volume."""
-        words = [self.method.upper()]
+        words = ["Poisson likelihood" if self.likelihood == POISSON else self.method.upper()]
         words += [str(self.iterations)] if self.traits.is_iterative else []
         words += [self.window] if self.looks_at("window") else []
         if self.looks_at("subset_size") and self.subset_size != self.traits.subset_size:
@@ -323,6 +348,7 @@ class MethodParameters:
         return f"auto {self.weight:.3g}" if self.weight else "auto"
 
     def assumptions(self) -> dict[str, Any]:
-        """Return the assumptions about the volume (prior, weight, levels) by name, for scripts."""
+        """Return the assumptions (prior, weight, levels, likelihood of counts) by name, for scripts."""
         names = [name for name in ("prior", "weight", "levels") if self.looks_at(name)]
+        names += ["likelihood"] if self.likelihood == POISSON else []
         return {name: getattr(self, name) for name in names}
