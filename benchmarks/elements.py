@@ -31,7 +31,9 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 from processes import measure
-from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
+from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter, shift
+
+from etcli.core.volume_shift import find_shift
 
 Array = NDArray[np.float32]
 
@@ -274,7 +276,21 @@ def misaligned_table(data: Shared) -> None:
     ):
         _, seconds = fused(series, target, *data.thickness, haadf=haadf)
         found = volumes(target, data.names, data.sensitivity(4))
-        row(title, [data.truth.scores(central(found, data.truth.densities.shape))], seconds)
+        found = onto(found, data.truth.densities)
+        row(title, [data.truth.scores(found)], seconds)
+
+
+def onto(found: Array, true: Array) -> Array:
+    """Shift volumes, which are larger, onto the truth: where a specimen lies, views do not tell."""
+    wider = [
+        (0, 0),
+        *((0, max(have - need, 0)) for have, need in zip(found.shape[1:], true.shape[1:], strict=True)),
+    ]
+    wider = [(extra // 2, extra - extra // 2) for _, extra in wider]
+    reference = np.pad(true, wider)
+    shift_px = find_shift(found.sum(axis=0), reference.sum(axis=0))
+    moved = np.stack([shift(volume, -shift_px, order=1) for volume in found])
+    return central(moved, true.shape)
 
 
 def central(found: Array, shape: Sequence[int]) -> Array:
