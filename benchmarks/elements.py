@@ -12,8 +12,8 @@ specimens   simulated: six elements, the same without the map of one, particles 
             beam, a film that goes on beyond the views
 
 NRMSE is ‖x - truth‖ / ‖truth‖ of each element, with the known sensitivities; interface is half the
-sum of the errors of all fractions, in voxels at boundaries between elements; contrast and Dice are of the minor
-element. DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `spectral` is used for
+sum of the errors of all fractions, in voxels at boundaries between elements; contrast and Dice are of the
+minor element. DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `spectral` is used for
 all tables but the last. --quick takes one seed, one dose and no SIRT.
 """
 
@@ -274,22 +274,17 @@ def misaligned_table(data: Shared) -> None:
         ("aligned", reference, data.haadf()),
         ("misaligned", maps, work / "haadf.mrc"),
     ):
-        _, seconds = fused(series, target, *data.thickness, haadf=haadf)
-        found = volumes(target, data.names, data.sensitivity(4))
-        found = onto(found, data.truth.densities)
+        _, seconds = fused(series, target, "--thickness", "60px", haadf=haadf)
+        found = onto(volumes(target, data.names, data.sensitivity(4)), data.truth.densities)
         row(title, [data.truth.scores(found)], seconds)
 
 
 def onto(found: Array, true: Array) -> Array:
     """Shift volumes, which are larger, onto the truth: where a specimen lies, views do not tell."""
-    wider = [
-        (0, 0),
-        *((0, max(have - need, 0)) for have, need in zip(found.shape[1:], true.shape[1:], strict=True)),
-    ]
-    wider = [(extra // 2, extra - extra // 2) for _, extra in wider]
-    reference = np.pad(true, wider)
+    beyond = [have - need for have, need in zip(found.shape, true.shape, strict=True)]
+    reference = np.pad(true, [(n // 2, n - n // 2) for n in beyond])
     shift_px = find_shift(found.sum(axis=0), reference.sum(axis=0))
-    moved = np.stack([shift(volume, -shift_px, order=1) for volume in found])
+    moved = np.stack([shift(volume, shift_px, order=3) for volume in found])
     return central(moved, true.shape)
 
 
