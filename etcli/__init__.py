@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from etcli.core.view_table import ViewTable as ViewTable
     from etcli.pipeline.bin import bin as bin
     from etcli.pipeline.compare import compare as compare
+    from etcli.pipeline.decompose import decompose as decompose
     from etcli.pipeline.depth_section import depth_section as depth_section
     from etcli.pipeline.entropy import entropy as entropy
     from etcli.pipeline.files import read as read
@@ -53,6 +54,7 @@ _NAMES_BY_MODULE = {
     "etcli.core.view_table": ("ViewTable",),
     "etcli.pipeline.bin": ("bin",),
     "etcli.pipeline.compare": ("compare",),
+    "etcli.pipeline.decompose": ("decompose",),
     "etcli.pipeline.depth_section": ("depth_section",),
     "etcli.pipeline.entropy": ("entropy",),
     "etcli.pipeline.files": ("read", "write"),

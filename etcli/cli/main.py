@@ -20,6 +20,7 @@ COMMANDS = {
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to one or more series.",
+    "decompose": "Make maps of elements or components from spectrum images of a tilt series.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
     "compare": "Compare A with the reference B: volumes, series or atoms, recognised by file name.",
     "simulate": "Simulate the tilt series or the focal series of a specimen with known properties.",

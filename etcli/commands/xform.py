@@ -16,7 +16,7 @@ from etcli.core.lengths import Length
 @subcommand(
     "xform",
     example="etcli xform --xf haadf.xf eds_iron.mrc eds_iron_aligned.mrc\n"
-    "etcli xform --linear --xf haadf.xf maps_*.mrc aligned.mrc",
+    "etcli xform --linear --parts --xf haadf.xf map_Ni.mrc map_Co.mrc aligned.mrc",
 )
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=FILE)
 @output_or_stream_argument
@@ -36,6 +36,11 @@ from etcli.core.lengths import Length
     "FILE.axis, else beside FILE]",
 )
 @click.option("--linear", is_flag=True, help="Interpolate linearly, for counts: no negative values.")
+@click.option(
+    "--parts",
+    is_flag=True,
+    help="Also write two random parts of the counts, OUTPUT_train and _test, by which fuse sets its weights.",
+)
 @mode_option
 @pass_settings
 def command(
@@ -46,6 +51,7 @@ def command(
     xf_pixel: Length | None,
     xf_tilts: str | None,
     linear: bool,
+    parts: bool,
     mode: int,
 ) -> None:
     """Apply transforms found elsewhere to one or more series.
@@ -62,7 +68,10 @@ def command(
 
     Several INPUTs, such as the element maps of a specimen, are transformed alike, to OUTPUT_Ni.mrc and so
     on: what distinguishes their names goes before the ending of OUTPUT. All outputs appear, or none.
+    Counts can be divided at random only before they are interpolated: decompose does so, and --parts for
+    maps of another program.
     """
     from etcli.pipeline.xform import XformRequest, xform_files
 
-    xform_files(settings.session, inputs, output, XformRequest(xf, xf_pixel, xf_tilts, linear), mode=mode)
+    request = XformRequest(xf, xf_pixel, xf_tilts, linear, parts)
+    xform_files(settings.session, inputs, output, request, mode=mode)

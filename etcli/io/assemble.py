@@ -173,9 +173,10 @@ def _description(stack: TiltSeries, groups: Sequence[tuple[int, ...]]) -> Mdoc:
 
 
 def _check_alike(stack: TiltSeries, first: TiltSeries) -> None:
-    elements = [ElementMap.of(one.description).element for one in (stack, first)]
-    if elements[0] != elements[1] and all(elements):
-        raise DataError(f"{stack.name}: is a map of {elements[0]}, but {first.name} of {elements[1]}")
+    maps = [ElementMap.of(one.description) for one in (stack, first)]
+    kinds = [" ".join(filter(None, (one.element, one.part))) for one in maps]
+    if kinds[0] != kinds[1] and all(kinds):
+        raise DataError(f"{stack.name}: is a map of {kinds[0]}, but {first.name} of {kinds[1]}")
     if stack.shape[1:] != first.shape[1:]:
         sizes = [f"{one.shape[2]} x {one.shape[1]}" for one in (stack, first)]
         raise DataError(

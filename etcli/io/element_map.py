@@ -8,7 +8,8 @@ from etcli.io.mdoc import Mdoc
 COUNTS = "counts"
 """Values that are numbers of events, and the last word for what is proportional to these."""
 INTERPOLATED = "interpolated counts"
-MEAN = "mean of counts per pixel"
+MEAN, FILTERED, SCALED = "mean of counts per pixel", "counts, filtered", "counts, scaled"
+"""Values that are counts no more."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Spectra in NPZ files of NumPy, read block by block whether they are compressed or not."""
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -46,14 +47,15 @@ class NpzSpectra:
 def open_npz(path: Path) -> NpzSpectra:
     """Open spectra; raise DataError where there are none, or the file is damaged."""
     try:
-        archive = zipfile.ZipFile(path)
-        headers = {name[:-4]: _header(archive, name) for name in archive.namelist() if name.endswith(".npy")}
-        name = _spectra_name(headers)
-        small = {
-            key: _whole(archive, key)
-            for key, (shape, _, dtype, _) in headers.items()
-            if key != name and prod(shape) <= LARGEST_OTHER and dtype.kind in "iuf"
-        }
+        with zipfile.ZipFile(path) as archive:
+            arrays = [name for name in archive.namelist() if name.endswith(".npy")]
+            headers = {name[:-4]: _header(archive, name) for name in arrays}
+            name = _spectra_name(headers)
+            small = {
+                key: _whole(archive, key)
+                for key, (shape, _, dtype, _) in headers.items()
+                if key != name and prod(shape) <= LARGEST_OTHER and dtype.kind in "iuf"
+            }
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); is the file complete?") from error
     if name is None:
@@ -66,7 +68,7 @@ def open_npz(path: Path) -> NpzSpectra:
         raise DataError(f"{path}: {name} is in Fortran order; save np.ascontiguousarray of it")
     return NpzSpectra(
         shape,
-        _reader(path, archive, name, headers[name]),
+        _Member(path, name, headers[name]).read,
         _scaled(small, ENERGIES),
         next((np.atleast_1d(small[key]).astype(np.float64) for key in TILTS if key in small), None),
         _single(_scaled(small, PIXELS)),
@@ -99,30 +101,48 @@ def _whole(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
         return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
-def _reader(
-    path: Path, archive: zipfile.ZipFile, name: str, header: tuple[tuple[int, ...], bool, np.dtype[Any], int]
-) -> Callable[[slice, slice], NDArray[Any]]:
-    """Return the function that reads blocks; it goes back in a compressed file only where it must."""
-    shape, _, dtype, start = header
-    _, ny, nx, n_channels = shape if len(shape) == 4 else (1, *shape)
-    row_bytes = nx * n_channels * dtype.itemsize
-    member = archive.open(f"{name}.npy")
+class _Member:
+    """Array in an archive, which is open until nobody reads it any more.
 
-    def read(views: slice, rows: slice) -> NDArray[Any]:
+    Parameters
+    ----------
+    path : Path
+    name : str
+        The array.
+    header : tuple
+        As `_header` returns it.
+    """
+
+    def __init__(
+        self, path: Path, name: str, header: tuple[tuple[int, ...], bool, np.dtype[Any], int]
+    ) -> None:
+        self.path, self.header = path, header
+        self.archive = zipfile.ZipFile(path)
+        self.file = self.archive.open(f"{name}.npy")
+
+    def read(self, views: slice, rows: slice) -> NDArray[Any]:
+        """Read a block; in a compressed file it goes back only where it must."""
+        shape, _, dtype, start = self.header
+        _, ny, nx, n_channels = shape if len(shape) == 4 else (1, *shape)
+        row_bytes = nx * n_channels * dtype.itemsize
         block = np.empty((views.stop - views.start, rows.stop - rows.start, nx, n_channels), dtype)
         for k in range(views.start, views.stop):
             n_bytes = (rows.stop - rows.start) * row_bytes
             try:
-                member.seek(start + (k * ny + rows.start) * row_bytes)
-                part = member.read(n_bytes)
-            except (OSError, zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-                raise DataError(f"{path}: cannot be read ({error}); copy it again") from error
+                self.file.seek(start + (k * ny + rows.start) * row_bytes)
+                part = self.file.read(n_bytes)
+            except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise DataError(f"{self.path}: cannot be read ({error}); copy it again") from error
             if len(part) < n_bytes:
-                raise DataError(f"{path}: ends within view {k + 1}; copy it again")
+                raise DataError(f"{self.path}: ends within view {k + 1}; copy it again")
             block[k - views.start] = np.frombuffer(part, dtype).reshape(block.shape[1:])
         return block
 
-    return read
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+        if hasattr(self, "archive"):
+            self.archive.close()
 
 
 def _scaled(small: dict[str, NDArray[Any]], units: dict[str, float]) -> NDArray[np.float64] | None:

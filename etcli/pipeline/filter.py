@@ -12,6 +12,7 @@ from etcli.core.filters import apply_filter
 from etcli.core.lengths import Length
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries, Volume
+from etcli.io.element_map import FILTERED, with_values
 from etcli.io.writers import ProcessingStep, Writer, series_writer, volume_writer
 from etcli.pipeline.inputs import load_images, read_series, read_volume
 from etcli.pipeline.session import Session
@@ -113,6 +114,7 @@ def filter(
     history = (*images.history, str(ProcessingStep("filter", _summary(settings, dims))))
     filtered = replace(images, data=data, history=history)
     if isinstance(filtered, TiltSeries):
+        filtered = with_values(filtered, FILTERED)
         return replace(filtered, views=replace(filtered.views, section=np.arange(len(data))))
     return filtered
 
@@ -129,7 +131,7 @@ def filter_files(
     opened: AbstractContextManager[Writer]
     with session.outputs() as outputs:
         if isinstance(images, TiltSeries):
-            opened = series_writer(outputs, output, images, step=step, mode=mode)
+            opened = series_writer(outputs, output, with_values(images, FILTERED), step=step, mode=mode)
         else:
             opened = volume_writer(
                 outputs,

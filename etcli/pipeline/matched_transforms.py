@@ -77,9 +77,7 @@ def of_views(
             raise DataError(f"{where}; correct the angles, or leave the view out") from None
         session.reporter.warn(f"{where}; the transforms are taken in the order of the views")
         return transforms
-    session.reporter.report(
-        f"{xf}: {len(series)} of {transforms.n_views} transforms for {series.name}, by tilt angle"
-    )
+    session.reporter.report(f"{xf}: {len(series)} of {transforms.n_views} transforms are used, by tilt angle")
     return transforms.select(chosen)
 
 

@@ -150,7 +150,7 @@ def simulate_spectral_files(
         ViewTable.tilted(tilt_deg), output, (rows, columns), pixel_A, voltage_kV=VOLTAGE_kV
     )
     like = replace(like, axis_deg=0.0, axis_source="given")
-    files = _Files(output, asked, request, specimen, size)
+    files = _Files(output, asked, request, specimen, size, margin_px)
     with session.outputs() as outputs:
         files.expect(outputs)
         found = record_spectral(
@@ -188,6 +188,7 @@ class _Files:
     request: SeriesRequest
     specimen: ElementalSpecimen
     size: int
+    margin_px: int
 
     @property
     def step(self) -> ProcessingStep:
@@ -250,9 +251,11 @@ class _Files:
 
     def write_truth(self, outputs: Outputs, pixel_A: float, truth: SpectralTruth) -> None:
         """Write the densities of the elements as volumes, and the true parameters."""
+        nz, ny, nx = self.specimen.shape
+        shape = nz, ny + 2 * self.margin_px, nx + 2 * self.margin_px
         for element, name in self.volumes:
-            with volume_writer(outputs, name, self.specimen.shape, step=self.step, pixel_A=pixel_A) as writer:
-                for z, section in enumerate(self.specimen.sections(element)):
+            with volume_writer(outputs, name, shape, step=self.step, pixel_A=pixel_A) as writer:
+                for z, section in enumerate(self.specimen.sections(element, margin_px=self.margin_px)):
                     writer.write_section(z, section)
         text = json.dumps({"specimen": self.asked.specimen} | truth.as_dict(), indent=1)
         for name in self.request.write_truth:

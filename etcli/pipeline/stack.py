@@ -11,7 +11,7 @@ from etcli.core.geometry import centre
 from etcli.core.grey_scale import GreyScale
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.assemble import Frames, assemble
-from etcli.io.element_map import ElementMap
+from etcli.io.element_map import SCALED, ElementMap, with_values
 from etcli.io.mdoc import Mdoc
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.session import Session
@@ -138,6 +138,7 @@ def stack_files(
     step = ProcessingStep("stack", ", ".join(words))
     if request.scale and isinstance(like.description, Mdoc):
         like = replace(like, description=like.description.without_view_key("MinMaxMean"))
+        like = with_values(like, SCALED)
     with session.outputs() as outputs:
         opened = series_writer(
             outputs, output, like, step=step, shape=shape, origin_A=like.origin_A, mode=mode

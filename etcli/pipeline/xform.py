@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +18,8 @@ from etcli.io.element_map import INTERPOLATED, ElementMap, with_values
 from etcli.io.transforms import read_axis, read_steps
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
-from etcli.pipeline.map_names import named_outputs
+from etcli.pipeline.map_names import map_file, named_outputs
+from etcli.pipeline.map_parts import PARTS, parts_of_maps
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
@@ -102,12 +104,15 @@ class XformRequest:
         File of the tilt angles at which they were found.
     linear : bool
         Linear interpolation in place of cubic splines.
+    parts : bool
+        Whether two random parts of the counts are transformed as well.
     """
 
     xf: str
     xf_pixel: Length | None = None
     xf_tilts: str | None = None
     linear: bool = False
+    parts: bool = False
 
 
 def xform_files(
@@ -132,9 +137,20 @@ def xform_files(
     UsageError
         When the request contradicts itself.
     """
+    if request.parts and not request.linear:
+        raise UsageError("--parts is for counts, which need --linear")
     read = [read_series(session, name, stream=True) for name in inputs]
     names = named_outputs(read, output)
-    work = [_transformed(session, series, request) for series in read]
+    if request.parts:
+        pairs = parts_of_maps(session, read)
+        read += [part for pair in pairs for part in pair]
+        names += [map_file(name, part) for name in names for part in PARTS]
+    work, known = [], dict[tuple[Any, ...], Transforms]()
+    for series in read:
+        tilts = () if series.views.tilt_deg is None else tuple(series.views.tilt_deg)
+        same = (len(series), series.pixel_A, tilts)  # maps of one specimen: they are matched once
+        known[same] = known.get(same) or _transforms(session, series, request)
+        work.append((_prepared(session, series, known[same], request), known[same]))
     step = ProcessingStep("xform", Path(request.xf).name + (", linear" if request.linear else ""))
     method: Method = "linear" if request.linear else "cubic"
     with session.outputs() as outputs, ExitStack() as opened:
@@ -147,26 +163,29 @@ def xform_files(
             write_resampled(session, writer, series, transforms, what="transforming", method=method)
 
 
-def _transformed(
-    session: Session, series: TiltSeries, request: XformRequest
-) -> tuple[TiltSeries, Transforms]:
-    """Read the transforms of a series; return it with what these change in its description."""
-    xf = request.xf
+def _transforms(session: Session, series: TiltSeries, request: XformRequest) -> Transforms:
+    """Read the transforms of a series."""
     pixel_A = None if request.xf_pixel is None else _known_pixel_A(series, request.xf_pixel)
-    transforms = read_transforms(session, xf, series, pixel_A=pixel_A, tilts_file=request.xf_tilts)
+    return read_transforms(session, request.xf, series, pixel_A=pixel_A, tilts_file=request.xf_tilts)
+
+
+def _prepared(
+    session: Session, series: TiltSeries, transforms: Transforms, request: XformRequest
+) -> TiltSeries:
+    """Return a series with what its transforms change in its description; warn of what is doubtful."""
+    xf = request.xf
     _compare_axes(session, series, xf)
     series = without_orientations(session, series, transforms)
     if abs(series.centre_px[0]) > CENTRAL_PX and not _keeps_centre(session, series.name, read_steps(xf)):
         series = replace(series, centre_A=None)
-    return _with_values(session, series, linear=request.linear), transforms
+    return _with_values(session, series, linear=request.linear)
 
 
 def _with_values(session: Session, series: TiltSeries, *, linear: bool) -> TiltSeries:
     """Return a map of counts as one of interpolated counts; warn where they become negative."""
     if ElementMap.of(series.description).holds_counts and not linear:
         session.reporter.warn(
-            f"{series.name}: is a map of counts, which cubic splines make negative; use --linear, and thin "
-            "before if parts of the counts are needed"
+            f"{series.name}: is a map of counts, which cubic splines make negative; use --linear"
         )
     return with_values(series, INTERPOLATED)
 

@@ -7,6 +7,11 @@
 #     include $(shell etcli --recipe make)
 #
 # Any step may be changed by its variable, for example BIN=4 or RECON="--method fbp --filter hann".
+#
+# From NAME_si.hspy (.npz, .emd, .dm4; spectrum images) and NAME.mrc (dark field) to a volume of each element,
+# NAME_element_Ni.mrc and so on, with their numbers in NAME_element.json:
+#
+#     make -f "$(etcli --recipe make)" ELEMENTS=Ni,Co,Pt NAME_element.json
 
 ETCLI ?= etcli
 BIN ?= 1
@@ -14,15 +19,19 @@ FILTER ?= --method despike
 REGISTER ?=
 TILTALIGN ?=
 RECON ?= --method sirt --iterations 30 --nonnegative
+ELEMENTS ?=
+DECOMPOSE ?=
+FUSE ?=
 
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 # A step is made again when its variable has changed: each is kept in a file that is rewritten only then.
 kept = $(shell printf '%s\n' '$($1)' | cmp -s - .etcli_$1 || printf '%s\n' '$($1)' > .etcli_$1)
-$(foreach variable,BIN FILTER REGISTER TILTALIGN RECON,$(call kept,$(variable)))
+variables = BIN FILTER REGISTER TILTALIGN RECON ELEMENTS DECOMPOSE FUSE
+$(foreach variable,$(variables),$(call kept,$(variable)))
 # An empty rule: make may have listed the folder, as for an include, before these files were there.
-$(foreach variable,BIN FILTER REGISTER TILTALIGN RECON,.etcli_$(variable)): ;
+$(foreach variable,$(variables),.etcli_$(variable)): ;
 
 %_bin.mrc: %.mrc .etcli_BIN
 	$(ETCLI) bin --factor $(BIN) $< $@
@@ -45,3 +54,22 @@ $(foreach variable,BIN FILTER REGISTER TILTALIGN RECON,.etcli_$(variable)): ;
 
 %_views.png: %_ali.mrc
 	$(ETCLI) view $< $@
+
+comma = ,
+elements = $(subst $(comma), ,$(ELEMENTS))
+# a map, and the parts of its counts by which fuse chooses its weights
+parts = $(foreach element,$(elements),$1_$(element).mrc $1_$(element)_train.mrc $1_$(element)_test.mrc)
+
+define decomposed
+%_map_sum.mrc: %_si.$1 .etcli_ELEMENTS .etcli_DECOMPOSE
+	$$(ETCLI) decompose --elements $$(ELEMENTS) $$(DECOMPOSE) --plot $$*_spectra.png $$< $$*_map.mrc
+endef
+$(foreach ending,hspy npz emd dm4,$(eval $(call decomposed,$(ending))))
+
+# maps have no views but some of the dark field's: each follows that of its own tilt angle
+%_aligned_map_sum.mrc: %_map_sum.mrc %_ali.mrc
+	$(ETCLI) xform --linear --xf $*.xf $< $(call parts,$*_map) $*_aligned_map.mrc
+
+%_element.json: %_aligned_map_sum.mrc %_ali.mrc .etcli_FUSE
+	$(ETCLI) fuse $(FUSE) --haadf $*_ali.mrc --plot $*_element.png --json \
+	    $(foreach element,$(elements),$*_aligned_map_$(element).mrc) $*_element.mrc > $@

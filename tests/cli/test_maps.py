@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from etcli.io.transforms import read_tilts_beside
 from tests.files import etcli, failure, write_stack
 
 HAADF_DEG = np.arange(-60.0, 61.0, 10.0)
@@ -79,17 +80,12 @@ def test_register_keeps_the_angles_for_it(tmp_path) -> None:
     (tmp_path / "four.xf").write_text("".join((tmp_path / "far.xf").read_text().splitlines(True)[2::3]))
     etcli("-q", "xform", "--linear", "--xf", tmp_path / "four.xf", tmp_path / "Ni.mrc", tmp_path / "b.mrc")
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "a.mrc"), mrcfile.read(tmp_path / "b.mrc"))
-    # tiltalign takes them in the same way
-    etcli(
-        "-q",
-        "tiltalign",
-        "--angle",
-        0,
-        "--prexf",
-        tmp_path / "far.xf",
-        tmp_path / "Ni.mrc",
-        tmp_path / "t.mrc",
-    )
+    # tiltalign takes them in the same way, and keeps the angles of its own series
+    given = ("--angle", 0, "--prexf", tmp_path / "far.xf", "--write-xf", tmp_path / "t.xf")
+    etcli("-q", "tiltalign", *given, tmp_path / "Ni.mrc", tmp_path / "t.mrc")
+    kept = read_tilts_beside(tmp_path / "t.xf")
+    assert kept is not None
+    assert kept.tolist() == MAPS_DEG.tolist()
 
 
 @pytest.mark.parametrize("kind", ["txt", "mdoc", "mrc"])
@@ -163,7 +159,8 @@ def test_all_maps_of_a_specimen_at_once(tmp_path, shifts) -> None:
         for k, (name, more) in enumerate(parts.items())
     ]
     total = write_map(tmp_path / "a_sum.mrc", element="", seed=9, more="Values = counts\n")
-    etcli("-q", "xform", "--linear", "--xf", xf, *names, total, tmp_path / "out.mrc")
+    run = etcli("xform", "--linear", "--xf", xf, *names, total, tmp_path / "out.mrc")
+    assert run.err.count("4 of 13 transforms are used, by tilt angle") == 1
     for source, name in zip([*names, total], [*parts, "sum"], strict=True):
         found = tmp_path / f"out_{name}.mrc"
         np.testing.assert_array_equal(mrcfile.read(found), moved(mrcfile.read(source), shifts[2::3]))
@@ -175,6 +172,34 @@ def test_all_maps_of_a_specimen_at_once(tmp_path, shifts) -> None:
     write_map(names[2], [0, 5], element="Co")
     assert "view 2 is at 5°" in failure("-q", "xform", "--xf", xf, "--linear", *names, tmp_path / "no.mrc")
     assert not list(tmp_path.glob("no*"))
+
+
+def test_parts_of_counts_are_drawn_before_interpolation(tmp_path) -> None:
+    """They add up to the map in every pixel, as interpolation is linear, and are independent."""
+    names = [write_map(tmp_path / f"a_{element}.mrc", element=element) for element in ("Ni", "Co")]
+    (tmp_path / "h.xf").write_text("0.9986295 0.052336 -0.052336 0.9986295 1.3 -0.4\n" * 4)
+    xf = ("--linear", "--xf", tmp_path / "h.xf")
+    etcli("xform", *xf, "--parts", *names, tmp_path / "b.mrc")
+    for element in ("Ni", "Co"):
+        whole, train, test = (
+            mrcfile.read(tmp_path / f"b_{element}{part}.mrc") for part in ("", "_train", "_test")
+        )
+        np.testing.assert_allclose(train + test, whole, atol=1e-5)
+        assert train.sum() == pytest.approx(0.8 * whole.sum(), rel=0.05)
+        assert told(tmp_path / f"b_{element}_test.mrc") == NICKEL | {
+            "element": element,
+            "part": "test",
+            "values": "interpolated counts",
+        }
+    # both maps have the same counts here, but not the same parts
+    parts = [mrcfile.read(tmp_path / f"b_{element}_train.mrc") for element in ("Ni", "Co")]
+    assert (parts[0] != parts[1]).any()
+    one = tmp_path / "b_Ni.mrc"
+    assert "no whole counts" in failure("xform", *xf, "--parts", one, tmp_path / "c.mrc")
+    part = write_map(tmp_path / "p.mrc", more="Part = train\n")
+    assert "is a part of the counts already" in failure("xform", *xf, "--parts", part, tmp_path / "c.mrc")
+    line = failure("xform", *xf[1:], "--parts", names[0], tmp_path / "c.mrc", status=2)
+    assert "which need --linear" in line
 
 
 def test_names_that_cannot_be_told_apart(tmp_path, shifts) -> None:
@@ -201,8 +226,14 @@ def test_stack_and_bin_sum_counts(tmp_path) -> None:
     assert "map          Ni, K, counts, sensitivity 0.25" in etcli("info", tmp_path / "b.mrc").out
     etcli("bin", "--method", "mean", tmp_path / "s.mrc", tmp_path / "m.mrc")
     assert told(tmp_path / "m.mrc") == NICKEL | {"values": "mean of counts per pixel"}
+    etcli("filter", tmp_path / "s.mrc", tmp_path / "f.mrc")
+    assert told(tmp_path / "f.mrc") == NICKEL | {"values": "counts, filtered"}
+    etcli("stack", "--scale", "0,9", tmp_path / "s.mrc", tmp_path / "i.mrc")
+    assert told(tmp_path / "i.mrc") == NICKEL | {"values": "counts, scaled"}
     cobalt = write_map(tmp_path / "Co.mrc", element="Co")
     assert "is a map of Co, but" in failure("stack", tmp_path / "m.mrc", cobalt, tmp_path / "no.mrc")
+    part = write_map(tmp_path / "Ni_train.mrc", more="Part = train\n")
+    assert "is a map of Ni train, but" in failure("stack", tmp_path / "m.mrc", part, tmp_path / "no.mrc")
 
 
 def test_images_that_are_no_maps_are_as_before(tmp_path) -> None:

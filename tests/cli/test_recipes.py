@@ -51,6 +51,23 @@ def test_a_step_is_made_again_when_its_options_change(tmp_path) -> None:
     assert line.endswith("-m etcli recon --method fbp a_ali.mrc a_rec.mrc")
 
 
+@needs_make
+@pytest.mark.parametrize("ending", ["hspy", "npz", "emd", "dm4"])
+def test_spectrum_images_become_elements(tmp_path, ending) -> None:
+    rules = ["-f", str(recipe("make")), "ELEMENTS=Ni,Co", "a_element.json"]
+    write_series(tmp_path / "a.mrc")
+    (tmp_path / f"a_si.{ending}").touch()
+    commands = [
+        line.split(" -m etcli ")[1] for line in make(tmp_path, *rules).splitlines() if "etcli" in line
+    ]
+    assert {line.split()[0] for line in commands[:-2]} == {
+        *("bin", "filter", "register", "tiltalign", "decompose"),
+    }
+    parts = [f"a_map_{name}{part}.mrc" for name in ("Ni", "Co") for part in ("", "_train", "_test")]
+    assert commands[-2] == f"xform --linear --xf a.xf a_map_sum.mrc {' '.join(parts)} a_aligned_map.mrc"
+    assert commands[-1].startswith("fuse  --haadf a_ali.mrc ")
+
+
 def test_every_line_for_serialem_works(tmp_path) -> None:
     """As SerialEM replaces the variables; its own commands are not tried."""
     text = recipe("serialem").read_text(encoding="utf-8")

@@ -60,15 +60,21 @@ def test_series_maps_and_truth(tmp_path) -> None:
 
 
 def test_maps_at_chosen_tilts_of_chosen_elements(tmp_path) -> None:
-    output = simulate(
-        tmp_path, "--maps-range", -40, 40, 20, "--maps", "Ni,Cr", "--no-noise", "--margin", "3px"
-    )
+    chosen = ("--maps-range", -40, 40, 20, "--maps", "Ni,Cr", "--margin", "3px")
+    output = simulate(tmp_path, *chosen, "--no-noise")
     assert sorted(path.name for path in tmp_path.glob("*.mrc")) == ["a.mrc", "a_Cr.mrc", "a_Ni.mrc"]
     nickel = told(tmp_path / "a_Ni.mrc")
     assert nickel["tilt_deg"] == [-40, -20, 0, 20, 40]
     assert nickel["size"] == [38, 31, 5]
     assert nickel["map"]["values"] == "expected counts"
     assert told(output)["size"] == [38, 31, 13]
+
+
+def test_true_volumes_are_as_wide_as_views(tmp_path) -> None:
+    simulate(tmp_path, "--margin", "3px", "--write-truth", tmp_path / "wide.mrc")
+    simulate(tmp_path, "--write-truth", tmp_path / "t.mrc")
+    wide, own = (mrcfile.read(tmp_path / f"{name}_Ni.mrc") for name in ("wide", "t"))
+    np.testing.assert_array_equal(wide, np.pad(own, [(0, 0), (3, 3), (3, 3)]))
 
 
 def test_the_seed_makes_the_bytes(tmp_path) -> None:

@@ -48,16 +48,17 @@ def command(
     """Simulate element maps or spectrum images, with the dark-field series of the same specimen.
 
     OUTPUT is the dark-field series. The maps of X-ray counts are OUTPUT_Ni.mrc and so on, of some of its
-    tilts; --spectra writes spectrum images in their place. The map at a tilt is displaced as the view is.
+    tilts; --spectra writes spectrum images in their place. The map at a tilt is displaced as its view is.
 
     SPECIMEN is one of particles (Ni, Co, Pt and 0.3 % Cr: core and shell, alloy, void, boundaries that dark
     field does not show), needle (Ni, Co, Pt and Cr in SiO2), film (Pd and Au on Ti, which fills the field at
     every tilt) and alloys (Fe, Co, Cu, Ag, Au and a little Ti). --size is the width of its volume.
 
-    Projections are exact line integrals. Densities of --write-truth are in atoms of the first element in its
-    pure phase; the sensitivities in the maps are counts of a voxel of density 1. The dark-field signal grows
-    with Z^1.7. Spectra have the lines of the elements and of copper from the holder, bremsstrahlung, and the
-    width of lines of a silicon detector of 130 eV; there is no absorption.
+    Projections are exact line integrals. Densities of --write-truth, in volumes as wide and high as the
+    views, are in atoms of the first element in its pure phase; the sensitivities in the maps are counts of
+    a voxel of density 1. The dark-field signal grows with Z^1.7. Spectra have the lines of the elements and
+    of copper from the holder, bremsstrahlung, and the width of lines of a silicon detector of 130 eV; there
+    is no absorption.
     """
     from etcli.core.simulate.spectral import SpectralDose
     from etcli.pipeline.simulate_spectral import SpectralRequest, simulate_spectral_files

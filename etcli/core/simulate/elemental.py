@@ -114,7 +114,7 @@ class ElementalSpecimen:
                     images[self.elements.index(element)][rays.pixels] += rays.pixel_means(line)
         return images.astype(np.float32)
 
-    def sections(self, element: str) -> Iterator[Images]:
+    def sections(self, element: str, *, margin_px: int = 0) -> Iterator[Images]:
         """Rasterise the density of an element section by section; each voxel is the mean in its cube.
 
         Where a surface cuts a voxel, the density in the middle of the voxel is taken for that in its part.
@@ -122,17 +122,19 @@ class ElementalSpecimen:
         Parameters
         ----------
         element : str
+        margin_px : int
+            Voxels on each side along y and x beyond `shape`, as views have them.
 
         Yields
         ------
-        ndarray of shape (ny, nx), float32
+        ndarray of shape (ny + 2 margin, nx + 2 margin), float32
             Sections from the lowest z to the highest.
         """
-        nz, ny, nx = self.shape
+        shape = nz, ny, nx = self.shape[0], self.shape[1] + 2 * margin_px, self.shape[2] + 2 * margin_px
         x = np.asarray(np.arange(nx) - centre(nx), np.float64)
         y = np.asarray(np.arange(ny)[:, None] - centre(ny), np.float64)
         parts = [part for part in self.parts if element in part.content]
-        covered = [Specimen((part.body,)).sections(self.shape) for part in parts]
+        covered = [Specimen((part.body,)).sections(shape) for part in parts]
         for k in range(nz):
             section, z = np.zeros((ny, nx)), np.full((1, 1), k - centre(nz))
             for part, coverage in zip(parts, covered, strict=True):

@@ -30,12 +30,15 @@ class PureSpectrum:
         The strongest line.
     counts : ndarray of shape (n_channels,), float64
         Relative to those of other elements and families as `x_ray_lines` has them.
+    main_lines : tuple of XRayLine
+        The strongest line of each family.
     """
 
     element: str
     family: str
     main: XRayLine
     counts: Doubles
+    main_lines: tuple[XRayLine, ...] = ()
 
     @property
     def strength(self) -> float:
@@ -86,7 +89,7 @@ def element_spectra(
         main = own[int(strength.argmax())]
         if energy_keV[0] < main.energy_keV < energy_keV[-1]:
             counts = detector.response(axis, [line.energy_keV for line in own], strength)
-            found.append(PureSpectrum(element, family, main, counts))
+            found.append(PureSpectrum(element, family, main, counts, (main,)))
     return found
 
 
@@ -107,7 +110,9 @@ def joined(spectra: list[PureSpectrum], weights: Doubles) -> PureSpectrum:
     """
     most = spectra[int(np.argmax([w * one.strength for w, one in zip(weights, spectra, strict=True)]))]
     counts = sum(w * one.counts for w, one in zip(weights, spectra, strict=True))
-    return replace(most, family="+".join(one.family for one in spectra), counts=np.asarray(counts))
+    families = dict.fromkeys(one.family for one in spectra)
+    lines = dict.fromkeys(line for one in spectra for line in one.main_lines)
+    return replace(most, family="+".join(families), counts=np.asarray(counts), main_lines=tuple(lines))
 
 
 def bremsstrahlung(axis: EnergyAxis, detector: Detector, *, beam_kV: float = 200.0) -> Doubles:

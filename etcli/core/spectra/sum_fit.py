@@ -6,7 +6,7 @@ peaks, and lines of elements that nobody has named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from etcli.core.spectra.detector import Detector, EnergyAxis
 from etcli.core.spectra.pure_spectra import PureSpectrum, joined
 from etcli.core.spectra.sum_search import SumSearch
 from etcli.core.spectra.unnamed_elements import most_likely_element
+from etcli.core.spectra.windows import CLEAR_keV
 from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
@@ -25,6 +26,8 @@ LEAST_COUNTS = 1000
 """Counts of a sum below which its energy axis is not calibrated."""
 SIGNIFICANT = 4.0
 """Standard deviations from which an element is taken to be there."""
+GOOD_MISFIT = 3.0
+"""Chi squared over channels up to which no other start of the search is tried."""
 MOST_STRAYS = 8
 """Elements that are looked for beside those that are named."""
 
@@ -131,34 +134,57 @@ def fit_sum(
     if not observed[search.used].sum() > 0:
         raise DataError(f"no counts above {LOWEST_keV:g} keV in any spectrum; check the energy axis")
     calibrate = calibrate and float(observed.sum()) >= LEAST_COUNTS
-    parameters = np.zeros(4)
-    if calibrate:
-        parameters = search.calibrated(parameters)
-    # lines that nobody named disturb the first calibration, so the second round looks with a better one
-    for _ in range(2 if strays is None else 0):
+    if strays is not None:
+        return _result(search, search.calibrated(np.zeros(4)) if calibrate else np.zeros(4))
+    # the energy axis that the named elements show helps to find others, unless these are the strongest
+    firsts = [True, False] if calibrate and search.elements else [False]
+    found: list[SumFit] = []
+    for first in firsts:
+        if not found or found[0].misfit > GOOD_MISFIT:
+            found.append(_with_strays(search, calibrate=calibrate, first=first))
+    return min(found, key=lambda fit: fit.misfit)
+
+
+def _with_strays(search: SumSearch, *, calibrate: bool, first: bool) -> SumFit:
+    """Fit the sum by elements that are named and others that it shows.
+
+    Parameters
+    ----------
+    search : SumSearch
+    calibrate : bool
+        Whether the energy axis and the width of lines are fitted.
+    first : bool
+        Whether they are fitted before others are looked for, too.
+
+    Returns
+    -------
+    SumFit
+    """
+    search.strays = ()
+    search.pile_up = np.zeros_like(search.pile_up)
+    parameters = search.calibrated(np.zeros(4)) if first else np.zeros(4)
+    for _ in range(2):
         _add_strays(search, parameters)
         if calibrate:
             parameters = search.calibrated(parameters)
-        found = _result(search, parameters)
-        named = found.n_named
-        search.strays = tuple(
-            one.element
-            for one, there in zip(found.elements[named:], found.is_there[named:], strict=True)
-            if there
-        )
+        fit = _result(search, parameters)
+        strays = zip(fit.elements[fit.n_named :], fit.is_there[fit.n_named :], strict=True)
+        search.strays = tuple(one.element for one, there in strays if there)
     return _result(search, parameters)
 
 
 def _add_strays(search: SumSearch, parameters: Doubles) -> None:
     """Add the elements that the sum shows beside those of the search.
 
-    An element that was added while others were missing may stand for these, so each is then tried again.
+    Lines above 1 keV come first, as they are apart. An element that was added while others were missing may
+    stand for these, so each is then tried again.
     """
-    while len(search.strays) < MOST_STRAYS:
-        element = most_likely_element(search, parameters)
-        if element is None:
-            break
-        search.strays = (*search.strays, element)
+    for lowest_keV in (CLEAR_keV, LOWEST_keV):
+        while len(search.strays) < MOST_STRAYS:
+            element = most_likely_element(search, parameters, lowest_keV=lowest_keV)
+            if element is None:
+                break
+            search.strays = (*search.strays, element)
     for _ in range(2):
         before = search.strays
         for stray in before:
@@ -182,7 +208,7 @@ def _result(search: SumSearch, parameters: Doubles) -> SumFit:
             spectrum = joined([rays[k] for k in mine], own[mine] / [rays[k].strength for k in mine])
         else:
             spectrum = joined(families, np.ones(len(families)))
-        whole.append(replace(spectrum, family="+".join(one.family for one in families)))
+        whole.append(spectrum)
     counts, sd = _counted(search, whole, columns[len(rays) :])
     return SumFit(
         search.observed,

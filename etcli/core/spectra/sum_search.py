@@ -89,11 +89,12 @@ class SumSearch:
         columns = [ray.counts / ray.strength for ray in rays]
         return rays, np.stack([*columns, *_backgrounds(axis, detector, self.beam_kV), *self.pile_up])
 
-    def heights(self, columns: Doubles) -> Doubles:
-        """Return the counts of each column in the sum."""
-        weighted = columns * (self.weight * self.used)
+    def heights(self, columns: Doubles, weight: Doubles | None = None) -> Doubles:
+        """Return the counts of each column in the sum, by channels with weights."""
+        weight = self.weight * self.used if weight is None else weight
+        weighted = columns * weight
         scale = np.maximum(np.linalg.norm(weighted, axis=1), 1e-300)
-        found, _ = nnls((weighted / scale[:, np.newaxis]).T, self.observed * self.weight * self.used)
+        found, _ = nnls((weighted / scale[:, np.newaxis]).T, self.observed * weight)
         return np.asarray(found / scale)
 
     def residual(self, parameters: Doubles) -> Doubles:

@@ -1,12 +1,17 @@
 """Elements whose lines are left over when the elements that are known have been fitted."""
 
+from contextlib import suppress
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.elements import SYMBOLS
 from etcli.core.errors import UsageError
-from etcli.core.spectra.pure_spectra import element_spectra
+from etcli.core.spectra.detector import Detector, EnergyAxis
+from etcli.core.spectra.pure_spectra import PureSpectrum, element_spectra
 from etcli.core.spectra.sum_search import SumSearch, extreme_ratios
+from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
 
@@ -21,7 +26,9 @@ LEAST_SHARE = 0.002
 FINALISTS = 6
 
 
-def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
+def most_likely_element(
+    search: SumSearch, parameters: Doubles, *, lowest_keV: float = LOWEST_keV
+) -> str | None:
     """Find the element that explains most of what is left over.
 
     All elements are compared by one family of lines; for the best ones the whole sum is fitted again, with
@@ -32,6 +39,8 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     search : SumSearch
     parameters : ndarray of shape (4,), float64
         Energy axis and detector, as `search` describes them.
+    lowest_keV : float
+        Energy from which lines count.
 
     Returns
     -------
@@ -40,18 +49,12 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     """
     axis, detector = search.instrument(parameters)
     _, columns = search.design(parameters)
-    weight = search.weight * search.used
-    heights = search.heights(columns)
+    weight = search.weight * search.used * (axis.energy_keV >= lowest_keV)
+    heights = search.heights(columns, weight)
     left = (search.observed - heights @ columns) * weight
     known = {*search.elements, *search.strays}
-    families = []
-    for symbol in CANDIDATES:
-        if symbol not in known:
-            try:
-                families.append(element_spectra(symbol, axis, detector, beam_kV=search.beam_kV))
-            except UsageError:  # no lines below the energy of the beam
-                continue
-    families = [own for own in families if own]
+    candidates = _candidates(axis, detector, search.beam_kV)
+    families = [own for own in candidates if own[0].element not in known]
     trials = np.stack([one.counts / one.strength for own in families for one in own])
     basis = np.linalg.qr((columns[heights > 0] * weight).T)[0]
     across = trials * weight
@@ -62,11 +65,22 @@ def most_likely_element(search: SumSearch, parameters: Doubles) -> str | None:
     best = np.zeros(len(families))
     np.maximum.at(best, owner, gain)
     misfit, chosen = float(left @ left) - LEAST_GAIN, None
+    least = LEAST_SHARE * search.observed[search.used].sum()
     for k in np.argsort(-best)[:FINALISTS]:
         rays = np.stack([ray.counts / ray.strength for ray in extreme_ratios(families[k])])
         more = np.concatenate([columns, rays])
-        found = search.heights(more)
+        found = search.heights(more, weight)
         value = float((((search.observed - found @ more) * weight) ** 2).sum())
-        if value < misfit and found[len(columns) :].sum() > LEAST_SHARE * search.observed[search.used].sum():
+        if value < misfit and found[len(columns) :].sum() > least:
             misfit, chosen = value, families[k][0].element
     return chosen
+
+
+@lru_cache(maxsize=4)
+def _candidates(axis: EnergyAxis, detector: Detector, beam_kV: float) -> list[list[PureSpectrum]]:
+    """Return the families of lines of all elements that have some within the axis."""
+    found = []
+    for symbol in CANDIDATES:
+        with suppress(UsageError):  # no lines below the energy of the beam
+            found.append(element_spectra(symbol, axis, detector, beam_kV=beam_kV))
+    return [families for families in found if families]

@@ -1,0 +1,347 @@
+"""Decomposition of spectrum images into maps of elements or components, in memory or from file to file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import UsageError
+from etcli.core.series import TiltSeries
+from etcli.core.spectra.components import block_edge, blocks_of, component_curve
+from etcli.core.spectra.counts import SpectrumCounts
+from etcli.core.spectra.detector import Detector
+from etcli.core.spectra.element_columns import columns_of
+from etcli.core.spectra.factorisation import factorise
+from etcli.core.spectra.poisson_fit import fit_maps, fit_parts
+from etcli.core.spectra.power_law import edge_windows
+from etcli.core.spectra.pure_spectra import element_spectra
+from etcli.core.spectra.sum_fit import SumFit, fit_sum
+from etcli.core.spectra.windows import clearest_family, window_weights
+from etcli.pipeline.decompose_request import DecomposeRequest
+from etcli.pipeline.decomposition import EXPECTED, NET, Decomposition, MapInfo
+from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.spectrum_inputs import SpectrumSeries, memory_series
+
+USUAL_BEAM_kV, USUAL_FWHM_keV = 200.0, 0.130
+
+
+def decompose(
+    spectra: NDArray[Any],
+    energy_keV: ArrayLike,
+    tilt_deg: ArrayLike,
+    *,
+    pixel_A: float | None = None,
+    eels: bool = False,
+    session: Session | None = None,
+    **options: Any,
+) -> Decomposition:
+    """Make maps of elements or components of a tilt series of spectrum images.
+
+    Parameters
+    ----------
+    spectra : ndarray of shape (n_views, ny, nx, n_channels)
+        Counts as they were recorded, row 0 at the bottom.
+    energy_keV : array_like of shape (n_channels,)
+        Energies of the channels, evenly spaced.
+    tilt_deg : array_like of shape (n_views,)
+        Tilt angles in degrees.
+    pixel_A : float, optional
+        Pixel size in Å.
+    eels : bool
+        Whether the spectra are energy losses, not X-rays.
+    session : Session, optional
+        Threads and reporter; `Session()` by default.
+    **options
+        Fields of `etcli.pipeline.decompose_request.DecomposeRequest`, such as ``elements=("Ni", "Co")``.
+
+    Returns
+    -------
+    Decomposition
+
+    Raises
+    ------
+    DataError
+        When values are no counts, or there are none.
+    UsageError
+        When an option is not valid, or an element has no lines in the range of energies.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> energy_keV = 0.02 + 0.04 * np.arange(256)
+    >>> line = 90 * np.exp(-(((energy_keV - 1.74) / 0.05) ** 2)) + 1
+    >>> spectra = np.random.default_rng(1).poisson(np.tile(line, (2, 6, 6, 1)))
+    >>> found = etcli.decompose(spectra, energy_keV, [0, 10], elements=("Si",))
+    >>> found.names, found.maps.shape, bool(found.maps.mean() > 100)
+    (('Si',), (1, 2, 6, 6), True)
+    """
+    like = TiltSeries.of(
+        np.zeros(np.shape(spectra)[:3], np.float32), tilt_deg, pixel_A=pixel_A, name="spectra"
+    )
+    series = memory_series(np.asarray(spectra), np.asarray(energy_keV, np.float64), like, is_eels=eels)
+    return decompose_series(session or Session(), series, DecomposeRequest(**options))
+
+
+@with_one_blas_thread
+def decompose_series(session: Session, series: SpectrumSeries, request: DecomposeRequest) -> Decomposition:
+    """Decompose the spectrum images of a series; see `decompose`."""
+    method = request.chosen_method(is_eels=series.is_eels)
+    if method == "power-law":
+        return _by_edges(session, series, request)
+    counts = series.counts(session)
+    session.reporter.note(f"{counts.total} counts in {np.prod(counts.shape[:3])} spectra")
+    _check_memory(session, counts, request)
+    if method in ("nmf", "nmf-scaled"):
+        return _by_components(session, series, counts, request, method)
+    fit = _fit_of_sum(session, series, counts, request)
+    if method == "windows":
+        return _by_windows(session, series, counts, request, fit)
+    return _by_fit(session, series, counts, request, fit)
+
+
+def _check_memory(session: Session, counts: SpectrumCounts, request: DecomposeRequest) -> None:
+    """Raise UsageError if the maps do not fit into the memory."""
+    n_maps = 3 * (len(request.elements or ()) or 8) + 8
+    need = 4 * n_maps * int(np.prod(counts.shape[:3]))
+    if need > session.memory:
+        raise UsageError(
+            f"the maps take {need >> 20}M of memory, but only {session.memory >> 20}M are allowed; give a "
+            "larger --memory, or bin or crop the spectrum images"
+        )
+
+
+def _beam_kV(series: SpectrumSeries, request: DecomposeRequest) -> float:
+    return request.beam_kV or series.files[0].beam_kV or USUAL_BEAM_kV
+
+
+def _fit_of_sum(
+    session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest
+) -> SumFit:
+    """Fit the sum of all spectra, and tell what is there and what is not."""
+    given_keV = 1e-3 * request.fwhm_eV if request.fwhm_eV else series.files[0].fwhm_keV
+    fit = fit_sum(
+        counts.sum_spectrum(),
+        series.energy,
+        [one.symbol for one in request.named],
+        strays=request.strays,
+        detector=Detector(given_keV or USUAL_FWHM_keV),
+        beam_kV=_beam_kV(series, request),
+        calibrate=request.calibrate,
+    )
+    report = session.reporter
+    report.note(
+        f"energy axis from {fit.axis.offset_keV:.4f} keV in steps of {1e3 * fit.axis.step_keV:.3f} eV, FWHM "
+        f"{1e3 * fit.detector.fwhm_keV:.1f} eV at Mn Kα, misfit {fit.misfit:.2f}"
+    )
+    there = dict(zip((one.element for one in fit.elements), fit.is_there, strict=True))
+    found = [element for element, significant in there.items() if significant]
+    if request.elements is None:
+        report.report(f"elements that the sum of all spectra shows: {', '.join(found) or 'none'}")
+        if not found:
+            raise UsageError("the sum of all spectra shows no element; name those to map with --elements")
+        return fit
+    for element in request.named:
+        if not there[element.symbol]:
+            report.warn(f"{element.symbol} is named but not there: its map is empty")
+    unnamed = [one.element for one in fit.elements[fit.n_named :] if there[one.element]]
+    if unnamed and request.strays is None:
+        report.report(
+            f"lines of {', '.join(unnamed)} are there, too: they are fitted, so that they do not count for "
+            "the named elements, but not written"
+        )
+    return fit
+
+
+def _by_fit(
+    session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest, fit: SumFit
+) -> Decomposition:
+    """Make maps by the fit of known spectra."""
+    columns = columns_of(
+        fit, {one.symbol: one.family for one in request.named}, beam_kV=_beam_kV(series, request)
+    )
+    spectra = np.stack([column.counts for column in columns])
+    wanted = [one.symbol for one in request.named] or [column.element for column in columns if column.element]
+    places = {column.element: k for k, column in enumerate(columns) if column.element}
+    sd = dict(zip((one.element for one in fit.elements), fit.sd, strict=True))
+    strongest = max((columns[places[one]].sensitivity for one in wanted if one in places), default=1.0)
+
+    def info(element: str, total: float) -> MapInfo:
+        if element not in places:
+            return MapInfo(element, "", 0.0, None, np.zeros(fit.axis.n), False, float(sd[element]))
+        column = columns[places[element]]
+        return MapInfo(
+            element,
+            column.family,
+            total,
+            column.sensitivity / strongest,
+            column.counts,
+            True,
+            float(sd[element]),
+        )
+
+    own = [places.get(element) for element in wanted]
+    used = spectra * fit.used
+    maps = _chosen(fit_maps(counts, used, threads=session.threads), own)
+    training, test = counts.thinned(request.training, seed=request.seed)
+    parts = fit_parts(training, test, used, threads=session.threads)
+    names = [one for one in wanted if one in places]
+    return Decomposition(
+        series.like,
+        "fit",
+        tuple(info(element, float(maps[k].sum(dtype=np.float64))) for k, element in enumerate(wanted)),
+        maps,
+        (_chosen(parts[0], own), _chosen(parts[1], own)),
+        request.training,
+        _total(session, counts),
+        EXPECTED,
+        fit.observed,
+        fit.axis.energy_keV,
+        {column.name: column.counts for column in columns if column.element not in names},
+        fit,
+    )
+
+
+def _chosen(maps: NDArray[np.float32], places: Sequence[int | None]) -> NDArray[np.float32]:
+    """Return some of the maps, zero where there is none."""
+    return np.stack([np.zeros_like(maps[0]) if k is None else maps[k] for k in places])
+
+
+def _total(session: Session, counts: SpectrumCounts) -> NDArray[np.float32]:
+    """Return the counts of each spectrum, (n_views, ny, nx)."""
+    return np.asarray(counts.sums(np.ones((counts.shape[3], 1)), threads=session.threads)[0])
+
+
+def _by_windows(
+    session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest, fit: SumFit
+) -> Decomposition:
+    """Make maps of windows around lines, minus those beside them."""
+    there = zip(fit.elements, fit.is_there, strict=True)
+    named = {one.symbol: one.family for one in request.named} or {
+        one.element: "" for one, is_ in there if is_
+    }
+    chosen = []
+    for element, family in named.items():
+        own = element_spectra(element, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))
+        chosen.append(clearest_family([one for one in own if family in ("", one.family)] or own))
+    weights = window_weights([one.main.energy_keV for one in chosen], fit.axis, fit.detector)
+    maps = counts.sums(weights, threads=session.threads)
+    strength = [float(one.counts @ weights[:, k]) for k, one in enumerate(chosen)]
+    info = tuple(
+        MapInfo(
+            one.element,
+            f"{one.family} ({one.main.name})",
+            float(maps[k].sum(dtype=np.float64)),
+            strength[k] / max(strength),
+            fit.observed * np.clip(weights[:, k], 0, 1),
+        )
+        for k, one in enumerate(chosen)
+    )
+    training, test = counts.thinned(request.training, seed=request.seed)
+    return Decomposition(
+        series.like,
+        "windows",
+        info,
+        maps,
+        (training.sums(weights, threads=session.threads), test.sums(weights, threads=session.threads)),
+        request.training,
+        _total(session, counts),
+        NET,
+        fit.observed,
+        fit.axis.energy_keV,
+        fit=fit,
+    )
+
+
+def _by_components(
+    session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest, method: str
+) -> Decomposition:
+    """Find spectra by factorisation, and make maps by the fit of them."""
+    scaled = method == "nmf-scaled"
+    curve = (
+        component_curve(counts, seed=request.seed, scaled=scaled)
+        if request.components in ("auto", None)
+        else None
+    )
+    n = curve.best if curve is not None else int(request.components or 1)
+    weights, spectra = factorise(blocks_of(counts, block_edge(counts)), n, scaled=scaled)
+    summed = counts.sum_spectrum()
+    found = weights.sum(axis=0)[:, np.newaxis] * spectra
+    found = found[found.sum(axis=1) > 0] * (summed.sum() / found.sum())
+    if curve is not None:
+        session.reporter.report(f"{n} components predict held-out counts best")
+    maps = fit_maps(counts, found, threads=session.threads)
+    training, test = counts.thinned(request.training, seed=request.seed)
+    lines = _elements_in(series, request, summed, found)
+    info = tuple(
+        MapInfo(f"C{k + 1}", lines[k], float(maps[k].sum(dtype=np.float64)), None, spectrum)
+        for k, spectrum in enumerate(found)
+    )
+    return Decomposition(
+        series.like,
+        method,
+        info,
+        maps,
+        fit_parts(training, test, found, threads=session.threads),
+        request.training,
+        _total(session, counts),
+        EXPECTED,
+        summed,
+        series.energy.energy_keV,
+        curve=curve,
+    )
+
+
+def _elements_in(
+    series: SpectrumSeries,
+    request: DecomposeRequest,
+    summed: NDArray[np.float64],
+    spectra: NDArray[np.float64],
+) -> list[str]:
+    """Name the elements in the spectra of components; those of the sum are looked for."""
+    detector = Detector(series.files[0].fwhm_keV or USUAL_FWHM_keV)
+    beam_kV = _beam_kV(series, request)
+    whole = fit_sum(summed, series.energy, (), detector=detector, beam_kV=beam_kV)
+    known = [one.element for one in whole.elements]
+    names = []
+    for spectrum in spectra:
+        fit = fit_sum(
+            spectrum, whole.axis, (), strays=known, detector=whole.detector, beam_kV=beam_kV, calibrate=False
+        )
+        share = fit.counts / max(fit.counts.sum(), 1.0)
+        order = np.argsort(-share, kind="stable")
+        names.append("+".join(fit.elements[k].element for k in order if share[k] > 0.1))
+    return names
+
+
+def _by_edges(session: Session, series: SpectrumSeries, request: DecomposeRequest) -> Decomposition:
+    """Make maps of the edges in energy-loss spectra."""
+    axis = series.energy
+    edges = [edge_windows(one.symbol, axis, family=one.family) for one in request.named]
+    onsets = [edge.edge_keV for edge in edges]
+    edges = [edge_windows(one.symbol, axis, family=one.family, others_keV=onsets) for one in request.named]
+    weights = np.concatenate([edge.weights(axis) for edge in edges] + [np.ones((axis.n, 1))], axis=1)
+    sums, summed = series.sums(session, weights)
+    maps = np.stack([edge.signal(sums[3 * k : 3 * k + 3])[0] for k, edge in enumerate(edges)])
+    info = tuple(
+        MapInfo(
+            edge.element,
+            edge.shell,
+            float(maps[k].sum(dtype=np.float64)),
+            None,
+            edge.weights(axis)[:, 2] * summed,
+        )
+        for k, edge in enumerate(edges)
+    )
+    return Decomposition(
+        series.like,
+        "power-law",
+        info,
+        maps,
+        None,
+        request.training,
+        sums[-1],
+        NET,
+        summed,
+        axis.energy_keV,
+    )
