@@ -30,7 +30,7 @@ from etcli.core.simulate.phantoms import shepp_logan
 
 SIZE = 64
 TILT_DEG = np.arange(-67.5, 68, 7.5)
-COUNTS = 1, 2, 5, 20, 200
+COUNTS = 1, 5, 20, 200
 BRIGHT = 0.05
 """Pixels above this part of the brightest show the specimen."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from etcli.core.fusion.single_series import TRIALS, tuned_by_thinning
+from etcli.core.fusion.single_series import TRIALS, tuned_for_counts
 from etcli.core.reconstruction.cross_validation import (
     MOST_ITERATIONS,
     MOST_WEIGHTS,
@@ -96,6 +96,6 @@ def _tune_for_counts(session: Session, request: ReconstructionRequest, task: Tas
     assert isinstance(task, SingleAxisTask)
     series = task.sample(session, counts=ENOUGH_COUNTS)
     with session.reporter.progress(TRIALS, "looking for the weight") as advance:
-        parameters, weights = tuned_by_thinning(request.parameters, series, progress=advance)
-    session.reporter.report(f"weight {parameters.weight:.3g} predicts held-out counts best")
+        parameters, weights = tuned_for_counts(request.parameters, series, progress=advance)
+    session.reporter.report(f"weight {parameters.weight:.3g} predicts {weights.left_out} best")
     return Tuned(parameters, weights)

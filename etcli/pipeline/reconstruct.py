@@ -145,10 +145,10 @@ def reconstruct(
     **options
         Other options of the method, by the names of ``etcli recon``: ``iterations`` (or ``"auto"``),
         ``nonnegative``, ``upper``, ``relaxation``, ``subset_size``, ``prior``, ``weight``, ``levels``,
-        ``thresholds``, ``window``; of phase contrast ``kv``, ``alpha``, ``cs``, ``astigmatism``,
-        ``focal_spread``, ``convergence``, ``binned_slices``, ``seed``, ``refine``, ``vacuum``,
-        ``hot_pixels``; also ``kernel``, ``backend``, ``contrast``, ``extend``, ``half_sets`` and
-        ``views_chosen``.
+        ``likelihood``, ``thresholds``, ``window``; of phase contrast ``kv``, ``alpha``, ``cs``,
+        ``astigmatism``, ``focal_spread``, ``convergence``, ``binned_slices``, ``seed``, ``refine``,
+        ``vacuum``, ``hot_pixels``; also ``kernel``, ``backend``, ``contrast``, ``extend``, ``half_sets``
+        and ``views_chosen``.
 
     Returns
     -------

@@ -258,6 +258,21 @@ def test_a_start_continues():
         solve(problem.of_views([0, 1, 2]), **NOISY, start=half.state)
 
 
+@pytest.mark.parametrize(("tie", "iterations"), [(0.0, 120), (0.3, 250)])
+def test_iterations_suffice(tie, iterations):
+    """As many as `solve` says come within 1 % of the limit, also of an element with a tenth of the counts."""
+    scales, x = (6.0, 0.6), specimen((6, 21, 10))
+    problem = measured(x, scales, haadf=(1.0, 2.0), rng=np.random.default_rng(4))
+    how = {"prior": "tnv", "haadf_weights": (1.0, 2.0), "tie": tie, "haadf_noise": 0.1}
+    some = solve(problem, scales, (1.0, 0.5), iterations=iterations, **how)
+    found = some.volume.copy()
+    limit = solve(problem, scales, (1.0, 0.5), iterations=2000, start=some.state, **how).volume
+    for c in range(2):
+        assert np.linalg.norm(found[c] - limit[c]) < 0.03 * np.linalg.norm(limit[c])
+        errors = [np.linalg.norm(each[c] - x[c]) for each in (found, limit)]
+        assert errors[0] < 1.01 * errors[1]
+
+
 def test_constant_of_haadf_is_subtracted():
     problem = noisy(haadf=(1.0, 2.0))
     how = {"haadf_weights": (1.0, 2.0), "tie": 1.0, "haadf_noise": 0.1, "iterations": 50}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError
 from etcli.core.fusion.held_out import ITERATIONS, TYPICAL, HeldOut, Setting, best_factor
 from etcli.core.fusion.iteration import FusionIteration, zero_state
-from etcli.core.fusion.parts import thinned
+from etcli.core.fusion.predicted_counts import divided
 from etcli.core.fusion.problem import FusionProblem, fusion_problem
 from etcli.core.fusion.scales import voxel_scales
 from etcli.core.fusion.step_sizes import step_sizes
@@ -104,10 +104,10 @@ def volumes_held(parameters: MethodParameters) -> int:
     return HELD
 
 
-def tuned_by_thinning(
+def tuned_for_counts(
     parameters: MethodParameters, misfit: Misfit, *, progress: Callable[[int], None]
 ) -> tuple[MethodParameters, ValidationCurve]:
-    """Set the weight to the one that predicts held-out counts best.
+    """Set the weight to the one that predicts counts best which were held out.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def tuned_by_thinning(
             "as recorded, or give --weight a number"
         )
     scales = np.array([_scale(counts, problem)])
-    held_out = HeldOut(problem, thinned([counts]), scales, (False,), progress)
+    held_out = HeldOut(problem, divided(counts, misfit.tilt_deg), scales, (False,), progress)
     tried, deviance = TYPICAL * np.sqrt(scales) * FACTORS, list[float]()
     trial = None
     for weight in tried:
