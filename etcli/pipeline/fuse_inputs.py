@@ -59,6 +59,13 @@ class FusionInputs:
             raise DataError(
                 f"{first.name}: {len(first)} views; elements are reconstructed from {FEWEST_VIEWS} or more"
             )
+        for series in (first, *filter(None, [self.haadf])):
+            series.views.check_one_focus(series.name)
+            if series.views.rotations() is not None:
+                raise DataError(
+                    f"{series.name}: views of any orientation, but fuse takes one vertical tilt axis; align "
+                    "with tiltalign first"
+                )
         for series in (*self.maps.values(), *(part for pair in self.parts.values() for part in pair)):
             _check_same_views(first, series)
         if self.haadf is not None:

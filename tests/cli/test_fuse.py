@@ -176,6 +176,14 @@ def test_other_shapes_tilts_and_pixels(maps):
     refused("views of 23 x 20 pixels, but 24 x 20 in", "--haadf", haadf, nickel, target)
 
 
+def test_other_orientations(maps):
+    nickel = package.read(maps[0])
+    euler_deg = np.zeros((len(TILTS), 3))
+    euler_deg[:, 0] = 10
+    with pytest.raises(DataError, match="but fuse takes one vertical tilt axis"):
+        package.fuse({"Ni": nickel.with_orientations(euler_deg, "test")})
+
+
 def test_what_is_no_count(maps):
     nickel, target = maps[0], maps[0].with_name("v.mrc")
     counts = mrcfile.read(nickel)
