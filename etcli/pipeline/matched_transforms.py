@@ -123,7 +123,7 @@ def _tilts_beside(session: Session, xf: str, n: int) -> Tilts | None:
 
 
 def _tilts_in(file: Path) -> NDArray[np.float64] | None:
-    """Read the tilt angles in a file beside transforms; None where it is what they made, or holds no angles."""
+    """Read tilt angles beside transforms; None of a file that they made, or without angles."""
     try:
         if file.suffix != ".mdoc":
             return read_tilts(file)
