@@ -96,7 +96,7 @@ def test_an_unknown_level_is_warned_of_with_the_remedy(tmp_path: Path) -> None:
     said = run("recon", tmp_path / "c.mrc", tmp_path / "rec.mrc").err
     assert WARNED.format(tmp_path / "c.mrc") in said
     assert "give the value where there is nothing with --background, 0 if it is that" in said
-    assert "of the views above their darkest parts unexplained" in said
+    assert "the volume explains nothing of the views above their darkest parts" in said
     said = run("recon", "--background", LEVEL, tmp_path / "c.mrc", tmp_path / "rec.mrc").err
     assert "no background" not in said and "darkest" not in said
 
