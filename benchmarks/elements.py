@@ -15,6 +15,7 @@ NRMSE is ‖x - truth‖ / ‖truth‖ of each element, with the known sensitivi
 the errors of all fractions, in voxels at boundaries between elements; contrast and Dice are of the minor
 element. DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `spectral` is used for
 all tables but the last. --quick takes one seed, one dose and no SIRT.
+"""
 
 import argparse
 import json
