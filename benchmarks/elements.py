@@ -11,10 +11,10 @@ misaligned  views displaced, and turned about another axis: `register`, `tiltali
 specimens   simulated: six elements, the same without the map of one, particles with a shadow and an uneven
             beam, a film that goes on beyond the views
 
-NRMSE is ‖x - truth‖ / ‖truth‖ of each element, with the known sensitivities; interface is half the
-sum of the errors of all fractions, in voxels at boundaries between elements; contrast and Dice are of the
-minor element. DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `spectral` is used
-for all tables but the last. --quick takes one seed, one dose and no SIRT.
+NRMSE is ‖x - truth‖ / ‖truth‖ of each element, with the known sensitivities; interface is half the sum of
+the errors of all fractions, in voxels at boundaries between elements; contrast and Dice are of the minor
+element. DIR is the folder of data of other people, ETCLI_SHARED/data by default; its `spectral` is used for
+all tables but the last. --quick takes one seed, one dose and no SIRT.
 """
 
 import argparse
