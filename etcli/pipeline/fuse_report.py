@@ -154,7 +154,10 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
             f"HAADF shows something without a map ({better['rest']:.0f} nats better with it), in OUT_rest"
         )
     else:
-        words.append(f"nothing without a map is needed ({-better['rest']:.0f} nats worse with it)")
+        found = f"{abs(better['rest']):.0f} ± {choice.rest_chance_nats:.0f} nats"
+        words.append(
+            f"nothing without a map is needed ({found} {'better' if better['rest'] > 0 else 'worse'} with it)"
+        )
     return words
 
 

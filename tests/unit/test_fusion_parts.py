@@ -6,6 +6,7 @@ import pytest
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.fractions import atomic_fractions
 from etcli.core.fusion.parts import LeftOutViews, ThinnedCounts, thinned
+from etcli.core.fusion.problem import fusion_problem
 from etcli.core.fusion.scales import voxel_scales
 from etcli.core.fusion.slab_views import SlabViews
 from etcli.core.fusion.view_gains import view_gains
@@ -44,6 +45,14 @@ def test_fraction_of_given_parts_is_measured():
     parts = ThinnedCounts.of_parts([np.full((8, 2, 2), 3.0)], [np.full((8, 2, 2), 1.0)])
     assert parts.fraction == pytest.approx(0.75)
     assert parts.scales == pytest.approx((0.75, 0.25))
+
+
+def test_parts_share_the_background():
+    counts = np.full((15, 16, 24), 4.0, np.float32)
+    problem = fusion_problem([counts], geometry(), background=np.full((1, 15), 2.0))
+    parts = ThinnedCounts.of_parts([0.75 * counts], [0.25 * counts])
+    assert (parts.train(problem).background == 1.5).all()
+    assert (parts.test(problem).background == 0.5).all()
 
 
 def test_left_out_views_are_held_out_whole():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.fusion.iteration import FusionState
 from etcli.core.fusion.parts import Parts
-from etcli.core.fusion.problem import FusionProblem
+from etcli.core.fusion.problem import LEAST, FusionProblem
 from etcli.core.fusion.solve import FusionResult, solve
 
 Array = NDArray[np.float32]
@@ -185,6 +185,22 @@ class HeldOut:
         """Return the deviance of the held-out counts, for each element."""
         held_out = self.parts.test(self.problem)
         return np.asarray(held_out.deviance(volume, self.parts.scales[1] * self.scales), np.float64)
+
+    def chance(self, volume: Array, other: "HeldOut", other_volume: Array) -> float:
+        """Return the standard error of the difference of deviance between two fits, in nats.
+
+        The held-out counts y are Poisson numbers, and the difference is Σ z − z′ − y log(z/z′) with the two
+        predictions z and z′, so its variance is that of the counts times log²(z/z′).
+        """
+        _, counts = self.parts.held_out
+        problems, variance = (self.parts.test(self.problem), self.parts.test(other.problem)), 0.0
+        for c, (measured, scale) in enumerate(zip(counts, self.parts.scales[1] * self.scales, strict=True)):
+            first, second = (
+                np.maximum(problem.expected(c, fit[c], scale), LEAST)
+                for problem, fit in zip(problems, (volume, other_volume), strict=True)
+            )
+            variance += float((measured * np.log(first / second) ** 2).sum(dtype=np.float64))
+        return float(np.sqrt(variance))
 
     def element_weights(
         self, names: Sequence[str], around: "Setting | None" = None

@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.fusion.parts import TRAINED
+from etcli.core.fusion.parts import SEED, TRAINED
 from etcli.core.fusion.problem import FusionProblem
 from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
 
 Array = NDArray[np.float32]
 Float = NDArray[np.float64]
 
-SEED = 17_081_976
-"""No seed that simulated counts may have: numbers drawn alike would not be independent of them."""
 MANY_COUNTS = 30
 """Counts of a typical pixel above which views are left out as well."""
 
