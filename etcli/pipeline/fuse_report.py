@@ -7,7 +7,7 @@ import numpy as np
 
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
-from etcli.core.fusion.automatic import Fused
+from etcli.core.fusion.automatic import Choice, Fused
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
@@ -52,6 +52,8 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
         )
     for text in (*_tie_words(maps, fused), *_prior_words(maps, fused), *_gain_words(fused)):
         say.report(text)
+    if choice.setting.tie and not choice.is_tie_evident:
+        say.warn("the counts are too few to tell whether HAADF fits them; check its alignment with the maps")
     if maps.fills_views:
         say.warn(_beyond_words(maps))
     few = [name for name, is_minor in zip(maps.names, choice.minor, strict=True) if is_minor]
@@ -88,7 +90,7 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
     dict
         By element ``counts``, ``counts_per_voxel`` where it is dense, ``weight``, ``prior``, ``minor`` and
         ``count_factor``; ``gains`` of the views; ``haadf``, whether it is ``kept`` and its signal; ``rest``;
-        ``better_nats``; and the ``curves`` of held-out deviance.
+        ``better_nats`` with the standard errors ``chance_nats``; and the ``curves`` of held-out deviance.
     """
     choice = fused.choice
     setting, fit = choice.setting, choice.haadf
@@ -121,6 +123,7 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
         "haadf": haadf,
         "rest": choice.has_rest,
         "better_nats": choice.better_nats,
+        "chance_nats": choice.chance_nats,
         "curves": [
             {"name": each.name, "tried": each.tried, "deviance": each.deviance, "best": each.best}
             for each in choice.curves
@@ -131,34 +134,34 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
 def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
     """Say whether HAADF helps, what it shows of the elements, and what has no map."""
     choice = fused.choice
-    fit, better = choice.haadf, choice.better_nats
+    fit = choice.haadf
     if fit is None:
         return []
+    predicted = f"held-out counts are predicted {_nats(choice, 'tie')} with it"
     if choice.setting.tie is None:
         return [
-            f"HAADF is not used: with it, held-out counts are predicted {-better['tie']:.0f} nats worse; "
-            "check its alignment with the maps, saturation, and elements without a map"
+            f"HAADF is not used: {predicted}; check its alignment with the maps, saturation, and elements "
+            "without a map"
         ]
-    gain = better["rest"] + max(better["tie"], 0.0) if choice.has_rest else better["tie"]
     of_each = ", ".join(
         f"{name} {weight / scale:.3g} ({share:.0%})"
         for name, weight, scale, share in zip(maps.names, fit.weights, choice.scales, fit.shares, strict=True)
         if weight
     )
     words = [
-        f"HAADF is used, weight {choice.setting.tie.strength:g}: held-out counts are predicted {gain:.0f} "
-        f"nats better; its signal per count, and share: {of_each}; from {fit.n_common} common views"
+        f"HAADF is used, weight {choice.setting.tie.strength:g}: {predicted}; its signal per count, and "
+        f"share: {of_each}; from {fit.n_common} common views"
     ]
+    found = f"({_nats(choice, 'rest')} with it)"
     if choice.has_rest:
-        words.append(
-            f"HAADF shows something without a map ({better['rest']:.0f} nats better with it), in OUT_rest"
-        )
-    else:
-        found = f"{abs(better['rest']):.0f} ± {choice.rest_chance_nats:.0f} nats"
-        words.append(
-            f"nothing without a map is needed ({found} {'better' if better['rest'] > 0 else 'worse'} with it)"
-        )
-    return words
+        return [*words, f"HAADF shows something without a map {found}, in OUT_rest"]
+    return [*words, f"nothing without a map is needed {found}"]
+
+
+def _nats(choice: Choice, what: str) -> str:
+    """Say how much better or worse held-out counts are predicted, and its standard error."""
+    better = choice.better_nats[what]
+    return f"{abs(better):.0f} ± {choice.chance_nats[what]:.0f} nats {'better' if better > 0 else 'worse'}"
 
 
 def _beyond_words(maps: ElementMaps) -> str:

@@ -82,7 +82,7 @@ def test_nuclear_ball_is_that_of_singular_values(channels, spread):
     _gradient.ascend_jointly(still, dual, chosen, steps, np.float32(radius), ONE, True, 0, 3, 79)
     u, s, v = np.linalg.svd(np.moveaxis(jacobian, (0, 1), (-2, -1)), full_matrices=False)
     limited = np.moveaxis((u * np.minimum(s, radius)[..., None, :]) @ v, (-2, -1), (0, 1))
-    np.testing.assert_allclose(dual, limited, atol=2e-5 * radius)
+    np.testing.assert_allclose(dual, limited, atol=1e-4 * radius)  # squares of float32
 
 
 def test_frobenius_ball_and_channels_that_are_left_out():

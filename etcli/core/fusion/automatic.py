@@ -30,7 +30,7 @@ Numbers = NDArray[np.float64]
 ROUNDS = 4
 """Fits after which the weights of the elements and what only HAADF shows no longer change each other."""
 EVIDENT = 2.0
-"""Standard errors by which a channel more has to predict better; by chance it does so in 1 of 40 cases."""
+"""Standard errors by which a prediction is better or worse; that happens by chance in 1 of 40 cases."""
 FINAL, FINAL_TIED = 120, 250
 """Iterations that come within 1 % of the limit, without and with the HAADF series."""
 
@@ -56,8 +56,8 @@ class Choice:
     better_nats : dict of str to float
         By how much held-out counts are predicted better with the "tie", the "rest" and the joint prior "tnv",
         where they were tried; negative where worse.
-    rest_chance_nats : float
-        Standard error of that of the rest, which has to exceed twice as much.
+    chance_nats : dict of str to float
+        Standard errors of those of the "tie" and the "rest".
     """
 
     problem: FusionProblem
@@ -67,12 +67,17 @@ class Choice:
     haadf: HaadfFit | None = None
     curves: tuple[Curve, ...] = ()
     better_nats: dict[str, float] = field(default_factory=dict)
-    rest_chance_nats: float = 0.0
+    chance_nats: dict[str, float] = field(default_factory=dict)
 
     @property
     def has_rest(self) -> bool:
         """Whether there is a channel of what only HAADF shows."""
         return len(self.setting.weights) > len(self.scales)
+
+    @property
+    def is_tie_evident(self) -> bool:
+        """Whether the counts show that HAADF fits them, beyond chance."""
+        return self.has_rest or self.better_nats["tie"] > EVIDENT * self.chance_nats["tie"]
 
     @property
     def iterations(self) -> int:
@@ -122,8 +127,9 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     -----
     Each element's weight of total variation is found first, all in the same fits. With these weights
     the tie is judged, and the channel of what only HAADF shows; then the weights are found once more under
-    the tie that is kept, and a common factor of them for the joint prior. Nothing is chosen that does not
-    predict better than what it replaces, and no channel more by less than two standard errors.
+    the tie that is kept, and a common factor of them for the joint prior. HAADF is data as the counts are, so
+    it is used unless these contradict it, by two standard errors; a channel more has to predict better by as
+    much.
     """
     problem = maps.problem()
     scales = voxel_scales(maps.counts, maps.geometry, threads=maps.threads)
@@ -153,14 +159,17 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
     best = min(trials, key=lambda trial: trial.total)
     with_rest, rest_fit = _with_rest(choice, maps, held_out, best, fit)
-    better = {"tie": free - best.total, "rest": min(free, best.total) - with_rest.total}
-    without = best if better["tie"] > 0 else alone
     rested = replace(held_out, problem=choice.problem.with_gains(rest_fit.gains))
-    chance = tied.chance(without.volume, rested, with_rest.volume)
-    choice = replace(choice, problem=tied.problem, haadf=fit, better_nats=better, rest_chance_nats=chance)
-    if better["rest"] > EVIDENT * chance:
+    chance = {"tie": tied.chance(best.volume, tied, alone.volume)}
+    better = {"tie": free - best.total}
+    is_tied = better["tie"] > -EVIDENT * chance["tie"]
+    without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
+    chance["rest"] = tied.chance(without, rested, with_rest.volume)
+    better["rest"] = least - with_rest.total
+    choice = replace(choice, problem=tied.problem, haadf=fit, better_nats=better, chance_nats=chance)
+    if better["rest"] > EVIDENT * chance["rest"]:
         best, fit = with_rest, rest_fit
-    elif better["tie"] <= 0:
+    elif not is_tied:
         return choice
     problem = choice.problem.with_gains(fit.gains)
     weights, curves = replace(held_out, problem=problem).element_weights(maps.names, best.setting)
