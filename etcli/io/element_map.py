@@ -54,6 +54,11 @@ class ElementMap:
         """Whether pixels are numbers of events, or proportional to them: their sum has a meaning."""
         return self.values.endswith(COUNTS) or bool(self.element and not self.values)
 
+    @property
+    def may_be_raw(self) -> bool:
+        """Whether whole values may be the counts that were recorded: not rounded ones of something else."""
+        return self.values in ("", COUNTS)
+
     def as_dict(self) -> dict[str, str | float] | None:
         """Return what is known as plain values for JSON, None where nothing is."""
         return {key: value for key, value in asdict(self).items() if value not in ("", None)} or None

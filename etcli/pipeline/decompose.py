@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.errors import UsageError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.series import TiltSeries
 from etcli.core.spectra.components import block_edge, blocks_of, component_curve
 from etcli.core.spectra.counts import SpectrumCounts
@@ -149,7 +149,7 @@ def _fit_of_sum(
                 f"{' or '.join(f'{element.symbol}_{name}' for name in names)}"
             )
         if not there[element.symbol]:
-            report.warn(f"{element.symbol} is named but not there: its map is empty")
+            report.warn(f"{element.symbol} is named but not seen in the sum of all spectra: its map is empty")
     unnamed = [one.element for one in fit.elements[fit.n_named :] if there[one.element]]
     if unnamed and request.strays is None:
         report.report(
@@ -166,6 +166,8 @@ def _by_fit(
     columns = columns_of(
         fit, {one.symbol: one.family for one in request.named}, beam_kV=_beam_kV(series, request)
     )
+    if not columns:
+        raise DataError(f"{series.like.name}: too few counts to find any spectrum in them")
     spectra = np.stack([column.counts for column in columns])
     wanted = [one.symbol for one in request.named] or [column.element for column in columns if column.element]
     places = {column.element: k for k, column in enumerate(columns) if column.element}
@@ -188,9 +190,14 @@ def _by_fit(
 
     own = [places.get(element) for element in wanted]
     used = spectra * fit.used
-    maps = _chosen(fit_maps(counts, used, threads=session.threads), own)
+    every = fit_maps(counts, used, threads=session.threads)
+    # The sum of all spectra tells how many counts an element has; fits of few counts share them too evenly.
+    sums = every.sum(axis=(1, 2, 3), dtype=np.float64)
+    factors = np.divide(spectra.sum(axis=1), sums, out=np.ones(len(sums)), where=sums > 0)
+    to_sum = factors.astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
+    maps = _chosen(every * to_sum, own)
     training, test = counts.thinned(request.training, seed=request.seed)
-    parts = fit_parts(training, test, used, threads=session.threads)
+    parts = [part * to_sum for part in fit_parts(training, test, used, threads=session.threads)]
     names = [one for one in wanted if one in places]
     return Decomposition(
         series.like,

@@ -173,6 +173,8 @@ def fuse_files(files: FusionFiles, request: FusionRequest, session: Session) -> 
         expect_images(outputs, map_file(files.output, name))
         if files.fractions:
             expect_images(outputs, map_file(files.output, f"{name}_{FRACTION}"))
+    if files.haadf:
+        expect_images(outputs, map_file(files.output, REST))
     with outputs:
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         fusion = run_fusion(session, inputs, request, k_factors=given)

@@ -159,11 +159,13 @@ def are_whole(counts: Array) -> bool:
 def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
     """Check that values that are no whole numbers are made of counts; raise DataError otherwise."""
     interpolated = any(step.startswith(f"{OURS}xform") and "linear" in step for step in series.history)
-    if are_whole(counts) or interpolated or ElementMap.of(series.description).holds_counts:
+    known = ElementMap.of(series.description)
+    if (are_whole(counts) and known.may_be_raw) or interpolated or known.holds_counts:
         return
-    value = counts[counts != np.rint(counts)][0]
+    fractional = counts[counts != np.rint(counts)]
+    value = f"{fractional[0]:.4g}" if fractional.size else f"a value of {known.values}"
     raise DataError(
-        f"{series.name}: {value:.4g} is no number of counts of {name}; give maps as recorded, or those of "
+        f"{series.name}: {value} is no number of counts of {name}; give maps as recorded, or those of "
         "decompose and xform --linear, which are known to be made of counts"
     )
 

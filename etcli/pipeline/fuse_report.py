@@ -9,6 +9,7 @@ from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
 from etcli.core.fusion.automatic import Choice, Fused
 from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.scales import half_above
 from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
 from etcli.pipeline.fuse_inputs import FusionInputs
@@ -46,11 +47,15 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
     choice, say = fused.choice, session.reporter
     for c, name in enumerate(maps.names):
         prior = "tv" if choice.minor[c] else choice.setting.prior
+        dense = half_above(fused.counts[c])
         say.report(
-            f"{name}: {maps.sums[c]:.0f} counts, {choice.scales[c]:.3g} a voxel where it is dense; {prior} "
-            f"of weight {choice.setting.weights[c]:.3g}"
+            f"{name}: {maps.sums[c]:.0f} counts, {dense:.3g} a voxel where it is dense; "
+            f"{prior} of weight {choice.setting.weights[c]:.3g}"
         )
-    for text in (*_tie_words(maps, fused), *_prior_words(maps, fused), *_gain_words(fused)):
+    words = _tie_words(maps, fused)
+    if maps.haadf is not None and choice.setting.tie is None:
+        say.warn(words.pop())
+    for text in (*words, *_prior_words(maps, fused), *_gain_words(fused)):
         say.report(text)
     if choice.setting.tie and not choice.is_tie_evident:
         say.warn("the counts are too few to tell whether HAADF fits them; check its alignment with the maps")
@@ -88,16 +93,17 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
     Returns
     -------
     dict
-        By element ``counts``, ``counts_per_voxel`` where it is dense, ``weight``, ``prior``, ``minor`` and
-        ``count_factor``; ``gains`` of the views; ``haadf``, whether it is ``kept`` and its signal; ``rest``;
-        ``better_nats`` with the standard errors ``chance_nats``; and the ``curves`` of held-out deviance.
+        By element ``counts``, ``counts_per_voxel`` that voxels with half of them exceed, ``weight``,
+        ``prior``, ``minor`` and ``count_factor``; ``gains`` of the views; ``haadf``, whether it is ``kept``
+        and its signal; ``rest``; ``better_nats`` with the standard errors ``chance_nats``; and the
+        ``curves`` of held-out deviance.
     """
     choice = fused.choice
     setting, fit = choice.setting, choice.haadf
     elements = {
         name: {
             "counts": float(maps.sums[c]),
-            "counts_per_voxel": float(choice.scales[c]),
+            "counts_per_voxel": half_above(fused.counts[c]),
             "prior": "tv" if choice.minor[c] else setting.prior,
             "weight": float(setting.weights[c]),
             "minor": choice.minor[c],
@@ -154,7 +160,7 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
     ]
     found = f"({_nats(choice, 'rest')} with it)"
     if choice.has_rest:
-        return [*words, f"HAADF shows something without a map {found}, in OUT_rest"]
+        return [*words, f"HAADF shows something without a map {found}, in a volume of its own, _rest"]
     return [*words, f"nothing without a map is needed {found}"]
 
 

@@ -16,6 +16,7 @@ from etcli.core.geometry import SliceGeometry
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.series import TiltSeries
+from etcli.io.element_map import ElementMap
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.fuse_inputs import (
     FusionInputs,
@@ -201,7 +202,10 @@ def _parts(session: Session, inputs: FusionInputs, maps: ElementMaps) -> Parts:
             pairs.append(pair)
         session.reporter.note("held-out counts are those of the parts beside the maps")
         return ThinnedCounts.of_parts(*zip(*pairs, strict=True))
-    if all(are_whole(counts) for counts in maps.counts):
+    if all(
+        are_whole(counts) and ElementMap.of(inputs.maps[name].description).may_be_raw
+        for name, counts in zip(maps.names, maps.counts, strict=True)
+    ):
         return thinned(maps.counts)
     for name, counts in zip(maps.names, maps.counts, strict=True):
         check_fractional(name, inputs.maps[name], counts)

@@ -10,6 +10,7 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
+from etcli.core.fusion.scales import half_above
 from etcli.core.specimen_centre import specimen_centre
 from etcli.plotting.reconstruction import few_ticks
 from etcli.plotting.style import (
@@ -21,7 +22,6 @@ from etcli.plotting.style import (
     TALLEST_IN,
     WIDTH_IN,
     PixelScale,
-    contrast,
     scale_bar,
     show,
     styled,
@@ -32,6 +32,8 @@ Array = NDArray[Any]
 COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", GREY)
 """Of the elements in turn: colours that colour-blind readers can distinguish (Okabe & Ito, 2008)."""
 BELOW_IN, TITLE_IN, SIDES_IN = 2.6, 0.45, 0.9
+WHITE = 1.25
+"""Level shown as white, relative to the counts a voxel that voxels with half of all counts exceed."""
 SHOWN_NATS = 50.0
 """Deviance above the least up to which curves are shown."""
 
@@ -86,7 +88,7 @@ def elements_figure(
         The slices go through the centre of the specimen. The line is that row of X–Y along which fractions
         change most.
     """
-    brightest = [contrast(volume)[1] for volume in counts]
+    brightest = [WHITE * half_above(volume) or 1.0 for volume in counts]  # also of an element in few voxels
     relative = counts / np.array(brightest, np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
     at = specimen_centre(relative.sum(axis=0))
     n, (nz, ny, nx) = len(names), counts.shape[1:]

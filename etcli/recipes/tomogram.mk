@@ -65,7 +65,7 @@ parts = $(foreach element,$(elements),$1_$(element).mrc $1_$(element)_train.mrc 
 
 define decomposed
 %_map_sum.mrc: %_si.$1 .etcli_ELEMENTS .etcli_DECOMPOSE
-	$$(ETCLI) decompose --elements $$(ELEMENTS) $$(DECOMPOSE) --plot $$*_spectra.png $$< $$*_map.mrc
+	$$(ETCLI) decompose --elements $$(or $$(ELEMENTS),$$(error give the elements, as in ELEMENTS=Ni,Co)) $$(DECOMPOSE) --plot $$*_spectra.png $$< $$*_map.mrc
 endef
 $(foreach ending,hspy npz emd dm4,$(eval $(call decomposed,$(ending))))
 

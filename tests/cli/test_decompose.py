@@ -36,7 +36,7 @@ def test_maps_of_elements(spectra: Path, tmp_path: Path) -> None:
     numbers = json.loads(run.out)
     assert [one["name"] for one in numbers["maps"]] == ["Ti", "Fe", "Mo", "Cr"]
     assert [one["is_there"] for one in numbers["maps"]] == [True, True, True, False]
-    assert "Cr is named but not there" in run.err
+    assert "Cr is named but not seen in the sum of all spectra" in run.err
     assert {"O K", "Cu K+L", "background"} <= set(numbers["others"])
     assert "O" in run.err and "Cu" in run.err
     assert numbers["calibration"]["offset_keV"] == pytest.approx(AXIS.offset_keV - 0.02, abs=2e-3)

@@ -92,7 +92,8 @@ def test_haadf_lowers_the_errors_of_all_but_the_minor_element(specimen, free):
 
 def test_shifted_haadf_is_dropped_and_harms_nothing(specimen, free):
     shifted = specimen.series(np.roll(specimen.haadf.images(), 1, axis=2), specimen.haadf.tilt_deg)
-    result = etcli.fuse(specimen.maps, haadf=shifted, thickness=specimen.thickness)
+    with pytest.warns(etcli.EtcliWarning, match="HAADF is not used"):
+        result = etcli.fuse(specimen.maps, haadf=shifted, thickness=specimen.thickness)
     assert not result.numbers["haadf"]["kept"]
     for name, error in specimen.errors(result).items():
         assert error < 1.05 * specimen.errors(free)[name]

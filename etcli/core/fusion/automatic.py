@@ -9,6 +9,7 @@ from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.haadf_fit import HaadfFit, fit_haadf
 from etcli.core.fusion.held_out import (
     COMMON_FACTORS,
+    EVIDENT,
     ITERATIONS,
     QUARTER_DECADES,
     TIES,
@@ -29,8 +30,6 @@ Numbers = NDArray[np.float64]
 
 ROUNDS = 4
 """Fits after which the weights of the elements and what only HAADF shows no longer change each other."""
-EVIDENT = 2.0
-"""Standard errors by which a prediction is better or worse; that happens by chance in 1 of 40 cases."""
 FINAL, FINAL_TIED = 120, 250
 """Iterations that come within 1 % of the limit, without and with the HAADF series."""
 
@@ -128,8 +127,8 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     Each element's weight of total variation is found first, all in the same fits. With these weights
     the tie is judged, and the channel of what only HAADF shows; then the weights are found once more under
     the tie that is kept, and a common factor of them for the joint prior. HAADF is data as the counts are, so
-    it is used unless these contradict it, by two standard errors; a channel more has to predict better by as
-    much.
+    it is used unless these contradict it, by two standard errors; a channel more beside it has to predict
+    better by as much, and where HAADF cannot be used without, better than the counts alone.
     """
     problem = maps.problem()
     scales = voxel_scales(maps.counts, maps.geometry, threads=maps.threads)
@@ -166,11 +165,11 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
     chance["rest"] = tied.chance(without, rested, with_rest.volume)
     better["rest"] = least - with_rest.total
-    choice = replace(choice, problem=tied.problem, haadf=fit, better_nats=better, chance_nats=chance)
-    if better["rest"] > EVIDENT * chance["rest"]:
+    choice = replace(choice, haadf=fit, better_nats=better, chance_nats=chance)
+    if better["rest"] > (EVIDENT * chance["rest"] if is_tied else 0.0):
         best, fit = with_rest, rest_fit
     elif not is_tied:
-        return choice
+        return choice  # with the gains that the counts show
     problem = choice.problem.with_gains(fit.gains)
     weights, curves = replace(held_out, problem=problem).element_weights(maps.names, best.setting)
     setting = replace(best.setting, weights=weights)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.fusion.scales import half_above
+
 Array = NDArray[np.float32]
 
 SOLID = 1 / 3
 """Share of a high density from which on a voxel holds enough specimen for fractions."""
-HIGH = 0.99
 
 
 def atomic_fractions(
@@ -30,14 +31,14 @@ def atomic_fractions(
     -------
     ndarray of the same shape, float32
         f_c = K_c u_c / Σ K u; 0 where there is too little of everything: where the densities Σ u/k are less
-        than a third of their 99 % quantile.
+        than a third of the one above which half of the sum lies.
 
     References
     ----------
     G. Cliff, G. W. Lorimer, J. Microsc. 103 (1975) 203, doi:10.1111/j.1365-2818.1975.tb03895.x.
     """
     density = np.tensordot((1 / np.asarray(scales)).astype(np.float32), counts, axes=1)
-    solid = density > SOLID * np.quantile(density, HIGH)
+    solid = density > SOLID * half_above(density)
     atoms = counts * np.asarray(k_factors, np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
     total = atoms.sum(axis=0)
     fractions: Array = np.divide(atoms, total, out=np.zeros_like(atoms), where=solid & (total > 0))

@@ -241,7 +241,7 @@ def view_levels(haadf: Array, common: NDArray[np.intp], mapped: Array) -> Number
     at_rim = float(
         np.concatenate([mapped[..., :strip], mapped[..., -strip:]], axis=-1).mean(dtype=np.float64)
     )
-    if at_rim <= FULL * float(rims[common].mean()):
+    if at_rim <= FULL * max(float(rims[common].mean()), float(mapped.mean())):
         return rims
     unexplained = haadf[common].mean(dtype=np.float64) - mapped.mean(dtype=np.float64)
     return np.full(len(haadf), float(unexplained))

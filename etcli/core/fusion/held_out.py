@@ -21,6 +21,8 @@ TYPICAL = 1.25
 """Weight of total variation over the square root of the scale; the best were 0.5 to 3.5 of it in trials."""
 QUARTER_DECADES = 10.0 ** np.arange(0.75, -0.76, -0.25)
 COMMON_FACTORS = (2.0, 1.4, 1.0, 0.7, 0.5)
+EVIDENT = 2.0
+"""Standard errors by which a prediction is better or worse; that happens by chance in 1 of 40 cases."""
 TIES = (0.03, 0.3)
 """Weights of the HAADF misfit that are tried, 1 for its likelihood; all between do as well."""
 
@@ -192,20 +194,19 @@ class HeldOut:
         The held-out counts y are Poisson numbers, and the difference is Σ z − z′ − y log(z/z′) with the two
         predictions z and z′, so its variance is that of the counts times log²(z/z′).
         """
-        _, counts = self.parts.held_out
-        problems, variance = (self.parts.test(self.problem), self.parts.test(other.problem)), 0.0
-        for c, (measured, scale) in enumerate(zip(counts, self.parts.scales[1] * self.scales, strict=True)):
-            first, second = (
-                np.maximum(problem.expected(c, fit[c], scale), LEAST)
-                for problem, fit in zip(problems, (volume, other_volume), strict=True)
-            )
-            variance += float((measured * np.log(first / second) ** 2).sum(dtype=np.float64))
-        return float(np.sqrt(variance))
+        each = [
+            _chance(counts, self._predicted(c, volume[c]), other._predicted(c, other_volume[c]))
+            for c, counts in enumerate(self.parts.held_out[1])
+        ]
+        return float(np.linalg.norm(each))
 
     def element_weights(
         self, names: Sequence[str], around: "Setting | None" = None
     ) -> tuple[Numbers, list[Curve]]:
         """Find the weight of total variation of each element, all of them in the same fits.
+
+        A minor element gets the largest weight that predicts no worse than the best one, but for chance: its
+        counts tell too little, and fits that are too rough predict nearly as well as the best.
 
         Parameters
         ----------
@@ -222,12 +223,17 @@ class HeldOut:
         """
         typical = TYPICAL * np.sqrt(self.scales)
         rest = around.weights[len(typical) :] if around else np.empty(0)
-        trial, deviance = None, []
+        few = [c for c, is_minor in enumerate(self.minor) if is_minor]
+        trial, deviance, predicted = None, [], []
         for factor in QUARTER_DECADES:
             weights = np.append(factor * typical, rest)
             trial = self.trial(Setting("tv", weights, around.tie if around else None), trial, keep=True)
             deviance.append(trial.deviance)
+            predicted.append([self._predicted(c, trial.volume[c]) for c in few])
         best = np.array([best_factor(QUARTER_DECADES, of_element) for of_element in np.transpose(deviance)])
+        for k, c in enumerate(few):
+            of_element = [values[c] for values in deviance]
+            best[c] = self._smoothest(c, of_element, [maps[k] for maps in predicted], float(best[c]))
         curves = [
             curve(name, unit * QUARTER_DECADES, of_element, unit * factor)
             for name, unit, of_element, factor in zip(
@@ -235,6 +241,23 @@ class HeldOut:
             )
         ]
         return np.append(best * typical, rest), curves
+
+    def _predicted(self, element: int, volume: Array) -> Array:
+        """Return the expected held-out counts of an element."""
+        scale = self.parts.scales[1] * self.scales[element]
+        expected = self.parts.test(self.problem).expected(element, volume, float(scale))
+        return np.maximum(expected, LEAST, out=expected)
+
+    def _smoothest(
+        self, element: int, deviance: Sequence[float], predicted: Sequence[Array], best: float
+    ) -> float:
+        """Return the largest factor that predicts an element as well as the best one, but for chance."""
+        lowest = int(np.argmin(deviance))
+        for factor, value, expected in zip(QUARTER_DECADES, deviance, predicted, strict=True):
+            counts = self.parts.held_out[1][element]
+            if value - deviance[lowest] <= EVIDENT * _chance(counts, expected, predicted[lowest]):
+                return max(best, float(factor))
+        return best
 
     def common_factor(self, setting: Setting) -> tuple[Setting, Numbers, Curve]:
         """Find the factor of the weights of all elements in a joint prior; minor ones keep theirs.
@@ -262,6 +285,11 @@ class HeldOut:
         best = best_factor(tried, totals)
         chosen = replace(setting, weights=np.where(joint, best, 1.0) * setting.weights)
         return chosen, deviance[int(np.argmin(totals))], curve("all", tried, totals, best)
+
+
+def _chance(counts: Array, first: Array, second: Array) -> float:
+    """Return the standard error of the difference of deviance of two predictions of the same counts."""
+    return float(np.sqrt((counts * np.log(first / second) ** 2).sum(dtype=np.float64)))
 
 
 def best_factor(tried: Numbers, deviance: Sequence[float] | Numbers) -> float:

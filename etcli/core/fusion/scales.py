@@ -44,7 +44,8 @@ def voxel_scales(
     The volume is that of 15 steps of expectation maximisation, too few to fit the noise, blurred by 1.5
     voxels.
     """
-    return np.array([_half_above(_coarse_volume(maps, geometry, threads)) for maps in counts])
+    coarse = (_coarse_volume(maps, geometry, threads) for maps in counts)
+    return np.array([half_above(gaussian_filter(volume, BLUR_PX)) for volume in coarse])
 
 
 def _coarse_volume(maps: Array, geometry: SliceGeometry, threads: int) -> Array:
@@ -59,8 +60,8 @@ def _coarse_volume(maps: Array, geometry: SliceGeometry, threads: int) -> Array:
     return np.concatenate(list(slabs), axis=1)
 
 
-def _half_above(volume: Array) -> float:
-    """Find the value that voxels with half of the sum exceed, in the blurred volume."""
-    falling = np.sort(gaussian_filter(volume, BLUR_PX).ravel())[::-1]
+def half_above(volume: Array) -> float:
+    """Find the value that voxels with half of the sum of a volume, not negative, exceed."""
+    falling = np.sort(volume, axis=None)[::-1]
     cumulative = np.cumsum(falling, dtype=np.float64)
     return float(falling[np.searchsorted(cumulative, cumulative[-1] / 2)])

@@ -51,7 +51,8 @@ def fit_parts(
 ) -> tuple[Maps, Maps]:
     """Share out two parts of thinned counts, both with the probabilities that the first one shows.
 
-    The second part stays independent of the first, and both are biased in the same way by noise.
+    Both are biased in the same way by noise. The second part is shared out by what the first one shows, so
+    the two are independent but for that: between elements whose lines overlap some noise is common.
 
     Parameters
     ----------

@@ -15,6 +15,9 @@ from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
 
+HIGHEST_keV = 400.0
+"""No microscope records X-rays above it."""
+
 FAMILY_RATIO = (0.2, 2.5)
 """Range of the ratio of two families of an element, relative to that of `x_ray_lines`: yields are uncertain,
 and low lines are absorbed in the specimen. Without it, an element that is not there could be fitted by one
@@ -78,6 +81,7 @@ class SumSearch:
                 low, high = self.axis.energy_keV[[0, -1]]
                 raise UsageError(
                     f"{element} has no lines from {max(low, LOWEST_keV):.3g} to {high:.3g} keV; leave it out"
+                    + (", or give the energies in keV, if these are eV" if high > HIGHEST_keV else "")
                 )
             found += [families] if families else []
         return found
