@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import ConvergenceError, DataError, UsageError, without_advice
+from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError, UsageError, without_advice
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
@@ -240,13 +240,18 @@ def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> f
 
 @contextmanager
 def file_named_in_errors(stack: ImageStack) -> Iterator[None]:
-    """Put the name of the file in front of errors of the core, which handles arrays only."""
+    """Put the name of the file in front of errors of the core, which handles arrays only.
+
+    A view that is not finite is named by its number in the file, of which some may be left out.
+    """
     try:
         yield
     except (DataError, ConvergenceError) as error:
         if str(error).startswith(f"{stack.name}: "):
             raise
         kind = ConvergenceError if isinstance(error, ConvergenceError) else DataError
+        if isinstance(error, NonFiniteViewError) and isinstance(stack, TiltSeries) and len(stack.views):
+            error = NonFiniteViewError(int(stack.views.section[error.view]))
         raise kind(f"{stack.name}: {error}") from error
 
 
