@@ -128,6 +128,15 @@ def _atoms_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + ([("comment", fact["comment"])] if fact["comment"] else [])
 
 
+def _empty_words(empty: list[int], n_views: int) -> str:
+    """Return which views hold one value only."""
+    from etcli.core.arguments import as_ranges
+
+    if len(empty) == n_views:
+        return "all views hold one value only"
+    return f"{as_ranges(empty)} hold one value only, as if not recorded (stack --exclude)"
+
+
 def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of a file of images."""
     nx, ny, n = fact["size"]
@@ -153,8 +162,7 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
         if fact[key] is not None:
             rows.append((name, f"{fact[key]:g}{unit}"))
     if fact["empty_views"]:
-        numbers = ",".join(map(str, fact["empty_views"]))
-        rows.append(("empty", f"{numbers} hold one value only, as if not recorded (stack --exclude)"))
+        rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.outliers import MOST_EMPTY, is_empty
+from etcli.core.outliers import content_of, empty_views
 from etcli.core.quality import crowther_resolution_A
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
@@ -30,7 +30,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
         it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
-        from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
+        from 1: one value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
         header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
         of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
         asked for; None for those that are unknown.
@@ -81,11 +81,10 @@ def in_words(file: ImageFile) -> str:
 
 
 def _empty_views(file: ImageFile) -> list[int]:
-    """Return the numbers of the views of a series that hold one value only, unless most do."""
+    """Return the numbers of the views of a series that hold one value only."""
     if file.is_volume or file.tilts is None:
         return []
-    empty = [k + 1 for k in range(len(file)) if is_empty(file.data[k])]
-    return empty if len(empty) <= MOST_EMPTY * len(file) else []
+    return [k + 1 for k in empty_views([content_of(file.data[k]) for k in range(len(file))])]
 
 
 def _nan_as_none(values: NDArray[np.float64] | None) -> list[float | None] | None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import ConvergenceError, DataError, UsageError, without_advice
+from etcli.core.arguments import listed
+from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError, UsageError, without_advice
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
@@ -20,7 +21,7 @@ from etcli.io.image_file import ImageFile, open_images
 from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, sidecars_of
 from etcli.io.transforms import axis_file, centres_axis, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
-from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixel_beside
+from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixels_beside
 
 SAME_PIXEL = 1e-3
 """Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
@@ -200,15 +201,22 @@ def read_transforms(
 
 def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries) -> float | None:
     """Return the pixel size of the series beside transforms of another program; tell what is assumed."""
-    beside = pixel_beside(xf, len(series)) if series.pixel_A not in (None, PLACEHOLDER_A) else None
-    if beside is not None:
-        pixel_A, raw = beside
+    beside = pixels_beside(xf, len(series)) if series.pixel_A not in (None, PLACEHOLDER_A) else {}
+    if len(beside) == 1:
+        pixel_A, raw = next(iter(beside.items()))
         if Path(raw) != Path(series.name):
             session.reads(raw)
         if pixel_A != series.pixel_A:
             session.reporter.report(f"{xf}: shifts in pixels of {pixel_A:.6g} Å, as those of {raw}")
         return pixel_A
     size = f" of {series.pixel_A:.6g} Å" if series.pixel_A else ""
+    if beside:
+        sizes = listed([f"{raw} has pixels of {pixel_A:.6g} Å" for pixel_A, raw in beside.items()])
+        session.reporter.warn(
+            f"{xf}: does not say on which pixels it was found: {sizes}; shifts are taken as pixels{size}; "
+            "give xform --xf-pixel"
+        )
+        return None
     session.reporter.report(
         f"{xf}: does not say on which pixels it was found; shifts are taken as pixels{size}, as those of "
         f"{series.name} (else give xform --xf-pixel)"
@@ -240,13 +248,18 @@ def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> f
 
 @contextmanager
 def file_named_in_errors(stack: ImageStack) -> Iterator[None]:
-    """Put the name of the file in front of errors of the core, which handles arrays only."""
+    """Put the name of the file in front of errors of the core, which handles arrays only.
+
+    A view that is not finite is named by its number in the file, of which some may be left out.
+    """
     try:
         yield
     except (DataError, ConvergenceError) as error:
         if str(error).startswith(f"{stack.name}: "):
             raise
         kind = ConvergenceError if isinstance(error, ConvergenceError) else DataError
+        if isinstance(error, NonFiniteViewError) and isinstance(stack, TiltSeries) and len(stack.views):
+            error = NonFiniteViewError(int(stack.views.section[error.view]))
         raise kind(f"{stack.name}: {error}") from error
 
 

@@ -274,7 +274,7 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         focal=request.method == FOCAL,
     )
     _compare_centre(session, series, matched.axis)
-    series = with_background(series, level)
+    series = with_background(series, level, request.background)
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _refine_orientations(session, compared, matched, level)

@@ -310,7 +310,7 @@ def align_series(
     to_middle = Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1)), centres_axis=True)
     transforms = compose(before, to_middle)
     series = replace(without_orientations(session, series, transforms), centre_A=None)
-    series = with_background(series, level)
+    series = with_background(series, level, request.background)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)

@@ -59,7 +59,7 @@ class ImageSource:
             to = grey_range(target, mode)
             if to is None:
                 raise UsageError(f"--scale is for whole numbers; give --mode 0, 1 or 6, not {mode}")
-            self._scaling = find_scaling(read, n, scale, to, threads=session.threads)
+            self._scaling = find_scaling(read, n, scale, to, memory=session.memory, threads=session.threads)
         self._scale = scale
 
     def words(self) -> list[str]:
