@@ -41,6 +41,7 @@ def read_xf(path: Path) -> Transforms:
         raise DataError(f"{path}: {error}") from None
 
 
+AXIS_ENDING = ".axis"
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _AXIS = re.compile(rf"axis {_NUMBER} deg, offset {_NUMBER} px")
 _PIXEL = re.compile(r"pixel (\d\S*) A;")
@@ -65,7 +66,7 @@ def axis_file(xf: str | Path) -> Path:
 
     It is a file of its own, as IMOD refuses an ``.xf`` that holds anything but six numbers a line.
     """
-    return Path(f"{xf}.axis")
+    return Path(f"{xf}{AXIS_ENDING}")
 
 
 def read_axis(xf: str | Path) -> TiltAxis | None:
