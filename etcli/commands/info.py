@@ -87,6 +87,15 @@ def command(
         settings.console.text("\n\n".join(map(_text, facts)))
 
 
+def _found_words(fact: dict[str, Any]) -> str:
+    """Return where register found the tilt axis, if the views have not been aligned to it."""
+    found = fact["registered_axis"]
+    if not found:
+        return ""
+    place = f"{found['deg']:.2f}°, {found['offset_px']:.4g} px off the centre"
+    return f" in the description; register found it at {place} (tiltalign aligns the views to it)"
+
+
 def _extent_words(diameter_A: float | None) -> str:
     """Return the diameter that Crowther's resolution is for; a narrower specimen is resolved better."""
     return f"of {diameter_A:g} Å" if diameter_A else "as wide as the view (--diameter for a narrower one)"
@@ -160,7 +169,7 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ):
         if fact[key] is not None:
-            rows.append((name, f"{fact[key]:g}{unit}"))
+            rows.append((name, f"{fact[key]:g}{unit}{_found_words(fact) if key == 'axis_deg' else ''}"))
     if fact["empty_views"]:
         rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.outliers import content_of, empty_views
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.axis_of_register import axis_of_register
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
@@ -29,8 +30,9 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     -------
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
-        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
-        from 1: one value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
+        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``registered_axis`` (that
+        register found, where the views have not been aligned to it), ``empty_views`` (counted from 1: one
+        value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``labels`` (of the
         header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
         of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
         asked for; None for those that are unknown.
@@ -41,6 +43,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     series = file.series()
     views = series.views
     steps = [as_values(step) for step in without_frame(file.history) if step.startswith(OURS)]
+    found = None if file.is_volume else axis_of_register(file.history)
     return {
         "file": file.name,
         "size": [nx, ny, n],
@@ -53,6 +56,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "origin_A": [float(f"{length:.7g}") for length in file.origin_A],
         "tilt_deg": None if views.tilt_deg is None else [round(float(a), 6) for a in views.tilt_deg],
         "axis_deg": series.axis_deg,
+        "registered_axis": None if found is None else {"deg": found.angle_deg, "offset_px": found.offset_px},
         "empty_views": _empty_views(file),
         "dose_e_A2": _nan_as_none(views.dose_e_A2),
         "defocus_um": _nan_as_none(views.defocus_um),

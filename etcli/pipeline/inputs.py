@@ -22,6 +22,7 @@ from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, s
 from etcli.io.transforms import axis_file, centres_axis, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.session import Session
 from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixels_beside
+from etcli.pipeline.transform_place import about_their_middle
 
 SAME_PIXEL = 1e-3
 """Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
@@ -193,10 +194,10 @@ def read_transforms(
                 f"{series.name}: 1 Å per pixel is taken for unknown, and the shifts of {name} as they are; "
                 "give --xf-pixel if the pixels are of another size"
             )
-        return transforms
+        return about_their_middle(session, name, transforms, series)
     if not is_given:
         session.reporter.report(f"{name}: shifts times {factor:.6g}, as the pixels are of another size here")
-    return transforms.scaled(factor)
+    return about_their_middle(session, name, transforms.scaled(factor), series, factor)
 
 
 def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries) -> float | None:

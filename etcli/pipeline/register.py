@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
+from etcli.core.registration.image_place import ImagePlace
 from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import (
     ORIENTING_ROUNDS,
@@ -335,6 +336,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
                 step=result.step,
                 pixel_A=series.pixel_A,
                 axis=result.axis,
+                place=ImagePlace.of(series),
             )
         if files.plot:
             from etcli.plotting.alignment import registration

@@ -13,6 +13,12 @@ from etcli.core.geometry import centre, wrapped_deg
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
 from etcli.core.registration.axis_residual import axis_residual
+from etcli.core.registration.image_place import (
+    ImagePlace,
+    centre_after,
+    turned_centre,
+    with_centre_px,
+)
 from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.row_moments import axis_by_row
@@ -309,9 +315,10 @@ def align_series(
     matrix, shift_px = alignment_matrix(axis.angle_deg, applied_offset_px)
     to_middle = Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1)), centres_axis=True)
     transforms = compose(before, to_middle)
-    series = replace(without_orientations(session, series, transforms), centre_A=None)
-    series = with_background(series, level, request.background)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
+    centre_px = centre_after(turned_centre(series.centre_px, before), to_middle)
+    series = with_background(without_orientations(session, series, transforms), level, request.background)
+    series = with_centre_px(series, centre_px, shape)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)
     return alignment
@@ -391,6 +398,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
                 step=alignment.step,
                 pixel_A=series.pixel_A,
                 first=files.prexf,
+                place=ImagePlace.of(series),
             )
         if files.write_tlt:
             write_tilts(outputs.path(files.write_tlt), alignment.source.tilt_deg)

@@ -7,6 +7,7 @@ import numpy as np
 
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
+from etcli.core.registration.image_place import CENTRAL_PX, centre_after, with_centre_px
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import TiltSeries
 from etcli.io.transforms import read_axis
@@ -15,8 +16,6 @@ from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
-CENTRAL_PX = 0.01
-"""Distance of the rotation centre from the middle column that is none."""
 OTHER_AXIS_DEG = 20.0
 """Difference of tilt axes beyond which transforms are those of other views: rough angles are within 10°."""
 
@@ -101,14 +100,15 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
 
 def _with_centre_after(session: Session, series: TiltSeries, transforms: Transforms) -> TiltSeries:
     """Return a series that knows its rotation centre after the transforms; warn where they do not tell it."""
-    if abs(series.centre_px[0]) <= CENTRAL_PX or transforms.centres_axis is False:
+    central = np.abs([series.centre_px, transforms.middle_px]).max() <= CENTRAL_PX
+    if central or transforms.centres_axis is False:
         return series
-    if transforms.centres_axis is None:
+    if transforms.centres_axis is None and abs(series.centre_px[0]) > CENTRAL_PX:
         session.reporter.warn(
             f"{series.name or 'series'}: was cropped, and whether the transforms bring the tilt axis to the "
             "middle is not known; taken as if they did, else give recon --axis-offset"
         )
-    return replace(series, centre_A=None)
+    return with_centre_px(series, centre_after(series.centre_px, transforms), series.shape[1:])
 
 
 def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:
