@@ -27,8 +27,8 @@ def check_half_sets(session: Session, n_views: int, shape: tuple[int, ...]) -> N
         raise UsageError(f"{n_views} views cannot be halved; leave --half-sets out")
     if min(shape) < 2:
         raise UsageError(
-            f"half-sets of {' x '.join(map(str, shape[::-1]))} voxels cannot be correlated in shells; make at "
-            "least two --slices, or leave --half-sets out"
+            f"half-sets of {' x '.join(map(str, shape[::-1]))} voxels cannot be correlated in shells; make "
+            "at least two --slices, or leave --half-sets out"
         )
     n_voxels = prod(shape)
     if 4 * COPIES * n_voxels > session.memory:
