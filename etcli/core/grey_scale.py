@@ -93,6 +93,7 @@ def find_scaling(
     scale: GreyScale,
     to: tuple[int, int],
     *,
+    name: str = "images",
     memory: int | None = None,
     threads: int = 1,
 ) -> Scaling:
@@ -108,6 +109,8 @@ def find_scaling(
     scale : GreyScale
     to : (int, int)
         Lowest and highest grey value.
+    name : str
+        Name of the images in messages.
     memory : int, optional
         Bytes that may be used.
     threads : int
@@ -126,7 +129,8 @@ def find_scaling(
         table = np.array(list(ordered_map(lambda k: _summary(read(k)), range(n), threads=threads)))
         lowest, highest, mean, sd = table.T
         if not (sd > 0).all():
-            raise DataError(f"image {int(np.argmin(sd)) + 1} has one value only; scale by values instead")
+            k = int(np.argmin(sd))
+            raise DataError(f"{name}: image {k + 1} has one value only; scale by values instead")
         low = mean + sd * ((lowest - mean) / sd).min()
         high = mean + sd * ((highest - mean) / sd).max()
     elif scale.kind == "percentiles":
@@ -134,7 +138,7 @@ def find_scaling(
         most_kept = None if memory is None else memory // PER_KEPT_PIXEL
         at_low, at_high = values_at(read, n, fractions, most_kept=most_kept, threads=threads)
         if not at_low < at_high:
-            raise DataError(f"both percentiles are {at_low:.7g}; widen them, or give values")
+            raise DataError(f"{name}: both percentiles are {at_low:.7g}; widen them, or give values")
         low, high = np.full(n, at_low), np.full(n, at_high)
     gain = (to[1] - to[0]) / (high - low)
     return Scaling(gain, to[0] - gain * low, to)

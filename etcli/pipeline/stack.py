@@ -132,7 +132,9 @@ def stack_files(
     def read(k: int) -> NDArray[np.float32]:
         return series.view(k)[area.rows, area.columns]
 
-    images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
+    images = ImageSource(
+        session, read, len(like), name=like.name, target=output, mode=mode, scale=request.scale
+    )
     words = [_summary(len(found.stacks), len(series.parts), request), *images.words()]
     step = ProcessingStep("stack", ", ".join(words))
     if request.scale:
