@@ -461,9 +461,8 @@ def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bo
         )
     axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
-    reporter.report(
-        f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
-    )
+    largest_px = np.hypot(*shifts.shift_px.T).max()
+    reporter.report(f"largest shift {largest_px:.2f} px{place if np.isfinite(axis.angle_deg) else ''}")
 
 
 def _numbers(result: Registration) -> dict[str, Any]:

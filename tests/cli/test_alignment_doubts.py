@@ -172,6 +172,7 @@ def test_what_is_left_is_told_in_pixels_for_every_view(tmp_path: Path) -> None:
     assert left_px.shape == TILT_DEG.shape
     assert 0 < np.sqrt(np.mean(left_px**2)) <= numbers["residual_px"]
     assert f"{left_px[0]:9.2f} {numbers['quality'][0]:12.3f}" in run.err
+    assert f"largest shift {np.hypot(*np.array(numbers['shift_px']).T).max():.2f} px" in run.err
     assert (tmp_path / "p.svg").stat().st_size > 1000
 
 
