@@ -168,14 +168,15 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
     if shift_px and not pixel_A:
         session.reporter.warn(
-            f"what was the middle of the views is now {shift_px:+g} px along x from the middle of the crop; a "
-            f"tilt axis there has to be given as recon --axis-offset {shift_px:+g}, as the pixel size is unknown"
+            f"what was the middle of the views is now {shift_px:+g} px along x from the middle of the crop; "
+            f"a tilt axis there has to be given as recon --axis-offset {shift_px:+g}, "
+            "as the pixel size is unknown"
         )
     elif shift_px:
         session.reporter.report(
             f"what was the middle of the views is now {shift_px:+g} px ({shift_px * pixel_A:+.4g} Å) along x "
-            f"{_along_y(shape[0], area)}from the middle of the crop; recon takes the tilt axis of before from "
-            "the header"
+            f"{_along_y(shape[0], area)}from the middle of the crop; recon takes the tilt axis of "
+            "before from the header"
         )
     centre_A = like.centre_A or (middle_A if crop and pixel_A else None)
     return area, replace(like, origin_A=origin_A, centre_A=centre_A)
