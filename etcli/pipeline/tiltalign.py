@@ -39,7 +39,7 @@ from etcli.pipeline.inputs import (
     read_series,
     read_transforms,
 )
-from etcli.pipeline.known_axis import known_axis_deg, with_axis_direction
+from etcli.pipeline.known_axis import known_axis_deg, stated_by, with_axis_direction, with_given_axis
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
+SAME_AXIS_DEG = 45.0
+"""Difference up to which two angles are rough values of one axis."""
 
 
 @dataclass(frozen=True)
@@ -331,6 +333,18 @@ def _towards(axis: TiltAxis, stated_deg: float) -> TiltAxis:
     return replace(axis, angle_deg=wrapped_deg(axis.angle_deg + 180), offset_px=-axis.offset_px)
 
 
+def _check_same_axis(series: TiltSeries, xf: str, axis_deg: float) -> None:
+    """Raise UsageError where transforms were found with an axis opposite to that which the series states."""
+    stated_deg = series.axis_deg
+    if stated_deg is None or series.axis_source == "given":
+        return
+    if abs(wrapped_deg(axis_deg - stated_deg)) > 180 - SAME_AXIS_DEG:
+        raise UsageError(
+            f"{xf}: was found with the tilt axis at {axis_deg:.4g}°, but it is at {stated_deg:g}° by "
+            f"{stated_by(series)}; one of them makes the volume a mirror image: give --axis"
+        )
+
+
 def _axis_of_history(series: TiltSeries) -> TiltAxis | None:
     """Return the tilt axis that register found, if that was the last step in the history of a series."""
     last = series.history[-1] if series.history else ""
@@ -364,12 +378,15 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     """
     check_picture(files.plot)
     check_text_names(transforms=files.write_xf, angles=files.write_tlt)
-    series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    series = read_series(session, files.input, tilts=files.tilts)
+    series = with_given_axis(session, series, files.axis_deg)
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     sides = (*transform_files(files.write_xf), files.write_tlt, files.plot)
     check_series_output(session, files.output, series, sides=sides)
     after = Path(files.prexf).name if files.prexf else ""
     known = axis_beside(files.prexf, series) if files.prexf else None
+    if known and before and request.angle_deg is None:
+        _check_same_axis(series, files.prexf or "", known.angle_deg + before.turned_deg)
     alignment = align_series(session, series, request, before, after=after, known=known)
     with session.outputs() as outputs:
         with series_writer(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import wrapped_deg
 from etcli.core.lengths import Length
 from etcli.core.registration.image_place import CENTRAL_PX, centre_after, with_centre_px
 from etcli.core.registration.transforms import Transforms
@@ -90,8 +91,13 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
     axis = read_axis(xf)
     if axis is None or series.axis_deg is None:
         return
-    away_deg = abs((axis.angle_deg - series.axis_deg + 90) % 180 - 90)
-    if away_deg > OTHER_AXIS_DEG:
+    away_deg = abs(wrapped_deg(axis.angle_deg - series.axis_deg))
+    if away_deg > 180 - OTHER_AXIS_DEG:
+        session.reporter.warn(
+            f"{xf}: was found with the tilt axis at {axis.angle_deg:.3g}°, but that of {series.name} is at "
+            f"{series.axis_deg:.3g}°; one of them makes the volume a mirror image"
+        )
+    elif away_deg > OTHER_AXIS_DEG:
         session.reporter.warn(
             f"{xf}: was found for views with the tilt axis at {axis.angle_deg:.3g}°, but that of "
             f"{series.name} is at {series.axis_deg:.3g}°; are they of the same series?"

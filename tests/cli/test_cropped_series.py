@@ -30,6 +30,7 @@ def whole(tmp_path: Path) -> Path:
 @pytest.fixture
 def cropped(whole: Path, tmp_path: Path) -> Path:
     said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
+    assert "+10 px (+25 Å) along x and -4 px along y from the middle of the crop" in said
     assert "WARNING" not in said and "recon takes the tilt axis of before from the header" in said
     return tmp_path / "c.mrc"
 
@@ -221,6 +222,7 @@ def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: 
     said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
     assert (
         "WARNING" in said
-        and "is now +10 px along x from it; a tilt axis there has to be given as recon --axis-offset +10"
+        and "is now +10 px along x from the middle of the crop; a tilt axis there has to be given as recon "
+        "--axis-offset +10"
         in said
     )
