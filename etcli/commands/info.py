@@ -87,6 +87,15 @@ def command(
         settings.console.text("\n\n".join(map(_text, facts)))
 
 
+def _found_words(fact: dict[str, Any]) -> str:
+    """Return where register found the tilt axis, if the views have not been aligned to it."""
+    found = fact["registered_axis"]
+    if not found:
+        return ""
+    place = f"{found['deg']:.2f}°, {found['offset_px']:.4g} px off the centre"
+    return f" in the description; register found it at {place} (tiltalign aligns the views to it)"
+
+
 def _extent_words(diameter_A: float | None) -> str:
     """Return the diameter that Crowther's resolution is for; a narrower specimen is resolved better."""
     return f"of {diameter_A:g} Å" if diameter_A else "as wide as the view (--diameter for a narrower one)"
@@ -135,6 +144,15 @@ def _atoms_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + ([("comment", fact["comment"])] if fact["comment"] else [])
 
 
+def _empty_words(empty: list[int], n_views: int) -> str:
+    """Return which views hold one value only."""
+    from etcli.core.arguments import as_ranges
+
+    if len(empty) == n_views:
+        return "all views hold one value only"
+    return f"{as_ranges(empty)} hold one value only, as if not recorded (stack --exclude)"
+
+
 def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of a file of images."""
     nx, ny, n = fact["size"]
@@ -158,10 +176,9 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ):
         if fact[key] is not None:
-            rows.append((name, f"{fact[key]:g}{unit}"))
+            rows.append((name, f"{fact[key]:g}{unit}{_found_words(fact) if key == 'axis_deg' else ''}"))
     if fact["empty_views"]:
-        numbers = ",".join(map(str, fact["empty_views"]))
-        rows.append(("empty", f"{numbers} hold one value only, as if not recorded (stack --exclude)"))
+        rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
     if fact["map"]:
         rows.append(("map", _map_text(fact["map"])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]

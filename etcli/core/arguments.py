@@ -29,6 +29,17 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+def as_ranges(numbers: Sequence[int]) -> str:
+    """Return rising numbers as options take them: "1-3,7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def check_owner(method: str, owners: Sequence[str], *, shown: str) -> None:
     """Check that a method is among those that use an option; raise UsageError otherwise.
 

@@ -25,6 +25,7 @@ LAG = 3  # distance of rows at which interpolation no longer correlates the nois
 ENOUGH_VIEWS = 0.9  # share of the views that must have an empty rim
 NEGLIGIBLE = 1e-6  # share of the contrast: a level that rounding alone can cause
 ABOUT_ZERO = 0.05  # share of the range: darkest parts so near zero cannot hold much of a level
+MOST_BELOW = 5.0  # times the range: a level may lie so far below views that show specimen everywhere
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,24 @@ class Background:
         Intensity of the empty rim; None where the rim is not empty.
     reason : str
         Explanation for the user.
-    may_be_missed : bool
-        Whether a level that is not known may matter: the darkest parts of the views are far from zero.
+    lowest, highest : float
+        Range of the views: medians of the values of their darkest and brightest parts.
     """
 
     level: float | None
     reason: str
-    may_be_missed: bool = False
+    lowest: float
+    highest: float
+
+    @property
+    def may_be_missed(self) -> bool:
+        """Whether a level that is not known may matter: the darkest parts of the views are far from zero."""
+        return not abs(self.lowest) <= ABOUT_ZERO * (self.highest - self.lowest)
+
+    def allows(self, level: float) -> bool:
+        """Check whether views of this range may stand on a level: not above them, and not far below."""
+        extent = self.highest - self.lowest
+        return self.lowest - MOST_BELOW * extent <= level <= self.highest + ABOUT_ZERO * extent
 
 
 @dataclass(frozen=True)
@@ -124,15 +136,15 @@ def empty_rim_background(data: NDArray[Any], *, margin_px: int | None = None) ->
     median of mean minus b must exceed five times the error of all b together.
     """
     if margin_px is None and data.ndim == 3 and not _has_rim(data.shape, _margin_px(data.shape)):
-        low, high = np.quantile(data, [DARKER, 0.99]) if data.size else (0.0, 0.0)
-        return Background(None, "the views are too small for a rim", not _near_zero(low, high))
+        low, high = np.quantile(data, [DARKER, 0.99]).tolist() if data.size else (0.0, 0.0)
+        return Background(None, "the views are too small for a rim", low, high)
     return background_of_rims(list(_rims(data, margin_px)))
 
 
 def background_of_rims(rims: Sequence[Rim]) -> Background:
     """Return the background level that the rims of all views show; see `empty_rim_background`."""
     lows, highs = zip(*((rim.level - rim.darkness, rim.level + rim.contrast) for rim in rims), strict=True)
-    may_be_missed = not _near_zero(np.median(lows), np.median(highs))
+    ends = float(np.median(lows)), float(np.median(highs))
     contrast = float(np.median([rim.contrast for rim in rims]))
     even = [rim for rim in rims if rim.unevenness <= max(N_SIGMA * rim.part_error, EVEN * contrast)]
     dark = [rim for rim in even if rim.darkness <= max(N_SIGMA * rim.noise, EVEN * contrast)]
@@ -149,20 +161,15 @@ def background_of_rims(rims: Sequence[Rim]) -> Background:
             "at another level": len(dark) - len(empty),
         }
         listed = ", ".join(f"{cause} in {count}" for cause, count in causes.items() if count)
-        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views", may_be_missed)
+        return Background(None, f"the rim is not empty: {listed} of {len(rims)} views", *ends)
     excess = float(np.median([rim.excess for rim in rims]))
     error = float(np.median([rim.part_error for rim in rims])) / np.sqrt(2 * N_PARTS * len(rims))
     if excess <= N_SIGMA * error:
         reason = "the views are no brighter than their rim, so this is no dark field"
-        return Background(None, reason, may_be_missed)
+        return Background(None, reason, *ends)
     level = float(np.median([rim.level for rim in empty]))
     level = level if abs(level) > NEGLIGIBLE * contrast else 0.0
-    return Background(level, f"the rim is empty in {len(empty)} of {len(rims)} views")
-
-
-def _near_zero(low: float, high: float) -> bool:
-    """Check whether the darkest parts of views are about zero, measured by their range."""
-    return abs(low) <= ABOUT_ZERO * (high - low)
+    return Background(level, f"the rim is empty in {len(empty)} of {len(rims)} views", *ends)
 
 
 def rim_width(shape: tuple[int, ...]) -> int | None:

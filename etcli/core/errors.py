@@ -19,6 +19,7 @@ class NonFiniteViewError(DataError):
     """
 
     def __init__(self, view: int) -> None:
+        self.view = view
         super().__init__(f"view {view + 1} holds values that are not finite; exclude it or correct the file")
 
 

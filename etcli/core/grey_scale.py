@@ -19,6 +19,8 @@ from etcli.core.order_statistics import values_at
 from etcli.core.parallel import ordered_map
 
 Image = NDArray[np.float32]
+PER_KEPT_PIXEL = 16
+"""Bytes for a pixel that is kept to find percentiles: a key of 4 bytes, joined, and some to spare."""
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
@@ -86,7 +88,14 @@ class Scaling:
 
 
 def find_scaling(
-    read: Callable[[int], Image], n: int, scale: GreyScale, to: tuple[int, int], *, threads: int = 1
+    read: Callable[[int], Image],
+    n: int,
+    scale: GreyScale,
+    to: tuple[int, int],
+    *,
+    name: str = "images",
+    memory: int | None = None,
+    threads: int = 1,
 ) -> Scaling:
     """Find the scaling of a stack of images.
 
@@ -100,6 +109,10 @@ def find_scaling(
     scale : GreyScale
     to : (int, int)
         Lowest and highest grey value.
+    name : str
+        Name of the images in messages.
+    memory : int, optional
+        Bytes that may be used.
     threads : int
 
     Returns
@@ -116,13 +129,16 @@ def find_scaling(
         table = np.array(list(ordered_map(lambda k: _summary(read(k)), range(n), threads=threads)))
         lowest, highest, mean, sd = table.T
         if not (sd > 0).all():
-            raise DataError(f"image {int(np.argmin(sd)) + 1} has one value only; scale by values instead")
+            k = int(np.argmin(sd))
+            raise DataError(f"{name}: image {k + 1} has one value only; scale by values instead")
         low = mean + sd * ((lowest - mean) / sd).min()
         high = mean + sd * ((highest - mean) / sd).max()
     elif scale.kind == "percentiles":
-        at_low, at_high = values_at(read, n, [scale.low / 100, scale.high / 100], threads=threads)
+        fractions = [scale.low / 100, scale.high / 100]
+        most_kept = None if memory is None else memory // PER_KEPT_PIXEL
+        at_low, at_high = values_at(read, n, fractions, most_kept=most_kept, threads=threads)
         if not at_low < at_high:
-            raise DataError(f"both percentiles are {at_low:.7g}; widen them, or give values")
+            raise DataError(f"{name}: both percentiles are {at_low:.7g}; widen them, or give values")
         low, high = np.full(n, at_low), np.full(n, at_high)
     gain = (to[1] - to[0]) / (high - low)
     return Scaling(gain, to[0] - gain * low, to)

@@ -27,7 +27,7 @@ MOST_SAMPLED = 1 << 20
 """Pixels of these images that are sorted."""
 MARGIN = 0.01
 """Fraction of all pixels by which a percentile of these images may be wrong."""
-MOST_KEPT = 8
+KEPT_OF = 8
 """The pixels kept are at most an eighth of all."""
 
 
@@ -42,7 +42,9 @@ class _Counts(NamedTuple):
     within: list[Keys]
 
 
-def values_at(read: Read, n: int, fractions: Sequence[float], *, threads: int = 1) -> list[float]:
+def values_at(
+    read: Read, n: int, fractions: Sequence[float], *, most_kept: int | None = None, threads: int = 1
+) -> list[float]:
     """Find the values below which given fractions of all pixels lie.
 
     Parameters
@@ -53,6 +55,9 @@ def values_at(read: Read, n: int, fractions: Sequence[float], *, threads: int = 
         Number of images.
     fractions : sequence of float
         From 0 to 1.
+    most_kept : int, optional
+        Largest number of pixels to keep, at most an eighth of all, which is the default; where it does not
+        suffice, all images are read again.
     threads : int
 
     Returns
@@ -67,9 +72,13 @@ def values_at(read: Read, n: int, fractions: Sequence[float], *, threads: int = 
     for counts in ordered_map(lambda k: _count(read(k), ranges), range(n), threads=threads):
         classes, numbers = classes + counts.classes, numbers + counts.numbers
         n_kept += sum(map(len, counts.within))
-        if n_kept * MOST_KEPT <= n * counts.classes.sum():
-            for kept, keys in zip(within, counts.within, strict=True):
+        eighth = n * int(counts.classes.sum()) // KEPT_OF
+        fit = n_kept <= (eighth if most_kept is None else min(eighth, most_kept))
+        for kept, keys in zip(within, counts.within, strict=True):
+            if fit:
                 kept.append(keys)
+            else:
+                kept.clear()  # of no use without the others
     ranks = [int(fraction * (int(classes.sum()) - 1)) for fraction in fractions]
     found = [
         _key_in_range(rank, ends, of_range, kept)
@@ -83,9 +92,12 @@ def values_at(read: Read, n: int, fractions: Sequence[float], *, threads: int = 
 def _likely_ranges(read: Read, n: int, fractions: Sequence[float]) -> list[tuple[int, int]]:
     """Return the lowest and highest sort key between which the percentiles of some images lie."""
     m = max(1, n // ONE_OF)
-    sampled = [_sort_keys(read(int((k + 0.5) * n / m))) for k in range(m)]
-    step = -(-sum(map(len, sampled)) // MOST_SAMPLED)
-    keys = np.sort(np.concatenate([of_image[::step] for of_image in sampled]))
+    sampled = []
+    for k in range(m):
+        of_image = _sort_keys(read(int((k + 0.5) * n / m)))
+        sampled.append(of_image[:: -(-m * len(of_image) // MOST_SAMPLED)].copy())  # frees the image
+    keys = np.concatenate(sampled)
+    keys.sort()
     last = len(keys) - 1
     lows = (int(np.floor((fraction - MARGIN) * last)) for fraction in fractions)
     highs = (int(np.ceil((fraction + MARGIN) * last)) for fraction in fractions)
@@ -117,7 +129,10 @@ def _key_in_range(rank: int, ends: tuple[int, int], numbers: list[int], kept: li
     place -= at_low
     if 0 <= place < n_within:
         keys = np.concatenate(kept) if kept else np.empty(0, np.uint32)
-        return int(np.partition(keys, place)[place]) if len(keys) == n_within else None
+        if len(keys) != n_within:
+            return None
+        keys.partition(place)
+        return int(keys[place])
     return ends[1] if 0 <= place - n_within < at_high else None
 
 

@@ -1,7 +1,8 @@
 """Outlying pixels: single pixels, such as X-ray hits, far beyond the range of all others in a view."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from etcli.core.series import ImageData
 SAMPLE = 4096  # pixels that show the usual range of a view, for the first look
 FAR = 10.0  # times the usual deviation from the median of the view
 ALONE = 5.0  # times the deviation of the surroundings
-MOST_EMPTY = 0.5  # of the views; where more look empty, the specimen is not in their middle
+MOST_EMPTY = 0.5  # of the views; where more have an empty middle, the specimen is not in their middle
 USUAL_SHARE, SAMPLED_SHARE = 0.999, 0.98  # of the pixels, within the usual deviation
 
 
@@ -88,15 +89,36 @@ def limit(view: NDArray[Any], outliers: Outliers) -> NDArray[Any]:
     return limited
 
 
-def is_empty(view: NDArray[Any]) -> bool:
-    """Check whether the middle of a view holds one value only, as views do that were not recorded.
+class Content(Enum):
+    """What a view holds: several values, one in its middle only, or one everywhere."""
+
+    SEVERAL = 0
+    ONE_IN_MIDDLE = 1
+    ONE = 2
+
+
+def content_of(view: NDArray[Any]) -> Content:
+    """Return what a view (ny, nx) holds; those that were not recorded hold one value.
 
     The borders may hold another one, with which they were filled when the view was moved.
     """
     ny, nx = view.shape
     middle = view[ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4]
     # one row first: it tells nearly always
-    return bool((middle[0] == middle[0, 0]).all() and (middle == middle[0, 0]).all())
+    if not ((middle[0] == middle[0, 0]).all() and (middle == middle[0, 0]).all()):
+        return Content.SEVERAL
+    return Content.ONE if (view == middle[0, 0]).all() else Content.ONE_IN_MIDDLE
+
+
+def empty_views(contents: Sequence[Content]) -> list[int]:
+    """Return which views were not recorded, counted from 0, by what each of them holds.
+
+    These are the views of one value. One value in the middle is taken for it unless most views look so.
+    """
+    empty = [k for k, content in enumerate(contents) if content is not Content.SEVERAL]
+    if len(empty) <= MOST_EMPTY * len(contents):
+        return empty
+    return [k for k in empty if contents[k] is Content.ONE]
 
 
 def _at(view: NDArray[Any], suspects: NDArray[np.intp], middle: float) -> Outliers:

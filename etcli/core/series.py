@@ -101,9 +101,12 @@ class ImageStack:
         return len(self), self.data.shape[1], self.data.shape[2]
 
     def view(self, k: int) -> Array:
-        """Read image ``k`` as float32; raise DataError if it holds complex, infinite or NaN values."""
+        """Read image ``k`` as float32; raise DataError if it holds complex, infinite or NaN values.
+
+        The message names the image by its number in the file.
+        """
         index = k if self._order is None else self._order[k]
-        return self._checked_float32(self.data[index], f"{self._noun} {k + 1}")
+        return self._checked_float32(self.data[index], f"{self._noun} {index + 1}")
 
     def rows(self, chosen: NDArray[np.intp]) -> Array:
         """Read the chosen rows of every image, (n, rows, nx), as float32."""

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.outliers import MOST_EMPTY, is_empty
+from etcli.core.outliers import content_of, empty_views
 from etcli.core.quality import crowther_resolution_A
+from etcli.io.axis_of_register import axis_of_register
 from etcli.io.element_map import ElementMap
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
@@ -30,9 +31,10 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     -------
     dict
         ``size`` (nx, ny, n), ``pixel_A``, ``mode`` (the MRC mode of such numbers), ``type`` (as NumPy names
-        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``empty_views`` (counted
-        from 1: one value in their middle), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map``
-        (``element``, ``line``, ``sensitivity``, ``part`` and the kind of the ``values``), ``labels`` (of the
+        it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``registered_axis`` (that
+        register found, where the views have not been aligned to it), ``empty_views`` (counted from 1: one
+        value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map`` (``element``, ``line``,
+        ``sensitivity``, ``part`` and the kind of the ``values``), ``labels`` (of the
         header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
         of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
         asked for; None for those that are unknown.
@@ -43,6 +45,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
     series = file.series()
     views = series.views
     steps = [as_values(step) for step in without_frame(file.history) if step.startswith(OURS)]
+    found = None if file.is_volume else axis_of_register(file.history)
     return {
         "file": file.name,
         "size": [nx, ny, n],
@@ -55,6 +58,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "origin_A": [float(f"{length:.7g}") for length in file.origin_A],
         "tilt_deg": None if views.tilt_deg is None else [round(float(a), 6) for a in views.tilt_deg],
         "axis_deg": series.axis_deg,
+        "registered_axis": None if found is None else {"deg": found.angle_deg, "offset_px": found.offset_px},
         "empty_views": _empty_views(file),
         "dose_e_A2": _nan_as_none(views.dose_e_A2),
         "defocus_um": _nan_as_none(views.defocus_um),
@@ -84,11 +88,10 @@ def in_words(file: ImageFile) -> str:
 
 
 def _empty_views(file: ImageFile) -> list[int]:
-    """Return the numbers of the views of a series that hold one value only, unless most do."""
+    """Return the numbers of the views of a series that hold one value only."""
     if file.is_volume or file.tilts is None:
         return []
-    empty = [k + 1 for k in range(len(file)) if is_empty(file.data[k])]
-    return empty if len(empty) <= MOST_EMPTY * len(file) else []
+    return [k + 1 for k in empty_views([content_of(file.data[k]) for k in range(len(file))])]
 
 
 def _nan_as_none(values: NDArray[np.float64] | None) -> list[float | None] | None:

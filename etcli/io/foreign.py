@@ -62,7 +62,9 @@ def read_foreign(path: Path) -> ForeignImages:
     DataError
         When a package is not installed, the file cannot be read, or it holds no images.
     """
-    path.open("rb").close()
+    with path.open("rb") as stream:
+        if not stream.read(1):
+            raise DataError(f"{path}: 0 bytes; is the file complete?")
     check_hdf5(path)
     try:
         berkeley = read_berkeley_emd(path) if path.suffix.lower() == EMD else None

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from etcli.io.extended_header import tilts_from_extended_header
 from etcli.io.file_kind import MRC, READ_BY_CONTENT, TIFF, kind_of, misnamed, not_images
 from etcli.io.foreign import READERS, ForeignImages, read_foreign
 from etcli.io.history import complete
-from etcli.io.mdoc import Mdoc, axis_in_title, read_mdoc
+from etcli.io.mdoc import Mdoc, axis_in_labels, read_mdoc
 from etcli.io.mdoc_text import MontageError, montage_error
 from etcli.io.microscope_log import axis_in_log, log_of
 from etcli.io.mrc import MrcHeader, open_mrc
@@ -289,19 +289,12 @@ def _from_mrc(name: str, header: MrcHeader, data: ImageData) -> tuple[ImageFile,
         header.mode,
         header.statistics,
         mdoc,
-        axis_deg=_axis_in_labels(header.labels) if extended.axis_deg is None else extended.axis_deg,
+        axis_deg=axis_in_labels(header.labels) if extended.axis_deg is None else extended.axis_deg,
         voxel_A=header.pixel_A,
         is_volume=header.ispg == 1 and any(label.startswith("etcli ") for label in header.labels),
         warnings=tuple(f"{name}: {text}" for text in warnings),
     )
     return stack, extended.tilt_deg
-
-
-def _axis_in_labels(labels: Sequence[str]) -> float | None:
-    """Return the tilt axis angle in SerialEM's label, None where tiltalign has rotated the views since."""
-    if any(label.startswith("etcli tiltalign") for label in labels):
-        return None
-    return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
 
 
 def _with_axis_of_log(stack: ImageFile, path: Path | None) -> ImageFile:

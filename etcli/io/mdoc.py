@@ -272,6 +272,13 @@ def axis_in_title(title: str) -> float | None:
     return _with_point(match[2]) if match else None
 
 
+def axis_in_labels(labels: Sequence[str]) -> float | None:
+    """Return the tilt axis angle in SerialEM's label, None where tiltalign has rotated the views since."""
+    if any(label.startswith("etcli tiltalign") for label in labels):
+        return None
+    return next((axis for label in reversed(labels) if (axis := axis_in_title(label)) is not None), None)
+
+
 def _with_axis(block: Section, angle: str) -> Section:
     """Replace the tilt axis angle in titles."""
     if block.is_view:

@@ -37,14 +37,28 @@ def prior_doses(exposures: Sequence[TiltSeries | Mdoc]) -> NDArray[np.float64] |
         return None
     if not np.isfinite(every.dose_e_A2).all():
         return None
-    starts = {None if t.prior_dose_e_A2 is None else float(t.prior_dose_e_A2[0]) for t in tables}
-    if len(starts) == len(tables) and None not in starts:
-        # each of its own: the microscope has counted through all files
+    if _are_counted_through(tables):
         return None if every.prior_dose_e_A2 is None else every.prior_dose_e_A2[has_images]
     order = Mdoc.concatenate([mdoc_of(one) for one in counted]).time_order
     prior = np.empty(len(every))
     prior[order] = np.cumsum(every.dose_e_A2[order]) - every.dose_e_A2[order]
     return np.asarray(prior[has_images])
+
+
+def without_dose(exposures: Sequence[TiltSeries | Mdoc]) -> list[str]:
+    """Name the exposures without images of unknown dose, which the `prior_doses` of later views lack."""
+    present = [one for one in exposures if len(_table(one))]
+    counted = [_table(one) for one in present if isinstance(one, TiltSeries) or _has_dose(one)]
+    if prior_doses(present) is None or _are_counted_through(counted):
+        return []
+    of_sections = [(one, k) for one in present for k in range(len(_table(one)))]
+    order = Mdoc.concatenate([mdoc_of(one) for one in present]).time_order.tolist()
+    last = max(place for place, k in enumerate(order) if isinstance(of_sections[k][0], TiltSeries))
+    return [
+        one.name
+        for one, k in (of_sections[place] for place in order[:last])
+        if isinstance(one, Mdoc) and np.isnan(one.dose_e_A2[k])
+    ]
 
 
 def mdoc_of(exposure: TiltSeries | Mdoc) -> Mdoc:
@@ -59,6 +73,12 @@ def _table(exposure: TiltSeries | Mdoc) -> ViewTable:
     if isinstance(exposure, TiltSeries):
         return exposure.views
     return view_table(len(exposure.sections), exposure, None)
+
+
+def _are_counted_through(tables: Sequence[ViewTable]) -> bool:
+    """Check whether the microscope has counted the dose through all files: each begins with another one."""
+    starts = {None if t.prior_dose_e_A2 is None else float(t.prior_dose_e_A2[0]) for t in tables}
+    return len(starts) == len(tables) and None not in starts
 
 
 def _has_dose(mdoc: Mdoc) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError
+from etcli.core.registration.image_place import ImagePlace
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.io.frame_label import OURS
@@ -41,10 +42,12 @@ def read_xf(path: Path) -> Transforms:
         raise DataError(f"{path}: {error}") from None
 
 
+AXIS_ENDING = ".axis"
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _AXIS = re.compile(rf"axis {_NUMBER} deg, offset {_NUMBER} px")
 _PIXEL = re.compile(r"pixel (\d\S*) A;")
 _TILTS = "tilt angles: "
+_PLACE = re.compile(rf"views of (\d+) x (\d+) px, rotation centre {_NUMBER}, {_NUMBER} px off the middle")
 
 
 def axis_text(axis: TiltAxis) -> str:
@@ -65,7 +68,7 @@ def axis_file(xf: str | Path) -> Path:
 
     It is a file of its own, as IMOD refuses an ``.xf`` that holds anything but six numbers a line.
     """
-    return Path(f"{xf}.axis")
+    return Path(f"{xf}{AXIS_ENDING}")
 
 
 def read_axis(xf: str | Path) -> TiltAxis | None:
@@ -102,6 +105,21 @@ def read_tilts_beside(xf: str | Path) -> NDArray[np.float64] | None:
         return np.array(rows[-1], np.float64) if rows else None
     except ValueError:
         return None
+
+
+def place_text(place: ImagePlace) -> str:
+    """Return size and rotation centre of the views that transforms are for as text, for `read_place`."""
+    (nx, ny), (x, y) = place.size, place.centre_px
+    return f"views of {nx} x {ny} px, rotation centre {x + 0.0:.3f}, {y + 0.0:.3f} px off the middle"
+
+
+def read_place(xf: str | Path) -> ImagePlace | None:
+    """Read size and rotation centre of the views that an ``.xf`` is for; None where they are unknown."""
+    found = [match for line in _lines_beside(xf) if (match := _PLACE.fullmatch(line))]
+    if not found:
+        return None
+    nx, ny, x, y = found[-1].groups()
+    return ImagePlace((int(nx), int(ny)), (float(x), float(y)))
 
 
 def write_axis(

@@ -39,7 +39,7 @@ def background_level(
     Returns
     -------
     float or None
-        None where nothing is subtracted.
+        None where nothing is subtracted; also where views contradict the level that is known of them.
     """
     requested = checked_background(requested)
     if requested == "none":
@@ -49,11 +49,7 @@ def background_level(
     with file_named_in_errors(series):
         background = _measured(series, look)
     if background.level is None and series.background is not None:
-        session.reporter.report(
-            f"background {series.background:.7g} is {used} (known from an earlier step; here "
-            f"{background.reason})"
-        )
-        return series.background
+        return _known(session, series, series.background, background, used)
     if background.level is None and needed and background.may_be_missed:
         session.reporter.warn(
             f"{series.name}: no background is {used} ({background.reason}); give the value where there "
@@ -68,6 +64,23 @@ def background_level(
     return background.level
 
 
+def _known(
+    session: Session, series: TiltSeries, level: float, measured: Background, used: str
+) -> float | None:
+    """Return the level of an earlier step, or None where the views contradict it, and tell which."""
+    if measured.allows(level):
+        session.reporter.report(
+            f"background {level:.7g} is {used} (known from an earlier step; here {measured.reason})"
+        )
+        return level
+    session.reporter.warn(
+        f"{series.name}: background {level:.7g} of an earlier step does not fit the views "
+        f"({measured.lowest:.5g} to {measured.highest:.5g}), as if their values were changed since; it is "
+        f"not {used}; give the value where there is nothing with --background"
+    )
+    return None
+
+
 def _measured(series: TiltSeries, look: FirstLook | None) -> Background:
     """Measure the rims of a series, unless the first look has done so."""
     along_x = lies_along_x(series.axis_deg or 0.0)
@@ -78,9 +91,9 @@ def _measured(series: TiltSeries, look: FirstLook | None) -> Background:
     return empty_rim_background(images.swapaxes(1, 2) if along_x else images)
 
 
-def with_background(series: TiltSeries, level: float | None) -> TiltSeries:
-    """Return a series that knows its background level; what it knew of it stays where none was found."""
-    return series if level is None else replace(series, background=level)
+def with_background(series: TiltSeries, level: float | None, requested: float | str) -> TiltSeries:
+    """Return a series that knows the level found as `requested`; what it knew of it stays with "none"."""
+    return series if requested == "none" else replace(series, background=level)
 
 
 def checked_background(requested: Any) -> float | str:

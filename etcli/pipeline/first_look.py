@@ -4,10 +4,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etcli.core.arguments import listed
+from etcli.core.arguments import as_ranges, listed
 from etcli.core.background import Background, Rim, background_of_rims, measure_rim, rim_width
 from etcli.core.errors import NonFiniteViewError
-from etcli.core.outliers import MOST_EMPTY, LimitedImages, Outliers, find_outliers, is_empty, limit
+from etcli.core.outliers import (
+    Content,
+    LimitedImages,
+    Outliers,
+    content_of,
+    empty_views,
+    find_outliers,
+    limit,
+)
 from etcli.core.parallel import ordered_map
 from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries
@@ -18,10 +26,10 @@ MOST_NAMED = 5  # views
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """What one view shows: outlying pixels, whether it is empty, and its rim by the direction of the axis."""
+    """What one view shows: outlying pixels, what it holds, and its rim by the direction of the axis."""
 
     outliers: Outliers
-    is_empty: bool
+    content: Content
     rims: dict[bool, Rim | None]
 
 
@@ -86,13 +94,14 @@ def first_look(
             for along_x, width in widths.items()
             if width is not None
         }
-        return _View(outlying, is_empty(view), measured)
+        return _View(outlying, content_of(view), measured)
 
     section: list[int] = [int(k) for k in series.views.section] or list(range(len(series)))
     found = list(ordered_map(look, section, threads=session.threads))
-    _name_outliers(session, series, [view.outliers for view in found], compared=compared)
-    _name_empty(session, series, [] if counts else [k for k, view in enumerate(found) if view.is_empty])
     limits = {k: view.outliers for k, view in zip(section, found, strict=True) if len(view.outliers)}
+    _name_outliers(session, series, limits, compared=compared)
+    empty = [] if counts else empty_views([view.content for view in found])
+    _name_empty(session, series, sorted(section[k] + 1 for k in empty))
     limited = replace(series, data=LimitedImages(series.data, limits)) if limits else series
     measured = found[0].rims if found else {}
     return FirstLook(limited, {along_x: [view.rims[along_x] for view in found] for along_x in measured})
@@ -103,9 +112,11 @@ def _turned(shape: tuple[int, int, int], along_x: bool) -> tuple[int, int, int]:
     return (shape[0], shape[2], shape[1]) if along_x else shape
 
 
-def _name_outliers(session: Session, series: TiltSeries, outliers: list[Outliers], *, compared: bool) -> None:
-    """Warn of outlying pixels, with the worst of the first view that has any."""
-    by_view = [(view, pixels) for view, pixels in enumerate(outliers) if len(pixels)]
+def _name_outliers(
+    session: Session, series: TiltSeries, outliers: dict[int, Outliers], *, compared: bool
+) -> None:
+    """Warn of outlying pixels, by the view of the file, with the worst of the first view that has any."""
+    by_view = sorted(outliers.items())
     if not by_view:
         return
     n_pixels = sum(len(pixels) for _, pixels in by_view)
@@ -123,11 +134,14 @@ def _name_outliers(session: Session, series: TiltSeries, outliers: list[Outliers
 
 
 def _name_empty(session: Session, series: TiltSeries, empty: list[int]) -> None:
-    """Warn of views that hold one value only."""
-    if not empty or len(empty) > MOST_EMPTY * len(series):
+    """Warn of views of the file, counted from 1, that hold one value only."""
+    if not empty:
+        return
+    if len(empty) == len(series):
+        session.reporter.warn(f"{series.name}: all views hold one value only; check how the file was made")
         return
     named, hold = ("views", "hold") if len(empty) > 1 else ("view", "holds")
     session.reporter.warn(
-        f"{series.name}: {named} {','.join(str(k + 1) for k in empty)} {hold} one value only, as if not "
-        "recorded; leave out with stack --exclude"
+        f"{series.name}: {named} {as_ranges(empty)} {hold} one value only, as if not recorded; leave out "
+        "with stack --exclude"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import ceil, isfinite
+from math import ceil, isfinite, prod
 
 from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
@@ -21,10 +21,16 @@ from etcli.pipeline.written_volume import write_volume
 COPIES = 5  # two volumes, their transforms, and the memory to compute one
 
 
-def check_half_sets(session: Session, n_views: int, n_voxels: int) -> None:
+def check_half_sets(session: Session, n_views: int, shape: tuple[int, ...]) -> None:
     """Check before the computation that half-sets are possible and fit into the memory; raise UsageError."""
     if n_views < 4:
         raise UsageError(f"{n_views} views cannot be halved; leave --half-sets out")
+    if min(shape) < 2:
+        raise UsageError(
+            f"half-sets of {' x '.join(map(str, shape[::-1]))} voxels cannot be correlated in shells; make "
+            "at least two --slices, or leave --half-sets out"
+        )
+    n_voxels = prod(shape)
     if 4 * COPIES * n_voxels > session.memory:
         raise UsageError(
             f"to compare the half-sets takes {ceil(4 * COPIES * n_voxels / (1 << 20))}M of memory, but only "

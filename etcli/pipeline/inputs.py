@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import ConvergenceError, DataError, UsageError, without_advice
+from etcli.core.arguments import listed
+from etcli.core.errors import ConvergenceError, DataError, NonFiniteViewError, UsageError, without_advice
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.core.series import ImageStack, TiltSeries, Volume
@@ -21,7 +22,8 @@ from etcli.io.tilts import Tilts, TiltsFor, radians_warning, read_number_rows, s
 from etcli.io.transforms import axis_file, centres_axis, read_axis, read_pixel_A, read_steps, read_xf
 from etcli.pipeline.matched_transforms import of_views
 from etcli.pipeline.session import Session
-from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixel_beside
+from etcli.pipeline.transform_pixels import PLACEHOLDER_A, pixels_beside
+from etcli.pipeline.transform_place import about_their_middle
 
 SAME_PIXEL = 1e-3
 """Relative difference up to which pixel sizes are the same; headers hold seven digits, calibrations three."""
@@ -198,23 +200,30 @@ def read_transforms(
                 f"{series.name}: 1 Å per pixel is taken for unknown, and the shifts of {name} as they are; "
                 "give --xf-pixel if the pixels are of another size"
             )
-        return transforms
+        return about_their_middle(session, name, transforms, series)
     if not is_given:
         session.reporter.report(f"{name}: shifts times {factor:.6g}, as the pixels are of another size here")
-    return transforms.scaled(factor)
+    return about_their_middle(session, name, transforms.scaled(factor), series, factor)
 
 
 def _assumed_pixel_A(session: Session, xf: str, series: TiltSeries, n: int) -> float | None:
     """Return the pixel size of the series beside transforms of another program; tell what is assumed."""
-    beside = pixel_beside(xf, n) if series.pixel_A not in (None, PLACEHOLDER_A) else None
-    if beside is not None:
-        pixel_A, raw = beside
+    beside = pixels_beside(xf, n) if series.pixel_A not in (None, PLACEHOLDER_A) else {}
+    if len(beside) == 1:
+        pixel_A, raw = next(iter(beside.items()))
         if Path(raw) != Path(series.name):
             session.reads(raw)
         if pixel_A != series.pixel_A:
             session.reporter.report(f"{xf}: shifts in pixels of {pixel_A:.6g} Å, as those of {raw}")
         return pixel_A
     size = f" of {series.pixel_A:.6g} Å" if series.pixel_A else ""
+    if beside:
+        sizes = listed([f"{raw} has pixels of {pixel_A:.6g} Å" for pixel_A, raw in beside.items()])
+        session.reporter.warn(
+            f"{xf}: does not say on which pixels it was found: {sizes}; shifts are taken as pixels{size}; "
+            "give xform --xf-pixel"
+        )
+        return None
     session.reporter.report(
         f"{xf}: does not say on which pixels it was found; shifts are taken as pixels{size}, as those of "
         f"{series.name} (else give xform --xf-pixel)"
@@ -246,13 +255,18 @@ def _pixel_ratio(xf: str, series: TiltSeries, pixel_A: float | None = None) -> f
 
 @contextmanager
 def file_named_in_errors(stack: ImageStack) -> Iterator[None]:
-    """Put the name of the file in front of errors of the core, which handles arrays only."""
+    """Put the name of the file in front of errors of the core, which handles arrays only.
+
+    A view that is not finite is named by its number in the file, of which some may be left out.
+    """
     try:
         yield
     except (DataError, ConvergenceError) as error:
         if str(error).startswith(f"{stack.name}: "):
             raise
         kind = ConvergenceError if isinstance(error, ConvergenceError) else DataError
+        if isinstance(error, NonFiniteViewError) and isinstance(stack, TiltSeries) and len(stack.views):
+            error = NonFiniteViewError(int(stack.views.section[error.view]))
         raise kind(f"{stack.name}: {error}") from error
 
 

@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import ConvergenceError
+from etcli.core.geometry import wrapped_deg
 from etcli.core.registration.axis_direction import axis_direction
-from etcli.core.registration.transforms import resample
+from etcli.core.registration.transforms import lies_along_x, resample
 from etcli.core.series import TiltSeries
 from etcli.pipeline.session import Session
 from etcli.pipeline.view_selection import Region
+
+OTHER_AXIS_DEG = 45.0
+"""Difference of two tilt axes that no rough angle explains."""
+NEAR_XY_DEG = 25.0
+"""Angle from x or y up to which an axis is compared with one across it."""
 
 
 def known_axis_deg(session: Session, series: TiltSeries, *, told: bool = False) -> float:
@@ -34,13 +40,35 @@ def known_axis_deg(session: Session, series: TiltSeries, *, told: bool = False) 
     return axis_deg
 
 
+def with_given_axis(session: Session, series: TiltSeries, axis_deg: float | None) -> TiltSeries:
+    """Return the series with a tilt axis that the user gives; warn where its description has another one."""
+    if axis_deg is None:
+        return series
+    if series.axis_deg is not None:
+        away_deg = abs(wrapped_deg(axis_deg - series.axis_deg))
+        mirrored = "; one of them makes the volume a mirror image" if away_deg > 90 else ""
+        if away_deg > OTHER_AXIS_DEG:
+            session.reporter.warn(
+                f"{series.name}: --axis {axis_deg:g} contradicts the tilt axis at {series.axis_deg:g}° by "
+                f"{stated_by(series)}; taken as given{mirrored}"
+            )
+    return series.with_axis(axis_deg)
+
+
+def stated_by(series: TiltSeries) -> str:
+    """Return in words where the tilt axis of a series is stated."""
+    words = {"title": "its mdoc", "RotationAngle": "RotationAngle in its mdoc", "": "its description"}
+    return words.get(series.axis_source, series.axis_source)
+
+
 def with_axis_direction(session: Session, series: TiltSeries, *, strict: bool) -> TiltSeries:
     """Return a series that states no tilt axis with the direction, along y or x, that its views show.
 
     Parameters
     ----------
     session : Session
-        Told of the choice; gets a warning where the axis is not along y, or the views do not tell.
+        Told of the choice; gets a warning where the axis is not along y, or the views do not tell, or
+        contradict an axis that the user gives.
     series : TiltSeries
     strict : bool
         Whether there is an error where the views do not tell.
@@ -58,6 +86,8 @@ def with_axis_direction(session: Session, series: TiltSeries, *, strict: bool) -
         Where `strict`.
     """
     if series.axis_deg is not None or series.views.euler_deg is not None:
+        if series.axis_source == "given" and series.views.euler_deg is None:
+            _doubt_given_axis(session, series, series.axis_deg or 0.0)
         return series
     tilt_deg = series.tilt_deg
     found = axis_direction(series.images(), tilt_deg, threads=session.threads)
@@ -79,6 +109,20 @@ def with_axis_direction(session: Session, series: TiltSeries, *, strict: bool) -
             f"{silent}; taken as vertical, with which views {better} than with one along x"
         )
     return replace(series, axis_deg=found.angle_deg, axis_source="views")
+
+
+def _doubt_given_axis(session: Session, series: TiltSeries, axis_deg: float) -> None:
+    """Warn where views predict each other better with an axis across the given one."""
+    if abs((axis_deg + 45) % 90 - 45) > NEAR_XY_DEG:
+        return  # as far from x as from y
+    found = axis_direction(series.images(), series.tilt_deg, threads=session.threads)
+    if found.angle_deg is None or bool(found.angle_deg) == lies_along_x(axis_deg):
+        return
+    direction, other = ("x", "90 or --axis -90") if found.angle_deg else ("y", "0")
+    session.reporter.warn(
+        f"{series.name}: --axis {axis_deg:g} contradicts the views, which predict each other "
+        f"{found.ratio:.1f} times better with one along {direction} (--axis {other})"
+    )
 
 
 def rotated_region(

@@ -147,8 +147,11 @@ def _remedy(first: Volume, second: Volume, *, align: bool) -> str:
         fine, coarse = sorted((stack.pixel_A or 0.0, stack.name) for stack in (first, second))
         return f"bin the voxels of {fine[1]}, {fine[0]:.4g} Å, to the {coarse[0]:.4g} Å of {coarse[1]}"
     unplaced = " and ".join(stack.name for stack in (first, second) if stack.frame is None)
-    lacks = f"no frame tells where {unplaced} is" if unplaced else "their frames do not fit their voxels"
-    return f"{lacks}: crop one{' to be found in the other' if align else ', or find a part with --align'}"
+    are = "are" if first.frame is second.frame is None else "is"
+    lacks = f"no frame tells where {unplaced} {are}" if unplaced else "their frames do not fit their voxels"
+    common = " x ".join(map(str, np.minimum(first.shape, second.shape)[::-1]))
+    crop = f"crop both to the same {common} voxels"
+    return f"{lacks}: {crop}{'' if align else ', or, where one is a part of the other, find it with --align'}"
 
 
 def _words(box: Box, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +226,7 @@ def prepare(
     if dask is None:
         task.check_memory(session, request.parameters, banded=banded)
     if request.half_sets:
-        check_half_sets(session, len(series), prod(layout.shape))
+        check_half_sets(session, len(series), layout.shape)
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
     return PreparedReconstruction(request, layout, level, words, task, "mask" in volumes)

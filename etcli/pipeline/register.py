@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
+from etcli.core.registration.image_place import ImagePlace
 from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import (
     ORIENTING_ROUNDS,
@@ -28,7 +29,13 @@ from etcli.pipeline.compared_part import small_part, small_part_blamed
 from etcli.pipeline.first_look import first_look
 from etcli.pipeline.focal_registration import FOCAL, check_focal, find_drift, shown_along
 from etcli.pipeline.inputs import file_named_in_errors, read_series, read_volume, with_euler_file
-from etcli.pipeline.known_axis import known_axis_deg, rotated_mask, rotated_region, with_axis_direction
+from etcli.pipeline.known_axis import (
+    known_axis_deg,
+    rotated_mask,
+    rotated_region,
+    with_axis_direction,
+    with_given_axis,
+)
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, write_resampled
@@ -274,7 +281,7 @@ def register_series(session: Session, series: TiltSeries, request: RegisterReque
         focal=request.method == FOCAL,
     )
     _compare_centre(session, series, matched.axis)
-    series = with_background(series, level)
+    series = with_background(series, level, request.background)
     shift_px = matched.shifts.shift_px
     if series.views.euler_deg is not None and request.chosen == "match":
         shift_px, euler_deg = _refine_orientations(session, compared, matched, level)
@@ -306,7 +313,8 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
         raise UsageError("--euler needs --method match, without --max-shift")
     check_picture(files.plot)
     check_text_names(transforms=files.write_xf)
-    series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    series = read_series(session, files.input, tilts=files.tilts)
+    series = with_given_axis(session, series, files.axis_deg)
     if files.mask:
         request = replace(request, mask=read_volume(session, files.mask).images())
     request = request.of_series(series)
@@ -336,6 +344,7 @@ def register_files(files: RegisterFiles, request: RegisterRequest, session: Sess
                 pixel_A=series.pixel_A,
                 tilt_deg=series.views.tilt_deg,
                 axis=result.axis,
+                place=ImagePlace.of(series),
             )
         if files.plot:
             from etcli.plotting.alignment import registration
@@ -453,9 +462,8 @@ def _report(session: Session, series: TiltSeries, matched: Matched, *, focal: bo
         )
     axis = matched.axis
     place = f"; tilt axis at {axis.angle_deg:.2f}°, {axis.offset_px:.2f} px off the centre"
-    reporter.report(
-        f"largest shift {np.abs(shifts.shift_px).max():.2f} px{place if np.isfinite(axis.angle_deg) else ''}"
-    )
+    largest_px = np.hypot(*shifts.shift_px.T).max()
+    reporter.report(f"largest shift {largest_px:.2f} px{place if np.isfinite(axis.angle_deg) else ''}")
 
 
 def _numbers(result: Registration) -> dict[str, Any]:

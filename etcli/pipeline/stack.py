@@ -134,7 +134,9 @@ def stack_files(
     def read(k: int) -> NDArray[np.float32]:
         return series.view(k)[area.rows, area.columns]
 
-    images = ImageSource(session, read, len(like), target=output, mode=mode, scale=request.scale)
+    images = ImageSource(
+        session, read, len(like), name=like.name, target=output, mode=mode, scale=request.scale
+    )
     words = [_summary(len(found.stacks), len(series.parts), request), *images.words()]
     step = ProcessingStep("stack", ", ".join(words))
     if request.scale:
@@ -170,16 +172,24 @@ def _crop(session: Session, like: TiltSeries, crop: Region | None) -> tuple[Regi
     shift_px = centre(shape[1]) - area.columns.start - centre(area.columns.stop - area.columns.start)
     if shift_px and not pixel_A:
         session.reporter.warn(
-            f"what was the middle of the views is now {shift_px:+g} px along x from it; a tilt axis there "
-            f"has to be given as recon --axis-offset {shift_px:+g}, as the pixel size is unknown"
+            f"what was the middle of the views is now {shift_px:+g} px along x from the middle of the crop; "
+            f"a tilt axis there has to be given as recon --axis-offset {shift_px:+g}, "
+            "as the pixel size is unknown"
         )
     elif shift_px:
         session.reporter.report(
             f"what was the middle of the views is now {shift_px:+g} px ({shift_px * pixel_A:+.4g} Å) along x "
-            "from it; recon takes the tilt axis of before from the header"
+            f"{_along_y(shape[0], area)}from the middle of the crop; recon takes the tilt axis of "
+            "before from the header"
         )
     centre_A = like.centre_A or (middle_A if crop and pixel_A else None)
     return area, replace(like, origin_A=origin_A, centre_A=centre_A)
+
+
+def _along_y(ny: int, area: Region) -> str:
+    """Return how far the middle of all rows is from that of those kept, in words; nothing where it is not."""
+    shift_px = centre(ny) - area.rows.start - centre(area.rows.stop - area.rows.start)
+    return f"and {shift_px:+g} px along y " if shift_px else ""
 
 
 def _checked_area(crop: Region | None, shape: tuple[int, int, int]) -> Region:

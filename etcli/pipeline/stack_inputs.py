@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from etcli.core.series import TiltSeries, Volume
 from etcli.io.image_file import STREAM, ImageFile
 from etcli.io.listed_files import listed_files, number_of_images, open_described
 from etcli.io.mdoc import Mdoc, read_mdoc
+from etcli.io.prior_doses import without_dose
 from etcli.io.tilts import Tilts, TiltsFor, read_tilts
 from etcli.pipeline.inputs import read_images, with_columns
 from etcli.pipeline.session import Session
@@ -112,6 +113,8 @@ def read_inputs(
             stacks += [stack] if isinstance(stack, TiltSeries) else []
             n_sections += n
         exposures += opened
+    for exposure in without_dose(exposures) if stacks else ():
+        session.reporter.warn(f"{exposure} states no dose, so that the doses before later views lack it")
     return StackInputs(stacks, views, exposures)
 
 
@@ -215,9 +218,9 @@ def _open_listed(
     opened: list[TiltSeries | Mdoc] = []
     without = [k for k in range(n) if k not in wanted]
     listed = listed_files(mdoc, [Path(folder) for folder in folders], without=without)
-    for (path, section), angle in zip(listed, given, strict=True):
+    for (path, section), angle, of_mdoc in zip(listed, given, mdoc.sections, strict=True):
         if path is None:
-            opened.append(section)
+            opened.append(replace(section, name=f"{name}: [{of_mdoc.kind} = {of_mdoc.number}]"))
             continue
         file = open_described(path, section, angle)
         session.reads(path)

@@ -64,7 +64,9 @@ def write_block(
     def read(k: int) -> NDArray[np.float32]:
         return volume.view(block.sections[k])[rows, columns]
 
-    images = ImageSource(session, read, len(block.sections), target=output, mode=mode, scale=scale)
+    images = ImageSource(
+        session, read, len(block.sections), name=volume.name, target=output, mode=mode, scale=scale
+    )
     with session.outputs() as outputs:
         opened = volume_writer(
             outputs,

@@ -13,6 +13,12 @@ from etcli.core.geometry import centre, wrapped_deg
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.preview import preview_slices
 from etcli.core.registration.axis_residual import axis_residual
+from etcli.core.registration.image_place import (
+    ImagePlace,
+    centre_after,
+    turned_centre,
+    with_centre_px,
+)
 from etcli.core.registration.matching import Matched
 from etcli.core.registration.methods import find_axis
 from etcli.core.registration.row_moments import axis_by_row
@@ -33,7 +39,7 @@ from etcli.pipeline.inputs import (
     read_series,
     read_transforms,
 )
-from etcli.pipeline.known_axis import known_axis_deg, with_axis_direction
+from etcli.pipeline.known_axis import known_axis_deg, stated_by, with_axis_direction, with_given_axis
 from etcli.pipeline.picture_output import check_picture, save_picture
 from etcli.pipeline.preflight import check_series_output
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
 
 ITERATIONS = 12
 """Largest number of rounds of projection matching at each scale."""
+SAME_AXIS_DEG = 45.0
+"""Difference up to which two angles are rough values of one axis."""
 
 
 @dataclass(frozen=True)
@@ -309,9 +317,10 @@ def align_series(
     matrix, shift_px = alignment_matrix(axis.angle_deg, applied_offset_px)
     to_middle = Transforms(np.tile(matrix, (n, 1, 1)), np.tile(shift_px, (n, 1)), centres_axis=True)
     transforms = compose(before, to_middle)
-    series = replace(without_orientations(session, series, transforms), centre_A=None)
-    series = with_background(series, level)
     shape = turned_shape((series.shape[1], series.shape[2]), before_deg + axis.angle_deg)
+    centre_px = centre_after(turned_centre(series.centre_px, before), to_middle)
+    series = with_background(without_orientations(session, series, transforms), level, request.background)
+    series = with_centre_px(series, centre_px, shape)
     alignment = TiltAlignment(series, transforms, axis, method, level, shape, after, session)
     session.reporter.report(alignment.summary)
     return alignment
@@ -322,6 +331,18 @@ def _towards(axis: TiltAxis, stated_deg: float) -> TiltAxis:
     if abs(wrapped_deg(axis.angle_deg - stated_deg)) <= 90:
         return axis
     return replace(axis, angle_deg=wrapped_deg(axis.angle_deg + 180), offset_px=-axis.offset_px)
+
+
+def _check_same_axis(series: TiltSeries, xf: str, axis_deg: float) -> None:
+    """Raise UsageError where transforms were found with an axis opposite to that which the series states."""
+    stated_deg = series.axis_deg
+    if stated_deg is None or series.axis_source == "given":
+        return
+    if abs(wrapped_deg(axis_deg - stated_deg)) > 180 - SAME_AXIS_DEG:
+        raise UsageError(
+            f"{xf}: was found with the tilt axis at {axis_deg:.4g}°, but it is at {stated_deg:g}° by "
+            f"{stated_by(series)}; one of them makes the volume a mirror image: give --axis"
+        )
 
 
 def _axis_of_history(series: TiltSeries) -> TiltAxis | None:
@@ -357,12 +378,15 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
     """
     check_picture(files.plot)
     check_text_names(transforms=files.write_xf, angles=files.write_tlt)
-    series = read_series(session, files.input, tilts=files.tilts, axis_deg=files.axis_deg)
+    series = read_series(session, files.input, tilts=files.tilts)
+    series = with_given_axis(session, series, files.axis_deg)
     before = read_transforms(session, files.prexf, series) if files.prexf else None
     sides = (*transform_files(files.write_xf), files.write_tlt, files.plot)
     check_series_output(session, files.output, series, sides=sides)
     after = Path(files.prexf).name if files.prexf else ""
     known = axis_beside(files.prexf, series) if files.prexf else None
+    if known and before and request.angle_deg is None:
+        _check_same_axis(series, files.prexf or "", known.angle_deg + before.turned_deg)
     alignment = align_series(session, series, request, before, after=after, known=known)
     with session.outputs() as outputs:
         with series_writer(
@@ -392,6 +416,7 @@ def tiltalign_files(files: TiltAlignFiles, request: TiltAlignRequest, session: S
                 pixel_A=series.pixel_A,
                 tilt_deg=series.views.tilt_deg,
                 first=files.prexf,
+                place=ImagePlace.of(series),
             )
         if files.write_tlt:
             write_tilts(outputs.path(files.write_tlt), alignment.source.tilt_deg)

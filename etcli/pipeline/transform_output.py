@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.registration.image_place import ImagePlace
 from etcli.core.registration.tilt_axis import TiltAxis
 from etcli.core.registration.transforms import Transforms
 from etcli.io.outputs import Outputs
-from etcli.io.transforms import axis_file, read_steps, write_axis, write_xf
+from etcli.io.transforms import axis_file, place_text, read_steps, write_axis, write_xf
 from etcli.io.writers import ProcessingStep
 
 
@@ -28,6 +29,7 @@ def write_transforms(
     axis: TiltAxis | None = None,
     first: str | None = None,
     path: Path | None = None,
+    place: ImagePlace | None = None,
 ) -> None:
     """Write an ``.xf`` file, and beside it what it cannot hold.
 
@@ -49,9 +51,12 @@ def write_transforms(
         File of the transforms that they include, whose history goes before the step.
     path : Path, optional
         Temporary name of the file, where it has one already.
+    place : ImagePlace, optional
+        Size of the views that they are for, and the rotation centre in these.
     """
     path = path or outputs.path(xf)
     write_xf(path, transforms)
     beside = outputs.path(str(axis_file(xf)))
-    steps = [*(read_steps(first) if first else []), outputs.run.record(step)]
+    about = [place_text(place)] if place else []
+    steps = [*(read_steps(first) if first else []), outputs.run.record(step), *about]
     write_axis(beside, axis, path, pixel_A=pixel_A, steps=steps, tilt_deg=tilt_deg)

@@ -15,10 +15,10 @@ STAGES = ("_fid", "_nonfid")
 RAW_TRANSFORMS = (".xf", ".xg", ".prexf", ".prexg")
 PLACEHOLDER_A = 1.0
 """Pixel size in headers of programs that do not know it."""
-MOVED = tuple(f"{OURS}{command} " for command in ("register", "tiltalign", "xform"))
+DERIVED = tuple(f"{OURS}{command} " for command in ("bin", "register", "tiltalign", "xform"))
 
 
-def pixel_beside(xf: str, n_views: int) -> tuple[float, str] | None:
+def pixels_beside(xf: str, n_views: int) -> dict[float, str]:
     """Find the pixel size of the series that transforms were found on, among the files of the same base name.
 
     Parameters
@@ -30,13 +30,13 @@ def pixel_beside(xf: str, n_views: int) -> tuple[float, str] | None:
 
     Returns
     -------
-    (float, str) or None
-        Pixel size in Å and the file that states it; None where there is no such series, or several of them
-        disagree. A series that etcli has moved is what such transforms made, not what they are for.
+    dict of float to str
+        Pixel sizes in Å and the files that state them, usually one. A series that etcli has moved or binned
+        is not what such transforms are for.
     """
     path = Path(xf)
     if path.suffix.lower() not in RAW_TRANSFORMS:
-        return None
+        return {}
     stems = [path.stem, *(path.stem.removesuffix(stage) for stage in STAGES if path.stem.endswith(stage))]
     found: dict[float, str] = {}
     for raw in (path.with_name(stem + suffix) for stem in stems for suffix in (*RAW_SUFFIXES, "")):
@@ -46,12 +46,12 @@ def pixel_beside(xf: str, n_views: int) -> tuple[float, str] | None:
             continue
         if pixel_A and pixel_A != PLACEHOLDER_A and n == n_views and not was_moved(history):
             found.setdefault(pixel_A, name)
-    return next(iter(found.items())) if len(found) == 1 else None
+    return found
 
 
 def was_moved(history: Sequence[str]) -> bool:
-    """Check whether etcli moved the views of a series, by its history or the titles of its mdoc."""
-    return any(step.strip().startswith(MOVED) for step in history)
+    """Check whether etcli made a series from the raw one, by its history or the titles of its mdoc."""
+    return any(step.strip().startswith(DERIVED) for step in history)
 
 
 def _described(raw: Path) -> tuple[str, int, float | None, Sequence[str]]:

@@ -51,7 +51,7 @@ def turn_file(
         )
     turned = volume.turned(axes)
     read = _read_in_blocks(turned, session.memory // 4)
-    images = ImageSource(session, read, len(turned), target=output, mode=mode, scale=scale)
+    images = ImageSource(session, read, len(turned), name=volume.name, target=output, mode=mode, scale=scale)
     step = ProcessingStep("stack", ", ".join([f"turned by {turn}", *images.words()]))
     with session.outputs() as outputs:
         opened = volume_writer(

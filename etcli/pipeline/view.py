@@ -255,9 +255,12 @@ def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figur
 
     images = stack.images()
     point = request.at[::-1] if request.at else specimen_centre(images)
+    slices = [images.take(index, axis) for axis, index in enumerate(point)]
+    has_contrast = any(one.min() < one.max() for one in slices)
     if not request.at:
         x, y, z = (index + 1 for index in point[::-1])
-        session.reporter.report(f"slices through the centre of mass of the specimen, --at {x} {y} {z}")
+        what = "the centre of mass of the specimen" if has_contrast else "the middle"
+        session.reporter.report(f"slices through {what}, --at {x} {y} {z}")
     middle_A = stack.middle_A if isinstance(stack, Volume) else None
     return orthoslices(
         images,
@@ -266,7 +269,7 @@ def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figur
         look=request.look,
         crosshair=request.crosshair,
         stacking=Stacking(middle_A, of_views=tilts_of(stack) is not None),
-        point="" if request.at else SPECIMEN,
+        point=SPECIMEN if has_contrast and not request.at else "",
         page=request.page,
     )
 

@@ -14,6 +14,7 @@ from etcli.core.registration.transforms import lies_along_x
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_frame import Placement
 from etcli.pipeline.inputs import file_named_in_errors
+from etcli.pipeline.registered_axis import warn_of_registered_axis
 from etcli.pipeline.session import Session
 
 UPRIGHT_DEG = 2.0
@@ -55,6 +56,7 @@ def slice_geometry(
     SliceGeometry
     """
     _check_axis(session, series)
+    warn_of_registered_axis(session, series, offset_given=axis_offset is not None)
     nx, pixel_A, weight = series.shape[2], series.pixel_A, None
     if series.views.weight is not None:
         weight = series.views.weight.astype(np.float32)

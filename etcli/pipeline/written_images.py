@@ -28,6 +28,8 @@ class ImageSource:
         ``read(k)`` returns image ``k``, an array (ny, nx).
     n : int
         Number of images.
+    name : str
+        Name of the images in messages.
     target : str
         File to write, whose format decides with the mode about the range of the numbers.
     mode : int
@@ -49,6 +51,7 @@ class ImageSource:
         read: Callable[[int], Image],
         n: int,
         *,
+        name: str,
         target: str,
         mode: int,
         scale: GreyScale | None = None,
@@ -59,7 +62,9 @@ class ImageSource:
             to = grey_range(target, mode)
             if to is None:
                 raise UsageError(f"--scale is for whole numbers; give --mode 0, 1 or 6, not {mode}")
-            self._scaling = find_scaling(read, n, scale, to, threads=session.threads)
+            self._scaling = find_scaling(
+                read, n, scale, to, name=name, memory=session.memory, threads=session.threads
+            )
         self._scale = scale
 
     def words(self) -> list[str]:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from etcli.core.errors import UsageError
+from etcli.core.geometry import wrapped_deg
 from etcli.core.lengths import Length
+from etcli.core.registration.image_place import CENTRAL_PX, centre_after, with_centre_px
 from etcli.core.registration.transforms import Method, Transforms
 from etcli.core.registration.views_by_tilt import views_by_tilt
 from etcli.core.series import TiltSeries
@@ -23,8 +25,6 @@ from etcli.pipeline.map_parts import PARTS, parts_of_maps
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
-CENTRAL_PX = 0.01
-"""Distance of the rotation centre from the middle column that is none."""
 OTHER_AXIS_DEG = 20.0
 """Difference of tilt axes beyond which transforms are those of other views: rough angles are within 10°."""
 
@@ -149,7 +149,12 @@ def xform_files(
     work, known = [], dict[tuple[Any, ...], Transforms]()
     for series in read:
         tilts = () if series.views.tilt_deg is None else tuple(series.views.tilt_deg)
-        same = (len(series), series.pixel_A, tilts)  # maps of one specimen: they are matched once
+        same = (
+            series.shape,
+            series.centre_px,
+            series.pixel_A,
+            tilts,
+        )  # maps of one specimen: they are matched once
         known[same] = known.get(same) or _transforms(session, series, request)
         work.append((_prepared(session, series, known[same], request), known[same]))
     step = ProcessingStep("xform", Path(request.xf).name + (", linear" if request.linear else ""))
@@ -194,8 +199,13 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
     axis = read_axis(xf)
     if axis is None or series.axis_deg is None:
         return
-    away_deg = abs((axis.angle_deg - series.axis_deg + 90) % 180 - 90)
-    if away_deg > OTHER_AXIS_DEG:
+    away_deg = abs(wrapped_deg(axis.angle_deg - series.axis_deg))
+    if away_deg > 180 - OTHER_AXIS_DEG:
+        session.reporter.warn(
+            f"{xf}: was found with the tilt axis at {axis.angle_deg:.3g}°, but that of {series.name} is at "
+            f"{series.axis_deg:.3g}°; one of them makes the volume a mirror image"
+        )
+    elif away_deg > OTHER_AXIS_DEG:
         session.reporter.warn(
             f"{xf}: was found for views with the tilt axis at {axis.angle_deg:.3g}°, but that of "
             f"{series.name} is at {series.axis_deg:.3g}°; are they of the same series?"
@@ -204,14 +214,15 @@ def _compare_axes(session: Session, series: TiltSeries, xf: str) -> None:
 
 def _with_centre_after(session: Session, series: TiltSeries, transforms: Transforms) -> TiltSeries:
     """Return a series that knows its rotation centre after the transforms; warn where they do not tell it."""
-    if abs(series.centre_px[0]) <= CENTRAL_PX or transforms.centres_axis is False:
+    central = np.abs([series.centre_px, transforms.middle_px]).max() <= CENTRAL_PX
+    if central or transforms.centres_axis is False:
         return series
-    if transforms.centres_axis is None:
+    if transforms.centres_axis is None and abs(series.centre_px[0]) > CENTRAL_PX:
         session.reporter.warn(
             f"{series.name or 'series'}: was cropped, and whether the transforms bring the tilt axis to the "
             "middle is not known; taken as if they did, else give recon --axis-offset"
         )
-    return replace(series, centre_A=None)
+    return with_centre_px(series, centre_after(series.centre_px, transforms), series.shape[1:])
 
 
 def _scale_shifts(series: TiltSeries, transforms: Transforms, xf_pixel: Length | None) -> Transforms:

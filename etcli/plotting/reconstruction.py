@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Image = NDArray[Any]
 
 STAGES = (1, 2, 5, 10, 20, 50, 100, 200)  # iterations after which the slice is shown
-LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.72, 0.1, 0.08, 0.7, 2.5
+LEFT_IN, RIGHT_IN, GAP_IN, BETWEEN_IN, WIDEST_IN = 0.72, 0.2, 0.08, 0.7, 2.5
 CURVES_IN, BELOW_IN, TITLE_IN = 1.9, 0.5, 0.3
 MOST_TICKS = 4
 

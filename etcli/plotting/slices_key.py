@@ -17,6 +17,7 @@ BAR_IN, GAP_IN, INSET_IN = 0.12, 0.05, 0.15
 LINE = 1.45
 """Distance of two lines of text relative to its size."""
 LEAST_HISTOGRAM_IN = 0.35
+MOST_SIDE_IN = 3.0
 BINS = 128
 
 
@@ -40,7 +41,7 @@ def draw_key(
     corner_in : (float, float)
         Lower left corner of the square in inches; labels of the colour bar are below it.
     side_in : float
-        Side of the square in inches.
+        Side of the square in inches; at most 3 inches of it are used.
     drawn : matplotlib.image.AxesImage
         One of the images.
     images : sequence of ndarray
@@ -54,6 +55,7 @@ def draw_key(
     lines : sequence of str
         Text; lines that are too wide are left out.
     """
+    side_in = min(side_in, MOST_SIDE_IN)
     size, width_in = figure.get_size_inches(), side_in - 2 * INSET_IN
     left, bottom = corner_in[0] + INSET_IN, corner_in[1]
 

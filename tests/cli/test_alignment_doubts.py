@@ -109,6 +109,35 @@ def test_the_axis_of_the_microscopes_log(tmp_path: Path) -> None:
     assert json.loads(etcli("info", "--json", path).out)["axis_deg"] is None
 
 
+def test_an_axis_given_the_other_way_round_than_the_log_says(tmp_path: Path) -> None:
+    """The views fit both; the volume of the wrong one is a mirror image."""
+    path = write(tmp_path, turned(cluster()))
+    (tmp_path / "series.txt").write_text("Tilt Axis Angle: 90\n")
+    xf, out = tmp_path / "r.xf", tmp_path / "out.mrc"
+    said = etcli("register", "--axis", "-90", "--write-xf", xf, path, out).err
+    assert "--axis -90 contradicts the tilt axis at 90° by" in said and "mirror image" in said
+    said = failure("tiltalign", "-q", "--prexf", xf, path, tmp_path / "ali.mrc", status=2)
+    assert "r.xf: was found with the tilt axis at -9" in said and "it is at 90° by" in said
+    assert "give --axis" in said and "series.txt" in said
+    assert "mirror image" in etcli("xform", "--xf", xf, path, tmp_path / "moved.mrc").err
+    run = etcli("tiltalign", "--json", "--axis", "-90", "--prexf", xf, path, tmp_path / "ali.mrc")
+    assert json.loads(run.out)["angle_deg"] == pytest.approx(-90, abs=2)
+    said = etcli("register", "--axis", "80", path, out, "--overwrite").err
+    assert "contradicts" not in said
+
+
+@pytest.mark.parametrize(("lying", "given"), [(False, 90), (True, 0)])
+def test_a_given_axis_that_the_views_contradict(tmp_path: Path, lying: bool, given: int) -> None:
+    path = write(tmp_path, turned(cluster()) if lying else cluster())
+    for command in ("register", "tiltalign"):
+        said = etcli(command, "--axis", given, path, tmp_path / "out.mrc", "--overwrite", status=None).err
+        assert f"--axis {given} contradicts the views" in said
+        assert f"times better with one along {'x' if lying else 'y'}" in said
+    for right in (90 - given, 45):
+        said = etcli("register", "--axis", right, path, tmp_path / "out.mrc", "--overwrite", status=None).err
+        assert "contradicts" not in said
+
+
 def test_the_line_says_where_views_do_not_show_their_order(tmp_path: Path) -> None:
     """A round needle fits any order of its angles: the residual says nothing about them."""
     right, wrong = tmp_path / "right", tmp_path / "wrong"
@@ -143,6 +172,7 @@ def test_what_is_left_is_told_in_pixels_for_every_view(tmp_path: Path) -> None:
     assert left_px.shape == TILT_DEG.shape
     assert 0 < np.sqrt(np.mean(left_px**2)) <= numbers["residual_px"]
     assert f"{left_px[0]:9.2f} {numbers['quality'][0]:12.3f}" in run.err
+    assert f"largest shift {np.hypot(*np.array(numbers['shift_px']).T).max():.2f} px" in run.err
     assert (tmp_path / "p.svg").stat().st_size > 1000
 
 

@@ -71,7 +71,7 @@ def test_a_crop_says_where_the_middle_of_before_is(tmp_path: Path) -> None:
     path = write(tmp_path, cluster(), axis_deg=0)
     nx = json.loads(etcli("info", "--json", path).out)["size"][0]
     said = etcli("stack", "--crop", f"11-{nx},1-30", path, tmp_path / "c.mrc").err
-    assert "what was the middle of the views is now -5 px (-50 Å) along x from it" in said
+    assert "what was the middle of the views is now -5 px (-50 Å) along x " in said
 
 
 def test_registered_crops_whose_axis_is_elsewhere_are_named(tmp_path: Path) -> None:

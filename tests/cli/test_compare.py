@@ -1,7 +1,9 @@
 """``etcli compare`` against NumPy and scikit-image."""
 
 import json
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+import etcli as package
 from tests.files import etcli, failure, write_series, write_stack
 
 pytestmark = pytest.mark.usefixtures("coarse_pictures")
@@ -156,6 +159,19 @@ def test_volumes_beyond_the_memory_allowed_are_refused(pair: tuple[Path, Path]) 
         line = failure(*options, f"{least - 1}K", status=2)
         assert f"{pair[1]}: the work takes 1M of memory, but only 0M are allowed" in line
         etcli(*options, f"{least}K")
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 64), (61, 65, 67)])
+@pytest.mark.parametrize("options", [{"metrics": ["fsc"]}, {"align": True}])
+def test_the_memory_planned_is_that_used(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    """Five copies, whatever factors the sides have."""
+    image, reference = (package.Volume(data, pixel_A=4.0) for data in volumes(shape))
+    package.compare(image, reference, **options)  # imports count for nothing
+    tracemalloc.start()
+    package.compare(image, reference, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 4 * image.data.nbytes < peak < 5.25 * image.data.nbytes
 
 
 def test_a_picture_that_cannot_be_written_is_refused_before_the_work(

@@ -30,6 +30,7 @@ def whole(tmp_path: Path) -> Path:
 @pytest.fixture
 def cropped(whole: Path, tmp_path: Path) -> Path:
     said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
+    assert "+10 px (+25 Å) along x and -4 px along y from the middle of the crop" in said
     assert "WARNING" not in said and "recon takes the tilt axis of before from the header" in said
     return tmp_path / "c.mrc"
 
@@ -123,7 +124,7 @@ def test_aligned_anew_the_axis_is_in_the_middle(command: str, cropped: Path, tmp
         Path(tmp_path / "a.xf").write_text("1 0 0 1 -10 0\n" * len(TILTS))
         run("xform", "--xf", tmp_path / "a.xf", cropped, again)
     series = etcli.read(again)
-    assert series.centre_A is None and series.centre_px == (0, 0)
+    assert series.centre_px == (0, -4)
     assert "as their header says" not in run("recon", again, tmp_path / "r.mrc").err
 
 
@@ -141,7 +142,7 @@ def test_xform_follows_one_rule_in_python_and_from_files(command: str, cropped: 
         with pytest.warns(etcli.EtcliWarning, match="as their header says; use tiltalign before recon"):
             found = etcli.register(series, method="pc").transforms
     moved = etcli.xform(series, found)
-    expected = (0, 0) if command == "tiltalign" else (10, -4)
+    expected = (0, -4) if command == "tiltalign" else (10, -4)
     assert moved.centre_px == etcli.read(again).centre_px == expected
 
 
@@ -152,7 +153,65 @@ def test_transforms_that_tell_nothing_are_told_in_both_ways(cropped: Path, tmp_p
     assert "whether the transforms bring the tilt axis to the middle is not known" in said
     with pytest.warns(etcli.EtcliWarning, match="whether the transforms bring the tilt axis to the middle"):
         moved = etcli.xform(etcli.read(cropped), etcli.Transforms.shifts([[-10, 0]] * len(TILTS)))
-    assert moved.centre_px == etcli.read(again).centre_px == (0, 0)
+    assert moved.centre_px == etcli.read(again).centre_px == (0, -4)
+
+
+@pytest.mark.parametrize("given", ["tiltalign", "xform", "Python"])
+def test_turned_about_an_inclined_axis_rows_keep_their_place(
+    given: str, cropped: Path, tmp_path: Path
+) -> None:
+    """The centre of the whole views is at M c along y, and at the middle along x."""
+    again, xf = cropped.with_name("again.mrc"), cropped.with_name("a.xf")
+    run("tiltalign", "--angle", 30, "--offset", 3, "--write-xf", xf, cropped, again)
+    if given == "xform":
+        run("xform", "--xf", xf, cropped, again, "--overwrite")
+    series = etcli.read(again)
+    if given == "Python":
+        series = etcli.tiltalign(etcli.read(cropped), angle_deg=30, offset=3).series
+    assert series.centre_px == pytest.approx((0, -4 * np.cos(np.pi / 6) - 10 * np.sin(np.pi / 6)), abs=1e-3)
+
+
+def test_a_volume_of_aligned_crops_lies_where_that_of_the_whole_does(whole: Path, tmp_path: Path) -> None:
+    crop = tmp_path / "c.mrc"
+    run("stack", "--crop", "1-64,9-30", whole, crop)
+    for series in (whole, crop):
+        run("tiltalign", "--angle", 0.5, "--offset", 1, series, f"{series}.ali.mrc")
+        run("recon", "--method", "bp", f"{series}.ali.mrc", f"{series}.rec.mrc")
+    said = run("compare", "--json", f"{crop}.rec.mrc", f"{whole}.rec.mrc")
+    assert "y 9-30" in said.err + said.out
+
+
+@pytest.mark.parametrize("found_on", ["whole", "crop"])
+def test_transforms_of_the_whole_for_a_crop_and_back(
+    found_on: str, whole: Path, cropped: Path, tmp_path: Path
+) -> None:
+    """Applied to a crop, they show the crop of what they make of the whole."""
+    first, second = (whole, cropped) if found_on == "whole" else (cropped, whole)
+    xf = tmp_path / "a.xf"
+    run("tiltalign", "--angle", 4, "--offset", 2.5, "--write-xf", xf, first, tmp_path / "first.mrc")
+    said = run("xform", "--xf", xf, second, tmp_path / "second.mrc").err
+    assert "WARNING" not in said and "whose middle is" in said
+    views = {name: mrcfile.read(tmp_path / f"{name}.mrc") for name in ("first", "second")}
+    large, small = (
+        views[name] for name in (("first", "second") if found_on == "whole" else ("second", "first"))
+    )
+    inside = slice(None), slice(4, -4), slice(8, -8)  # what the sides of the crop do not cut
+    np.testing.assert_allclose(small[inside], large[:, 8:30, :44][inside], atol=0.02 * large.max())
+    places = [etcli.read(tmp_path / f"{name}.mrc").centre_px for name in ("first", "second")]
+    shift = 10 if found_on == "whole" else -10
+    assert places[1][0] - places[0][0] == pytest.approx(shift, abs=0.01)
+    assert places[1][1] - places[0][1] == pytest.approx(-4 if found_on == "whole" else 4, abs=0.01)
+
+
+def test_transforms_for_views_of_another_size_at_an_unknown_place(whole: Path, tmp_path: Path) -> None:
+    xf, other = tmp_path / "a.xf", tmp_path / "other.mrc"
+    run("tiltalign", "--angle", 4, "--write-xf", xf, whole, tmp_path / "ali.mrc")
+    write_stack(other, mrcfile.read(whole)[:, :20, :40], PIXEL_A)
+    Path(f"{other}.mdoc").write_text(mdoc_text(TILTS.tolist(), pixel_A=PIXEL_A, axis_deg=0))
+    said = run("xform", "--xf", xf, other, tmp_path / "moved.mrc").err
+    assert "was found on views of 64 x 30 pixels" in said and "40 x 20" in said
+    run("bin", "--factor", 2, whole, tmp_path / "binned.mrc")
+    assert "found on views" not in run("xform", "--xf", xf, tmp_path / "binned.mrc", tmp_path / "b.mrc").err
 
 
 def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: Path) -> None:
@@ -163,6 +222,7 @@ def test_without_a_pixel_size_the_offset_has_to_be_given(whole: Path, tmp_path: 
     said = run("stack", "--crop", CROP, whole, tmp_path / "c.mrc").err
     assert (
         "WARNING" in said
-        and "is now +10 px along x from it; a tilt axis there has to be given as recon --axis-offset +10"
+        and "is now +10 px along x from the middle of the crop; a tilt axis there has to be given as recon "
+        "--axis-offset +10"
         in said
     )

@@ -61,6 +61,34 @@ def test_sections_of_a_volume_may_be_empty(tmp_path: Path) -> None:
     assert json.loads(etcli("info", "--json", path).out)["empty_views"] == []
 
 
+@pytest.mark.parametrize("exclude", ["1,2", "30,31"])
+def test_views_are_numbered_as_in_the_file(exclude: str, series: Path, tmp_path: Path) -> None:
+    """Also where some are left out: what is named is what --exclude takes."""
+    views = mrcfile.read(series).copy()
+    views[9, 11, 20] = 5000
+    said = etcli("recon", "--exclude", exclude, write(tmp_path / "b.mrc", views), tmp_path / "rec.mrc").err
+    assert TOLD.format(tmp_path / "b.mrc") in said
+    assert "1 outlying pixel in view 10, such" in said and "column 21, row 12 of view 10;" in said
+    path = write(tmp_path / "c.mrc", views)
+    with mrcfile.mmap(path, "r+") as file:
+        file.data[4, 11, 20] = np.nan
+    assert "view 5" in failure("recon", "-q", "--exclude", exclude, path, tmp_path / "rec.mrc")
+
+
+def test_most_views_may_be_empty(tmp_path: Path) -> None:
+    """A view that holds one value everywhere is no matter of where the specimen is."""
+    views = rod_views() + np.random.default_rng(0).normal(0, 0.05, (len(TILTS), 24, 48))
+    views[2:24] = 7
+    path = write(tmp_path / "a.mrc", views)
+    told = "3-24 hold one value only, as if not recorded"
+    assert f"{path}: views {told}" in etcli("recon", path, tmp_path / "rec.mrc").err
+    assert told in etcli("info", path).out
+    path = write(tmp_path / "b.mrc", np.full_like(views, 7))
+    told = "all views hold one value only"
+    assert f"{path}: {told}" in etcli("register", path, tmp_path / "r.mrc", status=None).err
+    assert told in etcli("info", path).out
+
+
 def test_strict_fails_on_them(series: Path, tmp_path: Path) -> None:
     line = failure("register", "-q", "--strict", series, tmp_path / "r.mrc")
     assert "4,20" in line

@@ -33,6 +33,7 @@ def test_json_holds_what_is_known(series) -> None:
         "origin_A": [0, 0, 0],
         "tilt_deg": list(TILT_DEG),
         "axis_deg": 85.3,
+        "registered_axis": None,
         "empty_views": [],
         "dose_e_A2": [1, 1.1, 1.2, 1.3],
         "defocus_um": [-1, -1.01, -1.02, -1.03],
@@ -55,7 +56,7 @@ def test_json_of_a_file_that_says_nothing(tmp_path) -> None:
     facts = json.loads(etcli("info", "--json", path).out)
     unknown = {key for key, value in facts.items() if value is None}
     assert unknown == {
-        *("pixel_A", "tilt_deg", "axis_deg", "dose_e_A2"),
+        *("pixel_A", "tilt_deg", "axis_deg", "registered_axis", "dose_e_A2"),
         *("defocus_um", "voltage_kv", "map", "source", "resolution_A", "diameter_A"),
     }
 

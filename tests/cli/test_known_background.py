@@ -6,6 +6,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+import tifffile
 
 import etcli
 from tests.cli.test_recon_trust import rod_views, write
@@ -89,6 +90,31 @@ def test_other_values_have_no_known_level(step: str, cropped: Path, tmp_path: Pa
         with mrcfile.open(again, "r+") as file:
             file.add_label("another: values doubled")
     assert etcli.read(again).background is None
+
+
+@pytest.mark.parametrize("kind", ["mrc", "tif"])
+def test_views_changed_since_do_not_stand_on_the_level(kind: str, cropped: Path, tmp_path: Path) -> None:
+    """Another program has taken the level off and kept all that the file says."""
+    again = tmp_path / f"again.{kind}"
+    run("stack", cropped, again)
+    if kind == "mrc":
+        with mrcfile.open(again, "r+") as file:
+            file.set_data(file.data - np.float32(LEVEL))
+    else:
+        tifffile.imwrite(again, tifffile.imread(again) - np.float32(LEVEL))
+    said = run("recon", "--json", "--iterations", 3, again, tmp_path / "rec.mrc")
+    assert f"WARNING: recon - {again}: background -500" in said.err and "does not fit the views" in said.err
+    assert json.loads(said.out)["background"] is None
+    run("register", "--method", "stackreg", again, tmp_path / "r.mrc")
+    assert etcli.read(tmp_path / "r.mrc").background is None
+
+
+def test_a_level_below_a_specimen_everywhere_is_kept(tmp_path: Path) -> None:
+    """A film that fills the views never shows it."""
+    film = write(tmp_path / "film.mrc", rod_views() + 30)
+    run("register", "--method", "stackreg", "--background", -10, film, tmp_path / "r.mrc")
+    run("stack", "--crop", CROP, tmp_path / "r.mrc", tmp_path / "c.mrc")
+    assert subtracted(tmp_path / "c.mrc") == -10
 
 
 def test_an_unknown_level_is_warned_of_with_the_remedy(tmp_path: Path) -> None:

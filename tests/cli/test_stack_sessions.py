@@ -55,6 +55,18 @@ def test_the_files_of_a_session_become_a_series(folder) -> None:
     assert mrcfile.read("t.mrc")[:, 0, 0].tolist() == [1, 21, 41, 61]
 
 
+@pytest.mark.parametrize(("exclude", "lacking"), [("2", "[ZValue = 1]"), ("4", "")])
+def test_an_exposure_of_unknown_dose_is_named(folder, exclude, lacking) -> None:
+    """Where it is left out, but not if it was the last one."""
+    sections = session_text().split("[ZValue")
+    n = int(exclude)
+    sections[n] = sections[n].replace("ExposureDose = 3\n", "")
+    Path("session.mdoc").write_text("[ZValue".join(sections))
+    said = etcli("stack", "--frames", "frames", "--exclude", exclude, "session.mdoc", "s.mrc").err
+    told = f"WARNING: stack - session.mdoc: {lacking} states no dose, so that the doses before later views"
+    assert (told in said) if lacking else ("states no dose" not in said)
+
+
 def test_views_are_counted_as_the_mdoc_counts_them(folder) -> None:
     """Also where each has several frames; the file of an excluded view may be missing."""
     Path("frames/p_1.tif").unlink()

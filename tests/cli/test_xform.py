@@ -7,7 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tests.files import TILT_DEG, etcli, failure, images, mdoc_text, mrc_bytes, write_series
+from tests.files import TILT_DEG, etcli, failure, images, mdoc_text, mrc_bytes, write_series, write_stack
 
 
 @pytest.fixture
@@ -141,6 +141,19 @@ def test_the_raw_series_of_their_name_tells_the_pixels_of_other_programs(tmp_pat
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "o.mrc")[:, :-1, 2:], images()[:, 1:, :-2])
     etcli("xform", "--xf", tmp_path / name, "--xf-pixel", 5, source, tmp_path / "p.mrc")
     np.testing.assert_array_equal(mrcfile.read(tmp_path / "p.mrc")[:, :-2, 4:], images()[:, 2:, :-4])
+
+
+def test_a_binned_series_is_no_raw_one(tmp_path: Path) -> None:
+    """Two of one name: transforms of IMOD are for the one that etcli did not make."""
+    raw, xf = write_series(tmp_path / "a.st"), tmp_path / "a.xf"
+    xf.write_text("1 0 0 1 4 -2\n" * 4)
+    etcli("bin", raw, tmp_path / "a.mrc")
+    said = etcli("xform", "--xf", xf, tmp_path / "a.mrc", tmp_path / "o.mrc").err
+    assert "shifts times 0.5" in said and f"as those of {raw}" in said
+    write_stack(tmp_path / "a.mrcs", images(), pixel_A=4)
+    said = etcli("xform", "--xf", xf, tmp_path / "a.mrc", tmp_path / "o.mrc").err
+    assert f"WARNING: xform - {xf}: does not say on which pixels" in said
+    assert f"{raw} has pixels of 2.5 Å and {tmp_path / 'a.mrcs'} has pixels of 4 Å; shifts" in said
 
 
 def test_what_is_assumed_of_pixels_is_told(series, tmp_path) -> None:

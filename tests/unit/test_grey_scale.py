@@ -1,8 +1,11 @@
 """Scaling into bytes and shorts, against NumPy and closed forms."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from etcli.core import order_statistics
 from etcli.core.errors import DataError, UsageError
 from etcli.core.grey_scale import GreyScale, find_scaling
 
@@ -84,6 +87,23 @@ def test_percentiles_are_exact_whatever_the_images(kind, percentiles) -> None:
         scaling = find_scaling(read, 32, GreyScale.parse("{}%,{}%".format(*percentiles)), (0, 255))
         assert scaling.values_at_ends() == pytest.approx((low, high), rel=1e-12, abs=1e-12)
     assert read.n_read <= 66
+
+
+@pytest.mark.parametrize("drift", [0, 1])
+def test_the_memory_for_percentiles_does_not_grow_with_the_images(drift, monkeypatch) -> None:
+    monkeypatch.setattr(order_statistics, "MOST_SAMPLED", 1 << 12)
+    image = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    peaks = []
+    for n in (64, 2048):
+        tracemalloc.start()
+        scale = GreyScale.parse("1%,99%")
+        scaling = find_scaling(lambda k: image + np.float32(drift * (k % 64)), n, scale, (0, 1), memory=80000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        data = image + drift * np.arange(64, dtype=np.float32)[:, None, None]
+        expected = np.sort(data.ravel())[[int(q * (n * 4096 - 1)) * 64 // n for q in (0.01, 0.99)]]
+        np.testing.assert_allclose(scaling.values_at_ends(), expected, atol=1e-6)
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_mean_and_sd_are_the_same_in_every_image() -> None:

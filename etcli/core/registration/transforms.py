@@ -34,6 +34,9 @@ class Transforms:
     centres_axis : bool, optional
         Whether they bring the tilt axis to the middle of the views, as those of `etcli.tiltalign` do and
         those of `etcli.register` do not; None where that is unknown.
+    middle_px : (float, float)
+        Middle of the images that they were found on, (x, y) from that of the images that they are for: that
+        of the whole views, where these are crops of them.
 
     Raises
     ------
@@ -44,6 +47,7 @@ class Transforms:
     matrix: NDArray[np.float64]
     shift_px: NDArray[np.float64]
     centres_axis: bool | None = None
+    middle_px: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.matrix, np.float64)
@@ -117,7 +121,23 @@ class Transforms:
 
     def scaled(self, factor: float) -> "Transforms":
         """Return the same transforms for images with ``factor`` times as many pixels per length."""
-        return replace(self, shift_px=self.shift_px * factor)
+        x, y = self.middle_px
+        return replace(self, shift_px=self.shift_px * factor, middle_px=(x * factor, y * factor))
+
+    def about(self, middle_px: tuple[float, float]) -> "Transforms":
+        """Return the same transforms for images with another middle.
+
+        Parameters
+        ----------
+        middle_px : (float, float)
+            Middle m of the images that these transforms are for, (x, y) from that of the others.
+
+        Notes
+        -----
+        A (x - m) + d + m = A x + d + (m - A m).
+        """
+        moved = np.array(middle_px)
+        return replace(self, shift_px=self.shift_px + moved - self.matrix @ moved, middle_px=middle_px)
 
     def select(self, views: Sequence[int] | NDArray[np.integer]) -> "Transforms":
         """Return the transforms of some views, counted from 0, in the order given."""
