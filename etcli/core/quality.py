@@ -398,3 +398,27 @@ def _range(reference: NDArray[Any]) -> float:
     if low == high:
         raise DataError("the reference is constant: it has no range to relate errors to")
     return high - low
+
+
+def last_agreement_A(fsc: FSC, *, threshold: float) -> float | None:
+    """Find up to where a correlation curve is above a threshold again, beyond where it first falls below.
+
+    Parameters
+    ----------
+    fsc : FSC
+    threshold : float
+        As for `resolution_A`.
+
+    Returns
+    -------
+    float or None
+        Resolution in Å of the last of two neighbouring shells that are above the threshold by more than the
+        scatter of noise, three times 1/sqrt(n_samples); None where there are none.
+    """
+    below = np.flatnonzero(fsc.correlation < threshold)
+    if below.size == 0:
+        return None
+    above = fsc.correlation > threshold + 3 / np.sqrt(np.maximum(fsc.n_samples, 1))
+    pairs = np.flatnonzero(above[1:] & above[:-1]) + 1
+    later = pairs[pairs > below[0] + 1]
+    return float(1 / fsc.frequency_per_A[later[-1]]) if later.size else None

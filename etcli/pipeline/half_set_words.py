@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from etcli.core.quality import FSC, resolution_A
+from etcli.core.quality import FSC, last_agreement_A, resolution_A
 from etcli.pipeline.session import Session
 
 
@@ -20,6 +20,12 @@ def report_half_sets(
         f"half-sets agree to {least} (Fourier shell correlation 0.143; {half} at 0.5){where}, faded out at "
         "the sides"
     )
+    again = last_agreement_A(shells, threshold=0.143)
+    if again is not None:
+        session.reporter.report(
+            f"the correlation is above 0.143 again further out, up to {again:.4g} {unit}: shells that the "
+            "specimen leaves empty, as layers do, tell nothing, so the resolution may be better"
+        )
 
 
 def agreement_words(shells: FSC, pixel_A: float | None) -> tuple[str, ...]:

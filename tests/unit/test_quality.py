@@ -13,6 +13,7 @@ from etcli.core.quality import (
     crowther_resolution_A,
     fit_scale,
     fourier_shell_correlation,
+    last_agreement_A,
     missing_wedge,
     nrmse,
     psnr,
@@ -204,3 +205,15 @@ def test_what_lies_in_the_missing_wedge_does_not_count(tilts) -> None:
     assert aware.correlation.min() > 0.97  # Nyquist's planes mix both sides
     assert (0.55 * blind.n_samples[2:] < aware.n_samples[2:]).all()
     assert (aware.n_samples[2:] < 0.8 * blind.n_samples[2:]).all()
+
+
+def test_agreement_beyond_an_empty_shell_is_found() -> None:
+    frequency, samples = np.arange(1, 11) / 100, np.full(10, 10_000)
+    curve = np.array([1, 0.9, 0.05, 0.6, 0.7, 0.5, 0.1, 0.05, 0.3, 0.0])
+    shells = FSC(frequency, curve, samples)
+    assert resolution_A(shells, threshold=0.143) == pytest.approx(1 / (0.02 + 0.01 * 0.757 / 0.85))
+    assert last_agreement_A(shells, threshold=0.143) == pytest.approx(1 / 0.06)  # a single shell is chance
+    falling = FSC(frequency, np.linspace(1, 0, 10), samples)
+    assert last_agreement_A(falling, threshold=0.143) is None
+    few = FSC(frequency, curve, np.full(10, 16))  # noise scatters by 0.25
+    assert last_agreement_A(few, threshold=0.143) is None
