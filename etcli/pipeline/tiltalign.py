@@ -233,7 +233,7 @@ def tiltalign(
     Examples
     --------
     >>> import numpy as np, etcli
-    >>> views = np.zeros((3, 16, 16), np.float32)
+    >>> views = np.random.default_rng(1).random((3, 16, 16), np.float32)
     >>> series = etcli.TiltSeries.of(views, [-60, 0, 60])
     >>> aligned = etcli.tiltalign(series, angle_deg=0, offset=2, background="none")
     >>> aligned.transforms.shift_px[0].tolist()

@@ -255,8 +255,9 @@ def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figur
 
     images = stack.images()
     point = request.at[::-1] if request.at else specimen_centre(images)
-    slices = [images.take(index, axis) for axis, index in enumerate(point)]
-    has_contrast = any(one.min() < one.max() for one in slices)
+    has_contrast = not request.at and any(
+        one.min() < one.max() for one in (images.take(index, axis) for axis, index in enumerate(point))
+    )
     if not request.at:
         x, y, z = (index + 1 for index in point[::-1])
         what = "the centre of mass of the specimen" if has_contrast else "the middle"
@@ -269,7 +270,7 @@ def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figur
         look=request.look,
         crosshair=request.crosshair,
         stacking=Stacking(middle_A, of_views=tilts_of(stack) is not None),
-        point=SPECIMEN if has_contrast and not request.at else "",
+        point=SPECIMEN if has_contrast else "",
         page=request.page,
     )
 

@@ -67,12 +67,12 @@ def test_files_without_frames_are_laid_over_each_other_by_a_search(volume: np.nd
     write_stack(Path("whole.mrc"), volume)
     write_stack(Path("part.mrc"), 2 * volume[3:15, 7:27, 5:19] + 1)
     line = failure("compare", "part.mrc", "whole.mrc")
-    assert "no frame tells where part.mrc and whole.mrc is: crop one, or find a part with --align" in line
+    assert "no frame tells where part.mrc and whole.mrc are: crop both to the same " in line
     found = numbers("--align", "--fit-scale", "part.mrc", "whole.mrc")
     assert found["nrmse"] < 1e-6 and found["part_b"] == {"x": [6, 19], "y": [8, 27], "z": [4, 15]}
     assert [found[f"shift_{axis}_px"] for axis in "xyz"] == pytest.approx([5, 7, 3], abs=1e-3)
     write_stack(Path("thick.mrc"), np.pad(volume[:, 3:], ((2, 2), (0, 0), (0, 0))))
-    assert "crop one to be found in the other" in failure("compare", "--align", "thick.mrc", "whole.mrc")
+    assert "crop both to the same " in failure("compare", "--align", "thick.mrc", "whole.mrc")
     write_stack(Path("fine.mrc"), volume[:5], 1.25)
     line = failure("compare", "--align", "fine.mrc", "whole.mrc")
     assert "bin the voxels of fine.mrc, 1.25 Å, to the 2.5 Å of whole.mrc" in line

@@ -59,7 +59,7 @@ def test_names_the_view_that_is_not_finite(value) -> None:
     np.testing.assert_array_equal(stack.view(1), data[1])
     with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in section 3;"):
         stack.view(2)
-    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in section 1;"):
+    with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in section 3;"):
         stack.select([2]).view(0)
     stack.rows(np.arange(5))
     with pytest.raises(DataError, match=r"a\.mrc: NaN or infinite values in rows 5-6;"):
