@@ -185,7 +185,7 @@ def test_parts_of_counts_are_drawn_before_interpolation(tmp_path) -> None:
             mrcfile.read(tmp_path / f"b_{element}{part}.mrc") for part in ("", "_train", "_test")
         )
         np.testing.assert_allclose(train + test, whole, atol=1e-5)
-        assert train.sum() == pytest.approx(0.8 * whole.sum(), rel=0.05)
+        assert train.sum() == pytest.approx(0.8 * whole.sum(), rel=0.08)  # of 367 counts
         assert told(tmp_path / f"b_{element}_test.mrc") == NICKEL | {
             "element": element,
             "part": "test",
