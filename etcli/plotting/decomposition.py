@@ -17,6 +17,8 @@ Doubles = NDArray[np.float64]
 SPECTRUM_IN, RESIDUAL_IN, CURVE_IN = 2.9, 1.0, 1.9
 MOST_ACROSS = 5
 """Maps in a row."""
+NAMES_FROM = 0.85
+"""Height of the lower end of the names of lines, of the axes."""
 LINES_APART = 0.013
 """Least distance of names of lines, relative to the width of the panel."""
 
@@ -144,7 +146,8 @@ def _name_lines(axes: Axes, lines: Sequence[tuple[str, float]], energy_keV: Doub
             fontsize="x-small",
             color="#404040",
         )
-        axes.axvline(energy, color=GREY, linewidth=0.3, zorder=0)
+        to_name = [energy, energy, place], [0, NAMES_FROM - 0.04, NAMES_FROM]
+        axes.plot(*to_name, transform=axes.get_xaxis_transform(), color=GREY, linewidth=0.3, zorder=0)
 
 
 def _draw_residual(axes: Axes, energy_keV: Doubles, observed: Doubles, fitted: Sequence[Doubles]) -> None:
@@ -170,11 +173,12 @@ def _draw_maps(
     piece.suptitle(f"maps at {tilt_deg:g}°, counts of a pixel", x=0.01, ha="left", fontsize="medium")
     for panel in panels[len(maps) :]:
         panel.set_visible(False)
-    for panel, (name, image) in zip(panels, maps.items(), strict=False):
+    for k, (panel, (name, image)) in enumerate(zip(panels, maps.items(), strict=False)):
         scale = PixelScale.of(image.shape[1], pixel_A)
         drawn = show(panel, image, scale, limits=contrast(image), cmap="inferno")
         panel.set_title(name, color=colours.get(name, "black"))
-        scale_bar(panel, image.shape[1], scale)
+        if k == 0:  # all are of one area
+            scale_bar(panel, image.shape[1], scale)
         piece.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.8, aspect=25, pad=0.02)
 
 
