@@ -54,6 +54,12 @@ class FusionInputs:
 
     def check(self) -> None:
         """Check that all are of the same views and pixels; raise DataError otherwise."""
+        if not self.maps:
+            raise UsageError("no maps of elements are given")
+        odd = [name for name in self.parts if name not in self.maps]
+        odd += [name for name in self.maps if self.parts and name not in self.parts]
+        if odd:
+            raise UsageError(f"{odd[0]}: give a map and both parts of every element, or no parts")
         first = self.first
         if len(first) < FEWEST_VIEWS:
             raise DataError(
@@ -116,6 +122,8 @@ def read_inputs(
     if parts and len(parts) < len(found):
         without = next(one.name for one, name in zip(series, found, strict=True) if name not in parts)
         raise DataError(f"{without}: has no parts _{TRAIN} and _{TEST}, as other maps have; write them, too")
+    if haadf and any(Path(haadf).resolve() == Path(name).resolve() for name in names):
+        raise UsageError(f"{haadf}: is one of the maps; --haadf is for the dark-field series of the specimen")
     of_haadf = read_series(session, haadf) if haadf else None
     return FusionInputs(dict(zip(found, series, strict=True)), parts, of_haadf)
 

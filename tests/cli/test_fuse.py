@@ -130,6 +130,17 @@ def test_fractions_without_factors_are_said_to_be_standardless(maps):
     assert "as if all elements were equally sensitive; give --k-factors" in run.err
 
 
+def test_inputs_that_contradict_each_other_are_refused(maps):
+    nickel = maps[0]
+    line = failure("fuse", "--haadf", nickel, nickel, nickel.with_name("v.mrc"), status=2)
+    assert "is one of the maps; --haadf is for the dark-field series" in line
+    series = package.read(nickel)
+    with pytest.raises(package.UsageError, match="no maps of elements"):
+        package.fuse({})
+    with pytest.raises(package.UsageError, match="Ni: give a map and both parts of every element"):
+        package.fuse({"Ni": series, "Co": series}, parts={"Co": (series, series)})
+
+
 def test_parts_beside_the_maps_are_used(maps):
     nickel = maps[0]
     counts = mrcfile.read(nickel)
