@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from etcli.core.fusion.parts import SEED, TRAINED
 from etcli.core.fusion.problem import FusionProblem
+from etcli.core.fusion.scales import half_above
 from etcli.core.view_subsets import FEWEST_VIEWS, every_sixth
 
 Array = NDArray[np.float32]
@@ -84,12 +85,7 @@ def divided(counts: Array, tilt_deg: Float) -> PredictedCounts:
     than the noise, so every sixth view is left out as well, and all of its counts are predicted.
     """
     share = np.full(len(counts), TRAINED)
-    rising = np.sort(counts, axis=None)
-    below = np.cumsum(rising, dtype=np.float64)
-    typical = float(
-        rising[np.searchsorted(below, below[-1] / 2)]
-    )  # half of the counts are in brighter pixels
-    if typical > MANY_COUNTS and len(counts) >= FEWEST_VIEWS:
+    if half_above(counts) > MANY_COUNTS and len(counts) >= FEWEST_VIEWS:
         share[every_sixth(tilt_deg)] = 0
     whole = np.rint(counts).astype(np.int64)
     fitted = np.random.default_rng(SEED).binomial(whole, share[:, None, None])

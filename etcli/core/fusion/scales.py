@@ -61,7 +61,7 @@ def _coarse_volume(maps: Array, geometry: SliceGeometry, threads: int) -> Array:
 
 
 def half_above(volume: Array) -> float:
-    """Find the value that voxels with half of the sum of a volume, not negative, exceed."""
+    """Find the value that voxels, or pixels, with half of the sum of an array exceed; it is not negative."""
     falling = np.sort(volume, axis=None)[::-1]
     cumulative = np.cumsum(falling, dtype=np.float64)
     return float(falling[np.searchsorted(cumulative, cumulative[-1] / 2)])
