@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from etcli.core.series import Description, TiltSeries
 from etcli.io.mdoc import Mdoc
 
+PARTS = TRAIN, TEST = "train", "test"
+"""Names of the part of the counts that is fitted, and of the one that tells how well the fit predicts."""
 COUNTS = "counts"
 """Values that are numbers of events, and the last word for what is proportional to these."""
 INTERPOLATED = "interpolated counts"

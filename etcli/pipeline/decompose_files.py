@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etcli.core.errors import UsageError
+from etcli.io.element_map import PARTS
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, expect_images, series_writer
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUM = "sum"
-PARTS = ("train", "test")
 SPECTRA = "spectra"
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from etcli.core.elements import SYMBOLS
 from etcli.core.errors import DataError, UsageError
 from etcli.core.series import TiltSeries
-from etcli.io.element_map import ElementMap
+from etcli.io.element_map import TEST, TRAIN, ElementMap
 from etcli.io.frame_label import OURS
 from etcli.pipeline.inputs import SAME_PIXEL, read_series
 from etcli.pipeline.map_names import map_file
@@ -22,8 +22,6 @@ Array = NDArray[np.float32]
 FEWEST_VIEWS = 8
 SAME_TILT_DEG = 0.05
 """Difference of the tilt angles of maps that were recorded together."""
-TRAIN, TEST = "train", "test"
-"""Names of the parts of a map of counts."""
 SAME_COUNTS = 0.05
 """Difference between a map and the sum of its parts, relative, that a fit of spectra may cause."""
 COMPONENT = re.compile(r"c?\d{1,2}")

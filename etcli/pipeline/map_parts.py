@@ -8,13 +8,10 @@ import numpy as np
 from etcli.core.errors import DataError
 from etcli.core.fusion.parts import thinned
 from etcli.core.series import TiltSeries
-from etcli.io.element_map import COUNTS, ElementMap
+from etcli.io.element_map import COUNTS, TEST, TRAIN, ElementMap
 from etcli.io.mdoc import Mdoc
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.session import Session
-
-PARTS = ("train", "test")
-"""Names of the part that is fitted, and of the one that tells how well the fit predicts."""
 
 
 def parts_of_maps(session: Session, maps: Sequence[TiltSeries]) -> list[tuple[TiltSeries, TiltSeries]]:
@@ -49,7 +46,7 @@ def parts_of_maps(session: Session, maps: Sequence[TiltSeries]) -> list[tuple[Ti
         arrays.append(counts)
     drawn = thinned(arrays)
     return [
-        (_part(series, train, PARTS[0]), _part(series, test, PARTS[1]))
+        (_part(series, train, TRAIN), _part(series, test, TEST))
         for series, train, test in zip(maps, drawn.fitted, drawn.others, strict=True)
     ]
 

@@ -16,12 +16,12 @@ from etcli.core.registration.image_place import CENTRAL_PX, centre_after, with_c
 from etcli.core.registration.transforms import Method, Transforms
 from etcli.core.registration.views_by_tilt import views_by_tilt
 from etcli.core.series import TiltSeries
-from etcli.io.element_map import INTERPOLATED, ElementMap, with_values
+from etcli.io.element_map import INTERPOLATED, PARTS, ElementMap, with_values
 from etcli.io.transforms import read_axis
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.map_names import map_file, named_outputs
-from etcli.pipeline.map_parts import PARTS, parts_of_maps
+from etcli.pipeline.map_parts import parts_of_maps
 from etcli.pipeline.resample import resampled, without_orientations, write_resampled
 from etcli.pipeline.session import Session
 
