@@ -1,0 +1,67 @@
+"""Kernels that count pairs of neighbouring voxels with unlike labels."""
+
+from typing import Any
+
+from etcli.core.jit import jit
+
+
+@jit
+def count_surfaces(labels: Any, region: Any, directions: Any, weights: Any, surface: Any) -> Any:
+    """Add the weight of every pair of unlike neighbours to the surfaces of its labels, by label.
+
+    Beyond the ends of the volume its outermost voxels go on, so that the planes that cut a body off are no
+    surface. A pair with one voxel outside the region counts half, and a pair outside not at all; an empty
+    region is everything. Returns the number of pairs of two labels, neither of them 0.
+    """
+    nz, ny, nx = labels.shape
+    everywhere = region.size == 0
+    contacts = 0
+    for k in range(nz):
+        for j in range(ny):
+            for i in range(nx):
+                label = labels[k, j, i]
+                inside = everywhere or region[k, j, i]
+                for d in range(len(weights)):
+                    z = min(max(k + directions[d, 0], 0), nz - 1)
+                    y = min(max(j + directions[d, 1], 0), ny - 1)
+                    x = min(max(i + directions[d, 2], 0), nx - 1)
+                    other = labels[z, y, x]
+                    if other == label:
+                        continue
+                    share = 1.0 if everywhere else 0.5 * inside + 0.5 * region[z, y, x]
+                    if share == 0.0:
+                        continue
+                    surface[label] += share * weights[d]
+                    surface[other] += share * weights[d]
+                    if label != 0 and other != 0:
+                        contacts += 1
+    return contacts
+
+
+@jit
+def list_contacts(labels: Any, region: Any, directions: Any, weights: Any, pairs: Any, areas: Any) -> Any:
+    """List the pairs of unlike labels that `count_surfaces` has counted, the smaller label first."""
+    nz, ny, nx = labels.shape
+    everywhere = region.size == 0
+    at = 0
+    for k in range(nz):
+        for j in range(ny):
+            for i in range(nx):
+                label = labels[k, j, i]
+                if label == 0:
+                    continue
+                inside = everywhere or region[k, j, i]
+                for d in range(len(weights)):
+                    z = min(max(k + directions[d, 0], 0), nz - 1)
+                    y = min(max(j + directions[d, 1], 0), ny - 1)
+                    x = min(max(i + directions[d, 2], 0), nx - 1)
+                    other = labels[z, y, x]
+                    if other == 0 or other == label:
+                        continue
+                    share = 1.0 if everywhere else 0.5 * inside + 0.5 * region[z, y, x]
+                    if share == 0.0:
+                        continue
+                    pairs[at, 0] = min(label, other)
+                    pairs[at, 1] = max(label, other)
+                    areas[at] = share * weights[d]
+                    at += 1

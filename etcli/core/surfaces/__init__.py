@@ -1,0 +1,1 @@
+"""Triangulated surfaces of volumes: extraction, smoothing, reduction, checks."""
