@@ -1,0 +1,78 @@
+"""``etcli measure``: numbers of the labels of a volume, with errors."""
+
+import click
+
+from etcli.cli.options import Settings, json_option, pass_settings, plot_option, subcommand
+from etcli.cli.types import FILE
+
+
+@subcommand(
+    "measure",
+    example="etcli measure volume.mrc labels.mrc --csv particles.csv\n"
+    "etcli measure --halves volume_odd.mrc volume_even.mrc --series aligned.mrc --csv particles.csv \\\n"
+    "    --plot particles.png volume.mrc labels.mrc",
+    references=(
+        "Crofton, Phil. Trans. R. Soc. 158, 181 (1868): surfaces by counting of crossings.",
+        "Lewiner et al., J. Graph. Tools 8, 1 (2003): marching cubes.",
+        "Miles, in Stochastic Geometry, Wiley (1974) 202: bodies cut by the border.",
+    ),
+)
+@click.argument("input", metavar="IN", type=FILE)
+@click.argument("labels", metavar="LABELS", type=FILE)
+@click.option("--csv", type=FILE, metavar="FILE", help="The table: a row for each label.")
+@click.option(
+    "--halves",
+    type=FILE,
+    nargs=2,
+    metavar="ODD EVEN",
+    help="The volumes of the odd and of the even views, as recon --half-sets writes them: the part of noise "
+    "in the errors.",
+)
+@click.option(
+    "--series",
+    type=FILE,
+    metavar="FILE",
+    help="The views of the volume: densities by least squares of the projected labels.",
+)
+@click.option("--roi", type=FILE, metavar="FILE", help="Mask: measure only what is above 0 in it.")
+@json_option
+@plot_option
+@pass_settings
+def command(
+    settings: Settings,
+    input: str,
+    labels: str,
+    csv: str | None,
+    halves: tuple[str, str] | None,
+    series: str | None,
+    roi: str | None,
+    as_json: bool,
+    plot: str | None,
+) -> None:
+    """Measure the labels of the volume IN: volumes, surfaces, axes, densities, distances, with errors.
+
+    LABELS has a whole number for each voxel, 0 for the background: what segment writes, or labels of another
+    program. Numbers without a voxel are skipped. Positions are from the rotation centre; lengths are in nm,
+    or in px where the pixel size is unknown.
+
+    volume counts voxels. surface is that of the grey levels at the threshold of the label, with its
+    neighbours set to the background; surface_crofton counts crossings of voxels. Where they differ by more
+    than 5 % the flag is rough. sphericity is left out below 500 voxels, and the direction axis1_x to _z where
+    the body is not elongated. density_core is the median in the core, density_lsq explains the views.
+    Labels cut by the border or by the mask are marked with 1 in border and left out of means; their cut
+    faces are no surface.
+
+    sigma_volume is √(σ_half² + (S δ)²): half the difference of the half-sets, and a surface S that is wrong
+    by δ = 0.08 voxels and 0.15 of the residual of register. δ was found in simulations of SIRT and FISTA; in
+    sums it is common to all labels. Volumes of SIRT that is tilted to less than 60° can be half too large, so
+    their errors are left out.
+    """
+    from etcli.pipeline.measure_files import MeasureFiles, measure_files
+    from etcli.pipeline.measured import in_words
+
+    files = MeasureFiles(input, labels, csv, halves, series, roi, plot)
+    result = measure_files(settings.session, files)
+    if as_json:
+        settings.console.data(result.totals)
+    else:
+        settings.console.text("\n".join(in_words(result)))

@@ -1,0 +1,161 @@
+"""Surfaces of labels in a grey volume, and the volumes that its grey levels add up to."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, grown
+from etcli.core.surfaces.grey_surface import Surface, area, grey_surface
+
+Doubles = NDArray[np.float64]
+Grey = NDArray[np.float32]
+
+REACH = 3
+"""Voxels around a label that belong to it where no other label is nearer: its surface is in them."""
+SOFT = 0.5
+"""Range of grey levels about the threshold, relative to the contrast, in which a voxel is counted in part."""
+NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+
+class Levels(NamedTuple):
+    """Grey levels of labels, arrays of shape (n,).
+
+    Parameters
+    ----------
+    background, plateau, threshold : ndarray of shape (n,), float64
+        Level around each label, in its core, and at its surface.
+    """
+
+    background: Doubles
+    plateau: Doubles
+    threshold: Doubles
+
+
+class LabelShape(NamedTuple):
+    """Shape of a label.
+
+    Parameters
+    ----------
+    surface : float
+        Area in px² of the surface at the threshold; NaN where nothing is brighter.
+    mass_volume : float
+        Volume in voxels as Σ (v - background) / (plateau - background).
+    soft_volumes : list of float
+        Volumes in other volumes, with voxels near the threshold counted in part.
+    points : ndarray of shape (n_points, 3), float32
+        Vertices of the surface.
+    """
+
+    surface: float
+    mass_volume: float
+    soft_volumes: list[float]
+    points: Grey
+
+
+class Other(NamedTuple):
+    """Another volume of the same specimen, such as half of the views give.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx)
+    plateau : ndarray of shape (n,), float64
+        Level in the core of each label there.
+    """
+
+    volume: NDArray[Any]
+    plateau: Doubles
+
+
+def label_shapes(
+    volume: NDArray[Any],
+    sums: LabelSums,
+    levels: Levels,
+    *,
+    region: Mask = EVERYWHERE,
+    others: Sequence[Other] = (),
+) -> Iterator[LabelShape]:
+    """Measure the shape of one label after the other, with its neighbours set to the background.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx)
+        Finite grey levels.
+    sums : LabelSums
+    levels : Levels
+    region : ndarray of shape (nz, ny, nx), bool, optional
+        Where shapes count; its faces, and those at the ends of the volume, are no surface.
+    others : sequence of Other
+        Volumes in which the volume of each label is wanted as well.
+
+    Yields
+    ------
+    LabelShape
+        In the order of the rows.
+    """
+    owner = grown(sums, REACH)
+    for row in range(len(sums)):
+        box = sums.box(row, REACH + 1)
+        mine = owner[box] == row + 1
+        inside = sums.numbers[box] == row + 1
+        background, plateau, threshold = (float(level[row]) for level in levels)
+        values = np.where(mine, volume[box], np.float32(background))
+        _remove_specks(values, inside, threshold, background)
+        surface, points = _surface_in(values, threshold, box, volume.shape, region)
+        counted = mine if region is EVERYWHERE else mine & region[box]
+        contrast = plateau - background
+        mass = (
+            float((values[counted] - background).clip(0).sum(dtype=float)) / contrast if contrast else np.nan
+        )
+        soft = [
+            _soft_volume(
+                other.volume[box][counted], background, threshold, contrast, float(other.plateau[row])
+            )
+            for other in others
+        ]
+        yield LabelShape(surface, mass, soft, points)
+
+
+def _remove_specks(values: Grey, inside: Mask, threshold: float, background: float) -> None:
+    """Set what exceeds the threshold near a label without touching it to the background, in place."""
+    bright = values > threshold
+    if not (bright & ~inside).any():
+        return
+    pieces, n_pieces = ndimage.label(bright, NEIGHBOURS)
+    touching = np.zeros(n_pieces + 1, bool)
+    touching[pieces[inside]] = True
+    touching[0] = True
+    values[~touching[pieces]] = background
+
+
+def _surface_in(
+    values: Grey, level: float, box: tuple[slice, ...], shape: tuple[int, ...], region: Mask
+) -> tuple[float, Grey]:
+    """Measure the surface in the part of a volume that counts, and list its vertices.
+
+    At the ends of the volume its outermost voxels go on; of the triangles there, those up to half a voxel
+    beyond their centres, where their cubes end, are counted.
+    """
+    beyond = [(int(at.start == 0), int(at.stop == n)) for at, n in zip(box, shape, strict=True)]
+    surface = grey_surface(np.pad(values, beyond, mode="edge"), level, closed=False)
+    first = np.array([at.start - before for at, (before, _) in zip(box, beyond, strict=True)])
+    vertices = surface.vertices + first
+    middle = np.rint(vertices[surface.faces].mean(axis=1)).astype(int)
+    kept = ((middle >= 0) & (middle < shape)).all(axis=1)
+    if region is not EVERYWHERE:
+        kept[kept] = region[tuple(middle[kept].T)]
+    faces = surface.faces[kept]
+    points = vertices[np.unique(faces)].astype(np.float32)
+    return (area(Surface(vertices, faces)) if len(faces) else np.nan), points
+
+
+def _soft_volume(
+    values: NDArray[Any], background: float, threshold: float, contrast: float, plateau: float
+) -> float:
+    """Add up voxels above a threshold that lies as far between background and plateau as in the volume."""
+    if not contrast or plateau == background:
+        return np.nan
+    relative = (values - background) / (plateau - background) - (threshold - background) / contrast
+    return float((relative / SOFT + 0.5).clip(0, 1).sum(dtype=float))

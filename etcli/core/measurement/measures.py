@@ -1,0 +1,171 @@
+"""Measures of all labels of a volume, in voxels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.measurement.axes import Axes, ellipsoid_axes
+from etcli.core.measurement.crofton import SURE_CONTACT, Contacts, crofton_surfaces
+from etcli.core.measurement.label_shapes import LabelShape, Levels, Other, label_shapes
+from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask
+from etcli.core.measurement.neighbours import nearest_centres, surface_gaps
+from etcli.core.measurement.uncertainty import (
+    diameters,
+    inclusion_weights,
+    sigma_of_halves,
+    sigma_of_volumes,
+)
+
+Doubles = NDArray[np.float64]
+
+LEAST_ROUND = 500
+"""Voxels from which the sphericity of a body is known: smaller ones seem rounder than a ball."""
+ROUGH = 0.05
+"""Difference of the two surfaces, relative to the first, above which one of them is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """Measures of labels, arrays of one value for each; lengths in voxels, NaN where unknown.
+
+    Parameters
+    ----------
+    sums : LabelSums
+        Labels, numbers of voxels, centres and boxes.
+    levels : Levels
+    axes : Axes
+    surface, surface_crofton : ndarray of shape (n,), float64
+        Areas of the grey surface, and by counting of crossings.
+    mass_volume : ndarray of shape (n,), float64
+    sigma_half, sigma_volume : ndarray of shape (n,), float64
+        Standard deviations of the volumes: by noise, and in all.
+    shift_px : float
+        Standard deviation of the place of surfaces.
+    contacts : Contacts
+    nearest, gap : ndarray of shape (n,), float64
+        Distances to the nearest centre and to the nearest surface; 0 in contact.
+    """
+
+    sums: LabelSums
+    levels: Levels
+    axes: Axes
+    surface: Doubles
+    surface_crofton: Doubles
+    mass_volume: Doubles
+    sigma_half: Doubles
+    sigma_volume: Doubles
+    shift_px: float
+    contacts: Contacts
+    nearest: Doubles
+    gap: Doubles
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    @property
+    def volume(self) -> Doubles:
+        """Numbers of voxels."""
+        return self.sums.count.astype(float)
+
+    @property
+    def whole(self) -> Mask:
+        """Whether the body is not cut, so that it belongs in statistics."""
+        return ~self.sums.border
+
+    @property
+    def diameter(self) -> Doubles:
+        """Diameters of spheres of equal volume."""
+        return diameters(self.volume)
+
+    @property
+    def known_surface(self) -> Doubles:
+        """The grey surface, or the counted one where there is none."""
+        return np.where(np.isnan(self.surface), self.surface_crofton, self.surface)
+
+    @property
+    def sphericity(self) -> Doubles:
+        """Surface of the sphere of equal volume over the surface; NaN for small and for cut bodies."""
+        value = np.pi * self.diameter**2 / self.surface
+        return np.where((self.volume >= LEAST_ROUND) & self.whole, value, np.nan)
+
+    @property
+    def is_rough(self) -> Mask:
+        """Whether both surfaces differ by so much that one of them is wrong."""
+        return np.asarray(np.abs(self.surface_crofton - self.surface) > ROUGH * self.surface)
+
+    @property
+    def n_contacts(self) -> NDArray[np.int64]:
+        """Numbers of labels in contact with each."""
+        return np.bincount(self.contacts.rows.reshape(-1), minlength=len(self) + 1)[1:]
+
+    @property
+    def weight(self) -> Doubles:
+        """Weights of whole bodies in statistics that make up for those that were cut; NaN for these."""
+        weights = inclusion_weights(self.sums.low, self.sums.high, self.sums.numbers.shape)
+        return np.where(self.whole, weights, np.nan)
+
+    @property
+    def solid_surface(self) -> float:
+        """Surface of all labels together: without their contacts, as far as these are known."""
+        sure = self.contacts.area[self.contacts.area >= SURE_CONTACT]
+        return float(self.known_surface.sum() - 2 * sure.sum())
+
+
+def measure_labels(
+    volume: NDArray[Any],
+    sums: LabelSums,
+    levels: Levels,
+    *,
+    region: Mask = EVERYWHERE,
+    halves: Sequence[Other] = (),
+    shift_px: float,
+    track: Callable[[Iterable[LabelShape]], Iterable[LabelShape]] = iter,
+) -> Measures:
+    """Measure all labels of a volume.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx)
+        Finite grey levels.
+    sums : LabelSums
+        Of the same region.
+    levels : Levels
+        Grey levels of each label.
+    region : ndarray of shape (nz, ny, nx), bool, optional
+        The part to measure in; by default everywhere.
+    halves : sequence of Other
+        None, or the volumes of the odd and the even views.
+    shift_px : float
+        Standard deviation of the place of surfaces, in voxels.
+    track : callable
+        Passes on the labels one by one, to show the progress.
+
+    Returns
+    -------
+    Measures
+    """
+    n = len(sums)
+    shapes = list(track(label_shapes(volume, sums, levels, region=region, others=halves)))
+    surface = np.array([shape.surface for shape in shapes], float)
+    crofton, contacts = crofton_surfaces(sums.numbers, n, region)
+    soft = np.array([shape.soft_volumes for shape in shapes], float).reshape(n, len(halves)).T
+    sigma_half = sigma_of_halves(soft, n)
+    gap = surface_gaps([shape.points for shape in shapes])
+    gap[contacts.rows.reshape(-1) - 1] = 0
+    return Measures(
+        sums=sums,
+        levels=levels,
+        axes=ellipsoid_axes(sums.covariance),
+        surface=surface,
+        surface_crofton=crofton,
+        mass_volume=np.array([shape.mass_volume for shape in shapes], float),
+        sigma_half=sigma_half,
+        sigma_volume=sigma_of_volumes(sigma_half, np.where(np.isnan(surface), crofton, surface), shift_px),
+        shift_px=shift_px,
+        contacts=contacts,
+        nearest=nearest_centres(sums.centre),
+        gap=gap,
+    )

@@ -1,0 +1,252 @@
+"""Measures of the labels of a volume, with errors."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError, UsageError
+from etcli.core.measurement.label_shapes import Levels, Other
+from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, as_labels, label_sums
+from etcli.core.measurement.measures import Measures, measure_labels
+from etcli.core.measurement.uncertainty import surface_shift_px
+from etcli.core.measurement.wedge import SIGNIFICANT, crowding
+from etcli.core.segmentation.local_levels import local_levels
+from etcli.core.series import TiltSeries, Volume
+from etcli.core.volume_overlap import frame_offset_px, have_same_voxels
+from etcli.pipeline.inputs import file_named_in_errors, load_images
+from etcli.pipeline.label_densities import label_densities
+from etcli.pipeline.measured import Measured
+from etcli.pipeline.session import Session
+from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
+
+COPIES = 5
+"""Arrays of the size of the volume that the work needs, with as many again as there are half-sets."""
+LEAST_REACH_DEG = 60.0
+"""Tilt below which methods without a prior are wrong by more than anything tells."""
+SAME_PLACE_PX = 0.5
+
+
+@dataclass(frozen=True)
+class MeasureInputs:
+    """What is measured, and what helps.
+
+    Parameters
+    ----------
+    volume, labels : Volume
+        Grey levels, and whole numbers of the same shape, 0 the background.
+    halves : (Volume, Volume), optional
+        The same from the odd and from the even views.
+    series : TiltSeries, optional
+        The views of the volume.
+    region : Volume, optional
+        Mask, above 0 where is measured.
+    """
+
+    volume: Volume
+    labels: Volume
+    halves: tuple[Volume, Volume] | None = None
+    series: TiltSeries | None = None
+    region: Volume | None = None
+
+
+def measure(
+    volume: Volume | NDArray[Any],
+    labels: Volume | NDArray[Any],
+    *,
+    halves: tuple[Volume | NDArray[Any], Volume | NDArray[Any]] | None = None,
+    series: TiltSeries | None = None,
+    region: Volume | NDArray[Any] | None = None,
+    session: Session | None = None,
+) -> Measured:
+    """Measure the labels of a volume: sizes, surfaces, axes, places, densities, and how sure they are.
+
+    Parameters
+    ----------
+    volume : Volume or ndarray of shape (nz, ny, nx)
+        Grey levels.
+    labels : Volume or ndarray of shape (nz, ny, nx)
+        Whole numbers, 0 the background; of any program.
+    halves : (Volume, Volume), optional
+        The volume from the odd and from the even views, for the errors that noise makes.
+    series : TiltSeries, optional
+        Views of the volume, for densities that explain them.
+    region : Volume or ndarray of shape (nz, ny, nx), optional
+        Mask: only what is above 0 is measured.
+    session : Session, optional
+        Memory and reporter; `Session()` by default.
+
+    Returns
+    -------
+    Measured
+        With ``columns``, arrays with a value for each label, and ``totals``.
+
+    Raises
+    ------
+    DataError
+        When labels are no whole numbers or there are none, the files do not fit, or the volume is constant.
+    UsageError
+        When they do not fit into the memory.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> z, y, x = np.mgrid[-10:11, -10:11, -10:11]
+    >>> ball = np.clip(6.5 - np.sqrt(z**2 + y**2 + x**2), 0, 1).astype(np.float32)
+    >>> volume = etcli.Volume(ball, pixel_A=10)
+    >>> found = etcli.measure(volume, (ball > 0.5).astype(np.uint16))
+    >>> round(float(found.columns["eq_diameter_nm"][0]), 1)
+    12.0
+    """
+    session = session or Session()
+    volume = _as_volume(volume, "volume")
+
+    def beside(other: Volume | NDArray[Any], name: str) -> Volume:
+        """Return a volume; an array lies where the volume lies."""
+        return other if isinstance(other, Volume) else replace(volume, data=other, name=name, history=())
+
+    return measure_inputs(
+        session,
+        MeasureInputs(
+            volume,
+            beside(labels, "labels"),
+            None if halves is None else (beside(halves[0], "odd half"), beside(halves[1], "even half")),
+            series,
+            None if region is None else beside(region, "region"),
+        ),
+    )
+
+
+def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
+    """Measure labels; see `measure`."""
+    volume, labels, region = inputs.volume.upright(), inputs.labels.upright(), inputs.region
+    for other in (labels, *(inputs.halves or ()), *([region] if region else ())):
+        check_fits(other.upright(), volume)
+    halves = [half.upright() for half in inputs.halves or ()]
+    grey = load_images(session, volume, copies=COPIES + len(halves))
+    if grey.min() == grey.max():
+        raise DataError(f"{volume.name}: all voxels are {grey.flat[0]:g}, so nothing can be measured in it")
+    mask = EVERYWHERE if region is None else read_region(session, region.upright())
+    sums = read_labels(labels, mask)
+    if not volume.pixel_A:
+        session.reporter.warn(f"{volume.name}: no pixel size; lengths are in px")
+    levels = _levels(grey, sums, labels)
+    others = [_half(load_images(session, half, copies=1), sums) for half in halves]
+    origin = _origin(inputs)
+    measures = measure_labels(
+        grey,
+        sums,
+        levels,
+        region=mask,
+        halves=others,
+        shift_px=surface_shift_px(origin.residual_px),
+        track=lambda shapes: session.track(shapes, len(sums), "measuring"),
+    )
+    density = None
+    if inputs.series is not None:
+        density = label_densities(session, sums, volume, inputs.series, origin.background)
+    return Measured(
+        measures,
+        origin,
+        volume.pixel_A,
+        _middle_px(volume),
+        float(mask.sum() if mask.size else grey.size),
+        sigma_known=_trusted(session, volume, origin, measures),
+        density_lsq=density,
+    )
+
+
+def check_fits(other: Volume, volume: Volume) -> None:
+    """Check that a volume has the voxels of the measured one; raise DataError otherwise."""
+    sizes = [" x ".join(map(str, each.shape[::-1])) for each in (other, volume)]
+    if other.shape != volume.shape:
+        raise DataError(
+            f"{other.name}: {sizes[0]} voxels, but {volume.name} has {sizes[1]}; give files of one volume"
+        )
+    if not have_same_voxels(other, volume):
+        raise DataError(
+            f"{other.name}: voxels of {other.pixel_A:g} Å, but those of {volume.name} are {volume.pixel_A:g} Å; "
+            "give files of one volume"
+        )
+    offset_px = frame_offset_px(other, volume)
+    if offset_px is not None and np.abs(offset_px).max() > SAME_PLACE_PX:
+        x, y, z = (round(float(at), 2) + 0.0 for at in offset_px[::-1])
+        raise DataError(
+            f"{other.name}: lies {x:g}, {y:g}, {z:g} voxels (x, y, z) from {volume.name}; give files of one volume"
+        )
+
+
+def read_region(session: Session, region: Volume) -> Mask:
+    """Read a mask; raise DataError for an empty one."""
+    mask = load_images(session, region, copies=1) > 0
+    if not mask.any():
+        raise DataError(
+            f"{region.name}: no voxel is above 0, so nothing would be measured; give another --roi"
+        )
+    return mask
+
+
+def read_labels(labels: Volume, region: Mask) -> LabelSums:
+    """Read and add up labels; raise DataError where there are none."""
+    with file_named_in_errors(labels):
+        sums = label_sums(as_labels(labels.images()), region)
+    if not len(sums):
+        where = " in the region" if region.size else ""
+        raise DataError(f"{labels.name}: no label above 0{where}, so there is nothing to measure")
+    return sums
+
+
+def _levels(grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
+    """Return the grey levels of each label, with the threshold of its history where that has one for all."""
+    found = local_levels(grey, sums.numbers)
+    return Levels(found.background[1:], found.plateau[1:], found.threshold[1:])
+
+
+def _half(grey: NDArray[np.float32], sums: LabelSums) -> Other:
+    return Other(grey, local_levels(grey, sums.numbers).plateau[1:])
+
+
+def _origin(inputs: MeasureInputs) -> VolumeOrigin:
+    """Return how the volume was made; the views tell the tilt angles where its history does not."""
+    origin = volume_origin(inputs.volume.history)
+    if inputs.series is None or not inputs.series.has_tilts:
+        return origin
+    tilt_deg = inputs.series.tilt_deg
+    return replace(origin, reach_deg=float(min(-tilt_deg.min(), tilt_deg.max())))
+
+
+def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: Measures) -> bool:
+    """Warn of what the missing wedge has done; return whether the errors of volumes can be told."""
+    if not origin.method or origin.has_prior:
+        return True
+    crowd = crowding(measures.axes.direction[measures.whole])
+    if crowd is not None and crowd > SIGNIFICANT:
+        session.reporter.warn(
+            f"{volume.name}: the long axes crowd about z, as the missing wedge makes them; reconstruct with "
+            "--method fista, or with --mask of the labels"
+        )
+    if origin.reach_deg is None or origin.reach_deg >= LEAST_REACH_DEG:
+        return True
+    session.reporter.warn(
+        f"{volume.name}: tilted to {origin.reach_deg:g}° only, where volumes by {origin.method} can be half too "
+        "large; their errors are left blank; reconstruct with --method fista"
+    )
+    return False
+
+
+def _middle_px(volume: Volume) -> tuple[float, float, float]:
+    """Return the middle (x, y, z) of the volume from the rotation centre in voxels; 0 where unknown."""
+    middle_A = volume.middle_A
+    if middle_A is None or not volume.pixel_A:
+        return 0.0, 0.0, 0.0
+    x, y, z = (length / volume.pixel_A for length in middle_A)
+    return x, y, z
+
+
+def _as_volume(volume: Volume | NDArray[Any], name: str) -> Volume:
+    if isinstance(volume, Volume):
+        return volume
+    if not isinstance(volume, np.ndarray):
+        raise UsageError(f"the {name} must be a Volume or an array of shape (nz, ny, nx)")
+    return Volume(volume, name=name)

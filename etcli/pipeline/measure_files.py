@@ -1,0 +1,110 @@
+"""Measures of labels from file to file."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from etcli.core.series import Volume
+from etcli.io.tables import write_table
+from etcli.pipeline.inputs import read_series, read_volume_only
+from etcli.pipeline.measure import MeasureInputs, measure_inputs
+from etcli.pipeline.measured import Measured
+from etcli.pipeline.picture_output import announce_picture, check_picture
+from etcli.pipeline.session import Session
+from etcli.pipeline.text_output import check_text_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class MeasureFiles:
+    """Files of ``measure``, named as its options."""
+
+    input: str
+    labels: str
+    csv: str | None = None
+    halves: tuple[str, str] | None = None
+    series: str | None = None
+    roi: str | None = None
+    plot: str | None = None
+
+
+def measure_files(session: Session, files: MeasureFiles) -> Measured:
+    """Measure labels, and write the table and the picture that are asked for.
+
+    Parameters
+    ----------
+    session : Session
+    files : MeasureFiles
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    DataError, UsageError
+        As for `etcli.measure`; nothing is written then.
+    """
+    check_picture(files.plot)
+    check_text_names(table=files.csv)
+    volume, labels = (read_volume_only(session, name) for name in (files.input, files.labels))
+    halves = None
+    if files.halves:
+        odd, even = files.halves
+        halves = read_volume_only(session, odd), read_volume_only(session, even)
+    inputs = MeasureInputs(
+        volume,
+        labels,
+        halves,
+        read_series(session, files.series) if files.series else None,
+        read_volume_only(session, files.roi) if files.roi else None,
+    )
+    with session.outputs() as outputs:
+        table = outputs.path(files.csv) if files.csv else None
+        picture = announce_picture(outputs, files.plot) if files.plot else None
+        result = measure_inputs(session, inputs)
+        if table:
+            write_table(table, result.columns)
+        if picture:
+            picture(measure_picture(result, volume.upright()))
+    return result
+
+
+def measure_picture(result: Measured, volume: Volume) -> "Figure":
+    """Draw a result: `etcli.plotting.measurement.measurement_figure` of its whole bodies.
+
+    Parameters
+    ----------
+    result : Measured
+    volume : Volume
+        The measured volume, its sections along z.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from etcli.plotting.measurement import LabelPicture, measurement_figure
+
+    numbers, u, whole = result.measures.sums.numbers, result.unit, result.measures.whole
+    z = int(np.argmax(np.count_nonzero(numbers, axis=(1, 2))))
+    columns = {name: values[whole] for name, values in result.columns.items()}
+    return measurement_figure(
+        LabelPicture(
+            image=volume.view(z),
+            labels=numbers[z],
+            z=z + 1,
+            pixel_A=result.pixel_A,
+            unit=u,
+            diameter=columns[f"eq_diameter_{u}"],
+            sigma=columns[f"sigma_eq_diameter_{u}"],
+            sphericity=columns["sphericity"],
+            angle_z_deg=columns["angle_z_deg"],
+            mean=result.totals[f"mean_eq_diameter_{u}"],
+            sigma_mean=result.totals[f"sigma_mean_eq_diameter_{u}"],
+        ),
+        title=f"{PurePath(volume.name).name}: {len(result.measures)} labels",
+    )
