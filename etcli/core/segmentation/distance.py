@@ -1,6 +1,7 @@
 """Exact Euclidean distances in masks and labels, in voxels from centre to centre."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,6 @@ def _by_slabs(kernel: Callable[..., None], one: NDArray[Any], two: NDArray[Any],
     """Run a kernel on slabs along the first axis of two arrays."""
     n = len(one)
     edges = np.linspace(0, n, min(n, SLABS_PER_THREAD * threads) + 1).astype(int)
-    slabs = [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    slabs = [slice(start, stop) for start, stop in pairwise(edges)]
     for _ in ordered_map(lambda slab: kernel(one[slab], two[slab]), slabs, threads=threads):
         pass
