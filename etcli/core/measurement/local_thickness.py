@@ -1,9 +1,6 @@
 """Local thickness: the diameter of the largest ball inside a body that covers a point."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,7 @@ from etcli.core.measurement._local_thickness import (
     walk_uphill,
 )
 from etcli.core.measurement._nearest_crossing import nearest_across_rows, nearest_in_rows
-from etcli.core.parallel import ordered_map
+from etcli.core.measurement.chunks import in_chunks
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -32,23 +29,6 @@ MARGIN = 0.5
 """A ball covers voxels whose centre is within its radius and this margin, in voxels: those that it cuts."""
 SLACK = 0.05
 """A ball that stands out of a larger one by less than this, in voxels, is dropped."""
-CHUNKS_PER_THREAD = 4
-
-
-@dataclass(frozen=True)
-class _Chunks:
-    """Work on the sections of a volume, or on many points, in parallel."""
-
-    threads: int
-
-    def run(self, work: Callable[[int, int], object], n: int) -> None:
-        """Call ``work(first, last)`` for ranges that cover 0 to `n` - 1."""
-        for _ in ordered_map(lambda part: work(*part), self._ranges(n), threads=self.threads):
-            pass
-
-    def _ranges(self, n: int) -> Iterator[tuple[int, int]]:
-        edges = np.linspace(0, n, min(self.threads * CHUNKS_PER_THREAD, n) + 1).astype(int).tolist()
-        return pairwise(edges)
 
 
 def local_thickness(
@@ -84,30 +64,29 @@ def local_thickness(
     """
     volume, levels = np.ascontiguousarray(volume, np.float32), np.asarray(levels, np.float32)
     labels = np.ascontiguousarray(labels, np.uint16 if len(levels) <= 1 << 16 else np.int32)
-    chunks = _Chunks(threads)
     thickness = np.zeros(volume.shape, np.float32)
     if not mask.any():
         return thickness
-    squared, codes = _nearest(labels, volume, levels, chunks)
+    squared, codes = _nearest(labels, volume, levels, threads)
     if codes.flat[0] < 0:
         thickness[mask] = np.inf
         return thickness
-    voxels = _ridge(squared, mask, chunks)
+    voxels = _ridge(squared, mask, threads)
     del squared
     centres, radii = np.empty((len(voxels), 3)), np.empty(len(voxels))
 
     def walk(a: int, b: int) -> None:
         walk_uphill(voxels[a:b], codes, labels, volume, levels, mask, STEPS, centres[a:b], radii[a:b])
 
-    chunks.run(walk, len(voxels))
+    in_chunks(walk, len(voxels), threads)
     centres, radii = _largest(centres, radii, codes)
-    chunks.run(partial(paint_balls, centres, radii, MARGIN, mask, thickness), len(volume))
+    in_chunks(partial(paint_balls, centres, radii, MARGIN, mask, thickness), len(volume), threads)
     _fill(thickness, mask)
     return thickness
 
 
 def _nearest(
-    labels: NDArray[np.integer], volume: Floats, levels: Floats, chunks: _Chunks
+    labels: NDArray[np.integer], volume: Floats, levels: Floats, threads: int
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Find the squared distance and the code of the crossing nearest to each voxel.
 
@@ -126,17 +105,17 @@ def _nearest(
         turned = tuple(steps[other] for other in (*others, axis))
         given = rows(labels, axis), rows(volume, axis), levels, turned, axis
         search = partial(nearest_in_rows, *given, rows(own[0], axis), rows(own[1], axis))
-        chunks.run(search, shape[others[0]])
+        in_chunks(search, shape[others[0]], threads)
         for along, into in zip(others, (own, best), strict=True):
             arrays = [rows(array, along) for array in (*own, *into)]
-            chunks.run(partial(nearest_across_rows, *arrays), len(arrays[0]))
+            in_chunks(partial(nearest_across_rows, *arrays), len(arrays[0]), threads)
     return best
 
 
-def _ridge(squared: Floats, mask: Mask, chunks: _Chunks) -> NDArray[np.int64]:
+def _ridge(squared: Floats, mask: Mask, threads: int) -> NDArray[np.int64]:
     """Find the voxels from which the centres of the largest balls are looked for, as flat indices."""
     ridge = np.empty(squared.shape, np.bool_)
-    chunks.run(partial(mark_ridge, squared, mask, RIDGE_SLOPE, ridge), len(squared))
+    in_chunks(partial(mark_ridge, squared, mask, RIDGE_SLOPE, ridge), len(squared), threads)
     return np.flatnonzero(ridge)
 
 
