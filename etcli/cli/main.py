@@ -16,7 +16,7 @@ COMMANDS = {
     "fuse": "Reconstruct the volumes of several elements together, from maps of counts.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
     "depthsect": "Find atomic columns, atom counts and depths in one focal series, and build a 3-D model.",
-    "measure": "Measure the labels of the volume IN: volumes, surfaces, axes, densities, distances, with errors.",
+    "measure": "Measure the labels of a volume: volumes, surfaces, axes, densities, distances, errors.",
     "entropy": "Rank the views of a tilt series by the entropy of their projections, or plan a series.",
     "info": "Tell what a file holds.",
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",

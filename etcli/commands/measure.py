@@ -49,7 +49,7 @@ def command(
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Measure the labels of the volume IN: volumes, surfaces, axes, densities, distances, with errors.
+    """Measure the labels of a volume: volumes, surfaces, axes, densities, distances, errors.
 
     LABELS has a whole number for each voxel, 0 for the background: what segment writes, or labels of another
     program. Numbers without a voxel are skipped. Positions are from the rotation centre; lengths are in nm,

@@ -54,8 +54,8 @@ def _geometry(volume: Volume, series: TiltSeries) -> SliceGeometry:
     nz, ny, nx = volume.shape
     if series.shape[1] != ny:
         raise DataError(
-            f"{series.name}: {series.shape[1]} rows, but {volume.name} has {ny}; give the series that the whole "
-            "volume was reconstructed from"
+            f"{series.name}: {series.shape[1]} rows, but {volume.name} has {ny}; give the series that the "
+            "whole volume was reconstructed from"
         )
     if (
         series.pixel_A
@@ -71,8 +71,8 @@ def _geometry(volume: Volume, series: TiltSeries) -> SliceGeometry:
     turned = volume.frame is not None and abs(volume.frame.x_tilt_deg) > SAME_TILT_DEG
     if turned or max(abs(x_A), abs(y_A)) > CENTRAL_PX * step_A:
         raise DataError(
-            f"{volume.name}: is cropped or turned, so that {series.name} does not show it as it is; measure the "
-            "whole volume, or leave out --series"
+            f"{volume.name}: is cropped or turned, so that {series.name} does not show it as it is; measure "
+            "the whole volume, or leave out --series"
         )
     return SliceGeometry(
         series.tilt_deg,

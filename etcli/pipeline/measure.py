@@ -131,8 +131,8 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     sums = read_labels(labels, mask)
     if not volume.pixel_A:
         session.reporter.warn(f"{volume.name}: no pixel size; lengths are in px")
-    levels = _levels(grey, sums, labels)
-    others = [_half(load_images(session, half, copies=1), sums) for half in halves]
+    levels = _levels(session, grey, sums, labels)
+    others = [_half(session, load_images(session, half, copies=1), sums) for half in halves]
     origin = _origin(inputs)
     measures = measure_labels(
         grey,
@@ -166,14 +166,15 @@ def check_fits(other: Volume, volume: Volume) -> None:
         )
     if not have_same_voxels(other, volume):
         raise DataError(
-            f"{other.name}: voxels of {other.pixel_A:g} Å, but those of {volume.name} are {volume.pixel_A:g} Å; "
-            "give files of one volume"
+            f"{other.name}: voxels of {other.pixel_A:g} Å, but those of {volume.name} are {volume.pixel_A:g} "
+            "Å; give files of one volume"
         )
     offset_px = frame_offset_px(other, volume)
     if offset_px is not None and np.abs(offset_px).max() > SAME_PLACE_PX:
         x, y, z = (round(float(at), 2) + 0.0 for at in offset_px[::-1])
         raise DataError(
-            f"{other.name}: lies {x:g}, {y:g}, {z:g} voxels (x, y, z) from {volume.name}; give files of one volume"
+            f"{other.name}: lies {x:g}, {y:g}, {z:g} voxels (x, y, z) from {volume.name}; give files of "
+            "one volume"
         )
 
 
@@ -197,14 +198,14 @@ def read_labels(labels: Volume, region: Mask) -> LabelSums:
     return sums
 
 
-def _levels(grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
+def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
     """Return the grey levels of each label, with the threshold of its history where that has one for all."""
-    found = local_levels(grey, sums.numbers)
+    found = local_levels(grey, sums.numbers, threads=session.threads)
     return Levels(found.background[1:], found.plateau[1:], found.threshold[1:])
 
 
-def _half(grey: NDArray[np.float32], sums: LabelSums) -> Other:
-    return Other(grey, local_levels(grey, sums.numbers).plateau[1:])
+def _half(session: Session, grey: NDArray[np.float32], sums: LabelSums) -> Other:
+    return Other(grey, local_levels(grey, sums.numbers, threads=session.threads).plateau[1:])
 
 
 def _origin(inputs: MeasureInputs) -> VolumeOrigin:
@@ -229,8 +230,8 @@ def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: M
     if origin.reach_deg is None or origin.reach_deg >= LEAST_REACH_DEG:
         return True
     session.reporter.warn(
-        f"{volume.name}: tilted to {origin.reach_deg:g}° only, where volumes by {origin.method} can be half too "
-        "large; their errors are left blank; reconstruct with --method fista"
+        f"{volume.name}: tilted to {origin.reach_deg:g}° only, where volumes by {origin.method} can be half "
+        "too large; their errors are left blank; reconstruct with --method fista"
     )
     return False
 

@@ -200,7 +200,7 @@ def in_words(result: Measured) -> Sequence[str]:
         )
     if totals["expected_elongation"]:
         lines.append(
-            f"tilted to {totals['reach_deg']:g}°: points are {totals['expected_elongation']:.2f} times as long "
-            f"along z as along x, these bodies {totals['median_elongation']:.2f} times"
+            f"tilted to {totals['reach_deg']:g}°: points are {totals['expected_elongation']:.2f} times as "
+            f"long along z as along x, these bodies {totals['median_elongation']:.2f} times"
         )
     return lines

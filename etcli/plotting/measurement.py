@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from etcli.plotting.style import BLUE, GREY, ORANGE, WIDTH_IN, PixelScale, contrast, scale_bar, show, styled
@@ -143,4 +144,5 @@ def _draw_rose(axes: PolarAxes, angle_z_deg: Doubles) -> None:
     axes.bar(middle, counts, width=np.diff(edges), color=BLUE, alpha=0.6, edgecolor="white", linewidth=0.5)
     random = known.size * (np.cos(edges[:-1]) - np.cos(edges[1:]))
     axes.plot(middle, random, color=ORANGE, label="random")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.set_title(f"{known.size} long axes by angle to z (line: random)", loc="left")

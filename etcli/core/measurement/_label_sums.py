@@ -56,15 +56,17 @@ def mark_cut(labels: Any, region: Any, cut: Any) -> Any:
                 label = labels[k, j, i]
                 if label == 0 or not (everywhere or region[k, j, i]):
                     continue
-                if k == 0 or j == 0 or i == 0 or k == nz - 1 or j == ny - 1 or i == nx - 1:
-                    cut[label] = True
-                elif not everywhere and not (
-                    region[k - 1, j, i]
-                    and region[k + 1, j, i]
-                    and region[k, j - 1, i]
-                    and region[k, j + 1, i]
-                    and region[k, j, i - 1]
-                    and region[k, j, i + 1]
+                at_end = k == 0 or j == 0 or i == 0 or k == nz - 1 or j == ny - 1 or i == nx - 1
+                if at_end or not (
+                    everywhere
+                    or (
+                        region[k - 1, j, i]
+                        and region[k + 1, j, i]
+                        and region[k, j - 1, i]
+                        and region[k, j + 1, i]
+                        and region[k, j, i - 1]
+                        and region[k, j, i + 1]
+                    )
                 ):
                     cut[label] = True
 

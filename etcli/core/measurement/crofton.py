@@ -9,7 +9,7 @@ from etcli.core.measurement import _crofton
 from etcli.core.measurement.label_sums import EVERYWHERE, Labels, Mask
 
 SHARES = (0.0457779, 0.0369806, 0.0351956)
-"""Part of the unit sphere that is nearest to each of the 6, 12 and 8 directions with 1, 2 and 3 steps [2]_."""
+"""Part of the sphere that is nearest to each of the 6, 12 and 8 directions with 1, 2 and 3 steps [2]_."""
 SURE_CONTACT = 50.0
 """Area in px² from which that of a contact is known; contacts in a point read up to that."""
 
@@ -70,7 +70,7 @@ def crofton_surfaces(
         _crofton.list_contacts(numbers, region, directions, weights, pairs, areas)
     keys, inverse = np.unique(pairs[:, 0] * (n_labels + 1) + pairs[:, 1], return_inverse=True)
     rows = np.stack([keys // (n_labels + 1), keys % (n_labels + 1)], 1)
-    return surface[1:], Contacts(rows, np.bincount(inverse, areas, minlength=len(keys)))
+    return surface[1:], Contacts(rows, np.bincount(inverse, areas, minlength=len(keys)).astype(float))
 
 
 def _directions() -> tuple[NDArray[np.int64], NDArray[np.float64]]:

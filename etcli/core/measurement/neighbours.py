@@ -111,4 +111,4 @@ class _Surfaces:
         if not np.isfinite(best):
             return points
         apart = np.maximum(self.low[many] - points, points - self.high[many]).clip(0)
-        return points[(apart**2).sum(1) <= best**2]
+        return np.asarray(points[(apart**2).sum(1) <= best**2])

@@ -45,7 +45,7 @@ def sigma_of_halves(soft_volumes: Doubles, n_labels: int) -> Doubles:
     """
     if len(soft_volumes) != 2:
         return np.zeros(n_labels)
-    return np.abs(soft_volumes[0] - soft_volumes[1]) / 2
+    return np.asarray(np.abs(soft_volumes[0] - soft_volumes[1]) / 2)
 
 
 def sigma_of_volumes(sigma_half: Doubles, surface: Doubles, shift: float) -> Doubles:
