@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
+from etcli.core.lengths import Length
 from etcli.core.measurement.label_shapes import Levels, Other
 from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, as_labels, label_sums
 from etcli.core.measurement.measures import Measures, measure_labels
@@ -18,6 +19,8 @@ from etcli.core.volume_overlap import frame_offset_px, have_same_voxels
 from etcli.pipeline.inputs import file_named_in_errors, load_images
 from etcli.pipeline.label_densities import label_densities
 from etcli.pipeline.measured import Measured
+from etcli.pipeline.pore_measures import Solid, measure_pores
+from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
@@ -42,6 +45,8 @@ class MeasureInputs:
         The views of the volume.
     region : Volume, optional
         Mask, above 0 where is measured.
+    pore_request : PoreRequest
+        What is measured of pores and networks.
     """
 
     volume: Volume
@@ -49,6 +54,7 @@ class MeasureInputs:
     halves: tuple[Volume, Volume] | None = None
     series: TiltSeries | None = None
     region: Volume | None = None
+    pore_request: PoreRequest = NO_PORES
 
 
 def measure(
@@ -58,6 +64,10 @@ def measure(
     halves: tuple[Volume | NDArray[Any], Volume | NDArray[Any]] | None = None,
     series: TiltSeries | None = None,
     region: Volume | NDArray[Any] | None = None,
+    pores: bool = False,
+    envelope: Length | str | float | None = None,
+    thickness: bool = False,
+    tortuosity: str | None = None,
     session: Session | None = None,
 ) -> Measured:
     """Measure the labels of a volume: sizes, surfaces, axes, places, densities, and how sure they are.
@@ -74,13 +84,22 @@ def measure(
         Views of the volume, for densities that explain them.
     region : Volume or ndarray of shape (nz, ny, nx), optional
         Mask: only what is above 0 is measured.
+    pores : bool, optional
+        Measure pores, and the labels as a network.
+    envelope : Length, str or float, optional
+        Radius of the ball that closes the mouths of open pores, in pixels or with a unit: ``"12nm"``.
+    thickness : bool, optional
+        Measure the local thickness of labels and pores.
+    tortuosity : {"z", "y", "x"}, optional
+        Axis along which the tortuosity of labels and pores is computed.
     session : Session, optional
         Memory and reporter; `Session()` by default.
 
     Returns
     -------
     Measured
-        With ``columns``, arrays with a value for each label, and ``totals``.
+        With ``columns``, arrays with a value for each label, and ``totals``; ``pore_columns``, and the map
+        ``thickness`` in nm or px, where they were asked for.
 
     Raises
     ------
@@ -101,6 +120,8 @@ def measure(
     """
     session = session or Session()
     volume = _as_volume(volume, "volume")
+    ball = None if envelope is None else Length.parse(envelope, "px")
+    request = PoreRequest(pores, ball, thickness, tortuosity)
 
     def beside(other: Volume | NDArray[Any], name: str) -> Volume:
         """Return a volume; an array lies where the volume lies."""
@@ -114,17 +135,19 @@ def measure(
             None if halves is None else (beside(halves[0], "odd half"), beside(halves[1], "even half")),
             series,
             None if region is None else beside(region, "region"),
+            request,
         ),
     )
 
 
 def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     """Measure labels; see `measure`."""
+    inputs.pore_request.check()
     volume, labels, region = inputs.volume.upright(), inputs.labels.upright(), inputs.region
     for other in (labels, *(inputs.halves or ()), *([region] if region else ())):
         check_fits(other.upright(), volume)
     halves = [half.upright() for half in inputs.halves or ()]
-    grey = load_images(session, volume, copies=COPIES + len(halves))
+    grey = load_images(session, volume, copies=COPIES + len(halves) + inputs.pore_request.copies)
     if grey.min() == grey.max():
         raise DataError(f"{volume.name}: all voxels are {grey.flat[0]:g}, so nothing can be measured in it")
     mask = EVERYWHERE if region is None else read_region(session, region.upright())
@@ -146,6 +169,11 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     density = None
     if inputs.series is not None:
         density = label_densities(session, sums, volume, inputs.series, origin.background)
+    pore_measures = None
+    if inputs.pore_request:
+        grey_halves = [other.volume for other in others]
+        solid = Solid(grey, sums, levels, mask, grey_halves, measures.shift_px, volume.pixel_A)
+        pore_measures = measure_pores(session, inputs.pore_request, solid)
     return Measured(
         measures,
         origin,
@@ -154,6 +182,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
         float(mask.sum() if mask.size else grey.size),
         sigma_known=_trusted(session, volume, origin, measures),
         density_lsq=density,
+        pore_measures=pore_measures,
     )
 
 

@@ -1,6 +1,6 @@
 """Measures of labels from file to file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -8,10 +8,13 @@ import numpy as np
 
 from etcli.core.series import Volume
 from etcli.io.tables import write_table
+from etcli.io.writers import expect_images
 from etcli.pipeline.inputs import read_series, read_volume_only
 from etcli.pipeline.measure import MeasureInputs, measure_inputs
 from etcli.pipeline.measured import Measured
 from etcli.pipeline.picture_output import announce_picture, check_picture
+from etcli.pipeline.pore_files import announce_pores, write_thickness
+from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.text_output import check_text_names
 
@@ -30,15 +33,19 @@ class MeasureFiles:
     series: str | None = None
     roi: str | None = None
     plot: str | None = None
+    thickness_out: str | None = None
 
 
-def measure_files(session: Session, files: MeasureFiles) -> Measured:
-    """Measure labels, and write the table and the picture that are asked for.
+def measure_files(session: Session, files: MeasureFiles, pore_request: PoreRequest = NO_PORES) -> Measured:
+    """Measure labels, and write the tables and pictures that are asked for.
 
     Parameters
     ----------
     session : Session
     files : MeasureFiles
+        The table and the picture of pores are named as those of labels, with ``_pores``.
+    pore_request : PoreRequest, optional
+        What is measured of pores and networks.
 
     Returns
     -------
@@ -51,6 +58,9 @@ def measure_files(session: Session, files: MeasureFiles) -> Measured:
     """
     check_picture(files.plot)
     check_text_names(table=files.csv)
+    pore_request.check()
+    if files.thickness_out and not pore_request.thickness:
+        pore_request = replace(pore_request, thickness=True)
     volume, labels = (read_volume_only(session, name) for name in (files.input, files.labels))
     halves = None
     if files.halves:
@@ -62,15 +72,22 @@ def measure_files(session: Session, files: MeasureFiles) -> Measured:
         halves,
         read_series(session, files.series) if files.series else None,
         read_volume_only(session, files.roi) if files.roi else None,
+        pore_request,
     )
     with session.outputs() as outputs:
+        if files.thickness_out:
+            expect_images(outputs, files.thickness_out)
         table = outputs.path(files.csv) if files.csv else None
         picture = announce_picture(outputs, files.plot) if files.plot else None
+        write_pores = announce_pores(outputs, pore_request, table=files.csv, plot=files.plot)
         result = measure_inputs(session, inputs)
         if table:
             write_table(table, result.columns)
         if picture:
             picture(measure_picture(result, volume.upright()))
+        write_pores(result, volume.upright())
+        if files.thickness_out:
+            write_thickness(outputs, files.thickness_out, result, volume.upright())
     return result
 
 

@@ -1,7 +1,7 @@
 """Result of ``measure``: measures of labels as columns with units, and their totals with errors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from etcli.core.measurement.crofton import SURE_CONTACT
 from etcli.core.measurement.measures import Measures
 from etcli.core.measurement.uncertainty import diameters, mean_diameter, sigma_of_diameters, total_volume
 from etcli.core.measurement.wedge import crowding, expected_elongation
+from etcli.pipeline.pore_result import PoreMeasures, pores_in_words
 from etcli.pipeline.volume_origin import VolumeOrigin
 
 SIGMA_SURFACE = {True: 0.03, False: 0.06}
@@ -38,6 +39,8 @@ class Measured:
         Whether the errors of volumes can be told.
     density_lsq : ndarray of shape (n,), float64, optional
         Densities that explain the views.
+    pore_measures : PoreMeasures, optional
+        Measures of pores and networks.
     """
 
     measures: Measures
@@ -47,6 +50,7 @@ class Measured:
     field_px: float
     sigma_known: bool = True
     density_lsq: NDArray[np.float64] | None = None
+    pore_measures: PoreMeasures | None = None
 
     @property
     def unit(self) -> str:
@@ -89,6 +93,21 @@ class Measured:
             "flag": np.array(["rough" if rough else "" for rough in found.is_rough], dtype=str),
         }
 
+    @cached_property
+    def pore_columns(self) -> dict[str, NDArray[Any]] | None:
+        """A row for each pore, with most of the names of `columns`; None where pores were not asked for."""
+        pores = self.pore_measures.pores if self.pore_measures else None
+        if not pores:
+            return None
+        as_labels = replace(self, measures=pores.measures, density_lsq=None, pore_measures=None)
+        return pores.columns(as_labels.columns)
+
+    @property
+    def thickness(self) -> NDArray[np.float32] | None:
+        """Local thickness at each voxel of labels and pores, 0 elsewhere; None where it was not asked for."""
+        found = self.pore_measures.thickness if self.pore_measures else None
+        return found.values * np.float32(self.step) if found else None
+
     @property
     def weight(self) -> NDArray[np.float64]:
         """Weights of whole bodies in statistics, which make up for those that the border cuts."""
@@ -107,7 +126,13 @@ class Measured:
             **self._wedge(),
             "surface_shift_px": self.measures.shift_px,
             "contacts": self._contacts(),
+            **self._pores(),
         }
+
+    def _pores(self) -> dict[str, Any]:
+        if not self.pore_measures:
+            return {}
+        return self.pore_measures.totals(self.unit, self.step, sigma_known=self.sigma_known)
 
     def _sums(self) -> dict[str, Any]:
         """Return volume and surface of all, cut ones included, and their part of the field."""
@@ -203,4 +228,4 @@ def in_words(result: Measured) -> Sequence[str]:
             f"tilted to {totals['reach_deg']:g}°: points are {totals['expected_elongation']:.2f} times as "
             f"long along z as along x, these bodies {totals['median_elongation']:.2f} times"
         )
-    return lines
+    return [*lines, *pores_in_words(totals, u)]

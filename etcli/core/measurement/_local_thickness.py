@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Labels = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
-Codes = NDArray[np.int64]
+Codes = NDArray[np.integer]
 
 LEAST_GAIN = 1e-4
 """Gain of radius in voxels for which a centre is moved."""
@@ -110,7 +110,7 @@ def drop_contained(centres: Doubles, radii: Doubles, slack: float, first_at: Cod
         Falling.
     slack : float
         How far a ball may stand out of the one that contains it.
-    first_at : ndarray of shape (nz, ny, nx), int64
+    first_at : ndarray of shape (nz, ny, nx), integer
         Filled with -1; work space.
     kept : ndarray of shape (n,), bool
         Written.

@@ -14,7 +14,7 @@ from etcli.core.jit import inline, jit
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint16]
-Codes = NDArray[np.int64]
+Codes = NDArray[np.integer]
 
 
 @inline
@@ -43,7 +43,7 @@ def nearest_in_rows(
         Flat index of a voxel in the order (z, y, x), for a step along each axis.
     axis : int
         Which of z, y, x the rows are along.
-    squared, codes : ndarray of shape (n0, n1, n), float32 and int64
+    squared, codes : ndarray of shape (n0, n1, n), float32 and integer
         Squared distance and code of the crossing, written; inf and -1 in rows without any.
     first, last : int
         Planes of the first axis to do.
@@ -78,7 +78,7 @@ def nearest_across_rows(
 
     Parameters
     ----------
-    squared, codes : ndarray of shape (n0, n1, n), float32 and int64
+    squared, codes : ndarray of shape (n0, n1, n), float32 and integer
         Squared distance within the axes done so far, and code of the crossing. The search is along the last
         axis.
     best_squared, best_codes : ndarray of the same shape
@@ -194,7 +194,7 @@ def nearest_crossing(
         The point in voxels.
     least : float
         The search ends as soon as a crossing is nearer than this.
-    codes : ndarray of shape (nz, ny, nx), int64
+    codes : ndarray of shape (nz, ny, nx), integer
         Crossing nearest to each voxel, -1 without any.
     labels, volume, levels
         As in `nearest_in_rows`, with axes (z, y, x).

@@ -87,15 +87,16 @@ def local_thickness(
 
 def _nearest(
     labels: NDArray[np.integer], volume: Floats, levels: Floats, threads: int
-) -> tuple[Floats, NDArray[np.int64]]:
+) -> tuple[Floats, NDArray[np.integer]]:
     """Find the squared distance and the code of the crossing nearest to each voxel.
 
     Crossings on the edges along z, y and x are three sets. A set is searched along its own axis first.
     """
     shape = volume.shape
+    codes = np.int32 if 3 * volume.size < 2**31 else np.int64
     steps = (shape[1] * shape[2], shape[2], 1)
-    best = np.full(shape, np.inf, np.float32), np.full(shape, -1, np.int64)
-    own = np.empty(shape, np.float32), np.empty(shape, np.int64)
+    best = np.full(shape, np.inf, np.float32), np.full(shape, -1, codes)
+    own = np.empty(shape, np.float32), np.empty(shape, codes)
     for axis in range(3):
         others = [other for other in range(3) if other != axis]
 
@@ -119,7 +120,7 @@ def _ridge(squared: Floats, mask: Mask, threads: int) -> NDArray[np.int64]:
     return np.flatnonzero(ridge)
 
 
-def _largest(centres: Doubles, radii: Doubles, workspace: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+def _largest(centres: Doubles, radii: Doubles, workspace: NDArray[np.integer]) -> tuple[Doubles, Doubles]:
     """Sort balls by falling radius, without those that a larger one contains."""
     order = np.argsort(-radii, kind="stable")
     centres, radii = centres[order], radii[order]

@@ -1,6 +1,6 @@
 """Pores of a solid: closed ones, and open ones within an envelope."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -30,8 +30,8 @@ class Pores:
         Pores by falling volume, from 1; 0 elsewhere.
     is_open : ndarray of shape (n,), bool
         Whether a path through voxel faces joins the pore to the outside.
-    threshold : ndarray of shape (n,), float64
-        Grey level of the surface of each.
+    around, core : ndarray of shape (n,), float64
+        Grey levels of the solid around each and in its core; its surface is half way between.
     envelope : ndarray of shape (nz, ny, nx), bool, or None
         The solid with all its pores; None when no envelope was asked for, so that open pores are unknown.
     n_small : int
@@ -40,9 +40,15 @@ class Pores:
 
     labels: Labels
     is_open: Mask
-    threshold: Doubles
+    around: Doubles
+    core: Doubles
     envelope: Mask | None
     n_small: int
+
+    @property
+    def threshold(self) -> Doubles:
+        """Grey level of the surface of each."""
+        return (self.around + self.core) / 2
 
     def __len__(self) -> int:
         return len(self.is_open)
@@ -88,7 +94,7 @@ def find_pores(
     inverted = np.where(filled, -volume, np.float32(-plateau))
     closed, levels = local_half(inverted, closed, faces=True, threads=threads)
     n_closed = int(closed.max(initial=0))
-    threshold = -levels.threshold[1 : n_closed + 1]
+    around, core = (-each[1 : n_closed + 1] for each in (levels.background, levels.plateau))
     if envelope_px is None:
         labels, envelope, n_open = closed, None, 0
     else:
@@ -100,7 +106,8 @@ def find_pores(
         Pores(
             labels,
             np.arange(n_closed + n_open) >= n_closed,
-            np.concatenate([threshold, np.full(n_open, level)]),
+            np.concatenate([around, np.full(n_open, plateau)]),
+            np.concatenate([core, np.full(n_open, 2 * level - plateau)]),
             envelope,
             n_small,
         )
@@ -191,6 +198,10 @@ def _by_volume(pores: Pores) -> Pores:
     order = order[counts[order] > 0]
     final = np.zeros(len(pores) + 1, np.int32)
     final[order + 1] = np.arange(1, len(order) + 1)
-    return Pores(
-        final[pores.labels], pores.is_open[order], pores.threshold[order], pores.envelope, pores.n_small
+    return replace(
+        pores,
+        labels=final[pores.labels],
+        is_open=pores.is_open[order],
+        around=pores.around[order],
+        core=pores.core[order],
     )

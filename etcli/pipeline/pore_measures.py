@@ -1,0 +1,201 @@
+"""Measures of pores and networks: the work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.measurement.chords import mean_chords
+from etcli.core.measurement.connectivity import connectivity
+from etcli.core.measurement.label_shapes import Levels, Other
+from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, label_sums
+from etcli.core.measurement.local_thickness import local_thickness
+from etcli.core.measurement.measures import Measures, measure_labels
+from etcli.core.measurement.pores import Pores, changed_kind, find_pores, solid_at
+from etcli.core.measurement.tortuosity import tortuosity
+from etcli.core.segmentation.local_levels import local_levels
+from etcli.core.segmentation.pieces import holes_of
+from etcli.pipeline.pore_request import AXES, PoreRequest
+from etcli.pipeline.pore_result import Network, PoreMeasures, PoreResult, Thickness
+from etcli.pipeline.session import Session
+
+Array = NDArray[np.float32]
+
+SHARE = 0.05
+"""Change of the threshold, relative to the contrast, after which the kinds of pores are looked at again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """Labels that are looked at as one solid.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (nz, ny, nx), float32
+    sums : LabelSums
+    levels : Levels
+    region : ndarray of shape (nz, ny, nx), bool
+        Where is measured; `EVERYWHERE` by default.
+    halves : sequence of ndarray of shape (nz, ny, nx), float32
+        None, or the volumes of the odd and the even views.
+    shift_px : float
+        Standard deviation of the place of surfaces.
+    pixel_A : float or None
+        Size of a voxel.
+    """
+
+    grey: Array
+    sums: LabelSums
+    levels: Levels
+    region: Mask
+    halves: Sequence[Array]
+    shift_px: float
+    pixel_A: float | None
+
+    @property
+    def mask(self) -> Mask:
+        """All labels."""
+        return np.asarray(self.sums.numbers > 0)
+
+    @property
+    def largest(self) -> int:
+        """Row of the largest label, whose grey levels are those of the solid."""
+        return int(np.argmax(self.sums.count))
+
+    def within(self, mask: Mask) -> Mask:
+        """Return the part of a mask that is in the region."""
+        return mask if self.region is EVERYWHERE else mask & self.region
+
+
+def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreMeasures:
+    """Measure the pores of labels, and the labels as a network.
+
+    Parameters
+    ----------
+    session : Session
+    request : PoreRequest
+    solid : Solid
+
+    Returns
+    -------
+    PoreMeasures
+        Lengths in voxels.
+    """
+    radius_px = None if request.envelope is None else request.envelope.px(solid.pixel_A)
+    if request.pores and radius_px is None:
+        session.reporter.warn(
+            "without --envelope open pores are left blank; give the radius of a ball that closes their "
+            "mouths, at least twice theirs"
+        )
+    pores = None
+    if request.pores or request.thickness:
+        session.reporter.note("looking for pores")
+        pores = find_pores(
+            solid.grey,
+            solid.mask,
+            float(solid.levels.threshold[solid.largest]),
+            float(solid.levels.plateau[solid.largest]),
+            envelope_px=radius_px,
+            threads=session.threads,
+        )
+    space = None if pores is None else _pore_space(solid, pores)
+    return PoreMeasures(
+        pores=_pores(session, solid, pores) if request.pores and pores is not None else None,
+        network=_network(solid, space) if request.pores and space is not None else None,
+        thickness=_thickness(session, solid, pores, space)
+        if request.thickness and pores is not None and space is not None
+        else None,
+        axis=request.tortuosity,
+        tortuosity=_tortuosity(session, solid, request.tortuosity) if request.tortuosity else {},
+    )
+
+
+def _pore_space(solid: Solid, pores: Pores) -> Mask:
+    """Return what is no solid in the envelope or in the region; without both, the closed pores."""
+    if pores.envelope is not None:
+        return solid.within(pores.envelope & ~solid.mask)
+    return solid.within(~solid.mask) if solid.region is not EVERYWHERE else pores.labels > 0
+
+
+def _pores(session: Session, solid: Solid, pores: Pores) -> PoreResult:
+    """Measure each pore as a label of the inverted volume, and find out how sure its kind is."""
+    region = solid.region if pores.envelope is None else solid.within(pores.envelope)
+    sums = label_sums(pores.labels, region)
+    rows = sums.label - 1
+    inverted = -solid.grey
+    measures: Measures = measure_labels(
+        inverted,
+        sums,
+        Levels(-pores.around[rows], -pores.core[rows], -pores.threshold[rows]),
+        region=region,
+        halves=[
+            Other(-half, local_levels(-half, sums.numbers, threads=session.threads).plateau[1:])
+            for half in solid.halves
+        ],
+        shift_px=solid.shift_px,
+        track=lambda shapes: session.track(shapes, len(sums), "measuring pores"),
+    )
+    threshold, contrast = solid.levels.threshold, solid.levels.plateau - solid.levels.background
+    changes = [
+        changed_kind(
+            pores,
+            solid_at(solid.grey, solid.sums.numbers, threshold, contrast, share, threads=session.threads),
+            threads=session.threads,
+        )[rows]
+        for share in (-SHARE, SHARE)
+    ]
+    open_px = np.nan
+    if pores.envelope is not None:
+        open_px = float(np.count_nonzero(region & ~solid.mask & ~holes_of(solid.mask)))
+    return PoreResult(
+        measures=measures,
+        is_open=pores.is_open[rows],
+        closes=changes[0],
+        opens=changes[1],
+        n_small=pores.n_small,
+        solid_px=float(np.count_nonzero(solid.within(solid.mask))),
+        open_px=open_px,
+        envelope_px=np.nan if pores.envelope is None else float(np.count_nonzero(region)),
+        region_px=float(np.count_nonzero(solid.region)) if solid.region is not EVERYWHERE else np.nan,
+    )
+
+
+def _network(solid: Solid, space: Mask) -> Network:
+    """Count the pieces and loops of the solid, and measure the chords of solid and pores."""
+    region = None if solid.region is EVERYWHERE else solid.region
+    return Network(
+        connectivity(solid.within(solid.mask)), mean_chords(solid.mask, region), mean_chords(space, region)
+    )
+
+
+def _thickness(session: Session, solid: Solid, pores: Pores, space: Mask) -> Thickness:
+    """Measure the local thickness of the solid and of the pores."""
+    session.reporter.note("measuring the local thickness")
+    numbers, threshold = solid.sums.numbers, solid.levels.threshold
+    levels = np.concatenate([[0], np.where(np.isnan(threshold), np.nanmean(threshold), threshold)])
+    body = local_thickness(solid.grey, numbers, levels, solid.mask, threads=session.threads)
+    if solid.region is not EVERYWHERE and pores.envelope is None:
+        holes = local_thickness(solid.grey, numbers, levels, space, threads=session.threads)
+    else:
+        space = pores.labels > 0
+        own = np.concatenate([[0], -pores.threshold])
+        holes = local_thickness(-solid.grey, pores.labels, own, space, threads=session.threads)
+    is_solid, is_pore = solid.within(solid.mask), solid.within(space) & ~solid.mask
+    return Thickness(np.where(is_solid, body, np.where(is_pore, holes, np.float32(0))), is_solid, is_pore)
+
+
+def _tortuosity(session: Session, solid: Solid, axis: str) -> dict[str, float]:
+    """Compute the tortuosity of the solid and of what is around it."""
+    session.reporter.note(f"solving for the tortuosity along {axis}")
+    region = None if solid.region is EVERYWHERE else solid.region
+    found = {
+        name: float(tortuosity(mask, AXES.index(axis), region, threads=session.threads))
+        for name, mask in (("solid", solid.mask), ("pores", ~solid.mask))
+    }
+    for name, value in found.items():
+        if not np.isfinite(value):
+            session.reporter.warn(
+                f"no path of the {name} joins both ends along {axis}, so the tortuosity is left blank"
+            )
+    return found
