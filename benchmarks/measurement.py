@@ -2,11 +2,12 @@
 
     python benchmarks/measurement.py DATA [VOLUMES] [--variants FOLDER]
 
-DATA is a folder of `make_measure.py`: particles and a network with the truth, and the tilt series. VOLUMES has
-their reconstructions, NAME_sirt.mrc and NAME_fista.mrc, of the particles also NAME_sirt_odd.mrc and so on;
-what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, --method fista
+DATA is a folder of `make_measure.py`: particles and a network with the truth, and the tilt series. VOLUMES
+has their reconstructions, NAME_sirt.mrc and NAME_fista.mrc, of the particles also NAME_sirt_odd.mrc and
+so on; what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, --method fista
 --nonnegative, with --half-sets). With --variants, three more sets are made with the script in DATA and
-measured: tilted to 60° in steps of 3° with three times the noise, tilted to 50°, and particles of three densities.
+measured: tilted to 60° in steps of 3° with three times the noise, tilted to 50°, and particles of three
+densities.
 
 The first table has errors in percent, as median ± 1.48 median deviation (rms); D is the true diameter in
 voxels. Below it, how many of the errors are within one and two of the stated standard deviations, and beside
@@ -64,9 +65,8 @@ def read_truth(path: Path) -> dict[str, NDArray[Any]]:
     """Read the table of the particles."""
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    return {
-        name: np.array([row[name] if name == "shape" else float(row[name]) for row in rows]) for name in rows[0]
-    }
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: np.array(values, str if name == "shape" else float) for name, values in columns.items()}
 
 
 def read_labels(data: Path) -> NDArray[Any]:
@@ -160,9 +160,7 @@ class Particles:
         self.at_all = np.array([row.get(int(label) + 1, -1) if label >= 0 else -1 for label in at])
         whole = truth["border"] == 0
         self.missed = int((self.at_all[whole] < 0).sum())
-        self.unflagged = sum(
-            1 for k in self.at_all[~whole] if k >= 0 and not self.found.columns["border"][k]
-        )
+        self.unflagged = sum(1 for k in self.at_all[~whole] if k >= 0 and not self.found.columns["border"][k])
         use = whole & (self.at_all >= 0)
         self.at = self.at_all[use]
         self.truth = {name: values[use] for name, values in truth.items()}
@@ -188,7 +186,7 @@ class Particles:
         centre = np.stack([self.column(f"{name}_nm") - truth[f"{name}_nm"] for name in "zyx"], 1)
         sums = self.column("volume_nm3").sum() / truth["volume_nm3"].sum() - 1
         spheres = self.found.measures.sums.covariance[self.at[truth["shape"] == "sphere"]]
-        dense = truth["density"]
+        dense, mean = truth["density"], truth["eq_diameter_nm"].mean()
         return {
             "missed, splitting errors": f"{self.missed}, {self.split_errors}",
             "border bodies not flagged": str(self.unflagged),
@@ -199,7 +197,7 @@ class Particles:
             "S, D >= 10": spread(surface[large]),
             "S, cubes and octahedra": spread(surface[faceted]),
             "S Crofton, D >= 10": spread(self.error("surface_crofton_nm2", "surface_nm2")[large]),
-            "diameter, mean": f"{100 * (self.column('eq_diameter_nm').mean() / truth['eq_diameter_nm'].mean() - 1):+.1f}",
+            "diameter, mean": f"{100 * (self.column('eq_diameter_nm').mean() / mean - 1):+.1f}",
             "centre rms z, y, x, px": " ".join(f"{rms:.2f}" for rms in np.sqrt((centre**2).mean(0))),
             "axis off, rods, °": f"{np.nanmedian(off[truth['shape'] == 'rod']):.1f}",
             "axis off, ellipsoids, °": f"{np.nanmedian(off[truth['shape'] == 'ellipsoid']):.1f}",
@@ -240,8 +238,9 @@ class Particles:
         bodies = pieces_of(values > threshold_otsu(values), connectivity=3)
         at, errors = matched(bodies, self.specimen.truth_labels)
         areas = {each.label - 1: each.area for each in regionprops(bodies)}
-        whole = (self.specimen.truth["border"] == 0) & (at >= 0) & (self.specimen.truth["eq_diameter_nm"] >= LARGE)
-        volume = np.array([areas[k] for k in at[whole]]) / self.specimen.truth["volume_nm3"][whole] - 1
+        truth = self.specimen.truth
+        whole = (truth["border"] == 0) & (at >= 0) & (truth["eq_diameter_nm"] >= LARGE)
+        volume = np.array([areas[k] for k in at[whole]]) / truth["volume_nm3"][whole] - 1
         surface = []
         for row in np.asarray(self.at)[self.large]:
             box = self.found.measures.sums.box(int(row), 2)
@@ -249,7 +248,7 @@ class Particles:
             surface.append(mesh_surface_area(*marching_cubes(inside, 0.5)[:2]))
         return {
             "scikit-image: V, D >= 10": f"{spread(volume)}, {errors} split",
-            "scikit-image: S of labels": spread(np.array(surface) / self.truth["surface_nm2"][self.large] - 1),
+            "scikit-image: S of labels": spread(surface / self.truth["surface_nm2"][self.large] - 1),
         }
 
 
@@ -295,7 +294,8 @@ def make_variants(script: Path, folder: Path) -> Iterator[tuple[str, Path]]:
             self.used += 1
             return tuple(self)[self.used % len(self)]
 
-    counts = {"triple": 1, "pair": 4, "rod": 4, "ellipsoid": 5, "cube": 4, "octahedron": 5, "border": 2, "sphere": 12}
+    names = ("triple", "pair", "rod", "ellipsoid", "cube", "octahedron", "border", "sphere")
+    counts = dict(zip(names, (1, 4, 4, 5, 4, 5, 2, 12), strict=True))
     for name, reach, step, noise, seed, densities in (
         ("60 noisy", 60, 3, noisy, 777, (1.0, 0.6)),
         ("50", 50, 2, usual, 778, (1.0, 0.6)),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.project import project as project
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
     from etcli.pipeline.register import register as register
+    from etcli.pipeline.segment import segment as segment
     from etcli.pipeline.session import Session as Session
     from etcli.pipeline.tiltalign import tiltalign as tiltalign
     from etcli.pipeline.trace import trace_atoms as trace_atoms
@@ -66,6 +67,7 @@ _NAMES_BY_MODULE = {
     "etcli.pipeline.project": ("project",),
     "etcli.pipeline.reconstruct": ("reconstruct",),
     "etcli.pipeline.register": ("register",),
+    "etcli.pipeline.segment": ("segment",),
     "etcli.pipeline.session": ("Session",),
     "etcli.pipeline.tiltalign": ("tiltalign",),
     "etcli.pipeline.trace": ("trace_atoms",),

@@ -14,6 +14,7 @@ COMMANDS = {
     "tiltalign": "Find the tilt axis of a registered series and turn it vertical and central.",
     "recon": "Reconstruct the volume of an aligned tilt series.",
     "fuse": "Reconstruct the volumes of several elements together, from maps of counts.",
+    "segment": "Label the bodies in a volume, from 1 on by falling volume; 0 is the background.",
     "trace-atoms": "Find, fit and classify the atoms of a volume at atomic resolution.",
     "depthsect": "Find atomic columns, atom counts and depths in one focal series, and build a 3-D model.",
     "measure": "Measure the labels of a volume: volumes, surfaces, axes, densities, distances, errors.",

@@ -16,6 +16,7 @@ from etcli.core.measurement.wedge import SIGNIFICANT, crowding
 from etcli.core.segmentation.local_levels import local_levels
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_overlap import frame_offset_px, have_same_voxels
+from etcli.io.segmentation_step import global_threshold_of
 from etcli.pipeline.inputs import file_named_in_errors, load_images
 from etcli.pipeline.label_densities import label_densities
 from etcli.pipeline.measured import Measured
@@ -228,9 +229,14 @@ def read_labels(labels: Volume, region: Mask) -> LabelSums:
 
 
 def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
-    """Return the grey levels of each label, with the threshold of its history where that has one for all."""
+    """Return the grey levels of each label: the threshold of all that its history tells, or half way."""
     found = local_levels(grey, sums.numbers, threads=session.threads)
-    return Levels(found.background[1:], found.plateau[1:], found.threshold[1:])
+    background, plateau, threshold = found.background[1:], found.plateau[1:], found.threshold[1:]
+    common = global_threshold_of(labels.history)
+    if common is None:
+        return Levels(background, plateau, threshold)
+    session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
+    return Levels(background, plateau, np.full(len(sums), common))
 
 
 def _half(session: Session, grey: NDArray[np.float32], sums: LabelSums) -> Other:

@@ -9,9 +9,10 @@ from etcli.core.jit import jit
 def count_surfaces(labels: Any, region: Any, directions: Any, weights: Any, surface: Any) -> Any:
     """Add the weight of every pair of unlike neighbours to the surfaces of its labels, by label.
 
-    Beyond the ends of the volume its outermost voxels go on, so that the planes that cut a body off are no
-    surface. A pair with one voxel outside the region counts half, and a pair outside not at all; an empty
-    region is everything. Returns the number of pairs of two labels, neither of them 0.
+    Directions are given with their opposites, and each pair is met twice, with half of its weight. Beyond
+    the ends of the volume its outermost voxels go on, so that the planes that cut a body off are no surface.
+    A pair with one voxel outside the region counts half, and a pair outside not at all; an empty region is
+    everything. Returns how often pairs of two labels, neither of them 0, were met.
     """
     nz, ny, nx = labels.shape
     everywhere = region.size == 0
@@ -28,7 +29,7 @@ def count_surfaces(labels: Any, region: Any, directions: Any, weights: Any, surf
                     other = labels[z, y, x]
                     if other == label:
                         continue
-                    share = 1.0 if everywhere else 0.5 * inside + 0.5 * region[z, y, x]
+                    share = 0.5 if everywhere else 0.25 * inside + 0.25 * region[z, y, x]
                     if share == 0.0:
                         continue
                     surface[label] += share * weights[d]
@@ -58,7 +59,7 @@ def list_contacts(labels: Any, region: Any, directions: Any, weights: Any, pairs
                     other = labels[z, y, x]
                     if other == 0 or other == label:
                         continue
-                    share = 1.0 if everywhere else 0.5 * inside + 0.5 * region[z, y, x]
+                    share = 0.5 if everywhere else 0.25 * inside + 0.25 * region[z, y, x]
                     if share == 0.0:
                         continue
                     pairs[at, 0] = min(label, other)

@@ -74,7 +74,7 @@ def crofton_surfaces(
 
 
 def _directions() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the 13 directions to neighbours, without their opposites, and the area of one crossing."""
-    steps = [(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0)]
+    """Return the 26 directions to neighbours, two and two opposite, and the area of one crossing."""
+    steps = [(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)]
     squares = [z * z + y * y + x * x for z, y, x in steps]
     return np.array(steps), np.array([4 * SHARES[square - 1] / square**0.5 for square in squares])

@@ -16,7 +16,7 @@ def root_of(parent, i):  # type: ignore[no-untyped-def]
 
 @jit
 def provisional(labels, before, numbers):  # type: ignore[no-untyped-def]
-    """Number the voxels of labels so that those of one piece have numbers with one root; return the forest."""
+    """Number voxels so that all numbers in one piece have the same root; return the forest."""
     nz, ny, nx = labels.shape
     parent = np.empty(1024, np.int32)
     parent[0] = 0

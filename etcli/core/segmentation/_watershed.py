@@ -112,7 +112,7 @@ def contacts(labels, distance, after):  # type: ignore[no-untyped-def]
                     if zz >= nz or yy < 0 or xx < 0 or yy >= ny or xx >= nx:
                         continue
                     two = labels[zz, yy, xx]
-                    if two in (0, one):
+                    if two == 0 or two == one:
                         continue
                     if count == len(saddles):
                         more, deeper = np.empty((2 * count, 2), np.int32), np.empty(2 * count, np.float32)

@@ -166,7 +166,7 @@ def mixture(histogram: Histogram) -> float:
     The vacuum, below 2 % of the contrast, is left out: a non-negative reconstruction has a spike there. The
     fit is by expectation and maximisation, from the classes of Otsu.
     """
-    low, high = _contrast(histogram)
+    low, high = grey_range(histogram)
     part = histogram.above(low + BODIES * (high - low))
     part = Histogram(np.where(part.centres < high, part.counts, 0), part.centres).coarse()
     weights, levels = part.counts + 0.0, part.centres
@@ -176,7 +176,9 @@ def mixture(histogram: Histogram) -> float:
     for _ in range(300):
         total = (members * weights).sum(axis=1)
         mean = (members * weights * levels).sum(axis=1) / total
-        spread = np.sqrt((members * weights * (levels - mean[:, np.newaxis]) ** 2).sum(axis=1) / total) + least
+        spread = (
+            np.sqrt((members * weights * (levels - mean[:, np.newaxis]) ** 2).sum(axis=1) / total) + least
+        )
         z = (levels - mean[:, np.newaxis]) / spread[:, np.newaxis]
         likely = (total / spread)[:, np.newaxis] * np.exp(-(z**2) / 2) + 1e-300
         members = likely / likely.sum(axis=0)
@@ -207,7 +209,7 @@ def edge(volume: Array, histogram: Histogram, *, inside: Mask | None = None, thr
     Mean of the levels v, weighted with the slope g = ``|∇(G₁ * v)|`` (a Gaussian of one voxel), over voxels
     where g is above the median that it has in the solid and its surface (v above 20 % of the contrast).
     """
-    low, high = _contrast(histogram)
+    low, high = grey_range(histogram)
     level = low + INSIDE * (high - low)
     slopes = np.concatenate([slope[np.newaxis] for slope in _slopes(volume, threads)])
     solid = volume > level
@@ -249,7 +251,7 @@ def hysteresis(volume: Array, low: float, high: float) -> Mask:
     return np.asarray(kept[numbers])
 
 
-def _contrast(histogram: Histogram) -> tuple[float, float]:
+def grey_range(histogram: Histogram) -> tuple[float, float]:
     """Levels of the vacuum and of the solid, roughly, from a histogram."""
     threshold = otsu(histogram)
     below = np.where(histogram.centres <= threshold, histogram.counts, 0)

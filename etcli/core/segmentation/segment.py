@@ -1,0 +1,193 @@
+"""Labels of the bodies in a volume: threshold, pieces, splitting, and a level for each label."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.errors import DataError
+from etcli.core.segmentation.distance import distance_inside
+from etcli.core.segmentation.local_half import local_half
+from etcli.core.segmentation.local_levels import LocalLevels, local_levels
+from etcli.core.segmentation.pieces import Labels, Mask, by_volume, components, holes_of, voxel_counts
+from etcli.core.segmentation.splitting import Cuts, cuts, split
+
+Array = NDArray[np.float32]
+
+ONE_BODY = 0.5
+"""Share of the solid above which its largest piece is the specimen, not one body of many."""
+ONE_MATERIAL = 0.15
+"""Relative scatter of the contrast of labels, weighted by volume, up to which they are of one material."""
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """What is done to the voxels above a threshold.
+
+    Parameters
+    ----------
+    split_px : float or None
+        Dynamics of the splitting in voxels; None to leave pieces whole.
+    min_size : int
+        Smallest number of voxels of a label.
+    fill_holes : bool
+        Whether enclosed background becomes solid.
+    faces : bool
+        Whether only voxels that share a face are neighbours, as in pores.
+    threads : int
+    """
+
+    split_px: float | None = 0.75
+    min_size: int = 20
+    fill_holes: bool = False
+    faces: bool = False
+    threads: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Labels found with one threshold.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (nz, ny, nx), int32
+        By falling volume.
+    n_small : int
+        Number of pieces left out because they are small.
+    n_pieces : int
+        Number of pieces before they were split.
+    largest_share : float
+        Share of the solid that the largest piece holds.
+    filled : ndarray of shape (nz, ny, nx), bool, or None
+        Holes that were filled.
+    """
+
+    labels: Labels
+    n_small: int
+    n_pieces: int
+    largest_share: float
+    filled: Mask | None = None
+
+
+def find_labels(solid: Mask, rules: LabelRules) -> Found:
+    """Label the pieces of a solid, and split those that touch at necks.
+
+    Parameters
+    ----------
+    solid : ndarray of shape (nz, ny, nx), bool
+    rules : LabelRules
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    DataError
+        When nothing, or everything, is solid, or all pieces are too small.
+    """
+    if not solid.any():
+        raise DataError("nothing exceeds the threshold; give a lower --method VALUE")
+    if solid.all():
+        raise DataError("everything exceeds the threshold; give a higher --method VALUE")
+    pieces, n_small = by_volume(components(solid, faces=rules.faces)[0], least=rules.min_size)
+    counts = voxel_counts(pieces)[1:]
+    if not len(counts):
+        raise DataError(
+            f"all {n_small} pieces above the threshold have less than {rules.min_size} voxels; give a "
+            "smaller --min-size or another --method"
+        )
+    share = float(counts[0] / counts.sum())
+    solid, filled = pieces > 0, None
+    if rules.fill_holes:
+        filled = holes_of(solid)
+        solid |= filled
+    if rules.split_px is None:
+        labels = pieces if filled is None else components(solid, faces=rules.faces)[0]
+    else:
+        del pieces
+        labels, _ = split(solid, rules.split_px, faces=rules.faces, threads=rules.threads)
+    labels, n_fragments = by_volume(labels, least=rules.min_size)
+    return Found(labels, n_small + n_fragments, len(counts), share, filled)
+
+
+def are_separate_bodies(volume: Array, found: Found, *, threads: int = 1) -> bool:
+    """Whether labels need thresholds of their own: bodies apart from each other, or of several materials.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    found : Found
+    threads : int
+
+    Returns
+    -------
+    bool
+        False where one piece holds most of the solid and its parts have the same contrast: a porous body, a
+        network. The median of a part's core says less of its surface there than all of the surface does.
+    """
+    if found.largest_share <= ONE_BODY:
+        return True
+    levels = local_levels(volume, found.labels, threads=threads)
+    contrast = (levels.plateau - levels.background)[1:]
+    weights = voxel_counts(found.labels)[1:]
+    mean = np.average(contrast, weights=weights)
+    scatter = np.sqrt(np.average((contrast - mean) ** 2, weights=weights))
+    return bool(scatter > ONE_MATERIAL * abs(mean))
+
+
+def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Labels, LocalLevels, int]:
+    """Move the surface of each label to half of its own contrast.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    found : Found
+        Its labels are used up.
+    rules : LabelRules
+
+    Returns
+    -------
+    labels : ndarray of shape (nz, ny, nx), int32
+        By falling volume.
+    levels : LocalLevels
+        Those of these labels.
+    n_small : int
+        Number of labels that are left out as they have become small.
+    """
+    labels, levels = local_half(
+        volume, found.labels, always=found.filled, faces=rules.faces, threads=rules.threads
+    )
+    counts = voxel_counts(labels)
+    order = np.argsort(-counts[1:], kind="stable") + 1
+    kept = np.concatenate([[0], order[counts[order] >= max(rules.min_size, 1)]])
+    labels, n_small = by_volume(labels, least=rules.min_size)
+    if not labels.any():
+        raise DataError(
+            f"no label has {rules.min_size} voxels above half of its contrast; give a smaller --min-size, or "
+            "--global"
+        )
+    return labels, LocalLevels(levels.background[kept], levels.plateau[kept]), n_small
+
+
+def cuts_between(labels: Labels, *, threads: int = 1) -> Cuts:
+    """Describe the necks between labels that touch; see `etcli.core.segmentation.splitting.cuts`."""
+    return cuts(labels, distance_inside(labels > 0, threads=threads))
+
+
+def grown_mask(labels: NDArray[Any], by_px: float, *, threads: int = 1) -> Mask:
+    """Mask of labels and of what is within a distance of them, as ``recon --mask`` takes it.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (nz, ny, nx), integer
+    by_px : float
+        In voxels.
+    threads : int
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), bool
+    """
+    return np.asarray(distance_inside(labels == 0, threads=threads) <= by_px)

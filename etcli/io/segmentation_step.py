@@ -1,0 +1,61 @@
+"""The step of ``etcli segment`` in the history of labels: what measures them reads the threshold there."""
+
+import re
+from collections.abc import Sequence
+
+from etcli.io.writers import ProcessingStep
+
+COMMAND = "segment"
+STEP = re.compile(rf"etcli {COMMAND} [^:]*: (?P<words>.*)")
+THRESHOLD = re.compile(r"\bthreshold (?P<value>[-+0-9.e]+)")
+LOCAL = "local half"
+
+
+def segmentation_step(
+    rule: str, thresholds: Sequence[float], *, local: bool, others: Sequence[str]
+) -> ProcessingStep:
+    """Describe how labels were found.
+
+    Parameters
+    ----------
+    rule : str
+    thresholds : sequence of float
+        The threshold; of two rules with two levels both.
+    local : bool
+        Whether each label has a threshold of its own, and these were only used to find it.
+    others : sequence of str
+        Other words, such as "split 0.75 px".
+
+    Returns
+    -------
+    ProcessingStep
+    """
+    levels = ", ".join(f"{threshold:.6g}" for threshold in thresholds)
+    words = [f"{LOCAL}, found by {rule} above {levels}"] if local else [rule, f"threshold {levels}"]
+    return ProcessingStep(COMMAND, ", ".join([*words, *others]))
+
+
+def global_threshold_of(history: Sequence[str]) -> float | None:
+    """Read the threshold of all labels from the history of a labels file.
+
+    Parameters
+    ----------
+    history : sequence of str
+        Steps, the oldest first.
+
+    Returns
+    -------
+    float or None
+        The (lowest) threshold of the last segmentation; None where each label has its own, or where the
+        history has no segmentation.
+
+    Examples
+    --------
+    >>> global_threshold_of(["etcli segment 0.1: edge, threshold 0.5253, split 0.75 px, 12 labels"])
+    0.5253
+    """
+    for step in reversed(history):
+        if found := STEP.match(step):
+            value = THRESHOLD.search(found["words"].partition("\n")[0])
+            return float(value["value"]) if value and not found["words"].startswith(LOCAL) else None
+    return None

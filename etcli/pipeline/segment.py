@@ -1,0 +1,364 @@
+"""Segmentation of a volume: labels of its bodies, in memory or from file to file."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etcli.core.errors import DataError
+from etcli.core.filters import gaussian
+from etcli.core.lengths import Length
+from etcli.core.segmentation.local_levels import LocalLevels
+from etcli.core.segmentation.pieces import Mask, border_labels, voxel_counts
+from etcli.core.segmentation.segment import (
+    Found,
+    LabelRules,
+    are_separate_bodies,
+    cuts_between,
+    find_labels,
+    grown_mask,
+    with_own_levels,
+)
+from etcli.core.segmentation.splitting import Cuts
+from etcli.core.segmentation.thresholds import global_threshold, hysteresis
+from etcli.core.series import TiltSeries, Volume
+from etcli.io.segmentation_step import segmentation_step
+from etcli.io.writers import expect_images, volume_writer
+from etcli.pipeline.inputs import file_named_in_errors, load_images, read_series, read_volume_only
+from etcli.pipeline.picture_output import announce_picture, check_picture
+from etcli.pipeline.segment_report import numbers_of, report_segmentation
+from etcli.pipeline.segment_request import AUTO, HYSTERESIS, TWIN, VALUE, SegmentRequest, request_of
+from etcli.pipeline.session import Session
+from etcli.pipeline.twin import Rebuild, twin_threshold
+
+Array = NDArray[np.float32]
+
+COPIES = 10
+"""Arrays of the size of the volume that the work needs at most."""
+LARGEST_UINT16 = 65535
+SAME_PIXEL = 0.01
+
+
+@dataclass(frozen=True)
+class SegmentFiles:
+    """Files of a segmentation, named as the options of ``etcli segment``."""
+
+    input: str
+    output: str
+    series: str | None = None
+    tilts: str | None = None
+    mask: str | None = None
+    mask_out: str | None = None
+    grow: Length = Length(1.0, "px")
+    plot: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels of the bodies in a volume.
+
+    Parameters
+    ----------
+    labels : Volume
+        0 is the background; from 1 on by falling volume.
+    rule : str
+        How the threshold was found.
+    thresholds : tuple of float
+        The threshold; of rules with two levels both.
+    levels : LocalLevels or None
+        Grey levels of the labels, where each has its own threshold.
+    volume_px : ndarray of shape (n + 1,), int64
+        Number of voxels by label; the background is at 0.
+    border : ndarray of int32
+        Labels that a face of the volume cuts.
+    cuts : Cuts
+        Necks between labels that touch.
+    n_pieces : int
+        Number of pieces before the splitting.
+    n_small : int
+        Number of pieces left out because they are small.
+    """
+
+    labels: Volume
+    rule: str
+    thresholds: tuple[float, ...]
+    levels: LocalLevels | None
+    volume_px: NDArray[np.int64]
+    border: NDArray[np.int32]
+    cuts: Cuts
+    n_pieces: int
+    n_small: int
+
+
+def segment(
+    volume: Volume,
+    method: float | str | None = None,
+    *,
+    series: TiltSeries | None = None,
+    rebuild: Rebuild | None = None,
+    mask: Volume | ArrayLike | None = None,
+    session: Session | None = None,
+    **options: Any,
+) -> Segmentation:
+    """Label the bodies in a volume.
+
+    Parameters
+    ----------
+    volume : Volume
+    method : float or str, optional
+        A threshold, or how to find it: ``edge``, ``otsu``, ``multi-otsu``, ``mixture``, ``twin`` or
+        ``hysteresis:LOW,HIGH``. By default bodies apart from each other are found by Otsu's threshold and get
+        one of their own each, and one body gets that of its edges.
+    series : TiltSeries, optional
+        The views of the volume, for ``twin``.
+    rebuild : callable, optional
+        ``rebuild(series)`` reconstructs a volume as `volume` was reconstructed, without subtracting a
+        background, for ``twin``.
+    mask : Volume or ndarray of shape (nz, ny, nx), optional
+        Only where it is not zero is anything labelled.
+    session : Session, optional
+        Threads and memory to use; `Session()` by default.
+    **options
+        ``one_threshold`` (never one for each label), ``smooth``, ``split`` (in pixels or with a unit, or
+        "none"), ``min_size``, ``fill_holes``, ``invert``.
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    DataError
+        When the volume is constant, or nothing or everything exceeds the threshold.
+    UsageError
+        When the options contradict each other, or the work does not fit into the memory.
+
+    Examples
+    --------
+    >>> import numpy as np, etcli
+    >>> z, y, x = np.mgrid[:32, :32, :48] - 15.5
+    >>> balls = [np.clip(6.5 - np.sqrt(z**2 + y**2 + (x - at) ** 2), 0, 1) for at in (0, 16)]
+    >>> found = etcli.segment(etcli.Volume((balls[0] + 0.5 * balls[1]).astype(np.float32)))
+    >>> found.labels.shape, found.volume_px[1:].tolist()
+    ((32, 32, 48), [912, 912])
+    """
+    session = session or Session()
+    request = request_of(method=method, series=series, **options)
+    region = None if mask is None else _region(volume, _as_volume(mask))
+    return _segment(session, volume, request, series=series, rebuild=rebuild, region=region)[0]
+
+
+def segment_files(
+    session: Session, files: SegmentFiles, request: SegmentRequest, *, rebuild: Rebuild | None = None
+) -> dict[str, Any]:
+    """Segment from file to file.
+
+    Parameters
+    ----------
+    session : Session
+    files : SegmentFiles
+    request : SegmentRequest
+    rebuild : callable, optional
+        As for `segment`.
+
+    Returns
+    -------
+    dict
+        The numbers of the run, for ``--json``.
+    """
+    check_picture(files.plot)
+    volume = read_volume_only(session, files.input)
+    series = read_series(session, files.series, tilts=files.tilts) if files.series else None
+    region = _region(volume, read_volume_only(session, files.mask)) if files.mask else None
+    grow_px = files.grow.px(volume.pixel_A)
+    outputs = session.outputs()
+    for target in (files.output, *([files.mask_out] if files.mask_out else [])):
+        expect_images(outputs, target)
+    with outputs:
+        write_picture = announce_picture(outputs, files.plot) if files.plot else None
+        found, values = _segment(session, volume, request, series=series, rebuild=rebuild, region=region)
+        labels = found.labels
+        mode = 6 if labels.data.dtype == np.uint16 else 2
+        *_, words = labels.history
+        step = replace(_step(request, found), summary=words.partition(": ")[2])
+        targets = [(files.output, labels, mode)]
+        if files.mask_out:
+            near = grown_mask(labels.images(), grow_px, threads=session.threads)
+            targets.append((files.mask_out, replace(labels, data=near.astype(np.int8)), 0))
+        for target, images, mode in targets:
+            with volume_writer(
+                outputs,
+                target,
+                images.shape,
+                step=step,
+                like=volume,
+                pixel_A=volume.pixel_A,
+                frame=volume.frame,
+                origin_A=volume.origin_A,
+                mode=mode,
+            ) as writer:
+                for z, section in enumerate(images.images()):
+                    writer.write_section(z, section.astype(np.float32))
+        if write_picture:
+            from etcli.plotting.segmentation import segmentation_picture
+
+            write_picture(
+                segmentation_picture(
+                    values,
+                    labels.images(),
+                    pixel_A=volume.pixel_A,
+                    used=found.thresholds,
+                    rules=_rules(session, values, region),
+                    below=request.invert,
+                )
+            )
+    return numbers_of(found)
+
+
+def _segment(
+    session: Session,
+    volume: Volume,
+    request: SegmentRequest,
+    *,
+    series: TiltSeries | None,
+    rebuild: Rebuild | None,
+    region: Mask | None,
+) -> tuple[Segmentation, Array]:
+    """Segment a volume; return the result and the grey levels that it was found in."""
+    values = load_images(session, volume, copies=COPIES)
+    split_px = request.split.px(volume.pixel_A) if request.split else None
+    if request.smooth and (sigma_px := request.smooth.px(volume.pixel_A)):
+        values = gaussian(values, sigma_px=sigma_px)
+    if region is not None and not region.any():
+        raise DataError("the mask is empty: it is zero everywhere")
+    rules = LabelRules(
+        split_px, request.min_size, request.fill_holes, faces=request.invert, threads=session.threads
+    )
+    work = _Work(session, volume, values, request, rules, region)
+    twin: tuple[float, ...] | None = None
+    if request.method.rule == TWIN and series is not None:
+        twin = twin_threshold(session, volume, values, series, rebuild)
+    with file_named_in_errors(volume):
+        rule, thresholds, found, levels = work.run(twin)
+    labels = found.labels
+    n = int(labels.max())
+    result = Segmentation(
+        replace(
+            volume,
+            data=labels.astype(np.uint16) if n <= LARGEST_UINT16 else labels,
+            name="labels",
+        ),
+        rule,
+        thresholds,
+        levels,
+        voxel_counts(labels),
+        border_labels(labels),
+        cuts_between(labels, threads=session.threads),
+        found.n_pieces,
+        found.n_small,
+    )
+    history = (*volume.history, str(_step(request, result)))
+    result = replace(result, labels=replace(result.labels, history=history))
+    report_segmentation(session, result, request)
+    return result, values
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A segmentation ready to run; thresholds are in the grey levels of the volume, also when inverted."""
+
+    session: Session
+    volume: Volume
+    values: Array
+    request: SegmentRequest
+    rules: LabelRules
+    region: Mask | None
+
+    def run(self, twin: tuple[float, ...] | None) -> tuple[str, tuple[float, ...], Found, LocalLevels | None]:
+        """Return the rule that is used, its thresholds, the labels, and their levels."""
+        method, request = self.request.method, self.request
+        if method.states_level:
+            thresholds = twin or method.levels
+            return method.rule, thresholds, self._found(method.rule, thresholds), None
+        rule = method.rule
+        if rule == AUTO:
+            rule = "edge" if request.one_threshold or request.invert else "otsu"
+        thresholds = self._thresholds(rule)
+        found = self._found(rule, thresholds)
+        signed = -self.values if request.invert else self.values
+        if not request.one_threshold and (
+            request.invert or are_separate_bodies(signed, found, threads=self.session.threads)
+        ):
+            labels, levels, n_small = with_own_levels(signed, found, self.rules)
+            if request.invert:
+                levels = LocalLevels(-levels.background, -levels.plateau)
+            return rule, thresholds, replace(found, labels=labels, n_small=found.n_small + n_small), levels
+        if method.rule == AUTO and rule != "edge":
+            rule = "edge"
+            thresholds = self._thresholds(rule)
+            found = self._found(rule, thresholds)
+        return rule, thresholds, found, None
+
+    def _thresholds(self, rule: str) -> tuple[float, ...]:
+        """Return the thresholds of a rule; a dark specimen is looked at as a bright one."""
+        values, sign = self.values, 1.0
+        if self.request.invert and not self._is_bright_specimen():
+            values, sign = -values, -1.0
+        found = global_threshold(values, rule, inside=self.region, threads=self.session.threads)
+        return tuple(sorted(sign * level for level in found))
+
+    def _is_bright_specimen(self) -> bool:
+        """Whether the bright part is the smaller one: then pores are looked for, not a dark specimen."""
+        (threshold,) = global_threshold(self.values, "otsu", inside=self.region)
+        return bool(np.count_nonzero(self.values > threshold) < self.values.size / 2)
+
+    def _found(self, rule: str, thresholds: tuple[float, ...]) -> Found:
+        """Label what exceeds a threshold, or what does not."""
+        if rule == HYSTERESIS:
+            low, high = thresholds
+            solid = hysteresis(self.values, low, high)
+            if self.request.invert:
+                solid = hysteresis(-self.values, -high, -low)
+        else:
+            solid = self.values <= thresholds[0] if self.request.invert else self.values > thresholds[0]
+        if self.region is not None:
+            solid &= self.region
+        return find_labels(solid, self.rules)
+
+
+def _step(request: SegmentRequest, found: Segmentation) -> Any:
+    """Return the step for the history."""
+    pixels = found.labels.pixel_A
+    n = len(found.volume_px) - 1
+    others = [
+        f"split {request.split.px(pixels):.4g} px" if request.split else "not split",
+        *([f"smoothed {request.smooth.px(pixels):.4g} px"] if request.smooth else []),
+        *(["inverted"] if request.invert else []),
+        f"{n} label" + "s" * (n != 1),
+    ]
+    rule = "given" if found.rule == VALUE else found.rule
+    return segmentation_step(rule, found.thresholds, local=found.levels is not None, others=others)
+
+
+def _as_volume(mask: Volume | ArrayLike) -> Volume:
+    return mask if isinstance(mask, Volume) else Volume(np.asarray(mask), name="mask")
+
+
+def _region(volume: Volume, mask: Volume) -> Mask:
+    """Return where a mask is not zero; raise DataError when it does not fit the volume."""
+    if mask.shape != volume.shape:
+        sizes = (" x ".join(map(str, each.shape[::-1])) for each in (mask, volume))
+        raise DataError(f"{mask.name}: {' voxels, but the volume has '.join(sizes)}; give one of its shape")
+    if mask.pixel_A and volume.pixel_A and abs(mask.pixel_A / volume.pixel_A - 1) > SAME_PIXEL:
+        raise DataError(
+            f"{mask.name}: voxels of {mask.pixel_A:.6g} Å, but those of the volume have {volume.pixel_A:.6g} "
+            "Å; bin one of them"
+        )
+    return np.stack([mask.view(z) != 0 for z in range(len(mask))])
+
+
+def _rules(session: Session, values: Array, region: Mask | None) -> dict[str, float]:
+    """Return the thresholds of all rules, for the picture."""
+    names = ("edge", "otsu", "mixture")
+    return {name: global_threshold(values, name, inside=region, threads=session.threads)[0] for name in names}

@@ -1,0 +1,78 @@
+"""What ``etcli segment`` tells of its labels: lines for people, numbers for programs."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from etcli.pipeline.segment_request import HYSTERESIS, VALUE, SegmentRequest
+from etcli.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from etcli.pipeline.segment import Segmentation
+
+DOUBTFUL = 0.9
+"""Radius of a neck over that of the smaller body from which on a cut is named."""
+
+
+def report_segmentation(session: Session, found: "Segmentation", request: SegmentRequest) -> None:
+    """Report what was found."""
+    tell = session.reporter.report
+    n = len(found.volume_px) - 1
+    levels = " and ".join(f"{threshold:.5g}" for threshold in found.thresholds)
+    side = "below" if request.invert else "above"
+    rule = {VALUE: "", HYSTERESIS: f" {HYSTERESIS}"}.get(found.rule, f" {found.rule}")
+    own = ", each at half of its own contrast" if found.levels is not None else ""
+    tell(f"{_count(n, 'label')} {side}{rule} {levels}{own}")
+    if found.n_small:
+        tell(f"{_count(found.n_small, 'piece')} of less than {request.min_size} voxels left out")
+    if len(found.border):
+        tell(f"{_count(len(found.border), 'label')} cut by the border of the volume")
+    if request.split is not None and n > found.n_pieces:
+        tell(f"{_count(found.n_pieces, 'piece')} split into {n}")
+    doubtful = found.cuts.ratio >= DOUBTFUL
+    if request.split is not None and doubtful.any():
+        one, two = found.cuts.labels[0]
+        tell(
+            f"{_count(int(doubtful.sum()), 'cut')} as wide as the smaller body, or nearly (neck over radius "
+            f"{found.cuts.ratio[0]:.2f} between labels {one} and {two}); a larger --split joins them"
+        )
+
+
+def numbers_of(found: "Segmentation") -> dict[str, Any]:
+    """Return the numbers of a segmentation, for ``--json``."""
+    pixel_A = found.labels.pixel_A
+    volume_px = found.volume_px[1:]
+    n = len(volume_px)
+    levels = found.levels
+    border = np.isin(np.arange(1, n + 1), found.border)
+    local = {}
+    if levels is not None:
+        local = {
+            "background": levels.background[1:].tolist(),
+            "plateau": levels.plateau[1:].tolist(),
+            "threshold": levels.threshold[1:].tolist(),
+        }
+    return {
+        "method": found.rule,
+        "thresholds": list(found.thresholds),
+        "local": levels is not None,
+        "n_labels": n,
+        "n_pieces": found.n_pieces,
+        "n_small": found.n_small,
+        "n_border": len(found.border),
+        "volume_px": int(volume_px.sum()),
+        "volume_nm3": float(volume_px.sum()) * (pixel_A / 10) ** 3 if pixel_A else None,
+        "pixel_A": pixel_A,
+        "labels": {"volume_px": volume_px.tolist(), "border": border.tolist(), **local},
+        "cuts": [
+            {"labels": [int(one), int(two)], "neck_px": float(saddle), "ratio": float(ratio)}
+            for (one, two), saddle, ratio in zip(
+                found.cuts.labels, found.cuts.saddle_px, found.cuts.ratio, strict=True
+            )
+        ],
+    }
+
+
+def _count(n: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{n} {noun}" + "s" * (n != 1)
