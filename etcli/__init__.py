@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.files import write as write
     from etcli.pipeline.filter import filter as filter
     from etcli.pipeline.fuse import fuse as fuse
+    from etcli.pipeline.mesh import mesh as mesh
     from etcli.pipeline.plan_views import plan_views as plan_views
     from etcli.pipeline.project import project as project
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
@@ -60,6 +61,7 @@ _NAMES_BY_MODULE = {
     "etcli.pipeline.files": ("read", "write"),
     "etcli.pipeline.filter": ("filter",),
     "etcli.pipeline.fuse": ("fuse",),
+    "etcli.pipeline.mesh": ("mesh",),
     "etcli.pipeline.plan_views": ("plan_views",),
     "etcli.pipeline.project": ("project",),
     "etcli.pipeline.reconstruct": ("reconstruct",),
