@@ -1,0 +1,71 @@
+"""Labels that each end half way between their own grey level and that of their surroundings."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etcli.core.segmentation.distance import nearest_label
+from etcli.core.segmentation.local_levels import LocalLevels, local_levels
+from etcli.core.segmentation.pieces import Labels, Mask, components, voxel_counts
+
+GROWTH_PX = 3.0
+"""How far a label may grow beyond where it was found."""
+
+
+def local_half(
+    volume: NDArray[np.float32],
+    labels: Labels,
+    *,
+    always: Mask | None = None,
+    faces: bool = False,
+    threads: int = 1,
+) -> tuple[Labels, LocalLevels]:
+    """Move the surface of each label to half of its own contrast.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    labels : ndarray of shape (nz, ny, nx), int32
+        Labels as they were found with one threshold.
+    always : ndarray of shape (nz, ny, nx), bool, optional
+        Voxels that stay in their label whatever their level, such as filled holes.
+    faces : bool
+        Whether only voxels that share a face are neighbours.
+    threads : int
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), int32
+        The same labels with other voxels: those above the label's threshold, in the label or nearer to it
+        than to any other and within 3 voxels; of several pieces the one that holds most of the old label.
+    LocalLevels
+        Levels of the labels.
+    """
+    levels = local_levels(volume, labels, threads=threads)
+    grown, distance = nearest_label(labels, threads=threads)
+    grown[distance > GROWTH_PX] = 0
+    del distance
+    threshold = np.nan_to_num(levels.threshold, nan=np.inf).astype(np.float32)
+    for z, section in enumerate(grown):
+        above = volume[z] > threshold[section]
+        if always is not None:
+            above |= always[z] & (labels[z] > 0)
+        section[~above] = 0
+    return _main_pieces(grown, labels, faces=faces), levels
+
+
+def _main_pieces(grown: Labels, labels: Labels, *, faces: bool) -> Labels:
+    """Keep of each label the piece that holds most voxels of the old label, in place."""
+    numbers, count = components(grown, faces=faces)
+    owner = np.zeros(count + 1, np.int32)
+    owner[numbers.ravel()] = grown.ravel()
+    owner[0] = 0
+    numbers_in_old = np.where(labels == grown, numbers, 0)
+    shared = voxel_counts(numbers_in_old)
+    shared = np.pad(shared, (0, count + 1 - len(shared)))
+    shared[0] = 0
+    order = np.lexsort((np.arange(count + 1), -shared, owner))  # the best piece of each label comes first
+    best = np.zeros(int(owner.max(initial=0)) + 1, np.int64)
+    found, first = np.unique(owner[order], return_index=True)
+    best[found] = order[first]
+    grown[(grown > 0) & (best[grown] != numbers)] = 0
+    return grown
