@@ -6,7 +6,7 @@ import numpy as np
 
 from etcli.core.jit import jit
 
-HOLD = 1e-3
+HOLD = 1e-6
 """Weight of the distance from the middle of the edge, relative to the quadric, for places on flat ground."""
 LEAST_COS = 0.2
 """Cosine of the angle by which a face may turn."""

@@ -21,7 +21,7 @@ def are_labels(volume: NDArray[Any]) -> bool:
     """Whether a volume holds labels or a mask: whole numbers from 0, mostly alike in neighbouring voxels."""
     step = -(-volume.size // SAMPLED)
     sections = volume[::step]
-    if volume.dtype.kind not in "iufb" or not _are_whole(sections) or sections.max(initial=0) == 0:
+    if volume.dtype.kind not in "iufb" or not _are_whole(sections) or volume.min() == volume.max():
         return False
     left, right = sections[..., :-1], sections[..., 1:]
     inside = (left > 0) & (right > 0)
