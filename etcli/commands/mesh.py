@@ -65,9 +65,9 @@ def command(settings: Settings, /, input: str, output: str, as_json: bool, **opt
     Each label has a surface of its own: with a colour in PLY, as a group in OBJ.
 
     The surface is closed, every edge between two triangles, unless --open is given. Area and volume of what
-    is written are printed. Smoothing changes the volume by some 0.1 % and takes 0.3 to 1 % from the area, of
-    noisy volumes 4 %. Smoothed surfaces of labels are within 3 % (radius of 3 voxels) or 1 % (6 and more) of
-    the area of balls. Edges are rounded: a cube of 10 voxels loses 8 %. --reduce keeps the volume.
+    is written are printed. Smoothing keeps the volume of every piece and takes 0.3 to 1 % from the area, of
+    noisy volumes 4 %. Labels have 3 (radius of 3 voxels) to 1 % too much area after it, 8 % before. Edges are
+    rounded: a cube of 10 voxels loses 8 %. --reduce keeps the volume as well.
 
     Coordinates are from the rotation centre, where that is known, else from the middle of the volume.
     """

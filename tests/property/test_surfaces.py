@@ -32,7 +32,7 @@ def test_every_edge_has_two_faces(
     if kind != "noise":
         volume = ndimage.gaussian_filter(volume, 1.0)
     if kind == "mask":
-        volume = volume > np.quantile(volume, 1 - quantile)
+        volume = (volume > np.quantile(volume, 1 - quantile)).astype(np.float32)
     if kind == "levels":
         volume = np.round(4 * volume / volume.std())
     level = float(np.quantile(volume, quantile))

@@ -53,7 +53,7 @@ def label_surfaces(labels: NDArray[np.int64], *, closed: bool = True) -> Iterato
     label : int
     surface : Surface
         In voxels. Its area has the steps of the voxels: 3 to 9 % too much for balls, and, once smoothed,
-        within 3 % (radius 3) or 1 % (radius 6 and more). Its volume is that of the voxels within 1 %.
+        3 % (radius 3) or 1 % (radius 4 and more). Its volume is that of the voxels within 1 %.
     """
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:

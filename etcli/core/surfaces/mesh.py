@@ -75,11 +75,17 @@ class Mesh:
     @property
     def n_pieces(self) -> int:
         """Number of surfaces that do not touch; cavities count."""
-        n = len(self.surface.vertices)
-        first, second, third = self.surface.faces.T
-        ends = np.concatenate([first, first]), np.concatenate([second, third])
-        joined = coo_array((np.ones(2 * len(first), bool), ends), shape=(n, n))
-        return int(connected_components(joined, directed=False, return_labels=False))
+        return pieces(self.surface)[0]
+
+
+def pieces(surface: Surface) -> tuple[int, NDArray[np.int32]]:
+    """Return the number of pieces that do not touch, and that of the piece of each vertex."""
+    n = len(surface.vertices)
+    first, second, third = surface.faces.T
+    ends = np.concatenate([first, first]), np.concatenate([second, third])
+    edges = coo_array((np.ones(2 * len(first), bool), ends), shape=(n, n))
+    n_pieces, piece = connected_components(edges, directed=False)
+    return int(n_pieces), piece
 
 
 def joined(surfaces: Sequence[Surface]) -> Surface:
