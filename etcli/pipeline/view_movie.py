@@ -39,6 +39,12 @@ def write_movie(
         atoms = read_atoms_file(Path(input)).atoms
         frames, n_frames, pixel_A = _turning_atoms(atoms, _step_deg(request))
         samples, _, _ = _turning_atoms(atoms, SAMPLES_DEG)
+    elif request.surface:
+        from etcli.pipeline.view_surface import surface_to_draw, turning_frames
+
+        surface = surface_to_draw(session, input, request.level)
+        frames, n_frames, pixel_A = turning_frames(surface, _step_deg(request))
+        samples, _, _ = turning_frames(surface, SAMPLES_DEG)
     else:
         file = read_images(session, input, tilts=tilts)
         stack = upright(file.images())
