@@ -21,10 +21,10 @@ COMMANDS = {
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to one or more series.",
     "decompose": "Make maps of elements or components from spectrum images of a tilt series.",
+    "mesh": "Write the surface of a volume or of labels as triangles: OUTPUT ends in stl, ply or obj.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
     "compare": "Compare A with the reference B: volumes, series or atoms, recognised by file name.",
     "simulate": "Simulate the tilt series or the focal series of a specimen with known properties.",
-    "mesh": "Write the surface of a volume or of labels as triangles: OUTPUT ends in stl, ply or obj.",
     "view": "Draw a series, a volume or atoms as a picture (png, pdf, svg) or a movie (gif, mp4).",
 }
 """First line of the help of every subcommand, in the order of a usual workflow."""

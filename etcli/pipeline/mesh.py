@@ -117,7 +117,7 @@ def mesh(
     >>> ball = np.clip(8.5 - np.sqrt(x * x + y * y + z * z), 0, 1)
     >>> surface = etcli.mesh(etcli.Volume(ball, pixel_A=10.0), level=0.5)
     >>> surface.open_edges, round(surface.volume / (4 / 3 * np.pi * 8**3), 2)
-    (0, 1.0)
+    (0, 0.99)
     """
     request = MeshRequest(level, smooth, reduce, unit, open)
     stack = volume if isinstance(volume, Volume) else Volume(np.asarray(volume), name="array")

@@ -110,7 +110,7 @@ def _turning_atoms(atoms: "Atoms", step_deg: float) -> tuple[Iterator["Frame"], 
 
     angles = turning_angles(step_deg)
     frames = (
-        Frame(image, f"{angle:.4g}°")
+        Frame(image, f"{angle:.4g}°", in_A=True)
         for image, angle in zip(turning(atoms, step_deg=step_deg), angles, strict=True)
     )
     return frames, len(angles), turning_pixel_A(atoms)
