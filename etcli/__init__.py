@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.filter import filter as filter
     from etcli.pipeline.fuse import fuse as fuse
     from etcli.pipeline.measure import measure as measure
+    from etcli.pipeline.mesh import mesh as mesh
     from etcli.pipeline.plan_views import plan_views as plan_views
     from etcli.pipeline.project import project as project
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
@@ -63,6 +64,7 @@ _NAMES_BY_MODULE = {
     "etcli.pipeline.filter": ("filter",),
     "etcli.pipeline.fuse": ("fuse",),
     "etcli.pipeline.measure": ("measure",),
+    "etcli.pipeline.mesh": ("mesh",),
     "etcli.pipeline.plan_views": ("plan_views",),
     "etcli.pipeline.project": ("project",),
     "etcli.pipeline.reconstruct": ("reconstruct",),

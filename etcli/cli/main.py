@@ -23,6 +23,7 @@ COMMANDS = {
     "stack": "Make one series of files: assemble, select, reorder, crop, convert.",
     "xform": "Apply transforms found elsewhere to one or more series.",
     "decompose": "Make maps of elements or components from spectrum images of a tilt series.",
+    "mesh": "Write the surface of a volume or of labels as triangles: OUTPUT ends in stl, ply or obj.",
     "project": "Project a volume, its sections along z, at tilt angles about y.",
     "compare": "Compare A with the reference B: volumes, series or atoms, recognised by file name.",
     "simulate": "Simulate the tilt series or the focal series of a specimen with known properties.",

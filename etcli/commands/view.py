@@ -21,6 +21,7 @@ from etcli.cli.types import VIEWS
     example="etcli view --slices volume.mrc slices.png\n"
     "etcli view --no-crosshair --limits 0,0.8 --size 85 --dpi 600 volume.mrc figure.png\n"
     "etcli view series.mrc tilting.gif\n"
+    "etcli view --surface labels.mrc turning.gif\n"
     "etcli view atoms.xyz atoms.png",
     references=("Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979): what is specimen, for its centre.",),
 )
@@ -42,6 +43,12 @@ from etcli.cli.types import VIEWS
 @click.option("--maximum", is_flag=True, help="Maximum over all views or sections.")
 @click.option(
     "--sinogram", type=click.IntRange(1), metavar="Y", help="One row of all views against the tilt."
+)
+@click.option(
+    "--surface", is_flag=True, help="Surface of a volume or of labels, from an angle; turns in a movie."
+)
+@click.option(
+    "--level", type=float, metavar="V", help="Value of the surface.  [default: that of the edges, as in mesh]"
 )
 @click.option("--cmap", default="gray", show_default=True, help="Colour map of matplotlib.")
 @click.option(
@@ -80,7 +87,8 @@ def command(settings: Settings, /, input: str, output: str, tilts: str | None, *
 
     A file with tilt angles is taken for a series. A volume is shown with its sections along z, whatever the
     order of axes that recon wrote; lengths are from its rotation centre, where that is known. Atoms (xyz,
-    pdb, cif) are drawn along z, x and y and from an angle, with 0.6 times their covalent radii.
+    pdb, cif) are drawn along z, x and y and from an angle, with 0.6 times their covalent radii. Surfaces are
+    those of mesh; each label has a colour.
     """
     from etcli.pipeline.view import ViewRequest, view_file
 

@@ -7,8 +7,10 @@ from etcli.core.arguments import check_choice
 from etcli.core.atomic_model import Atoms
 from etcli.core.errors import UsageError
 from etcli.core.series import TiltSeries, Volume
+from etcli.core.surfaces.mesh import Mesh
 from etcli.io.atoms import atoms_format, is_atoms_file, read_atoms, write_atoms
 from etcli.io.frame_label import OURS
+from etcli.io.meshes import mesh_format, write_mesh
 from etcli.io.mrc_writer import WRITTEN_MODES
 from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.inputs import read_images, read_series
@@ -74,22 +76,23 @@ def read(
 
 
 def write(
-    what: TiltSeries | Volume | Atoms | TracedAtoms,
+    what: TiltSeries | Volume | Atoms | TracedAtoms | Mesh,
     name: str | Path,
     *,
     mode: int = 2,
     overwrite: bool = False,
     session: Session | None = None,
 ) -> None:
-    """Write a series, a volume or atoms; the file appears complete or not at all.
+    """Write a series, a volume, atoms or a surface; the file appears complete or not at all.
 
     Parameters
     ----------
-    what : TiltSeries, Volume, Atoms or TracedAtoms
+    what : TiltSeries, Volume, Atoms, TracedAtoms or Mesh
         A series is written with its mdoc, a volume with its frame; the result of `etcli.trace_atoms` also
         with the box and the history of the volume.
     name : str or Path
-        MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``.
+        MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``, for the result of
+        `etcli.mesh` ``.stl``, ``.ply`` or ``.obj``.
     mode : int
         MRC mode.
     overwrite : bool
@@ -141,6 +144,9 @@ def write(
             write_atoms(outputs.path(target), what.atoms, form=form, box=what.box, history=what.history)
         elif isinstance(what, Atoms):
             write_atoms(outputs.path(target), what, form=atoms_format(target))
+        elif isinstance(what, Mesh):
+            form = mesh_format(target)
+            write_mesh(outputs.path(target), what, form=form)
         else:
             raise UsageError(
                 f"cannot write a {type(what).__name__}; put images into a TiltSeries or a Volume, positions "

@@ -45,6 +45,10 @@ class ViewRequest:
         Whether to draw the maximum over all of them.
     sinogram : int or None
         Row of a sinogram.
+    surface : bool
+        Whether to draw the surface of a volume or of labels.
+    level : float or None
+        Value of the surface, by default that of the edges.
     cmap : str
         Colour map of matplotlib.
     limits : (float, float, bool) or None
@@ -68,6 +72,8 @@ class ViewRequest:
     views: Sequence[int] | None = None
     maximum: bool = False
     sinogram: int | None = None
+    surface: bool = False
+    level: float | None = None
     cmap: str = "gray"
     limits: tuple[float, float, bool] | None = None
     gamma: float = 1.0
@@ -100,8 +106,17 @@ class ViewRequest:
 
     def check(self, *, movie: bool, atoms: bool = False) -> None:
         """Check the options; raise UsageError for those that contradict each other or have no effect."""
-        if sum([self.wants_slices, self.views is not None, self.maximum, self.sinogram is not None]) > 1:
-            raise UsageError("give one of --slices, --views, --maximum and --sinogram")
+        kinds = (
+            self.wants_slices,
+            self.views is not None,
+            self.maximum,
+            self.sinogram is not None,
+            self.surface,
+        )
+        if sum(kinds) > 1:
+            raise UsageError("give one of --slices, --views, --maximum, --sinogram and --surface")
+        if self.level is not None and not self.surface:
+            raise UsageError("--level is the value of a surface; give --surface as well")
         of_images = {
             "--slices": self.slices,
             "--at": self.at is not None,
@@ -118,6 +133,11 @@ class ViewRequest:
         }
         of_pictures |= {"--size": self.size_mm is not None, "--dpi": self.dpi is not None}
         of_movies = {"--fps": self.fps is not None, "--step": self.step is not None}
+        if atoms and self.surface:
+            raise UsageError("--surface is for a volume or labels, not for atoms")
+        if self.surface:
+            of_grey = {name: of_images[name] for name in ("--cmap", "--limits", "--gamma", "--no-crosshair")}
+            _refuse(of_grey, "a surface has no grey values")
         if atoms:
             _refuse(of_images, "atoms are drawn from four sides, and turn in a movie")
         if movie:
@@ -170,6 +190,15 @@ def view_file(
         write_movie(session, input, output, request, tilts=tilts)
         return
     figure: Any
+    if request.surface:
+        from etcli.pipeline.view_surface import surface_to_draw
+        from etcli.plotting.surface_model import surface_model
+
+        with session.outputs() as outputs:
+            write_picture = announce_picture(outputs, output)
+            surface = surface_to_draw(session, input, request.level)
+            write_picture(surface_model(surface, page=request.page), request.page)
+        return
     if is_atoms:
         from etcli.plotting.ball_model import ball_model
 

@@ -39,6 +39,12 @@ def write_movie(
         atoms = read_atoms_file(Path(input)).atoms
         frames, n_frames, pixel_A = _turning_atoms(atoms, _step_deg(request))
         samples, _, _ = _turning_atoms(atoms, SAMPLES_DEG)
+    elif request.surface:
+        from etcli.pipeline.view_surface import surface_to_draw, turning_frames
+
+        surface = surface_to_draw(session, input, request.level)
+        frames, n_frames, pixel_A = turning_frames(surface, _step_deg(request))
+        samples, _, _ = turning_frames(surface, SAMPLES_DEG)
     else:
         file = read_images(session, input, tilts=tilts)
         stack = upright(file.images())
@@ -104,7 +110,7 @@ def _turning_atoms(atoms: "Atoms", step_deg: float) -> tuple[Iterator["Frame"], 
 
     angles = turning_angles(step_deg)
     frames = (
-        Frame(image, f"{angle:.4g}°")
+        Frame(image, f"{angle:.4g}°", in_A=True)
         for image, angle in zip(turning(atoms, step_deg=step_deg), angles, strict=True)
     )
     return frames, len(angles), turning_pixel_A(atoms)

@@ -204,7 +204,14 @@ def _draw_oblique(axes: Axes, scene: Scene, matrix: Doubles, pixel_A: float, sid
     extent_A = (middle_A[0] - half_A, middle_A[0] + half_A, middle_A[1] - half_A, middle_A[1] + half_A)
     _draw(axes, scene, extent_A, shrunk_A)
     axes.set(xticks=[], yticks=[])
-    corner, length = np.array([0.07, 0.07]), 0.09
+    show_directions(axes, matrix)
+
+
+def show_directions(
+    axes: Axes, matrix: Doubles, *, at: tuple[float, float] = (0.07, 0.07), length: float = 0.09
+) -> None:
+    """Draw the directions of x, y and z, turned by a matrix, in fractions of square axes."""
+    corner = np.array(at)
     for name, (right, up, _) in zip("xyz", matrix.T, strict=True):
         tip = corner + length * np.array([right, up])
         axes.annotate(

@@ -28,11 +28,13 @@ GREYS = 16
 class Frame(NamedTuple):
     """Image of a movie, row 0 at the bottom, and its label.
 
-    The image has the shape (ny, nx) and any values, or (ny, nx, 3) and colours from 0 to 1.
+    The image has the shape (ny, nx) and any values, or (ny, nx, 3) and colours from 0 to 1. The scale bar may
+    be in Å, however long it is, as the positions of atoms are everywhere.
     """
 
     image: NDArray[Any]
     label: str = ""
+    in_A: bool = False
 
 
 def movie(
@@ -105,12 +107,12 @@ def _picture(frame: Frame, limits: tuple[float, float], look: Look, pixel_A: flo
     if image.ndim == 2 and look.cmap != "gray":
         colours = (matplotlib.colormaps[look.cmap](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
         picture = Image.fromarray(colours[np.asarray(picture)])
-    _annotate(picture, frame.label, width_px, pixel_A, on_white=image.ndim == 3)
+    _annotate(picture, frame, width_px, pixel_A, on_white=image.ndim == 3)
     return picture
 
 
 def _annotate(
-    picture: Image.Image, label: str, width_px: int, pixel_A: float | None, *, on_white: bool
+    picture: Image.Image, frame: Frame, width_px: int, pixel_A: float | None, *, on_white: bool
 ) -> None:
     """Write the label at the upper left, and draw a scale bar at the lower right."""
     size = max(LEAST_TEXT_PX, round(TEXT * max(picture.size)))
@@ -123,10 +125,10 @@ def _annotate(
         "stroke_width": max(1, size // 12),
         "stroke_fill": black,
     }
-    if label:
-        pen.text((margin, margin), label, anchor="lt", **outline)
+    if frame.label:
+        pen.text((margin, margin), frame.label, anchor="lt", **outline)
     scale = PixelScale.of(width_px, pixel_A)
-    if on_white and pixel_A:  # atoms, whose positions are in Å everywhere
+    if frame.in_A and pixel_A:
         scale = PixelScale(pixel_A, "Å")
     if scale.unit == "px":
         return

@@ -235,7 +235,9 @@ def grey_levels(limits: tuple[float, float], gamma: float) -> dict[str, Any]:
     return {"norm": PowerNorm(gamma, *limits, clip=True)}
 
 
-def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None = None) -> None:
+def scale_bar(
+    axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None = None, on_white: bool = False
+) -> None:
     """Draw a bar of 1, 2 or 5 units, a fifth of the image or a little less, at the lower right.
 
     Parameters
@@ -248,6 +250,8 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None =
         Length of a pixel; nothing is drawn if its unit is the pixel.
     size_pt : float, optional
         Size of the text in points.
+    on_white : bool
+        Whether the bar and its text are black, without an outline.
     """
     if scale.unit == "px":
         return
@@ -263,7 +267,7 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None =
             (right - length, bottom),
             length,
             0.014 * width,
-            facecolor="white",
+            facecolor="black" if on_white else "white",
             edgecolor="black",
             linewidth=0.4,
         )
@@ -272,11 +276,11 @@ def scale_bar(axes: Axes, nx: int, scale: PixelScale, *, size_pt: float | None =
         right - is_low * (length + 0.02 * width),
         bottom + (0.007 if is_low else 0.025) * width,
         f"{length:g} {scale.unit}",
-        color="white",
+        color="black" if on_white else "white",
         ha="right",
         va="center" if is_low else "bottom",
         size=size_pt,
-        path_effects=outlined(),
+        path_effects=None if on_white else outlined(),
     )
 
 

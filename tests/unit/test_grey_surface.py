@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from etcli.core.surfaces.grey_surface import area, enclosed_volume, grey_surface
-
-
-def ball(radius: float, n: int = 32, offset: float = 0.3) -> np.ndarray:
-    """Return a ball with a linear edge of one voxel, not centred on a voxel."""
-    z, y, x = np.mgrid[:n, :n, :n] - (n - 1) / 2 - offset
-    return np.clip(radius - np.sqrt(z * z + y * y + x * x) + 0.5, 0, 1).astype(np.float32)
+from tests.surfaces import ball
 
 
 @pytest.mark.parametrize(
