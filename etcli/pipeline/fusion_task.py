@@ -143,7 +143,8 @@ def run_fusion(
     if request.thickness == AUTO:
         sums = np.sum(list(counts.values()), axis=0)
         total = TiltSeries.of(sums, geometry.tilt_deg, name="sum of the maps", pixel_A=inputs.first.pixel_A)
-        geometry = with_specimen_thickness(session, LineIntegrals(total, 0, total.shape[1]), geometry)
+        integrals = LineIntegrals(total, 0, total.shape[1])
+        geometry = with_specimen_thickness(session, integrals, geometry, counts=True)
     maps = ElementMaps(
         tuple(counts),
         tuple(counts.values()),

@@ -211,7 +211,7 @@ def prepare(
         request = counts_request(request, geometry, level)
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
-        geometry = with_specimen_thickness(session, integrals, geometry)
+        geometry = with_specimen_thickness(session, integrals, geometry, counts=counting)
     layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
     words = tuple(level_words(level, request.contrast))
     task: Task
