@@ -20,14 +20,13 @@ from etcli.io.element_map import ElementMap
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.fuse_inputs import (
     FusionInputs,
-    are_whole,
     check_fractional,
-    check_parts,
     checked_counts,
 )
 from etcli.pipeline.fuse_report import check_memory, fusion_numbers, report_fusion
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.k_factors import k_factors_of
+from etcli.pipeline.parts_beside import are_whole, check_parts
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import VolumeLayout
@@ -199,7 +198,7 @@ def _parts(session: Session, inputs: FusionInputs, maps: ElementMaps) -> Parts:
         pairs = []
         for name, counts in zip(maps.names, maps.counts, strict=True):
             pair = [checked_counts(name, series) for series in inputs.parts[name]]
-            check_parts(name, counts, pair, inputs.maps[name])
+            check_parts(counts, pair, inputs.maps[name])
             pairs.append(pair)
         session.reporter.note("held-out counts are those of the parts beside the maps")
         return ThinnedCounts.of_parts(*zip(*pairs, strict=True))

@@ -16,7 +16,7 @@ from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
-from etcli.pipeline.counts_request import counts_request
+from etcli.pipeline.counts_request import PartsOfSeries, counts_request, parts_of_counts
 from etcli.pipeline.explained_views import report_explained
 from etcli.pipeline.first_look import first_look
 from etcli.pipeline.half_set_words import agreement_words
@@ -25,6 +25,7 @@ from etcli.pipeline.multislice_task import multislice_task
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.single_axis_task import SingleAxisTask
 from etcli.pipeline.view_selection import used_rows
 from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import WHOLE, Destination, VolumeLayout
@@ -163,6 +164,7 @@ def prepare(
     scratch: Path,
     dask: str | None = None,
     banded: bool = True,
+    parts: PartsOfSeries | None = None,
 ) -> PreparedReconstruction:
     """Determine geometry, background level and task; raise an error if the reconstruction is not possible.
 
@@ -179,6 +181,8 @@ def prepare(
         Scheduler of a Dask cluster.
     banded : bool
         Whether back-projection may work by bands of the volume.
+    parts : tuple of TiltSeries, optional
+        The counts in two independent parts, by which the weight of their prior is found.
 
     Returns
     -------
@@ -223,6 +227,8 @@ def prepare(
         task = make_task(
             session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
         )
+    if parts is not None and isinstance(task, SingleAxisTask) and counting and request.auto_weight:
+        task = replace(task, parts=parts_of_counts(session, series, parts, rows))
     if dask is None:
         task.check_memory(session, request.parameters, banded=banded)
     if request.half_sets:
