@@ -180,7 +180,7 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     if fact["empty_views"]:
         rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
     if fact["map"]:
-        rows.append(("map", _map_text(fact["map"])))
+        rows.append(("map" if tilts else "shows", _map_text(fact["map"])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

@@ -91,10 +91,13 @@ class Fusion:
         """Compute the atomic fractions, an array (n_elements, z, y, x)."""
         return atomic_fractions(self.fused.counts, self.k_factors, self.fused.choice.scales)
 
-    def layout(self, name: str) -> VolumeLayout:
-        """Return the layout of the volume of an element, or of what has no map."""
+    def layout(self, name: str, what: str) -> VolumeLayout:
+        """Return the layout of the volume of an element, or of what has no map, and what its values are."""
         series = self.inputs.maps.get(name, self.inputs.first)
-        return VolumeLayout(series, self.geometry, (0, series.shape[1]))
+        shows = ElementMap(values=what)
+        if name in self.inputs.maps:
+            shows = replace(shows, element=name, line=ElementMap.of(series.description).line)
+        return VolumeLayout(series, self.geometry, (0, series.shape[1]), shows=shows)
 
     def step(self, name: str, what: str) -> ProcessingStep:
         """Return the processing step of a volume, for its history."""

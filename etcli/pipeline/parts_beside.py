@@ -54,17 +54,15 @@ def check_parts(counts: Array, parts: Sequence[Array], series: TiltSeries) -> No
     Parts of a fit of spectra, or of interpolated views, do not add up exactly. But their sum differs from the
     map by much less than independent counts would, by the square root of their number.
     """
-    whole, both = _in_blocks(counts), sum(map(_in_blocks, parts))
+    whole, both = _in_blocks(counts), np.sum([_in_blocks(part) for part in parts], axis=0)
     wrong = f"in its parts _{TRAIN} and _{TEST}; write them anew"
     if abs(both.sum() - whole.sum()) > SAME_COUNTS * whole.sum():
         raise DataError(f"{series.name}: {whole.sum():.6g} counts, but {both.sum():.6g} {wrong}")
     beyond = np.maximum(abs(both - whole) - SAME_IN_BLOCK * whole, 0)
     doubt = np.square(beyond).sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
     if doubt.max() > LARGEST:
-        raise DataError(
-            f"{series.name}: the counts of view {int(doubt.argmax()) + 1} are others, or at other places, than "
-            f"{wrong}"
-        )
+        view = int(doubt.argmax()) + 1
+        raise DataError(f"{series.name}: view {view} has other counts, or at other places, than {wrong}")
 
 
 def _in_blocks(counts: Array) -> NDArray[np.float64]:

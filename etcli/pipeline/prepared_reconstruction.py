@@ -12,6 +12,7 @@ from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.solvers.methods import POISSON, MethodParameters
+from etcli.io.element_map import ElementMap
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
@@ -216,7 +217,8 @@ def prepare(
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
         geometry = with_specimen_thickness(session, integrals, geometry, counts=counting)
-    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
+    shows = ElementMap.of(series.description).of_volume
+    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient, shows=shows)
     words = tuple(level_words(level, request.contrast))
     task: Task
     if phase_contrast:
