@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from etcli.core.errors import DataError
 from etcli.core.jit import kernels_cached
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
@@ -28,7 +29,7 @@ from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.single_axis_task import SingleAxisTask
 from etcli.pipeline.view_selection import used_rows
-from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
+from etcli.pipeline.volume_geometry import SAME_TILT_DEG, slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import WHOLE, Destination, VolumeLayout
 from etcli.pipeline.written_volume import write_volume
 
@@ -193,6 +194,8 @@ def prepare(
     counting = request.parameters.likelihood == POISSON
     if not (request.views_chosen or phase_contrast):
         series.views.check_one_focus(series.name)
+    if not phase_contrast:
+        _check_tilts(series)
     rows = used_rows(request.slices, series.shape[1])
     geometry = slice_geometry(
         session,
@@ -238,3 +241,13 @@ def prepare(
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
     return PreparedReconstruction(request, layout, level, words, task, "mask" in volumes)
+
+
+def _check_tilts(series: TiltSeries) -> None:
+    """Check that the views are of two tilt angles at least; raise DataError otherwise."""
+    if series.views.rotations() is None and np.ptp(series.tilt_deg) < SAME_TILT_DEG:
+        n = f"{len(series)} views" if len(series) > 1 else "a single view"
+        raise DataError(
+            f"{series.name}: {n} at one tilt angle, {series.tilt_deg[0]:.4g}°, too few to "
+            "tell at which depth anything is; use views of many tilt angles (--views, --exclude)"
+        )
