@@ -60,31 +60,32 @@ def command(
     degrees, defoci in µm (negative for underfocus). Minimum, maximum and mean are those of the header. Of
     atoms (.xyz, .cif, .pdb): number, elements, extent from the rotation centre, cell and history. With
     --json, labels are those of the header, history the steps of etcli in short, and steps the version,
-    command line and inputs of each.
+    command line and inputs of each. Of several files, those that can be read are told before the error.
     """
-    from etcli.pipeline.info import histories, info_files
+    from functools import partial
+
+    from etcli.pipeline.info import histories, info_files, of_each
 
     if as_json and fields:
         raise UsageError("give --json or --field, not both")
     if history and (as_json or fields):
         raise UsageError("give --history alone; --json has the same as steps")
-    if history:
-        settings.console.text("\n\n".join(histories(settings.session, inputs, tilts=tilts)))
-        return
     if diameter is not None and diameter.value <= 0:
         raise UsageError(f"--diameter {diameter.value:g}{diameter.unit}: give a positive length")
-    need_tilts = "tilts" in fields
-    facts = info_files(settings.session, inputs, tilts=tilts, diameter=diameter, need_tilts=need_tilts)
-    if as_json:
-        settings.console.data(facts if len(facts) > 1 else facts[0])
-    elif fields:
+    tell = partial(info_files, diameter=diameter, need_tilts="tilts" in fields)
+    facts, error = of_each(inputs, partial(histories if history else tell, settings.session, tilts=tilts))
+    if as_json and facts:
+        settings.console.data(facts if len(inputs) > 1 else facts[0])
+    elif fields and facts:
         atoms = [fact["file"] for fact in facts if "atoms" in fact]
         if atoms:
             raise UsageError(f"{atoms[0]}: --field is for images; --json tells everything about atoms")
         lines = [_field_text(fact, field) for fact in facts for field in fields]
         settings.console.text("\n".join(lines))
-    else:
-        settings.console.text("\n\n".join(map(_text, facts)))
+    elif facts:
+        settings.console.text("\n\n".join(facts if history else map(_text, facts)))
+    if error:
+        raise error
 
 
 def _found_words(fact: dict[str, Any]) -> str:
@@ -180,7 +181,7 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     if fact["empty_views"]:
         rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
     if fact["map"]:
-        rows.append(("map", _map_text(fact["map"])))
+        rows.append(("map" if tilts else "shows", _map_text(fact["map"])))
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

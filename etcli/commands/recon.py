@@ -115,6 +115,9 @@ def command(settings: Settings, /, request: "ReconstructionRequest", as_json: bo
     brightest 16 rows (or all, of any orientation). It is high where alignment, axis or angles are wrong, but
     not where the sign of all angles is: the volume is a mirror image then.
 
+    With --likelihood poisson the weight is found on parts of the counts that decompose or xform --parts wrote
+    beside INPUT (map_Ni_train.mrc, map_Ni_test.mrc); without these, whole counts are divided.
+
     multislice takes phase-contrast images, in units of the vacuum, at one or more known defoci per tilt, and
     gives the electrostatic potential in volts.
     """

@@ -47,6 +47,12 @@ class VolumeFrame:
     half: str = ""
     wedge_deg: tuple[float, float] | None = None
 
+    @classmethod
+    def central(cls, shape: Sequence[int], pixel_A: float) -> "VolumeFrame":
+        """Return the frame of a volume (nz, ny, nx) that begins at the origin and turns about its middle."""
+        z, y, x = (n * pixel_A / 2 for n in shape)
+        return cls((x, y, z), pixel_A)
+
     @property
     def along_y(self) -> bool:
         """Whether sections are along y, with z downwards, as IMOD's tilt writes them."""

@@ -12,6 +12,8 @@ COUNTS = "counts"
 INTERPOLATED = "interpolated counts"
 MEAN, FILTERED, SCALED = "mean of counts per pixel", "counts, filtered", "counts, scaled"
 """Values that are counts no more."""
+A_VOXEL = "counts a voxel"
+"""Values of a volume that was reconstructed from counts."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class ElementMap:
         """Whether whole values may be the counts that were recorded: not rounded ones of something else."""
         return self.values in ("", COUNTS)
 
+    @property
+    def of_volume(self) -> "ElementMap":
+        """What a volume that is reconstructed from the map shows."""
+        return replace(self, sensitivity=None, values=A_VOXEL if self.holds_counts else "")
+
     def as_dict(self) -> dict[str, str | float] | None:
         """Return what is known as plain values for JSON, None where nothing is."""
         return {key: value for key, value in asdict(self).items() if value not in ("", None)} or None
@@ -70,6 +77,15 @@ class ElementMap:
         for name, value in (self.as_dict() or {}).items():
             mdoc = mdoc.with_value(name.capitalize(), value)
         return mdoc
+
+
+def described(description: Description | None, shows: ElementMap) -> Description | None:
+    """Return the description of a series as that of its volume, which shows something else."""
+    if not isinstance(description, Mdoc) or ElementMap.of(description) == ElementMap():
+        return description
+    for name, value in asdict(shows).items():
+        description = description.with_value(name.capitalize(), value or "")
+    return description
 
 
 def with_values(images: TiltSeries, values: str) -> TiltSeries:

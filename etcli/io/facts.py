@@ -34,10 +34,10 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``registered_axis`` (that
         register found, where the views have not been aligned to it), ``empty_views`` (counted from 1: one
         value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map`` (``element``, ``line``,
-        ``sensitivity``, ``part`` and the kind of the ``values``), ``labels`` (of the
-        header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of each
-        of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it was
-        asked for; None for those that are unknown.
+        ``sensitivity``, ``part`` and the kind of the ``values``, also of a volume of maps), ``labels`` (of
+        the header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of
+        each of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it
+        was asked for; None for those that are unknown.
     """
     n, ny, nx = file.data.shape
     dtype = str(file.data.dtype.newbyteorder("="))

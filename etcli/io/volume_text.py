@@ -11,21 +11,25 @@ It has the form of SerialEM's mdoc without sections; readers of that form skip t
     XTilt = 1.25
     SectionsAlong = z
     NumberOfViews = 61
+    Element = Ni
+    Values = counts a voxel
     HalfSet = odd
     MissingWedge = 70 40
 
     [T = etcli recon 1.0: SIRT 30, 61 views]
 
 Where the volume was turned, ``FileAxes = -y,x,z`` tells along which axes of the reconstruction those of the
-file run. ``HalfSet`` and ``MissingWedge`` are only in half-sets; the wedge begins at 70° and is 40° wide.
-Lengths are in Å along x, y and z of the file, whose first voxel lies at the origin: that of the header, or
-``Origin`` where the format has none. Numbers are written with full precision.
+file run. ``Element``, ``Line`` and ``Values`` are in volumes of maps of an element. ``HalfSet`` and
+``MissingWedge`` are only in half-sets; the wedge begins at 70° and is 40° wide. Lengths are in Å along x, y
+and z of the file, whose first voxel lies at the origin: that of the header, or ``Origin`` where the format
+has none. Numbers are written with full precision.
 """
 
 from collections.abc import Mapping, Sequence
 
 from etcli.core.volume_axes import IMOD_TILT, UPRIGHT, VolumeAxes
 from etcli.core.volume_frame import VolumeFrame
+from etcli.io.element_map import ElementMap
 from etcli.io.frame_label import OURS, frame_in
 from etcli.io.mdoc import Mdoc
 
@@ -41,6 +45,7 @@ def volume_text(
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     frame: VolumeFrame | None = None,
     voltage_kv: float | None = None,
+    shows: ElementMap | None = None,
     titles: Sequence[str] = (),
 ) -> Mdoc:
     """Create the description of a volume.
@@ -61,6 +66,8 @@ def volume_text(
         Position of the volume, if values.
     voltage_kv : float, optional
         Accelerating voltage in kV, where the values depend on it.
+    shows : ElementMap, optional
+        Of which element the values are, and what they are.
     titles : sequence of str
         Processing steps, the oldest first.
 
@@ -90,7 +97,7 @@ def volume_text(
     text = Mdoc.empty(0, name=name or "volume")
     for key, value in values.items():
         text = text.with_value(key, value)
-    return text.with_titles(titles)
+    return (shows.write(text) if shows else text).with_titles(titles)
 
 
 def describes_volume(text: Mdoc) -> bool:

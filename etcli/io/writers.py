@@ -15,6 +15,7 @@ from etcli import __version__
 from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.core.volume_frame import VolumeFrame
+from etcli.io.element_map import ElementMap
 from etcli.io.extended_header import serialem_extended_header
 from etcli.io.frame_label import OURS, with_frame, without_frame
 from etcli.io.history import Run, grouped, missing
@@ -128,6 +129,7 @@ def volume_writer(
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0),
     mode: int = 2,
     voltage_kv: float | None = None,
+    shows: ElementMap | None = None,
 ) -> Iterator[Any]:
     """Open a volume for writing, with its description in the extended header and beside it.
 
@@ -153,6 +155,8 @@ def volume_writer(
         MRC mode.
     voltage_kv : float, optional
         Accelerating voltage in kV, where the values depend on it; by default that of a volume in ``like``.
+    shows : ElementMap, optional
+        Of which element the values are, and what they are; by default those of a volume in ``like``.
 
     Yields
     ------
@@ -160,6 +164,8 @@ def volume_writer(
     """
     if voltage_kv is None and isinstance(like, Volume) and isinstance(like.description, Mdoc):
         voltage_kv = like.description.voltage_kv if describes_volume(like.description) else None
+    if shows is None and isinstance(like, Volume):
+        shows = ElementMap.of(like.description)
     history = like.history if like else ()
     if step is None and history:
         *before, last = history
@@ -175,6 +181,7 @@ def volume_writer(
         origin_A=origin_A,
         frame=frame,
         voltage_kv=voltage_kv,
+        shows=shows,
         titles=titles,
     )
     layout = MrcLayout(

@@ -94,8 +94,8 @@ def _tune_for_counts(session: Session, request: ReconstructionRequest, task: Tas
     if not request.auto_weight:
         return Tuned(request.parameters)
     assert isinstance(task, SingleAxisTask)
-    series = task.sample(session, counts=ENOUGH_COUNTS)
+    series, parts = task.sample_of_counts(session, counts=ENOUGH_COUNTS)
     with session.reporter.progress(TRIALS, "looking for the weight") as advance:
-        parameters, weights = tuned_for_counts(request.parameters, series, progress=advance)
+        parameters, weights = tuned_for_counts(request.parameters, series, parts, progress=advance)
     session.reporter.report(f"weight {parameters.weight:.3g} predicts {weights.left_out} best")
     return Tuned(parameters, weights)

@@ -181,7 +181,7 @@ def fuse_files(files: FusionFiles, request: FusionRequest, session: Session) -> 
 
         def write(name: str, ending: str, what: str, data: Array) -> None:
             target = map_file(files.output, ending)
-            destination = VolumeFiles(session, outputs, target, fusion.layout(name), files.mode)
+            destination = VolumeFiles(session, outputs, target, fusion.layout(name, what), files.mode)
             with destination.open("", fusion.step(name, what), fusion.geometry.n_views) as rows:
                 rows(0, data)
 
@@ -206,7 +206,7 @@ def fuse_files(files: FusionFiles, request: FusionRequest, session: Session) -> 
 
 def _in_memory(fusion: Fusion, name: str, what: str, data: Array) -> Volume:
     """Return a volume with its frame and history."""
-    destination = VolumesInMemory(fusion.layout(name))
+    destination = VolumesInMemory(fusion.layout(name, what))
     with destination.open("", fusion.step(name, what), fusion.geometry.n_views) as rows:
         rows(0, data)
     return destination.volumes[""]

@@ -14,7 +14,7 @@ from etcli.core.series import TiltSeries
 from etcli.io.element_map import TEST, TRAIN, ElementMap
 from etcli.io.frame_label import OURS
 from etcli.pipeline.inputs import SAME_PIXEL, read_series
-from etcli.pipeline.map_names import map_file
+from etcli.pipeline.parts_beside import are_whole, files_of_parts
 from etcli.pipeline.session import Session
 
 Array = NDArray[np.float32]
@@ -22,8 +22,6 @@ Array = NDArray[np.float32]
 FEWEST_VIEWS = 8
 SAME_TILT_DEG = 0.05
 """Difference of the tilt angles of maps that were recorded together."""
-SAME_COUNTS = 0.05
-"""Difference between a map and the sum of its parts, relative, that a fit of spectra may cause."""
 COMPONENT = re.compile(r"c?\d{1,2}")
 """Name of a component that is no element."""
 
@@ -71,7 +69,7 @@ class FusionInputs:
                     "with tiltalign first"
                 )
         for series in (*self.maps.values(), *(part for pair in self.parts.values() for part in pair)):
-            _check_same_views(first, series)
+            check_same_views(first, series)
         if self.haadf is not None:
             _check_same_pixels(first, self.haadf)
 
@@ -113,9 +111,9 @@ def read_inputs(
         both = [one.name for one, name in zip(series, found, strict=True) if name == twice]
         raise UsageError(f"{both[0]} and {both[1]} are both of {twice}; name the elements with --elements")
     parts = {
-        name: (read_series(session, train), read_series(session, test))
+        name: (read_series(session, files[0]), read_series(session, files[1]))
         for name, one in zip(found, series, strict=True)
-        if (train := _beside(one, TRAIN)) and (test := _beside(one, TEST))
+        if (files := files_of_parts(one.name))
     }
     if parts and len(parts) < len(found):
         without = next(one.name for one, name in zip(series, found, strict=True) if name not in parts)
@@ -157,11 +155,6 @@ def checked_counts(name: str, series: TiltSeries) -> Array:
     return counts
 
 
-def are_whole(counts: Array) -> bool:
-    """Tell whether all values are whole numbers."""
-    return all(bool((view == np.rint(view)).all()) for view in counts)
-
-
 def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
     """Check that values that are no whole numbers are made of counts; raise DataError otherwise."""
     interpolated = any(step.startswith(f"{OURS}xform") and "linear" in step for step in series.history)
@@ -174,25 +167,6 @@ def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
         f"{series.name}: {value} is no number of counts of {name}; give maps as recorded, or those of "
         "decompose and xform --linear, which are known to be made of counts"
     )
-
-
-def check_parts(name: str, counts: Array, parts: Sequence[Array], series: TiltSeries) -> None:
-    """Check that the parts of a map are of its counts; raise DataError otherwise."""
-    whole, both = (
-        float(counts.sum(dtype=np.float64)),
-        sum(float(part.sum(dtype=np.float64)) for part in parts),
-    )
-    if abs(both - whole) > SAME_COUNTS * whole:
-        raise DataError(
-            f"{series.name}: {whole:.6g} counts of {name}, but {both:.6g} in its parts _{TRAIN} and "
-            f"_{TEST}; write them anew"
-        )
-
-
-def _beside(series: TiltSeries, part: str) -> str | None:
-    """Return the file of a part of a map, if it is there."""
-    name = map_file(series.name, part)
-    return name if Path(name).is_file() else None
 
 
 def _element_of(series: TiltSeries) -> str:
@@ -218,7 +192,7 @@ def _checked_name(name: str) -> str:
     raise UsageError(f"{name!r} is no element; write symbols, as in --elements Ni,Co")
 
 
-def _check_same_views(first: TiltSeries, series: TiltSeries) -> None:
+def check_same_views(first: TiltSeries, series: TiltSeries) -> None:
     """Check that a series has the tilt angles and the pixels of the first one; raise DataError otherwise."""
     _check_same_pixels(first, series)
     if len(series) != len(first):

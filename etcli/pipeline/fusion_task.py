@@ -20,14 +20,13 @@ from etcli.io.element_map import ElementMap
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.fuse_inputs import (
     FusionInputs,
-    are_whole,
     check_fractional,
-    check_parts,
     checked_counts,
 )
 from etcli.pipeline.fuse_report import check_memory, fusion_numbers, report_fusion
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.k_factors import k_factors_of
+from etcli.pipeline.parts_beside import are_whole, check_parts
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import VolumeLayout
@@ -92,10 +91,13 @@ class Fusion:
         """Compute the atomic fractions, an array (n_elements, z, y, x)."""
         return atomic_fractions(self.fused.counts, self.k_factors, self.fused.choice.scales)
 
-    def layout(self, name: str) -> VolumeLayout:
-        """Return the layout of the volume of an element, or of what has no map."""
+    def layout(self, name: str, what: str) -> VolumeLayout:
+        """Return the layout of the volume of an element, or of what has no map, and what its values are."""
         series = self.inputs.maps.get(name, self.inputs.first)
-        return VolumeLayout(series, self.geometry, (0, series.shape[1]))
+        shows = ElementMap(values=what)
+        if name in self.inputs.maps:
+            shows = replace(shows, element=name, line=ElementMap.of(series.description).line)
+        return VolumeLayout(series, self.geometry, (0, series.shape[1]), shows=shows)
 
     def step(self, name: str, what: str) -> ProcessingStep:
         """Return the processing step of a volume, for its history."""
@@ -143,7 +145,8 @@ def run_fusion(
     if request.thickness == AUTO:
         sums = np.sum(list(counts.values()), axis=0)
         total = TiltSeries.of(sums, geometry.tilt_deg, name="sum of the maps", pixel_A=inputs.first.pixel_A)
-        geometry = with_specimen_thickness(session, LineIntegrals(total, 0, total.shape[1]), geometry)
+        integrals = LineIntegrals(total, 0, total.shape[1])
+        geometry = with_specimen_thickness(session, integrals, geometry, counts=True)
     maps = ElementMaps(
         tuple(counts),
         tuple(counts.values()),
@@ -198,7 +201,7 @@ def _parts(session: Session, inputs: FusionInputs, maps: ElementMaps) -> Parts:
         pairs = []
         for name, counts in zip(maps.names, maps.counts, strict=True):
             pair = [checked_counts(name, series) for series in inputs.parts[name]]
-            check_parts(name, counts, pair, inputs.maps[name])
+            check_parts(counts, pair, inputs.maps[name])
             pairs.append(pair)
         session.reporter.note("held-out counts are those of the parts beside the maps")
         return ThinnedCounts.of_parts(*zip(*pairs, strict=True))

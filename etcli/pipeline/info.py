@@ -1,10 +1,10 @@
 """Summary of files as plain values, for ``etcli info``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etcli.core.errors import DataError, without_advice
+from etcli.core.errors import DataError, EtcliError, without_advice
 from etcli.core.lengths import Length
 from etcli.io.atoms import is_atoms_file, read_atoms_file
 from etcli.io.atoms_facts import facts_of_atoms
@@ -87,6 +87,31 @@ def histories(session: Session, names: Sequence[str], *, tilts: str | None = Non
             steps = (*others, *own)
         texts.append("\n".join([name, f"  {content}", *map(_step_text, steps or ("no history is known",))]))
     return texts
+
+
+def of_each(
+    names: Sequence[str], tell: Callable[[list[str]], list[Any]]
+) -> tuple[list[Any], Exception | None]:
+    """Tell of every file that can be read, in the order of the names.
+
+    Parameters
+    ----------
+    names : sequence of str
+    tell : callable
+        ``tell([name])`` is a list of what a file tells; it raises an error where it cannot be read.
+
+    Returns
+    -------
+    (list, Exception or None)
+        What the files tell, and the first error of those that cannot be read.
+    """
+    told, errors = list[Any](), list[Exception]()
+    for name in names:
+        try:
+            told += tell([name])
+        except (EtcliError, OSError) as error:
+            errors.append(error)
+    return told, errors[0] if errors else None
 
 
 def _step_text(step: str) -> str:

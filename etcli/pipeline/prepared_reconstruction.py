@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
+from etcli.core.errors import DataError
 from etcli.core.jit import kernels_cached
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve, Watch
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.solvers.methods import POISSON, MethodParameters
+from etcli.io.element_map import ElementMap
 from etcli.io.keyed_folder import KeyedFolder
 from etcli.io.writers import ProcessingStep
 from etcli.pipeline.auto_parameters import Tuned, tune
 from etcli.pipeline.background_level import background_level, level_words
-from etcli.pipeline.counts_request import counts_request
+from etcli.pipeline.counts_request import PartsOfSeries, counts_request, parts_of_counts
 from etcli.pipeline.explained_views import report_explained
 from etcli.pipeline.first_look import first_look
 from etcli.pipeline.half_set_words import agreement_words
@@ -25,8 +27,9 @@ from etcli.pipeline.multislice_task import multislice_task
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest
 from etcli.pipeline.reconstruction_task import Task, make_task
 from etcli.pipeline.session import Session, with_one_blas_thread
+from etcli.pipeline.single_axis_task import SingleAxisTask
 from etcli.pipeline.view_selection import used_rows
-from etcli.pipeline.volume_geometry import slice_geometry, with_specimen_thickness
+from etcli.pipeline.volume_geometry import SAME_TILT_DEG, slice_geometry, with_specimen_thickness
 from etcli.pipeline.volume_output import WHOLE, Destination, VolumeLayout
 from etcli.pipeline.written_volume import write_volume
 
@@ -163,6 +166,7 @@ def prepare(
     scratch: Path,
     dask: str | None = None,
     banded: bool = True,
+    parts: PartsOfSeries | None = None,
 ) -> PreparedReconstruction:
     """Determine geometry, background level and task; raise an error if the reconstruction is not possible.
 
@@ -179,6 +183,8 @@ def prepare(
         Scheduler of a Dask cluster.
     banded : bool
         Whether back-projection may work by bands of the volume.
+    parts : tuple of TiltSeries, optional
+        The counts in two independent parts, by which the weight of their prior is found.
 
     Returns
     -------
@@ -188,6 +194,8 @@ def prepare(
     counting = request.parameters.likelihood == POISSON
     if not (request.views_chosen or phase_contrast):
         series.views.check_one_focus(series.name)
+    if not phase_contrast:
+        _check_tilts(series)
     rows = used_rows(request.slices, series.shape[1])
     geometry = slice_geometry(
         session,
@@ -211,8 +219,9 @@ def prepare(
         request = counts_request(request, geometry, level)
     integrals = LineIntegrals(series, *rows, level, request.contrast == "log", geometry.view_weight)
     if request.thickness == AUTO:
-        geometry = with_specimen_thickness(session, integrals, geometry)
-    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient)
+        geometry = with_specimen_thickness(session, integrals, geometry, counts=counting)
+    shows = ElementMap.of(series.description).of_volume
+    layout = VolumeLayout(series, geometry, rows, request.x_tilt_deg, request.orient, shows=shows)
     words = tuple(level_words(level, request.contrast))
     task: Task
     if phase_contrast:
@@ -223,6 +232,8 @@ def prepare(
         task = make_task(
             session, request, integrals, layout, volumes=volumes, scratch=scratch, dask=dask is not None
         )
+    if parts is not None and isinstance(task, SingleAxisTask) and counting and request.auto_weight:
+        task = replace(task, parts=parts_of_counts(session, series, parts, rows))
     if dask is None:
         task.check_memory(session, request.parameters, banded=banded)
     if request.half_sets:
@@ -230,3 +241,13 @@ def prepare(
     if not kernels_cached():
         session.reporter.report("compiling the projector for this machine, once")
     return PreparedReconstruction(request, layout, level, words, task, "mask" in volumes)
+
+
+def _check_tilts(series: TiltSeries) -> None:
+    """Check that the views are of two tilt angles at least; raise DataError otherwise."""
+    if series.views.rotations() is None and np.ptp(series.tilt_deg) < SAME_TILT_DEG:
+        n = f"{len(series)} views" if len(series) > 1 else "a single view"
+        raise DataError(
+            f"{series.name}: {n} at one tilt angle, {series.tilt_deg[0]:.4g}°, too few to "
+            "tell at which depth anything is; use views of many tilt angles (--views, --exclude)"
+        )

@@ -17,13 +17,14 @@ from etcli.core.multislice.backends import implementation
 from etcli.core.quality import FSC
 from etcli.core.reconstruction.slab_by_slab import ErrorCurve
 from etcli.core.series import TiltSeries, Volume
-from etcli.core.solvers.methods import OWNERS, MethodParameters
+from etcli.core.solvers.methods import OWNERS, POISSON, MethodParameters
 from etcli.io.error_curve import write_error_curve
 from etcli.io.writers import expect_images
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.half_sets import COPIES
 from etcli.pipeline.inputs import read_series, read_volume
 from etcli.pipeline.multislice_task import MultisliceTask
+from etcli.pipeline.parts_beside import files_of_parts
 from etcli.pipeline.picture_output import announce_picture, check_picture
 from etcli.pipeline.prepared_reconstruction import Outcome, PreparedReconstruction, prepare
 from etcli.pipeline.reconstruction_request import AUTO, ReconstructionRequest, request_of
@@ -113,6 +114,7 @@ def reconstruct(
     mask: Volume | ArrayLike | None = None,
     initial: Volume | ArrayLike | None = None,
     flat_field: Volume | ArrayLike | None = None,
+    parts: tuple[TiltSeries, TiltSeries] | None = None,
     session: Session | None = None,
     **options: Any,
 ) -> Reconstruction:
@@ -141,6 +143,9 @@ def reconstruct(
         Mask, outside which voxels stay zero, and initial volume of the iterations.
     flat_field : Volume or ndarray of shape (1, ny, nx), optional
         Image of an even illumination, by which phase-contrast images are divided.
+    parts : tuple of TiltSeries, optional
+        With ``likelihood="poisson"``, the counts in two independent parts, by which the weight of the prior
+        is found; by default whole counts are divided here.
     session : Session, optional
         Threads, memory, device and reporter; `Session()` by default.
     **options
@@ -198,7 +203,9 @@ def reconstruct(
     }
     oriented = series.views.rotations(x_tilt_deg) is not None
     request.check(oriented=oriented, given=set(volumes))
-    prepared = prepare(session, series, request, volumes, scratch=Path(gettempdir()))
+    if parts is not None and request.parameters.likelihood != POISSON:
+        raise UsageError('parts are of counts; give likelihood="poisson" as well')
+    prepared = prepare(session, series, request, volumes, scratch=Path(gettempdir()), parts=parts)
     destination = VolumesInMemory(prepared.layout)
     outcome = prepared.run(session, destination)
     halves = tuple(destination.volumes[half] for half in (ODD, EVEN) if half in destination.volumes)
@@ -241,18 +248,7 @@ def reconstruct_files(
         from etcli.plotting.reconstruction import ReconstructionPicture
         from etcli.plotting.slices import DENSITY, POTENTIAL
     request.check(oriented=bool(files.euler) or request.x_tilt_deg != 0, given=files.given)
-    series = read_series(
-        session,
-        files.input,
-        tilts=files.tilts,
-        defocus=files.defocus,
-        weights=files.view_weights,
-        euler=files.euler,
-        axis_deg=files.axis_deg,
-        without=files.exclude or (),
-    )
-    if files.views or files.exclude:
-        series = series.select(used_views(files.views, files.exclude, len(series)))
+    series = _used_views(session, files, files.input)
     oriented = series.views.rotations(request.x_tilt_deg) is not None  # an mdoc may give orientations, too
     request.check(oriented=oriented, given=files.given)
     volumes = {name: read_volume(session, file) for name in VOLUMES if (file := getattr(files, name))}
@@ -262,6 +258,11 @@ def reconstruct_files(
     outputs = session.outputs()
     for target in targets.values():
         expect_images(outputs, target)  # fails now, not after the computation
+    beside = (
+        files_of_parts(files.input)
+        if request.parameters.likelihood == POISSON and request.auto_weight
+        else None
+    )
     prepared = prepare(
         session,
         series,
@@ -270,6 +271,7 @@ def reconstruct_files(
         scratch=Path(files.output).parent,
         dask=files.dask,
         banded=not files.resume,
+        parts=beside and (_used_views(session, files, beside[0]), _used_views(session, files, beside[1])),
     )
     finished: AbstractContextManager[Any] = nullcontext([None] * len(targets))
     if files.resume:
@@ -301,6 +303,23 @@ def reconstruct_files(
             curves = outcome.tuned.iterations, outcome.tuned.weights, outcome.fsc
             write_picture(picture.draw(destination.finished(), outcome.errors, *curves))
     return _numbers(prepared, outcome)
+
+
+def _used_views(session: Session, files: ReconstructionFiles, name: str) -> TiltSeries:
+    """Open a series, of the input or a part of its counts, and choose its views."""
+    series = read_series(
+        session,
+        name,
+        tilts=files.tilts,
+        defocus=files.defocus,
+        weights=files.view_weights,
+        euler=files.euler,
+        axis_deg=files.axis_deg,
+        without=files.exclude or (),
+    )
+    if files.views or files.exclude:
+        series = series.select(used_views(files.views, files.exclude, len(series)))
+    return series
 
 
 def _resume_key(files: ReconstructionFiles, prepared: PreparedReconstruction) -> str:

@@ -19,6 +19,7 @@ from etcli.core.simulate.particles import needle, particle
 from etcli.core.simulate.phantoms import shepp_logan
 from etcli.core.simulate.solids import Specimen
 from etcli.core.view_table import ViewTable
+from etcli.core.volume_frame import VolumeFrame
 from etcli.io.atoms import is_atoms_file, read_atoms_file
 from etcli.io.mdoc import Mdoc
 from etcli.io.outputs import Outputs
@@ -278,6 +279,7 @@ def _write_volume(
 ) -> None:
     """Write the specimen as a volume."""
     shape = (size, size, size)
-    with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A) as writer:
+    frame = VolumeFrame.central(shape, pixel_A)
+    with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A, frame=frame) as writer:
         for z, section in enumerate(specimen.sections(shape)):
             writer.write_section(z, section)

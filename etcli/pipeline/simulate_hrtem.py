@@ -15,6 +15,7 @@ from etcli.core.series import TiltSeries
 from etcli.core.simulate.acquisition import GroundTruth
 from etcli.core.simulate.hrtem import hrtem_series
 from etcli.core.view_table import ViewTable
+from etcli.core.volume_frame import VolumeFrame
 from etcli.io.atoms import is_atoms_file
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep, volume_writer
@@ -155,6 +156,7 @@ def _write_truth(
         write_true_atoms(outputs, name, atoms, shape, pixel_A, step)
     elif name.lower().endswith(".mrc"):
         potential = mean_potential(atoms, shape, pixel_A, debye_waller_A2=debye_waller_A2)
-        with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A) as writer:
+        frame = VolumeFrame.central(shape, pixel_A)
+        with volume_writer(outputs, name, shape, step=step, pixel_A=pixel_A, frame=frame) as writer:
             for z, section in enumerate(potential):
                 writer.write_section(z, section)

@@ -25,6 +25,7 @@ from etcli.core.simulate.spectral import (
 )
 from etcli.core.spectra.detector import EnergyAxis
 from etcli.core.view_table import ViewTable
+from etcli.core.volume_frame import VolumeFrame
 from etcli.io.element_map import COUNTS as COUNTED
 from etcli.io.element_map import ElementMap
 from etcli.io.mdoc import Mdoc
@@ -254,7 +255,15 @@ class _Files:
         nz, ny, nx = self.specimen.shape
         shape = nz, ny + 2 * self.margin_px, nx + 2 * self.margin_px
         for element, name in self.volumes:
-            with volume_writer(outputs, name, shape, step=self.step, pixel_A=pixel_A) as writer:
+            with volume_writer(
+                outputs,
+                name,
+                shape,
+                step=self.step,
+                pixel_A=pixel_A,
+                frame=VolumeFrame.central(shape, pixel_A),
+                shows=ElementMap(element, values="density"),
+            ) as writer:
                 for z, section in enumerate(self.specimen.sections(element, margin_px=self.margin_px)):
                     writer.write_section(z, section)
         text = json.dumps({"specimen": self.asked.specimen} | truth.as_dict(), indent=1)

@@ -52,6 +52,8 @@ class SingleAxisTask:
         Mask and initial volume, as for `etcli.core.reconstruction.slab_by_slab.reconstruct`.
     scratch : Path
         Folder for arrays that do not fit into the memory.
+    parts : tuple of LineIntegrals
+        Counts in two independent parts, where they are known.
     """
 
     integrals: LineIntegrals
@@ -59,6 +61,7 @@ class SingleAxisTask:
     make_projector: ProjectorFactory
     volumes: Mapping[str, Read]
     scratch: Path
+    parts: tuple[LineIntegrals, ...] = ()
 
     @property
     def device(self) -> Device:
@@ -67,7 +70,12 @@ class SingleAxisTask:
 
     def of_views(self, views: NDArray[np.intp]) -> "SingleAxisTask":
         """Return the same task with some of the views, counted from 0."""
-        return replace(self, integrals=self.integrals.select(views), geometry=self.geometry.of_views(views))
+        return replace(
+            self,
+            integrals=self.integrals.select(views),
+            geometry=self.geometry.of_views(views),
+            parts=tuple(part.select(views) for part in self.parts),
+        )
 
     def check_memory(self, session: Session, parameters: MethodParameters, *, banded: bool = True) -> None:
         """Check that the computation fits into the memory; raise UsageError otherwise.
@@ -82,18 +90,27 @@ class SingleAxisTask:
                 f"{plan.working_bytes >> 20} MiB of the {self.device.name}"
             )
 
-    def sample(self, session: Session, *, counts: float = 0.0) -> Misfit:
-        """Return the brightest rows, on which automatic parameters are determined.
+    def sample(self, session: Session) -> Misfit:
+        """Return the brightest rows, on which automatic parameters are determined."""
+        return self._misfit(session, *self._sampled_rows(0.0))
 
-        ``counts`` is what they hold at least, together, if all rows do.
-        """
+    def sample_of_counts(
+        self, session: Session, *, counts: float
+    ) -> tuple[Misfit, tuple[NDArray[np.float32], NDArray[np.float32]] | None]:
+        """Return the brightest rows with at least so many counts, if all rows have; and their parts."""
+        rows = self._sampled_rows(counts)
+        parts = [part(*rows) for part in self.parts]
+        return self._misfit(session, *rows), (parts[0], parts[1]) if parts else None
+
+    def _sampled_rows(self, counts: float) -> tuple[int, int]:
+        """Return the first of the brightest rows with at least so many counts, and the one after them."""
         some = self.integrals.sample()
         rows = brightest_rows(some)
         held = float(some[:, rows].sum(dtype=np.float64)) * self.geometry.n_views / len(some)
         if held < counts:
             n = ceil((rows.stop - rows.start) * counts / max(held, 1.0))
             rows = brightest_rows(some, min(n, self.integrals.n_rows))
-        return self._misfit(session, rows.start, rows.stop)
+        return rows.start, rows.stop
 
     def zeros(self, session: Session, parameters: MethodParameters) -> Zeros:
         """Return the function that creates zero-filled arrays for the volume of a few rows."""

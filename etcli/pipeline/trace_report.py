@@ -61,7 +61,8 @@ def report_trace(
         "n_atoms": len(atoms),
         "species": {str(name): int((atoms.species == name).sum()) for name in np.unique(atoms.species)},
         "removed": [{"rule": one.rule, "count": one.count} for one in removed],
-        "n_maxima": len(trace.candidates),
+        # n_atoms = n_maxima - removed + added
+        "n_maxima": len(trace.fitted) + sum(one.count for one in trace.removed),
         "cut": trace.cut,
         "class_scores": trace.mixture.mean,
         "sigma_A": trace.sigma_A,

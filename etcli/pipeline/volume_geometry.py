@@ -78,14 +78,16 @@ def slice_geometry(
 
 
 def with_specimen_thickness(
-    session: Session, integrals: LineIntegrals, geometry: SliceGeometry
+    session: Session, integrals: LineIntegrals, geometry: SliceGeometry, *, counts: bool = False
 ) -> SliceGeometry:
     """Determine the thickness of the specimen, report it, and return the geometry with it."""
     with file_named_in_errors(integrals.series):
-        thickness = find_thickness(integrals.spread(SPREAD_ROWS), geometry)
+        views = integrals(0, integrals.n_rows) if counts else integrals.spread(SPREAD_ROWS)
+        thickness = find_thickness(views, geometry, counts=counts)
     pixel_A = integrals.series.pixel_A
     length = f" ({thickness * pixel_A:.4g} Å)" if pixel_A else ""
-    session.reporter.report(f"the specimen is within {thickness} px{length} along z")
+    whole = ", no less than was searched" if thickness == geometry.thickness else ""
+    session.reporter.report(f"the specimen is within {thickness} px{length} along z{whole}")
     return replace(geometry, thickness=thickness)
 
 

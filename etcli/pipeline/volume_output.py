@@ -15,6 +15,7 @@ from etcli.core.reconstruction.streamed_backprojection import BandWriter
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_axes import IMOD_TILT, UPRIGHT
 from etcli.core.volume_frame import Placement, VolumeFrame
+from etcli.io.element_map import ElementMap, described
 from etcli.io.image_file import open_images
 from etcli.io.outputs import Outputs
 from etcli.io.writers import ProcessingStep, volume_writer
@@ -44,6 +45,8 @@ class VolumeLayout:
         Sections along z, or along y with z downwards.
     voltage_kv : float or None
         Accelerating voltage that the values depend on.
+    shows : ElementMap
+        Of which element the values are, and what they are, where that is known.
     """
 
     series: TiltSeries
@@ -52,6 +55,7 @@ class VolumeLayout:
     x_tilt_deg: float = 0.0
     orient: str = "zyx"
     voltage_kv: float | None = None
+    shows: ElementMap = field(default_factory=ElementMap)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -150,6 +154,7 @@ class VolumeFiles:
             origin_A=self.layout.origin_A,
             mode=self.mode,
             voltage_kv=self.layout.voltage_kv,
+            shows=self.layout.shows,
         ) as writer:
 
             def write_along_y(y0: int, block: Array, *, z0: int = 0) -> None:
@@ -209,7 +214,7 @@ class VolumesInMemory:
             pixel_A=series.pixel_A,
             origin_A=self.layout.origin_A,
             history=(*series.history, str(step)),
-            description=series.description,
+            description=described(series.description, self.layout.shows),
             frame=self.layout.frame(n_views, which),
         )
 

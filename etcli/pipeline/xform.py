@@ -28,6 +28,9 @@ from etcli.pipeline.session import Session
 OTHER_AXIS_DEG = 20.0
 """Difference of tilt axes beyond which transforms are those of other views: rough angles are within 10°."""
 
+REAL_MODES = (2, 12)
+"""MRC modes of numbers with fractions."""
+
 
 def xform(
     series: TiltSeries,
@@ -140,6 +143,8 @@ def xform_files(
     """
     if request.parts and not request.linear:
         raise UsageError("--parts is for counts, which need --linear")
+    if request.linear and mode not in REAL_MODES:
+        raise UsageError(f"--mode {mode} would round interpolated counts, and lose most of few; leave it out")
     read = [read_series(session, name, stream=True) for name in inputs]
     names = named_outputs(read, output)
     if request.parts:

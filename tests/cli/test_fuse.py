@@ -96,6 +96,14 @@ def test_fractions_are_of_atoms(fused):
     assert not solid[0].any()
 
 
+def test_info_tells_what_a_volume_shows(fused):
+    out, *_ = fused
+    told = etcli("info", out / "vol_Ni.mrc", out / "vol_Ni_fraction.mrc").out
+    assert "shows        Ni, counts a voxel" in told and "shows        Ni, atomic fraction" in told
+    found = json.loads(etcli("info", "--json", out / "vol_Pt.mrc").out)
+    assert found["map"] == {"element": "Pt", "values": "counts a voxel"}
+
+
 def test_it_says_what_it_chose_and_why(fused):
     out, numbers, said = fused
     assert "HAADF is used, weight" in said

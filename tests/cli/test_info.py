@@ -295,3 +295,12 @@ def test_bare_numbers_are_those_of_images(tmp_path) -> None:
 @pytest.mark.parametrize("diameter", ["0", "0nm", "-5px"])
 def test_a_specimen_has_a_diameter(series, diameter) -> None:
     assert "give a positive length" in failure("info", "--diameter", diameter, series, status=2)
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--field", "size"), ("--history",)])
+def test_what_can_be_read_is_told_before_the_error(tmp_path, how) -> None:
+    for name in ("a.mrc", "c.mrc"):
+        write_stack(tmp_path / name, np.ones((3, 4, 5), np.float32))
+    run = etcli("info", *how, tmp_path / "a.mrc", tmp_path / "b.mrc", tmp_path / "c.mrc", status=1)
+    assert run.out == etcli("info", *how, tmp_path / "a.mrc", tmp_path / "c.mrc").out != ""
+    assert "b.mrc: no such file" in run.err

@@ -200,6 +200,8 @@ def test_parts_of_counts_are_drawn_before_interpolation(tmp_path) -> None:
     assert "is a part of the counts already" in failure("xform", *xf, "--parts", part, tmp_path / "c.mrc")
     line = failure("xform", *xf[1:], "--parts", names[0], tmp_path / "c.mrc", status=2)
     assert "which need --linear" in line
+    line = failure("xform", *xf, "--mode", 1, names[0], tmp_path / "c.mrc", status=2)
+    assert "--mode 1 would round interpolated counts" in line
 
 
 def test_names_that_cannot_be_told_apart(tmp_path, shifts) -> None:

@@ -6,6 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+import etcli as package
 from etcli.core.geometry import SliceGeometry
 from etcli.core.projectors.slab import SlabProjector, from_slab, to_slab
 from tests.files import etcli, failure
@@ -134,6 +135,47 @@ def test_what_cannot_be_combined_is_refused(counts, options, message):
         "recon", "--likelihood", "poisson", *options, counts, counts.with_name("no.mrc"), status=None
     )
     assert message in line and not counts.with_name("no.mrc").exists()
+
+
+@pytest.fixture
+def with_parts(counts, tmp_path):
+    """Return a map of interpolated counts, with two parts beside it."""
+    (tmp_path / "half.xf").write_text("1 0 0 1 0.5 0.5\n" * len(TILTS))
+    etcli("xform", "--linear", "--parts", "--xf", tmp_path / "half.xf", counts, tmp_path / "map.mrc")
+    return tmp_path / "map.mrc"
+
+
+def test_parts_beside_the_map_set_the_weight(counts, with_parts):
+    _, numbers, told = recon(with_parts, "-v", "--likelihood", "poisson", "--slices", "3-20")
+    assert "held-out counts are those of the parts beside the map" in told
+    _, whole, _ = recon(counts, "--likelihood", "poisson", "--slices", "3-20")
+    assert numbers["weight"] == pytest.approx(whole["weight"], rel=0.9)
+    steps = etcli("info", "--history", with_parts.with_name("rec.mrc")).out
+    assert "map_train.mrc" in steps and "map_test.mrc" in steps
+    # in memory, with the same views left out; a weight that is given needs no parts
+    series, *parts = (
+        package.read(with_parts.with_name(name)) for name in ("map.mrc", "map_train.mrc", "map_test.mrc")
+    )
+    result = package.reconstruct(
+        series, method="fista", likelihood="poisson", thickness=f"{THICKNESS}px", iterations=20, parts=parts
+    )
+    _, numbers, _ = recon(with_parts, "--likelihood", "poisson", "--iterations", "20")
+    assert result.parameters.weight == pytest.approx(numbers["weight"])
+    with pytest.raises(package.UsageError, match="parts are of counts"):
+        package.reconstruct(series, parts=parts)
+
+
+def test_parts_of_other_counts_are_refused(with_parts):
+    def refused(part):
+        with mrcfile.open(with_parts.with_name("map_test.mrc"), "r+") as mrc:
+            mrc.set_data(part)
+        return failure("recon", "-q", "--likelihood", "poisson", with_parts, with_parts.with_name("no.mrc"))
+
+    part = mrcfile.read(with_parts.with_name("map_test.mrc"))
+    assert "counts, but" in refused(2 * part)
+    assert "other counts, or at other places" in refused(np.roll(part, 8, axis=2))
+    assert "views of" in refused(part[:, :, :-2])
+    recon(with_parts, "--likelihood", "poisson", "--weight", "1", "--iterations", "2")
 
 
 def test_values_that_are_no_counts_are_refused(tmp_path):

@@ -76,6 +76,17 @@ def test_three_views_are_refused_with_the_way_out(tmp_path: Path, how: tuple[str
     assert not out.exists()
 
 
+@pytest.mark.parametrize("method", ["sirt", "fbp"])
+def test_one_view_is_refused(tmp_path: Path, method: str) -> None:
+    source, _ = written_series(tmp_path / "few.mrc", 4)
+    out = tmp_path / "out.mrc"
+    words = failure("recon", "-q", "--views", 2, "--method", method, source, out)
+    assert "a single view at one tilt angle, -10°, too few to tell at which depth" in words
+    np.savetxt(source.with_suffix(".tlt"), np.zeros(4))
+    assert "4 views at one tilt angle, 0°" in failure("recon", "-q", "--method", method, source, out)
+    assert not out.exists()
+
+
 def test_three_views_do_with_numbers(tmp_path: Path) -> None:
     source, _ = written_series(tmp_path / "few.mrc", 4)
     out = tmp_path / "out.mrc"

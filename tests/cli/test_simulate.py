@@ -43,7 +43,7 @@ def test_the_seed_decides_every_byte(tmp_path: Path, kind: str) -> None:
     assert found[0] == found[1]
     for name in ("s.mrc", "truth.json"):
         assert found[0][name] != found[2][name]
-    labels = [values["truth.mrc"][224:304] for values in (found[0], found[2])]
+    labels = [values["truth.mrc"][224:384] for values in (found[0], found[2])]
     volumes = [values["truth.mrc"][-4 * SIZE**3 :] for values in (found[0], found[2])]
     assert labels[0] != labels[1] and (volumes[0] == volumes[1]) == (kind == "phantom")
 

@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+import etcli as package
 from etcli.commands.simulate.spectral import command
 from etcli.core.simulate.elemental_specimens import SPECIMENS
 from tests.files import etcli, failure
@@ -53,6 +54,7 @@ def test_series_maps_and_truth(tmp_path) -> None:
             mrcfile.read(tmp_path / f"t_{element}.mrc"),
         )
         assert density.shape == (20, 25, 32)
+        assert told(tmp_path / f"t_{element}.mrc")["map"] == {"element": element, "values": "density"}
         assert (counts % 1 == 0).all()
         expected = np.array(known["gain"]) * known["sensitivity"][element] * density.sum()
         assert (abs(counts.sum((1, 2)) - expected) < 5 * np.sqrt(expected) + 0.02 * expected).all()
@@ -75,6 +77,39 @@ def test_true_volumes_are_as_wide_as_views(tmp_path) -> None:
     simulate(tmp_path, "--write-truth", tmp_path / "t.mrc")
     wide, own = (mrcfile.read(tmp_path / f"{name}_Ni.mrc") for name in ("wide", "t"))
     np.testing.assert_array_equal(wide, np.pad(own, [(0, 0), (3, 3), (3, 3)]))
+
+
+def test_volumes_of_another_size_are_compared_with_the_truth(tmp_path) -> None:
+    """Both have the same rotation centre, whatever margin, thickness and slices the volumes have."""
+    simulate(tmp_path, "--margin", "2px", "--no-noise", "--write-truth", tmp_path / "t.mrc")
+    how = (
+        "--method",
+        "sirt",
+        "--nonnegative",
+        "--background",
+        "none",
+        "--thickness",
+        "30px",
+        "--slices",
+        "4-24",
+    )
+    etcli("recon", "-q", *how, tmp_path / "a.mrc", tmp_path / "v.mrc")
+    run = etcli("compare", "--align", "--fit-scale", "--json", tmp_path / "v.mrc", tmp_path / "t_Ni.mrc")
+    found = json.loads(run.out)
+    assert found["part_a"]["z"] == [6, 25] and found["part_b"]["z"] == [1, 20]
+    assert found["part_b"]["y"] == [4, 24]
+    simulate(tmp_path, "--maps", "Ni", "--no-noise", "--counts", 50, "--maps-range", -60, 60, 10)
+    etcli("recon", "-q", *how[:-2], tmp_path / "a_Ni.mrc", tmp_path / "v.mrc")
+    run = etcli("compare", "--align", "--fit-scale", "--json", tmp_path / "v.mrc", tmp_path / "t_Ni.mrc")
+    found = json.loads(run.out)
+    assert max(abs(found[f"shift_{axis}_px"]) for axis in "xyz") < 0.1
+    assert found["nrmse"] < 0.5
+    # what the volume shows, also of one that was computed in memory
+    shown = {"element": "Ni", "values": "counts a voxel"}
+    assert told(tmp_path / "v.mrc")["map"] == shown
+    volume = package.reconstruct(package.read(tmp_path / "a_Ni.mrc"), method="fbp").volume
+    package.write(volume, tmp_path / "m.mrc")
+    assert told(tmp_path / "m.mrc")["map"] == shown
 
 
 def test_the_seed_makes_the_bytes(tmp_path) -> None:

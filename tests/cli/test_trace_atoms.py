@@ -287,6 +287,8 @@ def test_views_show_atoms_that_the_volume_does_not(tmp_path: Path) -> None:
     views = write_views(tmp_path / "views.mrc", TRUE_A, about_y(TILTS))
     numbers, target = trace(volume, "--refine", views)
     assert (numbers["n_atoms"], numbers["added"]) == (27, 1)
+    removed = sum(rule["count"] for rule in numbers["removed"])
+    assert numbers["n_maxima"] == numbers["n_atoms"] - numbers["added"] + removed
     assert np.abs(errors_A(target)).max() < 0.1
     atoms = read_atoms(target)
     new = np.isnan(atoms.columns["score"])

@@ -59,3 +59,16 @@ def test_it_never_exceeds_what_was_asked_for_and_needs_something_to_see():
     assert find_thickness(views, geometry) == 64
     with pytest.raises(DataError, match="nothing is brighter"):
         find_thickness(-views, geometry)
+
+
+@pytest.mark.parametrize("most", [5.0, 0.5])  # counts of the brightest pixel
+def test_a_particle_of_few_counts_is_found_as_one_of_many(most):
+    n = 96
+    z, x = np.arange(n)[:, None] - (n - 1) / 2, np.arange(n) - (n - 1) / 2
+    views, geometry = views_of((z > 3) & (z < 18) & (abs(x - 8) < 12), noise=0)
+    expected = np.repeat(views, 2 if most > 1 else 4, axis=1) * (most / views.max())
+    drawn = np.random.default_rng(1).poisson(np.maximum(expected, 0)).astype(np.float32)
+    assert 36 < find_thickness(drawn, geometry, counts=True) < 36 + 0.3 * n
+    assert find_thickness(drawn[:, :16], geometry) > 80  # least squares fill the volume with noise
+    with pytest.raises(DataError, match="nothing is brighter"):
+        find_thickness(0 * drawn, geometry, counts=True)

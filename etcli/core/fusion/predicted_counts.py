@@ -63,15 +63,17 @@ def _part(problem: FusionProblem, counts: Array, share: Float) -> FusionProblem:
     return replace(part, background=problem.background * share)
 
 
-def divided(counts: Array, tilt_deg: Float) -> PredictedCounts:
+def divided(counts: Array, tilt_deg: Float, parts: tuple[Array, Array] | None = None) -> PredictedCounts:
     """Divide the counts of a series.
 
     Parameters
     ----------
     counts : ndarray of shape (view, y, x)
-        Whole numbers.
+        Whole numbers, unless there are parts.
     tilt_deg : ndarray of shape (view,)
         Tilt angles in degrees.
+    parts : tuple of ndarray of shape (view, y, x), optional
+        The counts in two independent parts, made before they were interpolated or fitted.
 
     Returns
     -------
@@ -87,6 +89,11 @@ def divided(counts: Array, tilt_deg: Float) -> PredictedCounts:
     share = np.full(len(counts), TRAINED)
     if half_above(counts) > MANY_COUNTS and len(counts) >= FEWEST_VIEWS:
         share[every_sixth(tilt_deg)] = 0
+    if parts is not None:
+        kept, predicted = (float(part.sum(dtype=np.float64)) for part in parts)
+        share[share > 0] = kept / (kept + predicted)
+        moved = np.where(share[:, None, None] > 0, np.float32(0), parts[0])
+        return PredictedCounts(parts[0] - moved, parts[1] + moved, share)
     whole = np.rint(counts).astype(np.int64)
     fitted = np.random.default_rng(SEED).binomial(whole, share[:, None, None])
     return PredictedCounts(fitted.astype(np.float32), (whole - fitted).astype(np.float32), share)

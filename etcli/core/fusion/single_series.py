@@ -105,7 +105,11 @@ def volumes_held(parameters: MethodParameters) -> int:
 
 
 def tuned_for_counts(
-    parameters: MethodParameters, misfit: Misfit, *, progress: Callable[[int], None]
+    parameters: MethodParameters,
+    misfit: Misfit,
+    parts: tuple[Array, Array] | None = None,
+    *,
+    progress: Callable[[int], None],
 ) -> tuple[MethodParameters, ValidationCurve]:
     """Set the weight to the one that predicts counts best which were held out.
 
@@ -114,6 +118,8 @@ def tuned_for_counts(
     parameters : MethodParameters
     misfit : SlabMisfit
         Views, or some rows of them.
+    parts : tuple of ndarray of shape (view, y, x), optional
+        The counts of these in two independent parts, from which nothing was subtracted.
     progress : callable
         Told the number of iterations done, at most `TRIALS`.
 
@@ -126,16 +132,16 @@ def tuned_for_counts(
     Raises
     ------
     DataError
-        When values are not whole, or negative: only counts as they were recorded can be thinned.
+        When values are negative, or not whole without parts: only counts as recorded can be thinned.
     """
     problem, counts = _problem(misfit, parameters)
-    if not np.array_equal(counts, np.rint(counts)):
+    if parts is None and not np.array_equal(counts, np.rint(counts)):
         raise DataError(
-            "the views hold fractions of counts, which cannot be divided into independent parts; use counts "
-            "as recorded, or give --weight a number"
+            "the views hold fractions of counts, which cannot be divided into independent parts, and no "
+            "parts _train and _test lie beside them; use counts as recorded, or give --weight a number"
         )
     scales = np.array([_scale(counts, problem)])
-    held_out = HeldOut(problem, divided(counts, misfit.tilt_deg), scales, (False,), progress)
+    held_out = HeldOut(problem, divided(counts, misfit.tilt_deg, parts), scales, (False,), progress)
     tried, deviance = TYPICAL * np.sqrt(scales) * FACTORS, list[float]()
     trial = None
     for weight in tried:
