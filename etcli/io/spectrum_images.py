@@ -46,8 +46,8 @@ class SpectrumImages:
     pixel_A : float or None
     tilt_deg : ndarray of shape (n_views,), float64, or None
         As the file has them.
-    is_eels : bool
-        Whether the spectra are energy losses.
+    is_eels, is_xray : bool
+        Whether the file says that the spectra are energy losses, or X-rays.
     beam_kV, fwhm_keV : float or None
         Accelerating voltage, and resolution of the detector, where the file has them.
     chunk : tuple of int
@@ -64,6 +64,7 @@ class SpectrumImages:
     pixel_A: float | None = None
     tilt_deg: NDArray[np.float64] | None = None
     is_eels: bool = False
+    is_xray: bool = False
     beam_kV: float | None = None
     fwhm_keV: float | None = None
     chunk: tuple[int, int] = (1, 1)
@@ -156,6 +157,7 @@ def _of_signal(
         return np.asarray(part)[:, ::-1]
 
     chunks = getattr(array, "chunks", None)
+    kind = str(find_entry(metadata, "signal_type") or "")
     resolution = find_entry(metadata, "energy_resolution_MnKa")
     return SpectrumImages(
         str(path),
@@ -164,7 +166,8 @@ def _of_signal(
         read,
         pixel_A,
         tilt_deg,
-        is_eels=find_entry(metadata, "signal_type") == "EELS",
+        is_eels=kind == "EELS",
+        is_xray=kind.startswith("EDS"),
         beam_kV=_number(find_entry(metadata, "beam_energy")),
         fwhm_keV=1e-3 * resolution if (resolution := _number(resolution)) else None,
         chunk=(max(chunks[0]), max(chunks[1])) if chunks else (1, 1),

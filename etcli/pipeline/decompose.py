@@ -14,16 +14,15 @@ from etcli.core.spectra.detector import Detector
 from etcli.core.spectra.element_columns import columns_of
 from etcli.core.spectra.factorisation import factorise
 from etcli.core.spectra.poisson_fit import fit_maps, fit_parts
-from etcli.core.spectra.power_law import edge_windows
+from etcli.core.spectra.power_law import edge_windows, looks_like_x_rays
 from etcli.core.spectra.pure_spectra import element_spectra
 from etcli.core.spectra.sum_fit import SumFit, fit_sum
 from etcli.core.spectra.windows import clearest_family, window_weights
 from etcli.pipeline.decompose_request import DecomposeRequest
+from etcli.pipeline.decompose_sum import USUAL_FWHM_keV, beam_of, fit_of_sum
 from etcli.pipeline.decomposition import EXPECTED, NET, Decomposition, MapInfo
 from etcli.pipeline.session import Session, with_one_blas_thread
 from etcli.pipeline.spectrum_inputs import SpectrumSeries, memory_series
-
-USUAL_BEAM_kV, USUAL_FWHM_keV = 200.0, 0.130
 
 
 def decompose(
@@ -86,7 +85,7 @@ def decompose(
 @with_one_blas_thread
 def decompose_series(session: Session, series: SpectrumSeries, request: DecomposeRequest) -> Decomposition:
     """Decompose the spectrum images of a series; see `decompose`."""
-    method = request.chosen_method(is_eels=series.is_eels)
+    method = request.chosen_method(is_eels=series.is_eels, is_xray=series.is_xray)
     if method == "power-law":
         return _by_edges(session, series, request)
     counts = series.counts(session)
@@ -94,7 +93,7 @@ def decompose_series(session: Session, series: SpectrumSeries, request: Decompos
     _check_memory(session, counts, request)
     if method in ("nmf", "nmf-scaled"):
         return _by_components(session, series, counts, request, method)
-    fit = _fit_of_sum(session, series, counts, request)
+    fit = fit_of_sum(session, series, counts.sum_spectrum(), request, method)
     if method == "windows":
         return _by_windows(session, series, counts, request, fit)
     return _by_fit(session, series, counts, request, fit)
@@ -111,82 +110,30 @@ def _check_memory(session: Session, counts: SpectrumCounts, request: DecomposeRe
         )
 
 
-def _beam_kV(series: SpectrumSeries, request: DecomposeRequest) -> float:
-    return request.beam_kV or series.files[0].beam_kV or USUAL_BEAM_kV
-
-
-def _fit_of_sum(
-    session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest
-) -> SumFit:
-    """Fit the sum of all spectra, and tell what is there and what is not."""
-    given_keV = 1e-3 * request.fwhm_eV if request.fwhm_eV else series.files[0].fwhm_keV
-    fit = fit_sum(
-        counts.sum_spectrum(),
-        series.energy,
-        [one.symbol for one in request.named],
-        strays=request.strays,
-        detector=Detector(given_keV or USUAL_FWHM_keV),
-        beam_kV=_beam_kV(series, request),
-        calibrate=request.calibrate,
-    )
-    report = session.reporter
-    report.note(
-        f"energy axis from {fit.axis.offset_keV:.4f} keV in steps of {1e3 * fit.axis.step_keV:.3f} eV, FWHM "
-        f"{1e3 * fit.detector.fwhm_keV:.1f} eV at Mn Kα, misfit {fit.misfit:.2f}"
-    )
-    there = dict(zip((one.element for one in fit.elements), fit.is_there, strict=True))
-    found = [element for element, significant in there.items() if significant]
-    if request.elements is None:
-        report.report(f"elements that the sum of all spectra shows: {', '.join(found) or 'none'}")
-        if not found:
-            raise UsageError("the sum of all spectra shows no element; name those to map with --elements")
-        return fit
-    for element in request.named:
-        families = element_spectra(element.symbol, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))
-        if element.family and element.family not in (names := [one.family for one in families]):
-            raise UsageError(
-                f"{element.symbol} has no {element.family} lines within the energy axis; take "
-                f"{' or '.join(f'{element.symbol}_{name}' for name in names)}"
-            )
-        if not there[element.symbol]:
-            report.warn(f"{element.symbol} is named but not seen in the sum of all spectra: its map is empty")
-    unnamed = [one.element for one in fit.elements[fit.n_named :] if there[one.element]]
-    if unnamed and request.strays is None:
-        report.report(
-            f"lines of {', '.join(unnamed)} are there, too: they are fitted, so that they do not count for "
-            "the named elements, but not written"
-        )
-    return fit
-
-
 def _by_fit(
     session: Session, series: SpectrumSeries, counts: SpectrumCounts, request: DecomposeRequest, fit: SumFit
 ) -> Decomposition:
     """Make maps by the fit of known spectra."""
     columns = columns_of(
-        fit, {one.symbol: one.family for one in request.named}, beam_kV=_beam_kV(series, request)
+        fit, {one.symbol: one.family for one in request.named}, beam_kV=beam_of(series, request)
     )
     if not columns:
         raise DataError(f"{series.like.name}: too few counts to find any spectrum in them")
     spectra = np.stack([column.counts for column in columns])
     wanted = [one.symbol for one in request.named] or [column.element for column in columns if column.element]
     places = {column.element: k for k, column in enumerate(columns) if column.element}
-    sd = dict(zip((one.element for one in fit.elements), fit.sd, strict=True))
+    of_sum = dict(
+        zip((one.element for one in fit.elements), zip(fit.counts, fit.sd, strict=True), strict=True)
+    )
     strongest = max((columns[places[one]].sensitivity for one in wanted if one in places), default=1.0)
 
     def info(element: str, total: float) -> MapInfo:
+        fitted, sd = map(float, of_sum[element])
         if element not in places:
-            return MapInfo(element, "", 0.0, None, np.zeros(fit.axis.n), False, float(sd[element]))
+            return MapInfo(element, "", 0.0, None, np.zeros(fit.axis.n), False, sd, fitted)
         column = columns[places[element]]
-        return MapInfo(
-            element,
-            column.family,
-            total,
-            column.sensitivity / strongest,
-            column.counts,
-            True,
-            float(sd[element]),
-        )
+        sensitivity = column.sensitivity / strongest
+        return MapInfo(element, column.family, total, sensitivity, column.counts, True, sd, fitted)
 
     own = [places.get(element) for element in wanted]
     used = spectra * fit.used
@@ -235,7 +182,7 @@ def _by_windows(
     }
     chosen = []
     for element, family in named.items():
-        own = element_spectra(element, fit.axis, fit.detector, beam_kV=_beam_kV(series, request))
+        own = element_spectra(element, fit.axis, fit.detector, beam_kV=beam_of(series, request))
         chosen.append(clearest_family([one for one in own if family in ("", one.family)]))
     weights = window_weights([one.main.energy_keV for one in chosen], fit.axis, fit.detector)
     maps = counts.sums(weights, threads=session.threads)
@@ -247,6 +194,7 @@ def _by_windows(
             float(maps[k].sum(dtype=np.float64)),
             strength[k] / max(strength),
             fit.observed * np.clip(weights[:, k], 0, 1),
+            sd=float(np.sqrt(fit.observed @ weights[:, k] ** 2)),
         )
         for k, one in enumerate(chosen)
     )
@@ -315,7 +263,7 @@ def _elements_in(
     if series.is_eels:
         return [""] * len(spectra)
     detector = Detector(series.files[0].fwhm_keV or USUAL_FWHM_keV)
-    beam_kV = _beam_kV(series, request)
+    beam_kV = beam_of(series, request)
     whole = fit_sum(summed, series.energy, (), detector=detector, beam_kV=beam_kV)
     known = [one.element for one in whole.elements]
     names = []
@@ -337,6 +285,10 @@ def _by_edges(session: Session, series: SpectrumSeries, request: DecomposeReques
     edges = [edge_windows(one.symbol, axis, family=one.family, others_keV=onsets) for one in request.named]
     weights = np.concatenate([edge.weights(axis) for edge in edges] + [np.ones((axis.n, 1))], axis=1)
     sums, summed = series.sums(session, weights)
+    if not series.is_eels and looks_like_x_rays(axis, [edge.exponent_of(summed, axis) for edge in edges]):
+        session.reporter.warn(
+            f"{series.like.name}: these look like X-rays, but power-law is for energy losses; take fit"
+        )
     maps = np.stack([edge.signal(sums[3 * k : 3 * k + 3])[0] for k, edge in enumerate(edges)])
     info = tuple(
         MapInfo(

@@ -56,6 +56,11 @@ class SpectrumSeries:
         """Whether a file says that its spectra are energy losses."""
         return any(file.is_eels for file in self.files)
 
+    @property
+    def is_xray(self) -> bool:
+        """Whether a file says that its spectra are X-rays."""
+        return any(file.is_xray for file in self.files)
+
     def blocks(self, session: Session) -> Iterator[tuple[SpectrumImages, int, slice, NDArray[Any]]]:
         """Read all spectra, and show the progress.
 
