@@ -13,7 +13,7 @@ from etcli.core.spectra.counts import SpectrumCounts
 from etcli.core.spectra.detector import Detector
 from etcli.core.spectra.element_columns import columns_of
 from etcli.core.spectra.factorisation import factorise
-from etcli.core.spectra.poisson_fit import fit_maps, fit_parts
+from etcli.core.spectra.poisson_fit import fit_maps, fit_parts, parts_of
 from etcli.core.spectra.power_law import edge_windows, looks_like_x_rays
 from etcli.core.spectra.pure_spectra import element_spectra
 from etcli.core.spectra.sum_fit import SumFit, fit_sum
@@ -142,9 +142,10 @@ def _by_fit(
     sums = every.sum(axis=(1, 2, 3), dtype=np.float64)
     factors = np.divide(spectra.sum(axis=1), sums, out=np.ones(len(sums)), where=sums > 0)
     to_sum = factors.astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
-    maps = _chosen(every * to_sum, own)
+    every *= to_sum
+    maps = _chosen(every, own)
     training, test = counts.thinned(request.training, seed=request.seed)
-    parts = [part * to_sum for part in fit_parts(training, test, used, threads=session.threads)]
+    parts = parts_of(every, *fit_parts(training, test, used, threads=session.threads))
     names = [one for one in wanted if one in places]
     return Decomposition(
         series.like,
@@ -243,7 +244,7 @@ def _by_components(
         method,
         info,
         maps,
-        fit_parts(training, test, found, threads=session.threads),
+        parts_of(maps, *fit_parts(training, test, found, threads=session.threads)),
         request.training,
         _total(session, counts),
         EXPECTED,

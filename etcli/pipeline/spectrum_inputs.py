@@ -191,7 +191,7 @@ def open_series(
     given = _given_angles(tilts, n_views, [file.shape[0] for file in files])
     found, mdocs = [], []
     for file, angles in zip(files, given, strict=True):
-        own, mdoc = _angles_of(session, file, angles)
+        own, mdoc = angles_of(session, file, angles)
         found.append(own)
         mdocs.append(mdoc)
     sources = [own.source for own in found]
@@ -209,7 +209,7 @@ def open_series(
     return SpectrumSeries(tuple(files), like)
 
 
-def _angles_of(session: Session, file: SpectrumImages, given: Tilts | None) -> tuple[Tilts, Mdoc | None]:
+def angles_of(session: Session, file: SpectrumImages, given: Tilts | None) -> tuple[Tilts, Mdoc | None]:
     """Find the angles of the views of a file, and its mdoc if there is one."""
     path = Path(file.name)
     session.reads(*(beside for beside in sidecars_of(path) if beside.is_file()))

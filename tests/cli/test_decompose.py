@@ -68,6 +68,7 @@ def test_the_mdoc_tells_what_a_map_is(spectra: Path, tmp_path: Path) -> None:
     sums = [float(mrcfile.read(tmp_path / f"m_Ti{part}.mrc").sum()) for part in ("", "_train", "_test")]
     assert sums[1] / 0.8 == pytest.approx(sums[0], rel=0.03)
     assert sums[2] / 0.2 == pytest.approx(sums[0], rel=0.05)
+    assert sums[1] + sums[2] == pytest.approx(sums[0], rel=1e-4)
 
 
 def test_without_names_the_elements_are_found(spectra: Path, tmp_path: Path) -> None:

@@ -79,6 +79,25 @@ def fit_parts(
     return maps[:n], maps[n:]
 
 
+def parts_of(maps: Maps, training: Maps, test: Maps) -> tuple[Maps, Maps]:
+    """Scale two parts of maps so that both together have the counts of the maps.
+
+    Parameters
+    ----------
+    maps, training, test : ndarray of shape (n_maps, n_views, ny, nx), float32
+
+    Returns
+    -------
+    training, test : ndarray of that shape, float32
+        Each map of both by one factor: fits of fewer counts share them more evenly among the maps.
+    """
+    whole, first, second = (x.sum(axis=(1, 2, 3), dtype=np.float64) for x in (maps, training, test))
+    both = first + second
+    factors = np.divide(whole, both, out=np.ones(len(both)), where=both > 0).astype(np.float32)
+    factors = factors[:, np.newaxis, np.newaxis, np.newaxis]
+    return training * factors, test * factors
+
+
 def _normalised(spectra: NDArray[np.float64]) -> tuple[Maps, Maps]:
     """Return the spectra (n_channels, n_spectra) with the sum 1, and their shares of the whole."""
     heights = spectra.sum(axis=1)
