@@ -1,6 +1,7 @@
 """Decomposition of spectrum images into maps of elements or components, in memory or from file to file."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ from etcli.pipeline.spectrum_inputs import SpectrumSeries, memory_series
 
 
 def decompose(
-    spectra: NDArray[Any],
-    energy_keV: ArrayLike,
-    tilt_deg: ArrayLike,
+    spectra: NDArray[Any] | SpectrumSeries,
+    energy_keV: ArrayLike | None = None,
+    tilt_deg: ArrayLike | None = None,
     *,
     pixel_A: float | None = None,
     eels: bool = False,
@@ -39,11 +40,12 @@ def decompose(
 
     Parameters
     ----------
-    spectra : ndarray of shape (n_views, ny, nx, n_channels)
-        Counts as they were recorded, row 0 at the bottom.
-    energy_keV : array_like of shape (n_channels,)
+    spectra : ndarray of shape (n_views, ny, nx, n_channels), or SpectrumSeries
+        Counts as they were recorded, row 0 at the bottom; or what `etcli.read_spectra` returns, which needs
+        none of the next four.
+    energy_keV : array_like of shape (n_channels,), optional
         Energies of the channels, evenly spaced.
-    tilt_deg : array_like of shape (n_views,)
+    tilt_deg : array_like of shape (n_views,), optional
         Tilt angles in degrees.
     pixel_A : float, optional
         Pixel size in Å.
@@ -63,7 +65,8 @@ def decompose(
     DataError
         When values are no counts, or there are none.
     UsageError
-        When an option is not valid, or an element has no lines in the range of energies.
+        When an option is not valid, an array has no energies or angles, or an element has no lines in the
+        range of energies.
 
     Examples
     --------
@@ -75,11 +78,20 @@ def decompose(
     >>> found.names, found.maps.shape, bool(found.maps.mean() > 100)
     (('Si',), (1, 2, 6, 6), True)
     """
+    session, request = session or Session(), DecomposeRequest(**options)
+    if isinstance(spectra, SpectrumSeries):
+        if energy_keV is not None or tilt_deg is not None or pixel_A is not None or eels:
+            raise UsageError("spectra of files have energies, angles and pixels; give others to read_spectra")
+        return decompose_series(session, spectra, request)
+    if isinstance(spectra, (str, Path)):
+        raise UsageError(f"{spectra}: open files with etcli.read_spectra, and decompose what it returns")
+    if energy_keV is None or tilt_deg is None:
+        raise UsageError("an array of spectra needs energy_keV, the energies of its channels, and tilt_deg")
     like = TiltSeries.of(
         np.zeros(np.shape(spectra)[:3], np.float32), tilt_deg, pixel_A=pixel_A, name="spectra"
     )
     series = memory_series(np.asarray(spectra), np.asarray(energy_keV, np.float64), like, is_eels=eels)
-    return decompose_series(session or Session(), series, DecomposeRequest(**options))
+    return decompose_series(session, series, request)
 
 
 @with_one_blas_thread

@@ -52,6 +52,11 @@ class SpectrumSeries:
         return sum(file.shape[0] for file in self.files), *self.files[0].shape[1:]
 
     @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles of the views in degrees, (n_views,)."""
+        return self.like.tilt_deg
+
+    @property
     def is_eels(self) -> bool:
         """Whether a file says that its spectra are energy losses."""
         return any(file.is_eels for file in self.files)
