@@ -14,11 +14,17 @@ from etcli.core.spectra.counts import SpectrumCounts
 from etcli.core.spectra.detector import Detector
 from etcli.core.spectra.element_columns import columns_of
 from etcli.core.spectra.factorisation import factorise
-from etcli.core.spectra.poisson_fit import fit_maps, fit_parts, parts_of
+from etcli.core.spectra.poisson_fit import fit_maps, fit_parts, scale_parts
 from etcli.core.spectra.power_law import edge_windows, looks_like_x_rays
 from etcli.core.spectra.pure_spectra import element_spectra
 from etcli.core.spectra.sum_fit import SumFit, fit_sum
 from etcli.core.spectra.windows import clearest_family, window_weights
+from etcli.pipeline.decompose_memory import (
+    bytes_of_edges,
+    bytes_of_factorisation,
+    bytes_of_maps,
+    check_memory,
+)
 from etcli.pipeline.decompose_request import DecomposeRequest
 from etcli.pipeline.decompose_sum import USUAL_FWHM_keV, beam_of, fit_of_sum
 from etcli.pipeline.decomposition import EXPECTED, NET, Decomposition, MapInfo
@@ -102,24 +108,12 @@ def decompose_series(session: Session, series: SpectrumSeries, request: Decompos
         return _by_edges(session, series, request)
     counts = series.counts(session)
     session.reporter.note(f"{counts.total} counts in {np.prod(counts.shape[:3])} spectra")
-    _check_memory(session, counts, request)
     if method in ("nmf", "nmf-scaled"):
         return _by_components(session, series, counts, request, method)
     fit = fit_of_sum(session, series, counts.sum_spectrum(), request, method)
     if method == "windows":
         return _by_windows(session, series, counts, request, fit)
     return _by_fit(session, series, counts, request, fit)
-
-
-def _check_memory(session: Session, counts: SpectrumCounts, request: DecomposeRequest) -> None:
-    """Raise UsageError if the maps do not fit into the memory."""
-    n_maps = 3 * (len(request.elements or ()) or 8) + 8
-    need = 4 * n_maps * int(np.prod(counts.shape[:3]))
-    if need > session.memory:
-        raise UsageError(
-            f"the maps take {need >> 20}M of memory, but only {session.memory >> 20}M are allowed; give a "
-            "larger --memory, or bin or crop the spectrum images"
-        )
 
 
 def _by_fit(
@@ -149,15 +143,15 @@ def _by_fit(
 
     own = [places.get(element) for element in wanted]
     used = spectra * fit.used
+    check_memory(session, bytes_of_maps(counts, len(wanted), len(columns)))
     every = fit_maps(counts, used, threads=session.threads)
     # The sum of all spectra tells how many counts an element has; fits of few counts share them too evenly.
     sums = every.sum(axis=(1, 2, 3), dtype=np.float64)
     factors = np.divide(spectra.sum(axis=1), sums, out=np.ones(len(sums)), where=sums > 0)
-    to_sum = factors.astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
-    every *= to_sum
+    every *= factors.astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
     maps = _chosen(every, own)
-    training, test = counts.thinned(request.training, seed=request.seed)
-    parts = parts_of(every, *fit_parts(training, test, used, threads=session.threads))
+    del every
+    parts = _parts(session, counts, request, used, spectra.sum(axis=1))
     names = [one for one in wanted if one in places]
     return Decomposition(
         series.like,
@@ -173,6 +167,20 @@ def _by_fit(
         {column.name: column.counts for column in columns if column.element not in names},
         fit,
     )
+
+
+def _parts(
+    session: Session,
+    counts: SpectrumCounts,
+    request: DecomposeRequest,
+    spectra: NDArray[np.float64],
+    totals: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit the two parts of the counts; both together have the totals of the maps."""
+    training, test = counts.thinned(request.training, seed=request.seed)
+    parts = fit_parts(training, test, spectra, threads=session.threads)
+    scale_parts(*parts, totals)
+    return parts
 
 
 def _chosen(maps: NDArray[np.float32], places: Sequence[int | None]) -> NDArray[np.float32]:
@@ -197,6 +205,7 @@ def _by_windows(
     for element, family in named.items():
         own = element_spectra(element, fit.axis, fit.detector, beam_kV=beam_of(series, request))
         chosen.append(clearest_family([one for one in own if family in ("", one.family)]))
+    check_memory(session, bytes_of_maps(counts, len(chosen)))
     weights = window_weights([one.main.energy_keV for one in chosen], fit.axis, fit.detector)
     maps = counts.sums(weights, threads=session.threads)
     strength = [float(one.counts @ weights[:, k]) for k, one in enumerate(chosen)]
@@ -232,11 +241,10 @@ def _by_components(
 ) -> Decomposition:
     """Find spectra by factorisation, and make maps by the fit of them."""
     scaled = method == "nmf-scaled"
-    curve = (
-        component_curve(counts, seed=request.seed, scaled=scaled)
-        if request.components in ("auto", None)
-        else None
-    )
+    searched = request.components in ("auto", None)
+    need = bytes_of_factorisation(counts, searched=searched)
+    check_memory(session, need, "the factorisation and the counts")
+    curve = component_curve(counts, seed=request.seed, scaled=scaled) if searched else None
     n = curve.best if curve is not None else int(request.components or 1)
     weights, spectra = factorise(blocks_of(counts, block_edge(counts)), n, scaled=scaled)
     summed = counts.sum_spectrum()
@@ -244,8 +252,8 @@ def _by_components(
     found = found[found.sum(axis=1) > 0] * (summed.sum() / found.sum())
     if curve is not None:
         session.reporter.report(f"{n} components predict held-out counts best")
+    check_memory(session, bytes_of_maps(counts, len(found), len(found)))
     maps = fit_maps(counts, found, threads=session.threads)
-    training, test = counts.thinned(request.training, seed=request.seed)
     lines = _elements_in(series, request, summed, found)
     info = tuple(
         MapInfo(f"C{k + 1}", lines[k], float(maps[k].sum(dtype=np.float64)), None, spectrum)
@@ -256,7 +264,7 @@ def _by_components(
         method,
         info,
         maps,
-        parts_of(maps, *fit_parts(training, test, found, threads=session.threads)),
+        _parts(session, counts, request, found, maps.sum(axis=(1, 2, 3), dtype=np.float64)),
         request.training,
         _total(session, counts),
         EXPECTED,
@@ -296,6 +304,7 @@ def _by_edges(session: Session, series: SpectrumSeries, request: DecomposeReques
     edges = [edge_windows(one.symbol, axis, family=one.family) for one in request.named]
     onsets = [edge.edge_keV for edge in edges]
     edges = [edge_windows(one.symbol, axis, family=one.family, others_keV=onsets) for one in request.named]
+    check_memory(session, bytes_of_edges(series.shape, len(edges)), "the maps")
     weights = np.concatenate([edge.weights(axis) for edge in edges] + [np.ones((axis.n, 1))], axis=1)
     sums, summed = series.sums(session, weights)
     if not series.is_eels and looks_like_x_rays(axis, [edge.exponent_of(summed, axis) for edge in edges]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries
-from etcli.core.spectra.counts import BYTES_PER_COUNT, SpectrumCounts, ViewCounts
+from etcli.core.spectra.counts import BYTES_PER_COUNT, WITH_PARTS, SpectrumCounts, ViewCounts
 from etcli.core.spectra.detector import EnergyAxis
 from etcli.io.mdoc import Mdoc, read_mdoc
 from etcli.io.spectrum_images import SpectrumImages, open_spectra
@@ -22,8 +22,6 @@ SAME = 1e-3
 """Relative difference of energies and pixel sizes of files that are taken for the same."""
 BLOCK_BYTES = 1 << 27
 """Size of the blocks of spectra that are read at a time."""
-MEMORY_SHARE = 0.6
-"""Share of the memory that counts may take; the rest is for maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +113,16 @@ class SpectrumSeries:
             for view, row, part in found:
                 parts[view].append((row, part))
                 kept += BYTES_PER_COUNT * len(part.count)
-            if kept > MEMORY_SHARE * session.memory:
+            if WITH_PARTS * kept > session.memory:
                 raise UsageError(
-                    f"{self.files[0].name}: the counts take more than {kept >> 20}M of memory; give a larger "
-                    "--memory, or bin or crop the spectrum images"
+                    f"{self.files[0].name}: the counts and their parts take more than "
+                    f"{WITH_PARTS * kept >> 20}M of memory; give a larger --memory, or bin or crop the "
+                    "spectrum images"
                 )
-        views = [
-            ViewCounts.joined([part for _, part in sorted(own, key=lambda one: one[0])]) for own in parts
-        ]
+        views = []
+        for own in parts:
+            views.append(ViewCounts.joined([part for _, part in sorted(own, key=lambda one: one[0])]))
+            own.clear()  # so that the blocks and the whole are not in memory together
         return SpectrumCounts(tuple(views), self.shape)
 
     def sums(
