@@ -13,6 +13,7 @@ from etcli.core.spectra.components import block_edge, blocks_of, component_curve
 from etcli.core.spectra.counts import SpectrumCounts
 from etcli.core.spectra.detector import Detector
 from etcli.core.spectra.element_columns import columns_of
+from etcli.core.spectra.everywhere import EVERYWHERE, levels_off_specimen
 from etcli.core.spectra.factorisation import factorise
 from etcli.core.spectra.poisson_fit import fit_maps, fit_parts, scale_parts
 from etcli.core.spectra.power_law import edge_windows, looks_like_x_rays
@@ -151,6 +152,7 @@ def _by_fit(
     every *= factors.astype(np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
     maps = _chosen(every, own)
     del every
+    _tell_of_holder(session, wanted, maps)
     parts = _parts(session, counts, request, used, spectra.sum(axis=1))
     names = [one for one in wanted if one in places]
     return Decomposition(
@@ -167,6 +169,16 @@ def _by_fit(
         {column.name: column.counts for column in columns if column.element not in names},
         fit,
     )
+
+
+def _tell_of_holder(session: Session, names: Sequence[str], maps: NDArray[np.float32]) -> None:
+    """Warn of elements that are also where the specimen is not."""
+    for name, (level, share) in zip(names, levels_off_specimen(maps), strict=True):
+        if share > EVERYWHERE:
+            session.reporter.warn(
+                f"{name} is also where no other element is: {level:.3g} counts a pixel, {share:.0%} of its "
+                "map, as of a holder or grid; fuse takes them for specimen, and may drop HAADF for them"
+            )
 
 
 def _parts(

@@ -90,3 +90,11 @@ def test_the_significance_of_each_element_is_told(spectra: Path, tmp_path: Path)
     assert not mrcfile.read(tmp_path / "m_Cr.mrc").any()
     text = etcli("decompose", "--elements", "Ti,Cr", "-q", spectra, tmp_path / "m.mrc").out
     assert "not seen: " in text and " ± " in text
+
+
+def test_copper_of_the_holder_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "si.npz"
+    np.savez(path, counts=record(size=32)[:2], energy_keV=AXIS.energy_keV, tilt_deg=TILTS[:2], pixel_A=9.0)
+    run = etcli("decompose", "--elements", "Fe,Mo,Cu", path, tmp_path / "m.mrc")
+    (line,) = warnings_of(run.err)
+    assert "Cu is also where no other element is" in line
