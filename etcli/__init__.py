@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from etcli.pipeline.mesh import mesh as mesh
     from etcli.pipeline.plan_views import plan_views as plan_views
     from etcli.pipeline.project import project as project
+    from etcli.pipeline.read_spectra import read_spectra as read_spectra
     from etcli.pipeline.reconstruct import reconstruct as reconstruct
     from etcli.pipeline.register import register as register
     from etcli.pipeline.segment import segment as segment
@@ -67,6 +68,7 @@ _NAMES_BY_MODULE = {
     "etcli.pipeline.mesh": ("mesh",),
     "etcli.pipeline.plan_views": ("plan_views",),
     "etcli.pipeline.project": ("project",),
+    "etcli.pipeline.read_spectra": ("read_spectra",),
     "etcli.pipeline.reconstruct": ("reconstruct",),
     "etcli.pipeline.register": ("register",),
     "etcli.pipeline.segment": ("segment",),

@@ -65,7 +65,8 @@ ELEMENTS = ElementsType()
     "--strays",
     type=ELEMENTS,
     metavar="Cu,...",
-    help="Other elements in the spectra, fitted but not written.  [default: those that the sum shows]",
+    help="Other elements in the spectra, fitted but not written: these and no others.  "
+    "[default: those that the sum shows]",
 )
 @click.option(
     "--calibrate/--no-calibrate",

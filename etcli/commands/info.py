@@ -58,9 +58,10 @@ def command(
 
     Of images: size, pixels, type, tilt angles, dose, statistics and history. Lengths are in Å, angles in
     degrees, defoci in µm (negative for underfocus). Minimum, maximum and mean are those of the header. Of
-    atoms (.xyz, .cif, .pdb): number, elements, extent from the rotation centre, cell and history. With
-    --json, labels are those of the header, history the steps of etcli in short, and steps the version,
-    command line and inputs of each. Of several files, those that can be read are told before the error.
+    spectrum images (.hspy, .emd, .dm4, .npz): also the energy axis, the detector and the counts. Of atoms
+    (.xyz, .cif, .pdb): number, elements, extent from the rotation centre, cell and history. With --json,
+    labels are those of the header, history the steps of etcli in short, and steps the version, command line
+    and inputs of each. Of several files, those that can be read are told before the error.
     """
     from functools import partial
 
@@ -121,7 +122,10 @@ def _map_text(known: dict[str, Any]) -> str:
 
 def _text(fact: dict[str, Any]) -> str:
     """Return the facts of a file as readable text."""
-    rows = _atoms_rows(fact) if "atoms" in fact else _image_rows(fact)
+    from etcli.cli.spectrum_rows import spectrum_rows
+
+    rows = _atoms_rows(fact) if "atoms" in fact else []
+    rows = rows or (spectrum_rows(fact) if "spectra" in fact else _image_rows(fact))
     known = {label[:LABEL_LENGTH].rstrip() for label in fact.get("labels", ())}
     rows += [("step", step) for step in fact["history"] if step[:LABEL_LENGTH].rstrip() not in known]
     return "\n".join([fact["file"], *(f"  {name:<12} {text}" for name, text in rows)])

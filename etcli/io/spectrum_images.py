@@ -21,6 +21,7 @@ from etcli.io.npz_spectra import open_npz
 from etcli.io.units import plain_unit
 
 NPZ = ".npz"
+SPECTRUM_READERS = READERS.keys() - {".ser", ".emi", ".h5", ".hdf5"}
 EV_PER_UNIT = {"ev": 1.0, "kev": 1e3, "mev": 1e-3}
 EVEN = 1e-3
 """Largest deviation of a step of the energy axis from the others."""
@@ -46,10 +47,12 @@ class SpectrumImages:
     pixel_A : float or None
     tilt_deg : ndarray of shape (n_views,), float64, or None
         As the file has them.
-    is_eels : bool
-        Whether the spectra are energy losses.
+    is_eels, is_xray : bool
+        Whether the file says that the spectra are energy losses, or X-rays.
     beam_kV, fwhm_keV : float or None
         Accelerating voltage, and resolution of the detector, where the file has them.
+    detector : str
+        Its type, where the file has it.
     chunk : tuple of int
         Views and rows that are stored together, and are best read together.
     from_top : bool
@@ -64,8 +67,10 @@ class SpectrumImages:
     pixel_A: float | None = None
     tilt_deg: NDArray[np.float64] | None = None
     is_eels: bool = False
+    is_xray: bool = False
     beam_kV: float | None = None
     fwhm_keV: float | None = None
+    detector: str = ""
     chunk: tuple[int, int] = (1, 1)
     from_top: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -107,7 +112,7 @@ def open_spectra(path: Path, *, energy_keV: tuple[float, float] | None = None) -
     if path.suffix.lower() == NPZ:
         return _of_npz(path, energy_keV)
     if path.suffix.lower() not in READERS:
-        known = ", ".join(sorted({*READERS, NPZ} - {".ser", ".emi", ".h5", ".hdf5"}))
+        known = ", ".join(sorted({*SPECTRUM_READERS, NPZ}))
         raise DataError(f"{path}: spectrum images are read from {known}; convert it")
     check_hdf5(path)
     try:
@@ -121,6 +126,30 @@ def open_spectra(path: Path, *, energy_keV: tuple[float, float] | None = None) -
         shapes = ", ".join(" x ".join(map(str, np.shape(one["data"]))) for one in found) or "no data"
         raise DataError(f"{path}: holds no spectra ({shapes}); name a file with an energy axis")
     return _of_signal(path, spectra[0], energy_keV, n_found=len(spectra))
+
+
+def holds_spectra(path: Path) -> bool:
+    """Tell whether a file holds spectra, and no images of as many dimensions before them.
+
+    Parameters
+    ----------
+    path : Path
+        Of any format; only those of microscopes and NPZ are looked into.
+
+    Returns
+    -------
+    bool
+        Also False where the file cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix == NPZ or suffix not in SPECTRUM_READERS or not path.is_file():
+        return suffix == NPZ and path.is_file()
+    check_hdf5(path)
+    try:
+        found = signals(path, lazy=True)
+    except Exception:  # the reader of images tells what is wrong
+        return False
+    return bool(found) and _energy_place(axes_of(found[0]), found[0]["axes"]) is not None
 
 
 def _of_signal(
@@ -156,6 +185,7 @@ def _of_signal(
         return np.asarray(part)[:, ::-1]
 
     chunks = getattr(array, "chunks", None)
+    kind = str(find_entry(metadata, "signal_type") or "")
     resolution = find_entry(metadata, "energy_resolution_MnKa")
     return SpectrumImages(
         str(path),
@@ -164,9 +194,11 @@ def _of_signal(
         read,
         pixel_A,
         tilt_deg,
-        is_eels=find_entry(metadata, "signal_type") == "EELS",
+        is_eels=kind == "EELS",
+        is_xray=kind.startswith("EDS"),
         beam_kV=_number(find_entry(metadata, "beam_energy")),
         fwhm_keV=1e-3 * resolution if (resolution := _number(resolution)) else None,
+        detector=str(find_entry(metadata, "detector_type") or ""),
         chunk=(max(chunks[0]), max(chunks[1])) if chunks else (1, 1),
         from_top=True,
         warnings=[*warnings, *more, *about_pixels],

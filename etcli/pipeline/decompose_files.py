@@ -57,7 +57,7 @@ def decompose_files(files: DecomposeFiles, request: DecomposeRequest, session: S
     if not files.inputs:
         raise UsageError("give spectrum images, and the name of the maps last, as in si.hspy maps.mrc")
     series = open_series(session, files.inputs, tilts=files.tilts, energy_keV=files.energy_keV)
-    request.chosen_method(is_eels=series.is_eels)
+    request.chosen_method(is_eels=series.is_eels, is_xray=series.is_xray)
     with session.outputs() as outputs:
         for name in (SUM, *(one.symbol for one in request.named)):
             expect_images(outputs, map_file(files.output, name))

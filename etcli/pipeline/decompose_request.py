@@ -102,7 +102,7 @@ class DecomposeRequest:
         """The elements that are named."""
         return tuple(NamedElement.parse(one) for one in self.elements or ())
 
-    def chosen_method(self, *, is_eels: bool) -> str:
+    def chosen_method(self, *, is_eels: bool, is_xray: bool = False) -> str:
         """Return the method, also where none is given; raise UsageError where others contradict it."""
         usual = "nmf" if self.components is not None else "power-law" if is_eels else "fit"
         method = self.method or usual
@@ -114,6 +114,8 @@ class DecomposeRequest:
             raise UsageError(f"--method {method} maps elements; leave --components out, or take nmf")
         if is_eels and method in ("fit", "windows"):
             raise UsageError(f"--method {method} is for X-rays, but these are energy losses; take power-law")
+        if is_xray and method == "power-law":
+            raise UsageError("--method power-law is for energy losses, but these are X-rays; take fit")
         if method == "power-law" and not self.elements:
             raise UsageError("--method power-law needs --elements, whose edges are looked for")
         return method

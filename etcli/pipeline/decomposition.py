@@ -38,7 +38,9 @@ class MapInfo:
     there : bool
         Whether it is significant in the sum.
     sd : float or None
-        Standard deviation of the total by the noise of the sum, where it is known.
+        Standard deviation of the counts in the sum by its noise, where it is known.
+    fitted : float or None
+        Counts that the fit of the sum found; also where they are not significant, and the map is empty.
     """
 
     name: str
@@ -48,6 +50,13 @@ class MapInfo:
     spectrum: Doubles
     there: bool = True
     sd: float | None = None
+    fitted: float | None = None
+
+    @property
+    def significance(self) -> float | None:
+        """Counts in the sum over their standard deviation, where these are known."""
+        counts = self.total if self.fitted is None else self.fitted
+        return counts / self.sd if self.sd else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +154,9 @@ class Decomposition:
                 "name": one.name,
                 "line": one.line,
                 "counts": float(one.total),
+                "counts_of_sum": one.fitted,
                 "counts_sd": one.sd,
+                "significance": one.significance,
                 "sensitivity": one.sensitivity,
                 "is_there": bool(one.there),
             }

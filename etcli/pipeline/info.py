@@ -11,8 +11,10 @@ from etcli.io.atoms_facts import facts_of_atoms
 from etcli.io.facts import facts_of, in_words
 from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import grouped
+from etcli.io.spectrum_images import holds_spectra, open_spectra
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Session
+from etcli.pipeline.spectrum_facts import facts_of_spectra, spectra_in_words
 
 
 def info_files(
@@ -23,13 +25,13 @@ def info_files(
     diameter: Length | None = None,
     need_tilts: bool = False,
 ) -> list[dict[str, Any]]:
-    """Summarise files; see `etcli.io.facts.facts_of` and `etcli.io.atoms_facts.facts_of_atoms`.
+    """Summarise files; see `facts_of`, `facts_of_atoms` and `facts_of_spectra`.
 
     Parameters
     ----------
     session : Session
     names : sequence of str
-        Images or atoms.
+        Images, spectrum images or atoms.
     tilts : str, optional
         File of tilt angles that replaces all other sources.
     diameter : Length, optional
@@ -46,6 +48,9 @@ def info_files(
     for name in names:
         if is_atoms_file(name):
             facts.append(facts_of_atoms(name, read_atoms_file(Path(name))))
+            continue
+        if holds_spectra(Path(name)):
+            facts.append(facts_of_spectra(session, name, tilts=tilts, need_tilts=need_tilts))
             continue
         file = read_images(session, name, tilts=tilts)
         if need_tilts and file.tilts is None:
@@ -77,6 +82,8 @@ def histories(session: Session, names: Sequence[str], *, tilts: str | None = Non
         if is_atoms_file(name):
             atoms = read_atoms_file(Path(name))
             content, steps = f"{len(atoms.atoms)} atoms", atoms.history
+        elif holds_spectra(Path(name)):
+            content, steps = spectra_in_words(open_spectra(Path(name))), ()
         else:
             file = read_images(session, name, tilts=tilts)
             titles = grouped(file.mdoc.titles) if file.mdoc else []

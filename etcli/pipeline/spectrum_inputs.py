@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from etcli.core.errors import DataError, UsageError
 from etcli.core.parallel import ordered_map
 from etcli.core.series import TiltSeries
-from etcli.core.spectra.counts import BYTES_PER_COUNT, SpectrumCounts, ViewCounts
+from etcli.core.spectra.counts import BYTES_PER_COUNT, WITH_PARTS, SpectrumCounts, ViewCounts
 from etcli.core.spectra.detector import EnergyAxis
 from etcli.io.mdoc import Mdoc, read_mdoc
 from etcli.io.spectrum_images import SpectrumImages, open_spectra
@@ -22,8 +22,6 @@ SAME = 1e-3
 """Relative difference of energies and pixel sizes of files that are taken for the same."""
 BLOCK_BYTES = 1 << 27
 """Size of the blocks of spectra that are read at a time."""
-MEMORY_SHARE = 0.6
-"""Share of the memory that counts may take; the rest is for maps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +50,19 @@ class SpectrumSeries:
         return sum(file.shape[0] for file in self.files), *self.files[0].shape[1:]
 
     @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Tilt angles of the views in degrees, (n_views,)."""
+        return self.like.tilt_deg
+
+    @property
     def is_eels(self) -> bool:
         """Whether a file says that its spectra are energy losses."""
         return any(file.is_eels for file in self.files)
+
+    @property
+    def is_xray(self) -> bool:
+        """Whether a file says that its spectra are X-rays."""
+        return any(file.is_xray for file in self.files)
 
     def blocks(self, session: Session) -> Iterator[tuple[SpectrumImages, int, slice, NDArray[Any]]]:
         """Read all spectra, and show the progress.
@@ -105,14 +113,16 @@ class SpectrumSeries:
             for view, row, part in found:
                 parts[view].append((row, part))
                 kept += BYTES_PER_COUNT * len(part.count)
-            if kept > MEMORY_SHARE * session.memory:
+            if WITH_PARTS * kept > session.memory:
                 raise UsageError(
-                    f"{self.files[0].name}: the counts take more than {kept >> 20}M of memory; give a larger "
-                    "--memory, or bin or crop the spectrum images"
+                    f"{self.files[0].name}: the counts and their parts take more than "
+                    f"{WITH_PARTS * kept >> 20}M of memory; give a larger --memory, or bin or crop the "
+                    "spectrum images"
                 )
-        views = [
-            ViewCounts.joined([part for _, part in sorted(own, key=lambda one: one[0])]) for own in parts
-        ]
+        views = []
+        for own in parts:
+            views.append(ViewCounts.joined([part for _, part in sorted(own, key=lambda one: one[0])]))
+            own.clear()  # so that the blocks and the whole are not in memory together
         return SpectrumCounts(tuple(views), self.shape)
 
     def sums(
@@ -186,7 +196,7 @@ def open_series(
     given = _given_angles(tilts, n_views, [file.shape[0] for file in files])
     found, mdocs = [], []
     for file, angles in zip(files, given, strict=True):
-        own, mdoc = _angles_of(session, file, angles)
+        own, mdoc = angles_of(session, file, angles)
         found.append(own)
         mdocs.append(mdoc)
     sources = [own.source for own in found]
@@ -204,7 +214,7 @@ def open_series(
     return SpectrumSeries(tuple(files), like)
 
 
-def _angles_of(session: Session, file: SpectrumImages, given: Tilts | None) -> tuple[Tilts, Mdoc | None]:
+def angles_of(session: Session, file: SpectrumImages, given: Tilts | None) -> tuple[Tilts, Mdoc | None]:
     """Find the angles of the views of a file, and its mdoc if there is one."""
     path = Path(file.name)
     session.reads(*(beside for beside in sidecars_of(path) if beside.is_file()))

@@ -68,6 +68,7 @@ def test_the_mdoc_tells_what_a_map_is(spectra: Path, tmp_path: Path) -> None:
     sums = [float(mrcfile.read(tmp_path / f"m_Ti{part}.mrc").sum()) for part in ("", "_train", "_test")]
     assert sums[1] / 0.8 == pytest.approx(sums[0], rel=0.03)
     assert sums[2] / 0.2 == pytest.approx(sums[0], rel=0.05)
+    assert sums[1] + sums[2] == pytest.approx(sums[0], rel=1e-4)
 
 
 def test_without_names_the_elements_are_found(spectra: Path, tmp_path: Path) -> None:
@@ -131,6 +132,29 @@ def test_the_function_does_what_the_command_does(spectra: Path, tmp_path: Path) 
     assert np.array_equal(
         mrcfile.read(tmp_path / "m_Mo_train.mrc"), found.series("Mo", part="train").images()
     )
+
+
+def test_the_function_takes_files(spectra: Path, tmp_path: Path) -> None:
+    found = package.decompose(package.read_spectra(spectra), elements=("Ti", "Mo"))
+    arrays = package.decompose(SPECTRA, AXIS.energy_keV, TILTS, pixel_A=12.0, elements=("Ti", "Mo"))
+    assert np.array_equal(found.maps, arrays.maps)
+    assert found.like.pixel_A == 12.0
+    halves = [
+        saved(tmp_path / f"{k}.npz", counts=SPECTRA[k::2], tilt_deg=TILTS[k::2], energy_keV=None)
+        for k in (0, 1)
+    ]
+    both = package.read_spectra(halves, energy_keV=(AXIS.offset_keV, AXIS.step_keV))
+    assert both.shape == SPECTRA.shape
+    assert both.tilt_deg.tolist() == [*TILTS[::2], *TILTS[1::2]]
+
+
+def test_wrong_arguments_of_the_function(spectra: Path) -> None:
+    with pytest.raises(package.UsageError, match="read_spectra"):
+        package.decompose(str(spectra), elements=("Ti",))  # type: ignore[arg-type]
+    with pytest.raises(package.UsageError, match="energy_keV"):
+        package.decompose(SPECTRA, elements=("Ti",))
+    with pytest.raises(package.UsageError, match="read_spectra"):
+        package.decompose(package.read_spectra(spectra), pixel_A=3.0)
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,10 @@ def weighted_sums(start, channel, count, weights, maps):  # type: ignore[no-unty
 
 @jit
 def add_to_blocks(start, channel, count, block, sums):  # type: ignore[no-untyped-def]
-    """Add the spectrum of each pixel to the sum (n_blocks, n_channels) of its block."""
+    """Add the spectrum of each pixel to the sum (n_blocks, n_channels) of its block; to none below 0."""
     for i in range(len(start) - 1):
+        if block[i] < 0:
+            continue
         for k in range(start[i], start[i + 1]):
             sums[block[i], channel[k]] += count[k]
 

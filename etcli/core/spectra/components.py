@@ -59,9 +59,13 @@ def block_edge(counts: SpectrumCounts) -> int:
 
 def blocks_of(counts: SpectrumCounts, edge_px: int) -> NDArray[np.int64]:
     """Sum counts over blocks, (n_blocks, n_channels); of many blocks, some evenly chosen ones."""
-    sums = counts.block_sums(edge_px)
-    chosen = np.linspace(0, len(sums) - 1, min(len(sums), MOST_BLOCKS)).round().astype(np.intp)
-    return sums[chosen]
+    return counts.block_sums(edge_px, most=MOST_BLOCKS)
+
+
+def n_blocks(counts: SpectrumCounts, edge_px: int) -> int:
+    """Return how many blocks `blocks_of` sums over."""
+    n_views, ny, nx, _ = counts.shape
+    return min(n_views * -(-ny // edge_px) * -(-nx // edge_px), MOST_BLOCKS)
 
 
 def component_curve(counts: SpectrumCounts, *, seed: int = 0, scaled: bool = False) -> ComponentCurve:

@@ -21,6 +21,8 @@ Doubles = NDArray[np.float64]
 Maps = NDArray[np.float32]
 BYTES_PER_COUNT = 4
 """Memory for a channel that has counts: its number and these."""
+WITH_PARTS = 2
+"""Memory of counts and their two parts, relative to that of the counts alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,11 @@ class SpectrumCounts:
         return cls(views, (n_views, ny, nx, n_channels))
 
     @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        return sum(BYTES_PER_COUNT * len(view.count) + view.start.nbytes for view in self.views)
+
+    @property
     def total(self) -> int:
         """All counts."""
         return sum(int(view.count.sum(dtype=np.int64)) for view in self.views)
@@ -137,13 +144,15 @@ class SpectrumCounts:
             maps[:, k] = found.T.reshape(-1, ny, nx)
         return maps
 
-    def block_sums(self, edge_px: int) -> NDArray[np.int64]:
+    def block_sums(self, edge_px: int, *, most: int | None = None) -> NDArray[np.int64]:
         """Sum the spectra over squares of pixels in every view.
 
         Parameters
         ----------
         edge_px : int
             Edge of the squares; those at the borders may be smaller.
+        most : int, optional
+            Largest number of squares, evenly chosen where there are more; by default all.
 
         Returns
         -------
@@ -154,10 +163,14 @@ class SpectrumCounts:
         across = int(columns[-1]) + 1
         block = (rows[:, np.newaxis] * across + columns).ravel()
         n_blocks = across * (int(rows[-1]) + 1)
-        sums = np.zeros((n_views, n_blocks, n_channels), np.int64)
-        for view, own in zip(self.views, sums, strict=True):
-            add_to_blocks(view.start, view.channel, view.count, block, own)
-        return sums.reshape(-1, n_channels)
+        of_all = n_views * n_blocks
+        chosen = np.linspace(0, of_all - 1, min(of_all, most or of_all)).round().astype(np.int64)
+        row = np.full(of_all, -1)
+        row[chosen] = np.arange(len(chosen))
+        sums = np.zeros((len(chosen), n_channels), np.int64)
+        for view, own in zip(self.views, row.reshape(n_views, n_blocks), strict=True):
+            add_to_blocks(view.start, view.channel, view.count, own[block], sums)
+        return sums
 
     def thinned(self, probability: float, *, seed: int = 0) -> tuple["SpectrumCounts", "SpectrumCounts"]:
         """Split the counts at random into two parts, which are independent Poisson variables.

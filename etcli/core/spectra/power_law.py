@@ -26,6 +26,11 @@ CLEAR_OF, SHORTEST = 1.04, 0.94
 """Begin of the window before after another edge, relative to that; at the latest, relative to its own."""
 NEIGHBOURS_PX = 3
 """Edge of the square of pixels that give the exponent of the background together."""
+X_RAY_STEP_keV, X_RAY_BEGIN_keV = 0.004, 0.1
+"""Least width of a channel of X-ray detectors, which spectrometers of energy losses do not reach, and the
+energy below which their axes begin."""
+FLATTEST = 1.2
+"""Exponent below which a background is none of energy losses: that of bremsstrahlung is about 1."""
 LEAST_EXPONENT, MOST_EXPONENT = 1.0, 8.0
 
 
@@ -84,12 +89,20 @@ class EdgeWindows:
         """
         low, high, after = np.asarray(sums, np.float64)
         size = (1, NEIGHBOURS_PX, NEIGHBOURS_PX)
-        near_low, near_high = (np.maximum(uniform_filter(half, size), 1e-6) for half in (low, high))
-        first, last = self.before_keV
-        exponent = 1 + 2 * np.log(near_low / near_high) / np.log(last / first)
+        exponent = self._exponent(*(uniform_filter(half, size) for half in (low, high)))
         exponent = np.clip(exponent, LEAST_EXPONENT + 1e-3, MOST_EXPONENT)
         background = (low + high) * _integral(self.after_keV, exponent) / _integral(self.before_keV, exponent)
         return (after - background).astype(np.float32), exponent
+
+    def exponent_of(self, spectrum: Doubles, axis: EnergyAxis) -> float:
+        """Return the exponent r before the edge in one spectrum (n_channels,), of any sign."""
+        return float(self._exponent(*(spectrum @ self.weights(axis))[:2]))
+
+    def _exponent(self, low: Doubles, high: Doubles) -> Doubles:
+        """Return r for counts of the two halves of the window before the edge."""
+        first, last = self.before_keV
+        ratio = np.maximum(low, 1e-6) / np.maximum(high, 1e-6)
+        return np.asarray(1 + 2 * np.log(ratio) / np.log(last / first))
 
 
 def edge_windows(
@@ -136,6 +149,25 @@ def edge_windows(
     clear = [CLEAR_OF * other for other in others_keV if CLEAR_OF * other < SHORTEST * edge]
     begin = max([BEFORE[0] * edge, *clear])
     return EdgeWindows(element, chosen.name, edge, (begin, BEFORE[1] * edge), (AFTER[0] * edge, float(end)))
+
+
+def looks_like_x_rays(axis: EnergyAxis, exponents: Sequence[float]) -> bool:
+    """Tell X-rays from energy losses by their energies and their background.
+
+    Parameters
+    ----------
+    axis : EnergyAxis
+    exponents : sequence of float
+        Exponents of the background before the edges, in the sum of all spectra.
+
+    Returns
+    -------
+    bool
+        True where channels are as wide as those of X-ray detectors and begin near 0, or no background falls
+        as a power law of energy losses does, with an exponent of 2 to 5.
+    """
+    wide = axis.step_keV >= X_RAY_STEP_keV and axis.offset_keV < X_RAY_BEGIN_keV
+    return wide or max(exponents) < FLATTEST
 
 
 def _integral(limits: tuple[float, float], exponent: Doubles) -> Doubles:

@@ -11,6 +11,7 @@ from etcli.core.errors import UsageError
 from etcli.core.spectra.detector import Detector, EnergyAxis
 from etcli.core.spectra.pure_spectra import PureSpectrum, element_spectra
 from etcli.core.spectra.sum_search import SumSearch, extreme_ratios
+from etcli.core.spectra.table_errors import left_by_tables
 from etcli.core.spectra.x_ray_lines import LOWEST_keV
 
 Doubles = NDArray[np.float64]
@@ -23,6 +24,8 @@ LEAST_GAIN = 60.0
 """Decrease of chi squared from which a line is no accident, with an allowance for errors of the model."""
 LEAST_SHARE = 0.002
 """Share of the counts that an element must have; sum peaks and edges of the background leave less."""
+TABLE_DEVIATIONS = 1.5
+"""Standard deviations of tabulated lines of known elements that an element must explain more than."""
 FINALISTS = 6
 
 
@@ -48,7 +51,7 @@ def most_likely_element(
         None where nothing significant is left over.
     """
     axis, detector = search.instrument(parameters)
-    _, columns = search.design(parameters)
+    rays, columns = search.design(parameters)
     weight = search.weight * search.used * (axis.energy_keV >= lowest_keV)
     heights = search.heights(columns, weight)
     left = (search.observed - heights @ columns) * weight
@@ -61,16 +64,19 @@ def most_likely_element(
     across -= (across @ basis) @ basis.T
     norm = np.linalg.norm(across, axis=1)
     gain = np.maximum(across @ left, 0) ** 2 / np.maximum(norm, 1e-12) ** 2
+    errors = left_by_tables(rays, heights[: len(rays)], axis, detector, beam_kV=search.beam_kV)
+    faked = ((across @ (errors * weight).T) ** 2).sum(axis=1) / np.maximum(norm, 1e-12) ** 2
+    faked *= TABLE_DEVIATIONS**2
+    gain -= faked
     owner = np.repeat(np.arange(len(families)), [len(own) for own in families])
-    best = np.zeros(len(families))
-    np.maximum.at(best, owner, gain)
+    clearest = [np.flatnonzero(owner == k)[gain[owner == k].argmax()] for k in range(len(families))]
     misfit, chosen = float(left @ left) - LEAST_GAIN, None
     least = LEAST_SHARE * search.observed[search.used].sum()
-    for k in np.argsort(-best)[:FINALISTS]:
-        rays = np.stack([ray.counts / ray.strength for ray in extreme_ratios(families[k])])
-        more = np.concatenate([columns, rays])
+    for k in np.argsort(-gain[clearest])[:FINALISTS]:
+        trial = np.stack([ray.counts / ray.strength for ray in extreme_ratios(families[k])])
+        more = np.concatenate([columns, trial])
         found = search.heights(more, weight)
-        value = float((((search.observed - found @ more) * weight) ** 2).sum())
+        value = float((((search.observed - found @ more) * weight) ** 2).sum()) + faked[clearest[k]]
         if value < misfit and found[len(columns) :].sum() > least:
             misfit, chosen = value, families[k][0].element
     return chosen
