@@ -106,7 +106,10 @@ class Fusion:
             c = self.maps.names.index(name)
             prior = "tv" if choice.minor[c] else choice.setting.prior
             words.append(f"{prior} {choice.setting.weights[c]:.3g}")
-        words.append(f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie")
+        if choice.setting.channel:
+            words.append("HAADF in the joint prior")
+        else:
+            words.append(f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie")
         others = [element for element in self.maps.names if element != name]
         words += [f"with {', '.join(others)}"] if others else []
         return ProcessingStep("fuse", ", ".join(words))
