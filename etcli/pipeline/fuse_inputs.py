@@ -164,9 +164,8 @@ def are_whole(counts: Array) -> bool:
 
 def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
     """Check that values that are no whole numbers are made of counts; raise DataError otherwise."""
-    interpolated = any(step.startswith(f"{OURS}xform") and "linear" in step for step in series.history)
     known = ElementMap.of(series.description)
-    if (are_whole(counts) and known.may_be_raw) or interpolated or known.holds_counts:
+    if (are_whole(counts) and known.may_be_raw) or is_interpolated(series) or known.holds_counts:
         return
     fractional = counts[counts != np.rint(counts)]
     value = f"{fractional[0]:.4g}" if fractional.size else f"a value of {known.values}"
@@ -174,6 +173,11 @@ def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
         f"{series.name}: {value} is no number of counts of {name}; give maps as recorded, or those of "
         "decompose and xform --linear, which are known to be made of counts"
     )
+
+
+def is_interpolated(series: TiltSeries) -> bool:
+    """Whether a map was interpolated linearly by its history, which blurs it."""
+    return any(step.startswith(f"{OURS}xform") and "linear" in step for step in series.history)
 
 
 def check_parts(name: str, counts: Array, parts: Sequence[Array], series: TiltSeries) -> None:

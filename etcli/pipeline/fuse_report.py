@@ -59,6 +59,11 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
     words = _tie_words(maps, fused)
     if maps.haadf is not None and choice.haadf_use != "tie":
         say.warn(words.pop())
+    if choice.n_clipped:
+        say.warn(
+            f"HAADF is clipped at its largest value in {choice.n_clipped} of {len(maps.haadf_views)} views; "
+            "record it with less gain, or leave it out"
+        )
     if choice.has_rest and choice.better_nats["tie"] < -EVIDENT * choice.chance_nats["tie"]:
         say.warn("HAADF shows more than the maps explain: is an element without a map in the specimen?")
     for text in (*words, *_prior_words(maps, fused), *_gain_words(fused)):
@@ -119,6 +124,7 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
     }
     haadf = fit and {
         "use": choice.haadf_use,
+        "clipped_views": choice.n_clipped,
         "kept": choice.haadf_use == "tie",
         "tie": setting.tie.strength if setting.tie else None,
         "noise": fit.noise,
@@ -165,6 +171,8 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
         f"HAADF is used, weight {choice.setting.tie.strength:g}: {predicted}; its signal per count, and "
         f"share: {of_each}; from {fit.n_common} common views"
     ]
+    if "rest" not in choice.better_nats:
+        return words
     found = f"({_nats(choice, 'rest')} with it)"
     if choice.has_rest:
         return [*words, f"HAADF shows something without a map {found}, in a volume of its own, _rest"]

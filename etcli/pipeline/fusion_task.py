@@ -12,6 +12,7 @@ from etcli.core.fusion.automatic import Fused, choose, fuse_all, most_iterations
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.fractions import atomic_fractions
 from etcli.core.fusion.parts import LeftOutViews, Parts, ThinnedCounts, thinned
+from etcli.core.fusion.slab_views import LINEAR
 from etcli.core.geometry import SliceGeometry
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.line_integrals import LineIntegrals
@@ -24,6 +25,7 @@ from etcli.pipeline.fuse_inputs import (
     check_fractional,
     check_parts,
     checked_counts,
+    is_interpolated,
 )
 from etcli.pipeline.fuse_report import check_memory, fusion_numbers, report_fusion
 from etcli.pipeline.inputs import load_images
@@ -154,6 +156,7 @@ def run_fusion(
         None if inputs.haadf is None else load_images(session, inputs.haadf, copies=1),
         of_haadf and replace(of_haadf, thickness=geometry.thickness),
         session.threads,
+        LINEAR if any(map(is_interpolated, inputs.maps.values())) else 0.0,
     )
     parts = _parts(session, inputs, maps)
     most = most_iterations(maps)

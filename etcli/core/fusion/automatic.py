@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.fusion.clipped import clipped_views
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.haadf_channel import fit_beside_rest, with_channel
 from etcli.core.fusion.haadf_fit import HaadfFit, fit_haadf
@@ -60,6 +61,8 @@ class Choice:
         the joint prior "tnv", where they were tried; negative where worse.
     chance_nats : dict of str to float
         Standard errors of these but the last one.
+    n_clipped : int
+        HAADF views that are clipped at the largest value of the detector.
     """
 
     problem: FusionProblem
@@ -70,6 +73,7 @@ class Choice:
     curves: tuple[Curve, ...] = ()
     better_nats: dict[str, float] = field(default_factory=dict)
     chance_nats: dict[str, float] = field(default_factory=dict)
+    n_clipped: int = 0
 
     @property
     def has_rest(self) -> bool:
@@ -175,19 +179,23 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     free = float(tied.deviance(alone.volume).sum())
     trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
     best = min(trials, key=lambda trial: trial.total)
-    with_rest, rest_fit = _with_rest(choice, maps, held_out, best, _beside_most(maps, fit))
-    if min(best.total, with_rest.total) > free:  # contradicted: elements may be hidden by what has no map
-        beside = fit_beside_rest(maps, held_out, fit, alone.setting)
-        with_rest, rest_fit = _with_rest(choice, maps, held_out, best, beside)
-    rested = replace(held_out, problem=choice.problem.with_gains(rest_fit.gains))
     chance = {"tie": tied.chance(best.volume, tied, alone.volume)}
     better = {"tie": free - best.total}
     is_tied = better["tie"] > -EVIDENT * chance["tie"]
-    without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
-    chance["rest"] = tied.chance(without, rested, with_rest.volume)
-    better["rest"] = least - with_rest.total
-    choice = replace(choice, haadf=fit, better_nats=better, chance_nats=chance)
-    if better["rest"] > (EVIDENT if is_tied else PROBABLE) * chance["rest"]:
+    n_clipped = len(clipped_views(maps.haadf_views, fit.noise))
+    choice = replace(choice, haadf=fit, better_nats=better, chance_nats=chance, n_clipped=n_clipped)
+    has_rest = False
+    if not n_clipped:  # else a rest would make up for what is cut off
+        with_rest, rest_fit = _with_rest(choice, maps, held_out, best, _beside_most(maps, fit))
+        if min(best.total, with_rest.total) > free:  # elements may be hidden by what has no map
+            beside = fit_beside_rest(maps, held_out, fit, alone.setting)
+            with_rest, rest_fit = _with_rest(choice, maps, held_out, best, beside)
+        rested = replace(held_out, problem=choice.problem.with_gains(rest_fit.gains))
+        without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
+        chance["rest"] = tied.chance(without, rested, with_rest.volume)
+        better["rest"] = least - with_rest.total
+        has_rest = better["rest"] > (EVIDENT if is_tied else PROBABLE) * chance["rest"]
+    if has_rest:
         best, fit = with_rest, rest_fit
     elif not is_tied:
         return choice  # with the gains that the counts show
