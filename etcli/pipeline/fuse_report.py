@@ -9,6 +9,7 @@ from etcli.core.arguments import listed
 from etcli.core.errors import UsageError
 from etcli.core.fusion.automatic import Choice, Fused
 from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.held_out import EVIDENT
 from etcli.core.fusion.scales import half_above
 from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
@@ -23,6 +24,9 @@ STEEPEST_RAD = 1.4
 """Tilt up to which a volume can be wide enough for a film."""
 UNEVEN = 0.1
 """Deviation of the gain of a view from the mean that the user should know of."""
+
+CAUSES = "check its alignment with the maps, saturation, and elements without a map"
+"""Why HAADF may contradict the counts."""
 
 
 def check_memory(session: Session, inputs: FusionInputs, geometry: SliceGeometry) -> None:
@@ -53,8 +57,15 @@ def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:
             f"{prior} of weight {choice.setting.weights[c]:.3g}"
         )
     words = _tie_words(maps, fused)
-    if maps.haadf is not None and choice.setting.tie is None:
+    if maps.haadf is not None and choice.haadf_use != "tie":
         say.warn(words.pop())
+    if choice.n_clipped:
+        say.warn(
+            f"HAADF is clipped at its largest value in {choice.n_clipped} of {len(maps.haadf_views)} views; "
+            "record it with less gain, or leave it out"
+        )
+    if choice.has_rest and choice.better_nats["tie"] < -EVIDENT * choice.chance_nats["tie"]:
+        say.warn("HAADF shows more than the maps explain: is an element without a map in the specimen?")
     for text in (*words, *_prior_words(maps, fused), *_gain_words(fused)):
         say.report(text)
     if choice.setting.tie and not choice.is_tie_evident:
@@ -94,9 +105,9 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
     -------
     dict
         By element ``counts``, ``counts_per_voxel`` that voxels with half of them exceed, ``weight``,
-        ``prior``, ``minor`` and ``count_factor``; ``gains`` of the views; ``haadf``, whether it is ``kept``
-        and its signal; ``rest``; ``better_nats`` with the standard errors ``chance_nats``; and the
-        ``curves`` of held-out deviance.
+        ``prior``, ``minor`` and ``count_factor``; ``gains`` of the views; ``haadf``: its ``use`` as "tie",
+        "channel" or "none", whether the tie is ``kept``, and its signal; ``rest``; ``better_nats`` with the
+        standard errors ``chance_nats``; and the ``curves`` of held-out deviance.
     """
     choice = fused.choice
     setting, fit = choice.setting, choice.haadf
@@ -112,7 +123,9 @@ def fusion_numbers(maps: ElementMaps, fused: Fused, pixel_A: float | None) -> di
         for c, name in enumerate(maps.names)
     }
     haadf = fit and {
-        "kept": setting.tie is not None,
+        "use": choice.haadf_use,
+        "clipped_views": choice.n_clipped,
+        "kept": choice.haadf_use == "tie",
         "tie": setting.tie.strength if setting.tie else None,
         "noise": fit.noise,
         "common_views": fit.n_common,
@@ -144,11 +157,11 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
     if fit is None:
         return []
     predicted = f"held-out counts are predicted {_nats(choice, 'tie')} with it"
+    if choice.haadf_use == "channel":
+        edges = f"its edges are, in the joint prior: {_nats(choice, 'channel')}"
+        return [f"HAADF is not used as the sum of the elements: {predicted}; but {edges}; {CAUSES}"]
     if choice.setting.tie is None:
-        return [
-            f"HAADF is not used: {predicted}; check its alignment with the maps, saturation, and elements "
-            "without a map"
-        ]
+        return [f"HAADF is not used: {predicted}; {CAUSES}"]
     of_each = ", ".join(
         f"{name} {weight / scale:.3g} ({share:.0%})"
         for name, weight, scale, share in zip(maps.names, fit.weights, choice.scales, fit.shares, strict=True)
@@ -158,6 +171,8 @@ def _tie_words(maps: ElementMaps, fused: Fused) -> list[str]:
         f"HAADF is used, weight {choice.setting.tie.strength:g}: {predicted}; its signal per count, and "
         f"share: {of_each}; from {fit.n_common} common views"
     ]
+    if "rest" not in choice.better_nats:
+        return words
     found = f"({_nats(choice, 'rest')} with it)"
     if choice.has_rest:
         return [*words, f"HAADF shows something without a map {found}, in a volume of its own, _rest"]

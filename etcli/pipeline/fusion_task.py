@@ -12,6 +12,7 @@ from etcli.core.fusion.automatic import Fused, choose, fuse_all, most_iterations
 from etcli.core.fusion.element_maps import ElementMaps
 from etcli.core.fusion.fractions import atomic_fractions
 from etcli.core.fusion.parts import LeftOutViews, Parts, ThinnedCounts, thinned
+from etcli.core.fusion.slab_views import LINEAR
 from etcli.core.geometry import SliceGeometry
 from etcli.core.lengths import Length
 from etcli.core.reconstruction.line_integrals import LineIntegrals
@@ -22,6 +23,7 @@ from etcli.pipeline.fuse_inputs import (
     FusionInputs,
     check_fractional,
     checked_counts,
+    is_interpolated,
 )
 from etcli.pipeline.fuse_report import check_memory, fusion_numbers, report_fusion
 from etcli.pipeline.inputs import load_images
@@ -108,7 +110,10 @@ class Fusion:
             c = self.maps.names.index(name)
             prior = "tv" if choice.minor[c] else choice.setting.prior
             words.append(f"{prior} {choice.setting.weights[c]:.3g}")
-        words.append(f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie")
+        if choice.setting.channel:
+            words.append("HAADF in the joint prior")
+        else:
+            words.append(f"HAADF tie {tie.strength:g}" if tie else "no HAADF tie")
         others = [element for element in self.maps.names if element != name]
         words += [f"with {', '.join(others)}"] if others else []
         return ProcessingStep("fuse", ", ".join(words))
@@ -154,6 +159,7 @@ def run_fusion(
         None if inputs.haadf is None else load_images(session, inputs.haadf, copies=1),
         of_haadf and replace(of_haadf, thickness=geometry.thickness),
         session.threads,
+        LINEAR if any(map(is_interpolated, inputs.maps.values())) else 0.0,
     )
     parts = _parts(session, inputs, maps)
     most = most_iterations(maps)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.fusion.clipped import clipped_views
 from etcli.core.fusion.element_maps import ElementMaps
+from etcli.core.fusion.haadf_channel import fit_beside_rest, with_channel
 from etcli.core.fusion.haadf_fit import HaadfFit, fit_haadf
 from etcli.core.fusion.held_out import (
     COMMON_FACTORS,
@@ -28,6 +30,8 @@ from etcli.core.fusion.view_gains import view_gains
 Array = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
+PROBABLE = 1.0
+"""Standard errors by which HAADF with a rest has to predict better than no HAADF."""
 ROUNDS = 4
 """Fits after which the weights of the elements and what only HAADF shows no longer change each other."""
 FINAL, FINAL_TIED = 120, 250
@@ -53,10 +57,12 @@ class Choice:
     curves : tuple of Curve
         Deviance against the weight of each element, then against the common factor.
     better_nats : dict of str to float
-        By how much held-out counts are predicted better with the "tie", the "rest" and the joint prior "tnv",
-        where they were tried; negative where worse.
+        By how much held-out counts are predicted better with the "tie", the "rest", HAADF as a "channel" and
+        the joint prior "tnv", where they were tried; negative where worse.
     chance_nats : dict of str to float
-        Standard errors of those of the "tie" and the "rest".
+        Standard errors of these but the last one.
+    n_clipped : int
+        HAADF views that are clipped at the largest value of the detector.
     """
 
     problem: FusionProblem
@@ -67,16 +73,26 @@ class Choice:
     curves: tuple[Curve, ...] = ()
     better_nats: dict[str, float] = field(default_factory=dict)
     chance_nats: dict[str, float] = field(default_factory=dict)
+    n_clipped: int = 0
 
     @property
     def has_rest(self) -> bool:
         """Whether there is a channel of what only HAADF shows."""
-        return len(self.setting.weights) > len(self.scales)
+        return len(self.setting.weights) > len(self.scales) and not self.setting.channel
+
+    @property
+    def haadf_use(self) -> str:
+        """What HAADF is used as: "tie", "channel" or "none"."""
+        if self.setting.tie is None:
+            return "none"
+        return "channel" if self.setting.channel else "tie"
 
     @property
     def is_tie_evident(self) -> bool:
         """Whether the counts show that HAADF fits them, beyond chance."""
-        return self.has_rest or self.better_nats["tie"] > EVIDENT * self.chance_nats["tie"]
+        if self.has_rest or self.setting.channel:
+            return True
+        return self.better_nats["tie"] > EVIDENT * self.chance_nats["tie"]
 
     @property
     def iterations(self) -> int:
@@ -128,7 +144,9 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     the tie is judged, and the channel of what only HAADF shows; then the weights are found once more under
     the tie that is kept, and a common factor of them for the joint prior. HAADF is data as the counts are, so
     it is used unless these contradict it, by two standard errors; a channel more beside it has to predict
-    better by as much, and where HAADF cannot be used without, better than the counts alone.
+    better by as much, and where HAADF cannot be used without, by one standard error than the counts alone.
+    Where they do contradict it, HAADF may still show where edges are: as one more channel of the joint
+    prior, if that predicts better by two standard errors.
     """
     problem = maps.problem()
     scales = voxel_scales(maps.counts, maps.geometry, threads=maps.threads)
@@ -141,7 +159,11 @@ def choose(maps: ElementMaps, parts: Parts, tick: Tick, *, prior: str = "auto") 
     held_out = replace(held_out, problem=problem)
     if maps.haadf is not None:
         choice = _with_tie(choice, maps, held_out, alone)
-    return _with_joint_prior(choice, replace(held_out, problem=choice.problem), prior)
+    separate, held_out = choice.setting, replace(held_out, problem=choice.problem)
+    choice = _with_joint_prior(choice, held_out, prior)
+    if choice.haadf is None or choice.setting.tie is not None or prior == "tv":
+        return choice
+    return _with_channel(choice, maps, held_out, separate)
 
 
 def _gains_of_fit(maps: ElementMaps, problem: FusionProblem, scales: Numbers, volume: Array) -> Numbers:
@@ -157,16 +179,23 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     free = float(tied.deviance(alone.volume).sum())
     trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
     best = min(trials, key=lambda trial: trial.total)
-    with_rest, rest_fit = _with_rest(choice, maps, held_out, best, fit)
-    rested = replace(held_out, problem=choice.problem.with_gains(rest_fit.gains))
     chance = {"tie": tied.chance(best.volume, tied, alone.volume)}
     better = {"tie": free - best.total}
     is_tied = better["tie"] > -EVIDENT * chance["tie"]
-    without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
-    chance["rest"] = tied.chance(without, rested, with_rest.volume)
-    better["rest"] = least - with_rest.total
-    choice = replace(choice, haadf=fit, better_nats=better, chance_nats=chance)
-    if better["rest"] > (EVIDENT * chance["rest"] if is_tied else 0.0):
+    n_clipped = len(clipped_views(maps.haadf_views, fit.noise))
+    choice = replace(choice, haadf=fit, better_nats=better, chance_nats=chance, n_clipped=n_clipped)
+    has_rest = False
+    if not n_clipped:  # else a rest would make up for what is cut off
+        with_rest, rest_fit = _with_rest(choice, maps, held_out, best, _beside_most(maps, fit))
+        if min(best.total, with_rest.total) > free:  # elements may be hidden by what has no map
+            beside = fit_beside_rest(maps, held_out, fit, alone.setting)
+            with_rest, rest_fit = _with_rest(choice, maps, held_out, best, beside)
+        rested = replace(held_out, problem=choice.problem.with_gains(rest_fit.gains))
+        without, least = (best.volume, best.total) if is_tied else (alone.volume, free)
+        chance["rest"] = tied.chance(without, rested, with_rest.volume)
+        better["rest"] = least - with_rest.total
+        has_rest = better["rest"] > (EVIDENT if is_tied else PROBABLE) * chance["rest"]
+    if has_rest:
         best, fit = with_rest, rest_fit
     elif not is_tied:
         return choice  # with the gains that the counts show
@@ -181,6 +210,15 @@ def _with_rest(
 ) -> tuple[Trial, HaadfFit]:
     """Fit a channel of what only HAADF shows, and the HAADF signal of the elements beside it, in turn.
 
+    Parameters
+    ----------
+    choice, maps, held_out
+        As for `_with_tie`.
+    tied : Trial
+        The best one without.
+    fit : HaadfFit
+        With the signal of the elements, and of what has no map, to start from.
+
     Returns
     -------
     Trial, HaadfFit
@@ -194,7 +232,6 @@ def _with_rest(
         gained = replace(held_out, problem=choice.problem.with_gains(fit.gains))
         return gained.trial(Setting("tv", weights, fit.tie(strength)))
 
-    fit = replace(fit, rest=float(fit.weights[most]) or float(fit.weights.max()))
     best, least = (fitted_with(fit), fit), tied.total
     for _ in range(1, ROUNDS):
         if best[0].total >= least:
@@ -204,6 +241,29 @@ def _with_rest(
         again = fitted_with(fit)
         best = (again, fit) if again.total < least else best
     return best
+
+
+def _beside_most(maps: ElementMaps, fit: HaadfFit) -> HaadfFit:
+    """Give what has no map the signal of the element of most counts."""
+    most = int(np.argmax(maps.sums))
+    return replace(fit, rest=float(fit.weights[most]) or float(fit.weights.max()))
+
+
+def _with_channel(choice: Choice, maps: ElementMaps, held_out: HeldOut, separate: Setting) -> Choice:
+    """Judge HAADF as one more channel of the joint prior, where the elements are not tied to it."""
+    assert choice.haadf is not None
+    setting, _, curve = held_out.common_factor(with_channel(maps, choice.haadf, separate, "tnv"))
+    best, without = held_out.trial(setting), held_out.trial(choice.setting)
+    better = without.total - best.total
+    chance = held_out.chance(best.volume, held_out, without.volume)
+    choice = replace(
+        choice,
+        better_nats=choice.better_nats | {"channel": better},
+        chance_nats=choice.chance_nats | {"channel": chance},
+    )
+    if better <= EVIDENT * chance:
+        return choice
+    return replace(choice, setting=setting, curves=(*choice.curves, curve))
 
 
 def _with_joint_prior(choice: Choice, held_out: HeldOut, prior: str) -> Choice:
@@ -223,7 +283,8 @@ def most_iterations(maps: ElementMaps) -> int:
     sweep, joint = len(QUARTER_DECADES) + 1, len(COMMON_FACTORS) + 1
     if maps.haadf is None:
         return ITERATIONS * (sweep + joint) + FINAL
-    return ITERATIONS * (2 * sweep - 1 + len(TIES) + ROUNDS + joint) + FINAL_TIED
+    rest, channel = 2 * ROUNDS + 1, joint + 1
+    return ITERATIONS * (2 * sweep - 1 + len(TIES) + rest + joint + channel) + FINAL_TIED
 
 
 def fuse_all(maps: ElementMaps, choice: Choice, tick: Tick) -> Fused:

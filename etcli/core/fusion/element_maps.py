@@ -36,6 +36,8 @@ class ElementMaps:
         These, and the same slices.
     threads : int
         Number of threads.
+    blur : float
+        Blur of the counts by interpolation, as in `etcli.core.fusion.slab_views.SlabViews`.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class ElementMaps:
     haadf: Array | None = None
     haadf_geometry: SliceGeometry | None = None
     threads: int = 1
+    blur: float = 0.0
 
     @cached_property
     def sums(self) -> NDArray[np.float64]:
@@ -84,5 +87,6 @@ class ElementMaps:
             self.geometry,
             haadf=self.haadf,
             haadf_geometry=self.haadf_geometry,
+            blur=self.blur,
             threads=self.threads,
         )

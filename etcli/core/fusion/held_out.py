@@ -61,11 +61,14 @@ class Setting:
         Weight λ_c of each element, and of what only the HAADF series shows.
     tie : Tie or None
         Tie to the HAADF series.
+    channel : bool
+        Whether HAADF is tied to a volume of its own only, which shares the joint prior of the elements.
     """
 
     prior: str
     weights: Numbers
     tie: Tie | None = None
+    channel: bool = False
 
 
 def fitted(

@@ -103,6 +103,7 @@ class FusionIteration:
         self._haadf_weights = haadf_weights
         n_channels, nz = state.volume.shape[:2]
         self._back = zeros(state.volume.shape)
+        self._seen = zeros(state.volume.shape) if problem.views.blur else None
         tied = steps.haadf > 0
         self._shared = aligned_zeros(state.volume.shape[1:]) if tied else self._back[0]
         self._share = haadf_weights / steps.haadf_norm if tied else np.zeros(n_channels)
@@ -120,10 +121,18 @@ class FusionIteration:
     def run(self) -> float:
         """Update the state; return the norm of the change, relative to that of the volumes."""
         threads, channels = self._problem.threads, range(len(self.state.volume))
+        self._blur(self.state.ahead)
         _run(self._ascents(), threads)
+        self._blur(self._back)
         sums = _run([partial(self._descend, c, *part) for c in channels for part in self._parts], threads)
         change, size = np.array(sums).sum(axis=0)
         return sqrt(change / size) if size else 0.0
+
+    def _blur(self, volumes: Array) -> None:
+        """Blur volumes of the elements where their views do."""
+        if self._seen is not None:
+            views, pairs = self._problem.views, zip(volumes, self._seen, strict=True)
+            _run([partial(views.seen, one, out) for one, out in pairs], self._problem.threads)
 
     def _ascents(self) -> list[Callable[[], object]]:
         """Return the steps of all dual variables, which are independent; the longest first."""
@@ -139,7 +148,8 @@ class FusionIteration:
     def _fit_counts(self, c: int, k: int) -> None:
         """Step up the dual variable of an element's counts in a slab, and back-project it, not normalised."""
         views, dual = self._problem.views, self.state.counts[c][k]
-        projected = views.projector.forward(views.slab_of(self.state.ahead[c], k))
+        volume = self.state.ahead[c] if self._seen is None else self._seen[c]
+        projected = views.projector.forward(views.slab_of(volume, k))
         _likelihood.ascend_counts(
             _flat(dual), _flat(projected), _flat(self._problem.counts[c][k]),
             self._rate[c], self._offset[c], np.float32(self._steps.counts[c]), np.float32(1 / views.norm),
@@ -192,8 +202,9 @@ class FusionIteration:
         """Step a channel down in some sections."""
         state, steps = self.state, self._steps
         counted = 1 / self._problem.views.norm if c < self._problem.n_elements else 0.0
+        back = self._back if self._seen is None else self._seen
         sums: tuple[float, float] = _gradient.descend(
-            state.volume[c], state.ahead[c], self._back[c], np.float32(counted),
+            state.volume[c], state.ahead[c], back[c], np.float32(counted),
             self._shared, np.float32(self._share[c]), state.gradient[c], np.float32(steps.scale[c]),
             np.float32(steps.volume[c]), RELAX, z0, z1, self._problem.views.n_rows - 1,
         )  # fmt: skip

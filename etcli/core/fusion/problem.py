@@ -166,7 +166,7 @@ class FusionProblem:
 
     def _deviance(self, element: int, volume: Array, scale: float) -> float:
         """Return the deviance of one element."""
-        views, inner = self.views, self.views.inner_volume(volume)
+        views, inner = self.views, self.views.seen(self.views.inner_volume(volume))
         rate, background = scale * self.gains[:, None, None], self.background[element][:, None, None]
         total = 0.0
         for k in range(views.n_slabs):
@@ -186,6 +186,7 @@ def fusion_problem(
     background: Float | None = None,
     haadf: Array | None = None,
     haadf_geometry: SliceGeometry | None = None,
+    blur: float = 0.0,
     threads: int = 1,
 ) -> FusionProblem:
     """Describe what was measured of a specimen.
@@ -205,6 +206,8 @@ def fusion_problem(
         HAADF images.
     haadf_geometry : SliceGeometry, optional
         Of the HAADF images; thickness and width as for the counts.
+    blur : float
+        Blur of the counts by interpolation, as in `SlabViews`.
     threads : int
         Number of threads that a reconstruction uses.
 
@@ -225,7 +228,7 @@ def fusion_problem(
         raise UsageError(f"counts of shape {np.shape(counts[0])}; (views, rows, columns) are needed")
     n_rows = np.shape(counts[0])[1]
     width = slab_width(n_rows, len(counts), threads)
-    views = SlabViews(geometry, n_rows, width)
+    views = SlabViews(geometry, n_rows, width, blur)
     shape = (len(counts), geometry.n_views)
     problem = FusionProblem(
         views,
