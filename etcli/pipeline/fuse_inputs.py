@@ -168,33 +168,11 @@ def check_fractional(name: str, series: TiltSeries, counts: Array) -> None:
     )
 
 
-<<<<<<< HEAD
-=======
 def is_interpolated(series: TiltSeries) -> bool:
     """Whether a map was interpolated linearly by its history, which blurs it."""
     return any(step.startswith(f"{OURS}xform") and "linear" in step for step in series.history)
 
 
-def check_parts(name: str, counts: Array, parts: Sequence[Array], series: TiltSeries) -> None:
-    """Check that the parts of a map are of its counts; raise DataError otherwise."""
-    whole, both = (
-        float(counts.sum(dtype=np.float64)),
-        sum(float(part.sum(dtype=np.float64)) for part in parts),
-    )
-    if abs(both - whole) > SAME_COUNTS * whole:
-        raise DataError(
-            f"{series.name}: {whole:.6g} counts of {name}, but {both:.6g} in its parts _{TRAIN} and "
-            f"_{TEST}; write them anew"
-        )
-
-
-def _beside(series: TiltSeries, part: str) -> str | None:
-    """Return the file of a part of a map, if it is there."""
-    name = map_file(series.name, part)
-    return name if Path(name).is_file() else None
-
-
->>>>>>> wt-fuse19
 def _element_of(series: TiltSeries) -> str:
     """Return the element of a map: that of its mdoc, else the ending of its file name."""
     known = ElementMap.of(series.description)
