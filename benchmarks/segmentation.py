@@ -101,7 +101,7 @@ def print_row(name: str, values: Any) -> None:
 def particles_table(folders: list[Path], kept: Path) -> None:
     """Print how the particles of all folders are found and measured."""
     print(
-        "\nparticles, % off             split found  over merged  total   D >= 10: med, rms   D < 10: med, rms"
+        "\nparticles, % off             split found  over merged  total   D >= 10: med, rms  D < 10: med, rms"
     )
     for folder in folders:
         with (folder / "particles_truth.csv").open() as file:
