@@ -34,7 +34,7 @@ from etcli.pipeline.twin import Rebuild, twin_threshold
 
 Array = NDArray[np.float32]
 
-COPIES = 10
+COPIES = 8
 """Arrays of the size of the volume that the work needs at most."""
 LARGEST_UINT16 = 65535
 SAME_PIXEL = 0.01
