@@ -266,7 +266,7 @@ def test_volumes_that_do_not_fit(files: tuple[Path, Path], tmp_path: Path) -> No
     corner = np.zeros(SHAPE, np.uint16)
     corner[0, 0, 0] = 1
     assert "no label above 0 in the region" in failure("measure", *files, "--roi", bad(tmp_path, corner))
-    assert "name in .csv" in failure("measure", *files, "--csv", tmp_path / "out.mrc")
+    assert "name in .csv" in failure("measure", *files, "--csv", tmp_path / "out.mrc", status=2)
     half = write_volume(tmp_path / "half.mrc", np.zeros((4, 4, 4), np.float32))
     assert "half.mrc: 4 x 4 x 4" in failure("measure", *files, "--halves", files[0], half)
 
