@@ -4,8 +4,8 @@
 
 DATA is a folder of `make_measure.py`: particles and a network with the truth, and the tilt series. VOLUMES
 has their reconstructions, NAME_sirt.mrc and NAME_fista.mrc, of the particles also NAME_sirt_odd.mrc and
-so on; what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, --method fista
---nonnegative, with --half-sets). With --variants, three more sets are made with the script in DATA and
+so on; what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, --method
+fista --nonnegative, with --half-sets). With --variants, three more sets are made with the script in DATA and
 measured: tilted to 60° in steps of 3° with three times the noise, tilted to 50°, and particles of three
 densities.
 
@@ -37,7 +37,6 @@ from skimage.measure import label as pieces_of
 from skimage.measure import marching_cubes, mesh_surface_area, regionprops
 
 import etcli
-from etcli.core.segmentation.thresholds import global_threshold
 
 METHODS = {
     "sirt": ("--method", "sirt", "--iterations", "30", "--nonnegative"),
@@ -105,22 +104,18 @@ def specimens(data: Path, volumes: Path, prefix: str, thickness: int) -> Iterato
         )
 
 
-def segmented(volume: etcli.Volume) -> NDArray[Any]:
-    """Find the bodies of a volume with the default of `segment`."""
-    return np.asarray(etcli.segment(volume).labels.images()).astype(int)
-
-
 def matched(labels: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.intp], int]:
-    """Return the label that holds most of each true body, -1 for none, and the errors of splitting."""
+    """Return the label that is each true body's own, -1 for none, and the errors of splitting."""
     n, m = int(truth.max()), int(labels.max())
     common = np.bincount((truth * (m + 1) + labels).ravel(), minlength=(n + 1) * (m + 1))
     shared = common.reshape(n + 1, m + 1)[1:, 1:]
     size = np.bincount(truth.ravel(), minlength=n + 1)[1:, np.newaxis]
-    found = np.where(shared.max(1) > 0.25 * size[:, 0], shared.argmax(1), -1)
-    owner = shared.argmax(0)
+    best, owner = shared.argmax(1), shared.argmax(0)
+    is_seen = shared.max(1) > 0.25 * size[:, 0]
+    is_merged = is_seen & (owner[best] != np.arange(n))
     parts = (shared > 0.08 * size) & (shared > 5) & (owner == np.arange(n)[:, np.newaxis])
-    merged = (shared > 0.4 * size).sum(0)
-    return found, int((parts.sum(1) - 1).clip(0).sum() + (merged - 1).clip(0).sum())
+    found = np.where(is_seen & ~is_merged, best, -1)
+    return found, int((parts.sum(1) - 1).clip(0).sum() + is_merged.sum())
 
 
 def spread(errors: Doubles) -> str:
@@ -146,12 +141,11 @@ class Particles:
     """Measured particles beside the true ones, whole bodies only."""
 
     def __init__(self, specimen: Specimen) -> None:
-        labels = segmented(specimen.volume)
+        found = etcli.segment(specimen.volume).labels
+        labels = np.asarray(found.images()).astype(int)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            self.found = etcli.measure(
-                specimen.volume, labels, halves=specimen.halves, series=specimen.series
-            )
+            self.found = etcli.measure(specimen.volume, found, halves=specimen.halves, series=specimen.series)
         self.warnings = [str(each.message) for each in told]
         self.specimen, self.labels = specimen, labels
         at, self.split_errors = matched(labels, specimen.truth_labels)
@@ -259,7 +253,7 @@ def network_rows(data: Path, path: Path) -> dict[str, str]:
     values = np.asarray(volume.images(), np.float32)
     z, _, x = np.indices(values.shape) - (np.array(values.shape) - 1).reshape(3, 1, 1, 1) / 2
     region = (np.hypot(z, x) <= truth["roi_radius_nm"]).astype(np.float32)
-    labels = pieces_of(values > global_threshold(values, "edge")[0], connectivity=3)
+    labels = etcli.segment(volume, "edge", split="none", min_size=1).labels
     totals = etcli.measure(volume, labels, region=region).totals
     phi, true_phi = totals["volume_fraction"], truth["roi_volume_fraction"]
     density, true_density = totals["surface_per_volume_nm-1"], truth["roi_surface_density_per_nm"]

@@ -248,6 +248,18 @@ def test_what_is_no_label(value: float, said: str) -> None:
         as_labels(np.array([[[0.0, 1.0, value]]]))
 
 
+def test_pores_are_measured_like_bodies() -> None:
+    """Labels darker than what is around them, at half of the way down."""
+    volume = ball((21, 21, 21), (10.2, 10, 9.9), 6)
+    labels = (volume > 0.5).astype(np.int32)
+    sums = label_sums(labels)
+    one, half = np.ones(1), np.full(1, 0.5)
+    bright = measure_labels(volume, sums, Levels(0 * one, one, half), shift_px=SHIFT_PX)
+    dark = measure_labels(3 - 2 * volume, sums, Levels(3 * one, one, 2 * one), shift_px=SHIFT_PX)
+    np.testing.assert_allclose(dark.surface, bright.surface, rtol=1e-4)
+    np.testing.assert_allclose(dark.mass_volume, bright.mass_volume, rtol=1e-5)
+
+
 def test_one_voxel_at_the_border() -> None:
     volume = np.zeros((5, 5, 5), np.float32)
     volume[0, 2, 2] = volume[3, 3, 2] = 1

@@ -79,6 +79,8 @@ def label_shapes(
 ) -> Iterator[LabelShape]:
     """Measure the shape of one label after the other, with its neighbours set to the background.
 
+    Labels may be darker than what is around them, as pores are.
+
     Parameters
     ----------
     volume : ndarray of shape (nz, ny, nx)
@@ -97,37 +99,35 @@ def label_shapes(
     """
     owner = grown(sums, REACH)
     for row in range(len(sums)):
+        background, plateau, threshold = (float(level[row]) for level in levels)
+        contrast = plateau - background
+        if not contrast:
+            yield LabelShape(np.nan, np.nan, [np.nan] * len(others), np.empty((0, 3), np.float32))
+            continue
         box = sums.box(row, REACH + 1)
         mine = owner[box] == row + 1
-        inside = sums.numbers[box] == row + 1
-        background, plateau, threshold = (float(level[row]) for level in levels)
-        values = np.where(mine, volume[box], np.float32(background))
-        _remove_specks(values, inside, threshold, background)
-        surface, points = _surface_in(values, threshold, box, volume.shape, region)
         counted = mine if region is EVERYWHERE else mine & region[box]
-        contrast = plateau - background
-        mass = (
-            float((values[counted] - background).clip(0).sum(dtype=float)) / contrast if contrast else np.nan
-        )
+        share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
+        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
+        surface, points = _surface_in(share, level, box, volume.shape, region)
+        mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
-            _soft_volume(
-                other.volume[box][counted], background, threshold, contrast, float(other.plateau[row])
-            )
+            _soft_volume(other.volume[box][counted] - background, other.plateau[row] - background, level)
             for other in others
         ]
         yield LabelShape(surface, mass, soft, points)
 
 
-def _remove_specks(values: Grey, inside: Mask, threshold: float, background: float) -> None:
-    """Set what exceeds the threshold near a label without touching it to the background, in place."""
-    bright = values > threshold
+def _remove_specks(share: Grey, inside: Mask, level: float) -> None:
+    """Set what exceeds the level near a label without touching it to 0, in place."""
+    bright = share > level
     if not (bright & ~inside).any():
         return
     pieces, n_pieces = ndimage.label(bright, NEIGHBOURS)
     touching = np.zeros(n_pieces + 1, bool)
     touching[pieces[inside]] = True
     touching[0] = True
-    values[~touching[pieces]] = background
+    share[~touching[pieces]] = 0
 
 
 def _surface_in(
@@ -151,11 +151,8 @@ def _surface_in(
     return (area(Surface(vertices, faces)) if len(faces) else np.nan), points
 
 
-def _soft_volume(
-    values: NDArray[Any], background: float, threshold: float, contrast: float, plateau: float
-) -> float:
-    """Add up voxels above a threshold that lies as far between background and plateau as in the volume."""
-    if not contrast or plateau == background:
+def _soft_volume(values: NDArray[Any], contrast: float, level: float) -> float:
+    """Add up voxels, in part where they are near the level; values are from the background on."""
+    if not contrast:
         return np.nan
-    relative = (values - background) / (plateau - background) - (threshold - background) / contrast
-    return float((relative / SOFT + 0.5).clip(0, 1).sum(dtype=float))
+    return float(((values / contrast - level) / SOFT + 0.5).clip(0, 1).sum(dtype=float))
