@@ -4,7 +4,7 @@
 
 DATA is a folder of `make_measure.py`: particles and a network with the truth, and the tilt series. VOLUMES
 has their reconstructions, NAME_sirt.mrc and NAME_fista.mrc, of the particles also NAME_sirt_odd.mrc and
-so on; what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, and --method fista
+so on; what is missing is reconstructed there (recon --method sirt --iterations 30 --nonnegative, --method
 fista --nonnegative, with --half-sets). With --variants, three more sets are made with the script in DATA and
 measured: tilted to 60° in steps of 3° with three times the noise, tilted to 50°, and particles of three
 densities.
