@@ -17,7 +17,9 @@ from etcli.core.registration.transforms import Method, Transforms
 from etcli.core.registration.views_by_tilt import views_by_tilt
 from etcli.core.series import TiltSeries
 from etcli.io.element_map import INTERPOLATED, PARTS, ElementMap, with_values
-from etcli.io.transforms import read_axis
+from etcli.io.frame_label import OURS
+from etcli.io.history import missing
+from etcli.io.transforms import read_axis, read_steps
 from etcli.io.writers import ProcessingStep, series_writer
 from etcli.pipeline.inputs import after_transforms, read_series, read_transforms
 from etcli.pipeline.map_names import map_file, named_outputs
@@ -186,8 +188,24 @@ def _prepared(
     """Return a series with what its transforms change in its description; warn of what is doubtful."""
     xf = request.xf
     _compare_axes(session, series, xf)
+    if _was_applied(series, xf):
+        session.reporter.warn(
+            f"{series.name}: {Path(xf).name} was applied already, by its history, and would move the views "
+            "twice; give the series from before"
+        )
     series = _with_centre_after(session, without_orientations(session, series, transforms), transforms)
     return _with_values(session, series, linear=request.linear)
+
+
+def _was_applied(series: TiltSeries, xf: str) -> bool:
+    """Check whether transforms, or the work that found them, are in the history of a series."""
+    found, name = read_steps(xf), Path(xf).name
+    applied = (
+        step.partition("\n")[0].rpartition(": ")[2].removesuffix(", linear")
+        for step in series.history
+        if step.startswith(f"{OURS}xform ")
+    )
+    return name in applied or bool(found and not missing(found, series.history))
 
 
 def _with_values(session: Session, series: TiltSeries, *, linear: bool) -> TiltSeries:

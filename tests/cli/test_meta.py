@@ -1,16 +1,20 @@
 """Every command is explained wherever a user may look for it, and what is shown there works."""
 
+import ast
 import importlib
+import inspect
 import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 
+import etcli as package
 from etcli.cli.groups import LazyGroup
 from etcli.cli.main import COMMANDS, etcli
 from etcli.cli.options import Explained
@@ -114,6 +118,20 @@ def test_the_readme_has_a_row_a_command() -> None:
 @pytest.mark.parametrize("line", [line for line in examples(README) if "COMMAND" not in line])
 def test_the_readme_shows_valid_command_lines(line: str) -> None:
     parse(line)
+
+
+def test_the_readme_shows_valid_python() -> None:
+    """The calls bind to the functions."""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", README, re.MULTILINE)
+    shown = [textwrap.dedent(block) for block in blocks if "    import etcli" in block]
+    calls = [node for text in shown for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    named = {ast.unparse(call.func): call for call in calls if ast.unparse(call.func).startswith("etcli.")}
+    assert {"etcli.fuse", "etcli.reconstruct", "etcli.register"} <= set(named)
+    for call in calls:
+        if ast.unparse(call.func) in named:
+            function = getattr(package, ast.unparse(call.func).removeprefix("etcli."))
+            keywords = {word.arg: word.value for word in call.keywords if word.arg}
+            inspect.signature(function).bind(*call.args, **keywords)
 
 
 def test_examples_are_found() -> None:

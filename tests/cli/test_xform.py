@@ -29,6 +29,27 @@ def axis_deg(path) -> float:
     return json.loads(etcli("info", "--json", path).out)["axis_deg"]
 
 
+def test_transforms_applied_twice_are_warned_of(tmp_path) -> None:
+    raw = write_series(tmp_path / "a.mrc")
+    moved, xf = tmp_path / "b.mrc", tmp_path / "a.xf"
+    xf.write_text("1 0 0 1 1 0\n" * len(TILT_DEG))
+    assert "applied already" not in etcli("xform", "--xf", xf, raw, moved).err
+    assert "a.xf was applied already" in etcli("xform", "--xf", xf, moved, tmp_path / "c.mrc").err
+    other = tmp_path / "other.xf"
+    other.write_text(xf.read_text())
+    assert "applied already" not in etcli("xform", "--xf", other, moved, tmp_path / "c.mrc").err
+    # register moves its output itself, and its transforms are for the raw series
+    blocks = np.zeros((len(TILT_DEG), 32, 32), np.float32)
+    for k, block in enumerate(blocks):
+        block[10:20, 8 + k : 18 + k] = 5
+    raw = write_stack(tmp_path / "raw.mrc", blocks)
+    raw.with_suffix(".rawtlt").write_text("".join(f"{angle}\n" for angle in TILT_DEG))
+    xf = tmp_path / "r.xf"
+    etcli("register", "-q", "--method", "com", "--write-xf", xf, raw, moved)
+    assert "r.xf was applied already" in etcli("xform", "--xf", xf, moved, tmp_path / "c.mrc").err
+    assert "applied already" not in etcli("xform", "--xf", xf, raw, tmp_path / "c.mrc").err
+
+
 def test_nothing_to_do_changes_nothing(series, moved) -> None:
     np.testing.assert_array_equal(moved(series, *["1 0 0 1 0 0"] * 4), images())
 
