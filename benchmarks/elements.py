@@ -6,8 +6,10 @@ Everything is done by commands. The tables:
 
 main        Ni, Co, Pt and a little Cr at two doses and two ranges of tilts: best SIRT (iterations chosen with
             the truth), `recon --method fista`, `fuse` without and with the HAADF series
-faults      the HAADF series with an offset, saturated by 30 %, and shifted by a pixel
-misaligned  views displaced, and turned about another axis: `register`, `tiltalign`, `xform`, `fuse`
+faults      the HAADF series with an offset, saturated by 30 %, clipped, and shifted by a pixel; no map of Pt
+misaligned  views displaced, and turned about another axis: `register`, `tiltalign`, `xform --parts`, `fuse`.
+            Views do not tell where the specimen lies, so the transforms bring it to where the truth is, and no
+            volume is interpolated for the comparison
 specimens   simulated: six elements, the same without the map of one, particles with a shadow and an uneven
             beam, a film that goes on beyond the views
 
@@ -31,7 +33,7 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 from processes import measure
-from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter, shift
+from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 
 from etcli.core.volume_shift import find_shift
 
@@ -157,6 +159,8 @@ class Shared:
             views += 0.05 * bright
         elif how == "saturated by 30 %":
             views *= 1 - 0.3 * np.clip(views / bright, 0, 1)
+        elif how == "clipped at 60 %":
+            views = np.minimum(views, np.float32(0.6 * bright))
         elif how == "shifted by 1 px":
             views = np.roll(views, 1, axis=2)
         target = self.work / "spoilt.mrc"
@@ -249,12 +253,24 @@ def fault_table(data: Shared, seeds: Sequence[int]) -> None:
     """Spoil the HAADF series."""
     head(f"Faults of HAADF, dose 1, seed {seeds[0]}")
     maps = data.maps(1, seeds[0])
-    for fault in ("none", "offset 5 %", "saturated by 30 %", "shifted by 1 px"):
+    for fault in ("none", "offset 5 %", "saturated by 30 %", "clipped at 60 %", "shifted by 1 px"):
         target = data.work / "v.mrc"
         numbers, seconds = fused(maps, target, *data.thickness, haadf=data.spoilt(fault))
-        nats = ", ".join(f"{key} {value:+.0f} nats" for key, value in numbers["better_nats"].items())
-        note = f"{'kept' if numbers['haadf']['kept'] else 'dropped'}{' with rest' * numbers['rest']}: {nats}"
-        row(fault, [data.truth.scores(volumes(target, data.names, data.sensitivity(1)))], seconds, note)
+        found = volumes(target, data.names, data.sensitivity(1))
+        row(fault, [data.truth.scores(found)], seconds, used(numbers))
+    without = tuple(name for name in data.names if name != "Pt")
+    kept = [series for series, name in zip(maps, data.names, strict=True) if name in without]
+    truth = Truth(without, data.truth.densities[[data.names.index(name) for name in without]])
+    for title, haadf in (("no map of Pt", data.haadf()), ("the same without HAADF", None)):
+        numbers, seconds = fused(kept, target, *data.thickness, haadf=haadf)
+        found = volumes(target, without, data.sensitivity(1))
+        row(f"{title} (Ni, Co, Cr)", [truth.scores(found)], seconds, used(numbers) if haadf else "")
+
+
+def used(numbers: Mapping[str, Any]) -> str:
+    """Say what HAADF was used as, and by how much held-out counts are predicted better."""
+    nats = ", ".join(f"{key} {value:+.0f} nats" for key, value in numbers["better_nats"].items())
+    return f"{numbers['haadf']['use']}{' with rest' * numbers['rest']}: {nats}"
 
 
 def misaligned_table(data: Shared) -> None:
@@ -267,7 +283,10 @@ def misaligned_table(data: Shared) -> None:
         "tiltalign", "-q", "--prexf", work / "r.xf", "--write-xf", work / "a.xf", source, work / "haadf.mrc"
     )
     raw = [data.folder / f"mis_edx_d4_{name}.mrc" for name in data.names]
-    etcli("xform", "-q", "--linear", "--xf", work / "a.xf", *raw, work / "aligned.mrc")
+    placed = place_at_truth(data, work / "a.xf", work / "haadf.mrc")
+    given = ("--xf", placed, "--xf-tilts", source.with_suffix(".rawtlt"))
+    etcli("xform", "-q", *given, source, work / "haadf.mrc")
+    etcli("xform", "-q", "--linear", "--parts", *given, *raw, work / "aligned.mrc")
     maps = [work / f"aligned_{name}.mrc" for name in data.names]
     reference = [data.folder / f"edx_d4_s1_{name}.mrc" for name in data.names]
     for title, series, haadf in (
@@ -275,17 +294,28 @@ def misaligned_table(data: Shared) -> None:
         ("misaligned", maps, work / "haadf.mrc"),
     ):
         _, seconds = fused(series, target, "--thickness", "60px", haadf=haadf)
-        found = onto(volumes(target, data.names, data.sensitivity(4)), data.truth.densities)
+        found = central(volumes(target, data.names, data.sensitivity(4)), data.truth.densities.shape)
         row(title, [data.truth.scores(found)], seconds)
 
 
-def onto(found: Array, true: Array) -> Array:
-    """Shift volumes, which are larger, onto the truth: where a specimen lies, views do not tell."""
+def place_at_truth(data: Shared, transforms: Path, aligned: Path) -> Path:
+    """Change transforms by what moves the specimen, of an aligned HAADF series, to where the truth lies."""
+    etcli(
+        "recon", "-q", "--method", "sirt", "--iterations", 30, "--nonnegative", "--thickness", "60px",
+        aligned, data.work / "placed.mrc",
+    )  # fmt: skip
+    found = mrcfile.read(data.work / "placed.mrc")
+    signal = [data.known["haadf_weight"][name] for name in data.names]
+    true = np.tensordot(np.float32(signal), data.truth.densities, 1)
     beyond = [have - need for have, need in zip(found.shape, true.shape, strict=True)]
-    reference = np.pad(true, [(n // 2, n - n // 2) for n in beyond])
-    shift_px = find_shift(found.sum(axis=0), reference.sum(axis=0))
-    moved = np.stack([shift(volume, shift_px, order=3) for volume in found])
-    return central(moved, true.shape)
+    dz, dy, dx = find_shift(found, np.pad(true, [(n // 2, n - n // 2) for n in beyond]))
+    tilt_rad = np.deg2rad(np.loadtxt(data.folder / "mis_haadf.rawtlt"))
+    rows = np.loadtxt(transforms)
+    rows[:, 4] += dx * np.cos(tilt_rad) + dz * np.sin(tilt_rad)
+    rows[:, 5] += dy
+    target = data.work / "placed.xf"
+    np.savetxt(target, rows, fmt="%12.7f")
+    return target
 
 
 def central(found: Array, shape: Sequence[int]) -> Array:

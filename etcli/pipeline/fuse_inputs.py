@@ -140,7 +140,7 @@ def checked_counts(name: str, series: TiltSeries) -> Array:
     Raises
     ------
     DataError
-        When values are negative, not finite, or all zero.
+        When values are negative or not finite.
     """
     counts = np.empty(series.shape, np.float32)
     for k in range(len(series)):
@@ -150,8 +150,6 @@ def checked_counts(name: str, series: TiltSeries) -> Array:
                 f"{series.name}: {counts[k].min():.4g} in view {k + 1}, but counts are never negative; give "
                 "them as recorded, with no background subtracted"
             )
-    if not counts.any():
-        raise DataError(f"{series.name}: has no counts of {name}; leave it out")
     return counts
 
 

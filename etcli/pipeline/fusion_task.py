@@ -19,6 +19,7 @@ from etcli.core.reconstruction.line_integrals import LineIntegrals
 from etcli.core.series import TiltSeries
 from etcli.io.element_map import ElementMap
 from etcli.io.writers import ProcessingStep
+from etcli.pipeline.empty_maps import without_empty
 from etcli.pipeline.fuse_inputs import (
     FusionInputs,
     check_fractional,
@@ -143,7 +144,10 @@ def run_fusion(
     """
     check_choice("prior", request.prior, PRIORS)
     inputs.check()
-    factors, source = k_factors_of(inputs.maps, k_factors)
+    every, source = k_factors_of(inputs.maps, k_factors)
+    by_name = dict(zip(inputs.maps, every, strict=True))
+    inputs = without_empty(session, inputs)
+    factors = [by_name[name] for name in inputs.maps]
     geometry, of_haadf = _geometries(session, inputs, request)
     check_memory(session, inputs, geometry)
     counts = {name: checked_counts(name, series) for name, series in inputs.maps.items()}

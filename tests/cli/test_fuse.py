@@ -219,9 +219,32 @@ def test_what_is_no_count(maps):
         write(nickel, spoilt, TILTS)
         refused(said, nickel, target)
     write(nickel, 0 * counts, TILTS)
-    refused("has no counts of Ni; leave it out", nickel, target)
+    refused("no counts of Ni; nothing can be reconstructed", nickel, target)
     write(nickel, counts[3:10], TILTS[3:10])
     refused("7 views; elements are reconstructed from 8 or more", nickel, target)
+
+
+def test_elements_and_views_without_counts(maps):
+    nickel, platinum, _ = maps
+    target = nickel.with_name("v.mrc")
+    counts = mrcfile.read(nickel)
+    write(platinum.with_name("map_Cr.mrc"), 0 * counts, TILTS)
+    spoilt = counts.copy()
+    spoilt[4] = 0
+    write(nickel, spoilt, TILTS)
+    run = etcli(
+        "fuse", "--json", "--prior", "tv", "--k-factors", "Ni=1,Pt=1,Cr=1", nickel, platinum,
+        platinum.with_name("map_Cr.mrc"), target,
+    )  # fmt: skip
+    numbers = json.loads(run.out)
+    assert "no counts of Cr in any view; left out, without a volume" in run.err
+    assert "no counts of Ni in view 5, at -20°" in run.err
+    assert list(numbers["elements"]) == ["Ni", "Pt"] and numbers["n_views"] == 12
+    assert (np.array(numbers["gains"]) > 0.5).all()
+    assert not target.with_name("v_Cr.mrc").exists()
+    spoilt[:6] = 0
+    write(nickel, spoilt, TILTS)
+    refused("7 views with counts; elements are reconstructed from 8 or more", nickel, platinum, target)
 
 
 def test_haadf_at_other_tilts(maps):
