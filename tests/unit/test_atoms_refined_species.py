@@ -105,6 +105,22 @@ def test_matter_that_is_no_atoms_gets_none():
     assert (found.origin >= 0).all() and len(found.origin) == 64
 
 
+def test_the_search_ends_when_all_that_it_finds_is_noise(monkeypatch):
+    place, kind = particle(4)
+    true = GaussianModel(place, SIGNALS[kind], kind, np.full(3, SIGMA_A), np.zeros(30))
+    views, rng, searches = seen(true), np.random.default_rng(3), []
+
+    def noise(known, views, **search):
+        searches.append(len(known))
+        direction = rng.normal(size=(5, 3))
+        return 9 * direction / np.linalg.norm(direction, axis=1, keepdims=True), np.full(5, 10.0)
+
+    monkeypatch.setattr("etcli.core.atoms.complete_model.deconvolved_atoms", noise)
+    box = {"low_A": np.full(3, -12.0), "high_A": np.full(3, 12.0), "min_distance_A": 1.6}
+    found = complete_model(true, views, restraint_A=0.5, **box)
+    assert searches == [64, 64] and (found.origin >= 0).all()
+
+
 def test_species_missing_and_false_atoms_come_out_right(completed):
     found, true, n_missing = completed
     model = found.refined.model

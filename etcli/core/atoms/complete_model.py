@@ -19,7 +19,7 @@ Doubles = NDArray[np.float64]
 SETTLING, ROUNDS = 3, 16
 """Rounds of refinement before atoms are removed and added, and in all."""
 FEW = 1e-3
-"""Share of an alloy's atoms that a search may find and still be the last one."""
+"""Share of an alloy's atoms that may remain of those that a search has found, if it is to be the last one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,8 @@ def complete_model(
     amplitudes. From the third round on, these divide atoms into noise and species; noise and the weaker of
     two close atoms are removed, and missing atoms, which their false neighbours may have hidden, are added,
     as long as there are any. With several species they are searched in a deconvolved density, because light
-    atoms between heavy ones are missing in great numbers.
+    atoms between heavy ones are missing in great numbers; that also has maxima of noise, so that the search
+    ends when hardly any of those found remains in the next round.
     """
     n_species = len(model.sigma_A)
 
@@ -139,7 +140,7 @@ def complete_model(
     atoms = _Atoms(of_one_width(model), model.position_A, np.arange(len(model)), model.kind)
     n_removed, noise, kept = np.zeros(2, int), np.empty(0), np.ones(len(model), bool)
     rejected_A, n_kept = np.empty((0, 3)), len(model)
-    settled = False
+    n_new, settled = 0, False
     for n in range(1, ROUNDS + 1):
         refined, classes = _round(atoms, views, restraint_A, n_species, noise)
         atoms = replace(atoms, model=refined.model, kind=classes.kind)
@@ -154,13 +155,15 @@ def complete_model(
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
         rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
+        if n > SETTLING + 1 and n_species > 1:
+            # the first search is another than those after it
+            settled = settled or np.count_nonzero(kept[len(kept) - n_new :]) <= FEW * n_kept
         if n < ROUNDS and not settled:
             place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model), n == SETTLING)
             new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2
             atoms = atoms.add(place_A[new], amplitude[new])
             n_new = int(new.sum())
-            # with several species the first search is another than those after it
-            settled = n_new == 0 if n_species == 1 else n > SETTLING and n_new <= FEW * n_kept
+            settled = n_new == 0 and (n_species == 1 or n > SETTLING)
         if settled and len(atoms.model) == n_kept:
             break
     if len(atoms.model) > n_kept or not kept.all():

@@ -16,8 +16,10 @@ from etcli.core.projectors.oriented import OrientedProjector
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-UPDATES, UPDATES_BETWEEN, VIEWS_PER_UPDATE = 600, 300, 5
+UPDATES, UPDATES_BETWEEN, VIEWS_PER_UPDATE = 400, 100, 5
 """Updates of the density of all atoms, and of those between known ones; views that each update uses."""
+FASTER, SMOOTH = 3.0, 3.0
+"""Factor of the steps of details, and standard deviation in that of an atom of what is no detail."""
 SMOOTHING_PX = 1.0
 """Smoothing before the search for maxima, as an atom is a cluster of a few voxels."""
 FAINTEST = 0.01
@@ -121,6 +123,13 @@ def point_density(
     counts; as none is negative, that is concentrated in few points [2]_. Where the variance a + c λ has a
     constant part, a/c is added to the views and b [3]_. Pixels that are not trusted change nothing.
 
+    The surplus y / (A x + b) - 1 of a detail is a small part of the whole thickness, so that details appear
+    after hundreds of updates, the later the thicker the specimen. Therefore steps of details, which remain of
+    a view when it is smoothed and subtracted, are three times as long. An update changes a wave of frequency
+    f by at most (3 - 2 S) G² of what is missing, where G and S are the transfer functions of the width of an
+    atom and of the smoothing. That is at most 1.84 for any f, and from 2 on, updates would diverge. The last
+    steps have the usual length, as those preserve the sum of the views.
+
     References
     ----------
     .. [1] H. M. Hudson, R. S. Larkin, IEEE Trans. Med. Imaging 13, 601 (1994), doi:10.1109/42.363108.
@@ -158,21 +167,35 @@ def point_density(
     total = projector.adjoint(blurred(np.ones_like(measured))) / np.float32(len(measured))
     np.maximum(total, LEAST_SEEN, out=total)
     density = np.full(shape, START * float(model.amplitude.sum()) / prod(shape), np.float32)
-    change = np.empty_like(density)
-    for _ in range(-(-(UPDATES_BETWEEN if beside_model else UPDATES) // n_subsets)):
+    change, growth = np.empty_like(density), np.empty_like(density)
+    n_rounds = -(-(UPDATES_BETWEEN if beside_model else UPDATES) // n_subsets)
+    for n in range(n_rounds):
         for part, subset in parts:
             expected = blurred(part.forward(density))
             expected += background[subset]
             surplus = measured[subset] / expected - 1
             if views.trusted is not None:
                 surplus *= views.trusted[subset]
-            part.adjoint(blurred(surplus), out=change)
+            blurred(surplus)
+            if n < n_rounds - 1:
+                _lengthen_steps(surplus, SMOOTH * sigma_px)
+            part.adjoint(surplus, out=change)
             change /= total
             change /= np.float32(len(subset))
-            change += 1
-            np.maximum(change, 0, out=change)
-            density *= change
+            # no step divides or multiplies by more than 1 + |change|, so that no voxel vanishes for good
+            np.maximum(change, 0, out=growth)
+            growth += 1
+            density *= growth
+            np.minimum(change, 0, out=change)
+            density /= np.subtract(1, change, out=change)
     return density
+
+
+def _lengthen_steps(surplus: Array, smooth_px: float) -> None:
+    """Multiply the details of each image, in place."""
+    for image in surplus:
+        smooth = ndimage.gaussian_filter(image, smooth_px, mode="constant")
+        image += (FASTER - 1) * (image - smooth)
 
 
 def _around(density: Array, place: Doubles, radius_px: float) -> Doubles:
