@@ -18,6 +18,7 @@ from etcli.core.simulate.imaging import dose_symmetric, tilt_series
 from etcli.core.simulate.particles import needle, particle
 from etcli.core.simulate.phantoms import shepp_logan
 from etcli.core.simulate.solids import Specimen
+from etcli.core.simulate.true_solids import true_solids
 from etcli.core.view_table import ViewTable
 from etcli.core.volume_frame import VolumeFrame
 from etcli.io.atoms import is_atoms_file, read_atoms_file
@@ -196,6 +197,8 @@ def simulate_files(
             threads=session.threads,
         )
         views: Any = series.data
+        if any(name.lower().endswith(".json") for name in request.write_truth):
+            truth = replace(truth, solids=true_solids(specimen, size, pixel_A=pixel_A))
         return views, truth
 
     write_simulation(session, like, request, step, simulate)

@@ -32,7 +32,10 @@ def solids(kind: str, *, example: str, references: tuple[str, ...] = ()) -> Expl
     @size_option(128)
     @pixel_option("1nm")
     @simulation_options(
-        (range_option(-70.0, 70.0, 2.0), order_option), NOISE, ERRORS, truth="the volume (.mrc)"
+        (range_option(-70.0, 70.0, 2.0), order_option),
+        NOISE,
+        ERRORS,
+        truth="with sizes and places of bodies, the volume (.mrc)",
     )
     @pass_settings
     def command(settings: Settings, output: str, size: int, pixel: Length, request: "SeriesRequest") -> None:

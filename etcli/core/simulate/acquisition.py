@@ -32,6 +32,8 @@ class GroundTruth:
         Added to every pixel, in density · pixels.
     electrons_per_unit : float or None
         Electrons per pixel for one density · pixel; None without noise.
+    solids : sequence of dict
+        Sizes and places of the bodies, as of `etcli.core.simulate.true_solids`, where they are known.
 
     Notes
     -----
@@ -46,6 +48,7 @@ class GroundTruth:
     axis_offset_px: float = 0.0
     background: float = 0.0
     electrons_per_unit: float | None = None
+    solids: Sequence[dict[str, float]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers and lists, for JSON.
@@ -53,7 +56,7 @@ class GroundTruth:
         Returns
         -------
         dict
-            One entry per field, with the same name.
+            One entry per field, with the same name; ``solids`` only where there are some.
         """
         return {
             "tilt_deg": self.tilt_deg.tolist(),
@@ -62,6 +65,7 @@ class GroundTruth:
             "axis_offset_px": self.axis_offset_px,
             "background": self.background,
             "electrons_per_unit": self.electrons_per_unit,
+            **({"solids": list(self.solids)} if self.solids else {}),
         }
 
 
