@@ -318,7 +318,11 @@ def test_exchanged_arguments_and_pictures_as_input_are_named(volume: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "target", "words"),
     [
-        (("--slices", "--maximum"), "a.png", "give one of --slices, --views, --maximum, --sinogram and --surface"),
+        (
+            ("--slices", "--maximum"),
+            "a.png",
+            "give one of --slices, --views, --maximum, --sinogram and --surface",
+        ),
         (("--views", "1", "--sinogram", 2), "a.png", "give one of"),
         (("--at", 1, 1, 1, "--maximum"), "a.png", "give one of"),
         (("--views", "6"), "a.png", "view 6 asked for, but there are 5"),
