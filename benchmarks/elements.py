@@ -8,8 +8,8 @@ main        Ni, Co, Pt and a little Cr at two doses and two ranges of tilts: bes
             the truth), `recon --method fista`, `fuse` without and with the HAADF series
 faults      the HAADF series with an offset, saturated by 30 %, clipped, and shifted by a pixel; no map of Pt
 misaligned  views displaced, and turned about another axis: `register`, `tiltalign`, `xform --parts`, `fuse`.
-            Views do not tell where the specimen lies, so the transforms bring it to where the truth is, and
-            no volume is interpolated for the comparison
+            Views do not tell where the specimen lies, so the transforms bring it to where the truth is: no
+            volume is interpolated for the comparison
 specimens   simulated: six elements, the same without the map of one, particles with a shadow and an uneven
             beam, a film that goes on beyond the views
 

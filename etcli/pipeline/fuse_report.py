@@ -13,11 +13,13 @@ from etcli.core.fusion.held_out import EVIDENT
 from etcli.core.fusion.scales import half_above
 from etcli.core.fusion.slab_views import slab_width
 from etcli.core.geometry import SliceGeometry
-from etcli.pipeline.fuse_inputs import FusionInputs
+from etcli.pipeline.fuse_inputs import FusionInputs, is_interpolated
 from etcli.pipeline.session import Session
 
 ARRAYS_A_VOXEL = 11
 """Three volumes of the solver and three of the gradient, their copies as results, and earlier fits."""
+OF_HAADF = 6
+"""What HAADF shows of all channels, and the fits between which it is judged."""
 ARRAYS_A_PIXEL = 7
 """A map, its two parts, the same as slabs, and the dual variable."""
 STEEPEST_RAD = 1.4
@@ -31,19 +33,26 @@ CAUSES = "check its alignment with the maps, saturation, and elements without a 
 
 def check_memory(session: Session, inputs: FusionInputs, geometry: SliceGeometry) -> None:
     """Check that the work fits into the memory; raise UsageError otherwise."""
-    n_views, ny, nx = inputs.first.shape
-    channels = len(inputs.maps) + (inputs.haadf is not None)
-    width = slab_width(ny, len(inputs.maps), session.threads)
-    rows = width * ceil(ny / width)
-    need = channels * ARRAYS_A_VOXEL * geometry.thickness * geometry.width * rows
-    need += ARRAYS_A_PIXEL * len(inputs.maps) * n_views * rows * nx
-    if inputs.haadf is not None:
-        need += ARRAYS_A_PIXEL * len(inputs.haadf) * rows * nx
-    if 4 * need > session.memory:
+    need = memory_needed(inputs, geometry, session.threads)
+    if need > session.memory:
         raise UsageError(
-            f"the work takes {ceil(4 * need / (1 << 20))}M of memory, but only {session.memory >> 20}M are "
+            f"the work takes {ceil(need / (1 << 20))}M of memory, but only {session.memory >> 20}M are "
             "allowed; allow more, make the volume thinner, or bin the maps"
         )
+
+
+def memory_needed(inputs: FusionInputs, geometry: SliceGeometry, threads: int) -> int:
+    """Return the bytes that the work takes at most, the series themselves included."""
+    n, (n_views, ny, nx) = len(inputs.maps), inputs.first.shape
+    width = slab_width(ny, n, threads)
+    rows = width * ceil(ny / width)
+    arrays, pixels = n * ARRAYS_A_VOXEL, ARRAYS_A_PIXEL * n * n_views
+    if inputs.haadf is not None:
+        arrays += ARRAYS_A_VOXEL + OF_HAADF
+        pixels += ARRAYS_A_PIXEL * len(inputs.haadf)
+    if any(map(is_interpolated, inputs.maps.values())):
+        arrays += n + 1
+    return 4 * rows * (arrays * geometry.thickness * geometry.width + pixels * nx)
 
 
 def report_fusion(session: Session, maps: ElementMaps, fused: Fused) -> None:

@@ -10,6 +10,7 @@ from etcli.core.fusion.parts import thinned
 from etcli.core.series import TiltSeries
 from etcli.io.element_map import COUNTS, TEST, TRAIN, ElementMap
 from etcli.io.mdoc import Mdoc
+from etcli.pipeline.fuse_inputs import are_whole
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.session import Session
 
@@ -38,7 +39,7 @@ def parts_of_maps(session: Session, maps: Sequence[TiltSeries]) -> list[tuple[Ti
         if known.part:
             raise DataError(f"{series.name}: is a part of the counts already; leave out --parts")
         counts = load_images(session, series, copies=4 * len(maps))
-        if counts.min() < 0 or (counts != np.rint(counts)).any():
+        if counts.min() < 0 or not are_whole(counts):
             raise DataError(
                 f"{series.name}: has values that are no whole counts, which have no parts; give maps as "
                 "recorded, or leave out --parts"
