@@ -151,6 +151,7 @@ class ReconstructionRequest:
             (oriented, "--euler or --x-tilt (or EulerAngles in the mdoc)"),
             (self.extend, "--extend"),
             ("view_weights" in given, "--view-weights"),
+            ("mask" in given, "--mask"),
             (isinstance(self.background, float) and self.background < 0, "--background below 0"),
         ):
             if is_given:

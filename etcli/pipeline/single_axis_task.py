@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,10 +258,18 @@ class SingleAxisTask:
                 zeros=self._memory_budget(session, parameters, held_bytes).zeros(session),
                 progress=advance,
                 watch=watch_volume,
+                mask=self._mask(),
             )
         for y0 in range(0, n_rows, WIDTHS[-1]):
             write(y0, volume[..., y0 : y0 + WIDTHS[-1]].swapaxes(1, 2))
         return errors
+
+    def _mask(self) -> Any:
+        """Return the mask of the whole volume on the device, its rows along the last axis; None if none."""
+        if "mask" not in self.volumes:
+            return None
+        inside = self.volumes["mask"](0, self.integrals.n_rows).swapaxes(1, 2) != 0
+        return self.device.put(np.ascontiguousarray(inside))
 
     def _memory_budget(self, session: Session, parameters: MethodParameters, held_bytes: int) -> MemoryBudget:
         """Memory budget of a computation on the whole volume, including one slab per thread."""
@@ -269,6 +278,7 @@ class SingleAxisTask:
         slabs = 2 * min(n_rows, max(session.threads * WIDTHS[-1], *self.device.widths))
         series = geometry.n_views * geometry.n_detector * n_rows
         volumes = parameters.traits.load("volumes_held")(parameters) * n_voxels * n_rows
+        volumes += len(self.volumes) * n_voxels * n_rows
         if self.device.free_bytes() is not None:
             volumes += n_voxels * n_rows  # a GPU needs one more array, which threads of a CPU hold in parts
         held = held_bytes // FLOAT_BYTES if self.device.free_bytes() is None else 0

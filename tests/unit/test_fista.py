@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import ndimage, optimize
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SliceGeometry
@@ -349,3 +349,29 @@ def test_whole_volumes_are_reconstructed_as_slabs_are(prior, weight):
     )
     assert told[99] == (100, pytest.approx(told[199][1], rel=1e-4))
     np.testing.assert_allclose(found.transpose(0, 2, 1), expected, atol=0.01 * expected.max())
+
+
+def test_within_a_mask_it_is_the_least_squares_solution_of_its_voxels() -> None:
+    mask = blocks()[..., np.newaxis] > 0
+    series = slab_misfit(VIEWS, GEOMETRY)
+    found = fista(series, make_prior("none", series.shape), iterations=700, mask=mask)[..., 0]
+    inside = mask.ravel()
+    expected = np.zeros(N * N)
+    expected[inside] = np.linalg.lstsq(MATRIX[:, inside], SINOGRAM, rcond=None)[0]
+    assert not found[~mask[..., 0]].any()
+    np.testing.assert_allclose(found.ravel(), expected, atol=5e-3)
+
+
+def test_total_variation_within_a_mask_is_close_to_its_minimum() -> None:
+    """The mask is applied after the prior's step, so the minimum is reached but for its border."""
+    mask = ndimage.binary_dilation(blocks() > 0)[..., np.newaxis]
+    series = slab_misfit(VIEWS, GEOMETRY)
+    prior = make_prior("tv", series.shape, lower=0.0)
+    found = fista(series, prior, weight=2.0, iterations=300, mask=mask)[..., 0].astype(float)
+    bounds = [(0, None) if inside else (0, 0) for inside in mask.ravel()]
+    best = optimize.minimize(
+        objective, np.zeros(N * N), args=("tv", 2.0), jac=True, bounds=bounds, method="L-BFGS-B",
+        options={"maxiter": 3000, "maxfun": 6000},
+    )  # fmt: skip
+    assert not found[~mask[..., 0]].any()
+    assert objective(found.ravel(), "tv", 2.0)[0] < 1.01 * best.fun

@@ -48,6 +48,7 @@ def solve(
     callback: Callback | None = None,
     *,
     zeros: Zeros = in_memory,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Array:
     """Reconstruct a series in memory, without streaming.
 
@@ -61,6 +62,8 @@ def solve(
         As for the solvers.
     zeros : callable
         ``zeros(shape)`` creates arrays of the size of the volume, for methods that work on the whole volume.
+    mask : ndarray of shape ``misfit.shape``, bool, optional
+        Where densities may differ from zero, for `fista`.
 
     Returns
     -------
@@ -83,7 +86,9 @@ def solve(
             f"{method.name} needs views tilted about one axis; use one of "
             f"{', '.join(methods_for_any_orientation())}"
         )
-    arrays = {"zeros": zeros} if method.whole_volume else {}
+    arrays: dict[str, object] = {"zeros": zeros} if method.whole_volume else {}
+    if mask is not None:
+        arrays["mask"] = mask
     volume: Array = method.load("solve_volume")(parameters, misfit, callback, **arrays)
     return volume
 

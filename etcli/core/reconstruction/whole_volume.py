@@ -22,6 +22,7 @@ def reconstruct_whole(
     zeros: Zeros = in_memory,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[int, Array], None] | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> tuple[Array, ErrorCurve]:
     """Reconstruct a volume.
 
@@ -37,6 +38,8 @@ def reconstruct_whole(
         Called with the number of iterations since the last call.
     watch : callable, optional
         ``watch(k, volume)`` after k iterations, with the volume, not to be modified.
+    mask : ndarray of shape ``misfit.shape``, bool, optional
+        As for `etcli.core.reconstruction.solve.solve`.
 
     Returns
     -------
@@ -53,5 +56,5 @@ def reconstruct_whole(
         if watch:
             watch(k, on_host(volume))
 
-    volume = solve(parameters, misfit, record_iteration, zeros=zeros)
+    volume = solve(parameters, misfit, record_iteration, zeros=zeros, mask=mask)
     return on_host(volume), ErrorCurve(np.array(iterations), np.array(norms) / (misfit.size or 1))

@@ -60,6 +60,7 @@ def fista(
     restart: RestartRule | None = None,
     between: Callable[[int, Array], bool] | None = None,
     start: FistaState | None = None,
+    mask: NDArray[np.bool_] | None = None,
     keep: Callable[[FistaState], None] | None = None,
     zeros: Zeros = in_memory,
     callback: Callback | None = None,
@@ -89,6 +90,8 @@ def fista(
         shifts of the views, and change x; it returns whether the momentum must be restarted because of that.
     start : FistaState, optional
         State to go on from; its arrays are copied and then released.
+    mask : ndarray of shape ``misfit.shape``, bool, optional
+        Voxels outside are kept at zero: after the prior's step, so that the prior sees their zeros.
     keep : callable, optional
         ``keep(state)`` after every sweep but the last; its arrays change afterwards.
     zeros : callable
@@ -147,6 +150,8 @@ def fista(
             )
             cost /= update.share
             prior.minimise(new, weight_rule(k, update, ahead, new), iterations=update.inner_steps)
+            if mask is not None:
+                new *= mask
             momentum.look_ahead(volume, new, ahead, cost=sqrt(cost))
             volume, new = new, volume
             square += cost
@@ -166,8 +171,9 @@ def solve_volume(
     callback: Callback | None = None,
     *,
     zeros: Zeros = in_memory,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Array:
-    """Reconstruct the whole volume."""
+    """Reconstruct the whole volume, within a mask if there is one."""
     prior = prior_of(parameters, misfit.shape, threads=misfit.threads, zeros=zeros)
     return fista(
         misfit,
@@ -176,6 +182,7 @@ def solve_volume(
         iterations=parameters.iterations,
         zeros=zeros,
         callback=callback,
+        mask=mask,
     )
 
 

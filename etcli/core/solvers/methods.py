@@ -146,7 +146,8 @@ METHODS = {
             "least squares with a prior on the volume",
             _SOLVERS + "fista",
             frozenset(
-                ITERATIVE | {"auto_iterations", "prior", "weight", "likelihood", "nonnegative", "upper"}
+                ITERATIVE
+                | {"auto_iterations", "prior", "weight", "likelihood", "nonnegative", "upper", "mask"}
             ),
             iterations=40,
             least_squares=True,
