@@ -224,7 +224,13 @@ def _origin(inputs: MeasureInputs) -> VolumeOrigin:
 
 
 def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: Measures) -> bool:
-    """Warn of what the missing wedge has done; return whether the errors of volumes can be told."""
+    """Warn of what makes errors wrong; return whether those of volumes can be told."""
+    off = int(measures.is_off_level.sum())
+    if off:
+        session.reporter.warn(
+            f"{off} of {len(measures)} labels do not end at their threshold, so that the errors of volumes "
+            "do not hold for them; labels by segment do"
+        )
     if not origin.method or origin.has_prior:
         return True
     crowd = crowding(measures.axes.direction[measures.whole])

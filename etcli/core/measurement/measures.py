@@ -26,6 +26,9 @@ LEAST_ROUND = 500
 ROUGH = 0.05
 """Difference of the two surfaces, relative to the first, above which one of them is wrong."""
 
+MOST_OFF = 3.0
+"""Distance of the surface of a label from the threshold, relative to the standard deviation of its place."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measures:
@@ -40,6 +43,8 @@ class Measures:
     surface, surface_crofton : ndarray of shape (n,), float64
         Areas of the grey surface, and by counting of crossings.
     mass_volume : ndarray of shape (n,), float64
+    level_volume : ndarray of shape (n,), float64
+        Volumes of what exceeds the thresholds.
     sigma_half, sigma_volume : ndarray of shape (n,), float64
         Standard deviations of the volumes: by noise, and in all.
     shift_px : float
@@ -55,6 +60,7 @@ class Measures:
     surface: Doubles
     surface_crofton: Doubles
     mass_volume: Doubles
+    level_volume: Doubles
     sigma_half: Doubles
     sigma_volume: Doubles
     shift_px: float
@@ -95,6 +101,12 @@ class Measures:
     def is_rough(self) -> Mask:
         """Whether both surfaces differ by so much that one of them is wrong."""
         return np.asarray(np.abs(self.surface_crofton - self.surface) > ROUGH * self.surface)
+
+    @property
+    def is_off_level(self) -> Mask:
+        """Whether a label does not end where its threshold is, so that its errors do not hold for it."""
+        off = np.abs(self.volume - self.level_volume)
+        return np.asarray(off > MOST_OFF * self.shift_px * self.known_surface)
 
     @property
     def n_contacts(self) -> NDArray[np.int64]:
@@ -162,6 +174,7 @@ def measure_labels(
         surface=surface,
         surface_crofton=crofton,
         mass_volume=np.array([shape.mass_volume for shape in shapes], float),
+        level_volume=np.array([shape.level_volume for shape in shapes], float),
         sigma_half=sigma_half,
         sigma_volume=sigma_of_volumes(sigma_half, np.where(np.isnan(surface), crofton, surface), shift_px),
         shift_px=shift_px,
