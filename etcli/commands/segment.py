@@ -66,7 +66,10 @@ if TYPE_CHECKING:
 @click.option("--fill-holes", is_flag=True, help="Make enclosed background solid.")
 @click.option("--mask", type=FILE, metavar="FILE", help="Label only where this volume is not zero.")
 @click.option(
-    "--mask-out", type=FILE, metavar="FILE", help="Also write the labels, grown, as a mask for recon --mask."
+    "--mask-out",
+    type=FILE,
+    metavar="FILE",
+    help="Also write the labels, grown, as a mask for recon --mask; they must be all that the views show.",
 )
 @click.option(
     "--grow", type=LENGTH_PX, default="1", show_default=True, help="By how much --mask-out is larger."

@@ -34,7 +34,7 @@ from etcli.pipeline.twin import Rebuild, twin_threshold
 
 Array = NDArray[np.float32]
 
-COPIES = 10
+COPIES = 8
 """Arrays of the size of the volume that the work needs at most."""
 LARGEST_UINT16 = 65535
 SAME_PIXEL = 0.01
@@ -78,6 +78,8 @@ class Segmentation:
         Number of pieces before the splitting.
     n_small : int
         Number of pieces left out because they are small.
+    surroundings : bool
+        Whether the surroundings of the specimen were left out, where what is darker is labelled.
     """
 
     labels: Volume
@@ -89,6 +91,7 @@ class Segmentation:
     cuts: Cuts
     n_pieces: int
     n_small: int
+    surroundings: bool = False
 
 
 def segment(
@@ -257,6 +260,7 @@ def _segment(
         cuts_between(labels, threads=session.threads),
         found.n_pieces,
         found.n_small,
+        found.surroundings,
     )
     history = (*volume.history, str(_step(request, result)))
     result = replace(result, labels=replace(result.labels, history=history))

@@ -23,6 +23,8 @@ def report_segmentation(session: Session, found: "Segmentation", request: Segmen
     rule = {VALUE: "", HYSTERESIS: f" {HYSTERESIS}"}.get(found.rule, f" {found.rule}")
     own = ", each at half of its own contrast" if found.levels is not None else ""
     tell(f"{_count(n, 'label')} {side}{rule} {levels}{own}")
+    if found.surroundings:
+        tell("the surroundings, which reach the border of the volume, are left out")
     if found.n_small:
         tell(f"{_count(found.n_small, 'piece')} of less than {request.min_size} voxels left out")
     if len(found.border):

@@ -102,7 +102,9 @@ class SegmentRequest:
                 raise UsageError(f"--{name} {length.value:g} must be 0 or more")
 
     def check(self, *, has_series: bool) -> None:
-        """Check whether a series is given where it is needed; raise UsageError otherwise."""
+        """Check that options go together, and that a series is given where it is needed, else UsageError."""
+        if self.invert and self.fill_holes:
+            raise UsageError("--fill-holes would fill the specimen with --invert; leave one of them out")
         if self.method.rule == TWIN and not has_series:
             raise UsageError("--method twin needs the views of the volume; give them with --series")
         if has_series and self.method.rule != TWIN:

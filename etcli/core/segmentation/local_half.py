@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from etcli.core.segmentation.distance import nearest_label
 from etcli.core.segmentation.local_levels import LocalLevels, local_levels
-from etcli.core.segmentation.pieces import Labels, Mask, components, voxel_counts
+from etcli.core.segmentation.pieces import Labels, Mask, components
 
 GROWTH_PX = 3.0
 """How far a label may grow beyond where it was found."""
@@ -57,15 +57,15 @@ def _main_pieces(grown: Labels, labels: Labels, *, faces: bool) -> Labels:
     """Keep of each label the piece that holds most voxels of the old label, in place."""
     numbers, count = components(grown, faces=faces)
     owner = np.zeros(count + 1, np.int32)
-    owner[numbers.ravel()] = grown.ravel()
-    owner[0] = 0
-    numbers_in_old = np.where(labels == grown, numbers, 0)
-    shared = voxel_counts(numbers_in_old)
-    shared = np.pad(shared, (0, count + 1 - len(shared)))
-    shared[0] = 0
+    shared = np.zeros(count + 1, np.int64)  # voxels of a piece that were in its label before
+    for piece, new, old in zip(numbers, grown, labels, strict=True):
+        owner[piece] = new
+        shared += np.bincount(piece[new == old], minlength=count + 1)
+    owner[0] = shared[0] = 0
     order = np.lexsort((np.arange(count + 1), -shared, owner))  # the best piece of each label comes first
-    best = np.zeros(int(owner.max(initial=0)) + 1, np.int64)
+    best = np.zeros(int(owner.max(initial=0)) + 1, np.int32)
     found, first = np.unique(owner[order], return_index=True)
     best[found] = order[first]
-    grown[(grown > 0) & (best[grown] != numbers)] = 0
+    for piece, new in zip(numbers, grown, strict=True):
+        new[best[new] != piece] = 0
     return grown

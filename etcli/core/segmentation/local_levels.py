@@ -67,7 +67,9 @@ def local_levels(volume: Array, labels: Labels, *, threads: int = 1) -> LocalLev
     for section, depths in zip(labels, depth, strict=True):
         np.maximum.at(deepest, section.ravel(), depths.ravel())
     limit = np.minimum(CORE_PX, CORE_SHARE * deepest.astype(np.float64)).astype(np.float32)
-    core = (labels > 0) & (depth >= limit[labels])
+    core = labels > 0
+    for inside, section, depths in zip(core, labels, depth, strict=True):
+        inside &= depths >= limit[section]
     plateau, _ = _medians(volume[core], labels[core], n)
     background[np.isnan(plateau)] = np.nan
     return LocalLevels(background, plateau)

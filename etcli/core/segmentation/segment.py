@@ -10,7 +10,15 @@ from etcli.core.errors import DataError
 from etcli.core.segmentation.distance import distance_inside
 from etcli.core.segmentation.local_half import local_half
 from etcli.core.segmentation.local_levels import LocalLevels, local_levels
-from etcli.core.segmentation.pieces import Labels, Mask, by_volume, components, holes_of, voxel_counts
+from etcli.core.segmentation.pieces import (
+    Labels,
+    Mask,
+    border_labels,
+    by_volume,
+    components,
+    holes_of,
+    voxel_counts,
+)
 from etcli.core.segmentation.splitting import Cuts, cuts, split
 
 Array = NDArray[np.float32]
@@ -61,6 +69,8 @@ class Found:
         Share of the solid that the largest piece holds.
     filled : ndarray of shape (nz, ny, nx), bool, or None
         Holes that were filled.
+    surroundings : bool
+        Whether the surroundings of the specimen were left out, where what is darker is labelled.
     """
 
     labels: Labels
@@ -68,6 +78,7 @@ class Found:
     n_pieces: int
     largest_share: float
     filled: Mask | None = None
+    surroundings: bool = False
 
 
 def find_labels(solid: Mask, rules: LabelRules) -> Found:
@@ -94,22 +105,35 @@ def find_labels(solid: Mask, rules: LabelRules) -> Found:
     pieces, n_small = by_volume(components(solid, faces=rules.faces)[0], least=rules.min_size)
     counts = voxel_counts(pieces)[1:]
     if not len(counts):
-        raise DataError(
-            f"all {n_small} pieces above the threshold have less than {rules.min_size} voxels; give a "
-            "smaller --min-size or another --method"
-        )
+        raise _too_small(n_small, rules)
     share = float(counts[0] / counts.sum())
-    solid, filled = pieces > 0, None
-    if rules.fill_holes:
-        filled = holes_of(solid)
-        solid |= filled
+    around = rules.faces and len(counts) > 1 and share > ONE_BODY and 1 in border_labels(pieces)
+    if around:
+        pieces[pieces == 1] = 0
+    # closed pores make no necks; what is dark and encloses the specimen has none
+    holes = None if rules.faces else holes_of(pieces > 0)
     if rules.split_px is None:
-        labels = pieces if filled is None else components(solid, faces=rules.faces)[0]
+        labels = pieces
+        if rules.fill_holes and holes is not None:
+            labels, _ = components((pieces > 0) | holes)
     else:
+        whole = pieces > 0 if holes is None else (pieces > 0) | holes
         del pieces
-        labels, _ = split(solid, rules.split_px, faces=rules.faces, threads=rules.threads)
+        labels, _ = split(whole, rules.split_px, faces=rules.faces, threads=rules.threads)
+        if holes is not None and not rules.fill_holes:
+            labels[holes] = 0
+    filled = holes if rules.fill_holes else None
     labels, n_fragments = by_volume(labels, least=rules.min_size)
-    return Found(labels, n_small + n_fragments, len(counts), share, filled)
+    if not labels.any():
+        raise _too_small(n_small + n_fragments, rules)
+    return Found(labels, n_small + n_fragments, len(counts) - around, share, filled, around)
+
+
+def _too_small(n: int, rules: LabelRules) -> DataError:
+    """Error of pieces that are all left out."""
+    return DataError(
+        f"no piece has {rules.min_size} voxels (of {n}); give a smaller --min-size or another --method"
+    )
 
 
 def are_separate_bodies(volume: Array, found: Found, *, threads: int = 1) -> bool:
