@@ -22,7 +22,7 @@ from etcli.pipeline.measured import Measured
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
-COPIES = 5
+COPIES = 7
 """Arrays of the size of the volume that the work needs, with as many again as there are half-sets."""
 LEAST_REACH_DEG = 60.0
 """Tilt below which methods without a prior are wrong by more than anything tells."""

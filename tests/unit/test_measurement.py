@@ -128,6 +128,16 @@ def test_a_region_cuts_like_the_ends() -> None:
         np.testing.assert_allclose(found.surface_crofton[0], 14 * np.pi * height, rtol=0.03)
 
 
+def test_weights_are_those_of_the_region() -> None:
+    """A ball of 13 voxels in a box of 20 x 22 x 24, wherever that lies."""
+    volume = ball((30, 34, 38), (15, 16, 17), 6.4)
+    region = np.zeros(volume.shape, bool)
+    region[5:25, 6:28, 7:31] = True
+    expected = (20 / 7) * (22 / 9) * (24 / 11)
+    assert measured(volume, region=region).weight[0] == pytest.approx(expected)
+    assert measured(volume).weight[0] == pytest.approx((30 / 17) * (34 / 21) * (38 / 25))
+
+
 def test_flat_contacts_and_points() -> None:
     labels = np.zeros((20, 30, 40), np.int32)
     labels[4:14, 5:15, 5:15], labels[3:17, 2:18, 15:20] = 1, 2

@@ -39,6 +39,8 @@ class Measures:
     sums : LabelSums
         Labels, numbers of voxels, centres and boxes.
     levels : Levels
+    field : (int, int, int)
+        Size of the box around all that is measured.
     axes : Axes
     surface, surface_crofton : ndarray of shape (n,), float64
         Areas of the grey surface, and by counting of crossings.
@@ -56,6 +58,7 @@ class Measures:
 
     sums: LabelSums
     levels: Levels
+    field: tuple[int, ...]
     axes: Axes
     surface: Doubles
     surface_crofton: Doubles
@@ -116,7 +119,7 @@ class Measures:
     @property
     def weight(self) -> Doubles:
         """Weights of whole bodies in statistics that make up for those that were cut; NaN for these."""
-        weights = inclusion_weights(self.sums.low, self.sums.high, self.sums.numbers.shape)
+        weights = inclusion_weights(self.sums.low, self.sums.high, self.field)
         return np.where(self.whole, weights, np.nan)
 
     @property
@@ -170,6 +173,7 @@ def measure_labels(
     return Measures(
         sums=sums,
         levels=levels,
+        field=_extent(region) if region.size else volume.shape,
         axes=ellipsoid_axes(sums.covariance),
         surface=surface,
         surface_crofton=crofton,
@@ -182,3 +186,9 @@ def measure_labels(
         nearest=nearest_centres(sums.centre),
         gap=gap,
     )
+
+
+def _extent(region: Mask) -> tuple[int, ...]:
+    """Return the size of the box around a region."""
+    others = ((1, 2), (0, 2), (0, 1))
+    return tuple(int(np.ptp(np.flatnonzero(region.any(axis=axes)))) + 1 for axes in others)
