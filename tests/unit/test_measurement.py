@@ -297,3 +297,12 @@ def test_halves_tell_the_noise() -> None:
     expected = 4 / 3 * np.pi * (6.1**3 - 5.9**3) / 2
     np.testing.assert_allclose(found.sigma_half, expected, rtol=0.05)
     np.testing.assert_allclose(found.sigma_volume, np.hypot(expected, 0.08 * found.surface), rtol=0.03)
+
+
+def test_a_speck_ends_at_its_threshold() -> None:
+    """Its core is hardly brighter than the threshold, which is that of larger bodies."""
+    volume = np.zeros((11, 11, 11), np.float32)
+    volume[4:6, 4:6, 4:6] = 0.52
+    sums = label_sums((volume > 0.5).astype(np.int32))
+    levels = Levels(np.zeros(1), np.full(1, 0.52), np.full(1, 0.5))
+    assert not measure_labels(volume, sums, levels, shift_px=SHIFT_PX).is_off_level[0]

@@ -44,9 +44,9 @@ class LabelShape(NamedTuple):
     mass_volume : float
         Volume in voxels as Σ (v - background) / (plateau - background).
     level_volume : float
-        Volume in voxels of what exceeds the threshold, with voxels near it counted in part.
+        Number of voxels that exceed the threshold.
     soft_volumes : list of float
-        The same in other volumes.
+        Volumes in other volumes, with voxels near the threshold counted in part.
     points : ndarray of shape (n_points, 3), float32
         Vertices of the surface.
     """
@@ -119,7 +119,7 @@ def label_shapes(
             _soft_volume(other.volume[box][counted] - background, other.plateau[row] - background, level)
             for other in others
         ]
-        own = _soft_volume(share[counted], 1.0, level)
+        own = float(np.count_nonzero(share[counted] > level))
         yield LabelShape(surface, mass, own, soft, points)
 
 
