@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 import etcli as package
 from etcli.core.volume_frame import VolumeFrame
@@ -289,3 +290,14 @@ def test_a_series_of_other_rows(files: tuple[Path, Path], tmp_path: Path) -> Non
 def test_a_stack_is_a_volume_too(files: tuple[Path, Path], tmp_path: Path) -> None:
     stack = write_stack(tmp_path / "stack.mrc", specimen()[1].astype(np.float32), PIXEL_A)
     assert totals(files[0], stack) == totals(*files)
+
+
+def test_labels_that_do_not_end_at_the_threshold(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The first is grown by a voxel, as a threshold that is too low would make it."""
+    _, labels = specimen()
+    grown = ndimage.binary_dilation(labels == 2)
+    labels[grown] = 2
+    wide = write_volume(tmp_path / "wide.mrc", labels)
+    run = etcli("measure", files[0], wide, "--csv", tmp_path / "out.csv")
+    assert [row["flag"] for row in table(tmp_path / "out.csv")] == ["rough threshold", "", ""]
+    assert "1 of 3 labels do not end at their threshold" in run.err
