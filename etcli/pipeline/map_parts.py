@@ -10,8 +10,8 @@ from etcli.core.fusion.parts import thinned
 from etcli.core.series import TiltSeries
 from etcli.io.element_map import COUNTS, TEST, TRAIN, ElementMap
 from etcli.io.mdoc import Mdoc
-from etcli.pipeline.fuse_inputs import are_whole
 from etcli.pipeline.inputs import load_images
+from etcli.pipeline.parts_beside import are_whole
 from etcli.pipeline.session import Session
 
 
