@@ -20,6 +20,7 @@ import csv
 import gzip
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -267,7 +268,9 @@ def network_rows(data: Path, path: Path) -> dict[str, str]:
 
 
 def make_variants(script: Path, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Make three more sets of particles with the script of the data."""
+    """Make three more sets of particles with a copy of the script: kernels are kept beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = Path(shutil.copy(script, folder))
     spec = importlib.util.spec_from_file_location("make_measure", script)
     assert spec is not None and spec.loader is not None
     maker = importlib.util.module_from_spec(spec)

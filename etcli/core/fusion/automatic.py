@@ -1,5 +1,6 @@
 """Joint reconstruction of elements in which the counts themselves choose all weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -178,7 +179,7 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     tied = replace(held_out, problem=choice.problem.with_gains(fit.gains))
     free = float(tied.deviance(alone.volume).sum())
     trials = [tied.trial(replace(alone.setting, tie=fit.tie(strength))) for strength in TIES]
-    best = min(trials, key=lambda trial: trial.total)
+    best = _strongest(trials, tied)
     chance = {"tie": tied.chance(best.volume, tied, alone.volume)}
     better = {"tie": free - best.total}
     is_tied = better["tie"] > -EVIDENT * chance["tie"]
@@ -203,6 +204,17 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
     weights, curves = replace(held_out, problem=problem).element_weights(maps.names, best.setting)
     setting = replace(best.setting, weights=weights)
     return replace(choice, problem=problem, setting=setting, haadf=fit, curves=tuple(curves))
+
+
+def _strongest(trials: Sequence[Trial], held_out: HeldOut) -> Trial:
+    """Return the trial of the strongest tie that counts do not contradict: the noise of HAADF justifies it."""
+    best = min(trials, key=lambda trial: trial.total)
+    for trial in sorted(trials, key=lambda trial: -trial.setting.tie.strength if trial.setting.tie else 0.0):
+        if trial is best or trial.total - best.total <= EVIDENT * held_out.chance(
+            trial.volume, held_out, best.volume
+        ):
+            return trial
+    return best
 
 
 def _with_rest(
