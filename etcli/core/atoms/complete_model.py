@@ -157,7 +157,7 @@ def complete_model(
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n > SETTLING + 1 and n_species > 1:
             # the first search is another than those after it
-            settled = settled or bool(np.count_nonzero(kept[len(kept) - n_new :]) <= FEW * n_kept)
+            settled = settled or int(np.count_nonzero(kept[len(kept) - n_new :])) <= FEW * n_kept
         if n < ROUNDS and not settled:
             place_A, amplitude = search(atoms.model, with_diffuse(views, atoms.model), n == SETTLING)
             new = cKDTree(rejected_A).query(place_A)[0] > min_distance_A / 2

@@ -207,7 +207,7 @@ def _with_tie(choice: Choice, maps: ElementMaps, held_out: HeldOut, alone: Trial
 
 
 def _strongest(trials: Sequence[Trial], held_out: HeldOut) -> Trial:
-    """Return the trial of the strongest tie that counts do not contradict: the noise of HAADF justifies it."""
+    """Return the trial of the strongest tie that the counts do not contradict, as HAADF has less noise."""
     best = min(trials, key=lambda trial: trial.total)
     for trial in sorted(trials, key=lambda trial: -trial.setting.tie.strength if trial.setting.tie else 0.0):
         if trial is best or trial.total - best.total <= EVIDENT * held_out.chance(
