@@ -637,7 +637,11 @@ def test_densities_stay_below_an_upper_bound_and_views_are_left_out(tmp_path: Pa
             1,
             ("--mask", write_volume(tmp_path / "m.mrc", truth[1:])),
         ),
-        ("--mask is for --method sirt or resire, not for fbp", 2, ("--method", "fbp", "--mask", "m.mrc")),
+        (
+            "--mask is for --method sirt, fista or resire, not for fbp",
+            2,
+            ("--method", "fbp", "--mask", "m.mrc"),
+        ),
         ("no density lies between 0 and -1", 2, ("--nonnegative", "--upper", "-1")),
         ("view 99 asked for", 2, ("--exclude", "99")),
     ):

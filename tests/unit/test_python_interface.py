@@ -219,7 +219,7 @@ def test_numbers_of_numpy_are_numbers(aligned: Path) -> None:
         ({"subset_size": 5}, "subset_size is for --method sart or multislice, not for sirt"),
         (
             {"method": "mlem", "mask": np.ones((32, 24, 32))},
-            "mask is for --method sirt or resire, not for mlem",
+            "mask is for --method sirt, fista or resire, not for mlem",
         ),
         ({"orient": "imod"}, "a volume in memory is always z, y, x"),
         ({"slices": [-1]}, "slice 0 asked for"),
