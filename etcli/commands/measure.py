@@ -64,11 +64,12 @@ def command(
     or in px where the pixel size is unknown.
 
     volume counts voxels. surface is that of the grey levels at the threshold of the label, with its
-    neighbours set to the background; surface_crofton counts crossings of voxels. Where they differ by more
-    than 5 % the flag is rough. sphericity is left out below 500 voxels, and the direction axis1_x to _z where
-    the body is not elongated. density_core is the median in the core, density_lsq explains the views.
-    Labels cut by the border or by the mask are marked with 1 in border and left out of means; their cut
-    faces are no surface.
+    neighbours set to the background; surface_crofton counts crossings of voxels. The flag is rough where they
+    differ by more than 5 %, and threshold where the label does not end at its threshold, so that errors do
+    not hold for it. sphericity is left out below 500 voxels, and the direction axis1_x to _z where the body
+    is not elongated. density_core is the median in the core, density_lsq explains the views. Labels cut by
+    the border or by the mask are marked with 1 in border and left out of means; their cut faces are no
+    surface.
 
     sigma_volume is √(σ_half² + (S δ)²): half the difference of the half-sets, and a surface S that is wrong
     by δ = 0.08 voxels and 0.15 of the residual of register. δ was found in simulations of SIRT and FISTA; in

@@ -25,7 +25,7 @@ from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
-COPIES = 5
+COPIES = 7
 """Arrays of the size of the volume that the work needs, with as many again as there are half-sets."""
 LEAST_REACH_DEG = 60.0
 """Tilt below which methods without a prior are wrong by more than anything tells."""
@@ -253,7 +253,13 @@ def _origin(inputs: MeasureInputs) -> VolumeOrigin:
 
 
 def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: Measures) -> bool:
-    """Warn of what the missing wedge has done; return whether the errors of volumes can be told."""
+    """Warn of what makes errors wrong; return whether those of volumes can be told."""
+    off = int(measures.is_off_level.sum())
+    if off:
+        session.reporter.warn(
+            f"{off} of {len(measures)} labels do not end at their threshold, so that the errors of volumes "
+            "do not hold for them; labels by segment do"
+        )
     if not origin.method or origin.has_prior:
         return True
     crowd = crowding(measures.axes.direction[measures.whole])

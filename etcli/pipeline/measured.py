@@ -90,7 +90,7 @@ class Measured:
             "contacts": found.n_contacts,
             f"nearest_{u}": found.nearest * a,
             f"gap_{u}": found.gap * a,
-            "flag": np.array(["rough" if rough else "" for rough in found.is_rough], dtype=str),
+            "flag": flags(found),
         }
 
     @cached_property
@@ -121,6 +121,7 @@ class Measured:
             "labels": len(self.measures),
             "labels_cut": int(self.measures.sums.border.sum()),
             "labels_rough": int(self.measures.is_rough.sum()),
+            "labels_off_threshold": int(self.measures.is_off_level.sum()),
             **self._sums(),
             **self._means(),
             **self._wedge(),
@@ -201,6 +202,15 @@ class Measured:
 
     def _where_known(self, sigma: NDArray[np.float64]) -> NDArray[np.float64]:
         return sigma if self.sigma_known else np.full_like(sigma, np.nan)
+
+
+def flags(found: Measures) -> NDArray[np.str_]:
+    """Return what makes the values of each label doubtful: words with spaces between them."""
+    doubts = {"rough": found.is_rough, "threshold": found.is_off_level}
+    rows = zip(
+        *([word if doubtful else "" for doubtful in is_it] for word, is_it in doubts.items()), strict=True
+    )
+    return np.array([" ".join(filter(None, row)) for row in rows], dtype=str)
 
 
 def in_words(result: Measured) -> Sequence[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 import etcli as package
 from etcli.core.volume_frame import VolumeFrame
@@ -187,9 +188,10 @@ def test_long_axes_of_sirt_that_crowd_about_z() -> None:
 def test_the_threshold_of_the_history() -> None:
     volume, labels = specimen()
     history = ("etcli segment 0.1: edge, threshold 0.3, split 0.75 px, 3 labels",)
-    found = package.measure(
-        package.Volume(volume, pixel_A=PIXEL_A), package.Volume(labels, pixel_A=PIXEL_A, history=history)
-    )
+    with pytest.warns(package.EtcliWarning, match="1 of 3 labels do not end"):  # the one of density 0.5
+        found = package.measure(
+            package.Volume(volume, pixel_A=PIXEL_A), package.Volume(labels, pixel_A=PIXEL_A, history=history)
+        )
     assert found.columns["threshold"].tolist() == [0.3] * 3
     own = package.measure(package.Volume(volume, pixel_A=PIXEL_A), labels)
     assert (found.columns["surface_nm2"] > own.columns["surface_nm2"])[[0, 2]].all()
@@ -289,3 +291,14 @@ def test_a_series_of_other_rows(files: tuple[Path, Path], tmp_path: Path) -> Non
 def test_a_stack_is_a_volume_too(files: tuple[Path, Path], tmp_path: Path) -> None:
     stack = write_stack(tmp_path / "stack.mrc", specimen()[1].astype(np.float32), PIXEL_A)
     assert totals(files[0], stack) == totals(*files)
+
+
+def test_labels_that_do_not_end_at_the_threshold(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The first is grown by a voxel, as a threshold that is too low would make it."""
+    _, labels = specimen()
+    grown = ndimage.binary_dilation(labels == 2)
+    labels[grown] = 2
+    wide = write_volume(tmp_path / "wide.mrc", labels)
+    run = etcli("measure", files[0], wide, "--csv", tmp_path / "out.csv")
+    assert [row["flag"] for row in table(tmp_path / "out.csv")] == ["rough threshold", "", ""]
+    assert "1 of 3 labels do not end at their threshold" in run.err

@@ -128,6 +128,16 @@ def test_a_region_cuts_like_the_ends() -> None:
         np.testing.assert_allclose(found.surface_crofton[0], 14 * np.pi * height, rtol=0.03)
 
 
+def test_weights_are_those_of_the_region() -> None:
+    """A ball of 13 voxels in a box of 20 x 22 x 24, wherever that lies."""
+    volume = ball((30, 34, 38), (15, 16, 17), 6.4)
+    region = np.zeros(volume.shape, bool)
+    region[5:25, 6:28, 7:31] = True
+    expected = (20 / 7) * (22 / 9) * (24 / 11)
+    assert measured(volume, region=region).weight[0] == pytest.approx(expected)
+    assert measured(volume).weight[0] == pytest.approx((30 / 17) * (34 / 21) * (38 / 25))
+
+
 def test_flat_contacts_and_points() -> None:
     labels = np.zeros((20, 30, 40), np.int32)
     labels[4:14, 5:15, 5:15], labels[3:17, 2:18, 15:20] = 1, 2
@@ -287,3 +297,12 @@ def test_halves_tell_the_noise() -> None:
     expected = 4 / 3 * np.pi * (6.1**3 - 5.9**3) / 2
     np.testing.assert_allclose(found.sigma_half, expected, rtol=0.05)
     np.testing.assert_allclose(found.sigma_volume, np.hypot(expected, 0.08 * found.surface), rtol=0.03)
+
+
+def test_a_speck_ends_at_its_threshold() -> None:
+    """Its core is hardly brighter than the threshold, which is that of larger bodies."""
+    volume = np.zeros((11, 11, 11), np.float32)
+    volume[4:6, 4:6, 4:6] = 0.52
+    sums = label_sums((volume > 0.5).astype(np.int32))
+    levels = Levels(np.zeros(1), np.full(1, 0.52), np.full(1, 0.5))
+    assert not measure_labels(volume, sums, levels, shift_px=SHIFT_PX).is_off_level[0]

@@ -43,6 +43,8 @@ class LabelShape(NamedTuple):
         Area in px² of the surface at the threshold; NaN where nothing is brighter.
     mass_volume : float
         Volume in voxels as Σ (v - background) / (plateau - background).
+    level_volume : float
+        Number of voxels that exceed the threshold.
     soft_volumes : list of float
         Volumes in other volumes, with voxels near the threshold counted in part.
     points : ndarray of shape (n_points, 3), float32
@@ -51,6 +53,7 @@ class LabelShape(NamedTuple):
 
     surface: float
     mass_volume: float
+    level_volume: float
     soft_volumes: list[float]
     points: Grey
 
@@ -102,7 +105,8 @@ def label_shapes(
         background, plateau, threshold = (float(level[row]) for level in levels)
         contrast = plateau - background
         if not contrast:
-            yield LabelShape(np.nan, np.nan, [np.nan] * len(others), np.empty((0, 3), np.float32))
+            unknown = [np.nan] * len(others)
+            yield LabelShape(np.nan, np.nan, np.nan, unknown, np.empty((0, 3), np.float32))
             continue
         box = sums.box(row, REACH + 1)
         mine = owner[box] == row + 1
@@ -115,7 +119,8 @@ def label_shapes(
             _soft_volume(other.volume[box][counted] - background, other.plateau[row] - background, level)
             for other in others
         ]
-        yield LabelShape(surface, mass, soft, points)
+        own = float(np.count_nonzero(share[counted] > level))
+        yield LabelShape(surface, mass, own, soft, points)
 
 
 def _remove_specks(share: Grey, inside: Mask, level: float) -> None:

@@ -26,6 +26,9 @@ LEAST_ROUND = 500
 ROUGH = 0.05
 """Difference of the two surfaces, relative to the first, above which one of them is wrong."""
 
+MOST_OFF = 3.0
+"""Distance of the surface of a label from the threshold, relative to the standard deviation of its place."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measures:
@@ -36,10 +39,14 @@ class Measures:
     sums : LabelSums
         Labels, numbers of voxels, centres and boxes.
     levels : Levels
+    field : (int, int, int)
+        Size of the box around all that is measured.
     axes : Axes
     surface, surface_crofton : ndarray of shape (n,), float64
         Areas of the grey surface, and by counting of crossings.
     mass_volume : ndarray of shape (n,), float64
+    level_volume : ndarray of shape (n,), float64
+        Volumes of what exceeds the thresholds.
     sigma_half, sigma_volume : ndarray of shape (n,), float64
         Standard deviations of the volumes: by noise, and in all.
     shift_px : float
@@ -51,10 +58,12 @@ class Measures:
 
     sums: LabelSums
     levels: Levels
+    field: tuple[int, ...]
     axes: Axes
     surface: Doubles
     surface_crofton: Doubles
     mass_volume: Doubles
+    level_volume: Doubles
     sigma_half: Doubles
     sigma_volume: Doubles
     shift_px: float
@@ -97,6 +106,12 @@ class Measures:
         return np.asarray(np.abs(self.surface_crofton - self.surface) > ROUGH * self.surface)
 
     @property
+    def is_off_level(self) -> Mask:
+        """Whether a label does not end where its threshold is, so that its errors do not hold for it."""
+        off = np.abs(self.volume - self.level_volume)
+        return np.asarray(off > MOST_OFF * self.shift_px * self.known_surface)
+
+    @property
     def n_contacts(self) -> NDArray[np.int64]:
         """Numbers of labels in contact with each."""
         return np.bincount(self.contacts.rows.reshape(-1), minlength=len(self) + 1)[1:]
@@ -104,7 +119,7 @@ class Measures:
     @property
     def weight(self) -> Doubles:
         """Weights of whole bodies in statistics that make up for those that were cut; NaN for these."""
-        weights = inclusion_weights(self.sums.low, self.sums.high, self.sums.numbers.shape)
+        weights = inclusion_weights(self.sums.low, self.sums.high, self.field)
         return np.where(self.whole, weights, np.nan)
 
     @property
@@ -158,10 +173,12 @@ def measure_labels(
     return Measures(
         sums=sums,
         levels=levels,
+        field=_extent(region) if region.size else volume.shape,
         axes=ellipsoid_axes(sums.covariance),
         surface=surface,
         surface_crofton=crofton,
         mass_volume=np.array([shape.mass_volume for shape in shapes], float),
+        level_volume=np.array([shape.level_volume for shape in shapes], float),
         sigma_half=sigma_half,
         sigma_volume=sigma_of_volumes(sigma_half, np.where(np.isnan(surface), crofton, surface), shift_px),
         shift_px=shift_px,
@@ -169,3 +186,9 @@ def measure_labels(
         nearest=nearest_centres(sums.centre),
         gap=gap,
     )
+
+
+def _extent(region: Mask) -> tuple[int, ...]:
+    """Return the size of the box around a region."""
+    others = ((1, 2), (0, 2), (0, 1))
+    return tuple(int(np.ptp(np.flatnonzero(region.any(axis=axes)))) + 1 for axes in others)
