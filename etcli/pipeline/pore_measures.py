@@ -1,7 +1,7 @@
 """Measures of pores and networks: the work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,20 @@ class Solid:
         """Row of the largest label, whose grey levels are those of the solid."""
         return int(np.argmax(self.sums.count))
 
+    @property
+    def is_dark(self) -> bool:
+        """Whether the solid is darker than what is around it."""
+        return bool(self.levels.plateau[self.largest] < self.levels.background[self.largest])
+
+    def inverted(self) -> "Solid":
+        """Return the solid in the inverted volume."""
+        return replace(
+            self,
+            grey=-self.grey,
+            levels=Levels(*(-level for level in self.levels)),
+            halves=[-half for half in self.halves],
+        )
+
     def within(self, mask: Mask) -> Mask:
         """Return the part of a mask that is in the region."""
         return mask if self.region is EVERYWHERE else mask & self.region
@@ -82,6 +96,9 @@ def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreM
     PoreMeasures
         Lengths in voxels.
     """
+    is_dark = solid.is_dark
+    if is_dark:
+        solid = solid.inverted()
     radius_px = None if request.envelope is None else request.envelope.px(solid.pixel_A)
     if request.pores and radius_px is None:
         session.reporter.warn(
@@ -101,7 +118,7 @@ def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreM
         )
     space = None if pores is None else _pore_space(solid, pores)
     return PoreMeasures(
-        pores=_pores(session, solid, pores) if request.pores and pores is not None else None,
+        pores=_pores(session, solid, pores, is_dark) if request.pores and pores is not None else None,
         network=_network(solid, space) if request.pores and space is not None else None,
         thickness=_thickness(session, solid, pores, space)
         if request.thickness and pores is not None and space is not None
@@ -118,7 +135,7 @@ def _pore_space(solid: Solid, pores: Pores) -> Mask:
     return solid.within(~solid.mask) if solid.region is not EVERYWHERE else pores.labels > 0
 
 
-def _pores(session: Session, solid: Solid, pores: Pores) -> PoreResult:
+def _pores(session: Session, solid: Solid, pores: Pores, is_dark: bool) -> PoreResult:
     """Measure each pore as a label of the inverted volume, and find out how sure its kind is."""
     region = solid.region if pores.envelope is None else solid.within(pores.envelope)
     sums = label_sums(pores.labels, region)
@@ -150,6 +167,7 @@ def _pores(session: Session, solid: Solid, pores: Pores) -> PoreResult:
         open_px = float(np.count_nonzero(region & ~solid.mask & ~holes_of(solid.mask)))
     return PoreResult(
         measures=measures,
+        is_inverted=not is_dark,
         is_open=pores.is_open[rows],
         closes=changes[0],
         opens=changes[1],

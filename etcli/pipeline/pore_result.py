@@ -26,7 +26,9 @@ class PoreResult:
     Parameters
     ----------
     measures : Measures
-        Of the pores in the inverted volume.
+        Of the pores, as bodies that are brighter than the solid.
+    is_inverted : bool
+        Whether the volume was inverted for that, as the solid is bright.
     is_open : ndarray of shape (n,), bool
         Open within the envelope, or closed.
     closes, opens : ndarray of shape (n,), bool
@@ -39,6 +41,7 @@ class PoreResult:
     """
 
     measures: Measures
+    is_inverted: bool
     is_open: Mask
     closes: Mask
     opens: Mask
@@ -76,7 +79,7 @@ class PoreResult:
         }
 
     def columns(self, measured: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the table of pores from that of the labels of the inverted volume."""
+        """Return the table of pores from that of labels, in the grey levels of the volume."""
         columns = {
             "label": measured["label"],
             "kind": np.where(self.is_open, "open", "closed"),
@@ -84,7 +87,8 @@ class PoreResult:
         }
         for name, values in measured.items():
             if name not in ("label", "density_lsq", "contacts"):
-                columns[name] = -values if name in ("density_core", "threshold") else values
+                turned = self.is_inverted and name in ("density_core", "threshold")
+                columns[name] = -values if turned else values
         return columns
 
 

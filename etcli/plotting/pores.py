@@ -120,5 +120,6 @@ def _draw_distribution(axes: Axes, shown: PorePicture) -> None:
             share = np.full(known.size, 1 / known.size)
             axes.hist(known, bins=BINS, weights=share, color=PARTS[name], alpha=0.6, label=mean)
     axes.set(xlabel=f"local thickness ({shown.unit})", ylabel="part of the volume", xlim=(0, None))
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     axes.set_title("distribution of thickness", loc="left")

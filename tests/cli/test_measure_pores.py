@@ -10,8 +10,10 @@ import pytest
 
 import etcli as api
 from etcli.core.errors import UsageError
+from etcli.pipeline.session import Mute
 from tests.files import etcli, failure
 
+SILENT = api.Session(reporter=Mute())
 N = 48
 AXIS = np.arange(N) - (N - 1) / 2
 
@@ -140,6 +142,59 @@ def test_pores_of_half_sets_have_errors_of_noise() -> None:
         for given in (None, halves)
     ]
     assert sigma[1] > sigma[0]
+
+
+def test_pores_of_a_dark_solid_are_the_same() -> None:
+    grey = specimen()
+    labels = (grey > 0.5).astype(np.uint16)
+    bright, dark = (
+        api.measure(
+            api.Volume(data, pixel_A=5), labels, pores=True, envelope="10px", thickness=True, session=SILENT
+        )
+        for data in (grey, 3 - grey)
+    )
+    assert dark.totals["pores"] == pytest.approx(bright.totals["pores"])
+    assert abs(dark.thickness - bright.thickness).mean() < 1e-3
+    assert dark.pore_columns["threshold"] == pytest.approx(3 - bright.pore_columns["threshold"], abs=1e-3)
+    assert dark.pore_columns["density_core"] == pytest.approx(
+        3 - bright.pore_columns["density_core"], abs=1e-3
+    )
+
+
+def test_a_label_of_one_voxel_has_no_pores() -> None:
+    grey = np.zeros((12, 12, 12), np.float32)
+    grey[5, 5, 5] = 1
+    found = api.measure(
+        api.Volume(grey, pixel_A=5),
+        (grey > 0).astype(np.uint16),
+        pores=True,
+        envelope=3,
+        thickness=True,
+        session=SILENT,
+    )
+    assert found.totals["pores"]["closed"] == found.totals["pores"]["open"] == 0
+    assert found.totals["network"]["pieces"] == 0
+    assert found.totals["thickness"]["solid"]["mean_nm"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_labels_that_fill_the_volume_have_no_thickness(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).random((8, 8, 8)).astype(np.float32)
+    files = write(tmp_path / "v.mrc", grey), write(tmp_path / "l.mrc", np.ones((8, 8, 8), np.uint16))
+    run = etcli(
+        "measure",
+        "--pores",
+        "--thickness",
+        "--tortuosity",
+        "x",
+        "--plot",
+        tmp_path / "p.png",
+        "--json",
+        *files,
+    )
+    found = json.loads(run.out)
+    assert found["thickness"]["solid"]["mean_nm"] is None
+    assert found["tortuosity"] == {"axis": "x", "solid": pytest.approx(1), "pores": None}
+    assert "no path of the pores joins both ends along x" in run.err
 
 
 @pytest.mark.parametrize(
