@@ -52,7 +52,7 @@ def test_an_entry_is_complete(name: str) -> None:
 
 def test_options_know_their_methods() -> None:
     assert OWNERS["window"] == ("fbp",)
-    assert OWNERS["mask"] == ("sirt", "resire") == methods_with("mask")
+    assert OWNERS["mask"] == ("sirt", "fista", "resire") == methods_with("mask")
     assert set(OWNERS["kernel"]) == set(METHODS) - {"fbp", "multislice"}
     assert OWNERS["kv"] == OWNERS["vacuum"] == OWNERS["binned_slices"] == ("multislice",)
 
