@@ -153,7 +153,9 @@ def complete_model(
         traced, kept = atoms.origin >= 0, strong & apart
         n_removed += [np.count_nonzero(traced & ~strong), np.count_nonzero(traced & strong & ~apart)]
         noise = np.concatenate([noise, atoms.model.amplitude[~strong]])
-        rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
+        if n_species == 1:
+            # those of an alloy are tried again, as noise close to a missing atom would hide it for good
+            rejected_A = np.concatenate([rejected_A, atoms.home_A[~traced & ~kept]])
         atoms, n_kept = atoms.select(kept), int(kept.sum())
         if n > SETTLING + 1 and n_species > 1:
             # the first search is another than those after it
