@@ -328,7 +328,7 @@ SPECIMENS: dict[str, tuple[tuple[object, ...], tuple[str, ...], tuple[object, ..
     "six elements": (("alloys",), (), ()),
     "six elements, no map of Co": (("alloys",), ("Co",), ()),
     "particles, shadow and beam": (("particles", "--shadow", 0.6, "--gain-spread", 0.15), (), ()),
-    "film": (("film",), (), ("--width", "200px")),
+    "film": (("film",), (), ("--width", "442px")),  # what `fuse` asks for
 }
 """Arguments of `simulate spectral`, elements without a map, and options of `fuse`."""
 
