@@ -267,8 +267,8 @@ def _segment(
     history = (*volume.history, str(_step(request, result)))
     result = replace(result, labels=replace(result.labels, history=history))
     report_segmentation(session, result, request)
-    may_hide = request.method.rule == AUTO and rule == "edge" and found.largest_share > ONE_BODY
-    if request.method.rule == DENSE or (may_hide and not request.invert):
+    may_hide = request.method.rule == AUTO and not request.invert and found.largest_share > ONE_BODY
+    if request.method.rule == DENSE or may_hide:
         report_densities(session, request, two_densities(histogram_of(values, region)))
     return result, values
 
