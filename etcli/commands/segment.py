@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "segment",
     example="etcli segment volume.mrc labels.mrc\n"
     "etcli segment --series aligned.mrc volume.mrc labels.mrc\n"
+    "etcli segment --method dense --min-size 8 catalyst.mrc metal.mrc\n"
     "etcli segment --mask-out mask.mrc --grow 1px --plot labels.png volume.mrc labels.mrc",
     references=(
         "Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979): otsu.",
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     "--method",
     metavar="NAME|VALUE",
     help="Threshold: edge (mean level of the steepest places), otsu, multi-otsu (three classes, the lower "
-    "threshold), mixture (two normal distributions), hysteresis:LOW,HIGH (above LOW, joined to what is above "
-    "HIGH), a value; with --series twin.  [default: otsu for separate bodies, edge for one]",
+    "threshold), mixture (two normal distributions), dense (the denser of two materials, such as metal on a "
+    "support), hysteresis:LOW,HIGH (above LOW, joined to what is above HIGH), a value; with --series twin.  "
+    "[default: otsu for separate bodies, edge for one]",
 )
 @click.option(
     "--global", "one_threshold", is_flag=True, help="One threshold for all labels, never one for each."
@@ -91,7 +93,8 @@ def command(
     Without --method, bodies apart from each other are found by Otsu's threshold and split where they touch;
     then each gets a threshold of its own, half way from what surrounds it to its core, so that bodies of
     different density are measured alike. One body that holds most of the solid, such as a porous particle,
-    gets the threshold edge. --global and a given value are for all labels.
+    gets the threshold edge. --global and a given value are for all labels. A body with a denser material on
+    it or in it is told: --method dense labels that material, each body half way from the support to its core.
 
     With --series, the threshold is tested on a twin: the segmented volume is projected, given noise like that
     of the views, reconstructed by the command in the history of the volume, and the threshold is where that

@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from etcli.core.errors import DataError
 from etcli.core.filters import gaussian
 from etcli.core.lengths import Length
+from etcli.core.segmentation.densities import two_densities
 from etcli.core.segmentation.local_levels import LocalLevels
 from etcli.core.segmentation.pieces import Mask, border_labels, voxel_counts
 from etcli.core.segmentation.segment import (
+    ONE_BODY,
     Found,
     LabelRules,
     are_separate_bodies,
@@ -21,14 +23,14 @@ from etcli.core.segmentation.segment import (
     with_own_levels,
 )
 from etcli.core.segmentation.splitting import Cuts
-from etcli.core.segmentation.thresholds import global_threshold, hysteresis
+from etcli.core.segmentation.thresholds import global_threshold, histogram_of, hysteresis
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.segmentation_step import segmentation_step
 from etcli.io.writers import expect_images, volume_writer
 from etcli.pipeline.inputs import file_named_in_errors, load_images, read_series, read_volume_only
 from etcli.pipeline.picture_output import announce_picture, check_picture
-from etcli.pipeline.segment_report import numbers_of, report_segmentation
-from etcli.pipeline.segment_request import AUTO, HYSTERESIS, TWIN, VALUE, SegmentRequest, request_of
+from etcli.pipeline.segment_report import numbers_of, report_densities, report_segmentation
+from etcli.pipeline.segment_request import AUTO, DENSE, HYSTERESIS, TWIN, VALUE, SegmentRequest, request_of
 from etcli.pipeline.session import Session
 from etcli.pipeline.twin import Rebuild, twin_threshold
 
@@ -110,9 +112,9 @@ def segment(
     ----------
     volume : Volume
     method : float or str, optional
-        A threshold, or how to find it: ``edge``, ``otsu``, ``multi-otsu``, ``mixture``, ``twin`` or
-        ``hysteresis:LOW,HIGH``. By default bodies apart from each other are found by Otsu's threshold and get
-        one of their own each, and one body gets that of its edges.
+        A threshold, or how to find it: ``edge``, ``otsu``, ``multi-otsu``, ``mixture``, ``dense`` (metal on a
+        support), ``twin`` or ``hysteresis:LOW,HIGH``. By default bodies apart from each other are found by
+        Otsu's threshold and get one of their own each, and one body gets that of its edges.
     series : TiltSeries, optional
         The views of the volume, for ``twin``.
     rebuild : callable, optional
@@ -265,6 +267,9 @@ def _segment(
     history = (*volume.history, str(_step(request, result)))
     result = replace(result, labels=replace(result.labels, history=history))
     report_segmentation(session, result, request)
+    may_hide = request.method.rule == AUTO and not request.invert and found.largest_share > ONE_BODY
+    if request.method.rule == DENSE or may_hide:
+        report_densities(session, request, two_densities(histogram_of(values, region)))
     return result, values
 
 
@@ -292,7 +297,9 @@ class _Work:
         found = self._found(rule, thresholds)
         signed = -self.values if request.invert else self.values
         if not request.one_threshold and (
-            request.invert or are_separate_bodies(signed, found, threads=self.session.threads)
+            request.invert
+            or rule == DENSE
+            or are_separate_bodies(signed, found, threads=self.session.threads)
         ):
             labels, levels, n_small = with_own_levels(signed, found, self.rules)
             if request.invert:
@@ -309,6 +316,10 @@ class _Work:
         values, sign = self.values, 1.0
         if self.request.invert and not self._is_bright_specimen():
             values, sign = -values, -1.0
+        if self.request.method.rule == AUTO and rule == "edge" and not self.request.invert:
+            levels = two_densities(histogram_of(values, self.region))
+            if levels is not None:  # the surface is that of the lighter material
+                values = np.minimum(values, np.float32(levels[0]))
         found = global_threshold(values, rule, inside=self.region, threads=self.session.threads)
         return tuple(sorted(sign * level for level in found))
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etcli.pipeline.segment_request import HYSTERESIS, VALUE, SegmentRequest
+from etcli.pipeline.segment_request import DENSE, HYSTERESIS, VALUE, SegmentRequest
 from etcli.pipeline.session import Session
 
 if TYPE_CHECKING:
@@ -37,6 +37,21 @@ def report_segmentation(session: Session, found: "Segmentation", request: Segmen
         tell(
             f"{_count(int(doubtful.sum()), 'cut')} as wide as the smaller body, or nearly (neck over radius "
             f"{found.cuts.ratio[0]:.2f} between labels {one} and {two}); a larger --split joins them"
+        )
+
+
+def report_densities(session: Session, request: SegmentRequest, levels: tuple[float, float] | None) -> None:
+    """Report that a denser material is hidden in what was labelled, or that the method found none."""
+    if request.method.rule == DENSE:
+        if levels is None:
+            session.reporter.warn(
+                "nothing stands out from the solid; without --method dense all of it is labelled"
+            )
+    elif levels is not None:
+        lighter, denser = levels
+        session.reporter.report(
+            f"the solid has two densities, {lighter:.3g} and about {denser:.3g}; --method dense labels the "
+            "denser bodies, such as metal on a support"
         )
 
 

@@ -8,7 +8,7 @@ from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.segmentation.thresholds import RULES
 
-TWIN, HYSTERESIS, VALUE, AUTO, NONE = "twin", "hysteresis", "value", "auto", "none"
+TWIN, HYSTERESIS, VALUE, AUTO, NONE, DENSE = "twin", "hysteresis", "value", "auto", "none", "dense"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ class SegmentRequest:
         """Check that options go together, and that a series is given where it is needed, else UsageError."""
         if self.invert and self.fill_holes:
             raise UsageError("--fill-holes would fill the specimen with --invert; leave one of them out")
+        if self.invert and self.method.rule == DENSE:
+            raise UsageError("--method dense labels what is denser, --invert what is darker; leave one out")
         if self.method.rule == TWIN and not has_series:
             raise UsageError("--method twin needs the views of the volume; give them with --series")
         if has_series and self.method.rule != TWIN:

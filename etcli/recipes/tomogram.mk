@@ -8,6 +8,12 @@
 #
 # Any step may be changed by its variable, for example BIN=4 or RECON="--method fbp --filter hann".
 #
+# From there to the bodies in it: their labels NAME_labels.mrc, a table of their numbers with errors, their surfaces:
+#
+#     make -f "$(etcli --recipe make)" NAME_measures.csv NAME.stl
+#
+# Metal on a support: RECON="--method fista --nonnegative" SEGMENT="--method dense".
+#
 # From NAME_si.hspy (.npz, .emd, .dm4; spectrum images) and NAME.mrc (dark field) to a volume of each element,
 # NAME_element_Ni.mrc and so on, with their numbers in NAME_element.json:
 #
@@ -19,6 +25,9 @@ FILTER ?= --method despike
 REGISTER ?=
 TILTALIGN ?=
 RECON ?= --method sirt --iterations 30 --nonnegative
+SEGMENT ?=
+MEASURE ?=
+MESH ?=
 ELEMENTS ?=
 DECOMPOSE ?=
 FUSE ?=
@@ -31,7 +40,7 @@ FUSE ?=
 dry = $(findstring n,$(firstword -$(MAKEFLAGS)))
 keep = $(if $(dry),$(eval .PHONY: .etcli_$1),$(shell printf '%s\n' '$($1)' > .etcli_$1))
 kept = $(if $(shell printf '%s\n' '$($1)' | cmp -s - .etcli_$1 || echo changed),$(call keep,$1))
-variables = BIN FILTER REGISTER TILTALIGN RECON ELEMENTS DECOMPOSE FUSE
+variables = BIN FILTER REGISTER TILTALIGN RECON SEGMENT MEASURE MESH ELEMENTS DECOMPOSE FUSE
 $(foreach variable,$(variables),$(call kept,$(variable)))
 # An empty rule: make may have listed the folder, as for an include, before these files were there.
 $(foreach variable,$(variables),.etcli_$(variable)): ;
@@ -54,6 +63,15 @@ $(foreach variable,$(variables),.etcli_$(variable)): ;
 
 %_slices.png: %_rec.mrc
 	$(ETCLI) view --slices $< $@
+
+%_labels.mrc: %_rec.mrc .etcli_SEGMENT
+	$(ETCLI) segment $(SEGMENT) --plot $*_labels.png $< $@
+
+%_measures.csv: %_rec.mrc %_labels.mrc .etcli_MEASURE
+	$(ETCLI) measure $(MEASURE) --csv $@ --plot $*_measures.png $*_rec.mrc $*_labels.mrc
+
+%.stl: %_labels.mrc .etcli_MESH
+	$(ETCLI) mesh $(MESH) $< $@
 
 %_views.png: %_ali.mrc
 	$(ETCLI) view $< $@

@@ -147,7 +147,7 @@ def test_the_sample_pipeline_is_valid(tmp_path: Path) -> None:
         pytest.skip("no make")
     (tmp_path / "s.mrc").touch()
     recipe = ["make", "-n", "-C", str(tmp_path), "-f", str(ROOT / "sample_data" / "Makefile")]
-    for target in ("s_slices.png", "s_views.png", "sample"):
+    for target in ("s_slices.png", "s_views.png", "s_measures.csv", "s.stl", "sample"):
         done = subprocess.run([*recipe, target], check=True, capture_output=True, text=True)
         lines = re.sub(r" *\\\n\s*", " ", done.stdout).splitlines()
         shown = [line for line in lines if line.startswith("etcli ")]

@@ -102,6 +102,37 @@ def test_options_change_what_is_labelled(
     assert run.err.startswith(f"{count} label")
 
 
+@pytest.mark.parametrize("outside", [False, True])
+def test_metal_on_a_support_is_told_and_labelled_on_request(tmp_path: Path, outside: bool) -> None:
+    """Metal is 1 % of the support; where it is inside only, it does not move the support's surface."""
+    places = ((20, 20, 32, 3), (20, 27, 40, 2.5), (20, 34, 32, 3.5) if outside else (16, 16, 24, 3.5))
+    metal = np.sum([ball(*place) for place in places], axis=0)
+    data = (1 - metal) * ball(20, 20, 32, 14) + 4 * metal
+    data += np.random.default_rng(3).normal(0, 0.05, data.shape).astype(np.float32)
+    catalyst, out = volume(tmp_path / "catalyst.mrc", data), tmp_path / "labels.mrc"
+    run = etcli("segment", "--json", catalyst, out)
+    assert "the solid has two densities" in run.err
+    assert "--method dense labels the denser bodies" in run.err
+    numbers = json.loads(run.out)
+    if not outside:
+        assert numbers["method"] == "edge"
+        assert numbers["thresholds"][0] == pytest.approx(0.5, abs=0.05)
+    run = etcli("segment", "--method", "dense", "--json", catalyst, out)
+    assert "WARNING" not in run.err
+    digitised = sorted((int((ball(*place) > 0.5).sum()) for place in places), reverse=True)
+    assert volumes_of(json.loads(run.out)) == pytest.approx(digitised, rel=0.15)
+    assert "local half, found by dense" in etcli("info", out).out
+
+
+def test_a_support_without_metal_is_not_said_to_have_any(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).normal(0, 0.15, X.shape)
+    bare, out = volume(tmp_path / "bare.mrc", ball(20, 20, 32, 14) + noise), tmp_path / "labels.mrc"
+    assert "densities" not in etcli("segment", bare, out).err
+    assert "nothing stands out" in etcli("segment", "--method", "dense", "--min-size", 1, bare, out).err
+    flat = volume(tmp_path / "flat.mrc", ball(20, 20, 32, 14) > 0.5)
+    assert "has one density" in failure("segment", "--method", "dense", flat, out)
+
+
 def test_masks_go_in_and_out(bodies: Path, tmp_path: Path) -> None:
     left = volume(tmp_path / "left.mrc", X < 21)
     out, mask = tmp_path / "labels.mrc", tmp_path / "mask.mrc"
@@ -133,6 +164,7 @@ def test_masks_go_in_and_out(bodies: Path, tmp_path: Path) -> None:
         (("--method", "twin"), "give them with --series"),
         (("--method", "nan"), "is not a number"),
         (("--invert", "--fill-holes"), "would fill the specimen"),
+        (("--invert", "--method", "dense"), "leave one out"),
         (("--plot", "labels.txt"), "cannot tell the format"),
         (("--memory", "1M"), "memory"),
     ],
