@@ -66,7 +66,12 @@ if TYPE_CHECKING:
     "--min-size", type=click.IntRange(1), default=20, show_default=True, help="Fewest voxels of a label."
 )
 @click.option("--fill-holes", is_flag=True, help="Make enclosed background solid.")
-@click.option("--mask", type=FILE, metavar="FILE", help="Label only where this volume is not zero.")
+@click.option(
+    "--mask",
+    type=FILE,
+    metavar="FILE",
+    help="Label only where this volume is above zero; a named --method also finds the threshold in there.",
+)
 @click.option(
     "--mask-out",
     type=FILE,
@@ -74,7 +79,7 @@ if TYPE_CHECKING:
     help="Also write the labels, grown, as a mask for recon --mask; they must be all that the views show.",
 )
 @click.option(
-    "--grow", type=LENGTH_PX, default="1", show_default=True, help="By how much --mask-out is larger."
+    "--grow", type=LENGTH_PX, help="By how much --mask-out is larger than the labels.  [default: 1px]"
 )
 @click.option("--invert", is_flag=True, help="Label what is darker: pores, or a dark specimen.")
 @json_option

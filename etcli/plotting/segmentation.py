@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from etcli.core.surfaces.label_colours import label_colours
 from etcli.plotting.style import (
     BLUE,
     GREEN,
@@ -113,10 +113,10 @@ def _outlines(names: Image, scale: PixelScale) -> list[list[tuple[float, float]]
 
 def _coloured(names: Image) -> Image:
     """Return a picture of labels in colours, transparent where there is none."""
-    palette = np.array([(*to_rgb(colour), OPACITY) for colour in COLOURS])
-    colours = palette[(names.astype(np.int64) - 1) % len(palette)]
-    colours[names == 0] = 0
-    return np.asarray(colours)
+    colours = np.zeros((*names.shape, 4))
+    colours[..., :3] = label_colours(names.astype(np.int64))
+    colours[..., 3] = OPACITY * (names > 0)
+    return colours
 
 
 def _draw_curve(

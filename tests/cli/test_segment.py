@@ -244,6 +244,12 @@ def test_a_twin_corrects_the_threshold_of_a_blurred_volume(tmp_path: Path) -> No
     assert abs(otsu["volume_px"] / true - 1) > 0.03
     again = etcli(*common, "--series", tmp_path / "views.mrc", volume, tmp_path / "again.mrc")
     assert json.loads(again.out) == twin
+    other = library.project(
+        library.Volume(ball(20, 8, 50, 7) + ball(30, 30, 12, 6), pixel_A=10.0), series.tilt_deg
+    )
+    library.write(other, tmp_path / "other.mrc")
+    run = etcli("segment", "--series", tmp_path / "other.mrc", volume, tmp_path / "x.mrc", status=1)
+    assert "do not resemble the views (correlation" in run.err
     narrow = library.TiltSeries.of(noisy[:, :, 4:-4], series.tilt_deg, pixel_A=10.0)
     library.write(narrow, tmp_path / "narrow.mrc")
     run = etcli("segment", "--series", tmp_path / "narrow.mrc", volume, tmp_path / "x.mrc", status=1)
