@@ -261,7 +261,7 @@ class _Work:
 
     @property
     def looked_at(self) -> Mask | None:
-        """Where the threshold is found: by default a mask, which has little background, only limits labels."""
+        """Where the threshold is found: by default a mask, with little background, only limits labels."""
         return None if self.request.method.rule == AUTO else self.region
 
     def run(self, twin: tuple[float, ...] | None) -> tuple[str, tuple[float, ...], Found, LocalLevels | None]:
@@ -281,7 +281,7 @@ class _Work:
             or rule == DENSE
             or are_separate_bodies(signed, found, threads=self.session.threads)
         ):
-            labels, levels, n_small = with_own_levels(signed, found, self.rules)
+            labels, levels, n_small = with_own_levels(signed, found, self.rules, region=self.region)
             if request.invert:
                 levels = LocalLevels(-levels.background, -levels.plateau)
             return rule, thresholds, replace(found, labels=labels, n_small=found.n_small + n_small), levels
@@ -291,7 +291,7 @@ class _Work:
             found = self._found(rule, thresholds)
             if are_separate_bodies(self.values, found, threads=self.session.threads):
                 # light bodies, of which Otsu's threshold, high in a dense one, shows nothing
-                labels, levels, n_small = with_own_levels(self.values, found, self.rules)
+                labels, levels, n_small = with_own_levels(self.values, found, self.rules, region=self.region)
                 return (
                     rule,
                     thresholds,

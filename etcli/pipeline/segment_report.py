@@ -44,14 +44,14 @@ def report_segmentation(session: Session, found: "Segmentation", request: Segmen
 
 
 def report_network(session: Session, found: "Segmentation", request: SegmentRequest, share: float) -> None:
-    """Report that a network has been cut, as many bodies of one piece are cut where they are hardly narrower."""
+    """Report that a network has been cut into bodies where it is hardly narrower."""
     if request.split is None or not len(found.cuts.ratio):
         return
     n, ratio = len(found.volume_px) - 1, float(np.median(found.cuts.ratio))
     if n >= MANY and ratio >= NETWORK:
         session.reporter.warn(
-            f"one piece holds {share:.0%} of the solid and is cut where it is hardly narrower (neck over radius "
-            f"{ratio:.2f}, median): a network? --split none leaves it whole"
+            f"one piece holds {share:.0%} of the solid and is cut where it is hardly narrower (neck over "
+            f"radius {ratio:.2f}, median): a network? --split none leaves it whole"
         )
 
 
@@ -64,9 +64,9 @@ def report_contrasts(session: Session, request: SegmentRequest, contrasts: Contr
     if request.method.rule == TWIN:
         advice = "label them without --series"
     session.reporter.warn(
-        f"the contrast of the labels is from {contrast.min():.3g} to {contrast.max():.3g}, so that one threshold "
-        f"makes the light ones too small and the dense ones too large; {advice}, so that each ends at half of "
-        "its own"
+        f"the contrast of the labels is from {contrast.min():.3g} to {contrast.max():.3g}: with one "
+        f"threshold light ones are too small and dense ones too large; {advice}, so that each ends at half "
+        "of its own"
     )
 
 

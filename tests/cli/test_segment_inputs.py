@@ -1,4 +1,4 @@
-"""``etcli segment`` on unusual volumes: several densities, masks, axes, integers, offsets; and from Python."""
+"""``etcli segment`` on unusual volumes: densities, masks, axes, integers, offsets; and from Python."""
 
 import json
 import warnings
@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 import etcli as library
 from etcli.core.segmentation.local_half import local_half
-from tests.cli.test_segment import ball, volume, volumes_of
+from tests.cli.test_segment import ball, read, volume, volumes_of
 from tests.files import etcli, failure
 
 BODY = ball(20, 20, 30, 12)
@@ -74,6 +74,10 @@ def test_a_mask_of_labels_does_not_move_the_threshold(tmp_path: Path) -> None:
     again = json.loads(etcli("segment", "--json", "--mask", mask, path, out).out)
     assert volumes_of(again) == pytest.approx(volumes_of(first), rel=0.01)
     assert len(volumes_of(first)) == 2
+    half = volume(tmp_path / "half.mrc", np.where(np.arange(64) < 54, read(mask), 0))
+    etcli("segment", "--mask", half, path, out)
+    assert read(out)[:, :, 53].any()
+    assert not read(out)[:, :, 54:].any()
     inside = json.loads(etcli("segment", "--json", "--method", "otsu", "--mask", mask, path, out).out)
     assert inside["thresholds"][0] > first["thresholds"][0]
 
@@ -132,7 +136,7 @@ def test_arrays_and_results_go_from_function_to_function(tmp_path: Path) -> None
     assert measured.columns["volume_px3"][0] == pytest.approx(found.volume_px[1], rel=0.03)
     library.write(found, tmp_path / "labels.mrc")
     assert library.read(tmp_path / "labels.mrc", kind="volume").images()[:].dtype == np.uint16
-    with pytest.raises(library.UsageError, match="no option fill_hole; it has .*fill_holes"):
+    with pytest.raises(library.UsageError, match="no option fill_hole; it has"):
         library.segment(BODY, fill_hole=True)
     with pytest.raises(library.UsageError, match="no method named True"):
         library.segment(BODY, True)

@@ -30,7 +30,7 @@ ONE_MATERIAL = 0.15
 LIGHTER = 0.6
 """Contrast over that of all labels below which a body is of a lighter material; blur does less to it."""
 BODY_PX, BODY_DEPTH_PX = 50, 2.0
-"""Least number of voxels, and least depth, of labels whose contrast is that of a body, not of blur or noise."""
+"""Least number of voxels, and least depth, of labels whose contrast tells a material, not blur or noise."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,9 @@ def contrasts_of(volume: Array, labels: Labels, *, threads: int = 1) -> Contrast
     return Contrasts((levels.plateau - levels.background)[1:], weights[1:], is_body[1:])
 
 
-def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Labels, LocalLevels, int]:
+def with_own_levels(
+    volume: Array, found: Found, rules: LabelRules, *, region: Mask | None = None
+) -> tuple[Labels, LocalLevels, int]:
     """Move the surface of each label to half of its own contrast.
 
     Parameters
@@ -225,6 +227,8 @@ def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Lab
     found : Found
         Its labels are used up.
     rules : LabelRules
+    region : ndarray of shape (nz, ny, nx), bool, optional
+        Beyond which no label grows.
 
     Returns
     -------
@@ -240,6 +244,8 @@ def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Lab
     labels, levels = local_half(
         volume, found.labels, always=found.filled, faces=rules.faces, threads=rules.threads
     )
+    if region is not None:
+        labels[~region] = 0
     counts = voxel_counts(labels)
     order = np.argsort(-counts[1:], kind="stable") + 1
     kept = np.concatenate([[0], order[counts[order] >= max(rules.min_size, 1)]])

@@ -69,8 +69,9 @@ def twin_views(views: Array, projections: Array, rng: np.random.Generator) -> tu
     alike = correlation(views, projections)
     if square <= 0 or across <= 0 or not alike >= ALIKE:
         raise DataError(
-            f"projections of the segmented solid do not resemble the views (correlation {alike:.2f}, less than "
-            f"{ALIKE:g}); give the series of this volume, or leave out --series if it has several densities"
+            f"projections of the segmented solid do not resemble the views (correlation {alike:.2f}, "
+            f"less than {ALIKE:g}); give the series of this volume, or leave out --series if it has several "
+            "densities"
         )
     density = across / square
     signal = np.maximum(projections * np.float32(density), 0)
