@@ -142,4 +142,4 @@ def _draw_curve(
         axes.axvline(level, color=GREY, linestyle=":", linewidth=2, label=None if k else "used")
     axes.set(yscale="log", xlabel="threshold", ylabel=f"volume {'below' if below else 'above'} ({unit})")
     axes.set_ylim(bottom=max(total / len(values), float(np.min(share[share > 0], initial=1.0)) * total))
-    axes.legend()
+    axes.legend(loc="upper left" if below else "upper right")

@@ -7,11 +7,13 @@ import pytest
 from scipy import ndimage
 
 from etcli.core.errors import DataError, UsageError
+from etcli.core.segmentation.densities import two_densities
 from etcli.core.segmentation.local_half import local_half
 from etcli.core.segmentation.local_levels import local_levels
 from etcli.core.segmentation.pieces import border_labels, by_volume, components, holes_of, voxel_counts
 from etcli.core.segmentation.splitting import cuts, split
 from etcli.core.segmentation.thresholds import (
+    dense,
     global_threshold,
     histogram_of,
     hysteresis,
@@ -144,6 +146,24 @@ def test_mixture_parts_two_normal_distributions_where_they_are_equally_likely() 
     levels = np.concatenate([rng.normal(1, 0.1, 40000), rng.normal(2, 0.1, 40000), np.zeros(120000)])
     volume = levels.astype(np.float32).reshape(20, 100, 100)
     assert mixture(histogram_of(volume)) == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.parametrize("radius", [1.5, 5.0])
+def test_dense_parts_metal_from_its_support_however_little_it_is(radius: float) -> None:
+    """Three classes of Otsu cut the blurred surface of the support where metal is rare."""
+    metal = ball((20, 22, 30), radius)
+    volume = (ball((20, 22, 30), 17, blur=4) * (1 - metal) + 4 * metal + noise(0.04)).astype(np.float32)
+    histogram = histogram_of(volume)
+    assert 1.2 < dense(histogram) < 3.2
+    lighter, denser = two_densities(histogram) or (0, 0)
+    assert lighter == pytest.approx(1, rel=0.1)
+    assert 2.5 < denser < 4.2  # of a ball of 1.5 voxels most voxels are partly support
+    assert (multi_otsu(histogram)[1] < 1) == (radius < 2)
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.1, 0.3])
+def test_noise_is_no_second_density(sigma: float) -> None:
+    assert two_densities(histogram_of(ball((20, 22, 30), 17, blur=4) + noise(sigma))) is None
 
 
 def test_hysteresis_keeps_what_touches_the_bright() -> None:
