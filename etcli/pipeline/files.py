@@ -118,7 +118,7 @@ def write(
     """
     session, target = _own_inputs(session), str(name)
     if isinstance(what, Segmentation):
-        what, mode = what.labels, what.mode
+        mode, what = what.mode, what.labels
     if mode not in WRITTEN_MODES:
         raise UsageError(f"images are not written as MRC mode {mode!r}; use one of {WRITTEN_MODES}")
     with (session.overwriting() if overwrite else session).outputs() as outputs:

@@ -9,9 +9,9 @@ from etcli.pipeline.segment_request import DENSE, HYSTERESIS, TWIN, VALUE, Segme
 from etcli.pipeline.session import Session
 
 if TYPE_CHECKING:
-    from etcli.pipeline.segment import Segmentation
+    from etcli.pipeline.segmentation import Segmentation
 
-MANY, NETWORK = 5, 0.6
+MANY, NETWORK = 5, 0.5
 """Number of labels, and median of the same ratio of their cuts, from which on one piece is a network."""
 DOUBTFUL = 0.9
 """Radius of a neck over that of the smaller body from which on a cut is named."""
@@ -48,7 +48,8 @@ def report_network(session: Session, found: "Segmentation", request: SegmentRequ
     if request.split is None or not len(found.cuts.ratio):
         return
     n, ratio = len(found.volume_px) - 1, float(np.median(found.cuts.ratio))
-    if n >= MANY and ratio >= NETWORK:
+    has_loops = len(found.cuts.ratio) > n  # unlike chains of bodies
+    if n >= MANY and has_loops and ratio >= NETWORK:
         session.reporter.warn(
             f"one piece holds {share:.0%} of the solid and is cut where it is hardly narrower (neck over "
             f"radius {ratio:.2f}, median): a network? --split none leaves it whole"

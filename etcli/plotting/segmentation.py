@@ -19,7 +19,6 @@ from etcli.plotting.style import (
     WIDTH_IN,
     PixelScale,
     contrast,
-    scale_bar,
     show,
     styled,
 )
@@ -68,17 +67,16 @@ def segmentation_picture(
     grid = figure.add_gridspec(3, 3, width_ratios=[nx, nx, nz], height_ratios=[height, height, CURVE_IN])
     z, y, x = at
     titles = f"X–Y, z {z + 1}", f"X–Z, y {y + 1}", f"Z–Y, x {x + 1}"
-    for column, (image, names, title) in enumerate(
-        zip(_slices(volume, at), _slices(labels, at), titles, strict=True)
+    directions = ("x", "y"), ("x", "z"), ("z", "y")
+    for column, (image, names, title, axes) in enumerate(
+        zip(_slices(volume, at), _slices(labels, at), titles, directions, strict=True)
     ):
         upper, lower = (figure.add_subplot(grid[row, column]) for row in (0, 1))
-        show(upper, image, scale, limits=limits)
+        show(upper, image, scale, limits=limits, labels=axes)
         upper.add_collection(LineCollection(_outlines(names, scale), colors=ORANGE, linewidths=0.7))
         upper.set_title(title, loc="left")
         drawn = show(lower, image, scale, limits=limits)
         lower.imshow(_coloured(names), extent=drawn.get_extent())
-        if column == 0:
-            scale_bar(upper, image.shape[1], scale)
     _draw_curve(figure.add_subplot(grid[2, :]), volume, scale, used, rules or {}, below)
     return figure
 

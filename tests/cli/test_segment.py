@@ -146,13 +146,13 @@ def test_masks_go_in_and_out(bodies: Path, tmp_path: Path) -> None:
     assert across == 4
     assert "is empty" in failure("segment", "--mask", volume(tmp_path / "0.mrc", 0 * X), bodies, out)
     small = volume(tmp_path / "small.mrc", np.ones((4, 5, 6)))
-    assert "6 x 5 x 4 voxels, but the volume has 64 x 40 x 40" in failure(
-        "segment", "--mask", small, bodies, out
-    )
+    message = failure("segment", "--mask", small, bodies, out)
+    assert "small.mrc: 6 x 5 x 4 voxels, but" in message
+    assert "bodies.mrc has 64 x 40 x 40" in message
     other = volume(tmp_path / "other.mrc", X < 21, pixel_A=20)
-    assert "voxels of 20 Å, but those of the volume have 10 Å" in failure(
-        "segment", "--mask", other, bodies, out
-    )
+    message = failure("segment", "--mask", other, bodies, out)
+    assert "other.mrc: voxels of 20 Å, but those of" in message
+    assert "bodies.mrc are 10 Å" in message
 
 
 @pytest.mark.parametrize(

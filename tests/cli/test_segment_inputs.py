@@ -144,3 +144,21 @@ def test_arrays_and_results_go_from_function_to_function(tmp_path: Path) -> None
         library.segment(BODY, True)
     with pytest.raises(library.UsageError, match="array of shape"):
         library.segment(BODY[0])
+
+
+def test_a_network_that_is_cut_is_told(tmp_path: Path) -> None:
+    """Rods that cross, thick at their crossings; balls that touch are no network."""
+    z, y, x = np.mgrid[:40, :40, :64]
+    bars = [abs(y - 8), abs(y - 20), abs(y - 32), abs(x - 12), abs(x - 32), abs(x - 52)]
+    far = np.min([np.hypot(bar, z - 20) for bar in bars], axis=0)
+    nodes = [np.sqrt((z - 20) ** 2 + (y - j) ** 2 + (x - i) ** 2) for j in (8, 20, 32) for i in (12, 32, 52)]
+    far = np.minimum(far, np.min(nodes, axis=0) - 1.5)
+    path, out = volume(tmp_path / "net.mrc", np.clip(4.5 - far, 0, 1)), tmp_path / "l.mrc"
+    run = etcli("segment", "--json", path, out)
+    assert "a network? --split none leaves it whole" in " ".join(run.err.split())
+    assert json.loads(run.out)["n_labels"] > 4
+    run = etcli("segment", "--json", "--split", "none", path, out)
+    assert "network" not in run.err
+    assert json.loads(run.out)["n_labels"] == 1
+    row = np.sum([ball(20, 20, at, 6) for at in (8, 19.5, 31, 42.5, 54)], axis=0).clip(0, 1)
+    assert "network" not in etcli("segment", volume(tmp_path / "row.mrc", row), out).err
