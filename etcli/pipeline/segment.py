@@ -238,7 +238,8 @@ def _segment(
     history = (*volume.history, str(_step(request, result)))
     result = replace(result, labels=replace(result.labels, history=history))
     report_segmentation(session, result, request)
-    if levels is None and found.largest_share > ONE_BODY:
+    is_one = found.largest_share > ONE_BODY and not found.surroundings
+    if is_one and (levels is None or request.invert):
         report_network(session, result, request, found.largest_share)
     if levels is None and not request.invert and len(result.volume_px) > 2:
         report_contrasts(session, request, contrasts_of(values, labels, threads=session.threads))

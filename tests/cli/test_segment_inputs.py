@@ -162,3 +162,12 @@ def test_a_network_that_is_cut_is_told(tmp_path: Path) -> None:
     assert json.loads(run.out)["n_labels"] == 1
     row = np.sum([ball(20, 20, at, 6) for at in (8, 19.5, 31, 42.5, 54)], axis=0).clip(0, 1)
     assert "network" not in etcli("segment", volume(tmp_path / "row.mrc", row), out).err
+
+
+def test_the_twin_is_smoothed_as_the_volume() -> None:
+    """The twin is the body itself, so that the threshold keeps the volume that its edges give."""
+    body = library.Volume(BODY, pixel_A=10.0)
+    series = library.project(body, np.arange(-60, 61, 10))
+    found = library.segment(body, series=series, rebuild=lambda _: body, smooth="2px")
+    edge = library.segment(gaussian_filter(BODY, 2), "edge", one_threshold=True)
+    assert found.volume_px[1] == pytest.approx(edge.volume_px[1], rel=0.02)
