@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @subcommand(
     "segment",
     example="etcli segment volume.mrc labels.mrc\n"
-    "etcli segment --series aligned.mrc volume.mrc labels.mrc\n"
+    "etcli segment --series aligned.mrc --split none porous.mrc labels.mrc\n"
     "etcli segment --method dense --min-size 8 catalyst.mrc metal.mrc\n"
     "etcli segment --mask-out mask.mrc --grow 1px --plot labels.png volume.mrc labels.mrc",
     references=(
@@ -66,7 +66,12 @@ if TYPE_CHECKING:
     "--min-size", type=click.IntRange(1), default=20, show_default=True, help="Fewest voxels of a label."
 )
 @click.option("--fill-holes", is_flag=True, help="Make enclosed background solid.")
-@click.option("--mask", type=FILE, metavar="FILE", help="Label only where this volume is not zero.")
+@click.option(
+    "--mask",
+    type=FILE,
+    metavar="FILE",
+    help="Label only where this volume is above zero; a named --method also finds the threshold in there.",
+)
 @click.option(
     "--mask-out",
     type=FILE,
@@ -74,7 +79,7 @@ if TYPE_CHECKING:
     help="Also write the labels, grown, as a mask for recon --mask; they must be all that the views show.",
 )
 @click.option(
-    "--grow", type=LENGTH_PX, default="1", show_default=True, help="By how much --mask-out is larger."
+    "--grow", type=LENGTH_PX, help="By how much --mask-out is larger than the labels.  [default: 1px]"
 )
 @click.option("--invert", is_flag=True, help="Label what is darker: pores, or a dark specimen.")
 @json_option
@@ -93,12 +98,18 @@ def command(
     Without --method, bodies apart from each other are found by Otsu's threshold and split where they touch;
     then each gets a threshold of its own, half way from what surrounds it to its core, so that bodies of
     different density are measured alike. One body that holds most of the solid, such as a porous particle,
-    gets the threshold edge. --global and a given value are for all labels. A body with a denser material on
-    it or in it is told: --method dense labels that material, each body half way from the support to its core.
+    gets the threshold edge, unless there are lighter bodies beside it. --global (then by default with edge)
+    and a given value are for all labels; a warning tells if these have several densities. A body with a
+    denser material on it or in it is told: --method dense labels that material, each body half way from the
+    support to its core.
 
-    With --series, the threshold is tested on a twin: the segmented volume is projected, given noise like that
-    of the views, reconstructed by the command in the history of the volume, and the threshold is where that
-    reconstruction has the volume that was put in.
+    With --series, the threshold of a specimen of one density is tested on a twin: the segmented volume is
+    projected, given noise like that of the views, reconstructed by the command in the history of the volume,
+    and the threshold is where that reconstruction has the volume that was put in.
+
+    --split parts bodies that touch; a network, one piece of many struts, is to be left whole by --split none.
+    The mask of --mask may have another order of axes. To find a material in a support, name a --method with
+    it; the mask that --mask-out writes needs none, as the threshold is then that of the whole volume.
 
     Pieces under --min-size are left out and counted. Which labels the border cuts, and how wide cut necks
     are, is in JSON. Labels are 16-bit whole numbers (MRC mode 6), above 65535 of them in mode 2.

@@ -14,6 +14,7 @@ from etcli.io.meshes import mesh_format, write_mesh
 from etcli.io.mrc_writer import WRITTEN_MODES
 from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.inputs import read_images, read_series
+from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
 from etcli.pipeline.trace import TracedAtoms
 
@@ -76,7 +77,7 @@ def read(
 
 
 def write(
-    what: TiltSeries | Volume | Atoms | TracedAtoms | Mesh,
+    what: TiltSeries | Volume | Segmentation | Atoms | TracedAtoms | Mesh,
     name: str | Path,
     *,
     mode: int = 2,
@@ -87,8 +88,9 @@ def write(
 
     Parameters
     ----------
-    what : TiltSeries, Volume, Atoms, TracedAtoms or Mesh
-        A series is written with its mdoc, a volume with its frame; the result of `etcli.trace_atoms` also
+    what : TiltSeries, Volume, Segmentation, Atoms, TracedAtoms or Mesh
+        A series is written with its mdoc, a volume with its frame; of the result of `etcli.segment` the
+        labels, as whole numbers; the result of `etcli.trace_atoms` also
         with the box and the history of the volume.
     name : str or Path
         MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``, for the result of
@@ -115,6 +117,8 @@ def write(
     2.0
     """
     session, target = _own_inputs(session), str(name)
+    if isinstance(what, Segmentation):
+        mode, what = what.mode, what.labels
     if mode not in WRITTEN_MODES:
         raise UsageError(f"images are not written as MRC mode {mode!r}; use one of {WRITTEN_MODES}")
     with (session.overwriting() if overwrite else session).outputs() as outputs:

@@ -22,6 +22,7 @@ from etcli.pipeline.label_densities import label_densities
 from etcli.pipeline.measured import Measured
 from etcli.pipeline.pore_measures import Solid, measure_pores
 from etcli.pipeline.pore_request import NO_PORES, PoreRequest
+from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
@@ -60,7 +61,7 @@ class MeasureInputs:
 
 def measure(
     volume: Volume | NDArray[Any],
-    labels: Volume | NDArray[Any],
+    labels: Volume | Segmentation | NDArray[Any],
     *,
     halves: tuple[Volume | NDArray[Any], Volume | NDArray[Any]] | None = None,
     series: TiltSeries | None = None,
@@ -77,8 +78,8 @@ def measure(
     ----------
     volume : Volume or ndarray of shape (nz, ny, nx)
         Grey levels.
-    labels : Volume or ndarray of shape (nz, ny, nx)
-        Whole numbers, 0 the background; of any program.
+    labels : Volume, Segmentation or ndarray of shape (nz, ny, nx)
+        Whole numbers, 0 the background; of `etcli.segment` or any program.
     halves : (Volume, Volume), optional
         The volume from the odd and from the even views, for the errors that noise makes.
     series : TiltSeries, optional
@@ -121,6 +122,7 @@ def measure(
     """
     session = session or Session()
     volume = _as_volume(volume, "volume")
+    labels = labels.labels if isinstance(labels, Segmentation) else labels
     ball = None if envelope is None else Length.parse(envelope, "px")
     request = PoreRequest(pores, ball, thickness, tortuosity)
 

@@ -1,12 +1,13 @@
 """Segmentation of a volume: labels of its bodies, in memory or from file to file."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.filters import gaussian
 from etcli.core.lengths import Length
 from etcli.core.segmentation.densities import two_densities
@@ -17,20 +18,28 @@ from etcli.core.segmentation.segment import (
     Found,
     LabelRules,
     are_separate_bodies,
+    contrasts_of,
     cuts_between,
     find_labels,
     grown_mask,
     with_own_levels,
 )
-from etcli.core.segmentation.splitting import Cuts
 from etcli.core.segmentation.thresholds import global_threshold, histogram_of, hysteresis
 from etcli.core.series import TiltSeries, Volume
 from etcli.io.segmentation_step import segmentation_step
 from etcli.io.writers import expect_images, volume_writer
 from etcli.pipeline.inputs import file_named_in_errors, load_images, read_series, read_volume_only
+from etcli.pipeline.measure import check_fits
 from etcli.pipeline.picture_output import announce_picture, check_picture
-from etcli.pipeline.segment_report import numbers_of, report_densities, report_segmentation
+from etcli.pipeline.segment_report import (
+    numbers_of,
+    report_contrasts,
+    report_densities,
+    report_network,
+    report_segmentation,
+)
 from etcli.pipeline.segment_request import AUTO, DENSE, HYSTERESIS, TWIN, VALUE, SegmentRequest, request_of
+from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
 from etcli.pipeline.twin import Rebuild, twin_threshold
 
@@ -39,7 +48,8 @@ Array = NDArray[np.float32]
 COPIES = 8
 """Arrays of the size of the volume that the work needs at most."""
 LARGEST_UINT16 = 65535
-SAME_PIXEL = 0.01
+GROW = Length(1.0, "px")
+"""By how much ``--mask-out`` is larger than the labels, unless another length is given."""
 
 
 @dataclass(frozen=True)
@@ -52,52 +62,12 @@ class SegmentFiles:
     tilts: str | None = None
     mask: str | None = None
     mask_out: str | None = None
-    grow: Length = Length(1.0, "px")
+    grow: Length | None = None
     plot: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """Labels of the bodies in a volume.
-
-    Parameters
-    ----------
-    labels : Volume
-        0 is the background; from 1 on by falling volume.
-    rule : str
-        How the threshold was found.
-    thresholds : tuple of float
-        The threshold; of rules with two levels both.
-    levels : LocalLevels or None
-        Grey levels of the labels, where each has its own threshold.
-    volume_px : ndarray of shape (n + 1,), int64
-        Number of voxels by label; the background is at 0.
-    border : ndarray of int32
-        Labels that a face of the volume cuts.
-    cuts : Cuts
-        Necks between labels that touch.
-    n_pieces : int
-        Number of pieces before the splitting.
-    n_small : int
-        Number of pieces left out because they are small.
-    surroundings : bool
-        Whether the surroundings of the specimen were left out, where what is darker is labelled.
-    """
-
-    labels: Volume
-    rule: str
-    thresholds: tuple[float, ...]
-    levels: LocalLevels | None
-    volume_px: NDArray[np.int64]
-    border: NDArray[np.int32]
-    cuts: Cuts
-    n_pieces: int
-    n_small: int
-    surroundings: bool = False
-
-
 def segment(
-    volume: Volume,
+    volume: Volume | NDArray[Any],
     method: float | str | None = None,
     *,
     series: TiltSeries | None = None,
@@ -110,7 +80,7 @@ def segment(
 
     Parameters
     ----------
-    volume : Volume
+    volume : Volume or ndarray of shape (nz, ny, nx)
     method : float or str, optional
         A threshold, or how to find it: ``edge``, ``otsu``, ``multi-otsu``, ``mixture``, ``dense`` (metal on a
         support), ``twin`` or ``hysteresis:LOW,HIGH``. By default bodies apart from each other are found by
@@ -121,7 +91,8 @@ def segment(
         ``rebuild(series)`` reconstructs a volume as `volume` was reconstructed, without subtracting a
         background, for ``twin``.
     mask : Volume or ndarray of shape (nz, ny, nx), optional
-        Only where it is not zero is anything labelled.
+        Only where it is above zero is anything labelled. A named method finds the threshold in there, the
+        default in the whole volume.
     session : Session, optional
         Threads and memory to use; `Session()` by default.
     **options
@@ -150,7 +121,9 @@ def segment(
     """
     session = session or Session()
     request = request_of(method=method, series=series, **options)
-    region = None if mask is None else _region(volume, _as_volume(mask))
+    if not isinstance(volume, Volume):
+        volume = Volume(_as_array(volume, "volume"), name="volume")
+    region = None if mask is None else _region(volume, _beside(volume, mask))
     return _segment(session, volume, request, series=series, rebuild=rebuild, region=region)[0]
 
 
@@ -172,11 +145,11 @@ def segment_files(
     dict
         The numbers of the run, for ``--json``.
     """
-    check_picture(files.plot)
+    _check_files(files)
     volume = read_volume_only(session, files.input)
     series = read_series(session, files.series, tilts=files.tilts) if files.series else None
     region = _region(volume, read_volume_only(session, files.mask)) if files.mask else None
-    grow_px = files.grow.px(volume.pixel_A)
+    grow_px = (files.grow or GROW).px(volume.pixel_A)
     outputs = session.outputs()
     for target in (files.output, *([files.mask_out] if files.mask_out else [])):
         expect_images(outputs, target)
@@ -184,10 +157,9 @@ def segment_files(
         write_picture = announce_picture(outputs, files.plot) if files.plot else None
         found, values = _segment(session, volume, request, series=series, rebuild=rebuild, region=region)
         labels = found.labels
-        mode = 6 if labels.data.dtype == np.uint16 else 2
         *_, words = labels.history
         step = replace(_step(request, found), summary=words.partition(": ")[2])
-        targets = [(files.output, labels, mode)]
+        targets = [(files.output, labels, found.mode)]
         if files.mask_out:
             near = grown_mask(labels.images(), grow_px, threads=session.threads)
             targets.append((files.mask_out, replace(labels, data=near.astype(np.int8)), 0))
@@ -233,17 +205,16 @@ def _segment(
     """Segment a volume; return the result and the grey levels that it was found in."""
     values = load_images(session, volume, copies=COPIES)
     split_px = request.split.px(volume.pixel_A) if request.split else None
-    if request.smooth and (sigma_px := request.smooth.px(volume.pixel_A)):
-        values = gaussian(values, sigma_px=sigma_px)
-    if region is not None and not region.any():
-        raise DataError("the mask is empty: it is zero everywhere")
+    smooth_px = request.smooth.px(volume.pixel_A) if request.smooth else 0.0
+    if smooth_px:
+        values = gaussian(values, sigma_px=smooth_px)
     rules = LabelRules(
         split_px, request.min_size, request.fill_holes, faces=request.invert, threads=session.threads
     )
     work = _Work(session, volume, values, request, rules, region)
     twin: tuple[float, ...] | None = None
     if request.method.rule == TWIN and series is not None:
-        twin = twin_threshold(session, volume, values, series, rebuild)
+        twin = twin_threshold(session, volume, values, series, rebuild, smooth_px=smooth_px)
     with file_named_in_errors(volume):
         rule, thresholds, found, levels = work.run(twin)
     labels = found.labels
@@ -267,9 +238,14 @@ def _segment(
     history = (*volume.history, str(_step(request, result)))
     result = replace(result, labels=replace(result.labels, history=history))
     report_segmentation(session, result, request)
+    is_one = found.largest_share > ONE_BODY and not found.surroundings
+    if is_one and (levels is None or request.invert):
+        report_network(session, result, request, found.largest_share)
+    if levels is None and not request.invert and len(result.volume_px) > 2:
+        report_contrasts(session, request, contrasts_of(values, labels, threads=session.threads))
     may_hide = request.method.rule == AUTO and not request.invert and found.largest_share > ONE_BODY
     if request.method.rule == DENSE or may_hide:
-        report_densities(session, request, two_densities(histogram_of(values, region)))
+        report_densities(session, request, two_densities(histogram_of(values, work.looked_at)))
     return result, values
 
 
@@ -283,6 +259,11 @@ class _Work:
     request: SegmentRequest
     rules: LabelRules
     region: Mask | None
+
+    @property
+    def looked_at(self) -> Mask | None:
+        """Where the threshold is found: by default a mask, with little background, only limits labels."""
+        return None if self.request.method.rule == AUTO else self.region
 
     def run(self, twin: tuple[float, ...] | None) -> tuple[str, tuple[float, ...], Found, LocalLevels | None]:
         """Return the rule that is used, its thresholds, the labels, and their levels."""
@@ -301,7 +282,7 @@ class _Work:
             or rule == DENSE
             or are_separate_bodies(signed, found, threads=self.session.threads)
         ):
-            labels, levels, n_small = with_own_levels(signed, found, self.rules)
+            labels, levels, n_small = with_own_levels(signed, found, self.rules, region=self.region)
             if request.invert:
                 levels = LocalLevels(-levels.background, -levels.plateau)
             return rule, thresholds, replace(found, labels=labels, n_small=found.n_small + n_small), levels
@@ -309,6 +290,15 @@ class _Work:
             rule = "edge"
             thresholds = self._thresholds(rule)
             found = self._found(rule, thresholds)
+            if are_separate_bodies(self.values, found, threads=self.session.threads):
+                # light bodies, of which Otsu's threshold, high in a dense one, shows nothing
+                labels, levels, n_small = with_own_levels(self.values, found, self.rules, region=self.region)
+                return (
+                    rule,
+                    thresholds,
+                    replace(found, labels=labels, n_small=found.n_small + n_small),
+                    levels,
+                )
         return rule, thresholds, found, None
 
     def _thresholds(self, rule: str) -> tuple[float, ...]:
@@ -317,15 +307,15 @@ class _Work:
         if self.request.invert and not self._is_bright_specimen():
             values, sign = -values, -1.0
         if self.request.method.rule == AUTO and rule == "edge" and not self.request.invert:
-            levels = two_densities(histogram_of(values, self.region))
+            levels = two_densities(histogram_of(values, self.looked_at))
             if levels is not None:  # the surface is that of the lighter material
                 values = np.minimum(values, np.float32(levels[0]))
-        found = global_threshold(values, rule, inside=self.region, threads=self.session.threads)
+        found = global_threshold(values, rule, inside=self.looked_at, threads=self.session.threads)
         return tuple(sorted(sign * level for level in found))
 
     def _is_bright_specimen(self) -> bool:
         """Whether the bright part is the smaller one: then pores are looked for, not a dark specimen."""
-        (threshold,) = global_threshold(self.values, "otsu", inside=self.region)
+        (threshold,) = global_threshold(self.values, "otsu", inside=self.looked_at)
         return bool(np.count_nonzero(self.values > threshold) < self.values.size / 2)
 
     def _found(self, rule: str, thresholds: tuple[float, ...]) -> Found:
@@ -356,21 +346,41 @@ def _step(request: SegmentRequest, found: Segmentation) -> Any:
     return segmentation_step(rule, found.thresholds, local=found.levels is not None, others=others)
 
 
-def _as_volume(mask: Volume | ArrayLike) -> Volume:
-    return mask if isinstance(mask, Volume) else Volume(np.asarray(mask), name="mask")
+def _check_files(files: SegmentFiles) -> None:
+    """Check before the work that the outputs can be written."""
+    check_picture(files.plot)
+    if files.grow is not None and files.mask_out is None:
+        raise UsageError("--grow is for the mask of --mask-out; name one, or leave out --grow")
+    if files.mask_out is not None and os.path.realpath(files.mask_out) == os.path.realpath(files.output):
+        raise UsageError(f"--mask-out {files.mask_out} is the file of the labels; give another name")
+
+
+def _as_array(data: Any, name: str) -> NDArray[Any]:
+    """Check that data are an image stack."""
+    array = np.asarray(data)
+    if array.ndim != 3:
+        raise UsageError(f"the {name} must be a Volume or an array of shape (nz, ny, nx)")
+    return array
+
+
+def _beside(volume: Volume, mask: Volume | ArrayLike) -> Volume:
+    """Return a mask as a volume; an array lies where the volume lies."""
+    if isinstance(mask, Volume):
+        return mask
+    return replace(volume, data=_as_array(mask, "mask"), name="mask", history=())
 
 
 def _region(volume: Volume, mask: Volume) -> Mask:
-    """Return where a mask is not zero; raise DataError when it does not fit the volume."""
-    if mask.shape != volume.shape:
-        sizes = (" x ".join(map(str, each.shape[::-1])) for each in (mask, volume))
-        raise DataError(f"{mask.name}: {' voxels, but the volume has '.join(sizes)}; give one of its shape")
-    if mask.pixel_A and volume.pixel_A and abs(mask.pixel_A / volume.pixel_A - 1) > SAME_PIXEL:
-        raise DataError(
-            f"{mask.name}: voxels of {mask.pixel_A:.6g} Å, but those of the volume have {volume.pixel_A:.6g} "
-            "Å; bin one of them"
-        )
-    return np.stack([mask.view(z) != 0 for z in range(len(mask))])
+    """Return where a mask is above 0, along the axes of a volume; raise DataError when it does not fit."""
+    if mask.frame is None:  # of another program, which keeps the order of the axes
+        mask = replace(mask, frame=volume.frame)
+    check_fits(mask.upright(), volume.upright())
+    if volume.frame is not None:
+        mask = mask.upright().turned(volume.frame.axes)
+    region = np.stack([mask.view(z) > 0 for z in range(len(mask))])
+    if not region.any():
+        raise DataError(f"{mask.name}: the mask is empty: no voxel is above 0")
+    return region
 
 
 def _rules(session: Session, values: Array, region: Mask | None) -> dict[str, float]:

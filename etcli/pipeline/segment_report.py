@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etcli.pipeline.segment_request import DENSE, HYSTERESIS, VALUE, SegmentRequest
+from etcli.core.segmentation.segment import Contrasts
+from etcli.pipeline.segment_request import DENSE, HYSTERESIS, TWIN, VALUE, SegmentRequest
 from etcli.pipeline.session import Session
 
 if TYPE_CHECKING:
-    from etcli.pipeline.segment import Segmentation
+    from etcli.pipeline.segmentation import Segmentation
 
+MANY, NETWORK = 5, 0.5
+"""Number of labels, and median of the same ratio of their cuts, from which on one piece is a network."""
 DOUBTFUL = 0.9
 """Radius of a neck over that of the smaller body from which on a cut is named."""
 
@@ -38,6 +41,34 @@ def report_segmentation(session: Session, found: "Segmentation", request: Segmen
             f"{_count(int(doubtful.sum()), 'cut')} as wide as the smaller body, or nearly (neck over radius "
             f"{found.cuts.ratio[0]:.2f} between labels {one} and {two}); a larger --split joins them"
         )
+
+
+def report_network(session: Session, found: "Segmentation", request: SegmentRequest, share: float) -> None:
+    """Report that a network has been cut into bodies where it is hardly narrower."""
+    if request.split is None or not len(found.cuts.ratio):
+        return
+    n, ratio = len(found.volume_px) - 1, float(np.median(found.cuts.ratio))
+    has_loops = len(found.cuts.ratio) > n  # unlike chains of bodies
+    if n >= MANY and has_loops and ratio >= NETWORK:
+        session.reporter.warn(
+            f"one piece holds {share:.0%} of the solid and is cut where it is hardly narrower (neck over "
+            f"radius {ratio:.2f}, median): a network? --split none leaves it whole"
+        )
+
+
+def report_contrasts(session: Session, request: SegmentRequest, contrasts: Contrasts) -> None:
+    """Warn of one threshold for bodies of several materials."""
+    if not contrasts.are_of_several_materials:
+        return
+    contrast = contrasts.contrast[contrasts.is_body] if contrasts.is_body.any() else contrasts.contrast
+    advice = "leave out --global" if request.one_threshold else "label them without --method"
+    if request.method.rule == TWIN:
+        advice = "label them without --series"
+    session.reporter.warn(
+        f"the contrast of the labels is from {contrast.min():.3g} to {contrast.max():.3g}: with one "
+        f"threshold light ones are too small and dense ones too large; {advice}, so that each ends at half "
+        "of its own"
+    )
 
 
 def report_densities(session: Session, request: SegmentRequest, levels: tuple[float, float] | None) -> None:

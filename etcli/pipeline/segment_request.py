@@ -1,9 +1,9 @@
 """Request of a segmentation: its options, and the check of their combinations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from etcli.core.arguments import checked_integer, checked_number
+from etcli.core.arguments import checked_integer, checked_number, listed
 from etcli.core.errors import UsageError
 from etcli.core.lengths import Length
 from etcli.core.segmentation.thresholds import RULES
@@ -57,7 +57,7 @@ class Method:
             if given in (*RULES, TWIN):
                 return cls(given)
         try:
-            number = float(given)
+            number = float("" if isinstance(given, bool) else given)
         except (TypeError, ValueError):
             names = ", ".join((*RULES, TWIN))
             raise UsageError(
@@ -122,6 +122,9 @@ def request_of(
     **others: Any,
 ) -> SegmentRequest:
     """Create the request from options as they are given; with a series, the method is twin by default."""
+    known = [field.name for field in fields(SegmentRequest)]
+    if unknown := others.keys() - set(known):
+        raise UsageError(f"segment has no option {listed(sorted(unknown))}; it has {listed(known)}")
     parsed = Method(TWIN) if method is None and series is not None else Method.parse(method)
     request = SegmentRequest(
         parsed,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
+from etcli.core.filters import gaussian
 from etcli.core.segmentation.thresholds import edge, grey_range, histogram_of, plateau
 from etcli.core.segmentation.twin import threshold_of_volume, twin_model, twin_views
 from etcli.core.series import TiltSeries, Volume
@@ -25,7 +26,13 @@ SEED = 1
 
 
 def twin_threshold(
-    session: Session, volume: Volume, values: Array, series: TiltSeries, rebuild: Rebuild | None
+    session: Session,
+    volume: Volume,
+    values: Array,
+    series: TiltSeries,
+    rebuild: Rebuild | None,
+    *,
+    smooth_px: float = 0.0,
 ) -> tuple[float]:
     """Find the threshold at which a reconstruction of known volume has that volume.
 
@@ -39,6 +46,8 @@ def twin_threshold(
         The views that it was reconstructed from.
     rebuild : callable or None
         Reconstructs a series as the volume was.
+    smooth_px : float
+        Standard deviation of the Gaussian that the grey levels were smoothed with, in voxels.
 
     Returns
     -------
@@ -78,6 +87,8 @@ def twin_threshold(
                 "been cropped or binned since it was reconstructed?"
             )
         rebuilt = load_images(session, twin, copies=2)
+        if smooth_px:
+            rebuilt = gaussian(rebuilt, sigma_px=smooth_px)
         new = threshold_of_volume(rebuilt, float(model.sum(dtype=np.float64)))
         session.reporter.report(
             f"twin, pass {k + 1} of {PASSES}: density {density:.5g}, threshold {threshold:.5g} becomes "

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from etcli.core.surfaces.label_colours import label_colours
 from etcli.plotting.style import (
     BLUE,
     GREEN,
@@ -19,7 +19,6 @@ from etcli.plotting.style import (
     WIDTH_IN,
     PixelScale,
     contrast,
-    scale_bar,
     show,
     styled,
 )
@@ -68,17 +67,16 @@ def segmentation_picture(
     grid = figure.add_gridspec(3, 3, width_ratios=[nx, nx, nz], height_ratios=[height, height, CURVE_IN])
     z, y, x = at
     titles = f"X–Y, z {z + 1}", f"X–Z, y {y + 1}", f"Z–Y, x {x + 1}"
-    for column, (image, names, title) in enumerate(
-        zip(_slices(volume, at), _slices(labels, at), titles, strict=True)
+    directions = ("x", "y"), ("x", "z"), ("z", "y")
+    for column, (image, names, title, axes) in enumerate(
+        zip(_slices(volume, at), _slices(labels, at), titles, directions, strict=True)
     ):
         upper, lower = (figure.add_subplot(grid[row, column]) for row in (0, 1))
-        show(upper, image, scale, limits=limits)
+        show(upper, image, scale, limits=limits, labels=axes)
         upper.add_collection(LineCollection(_outlines(names, scale), colors=ORANGE, linewidths=0.7))
         upper.set_title(title, loc="left")
         drawn = show(lower, image, scale, limits=limits)
         lower.imshow(_coloured(names), extent=drawn.get_extent())
-        if column == 0:
-            scale_bar(upper, image.shape[1], scale)
     _draw_curve(figure.add_subplot(grid[2, :]), volume, scale, used, rules or {}, below)
     return figure
 
@@ -113,10 +111,10 @@ def _outlines(names: Image, scale: PixelScale) -> list[list[tuple[float, float]]
 
 def _coloured(names: Image) -> Image:
     """Return a picture of labels in colours, transparent where there is none."""
-    palette = np.array([(*to_rgb(colour), OPACITY) for colour in COLOURS])
-    colours = palette[(names.astype(np.int64) - 1) % len(palette)]
-    colours[names == 0] = 0
-    return np.asarray(colours)
+    colours = np.zeros((*names.shape, 4))
+    colours[..., :3] = label_colours(names.astype(np.int64))
+    colours[..., 3] = OPACITY * (names > 0)
+    return colours
 
 
 def _draw_curve(
@@ -142,4 +140,4 @@ def _draw_curve(
         axes.axvline(level, color=GREY, linestyle=":", linewidth=2, label=None if k else "used")
     axes.set(yscale="log", xlabel="threshold", ylabel=f"volume {'below' if below else 'above'} ({unit})")
     axes.set_ylim(bottom=max(total / len(values), float(np.min(share[share > 0], initial=1.0)) * total))
-    axes.legend()
+    axes.legend(loc="upper left" if below else "upper right")

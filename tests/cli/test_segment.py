@@ -146,13 +146,13 @@ def test_masks_go_in_and_out(bodies: Path, tmp_path: Path) -> None:
     assert across == 4
     assert "is empty" in failure("segment", "--mask", volume(tmp_path / "0.mrc", 0 * X), bodies, out)
     small = volume(tmp_path / "small.mrc", np.ones((4, 5, 6)))
-    assert "6 x 5 x 4 voxels, but the volume has 64 x 40 x 40" in failure(
-        "segment", "--mask", small, bodies, out
-    )
+    message = failure("segment", "--mask", small, bodies, out)
+    assert "small.mrc: 6 x 5 x 4 voxels, but" in message
+    assert "bodies.mrc has 64 x 40 x 40" in message
     other = volume(tmp_path / "other.mrc", X < 21, pixel_A=20)
-    assert "voxels of 20 Å, but those of the volume have 10 Å" in failure(
-        "segment", "--mask", other, bodies, out
-    )
+    message = failure("segment", "--mask", other, bodies, out)
+    assert "other.mrc: voxels of 20 Å, but those of" in message
+    assert "bodies.mrc are 10 Å" in message
 
 
 @pytest.mark.parametrize(
@@ -244,6 +244,12 @@ def test_a_twin_corrects_the_threshold_of_a_blurred_volume(tmp_path: Path) -> No
     assert abs(otsu["volume_px"] / true - 1) > 0.03
     again = etcli(*common, "--series", tmp_path / "views.mrc", volume, tmp_path / "again.mrc")
     assert json.loads(again.out) == twin
+    other = library.project(
+        library.Volume(ball(20, 8, 50, 7) + ball(30, 30, 12, 6), pixel_A=10.0), series.tilt_deg
+    )
+    library.write(other, tmp_path / "other.mrc")
+    run = etcli("segment", "--series", tmp_path / "other.mrc", volume, tmp_path / "x.mrc", status=1)
+    assert "do not resemble the views (correlation" in run.err
     narrow = library.TiltSeries.of(noisy[:, :, 4:-4], series.tilt_deg, pixel_A=10.0)
     library.write(narrow, tmp_path / "narrow.mrc")
     run = etcli("segment", "--series", tmp_path / "narrow.mrc", volume, tmp_path / "x.mrc", status=1)

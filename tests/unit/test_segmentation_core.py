@@ -1,6 +1,7 @@
 """Pieces, splitting, thresholds and local levels against SciPy and bodies with known volumes."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -201,3 +202,17 @@ def test_local_half_mends_what_one_threshold_does_to_two_densities() -> None:
         label = int(labels[body > 0.49 * body.max()].max()) if label else 0
         assert (new == label).sum() == pytest.approx(true, rel=0.03)
         assert abs((labels == label).sum() / true - 1) > 0.06
+
+
+def test_cuts_of_many_labels_are_listed_in_little_memory() -> None:
+    """Labels that fill a volume touch at more places than there are voxels."""
+    z, y, x = np.mgrid[:48, :48, :48] // 4
+    labels = (1 + x + 12 * (y + 12 * z)).astype(np.int32)
+    distance = np.ones(labels.shape, np.float32)
+    cuts(labels, distance)
+    tracemalloc.start()
+    found = cuts(labels, distance)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.labels) == (34**3 - 12**3) // 2  # 26 neighbours, fewer at the borders
+    assert peak < 12 * labels.nbytes

@@ -37,6 +37,7 @@ def local_half(
     ndarray of shape (nz, ny, nx), int32
         The same labels with other voxels: those above the label's threshold, in the label or nearer to it
         than to any other and within 3 voxels; of several pieces the one that holds most of the old label.
+        Labels that are no brighter than their background are left out.
     LocalLevels
         Levels of the labels.
     """
@@ -44,11 +45,12 @@ def local_half(
     grown, distance = nearest_label(labels, threads=threads)
     grown[distance > GROWTH_PX] = 0
     del distance
-    threshold = np.nan_to_num(levels.threshold, nan=np.inf).astype(np.float32)
+    is_brighter = levels.plateau > levels.background
+    threshold = np.where(is_brighter, levels.threshold, np.inf).astype(np.float32)
     for z, section in enumerate(grown):
         above = volume[z] > threshold[section]
         if always is not None:
-            above |= always[z] & (labels[z] > 0)
+            above |= always[z] & is_brighter[labels[z]]
         section[~above] = 0
     return _main_pieces(grown, labels, faces=faces), levels
 

@@ -27,6 +27,10 @@ ONE_BODY = 0.5
 """Share of the solid above which its largest piece is the specimen, not one body of many."""
 ONE_MATERIAL = 0.15
 """Relative scatter of the contrast of labels, weighted by volume, up to which they are of one material."""
+LIGHTER = 0.6
+"""Contrast over that of all labels below which a body is of a lighter material; blur does less to it."""
+BODY_PX, BODY_DEPTH_PX = 50, 2.0
+"""Least number of voxels, and least depth, of labels whose contrast tells a material, not blur or noise."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,11 @@ def find_labels(solid: Mask, rules: LabelRules) -> Found:
     DataError
         When nothing, or everything, is solid, or all pieces are too small.
     """
+    verb, less, more = ("lies below", "higher", "lower") if rules.faces else ("exceeds", "lower", "higher")
     if not solid.any():
-        raise DataError("nothing exceeds the threshold; give a lower --method VALUE")
+        raise DataError(f"nothing {verb} the threshold; give a {less} --method VALUE")
     if solid.all():
-        raise DataError("everything exceeds the threshold; give a higher --method VALUE")
+        raise DataError(f"everything {verb} the threshold; give a {more} --method VALUE")
     pieces, n_small = by_volume(components(solid, faces=rules.faces)[0], least=rules.min_size)
     counts = voxel_counts(pieces)[1:]
     if not len(counts):
@@ -153,15 +158,67 @@ def are_separate_bodies(volume: Array, found: Found, *, threads: int = 1) -> boo
     """
     if found.largest_share <= ONE_BODY:
         return True
-    levels = local_levels(volume, found.labels, threads=threads)
-    contrast = (levels.plateau - levels.background)[1:]
-    weights = voxel_counts(found.labels)[1:]
-    mean = np.average(contrast, weights=weights)
-    scatter = np.sqrt(np.average((contrast - mean) ** 2, weights=weights))
-    return bool(scatter > ONE_MATERIAL * abs(mean))
+    return contrasts_of(volume, found.labels, threads=threads).are_of_several_materials
 
 
-def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Labels, LocalLevels, int]:
+@dataclass(frozen=True, eq=False)
+class Contrasts:
+    """How labels differ in contrast.
+
+    Parameters
+    ----------
+    contrast : ndarray of shape (n,), float64
+        Level of the core of each label above its surroundings.
+    weights : ndarray of shape (n,), int64
+        Number of voxels.
+    is_body : ndarray of shape (n,), bool
+        Whether a label is large and deep enough for its contrast to be that of a material.
+    """
+
+    contrast: NDArray[np.float64]
+    weights: NDArray[np.int64]
+    is_body: Mask
+
+    @property
+    def mean(self) -> float:
+        """Mean contrast, weighted by volume."""
+        return float(np.average(self.contrast, weights=self.weights))
+
+    @property
+    def are_of_several_materials(self) -> bool:
+        """Whether the contrasts scatter, or there is a body of a lighter material, however small."""
+        scatter = np.sqrt(np.average((self.contrast - self.mean) ** 2, weights=self.weights))
+        is_lighter = self.is_body & (self.contrast < LIGHTER * self.mean)
+        return bool(scatter > ONE_MATERIAL * abs(self.mean) or is_lighter.any())
+
+
+def contrasts_of(volume: Array, labels: Labels, *, threads: int = 1) -> Contrasts:
+    """Measure the contrast of each label.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    labels : ndarray of shape (nz, ny, nx), int32
+        From 1 on without gaps.
+    threads : int
+
+    Returns
+    -------
+    Contrasts
+    """
+    levels = local_levels(volume, labels, threads=threads)
+    weights = voxel_counts(labels)
+    depth = distance_inside(labels, outside=True, threads=threads)
+    is_deep = np.zeros(len(weights), bool)
+    for section, depths in zip(labels, depth, strict=True):
+        is_deep[section[depths >= BODY_DEPTH_PX]] = True
+    is_body = is_deep & (weights >= BODY_PX)
+    return Contrasts((levels.plateau - levels.background)[1:], weights[1:], is_body[1:])
+
+
+def with_own_levels(
+    volume: Array, found: Found, rules: LabelRules, *, region: Mask | None = None
+) -> tuple[Labels, LocalLevels, int]:
     """Move the surface of each label to half of its own contrast.
 
     Parameters
@@ -170,6 +227,8 @@ def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Lab
     found : Found
         Its labels are used up.
     rules : LabelRules
+    region : ndarray of shape (nz, ny, nx), bool, optional
+        Beyond which no label grows.
 
     Returns
     -------
@@ -178,21 +237,25 @@ def with_own_levels(volume: Array, found: Found, rules: LabelRules) -> tuple[Lab
     levels : LocalLevels
         Those of these labels.
     n_small : int
-        Number of labels that are left out as they have become small.
+        Number of labels that are left out as they have become small, or are no brighter than what surrounds
+        them.
     """
+    n_before = int(found.labels.max())
     labels, levels = local_half(
         volume, found.labels, always=found.filled, faces=rules.faces, threads=rules.threads
     )
+    if region is not None:
+        labels[~region] = 0
     counts = voxel_counts(labels)
     order = np.argsort(-counts[1:], kind="stable") + 1
     kept = np.concatenate([[0], order[counts[order] >= max(rules.min_size, 1)]])
-    labels, n_small = by_volume(labels, least=rules.min_size)
+    labels, _ = by_volume(labels, least=rules.min_size)
     if not labels.any():
         raise DataError(
             f"no label has {rules.min_size} voxels above half of its contrast; give a smaller --min-size, or "
             "--global"
         )
-    return labels, LocalLevels(levels.background[kept], levels.plateau[kept]), n_small
+    return labels, LocalLevels(levels.background[kept], levels.plateau[kept]), n_before - len(kept) + 1
 
 
 def cuts_between(labels: Labels, *, threads: int = 1) -> Cuts:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from etcli.core.segmentation.distance import distance_inside
 from etcli.core.segmentation.pieces import Labels, Mask, neighbour_offsets
 
+SLAB = 4
+"""Sections whose neighbouring voxels are listed at once: in all of a volume they need more than it does."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
@@ -93,14 +96,21 @@ def cuts(labels: Labels, distance: NDArray[Any]) -> Cuts:
     from etcli.core.segmentation._watershed import contacts
 
     offsets = neighbour_offsets(faces=False)
-    pairs, depths = contacts(labels, distance, np.ascontiguousarray(offsets[len(offsets) // 2 :]))
-    if not len(pairs):
-        return Cuts(np.zeros((0, 2), np.int32), np.zeros(0, np.float32), np.zeros(0))
-    unique, index = np.unique(pairs, axis=0, return_inverse=True)
-    saddle = np.zeros(len(unique), np.float32)
-    np.maximum.at(saddle, index.ravel(), depths)
-    peaks = np.zeros(int(labels.max()) + 1, np.float32)
-    np.maximum.at(peaks, labels.ravel(), distance.ravel())
-    ratio = saddle / peaks[unique].min(axis=1).astype(np.float64)
+    after = np.ascontiguousarray(offsets[len(offsets) // 2 :])
+    n = int(labels.max(initial=0)) + 1
+    unique, saddle = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    for start in range(0, len(labels), SLAB):
+        slab = slice(start, start + SLAB + 1)  # with the next section, which `after` reaches
+        pairs, depths = contacts(labels[slab], distance[slab], after)
+        keys, depths = np.concatenate([unique, pairs @ [n, 1]]), np.concatenate([saddle, depths])
+        del pairs
+        unique, index = np.unique(keys, return_inverse=True)
+        saddle = np.zeros(len(unique), np.float32)
+        np.maximum.at(saddle, index, depths)
+    both = np.stack(np.divmod(unique, n), axis=1).astype(np.int32)
+    peaks = np.zeros(n, np.float32)
+    for section, depths in zip(labels, distance, strict=True):
+        np.maximum.at(peaks, section.ravel(), depths.ravel())
+    ratio = saddle / peaks[both].min(axis=1).astype(np.float64)
     order = np.argsort(-ratio, kind="stable")
-    return Cuts(unique[order], saddle[order], ratio[order])
+    return Cuts(both[order], saddle[order], ratio[order])

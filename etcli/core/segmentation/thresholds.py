@@ -75,12 +75,13 @@ def histogram_of(volume: Array, inside: Mask | None = None) -> Histogram:
         When all voxels have the same value.
     """
     parts = list(_sections(volume, inside))
-    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
+    low, high = float(min(part.min() for part in parts)), float(max(part.max() for part in parts))
     if not low < high:
         raise DataError(f"all voxels have the value {low:g}, so there is nothing to segment")
     counts = np.zeros(BINS, np.int64)
     for part in parts:
-        counts += np.histogram(part, BINS, (low, high))[0]
+        # in float32 the edges of the bins of 60000...60010 coincide
+        counts += np.histogram(part.astype(np.float64), BINS, (low, high))[0]
     edges = np.linspace(low, high, BINS + 1)
     return Histogram(counts, (edges[1:] + edges[:-1]) / 2)
 
@@ -171,6 +172,8 @@ def mixture(histogram: Histogram) -> float:
     low, high = grey_range(histogram)
     part = histogram.above(low + BODIES * (high - low))
     part = Histogram(np.where(part.centres < high, part.counts, 0), part.centres).coarse()
+    if np.count_nonzero(part.counts) < 2:  # a binary volume has no distributions
+        return otsu(histogram)
     weights, levels = part.counts + 0.0, part.centres
     upper = levels > otsu(part)
     members = np.stack([~upper, upper]) + 1e-9

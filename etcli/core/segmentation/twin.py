@@ -11,6 +11,8 @@ Array = NDArray[np.float32]
 EDGE_WIDTH = 0.3
 """Width of the model's surface, as a share of the contrast."""
 HIGH_PASS_PX = 1.0
+LOW_PASS_PX, ALIKE = 2.0, 0.85
+"""Correlation of views and projections, after a Gaussian, below which they are not of one body."""
 PATCH_PX = 21
 
 
@@ -55,7 +57,7 @@ def twin_views(views: Array, projections: Array, rng: np.random.Generator) -> tu
     Raises
     ------
     DataError
-        When the projections do not resemble the views at all.
+        When the projections are not like the views.
 
     Notes
     -----
@@ -64,14 +66,40 @@ def twin_views(views: Array, projections: Array, rng: np.random.Generator) -> tu
     """
     across = sum(float(np.vdot(view, model)) for view, model in zip(views, projections, strict=True))
     square = sum(float(np.vdot(model, model)) for model in projections)
-    if square <= 0 or across <= 0:
-        raise DataError("projections of the segmented solid do not resemble the views; is it their volume?")
+    alike = correlation(views, projections)
+    if square <= 0 or across <= 0 or not alike >= ALIKE:
+        raise DataError(
+            f"projections of the segmented solid do not resemble the views (correlation {alike:.2f}, "
+            f"less than {ALIKE:g}); give the series of this volume, or leave out --series if it has several "
+            "densities"
+        )
     density = across / square
     signal = np.maximum(projections * np.float32(density), 0)
     constant, slope = _noise(views, signal)
     spread = np.sqrt(np.maximum(constant + slope * signal, 0)).astype(np.float32)
     spread *= rng.standard_normal(signal.shape, np.float32)
     return projections * np.float32(density) + spread, density
+
+
+def correlation(views: Array, projections: Array) -> float:
+    """Correlation of all views with projections, both smoothed so that noise counts little.
+
+    Parameters
+    ----------
+    views, projections : ndarray of shape (n_views, ny, nx), float32
+
+    Returns
+    -------
+    float
+        NaN where one of them is constant.
+    """
+    sums = np.zeros(5)
+    for pair in zip(views, projections, strict=True):
+        one, two = (ndimage.gaussian_filter(image, LOW_PASS_PX).astype(np.float64) for image in pair)
+        sums += [one.sum(), two.sum(), (one * one).sum(), (two * two).sum(), (one * two).sum()]
+    x, y, xx, yy, xy = sums / views.size
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float((xy - x * y) / np.sqrt((xx - x * x) * (yy - y * y)))
 
 
 def threshold_of_volume(volume: Array, n_voxels: float) -> float:
