@@ -80,7 +80,7 @@ def command(
     grey level and that of the solid around it. Thickness is the diameter of the largest ball that fits.
     """
     from etcli.pipeline.measure_files import MeasureFiles, measure_files
-    from etcli.pipeline.measured import in_words
+    from etcli.pipeline.measure_words import in_words
     from etcli.pipeline.pore_request import PoreRequest
 
     thickness_out = pores.pop("thickness_out")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import mrcfile
@@ -75,11 +76,41 @@ def test_without_an_envelope_open_pores_are_left_blank(files: tuple[Path, Path])
 
 
 def test_the_result_is_said_in_words(files: tuple[Path, Path]) -> None:
-    out = etcli("measure", "--pores", "--envelope", "10px", "--thickness", "--tortuosity", "z", *files).out
-    assert "1 closed pores, 1 open ones" in out
-    assert "1 pieces (100.0% in the largest), 0 loops, 1 cavities: Euler number 2" in out
-    assert "local thickness of the pores" in out
-    assert "tortuosity along z: of the pores" in out  # the solid does not reach the ends
+    out = etcli("measure", "--pores", "--envelope", "10px", "--thickness", *files).out
+    assert "1 label: volume 36" in out and "diameter 19.0" in out and "of 1 whole body\n" in out
+    assert "1 closed pore, 1 open; 0 would be" in out
+    assert "1 piece (100.0% in the largest), 0 loops, 1 cavity: Euler number 2" in out
+    assert "local thickness of the pores (closed and open)" in out
+    assert " ± " in out.partition("porosity: closed ")[2].partition(", open ")[2].partition(",")[0]
+    assert "nan" not in out and "e+" not in out
+
+
+def test_pores_without_bounds_have_no_tortuosity(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The vacuum around the solid joins both ends, but is no pore."""
+    free = etcli("measure", "--tortuosity", "z", "--json", *files)
+    assert json.loads(free.out)["tortuosity"] == {"axis": "z", "solid": None, "pores": None}
+    assert "tortuosity of the pores is left blank" in free.err
+    tube = np.ones((24, 24, 24), np.float32)
+    tube[:, 4:10, 6:12] = 0
+    bounds = [write(tmp_path / "v.mrc", tube), write(tmp_path / "l.mrc", tube.astype(np.uint16))]
+    roi = write(tmp_path / "r.mrc", np.ones((24, 24, 24), np.int8))
+    found = json.loads(etcli("measure", "--tortuosity", "z", "--roi", roi, "--json", *bounds).out)
+    assert found["tortuosity"]["pores"] == pytest.approx(1)
+    assert "give one axis" in failure("measure", "--tortuosity", "z", "--tortuosity", "x", *files, status=2)
+
+
+def test_open_pores_of_sirt_have_no_error(files: tuple[Path, Path], tmp_path: Path) -> None:
+    for words, is_known in (("SIRT 30", False), ("FISTA 30, TV", True)):
+        step = (
+            f"etcli recon 0.1: {words}, 71 views\n  input: ts.mrc, 1 bytes, 8 x 8 x 71 of 5 A, -70 to 70 deg"
+        )
+        volume = api.Volume(specimen(), pixel_A=5, history=(step,), name="v")
+        labels = (specimen() > 0.5).astype(np.uint16)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = api.measure(volume, labels, pores=True, envelope="10px").totals["pores"]
+        assert np.isfinite(found["sigma_open_porosity"]) == is_known
+        assert any("makes open pores" in str(one.message) for one in said) != is_known
 
 
 def test_thickness_is_a_volume_in_nm(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -194,7 +225,7 @@ def test_labels_that_fill_the_volume_have_no_thickness(tmp_path: Path) -> None:
     found = json.loads(run.out)
     assert found["thickness"]["solid"]["mean_nm"] is None
     assert found["tortuosity"] == {"axis": "x", "solid": pytest.approx(1), "pores": None}
-    assert "no path of the pores joins both ends along x" in run.err
+    assert "tortuosity of the pores is left blank" in run.err
 
 
 @pytest.mark.parametrize(
