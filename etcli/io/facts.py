@@ -37,8 +37,9 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map`` (``element``, ``line``,
         ``sensitivity``, ``part`` and the kind of the ``values``, also of a volume of maps), ``segmentation``
         (how labels of bodies were found), ``labels`` (of the header), ``history`` (the steps in short),
-        ``steps`` (``version``, ``command`` and ``inputs`` of each of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it
-        was asked for; None for those that are unknown.
+        ``steps`` (``version``, ``command`` and ``inputs`` of each of them), ``source`` of the angles,
+        Crowther's ``resolution_A`` and the ``diameter_A`` that it was asked for; None for those that are
+        unknown.
     """
     n, ny, nx = file.data.shape
     dtype = str(file.data.dtype.newbyteorder("="))

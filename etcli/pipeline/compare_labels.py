@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etcli.core.errors import UsageError
 from etcli.core.label_agreement import label_agreement
@@ -34,7 +35,7 @@ def are_compared_as_labels(
     Returns
     -------
     bool
-        A volume of whole numbers of an integer type beside labels of ``segment`` holds labels too.
+        A volume of whole numbers beside labels of ``segment`` holds labels too.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def are_compared_as_labels(
     if metrics or not any(by_history):
         return False
     may_be = [
-        known or np.issubdtype(stack.data.dtype, np.integer)
+        known or (isinstance(stack, Volume) and _are_whole(stack.images()))
         for known, stack in zip(by_history, (first, second), strict=True)
     ]
     if not all(may_be):
@@ -96,3 +97,8 @@ def compare_labels(session: Session, first: Volume, second: Volume) -> dict[str,
         "volume_mean_percent": float(percent.mean()) if len(percent) else None,
         "volume_rms_percent": float(np.sqrt(np.mean(percent**2))) if len(percent) else None,
     }
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    """Whether all values are whole numbers from 0."""
+    return bool(np.all((values >= 0) & (values == np.floor(values))))

@@ -42,7 +42,7 @@ def test_labels_are_paired_by_the_voxels_they_share(labels: Path, tmp_path: Path
     other = small * 7 + large * 900
     other[1, 1, 1] = 3
     found = json.loads(
-        etcli("compare", "--json", write(tmp_path / "o.mrc", other.astype(np.uint16)), labels).out
+        etcli("compare", "--json", write(tmp_path / "o.mrc", other.astype(np.float32)), labels).out
     )
     assert (found["labels_a"], found["labels_b"], found["matched"]) == (3, 2, 2)
     low = 100 * (small.sum() / (ball(SHAPE, (12, 18, 28), 6) > 0.5).sum() - 1) / 2
