@@ -64,7 +64,7 @@ def are_compared_as_labels(
     return all(may_be)
 
 
-def compare_labels(session: Session, first: Volume, second: Volume) -> dict[str, Any]:
+def compare_labels(session: Session, first: ImageStack, second: ImageStack) -> dict[str, Any]:
     """Compare labels with a reference of the same shape.
 
     Parameters

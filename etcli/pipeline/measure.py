@@ -20,7 +20,7 @@ from etcli.io.segmentation_step import global_threshold_of
 from etcli.pipeline.inputs import file_named_in_errors, load_images
 from etcli.pipeline.label_densities import label_densities
 from etcli.pipeline.measured import Measured
-from etcli.pipeline.pore_measures import Solid, measure_pores, warn_of_open_pores
+from etcli.pipeline.pore_measures import Solid, check_envelope, measure_pores, warn_of_open_pores
 from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
@@ -145,6 +145,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     """Measure labels; see `measure`."""
     inputs.pore_request.check()
     volume, labels, region = inputs.volume.upright(), inputs.labels.upright(), inputs.region
+    check_envelope(session, inputs.pore_request, volume)
     for other in (labels, *(inputs.halves or ()), *([region] if region else ())):
         check_fits(other.upright(), volume)
     halves = [half.upright() for half in inputs.halves or ()]

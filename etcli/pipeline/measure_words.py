@@ -53,7 +53,7 @@ def _wedge(totals: dict[str, Any]) -> Sequence[str]:
 
 def _pores(totals: dict[str, Any], u: str) -> Sequence[str]:
     """Return the numbers of `PoreMeasures.totals` in words."""
-    lines = []
+    lines: list[str] = []
     if pores := totals.get("pores"):
         lines += _kinds(pores)
     if network := totals.get("network"):

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.errors import UsageError
 from etcli.core.measurement.chords import mean_chords
 from etcli.core.measurement.connectivity import connectivity
 from etcli.core.measurement.label_shapes import Levels, Other
@@ -16,6 +18,7 @@ from etcli.core.measurement.pores import Pores, changed_kind, find_pores, solid_
 from etcli.core.measurement.tortuosity import tortuosity
 from etcli.core.segmentation.local_levels import local_levels
 from etcli.core.segmentation.pieces import holes_of
+from etcli.core.series import Volume
 from etcli.pipeline.pore_request import AXES, PoreRequest
 from etcli.pipeline.pore_result import Network, PoreMeasures, PoreResult, Thickness
 from etcli.pipeline.session import Session
@@ -23,6 +26,8 @@ from etcli.pipeline.volume_origin import VolumeOrigin
 
 Array = NDArray[np.float32]
 
+BYTES_AROUND = 8
+"""Memory a voxel of the volume and the margin in which the envelope is closed: distances and masks."""
 SHARE = 0.05
 """Change of the threshold, relative to the contrast, after which the kinds of pores are looked at again."""
 
@@ -81,6 +86,28 @@ class Solid:
     def within(self, mask: Mask) -> Mask:
         """Return the part of a mask that is in the region."""
         return mask if self.region is EVERYWHERE else mask & self.region
+
+
+def check_envelope(session: Session, request: PoreRequest, volume: Volume) -> None:
+    """Check the radius of the ball that closes pores against the volume and the memory; raise UsageError."""
+    if request.envelope is None:
+        return
+    radius_px = request.envelope.px(volume.pixel_A)
+    given = f"--envelope {request.envelope.value:g}{request.envelope.unit}"
+    if 2 * radius_px > max(volume.shape):
+        sizes = " x ".join(map(str, volume.shape[::-1]))
+        unit = "" if volume.pixel_A else ", and no pixel size is known"
+        raise UsageError(
+            f"{given}: a ball of {radius_px:.4g} voxels radius is larger than {volume.name}, {sizes} voxels"
+            f"{unit}; give twice the radius of the mouths of pores, such as 8px or 12nm"
+        )
+    around = np.prod([n + 2 * (ceil(radius_px) + 1) for n in volume.shape], dtype=float)
+    need = int(BYTES_AROUND * around) + 4 * request.copies * int(np.prod(volume.shape))
+    if need > session.memory:
+        raise UsageError(
+            f"{given}: {volume.name} with a margin of that width takes {-(-need >> 20)}M of memory, but only "
+            f"{session.memory >> 20}M are allowed; give a larger --memory, or a smaller --envelope"
+        )
 
 
 def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreMeasures:

@@ -135,7 +135,9 @@ def _draw_slice(axes: Axes, one: LabelSlice, pixel_A: float | None) -> None:
     extent = drawn.get_extent()
     axes.imshow(coloured(one.labels), extent=extent, interpolation="nearest")
     if one.region is not None and one.region.any() and not one.region.all():
-        axes.contour(one.region, [0.5], colors="white", linewidths=0.8, linestyles="--", extent=extent)
+        axes.contour(
+            one.region, [0.5], colors="white", linewidths=0.8, linestyles="--", extent=extent, origin="lower"
+        )
     scale_bar(axes, nx, scale)
     axes.set_title(one.title, loc="left")
 

@@ -241,6 +241,15 @@ def test_requests_that_contradict_themselves_are_refused(
     assert says in failure("measure", *options, *files, status=2)
 
 
+def test_an_envelope_that_does_not_fit_is_refused(files: tuple[Path, Path]) -> None:
+    """The radius may be meant in Å; and its margin must fit into the memory."""
+    large = failure("measure", "--pores", "--envelope", "120", *files, status=2)
+    assert "--envelope 120px: a ball of 120 voxels radius is larger than" in large
+    assert "48 x 48 x 48 voxels; give twice the radius of the mouths" in large
+    full = failure("measure", "--memory", "6M", "--pores", "--envelope", "24", *files, status=2)
+    assert "with a margin of that width takes 9M of memory, but only 6M are allowed" in full
+
+
 def test_an_unknown_axis_is_refused() -> None:
     grey = specimen()
     with pytest.raises(UsageError, match="no axis named 'w'"):
