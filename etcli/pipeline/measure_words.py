@@ -10,6 +10,8 @@ from etcli.pipeline.measured import Measured
 
 FEW = 3
 """Number of whole bodies from which their median elongation means something."""
+STRETCHED = 1.05
+"""Median elongation above which lengths along z are said to be too large."""
 
 
 def in_words(result: Measured) -> Sequence[str]:
@@ -20,7 +22,8 @@ def in_words(result: Measured) -> Sequence[str]:
         return with_sigma(totals[name], totals[f"sigma_{name}"])
 
     cut, whole = totals["labels_cut"], totals["labels_whole"]
-    kept = counted(totals["labels"], "label") + (f", {cut} of them cut by the border" if cut else "")
+    of_them = "" if totals["labels"] == 1 else f"{cut} of them "
+    kept = counted(totals["labels"], "label") + (f", {of_them}cut by the border" if cut else "")
     lines = [
         f"{kept}: volume {value(f'volume_{u}3')} {u}³, surface {value(f'surface_{u}2')} {u}²",
         f"volume fraction {value('volume_fraction')}, "
@@ -44,10 +47,10 @@ def _wedge(totals: dict[str, Any]) -> Sequence[str]:
         "along z as along x"
     )
     if totals["labels_whole"] >= FEW:
-        words += (
-            f"; the whole bodies are {totals['median_elongation']:.2f} times as long in the median: if they "
-            "lie at random, their lengths along z are that much too large"
-        )
+        stretched = totals["median_elongation"]
+        words += f"; the whole bodies are {stretched:.2f} times as long in the median"
+        if stretched > STRETCHED:
+            words += ": if they lie at random, their lengths along z are that much too large"
     return [words]
 
 

@@ -52,7 +52,7 @@ class PorePicture:
 
 @styled
 def pore_figure(shown: PorePicture, *, title: str = "") -> Figure:
-    """Draw pores by kind and local thickness on a slice, and the distributions of both.
+    """Draw pores by kind and local thickness on a slice, and the distributions of both, as far as there are.
 
     Parameters
     ----------
@@ -64,24 +64,22 @@ def pore_figure(shown: PorePicture, *, title: str = "") -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    n_pores = sum(len(diameters) for _, diameters in shown.pores.values())
+    has_pores = any(len(diameters) for _, diameters in shown.pores.values())
     has_thickness = shown.thickness is not None and any(
         np.isfinite(each).any() for each in shown.parts.values()
     )
-    rows = max(bool(shown.pores) + has_thickness, 1)
+    rows, columns = max(has_pores + has_thickness, 1), 2 if has_pores or has_thickness else 1
     figure = Figure(figsize=(WIDTH_IN, rows * ROW_IN), layout="constrained")
     if title:
         figure.suptitle(title, size=9)
-    panels = iter(range(1, 2 * rows + 1))
-    if shown.pores or not has_thickness:
-        _draw_pores(figure.add_subplot(rows, 2, next(panels)), shown)
-    if n_pores:
-        _draw_sizes(figure.add_subplot(rows, 2, next(panels)), shown)
-    elif shown.pores:
-        next(panels)
+    panels = (figure.add_subplot(rows, columns, k) for k in range(1, columns * rows + 1))
+    if has_pores or not has_thickness:
+        _draw_pores(next(panels), shown)
+    if has_pores:
+        _draw_sizes(next(panels), shown)
     if shown.thickness is not None and has_thickness:
-        _draw_thickness(figure.add_subplot(rows, 2, next(panels)), shown, shown.thickness)
-        _draw_distribution(figure.add_subplot(rows, 2, next(panels)), shown)
+        _draw_thickness(next(panels), shown, shown.thickness)
+        _draw_distribution(next(panels), shown)
     return figure
 
 
@@ -93,7 +91,7 @@ def _draw_pores(axes: Axes, shown: PorePicture) -> None:
         axes.imshow(where[..., np.newaxis] * colour, extent=drawn.get_extent(), interpolation="nearest")
     scale_bar(axes, shown.image.shape[1], scale)
     found = any(len(diameters) for _, diameters in shown.pores.values())
-    axes.set_title(f"{'pores on' if found else 'no pores;'} section {shown.z}", loc="left")
+    axes.set_title(f"{'pores on' if found else 'no pore found;'} section {shown.z}", loc="left")
 
 
 def _draw_sizes(axes: Axes, shown: PorePicture) -> None:
@@ -137,5 +135,6 @@ def _draw_distribution(axes: Axes, shown: PorePicture) -> None:
             )
     axes.set(xlabel=f"local thickness ({shown.unit})", ylabel="part of the volume", xlim=(0, None))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+        axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # for the legend
+        axes.legend(loc="upper right")
     axes.set_title("distribution of thickness", loc="left")
