@@ -24,8 +24,8 @@ def with_sigma(value: float, sigma: float) -> str:
 
     Examples
     --------
-    >>> with_sigma(56579.3, 2143.0), with_sigma(0.012345, 0.00067), with_sigma(11.5, float("nan"))
-    ('56600 ± 2100', '0.01234 ± 0.00067', '11.5')
+    >>> with_sigma(56579.3, 2143.0), with_sigma(0.01237, 0.0011), with_sigma(11.5, float("nan"))
+    ('56600 ± 2100', '0.0124 ± 0.0011', '11.5')
     """
     if not isfinite(sigma) or sigma <= 0 or not isfinite(value):
         return plain(value)

@@ -11,7 +11,9 @@ import pytest
 
 import etcli as api
 from etcli.core.errors import UsageError
+from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Mute
+from etcli.pipeline.view import ViewRequest, _quantity
 from tests.files import etcli, failure
 
 SILENT = api.Session(reporter=Mute())
@@ -48,7 +50,8 @@ def test_pores_are_a_table_beside_that_of_the_labels(files: tuple[Path, Path], t
         "measure", "--pores", "--envelope", "5nm", "--csv", tmp_path / "t.csv", "--json",
         "--plot", tmp_path / "p.png", *files,
     ).out  # fmt: skip
-    found = json.loads(out)["pores"]
+    result = json.loads(out)
+    found, rows = result["pores"], result["pore_table"]
     closed, opened = csv.DictReader((tmp_path / "t_pores.csv").read_text().splitlines())
     assert (closed["kind"], opened["kind"]) == ("closed", "open")
     assert (closed["border"], opened["border"]) == ("0", "1")  # the envelope cuts what is open
@@ -58,7 +61,8 @@ def test_pores_are_a_table_beside_that_of_the_labels(files: tuple[Path, Path], t
     assert float(closed["density_core"]) == pytest.approx(0, abs=0.02)
     assert [float(closed[f"{axis}_nm"]) for axis in "zyx"] == pytest.approx([0.1, 4, 1.5], abs=0.05)
     assert (found["closed"], found["open"]) == (1, 1)
-    assert found["closed_volume_nm3"] == float(closed["volume_nm3"])
+    assert found["closed_volume_nm3"] == float(closed["volume_nm3"]) == rows["volume_nm3"][0]
+    assert rows["kind"] == ["closed", "open"] and result["table"]["label"] == [1]
     assert found["porosity"] == pytest.approx(found["closed_porosity"] + found["open_porosity"])
     whole = 4 / 3 * np.pi * 10**3
     assert found["envelope_volume_nm3"] == pytest.approx(whole, rel=0.01)
@@ -124,7 +128,10 @@ def test_thickness_is_a_volume_in_nm(files: tuple[Path, Path], tmp_path: Path) -
     assert found["pores"]["mean_nm"] == pytest.approx(5 - 0.1, abs=0.1)
     assert found["solid"]["mean_nm"] == pytest.approx(values[grey > 0.5].mean(), rel=1e-3)
     assert sum(found["solid"]["share_by_bin"]) == pytest.approx(1)
-    assert "local thickness in nm" in etcli("info", tmp_path / "t.mrc").out
+    told = etcli("info", tmp_path / "t.mrc").out
+    assert "local thickness in nm" in told and "shows        local thickness (nm)" in told
+    stack = read_images(SILENT, str(tmp_path / "t.mrc")).images()
+    assert _quantity(stack, ViewRequest()) == "local thickness (nm)"  # the caption of its greys
 
 
 def test_the_region_is_where_pores_and_networks_are_measured(tmp_path: Path) -> None:
