@@ -86,6 +86,7 @@ def porous_rows(data: Path, volume: etcli.Volume, peer: Callable[[Mask], Any] | 
         "a pore, rms %": f"{100 * np.sqrt((errors**2).mean()):.1f}",
         "open pores": f"{pores['open']} of {truth['n_open']}",
         "open volume, %": percent(pores["open_volume_nm3"], truth["open_pore_volume_nm3"]),
+        "its σ (TV only), %": f"{100 * pores['sigma_open_porosity'] / pores['open_porosity']:.1f}",
         "porosity": f"{pores['porosity']:.4f} ({truth['porosity']:.4f})",
         "kinds change at -5; +5 %": "{close_at_lower_threshold}; {open_at_higher_threshold}".format(**pores),
         "too small": str(pores["small_left_out"]),

@@ -8,11 +8,20 @@ import click
 from etcli.cli.options import Decorated, add_options
 from etcli.cli.types import FILE, LENGTH_PX
 
+
+def _only(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the only value; raise an error for several, of which the first ones would be forgotten."""
+    if len(values) > 1:
+        raise click.BadParameter("give one axis, and run it again for another")
+    return values[0] if values else None
+
+
 OPTIONS = (
     click.option(
         "--pores",
         is_flag=True,
-        help="Pores, in a table beside that of --csv; pieces, loops and chords of the labels as a network.",
+        help="Pores, in a table and a picture beside those of --csv and --plot, named with _pores; pieces, "
+        "loops and chords of the labels as a network.",
     ),
     click.option(
         "--envelope",
@@ -21,7 +30,12 @@ OPTIONS = (
         help="Open pores too: what a ball of this radius cannot reach from outside, in px unless with a "
         "unit. At least twice the radius of their mouths.",
     ),
-    click.option("--thickness", is_flag=True, help="Local thickness of the labels and of the pores."),
+    click.option(
+        "--thickness",
+        is_flag=True,
+        help="Local thickness of the labels, and of the pores: closed ones, with --envelope also open ones, "
+        "with --roi alone all that is no label.",
+    ),
     click.option(
         "--thickness-out",
         type=FILE,
@@ -31,7 +45,10 @@ OPTIONS = (
     click.option(
         "--tortuosity",
         type=click.Choice(["z", "y", "x"]),
-        help="Tortuosity factor along an axis, by diffusion.",
+        multiple=True,
+        callback=_only,
+        help="Tortuosity factor along an axis, by diffusion: of the labels, and of the pores within "
+        "--envelope or --roi.",
     ),
 )
 

@@ -30,7 +30,7 @@ FOR_ATOMS = ("cutoff", "rule", "box", "report")
 @click.option(
     "--metric",
     "metrics",
-    type=click.Choice([*METRICS, "atoms"]),
+    type=click.Choice([*METRICS, "labels", "atoms"]),
     multiple=True,
     help="What to compute; may be repeated.  [default: all that suit the files]",
 )
@@ -96,6 +96,10 @@ def command(
     Volumes made or cropped by etcli are laid over each other as their frames say, and compared in the part
     that both show; JSON has it as part_a and part_b. With --align, A is moved first by shift_x_px, shift_y_px
     and shift_z_px, beyond its frame; without it a displaced volume agrees as little as a wrong one.
+
+    Labels of bodies, those of segment or with --metric labels, are paired with the ones that share most
+    voxels with them: dice is the part that both label (1: the same voxels), matched the number of pairs, and
+    volume_mean and _rms are of the differences of their volumes, in percent of B.
 
     Atoms (.xyz, .extxyz, .cif, .pdb) are paired within the cutoff, as many as possible at the least sum of
     squared distances. found, false and missing are percent of the atoms of B; rmsd and mean_error are of the

@@ -182,10 +182,10 @@ def _image_rows(fact: dict[str, Any]) -> list[tuple[str, str]]:
     ):
         if fact[key] is not None:
             rows.append((name, f"{fact[key]:g}{unit}{_found_words(fact) if key == 'axis_deg' else ''}"))
-    if fact["empty_views"]:
-        rows.append(("empty", _empty_words(fact["empty_views"], fact["size"][2])))
-    if fact["map"]:
-        rows.append(("map" if tilts else "shows", _map_text(fact["map"])))
+    rows += [("empty", _empty_words(fact["empty_views"], n))] if fact["empty_views"] else []
+    rows += [("map" if tilts else "shows", _map_text(fact["map"]))] if fact["map"] else []
+    how = fact["segmentation"]
+    rows += [("bodies", f"labels 1 to {fact['max']:g}: {how}")] if how else []
     dose, defocus = fact["dose_e_A2"], fact["defocus_um"]
     if dose and any(dose):
         rows.append(("dose", f"{sum(one or 0 for one in dose):g} e/Å² in all"))

@@ -13,6 +13,7 @@ from etcli.io.frame_label import OURS, without_frame
 from etcli.io.history import as_values
 from etcli.io.image_file import ImageFile
 from etcli.io.mrc_writer import Statistics
+from etcli.io.segmentation_step import segmentation_of
 
 MODES = {"int8": 0, "uint8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
 """MRC modes by the type of the numbers."""
@@ -34,10 +35,11 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         it), ``min``, ``max``, ``mean``, ``origin_A``, ``tilt_deg``, ``axis_deg``, ``registered_axis`` (that
         register found, where the views have not been aligned to it), ``empty_views`` (counted from 1: one
         value), ``dose_e_A2``, ``defocus_um``, ``voltage_kv``, ``map`` (``element``, ``line``,
-        ``sensitivity``, ``part`` and the kind of the ``values``, also of a volume of maps), ``labels`` (of
-        the header), ``history`` (the steps in short), ``steps`` (``version``, ``command`` and ``inputs`` of
-        each of them), ``source`` of the angles, Crowther's ``resolution_A`` and the ``diameter_A`` that it
-        was asked for; None for those that are unknown.
+        ``sensitivity``, ``part`` and the kind of the ``values``, also of a volume of maps), ``segmentation``
+        (how labels of bodies were found), ``labels`` (of the header), ``history`` (the steps in short),
+        ``steps`` (``version``, ``command`` and ``inputs`` of each of them), ``source`` of the angles,
+        Crowther's ``resolution_A`` and the ``diameter_A`` that it was asked for; None for those that are
+        unknown.
     """
     n, ny, nx = file.data.shape
     dtype = str(file.data.dtype.newbyteorder("="))
@@ -64,6 +66,7 @@ def facts_of(file: ImageFile, *, diameter_A: float | None = None) -> dict[str, A
         "defocus_um": _nan_as_none(views.defocus_um),
         "voltage_kv": series.voltage_kv,
         "map": ElementMap.of(file.mdoc).as_dict(),
+        "segmentation": segmentation_of(file.history),
         "labels": list(file.labels),
         "history": [step.pop("step") for step in steps],
         "steps": steps,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from etcli.io.frame_label import without_frame
 from etcli.io.writers import ProcessingStep
 
 COMMAND = "segment"
@@ -59,3 +60,26 @@ def global_threshold_of(history: Sequence[str]) -> float | None:
             value = THRESHOLD.search(found["words"].partition("\n")[0])
             return float(value["value"]) if value and not found["words"].startswith(LOCAL) else None
     return None
+
+
+def segmentation_of(history: Sequence[str]) -> str | None:
+    """Read how labels were found; None for files that are no labels.
+
+    Parameters
+    ----------
+    history : sequence of str
+        Steps, the oldest first.
+
+    Returns
+    -------
+    str or None
+        Rule, threshold, and number of labels of the last step of the history, if that is a segmentation.
+
+    Examples
+    --------
+    >>> segmentation_of(["etcli segment 0.1: edge, threshold 0.5253, split 0.75 px, 12 labels"])
+    'edge, threshold 0.5253, split 0.75 px, 12 labels'
+    """
+    steps = without_frame(history)
+    found = STEP.match(steps[-1]) if steps else None
+    return found["words"].partition("\n")[0] if found else None

@@ -32,8 +32,8 @@ def compare(
     a, b : Atoms, TiltSeries or Volume
         Two of the same kind. Volumes are laid over each other as their frames say, and compared in the part
         that both show.
-    metrics : sequence of {"nrmse", "psnr", "ssim", "fsc"}
-        Metrics of images; by default all that can be computed.
+    metrics : sequence of {"nrmse", "psnr", "ssim", "fsc", "labels"}
+        Metrics of images; by default all that can be computed, or of labels by `segment` those of labels.
     fit_scale : bool
         Fit scale and level of the images of A to those of B first.
     cutoff : length

@@ -16,6 +16,7 @@ from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.core.specimen_centre import specimen_centre
 from etcli.core.volume_frame import VolumeFrame
 from etcli.core.volume_shift import find_shift, shifted_overlap
+from etcli.pipeline.compare_labels import are_compared_as_labels, compare_labels
 from etcli.pipeline.fsc_numbers import curve, resolutions
 from etcli.pipeline.half_set_words import report_half_sets
 from etcli.pipeline.inputs import load_images, read_images
@@ -100,6 +101,13 @@ def compare_images(
     if align and isinstance(second, TiltSeries):
         raise UsageError("--align is for volumes and atoms; register aligns the views of a series")
     first, second = _match_axes(session, first, second)
+    if are_compared_as_labels(session, first, second, metrics):
+        if align or fit_scale:
+            raise UsageError("--align and --fit-scale are not for labels; give the volumes they were made of")
+        first, second, parts, _ = overlaid(session, first, second, align=False)
+        pixel_A = _common_pixel_A(session, first, second)
+        images = first.images(), second.images()
+        return ImagesCompared(*images, compare_labels(session, first, second), None, pixel_A, parts)
     first, second, parts, rest_px = overlaid(session, first, second, align=align)
     pixel_A = _common_pixel_A(session, first, second)
     is_series = isinstance(second, TiltSeries)
@@ -157,6 +165,8 @@ def compare_images_files(
     with session.outputs() as outputs:
         write_picture = announce_picture(outputs, plot) if plot else None
         comparison = compare_images(session, first, second, metrics=metrics, fit_scale=fit_scale, align=align)
+        if write_picture and "dice" in comparison.numbers:
+            raise UsageError("--plot draws no labels; view draws them in colours")
         if write_picture:
             only = tuple(metrics) == ("fsc",)
             names = PurePath(a).name, PurePath(b).name

@@ -20,7 +20,7 @@ from etcli.io.segmentation_step import global_threshold_of
 from etcli.pipeline.inputs import file_named_in_errors, load_images
 from etcli.pipeline.label_densities import label_densities
 from etcli.pipeline.measured import Measured
-from etcli.pipeline.pore_measures import Solid, measure_pores
+from etcli.pipeline.pore_measures import Solid, check_envelope, measure_pores, warn_of_open_pores
 from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
@@ -147,6 +147,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     """Measure labels; see `measure`."""
     inputs.pore_request.check()
     volume, labels, region = inputs.volume.upright(), inputs.labels.upright(), inputs.region
+    check_envelope(session, inputs.pore_request, volume)
     for other in (labels, *(inputs.halves or ()), *([region] if region else ())):
         check_fits(other.upright(), volume)
     halves = [half.upright() for half in inputs.halves or ()]
@@ -177,6 +178,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
         grey_halves = [other.volume for other in others]
         solid = Solid(grey, sums, levels, mask, grey_halves, measures.shift_px, volume.pixel_A)
         pore_measures = measure_pores(session, inputs.pore_request, solid)
+        warn_of_open_pores(session, pore_measures, origin)
     return Measured(
         measures,
         origin,

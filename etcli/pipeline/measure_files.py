@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from etcli.core.number_words import counted
 from etcli.core.series import Volume
 from etcli.io.tables import write_table
 from etcli.io.writers import expect_images
@@ -84,14 +85,14 @@ def measure_files(session: Session, files: MeasureFiles, pore_request: PoreReque
         if table:
             write_table(table, result.columns)
         if picture:
-            picture(measure_picture(result, volume.upright()))
+            picture(measure_picture(result, volume.upright(), inputs.region))
         write_pores(result, volume.upright())
         if files.thickness_out:
             write_thickness(outputs, files.thickness_out, result, volume.upright())
     return result
 
 
-def measure_picture(result: Measured, volume: Volume) -> "Figure":
+def measure_picture(result: Measured, volume: Volume, region: Volume | None = None) -> "Figure":
     """Draw a result: `etcli.plotting.measurement.measurement_figure` of its whole bodies.
 
     Parameters
@@ -99,21 +100,33 @@ def measure_picture(result: Measured, volume: Volume) -> "Figure":
     result : Measured
     volume : Volume
         The measured volume, its sections along z.
+    region : Volume, optional
+        The mask; its outline is drawn, and labels outside are not coloured.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    from etcli.plotting.measurement import LabelPicture, measurement_figure
+    from etcli.plotting.measurement import LabelPicture, LabelSlice, measurement_figure
 
     numbers, u, whole = result.measures.sums.numbers, result.unit, result.measures.whole
-    z = int(np.argmax(np.count_nonzero(numbers, axis=(1, 2))))
+    mask = None if region is None else region.upright().images() > 0
+    shown = numbers if mask is None else np.where(mask, numbers, 0)
+    z = int(np.argmax(np.count_nonzero(shown, axis=(1, 2))))
+    y = int(np.argmax(np.count_nonzero(shown, axis=(0, 2))))
     columns = {name: values[whole] for name, values in result.columns.items()}
+    grey = volume.images()
+
+    def cut(at: tuple[slice | int, ...], title: str) -> LabelSlice:
+        return LabelSlice(grey[at], shown[at], None if mask is None else mask[at], title)
+
+    everything = slice(None)
     return measurement_figure(
         LabelPicture(
-            image=volume.view(z),
-            labels=numbers[z],
-            z=z + 1,
+            slices=(
+                cut((z,), f"labels, X–Y, section {z + 1}"),
+                cut((everything, y), f"labels, X–Z, row {y + 1}"),
+            ),
             pixel_A=result.pixel_A,
             unit=u,
             diameter=columns[f"eq_diameter_{u}"],
@@ -123,5 +136,5 @@ def measure_picture(result: Measured, volume: Volume) -> "Figure":
             mean=result.totals[f"mean_eq_diameter_{u}"],
             sigma_mean=result.totals[f"sigma_mean_eq_diameter_{u}"],
         ),
-        title=f"{PurePath(volume.name).name}: {len(result.measures)} labels",
+        title=f"{PurePath(volume.name).name}: {counted(len(result.measures), 'label')}",
     )

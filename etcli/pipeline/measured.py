@@ -1,6 +1,5 @@
 """Result of ``measure``: measures of labels as columns with units, and their totals with errors."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,7 @@ from etcli.core.measurement.crofton import SURE_CONTACT
 from etcli.core.measurement.measures import Measures
 from etcli.core.measurement.uncertainty import diameters, mean_diameter, sigma_of_diameters, total_volume
 from etcli.core.measurement.wedge import crowding, expected_elongation
-from etcli.pipeline.pore_result import PoreMeasures, pores_in_words
+from etcli.pipeline.pore_result import PoreMeasures
 from etcli.pipeline.volume_origin import VolumeOrigin
 
 SIGMA_SURFACE = {True: 0.03, False: 0.06}
@@ -133,7 +132,10 @@ class Measured:
     def _pores(self) -> dict[str, Any]:
         if not self.pore_measures:
             return {}
-        return self.pore_measures.totals(self.unit, self.step, sigma_known=self.sigma_known)
+        has_prior = self.origin.has_prior or not self.origin.method
+        return self.pore_measures.totals(
+            self.unit, self.step, sigma_known=self.sigma_known, has_prior=has_prior
+        )
 
     def _sums(self) -> dict[str, Any]:
         """Return volume and surface of all, cut ones included, and their part of the field."""
@@ -211,31 +213,3 @@ def flags(found: Measures) -> NDArray[np.str_]:
         *([word if doubtful else "" for doubtful in is_it] for word, is_it in doubts.items()), strict=True
     )
     return np.array([" ".join(filter(None, row)) for row in rows], dtype=str)
-
-
-def in_words(result: Measured) -> Sequence[str]:
-    """Return the totals in a few lines for people."""
-    totals, u = result.totals, result.unit
-
-    def value(name: str) -> str:
-        sigma = totals[f"sigma_{name}"]
-        return f"{totals[name]:.5g}" + (f" ± {sigma:.2g}" if np.isfinite(sigma) else "")
-
-    cut = totals["labels_cut"]
-    kept = f"{totals['labels']} labels" + (f", {cut} of them cut by the border" if cut else "")
-    lines = [
-        f"{kept}: volume {value(f'volume_{u}3')} {u}³, surface {value(f'surface_{u}2')} {u}²",
-        f"volume fraction {value('volume_fraction')}, "
-        f"surface per volume {value(f'surface_per_volume_{u}-1')} {u}⁻¹",
-    ]
-    if totals["labels_whole"]:
-        lines.append(
-            f"mean diameter {value(f'mean_eq_diameter_{u}')} {u} of {totals['labels_whole']} whole bodies, "
-            f"scatter {totals[f'sd_eq_diameter_{u}']:.3g} {u}"
-        )
-    if totals["expected_elongation"]:
-        lines.append(
-            f"tilted to {totals['reach_deg']:g}°: points are {totals['expected_elongation']:.2f} times as "
-            f"long along z as along x, these bodies {totals['median_elongation']:.2f} times"
-        )
-    return [*lines, *pores_in_words(totals, u)]

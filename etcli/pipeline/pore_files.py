@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etcli.core.series import Volume
+from etcli.io.element_map import ElementMap
 from etcli.io.outputs import Outputs
 from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, volume_writer
@@ -73,6 +74,7 @@ def write_thickness(outputs: Outputs, target: str, result: Measured, volume: Vol
         values.shape,
         step=ProcessingStep("measure", f"local thickness in {result.unit} of labels and pores"),
         like=volume,
+        shows=ElementMap(values=f"local thickness ({result.unit})"),
         pixel_A=volume.pixel_A,
         frame=volume.frame,
         origin_A=volume.origin_A,
@@ -99,12 +101,13 @@ def pore_picture(result: Measured, volume: Volume) -> "Figure":
 
     found, columns, thickness = result.pore_measures, result.pore_columns, result.thickness
     pores = found.pores if found else None
-    numbers = pores.measures.sums.numbers if pores else result.measures.sums.numbers
+    some = pores is not None and len(pores.is_open) > 0
+    numbers = pores.measures.sums.numbers if pores and some else result.measures.sums.numbers
     z = int(np.argmax(np.count_nonzero(numbers, axis=(1, 2))))
     kinds = {}
     if pores and columns is not None:
         for kind, chosen in (("closed", ~pores.is_open), ("open", pores.is_open)):
-            where = np.concatenate([[False], chosen])[numbers[z]]
+            where = np.concatenate([[False], chosen])[pores.measures.sums.numbers[z]]
             kinds[kind] = where, columns[f"eq_diameter_{result.unit}"][chosen]
     parts = found.thickness.parts() if found and found.thickness else {}
     return pore_figure(

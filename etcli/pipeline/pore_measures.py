@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etcli.core.errors import UsageError
 from etcli.core.measurement.chords import mean_chords
 from etcli.core.measurement.connectivity import connectivity
 from etcli.core.measurement.label_shapes import Levels, Other
@@ -16,12 +18,16 @@ from etcli.core.measurement.pores import Pores, changed_kind, find_pores, solid_
 from etcli.core.measurement.tortuosity import tortuosity
 from etcli.core.segmentation.local_levels import local_levels
 from etcli.core.segmentation.pieces import holes_of
+from etcli.core.series import Volume
 from etcli.pipeline.pore_request import AXES, PoreRequest
 from etcli.pipeline.pore_result import Network, PoreMeasures, PoreResult, Thickness
 from etcli.pipeline.session import Session
+from etcli.pipeline.volume_origin import VolumeOrigin
 
 Array = NDArray[np.float32]
 
+BYTES_AROUND = 8
+"""Memory a voxel of the volume and the margin in which the envelope is closed: distances and masks."""
 SHARE = 0.05
 """Change of the threshold, relative to the contrast, after which the kinds of pores are looked at again."""
 
@@ -82,6 +88,28 @@ class Solid:
         return mask if self.region is EVERYWHERE else mask & self.region
 
 
+def check_envelope(session: Session, request: PoreRequest, volume: Volume) -> None:
+    """Check the radius of the ball that closes pores against the volume and the memory; raise UsageError."""
+    if request.envelope is None:
+        return
+    radius_px = request.envelope.px(volume.pixel_A)
+    given = f"--envelope {request.envelope.value:g}{request.envelope.unit}"
+    if 2 * radius_px > max(volume.shape):
+        sizes = " x ".join(map(str, volume.shape[::-1]))
+        unit = "" if volume.pixel_A else ", and no pixel size is known"
+        raise UsageError(
+            f"{given}: a ball of {radius_px:.4g} voxels radius is larger than {volume.name}, {sizes} voxels"
+            f"{unit}; give twice the radius of the mouths of pores, such as 8px or 12nm"
+        )
+    around = np.prod([n + 2 * (ceil(radius_px) + 1) for n in volume.shape], dtype=float)
+    need = int(BYTES_AROUND * around) + 4 * request.copies * int(np.prod(volume.shape))
+    if need > session.memory:
+        raise UsageError(
+            f"{given}: {volume.name} with a margin of that width takes {-(-need >> 20)}M of memory, but only "
+            f"{session.memory >> 20}M are allowed; give a larger --memory, or a smaller --envelope"
+        )
+
+
 def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreMeasures:
     """Measure the pores of labels, and the labels as a network.
 
@@ -124,8 +152,19 @@ def measure_pores(session: Session, request: PoreRequest, solid: Solid) -> PoreM
         if request.thickness and pores is not None and space is not None
         else None,
         axis=request.tortuosity,
-        tortuosity=_tortuosity(session, solid, request.tortuosity) if request.tortuosity else {},
+        tortuosity=_tortuosity(session, solid, request.tortuosity, pores.envelope if pores else None)
+        if request.tortuosity
+        else {},
     )
+
+
+def warn_of_open_pores(session: Session, found: PoreMeasures, origin: VolumeOrigin) -> None:
+    """Warn of open pores in a volume whose method lets the missing wedge cut notches into the solid."""
+    if found.pores and found.pores.is_open.any() and origin.method and not origin.has_prior:
+        session.reporter.warn(
+            f"in volumes by {origin.method} the missing wedge makes open pores, thin ones at the ends of the "
+            "solid along z, so the error of the open porosity is left blank; reconstruct with --method fista"
+        )
 
 
 def _pore_space(solid: Solid, pores: Pores) -> Mask:
@@ -195,25 +234,40 @@ def _thickness(session: Session, solid: Solid, pores: Pores, space: Mask) -> Thi
     body = local_thickness(solid.grey, numbers, levels, solid.mask, threads=session.threads)
     if solid.region is not EVERYWHERE and pores.envelope is None:
         holes = local_thickness(solid.grey, numbers, levels, space, threads=session.threads)
+        kind = "all space"
     else:
         space = pores.labels > 0
+        kind = "closed" if pores.envelope is None else "closed and open"
         own = np.concatenate([[0], -pores.threshold])
         holes = local_thickness(-solid.grey, pores.labels, own, space, threads=session.threads)
     is_solid, is_pore = solid.within(solid.mask), solid.within(space) & ~solid.mask
-    return Thickness(np.where(is_solid, body, np.where(is_pore, holes, np.float32(0))), is_solid, is_pore)
+    values = np.where(is_solid, body, np.where(is_pore, holes, np.float32(0)))
+    return Thickness(values, is_solid, is_pore, kind)
 
 
-def _tortuosity(session: Session, solid: Solid, axis: str) -> dict[str, float]:
-    """Compute the tortuosity of the solid and of what is around it."""
+def _tortuosity(session: Session, solid: Solid, axis: str, envelope: Mask | None) -> dict[str, float | None]:
+    """Compute the tortuosity of the solid, and of the pores where an envelope or a region bounds them.
+
+    None for pores without bounds: a path through the surroundings of the solid is no path through its pores.
+    """
     session.reporter.note(f"solving for the tortuosity along {axis}")
     region = None if solid.region is EVERYWHERE else solid.region
-    found = {
-        name: float(tortuosity(mask, AXES.index(axis), region, threads=session.threads))
-        for name, mask in (("solid", solid.mask), ("pores", ~solid.mask))
-    }
-    for name, value in found.items():
+    bodies: list[tuple[str, Mask, Mask | None]] = [("solid", solid.mask, region)]
+    if envelope is not None:
+        region = solid.within(envelope)
+    if region is None:
+        session.reporter.warn(
+            "the tortuosity of the pores is left blank, as paths around the solid would count; give --pores "
+            "with --envelope, or --roi, to say where pores end"
+        )
+    else:
+        bodies.append(("pores", ~solid.mask, region))
+    found: dict[str, float | None] = {"solid": None, "pores": None}
+    for name, mask, where in bodies:
+        found[name] = value = float(tortuosity(mask, AXES.index(axis), where, threads=session.threads))
         if not np.isfinite(value):
             session.reporter.warn(
-                f"no path of the {name} joins both ends along {axis}, so the tortuosity is left blank"
+                f"no path of the {name} joins both ends along {axis}, so the tortuosity is infinite and left "
+                "blank"
             )
     return found

@@ -1,6 +1,5 @@
 """Result of the measures of pores and networks, as numbers with units."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +50,8 @@ class PoreResult:
     envelope_px: float
     region_px: float
 
-    def totals(self, unit: str, step: float, *, sigma_known: bool) -> dict[str, Any]:
-        """Return numbers, volumes and porosities."""
+    def totals(self, unit: str, step: float, *, sigma_known: bool, has_prior: bool) -> dict[str, Any]:
+        """Return numbers, volumes and porosities; errors of what is open only of volumes with a prior."""
         found, closed = self.measures, ~self.is_open
         parts = found.volume[closed], found.sigma_half[closed], found.known_surface[closed]
         volume = total_volume(*parts, found.shift_px)
@@ -75,8 +74,17 @@ class PoreResult:
             "closed_porosity": volume.value / whole,
             "sigma_closed_porosity": sigma / whole,
             "open_porosity": self.open_px / whole,
+            "sigma_open_porosity": (self._sigma_open_px if sigma_known and has_prior else np.nan) / whole,
             "porosity": total,
         }
+
+    @property
+    def _sigma_open_px(self) -> float:
+        """Standard deviation of what is open: of surfaces of pores, and all that is too small for one."""
+        found, opened = self.measures, self.is_open
+        parts = found.volume[opened], found.sigma_half[opened], found.known_surface[opened]
+        pores = total_volume(*parts, found.shift_px)
+        return float(np.hypot(pores.sigma, max(self.open_px - pores.value, 0.0)))
 
     def columns(self, measured: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the table of pores from that of labels, in the grey levels of the volume."""
@@ -126,11 +134,14 @@ class Thickness:
     values : ndarray of shape (nz, ny, nx), float32
         Of the solid in the solid, of the pores in the pores, 0 elsewhere.
     is_solid, is_pore : ndarray of shape (nz, ny, nx), bool
+    pores_are : str
+        Which pores these are: "closed", "closed and open", or "all space" of a region between the labels.
     """
 
     values: Array
     is_solid: Mask
     is_pore: Mask
+    pores_are: str
 
     def parts(self) -> dict[str, Array]:
         """Values in the solid and in the pores."""
@@ -138,24 +149,26 @@ class Thickness:
 
     def totals(self, unit: str, step: float) -> dict[str, Any]:
         """Return mean, standard deviation and histogram of both."""
-        return {name: _distribution(values * step, unit) for name, values in self.parts().items()}
+        found = {name: _distribution(values * step, unit) for name, values in self.parts().items()}
+        found["pores"]["kind"] = self.pores_are
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class PoreMeasures:
-    """Measures of pores and networks; None where they were not asked for."""
+    """Measures of pores and networks; None where they were not asked for, or mean nothing."""
 
     pores: PoreResult | None
     network: Network | None
     thickness: Thickness | None
     axis: str | None
-    tortuosity: dict[str, float]
+    tortuosity: dict[str, float | None]
 
-    def totals(self, unit: str, step: float, *, sigma_known: bool) -> dict[str, Any]:
+    def totals(self, unit: str, step: float, *, sigma_known: bool, has_prior: bool) -> dict[str, Any]:
         """Return all numbers by name, for JSON."""
         values: dict[str, Any] = {}
         if self.pores:
-            values["pores"] = self.pores.totals(unit, step, sigma_known=sigma_known)
+            values["pores"] = self.pores.totals(unit, step, sigma_known=sigma_known, has_prior=has_prior)
         if self.network:
             values["network"] = self.network.totals(unit, step)
         if self.thickness:
@@ -163,41 +176,6 @@ class PoreMeasures:
         if self.axis:
             values["tortuosity"] = {"axis": self.axis, **self.tortuosity}
         return values
-
-
-def pores_in_words(totals: dict[str, Any], u: str) -> Sequence[str]:
-    """Return the numbers of `PoreMeasures.totals` in a few lines for people."""
-    lines = []
-    if pores := totals.get("pores"):
-        changes = pores["close_at_lower_threshold"] + pores["open_at_higher_threshold"]
-        sigma, has_open = pores["sigma_closed_porosity"], pores["open"] is not None
-        opened = (
-            (f", {pores['open']} open ones", f", open {pores['open_porosity']:.4g}") if has_open else ("", "")
-        )
-        error = f" ± {sigma:.2g}" if np.isfinite(sigma) else ""
-        lines += [
-            f"{pores['closed']} closed pores{opened[0]}; {changes} would be of the other kind at a threshold "
-            f"changed by 5 % of the contrast; {pores['small_left_out']} pieces are too small to be pores",
-            f"closed porosity {pores['closed_porosity']:.4g}{error}{opened[1]}"
-            + (f", total {pores['porosity']:.4g}" if np.isfinite(pores["porosity"]) else ""),
-        ]
-    if network := totals.get("network"):
-        lines.append(
-            f"{network['pieces']} pieces ({network['largest_share']:.1%} in the largest), {network['loops']} "
-            f"loops, {network['cavities']} cavities: Euler number {network['euler_number']}; "
-            f"chords z/x {network['chord_z_by_x']:.2f}"
-        )
-    for name, found in totals.get("thickness", {}).items():
-        mean, scatter = found[f"mean_{u}"], found[f"sd_{u}"]
-        if np.isfinite(mean):
-            lines.append(f"local thickness of the {name} {mean:.4g} {u}, scatter {scatter:.2g} {u}")
-    if found := totals.get("tortuosity"):
-        known = [
-            f"of the {name} {found[name]:.3g}" for name in ("solid", "pores") if np.isfinite(found[name])
-        ]
-        if known:
-            lines.append(f"tortuosity along {found['axis']}: {', '.join(known)}")
-    return lines
 
 
 def _ratio(chord: Doubles) -> float:

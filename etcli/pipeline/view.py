@@ -1,7 +1,7 @@
 """Pictures and movies of a series, a volume or atoms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from etcli.core.errors import UsageError
 from etcli.core.series import ImageStack, TiltSeries, Volume
 from etcli.io.atoms import is_atoms_file, read_atoms_file
+from etcli.io.element_map import ElementMap
 from etcli.io.image_file import ImageFile
+from etcli.io.segmentation_step import segmentation_of
 from etcli.pipeline.inputs import read_images
 from etcli.pipeline.picture_output import FORMATS, announce_picture
 from etcli.pipeline.session import Session
@@ -65,6 +67,8 @@ class ViewRequest:
         Frames per second of a movie, 10 by default.
     step : float or None
         Degrees between the frames of what turns, 10 by default, or steps between views or sections, 1.
+    n_labels : int
+        Largest of the labels that are drawn, each in a colour of its own; 0 for other values.
     """
 
     slices: bool = False
@@ -82,6 +86,7 @@ class ViewRequest:
     dpi: float | None = None
     fps: float | None = None
     step: float | None = None
+    n_labels: int = 0
 
     @property
     def wants_slices(self) -> bool:
@@ -94,7 +99,7 @@ class ViewRequest:
         from etcli.plotting.look import Look
 
         limits, percent = (self.limits[:2], self.limits[2]) if self.limits else (None, False)
-        return Look(self.cmap, limits, percent, self.gamma)
+        return Look(self.cmap, limits, percent, self.gamma, self.n_labels)
 
     @cached_property
     def page(self) -> "Page":
@@ -209,6 +214,7 @@ def view_file(
         return
     file = read_images(session, input, tilts=tilts)
     stack = upright(file.images())
+    request = _in_colours(stack, request)
     chosen = checked_list(request.views, len(stack), "view") if request.views else None
     with session.outputs() as outputs:
         write_picture = announce_picture(outputs, output)
@@ -217,6 +223,21 @@ def view_file(
         else:
             figure = _picture(session, file, stack, chosen, request)
         write_picture(figure, request.page)
+
+
+def _in_colours(stack: ImageStack, request: ViewRequest) -> ViewRequest:
+    """Return a request to draw labels in colours, unless other colours or greys are asked for."""
+    has_look = request.cmap != "gray" or request.limits is not None or request.gamma != 1
+    if has_look or segmentation_of(stack.history) is None:
+        return request
+    return replace(request, n_labels=int(np.max(stack.images(), initial=0)))
+
+
+def _quantity(stack: ImageStack, request: ViewRequest) -> str:
+    """Return what the values are, as far as the file tells it; else empty."""
+    from etcli.plotting.slices import LABEL
+
+    return LABEL if request.n_labels else ElementMap.of(stack.description).values
 
 
 def _check_input(input: str, output: str) -> None:
@@ -299,6 +320,7 @@ def _slices(session: Session, stack: ImageStack, request: ViewRequest) -> "Figur
         look=request.look,
         crosshair=request.crosshair,
         stacking=Stacking(middle_A, of_views=tilts_of(stack) is not None),
+        quantity=_quantity(stack, request),
         point=SPECIMEN if has_contrast else "",
         page=request.page,
     )

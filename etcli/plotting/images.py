@@ -84,8 +84,9 @@ def maximum_projection(
     figure = _figure(nx, ny, margins_in=(1.5, 0.65), page=page)
     axes = figure.add_subplot()
     drawn = show(
-        axes, image, scale, limits=look.levels(image), labels=("x", "y"), cmap=look.cmap, gamma=look.gamma
+        axes, image, scale, limits=look.levels(image), labels=("x", "y"), cmap=look.colours, gamma=look.gamma
     )
+    drawn.set_interpolation(look.interpolation)
     scale_bar(axes, nx, scale)
     if tilt_axis is not None:
         cos, sin = np.cos(np.deg2rad(tilt_axis[0])), np.sin(np.deg2rad(tilt_axis[0]))

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
+from matplotlib.colors import Colormap, ListedColormap
 from numpy.typing import ArrayLike
 
+from etcli.core.surfaces.label_colours import label_colours
 from etcli.plotting.style import contrast
 
 SAMPLE = 1_000_000
@@ -25,12 +28,27 @@ class Look:
         Whether the limits are percentiles of the images.
     gamma : float
         Exponent of the grey level from 0 to 1: below 1 faint features become brighter.
+    n_labels : int
+        Largest of the labels that the values are, which have a colour each; 0 where they are no labels.
     """
 
     cmap: str = "gray"
     limits: tuple[float, float] | None = None
     percent: bool = False
     gamma: float = 1.0
+    n_labels: int = 0
+
+    @property
+    def colours(self) -> Colormap:
+        """Colours of the values between the levels."""
+        if not self.n_labels:
+            return matplotlib.colormaps[self.cmap]
+        return ListedColormap([(0.0, 0.0, 0.0), *label_colours(np.arange(1, self.n_labels + 1))])
+
+    @property
+    def interpolation(self) -> str | None:
+        """How pixels are drawn that are smaller than those of the picture; labels cannot be averaged."""
+        return "nearest" if self.n_labels else None
 
     def levels(self, images: ArrayLike) -> tuple[float, float]:
         """Return the black and the white level of images that are shown together.
@@ -44,6 +62,8 @@ class Look:
         -------
         tuple of float
         """
+        if self.n_labels:
+            return -0.5, self.n_labels + 0.5
         if self.limits is None:
             return contrast(images)
         if not self.percent:

@@ -1,25 +1,48 @@
-"""Picture of the measures of labels: the labels on a slice, sizes, sphericities and directions."""
+"""Picture of the measures of labels: the labels on slices, sizes, sphericities and directions."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from etcli.core.number_words import counted, with_sigma
+from etcli.core.surfaces.label_colours import label_colours
 from etcli.plotting.style import BLUE, GREY, ORANGE, WIDTH_IN, PixelScale, contrast, scale_bar, show, styled
 
 Doubles = NDArray[np.float64]
 
-HEIGHT_IN = 7.0
-GOLDEN = 0.618034
-"""Step of the hue from one label to the next, by which near numbers have unlike colours."""
-OPAQUE = 0.45
+ROW_IN = 3.5
+OPAQUE = 0.5
 MOST_BINS = 30
+FEWEST, FEWEST_AXES = 2, 5
+"""Numbers of bodies from which sizes and shapes, and directions, are worth a panel."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSlice:
+    """A slice of a volume with labels.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+        Grey levels.
+    labels : ndarray of shape (ny, nx), integer
+        0 in the background, and where nothing was measured.
+    region : ndarray of shape (ny, nx), bool, or None
+        Where was measured; None for everywhere.
+    title : str
+        Which slice it is.
+    """
+
+    image: NDArray[Any]
+    labels: NDArray[Any]
+    region: NDArray[np.bool_] | None
+    title: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +51,8 @@ class LabelPicture:
 
     Parameters
     ----------
-    image : ndarray of shape (ny, nx)
-        Slice of the volume.
-    labels : ndarray of shape (ny, nx), integer
-        Labels in it, 0 the background.
-    z : int
-        Section that the slice is, counted from 1.
+    slices : (LabelSlice, LabelSlice)
+        Across z and across y.
     pixel_A : float or None
         Size of a voxel.
     unit : str
@@ -44,9 +63,7 @@ class LabelPicture:
         Mean diameter and its standard deviation.
     """
 
-    image: NDArray[Any]
-    labels: NDArray[Any]
-    z: int
+    slices: tuple[LabelSlice, LabelSlice]
     pixel_A: float | None
     unit: str
     diameter: Doubles
@@ -59,7 +76,9 @@ class LabelPicture:
 
 @styled
 def measurement_figure(shown: LabelPicture, *, title: str = "") -> Figure:
-    """Draw labels on a slice, the sizes of whole bodies, their sphericities and directions.
+    """Draw labels on slices, the sizes of whole bodies, their sphericities and directions.
+
+    Sizes, sphericities and directions are left out where there are few, and a second slice fills the page.
 
     Parameters
     ----------
@@ -71,15 +90,27 @@ def measurement_figure(shown: LabelPicture, *, title: str = "") -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+    known = [
+        int(np.isfinite(values).sum()) for values in (shown.diameter, shown.sphericity, shown.angle_z_deg)
+    ]
+    has_sizes, has_shapes, has_axes = known[0] >= FEWEST, known[1] >= FEWEST, known[2] >= FEWEST_AXES
+    n_plots = has_sizes + has_shapes + has_axes
+    slices = shown.slices[: 2 - n_plots % 2]
+    rows = (n_plots + len(slices)) // 2
+    figure = Figure(figsize=(WIDTH_IN, rows * ROW_IN), layout="constrained")
     if title:
         figure.suptitle(title, size=9)
-    _draw_slice(figure.add_subplot(2, 2, 1), shown)
-    _draw_sizes(figure.add_subplot(2, 2, 2), shown)
-    _draw_sphericity(figure.add_subplot(2, 2, 3), shown)
-    rose = figure.add_subplot(2, 2, 4, projection="polar")
-    if isinstance(rose, PolarAxes):
-        _draw_rose(rose, shown.angle_z_deg)
+    places = iter(range(1, 2 * rows + 1))
+    for one in slices:
+        _draw_slice(figure.add_subplot(rows, 2, next(places)), one, shown.pixel_A)
+    if has_sizes:
+        _draw_sizes(figure.add_subplot(rows, 2, next(places)), shown)
+    if has_shapes:
+        _draw_sphericity(figure.add_subplot(rows, 2, next(places)), shown)
+    if has_axes:
+        rose = figure.add_subplot(rows, 2, next(places), projection="polar")
+        if isinstance(rose, PolarAxes):
+            _draw_rose(rose, shown.angle_z_deg)
     return figure
 
 
@@ -94,34 +125,35 @@ def coloured(labels: NDArray[Any]) -> Doubles:
     -------
     ndarray of shape (ny, nx, 4), float64
     """
-    hue = (labels * GOLDEN) % 1.0
-    rgb = hsv_to_rgb(np.stack([hue, np.full(labels.shape, 0.85), np.ones(labels.shape)], axis=-1))
-    return np.concatenate([rgb, OPAQUE * (labels > 0)[..., np.newaxis]], axis=-1)
+    return np.concatenate([label_colours(labels), OPAQUE * (labels > 0)[..., np.newaxis]], axis=-1)
 
 
-def _draw_slice(axes: Axes, shown: LabelPicture) -> None:
-    scale = PixelScale.of(shown.image.shape[1], shown.pixel_A)
-    drawn = show(axes, shown.image, scale, limits=contrast(shown.image))
-    axes.imshow(coloured(shown.labels), extent=drawn.get_extent(), interpolation="nearest")
-    scale_bar(axes, shown.image.shape[1], scale)
-    axes.set_title(f"labels on section {shown.z}", loc="left")
+def _draw_slice(axes: Axes, one: LabelSlice, pixel_A: float | None) -> None:
+    nx = one.image.shape[1]
+    scale = PixelScale.of(nx, pixel_A)
+    drawn = show(axes, one.image, scale, limits=contrast(one.image))
+    extent = drawn.get_extent()
+    axes.imshow(coloured(one.labels), extent=extent, interpolation="nearest")
+    if one.region is not None and one.region.any() and not one.region.all():
+        axes.contour(
+            one.region, [0.5], colors="white", linewidths=0.8, linestyles="--", extent=extent, origin="lower"
+        )
+    scale_bar(axes, nx, scale)
+    axes.set_title(one.title, loc="left")
 
 
 def _draw_sizes(axes: Axes, shown: LabelPicture) -> None:
     """Draw the histogram of diameters, and the diameters with their errors above it."""
     known = shown.diameter[np.isfinite(shown.diameter)]
     axes.set(xlabel=f"diameter ({shown.unit})", ylabel="bodies")
-    if not known.size:
-        axes.set_title("no whole body", loc="left")
-        return
     bins = min(MOST_BINS, max(1, round(2 * known.size**0.5)))
     axes.hist(known, bins=bins, color=BLUE, alpha=0.6)
     axes.axvline(shown.mean, color=ORANGE)
-    error = ""
     if np.isfinite(shown.sigma_mean):
-        error = f" ± {shown.sigma_mean:.2g}"
         axes.axvspan(shown.mean - shown.sigma_mean, shown.mean + shown.sigma_mean, color=ORANGE, alpha=0.35)
-    axes.set_title(f"{known.size} whole bodies, mean {shown.mean:.4g}{error} {shown.unit}", loc="left")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    mean = with_sigma(shown.mean, shown.sigma_mean)
+    axes.set_title(f"{known.size} whole bodies, mean {mean} {shown.unit}", loc="left")
 
 
 def _draw_sphericity(axes: Axes, shown: LabelPicture) -> None:
@@ -129,7 +161,8 @@ def _draw_sphericity(axes: Axes, shown: LabelPicture) -> None:
     axes.errorbar(shown.diameter, shown.sphericity, xerr=sigma, fmt="o", color=BLUE, elinewidth=0.6)
     axes.axhline(1, color=GREY, linewidth=0.6)
     axes.set(xlabel=f"diameter ({shown.unit})", ylabel="sphericity")
-    axes.set_title(f"sphericity of {int(np.isfinite(shown.sphericity).sum())} large bodies", loc="left")
+    n = int(np.isfinite(shown.sphericity).sum())
+    axes.set_title(f"sphericity of {counted(n, 'large body', 'large bodies')}", loc="left")
 
 
 def _draw_rose(axes: PolarAxes, angle_z_deg: Doubles) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.figure import Figure
@@ -115,10 +114,11 @@ def montage(
     for place, box in enumerate(boxes):
         axes = figure.add_axes(box)
         if place >= len(indices):
-            axes.set(xticks=[], yticks=[], facecolor=matplotlib.colormaps[look.cmap](0.0))
+            axes.set(xticks=[], yticks=[], facecolor=look.colours(0.0))
             axes.spines[:].set_visible(False)
             continue
-        show(axes, stack[indices[place]], scale, limits=limits, cmap=look.cmap, gamma=look.gamma)
+        drawn = show(axes, stack[indices[place]], scale, limits=limits, cmap=look.colours, gamma=look.gamma)
+        drawn.set_interpolation(look.interpolation)
         label = labels[place]
         axes.text(
             0.03,

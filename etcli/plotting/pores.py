@@ -52,7 +52,7 @@ class PorePicture:
 
 @styled
 def pore_figure(shown: PorePicture, *, title: str = "") -> Figure:
-    """Draw pores by kind and local thickness on a slice, and the distributions of both.
+    """Draw pores by kind and local thickness on a slice, and the distributions of both, as far as there are.
 
     Parameters
     ----------
@@ -64,17 +64,22 @@ def pore_figure(shown: PorePicture, *, title: str = "") -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    rows = bool(shown.pores) + (shown.thickness is not None)
+    has_pores = any(len(diameters) for _, diameters in shown.pores.values())
+    has_thickness = shown.thickness is not None and any(
+        np.isfinite(each).any() for each in shown.parts.values()
+    )
+    rows, columns = max(has_pores + has_thickness, 1), 2 if has_pores or has_thickness else 1
     figure = Figure(figsize=(WIDTH_IN, rows * ROW_IN), layout="constrained")
     if title:
         figure.suptitle(title, size=9)
-    panels = iter(range(1, 2 * rows + 1))
-    if shown.pores:
-        _draw_pores(figure.add_subplot(rows, 2, next(panels)), shown)
-        _draw_sizes(figure.add_subplot(rows, 2, next(panels)), shown)
-    if shown.thickness is not None:
-        _draw_thickness(figure.add_subplot(rows, 2, next(panels)), shown, shown.thickness)
-        _draw_distribution(figure.add_subplot(rows, 2, next(panels)), shown)
+    panels = (figure.add_subplot(rows, columns, k) for k in range(1, columns * rows + 1))
+    if has_pores or not has_thickness:
+        _draw_pores(next(panels), shown)
+    if has_pores:
+        _draw_sizes(next(panels), shown)
+    if shown.thickness is not None and has_thickness:
+        _draw_thickness(next(panels), shown, shown.thickness)
+        _draw_distribution(next(panels), shown)
     return figure
 
 
@@ -85,17 +90,22 @@ def _draw_pores(axes: Axes, shown: PorePicture) -> None:
         colour = np.array(to_rgba(COLOURS[kind], OPAQUE))
         axes.imshow(where[..., np.newaxis] * colour, extent=drawn.get_extent(), interpolation="nearest")
     scale_bar(axes, shown.image.shape[1], scale)
-    axes.set_title(f"pores on section {shown.z}", loc="left")
+    found = any(len(diameters) for _, diameters in shown.pores.values())
+    axes.set_title(f"{'pores on' if found else 'no pore found;'} section {shown.z}", loc="left")
 
 
 def _draw_sizes(axes: Axes, shown: PorePicture) -> None:
     """Draw the histograms of the diameters of closed and of open pores."""
     every = np.concatenate([diameters for _, diameters in shown.pores.values()])
     edges = np.linspace(0, every.max(initial=0) or 1, min(BINS, 2 + round(2 * every.size**0.5)))
-    for kind, (_, diameters) in shown.pores.items():
-        axes.hist(
-            diameters, bins=edges.tolist(), color=COLOURS[kind], alpha=0.6, label=f"{len(diameters)} {kind}"
-        )
+    axes.hist(
+        [diameters for _, diameters in shown.pores.values()],
+        bins=edges.tolist(),
+        stacked=True,
+        color=[COLOURS[kind] for kind in shown.pores],
+        alpha=0.7,
+        label=[f"{len(diameters)} {kind}" for kind, (_, diameters) in shown.pores.items()],
+    )
     axes.set(xlabel=f"diameter ({shown.unit})", ylabel="pores")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
@@ -106,7 +116,7 @@ def _draw_thickness(axes: Axes, shown: PorePicture, thickness: NDArray[np.float3
     scale = PixelScale.of(thickness.shape[1], shown.pixel_A)
     known = np.ma.masked_where((thickness == 0) | ~np.isfinite(thickness), thickness)
     drawn = show(axes, known, scale, limits=(0, float(known.max()) if known.count() else 1), cmap="viridis")
-    scale_bar(axes, thickness.shape[1], scale)
+    scale_bar(axes, thickness.shape[1], scale, on_white=True)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.8, label=f"local thickness ({shown.unit})")
     axes.set_title(f"thickness on section {shown.z}", loc="left")
 
@@ -116,10 +126,15 @@ def _draw_distribution(axes: Axes, shown: PorePicture) -> None:
     for name, values in shown.parts.items():
         known = values[np.isfinite(values)]
         if known.size:
-            mean = f"{name}: {known.mean(dtype=float):.3g} ± {known.std(dtype=float):.2g} {shown.unit}"
+            mean, scatter = known.mean(dtype=float), known.std(dtype=float)
+            words = f"{name}: mean {mean:.3g}, scatter {scatter:.2g} {shown.unit}"
             share = np.full(known.size, 1 / known.size)
-            axes.hist(known, bins=BINS, weights=share, color=PARTS[name], alpha=0.6, label=mean)
+            edges = np.linspace(0, known.max(), BINS + 1).tolist()
+            axes.hist(
+                known, edges, weights=share, histtype="step", linewidth=1.4, color=PARTS[name], label=words
+            )
     axes.set(xlabel=f"local thickness ({shown.unit})", ylabel="part of the volume", xlim=(0, None))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+        axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # for the legend
+        axes.legend(loc="upper right")
     axes.set_title("distribution of thickness", loc="left")

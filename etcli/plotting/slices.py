@@ -26,7 +26,7 @@ from etcli.plotting.ticks import fits, set_ticks_inside
 Image = NDArray[Any]
 Box = tuple[float, float, float, float]
 
-DENSITY, POTENTIAL, INTENSITY = "density", "potential (V)", "intensity"
+DENSITY, POTENTIAL, INTENSITY, LABEL = "density", "potential (V)", "intensity", "label"
 """What the values of a volume are, and those of views."""
 SPECIMEN = "the specimen's centre"
 LABEL_IN = 0.6
@@ -145,7 +145,8 @@ def _draw_slice(
     """Draw a slice with its coordinates, and lines through the point; return the drawn image."""
     drawn = axes.imshow(
         image,
-        cmap=look.cmap,
+        cmap=look.colours,
+        interpolation=look.interpolation,
         extent=(*across.extent, *up.extent),
         aspect="auto",
         interpolation_stage="data",

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Colormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -182,7 +182,7 @@ def show(
     *,
     limits: tuple[float, float],
     labels: tuple[str, str] | None = None,
-    cmap: str = "gray",
+    cmap: str | Colormap = "gray",
     gamma: float = 1.0,
     middle: tuple[float, float] = (0.0, 0.0),
 ) -> Any:
@@ -200,7 +200,7 @@ def show(
         Black and white level.
     labels : tuple of str, optional
         Names of the horizontal and the vertical direction; without them the axes have no ticks.
-    cmap : str
+    cmap : str or matplotlib.colors.Colormap
         Colour map.
     gamma : float
         Exponent of the grey level from 0 to 1.

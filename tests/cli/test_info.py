@@ -39,6 +39,7 @@ def test_json_holds_what_is_known(series) -> None:
         "defocus_um": [-1, -1.01, -1.02, -1.03],
         "voltage_kv": 200,
         "map": None,
+        "segmentation": None,
         "labels": [],
         "history": [],
         "steps": [],
@@ -57,7 +58,7 @@ def test_json_of_a_file_that_says_nothing(tmp_path) -> None:
     unknown = {key for key, value in facts.items() if value is None}
     assert unknown == {
         *("pixel_A", "tilt_deg", "axis_deg", "registered_axis", "dose_e_A2"),
-        *("defocus_um", "voltage_kv", "map", "source", "resolution_A", "diameter_A"),
+        *("defocus_um", "voltage_kv", "map", "segmentation", "source", "resolution_A", "diameter_A"),
     }
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import mrcfile
@@ -10,7 +11,9 @@ import pytest
 
 import etcli as api
 from etcli.core.errors import UsageError
+from etcli.pipeline.inputs import read_images
 from etcli.pipeline.session import Mute
+from etcli.pipeline.view import ViewRequest, _quantity
 from tests.files import etcli, failure
 
 SILENT = api.Session(reporter=Mute())
@@ -47,7 +50,8 @@ def test_pores_are_a_table_beside_that_of_the_labels(files: tuple[Path, Path], t
         "measure", "--pores", "--envelope", "5nm", "--csv", tmp_path / "t.csv", "--json",
         "--plot", tmp_path / "p.png", *files,
     ).out  # fmt: skip
-    found = json.loads(out)["pores"]
+    result = json.loads(out)
+    found, rows = result["pores"], result["pore_table"]
     closed, opened = csv.DictReader((tmp_path / "t_pores.csv").read_text().splitlines())
     assert (closed["kind"], opened["kind"]) == ("closed", "open")
     assert (closed["border"], opened["border"]) == ("0", "1")  # the envelope cuts what is open
@@ -57,7 +61,8 @@ def test_pores_are_a_table_beside_that_of_the_labels(files: tuple[Path, Path], t
     assert float(closed["density_core"]) == pytest.approx(0, abs=0.02)
     assert [float(closed[f"{axis}_nm"]) for axis in "zyx"] == pytest.approx([0.1, 4, 1.5], abs=0.05)
     assert (found["closed"], found["open"]) == (1, 1)
-    assert found["closed_volume_nm3"] == float(closed["volume_nm3"])
+    assert found["closed_volume_nm3"] == float(closed["volume_nm3"]) == rows["volume_nm3"][0]
+    assert rows["kind"] == ["closed", "open"] and result["table"]["label"] == [1]
     assert found["porosity"] == pytest.approx(found["closed_porosity"] + found["open_porosity"])
     whole = 4 / 3 * np.pi * 10**3
     assert found["envelope_volume_nm3"] == pytest.approx(whole, rel=0.01)
@@ -75,11 +80,41 @@ def test_without_an_envelope_open_pores_are_left_blank(files: tuple[Path, Path])
 
 
 def test_the_result_is_said_in_words(files: tuple[Path, Path]) -> None:
-    out = etcli("measure", "--pores", "--envelope", "10px", "--thickness", "--tortuosity", "z", *files).out
-    assert "1 closed pores, 1 open ones" in out
-    assert "1 pieces (100.0% in the largest), 0 loops, 1 cavities: Euler number 2" in out
-    assert "local thickness of the pores" in out
-    assert "tortuosity along z: of the pores" in out  # the solid does not reach the ends
+    out = etcli("measure", "--pores", "--envelope", "10px", "--thickness", *files).out
+    assert "1 label: volume 4076 ± 54 nm³" in out and "of 1 whole body\n" in out
+    assert "1 closed pore, 1 open; 0 would be" in out
+    assert "1 piece (100.0% in the largest), 0 loops, 1 cavity: Euler number 2" in out
+    assert "local thickness of the pores (closed and open)" in out
+    assert " ± " in out.partition("porosity: closed ")[2].partition(", open ")[2].partition(",")[0]
+    assert "nan" not in out and "e+" not in out
+
+
+def test_pores_without_bounds_have_no_tortuosity(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The vacuum around the solid joins both ends, but is no pore."""
+    free = etcli("measure", "--tortuosity", "z", "--json", *files)
+    assert json.loads(free.out)["tortuosity"] == {"axis": "z", "solid": None, "pores": None}
+    assert "tortuosity of the pores is left blank" in free.err
+    tube = np.ones((24, 24, 24), np.float32)
+    tube[:, 4:10, 6:12] = 0
+    bounds = [write(tmp_path / "w.mrc", tube), write(tmp_path / "m.mrc", tube.astype(np.uint16))]
+    roi = write(tmp_path / "r.mrc", np.ones((24, 24, 24), np.int8))
+    found = json.loads(etcli("measure", "--tortuosity", "z", "--roi", roi, "--json", *bounds).out)
+    assert found["tortuosity"]["pores"] == pytest.approx(1)
+    assert "give one axis" in failure("measure", "--tortuosity", "z", "--tortuosity", "x", *files, status=2)
+
+
+def test_open_pores_of_sirt_have_no_error(files: tuple[Path, Path], tmp_path: Path) -> None:
+    for words, is_known in (("SIRT 30", False), ("FISTA TV 30", True)):
+        step = (
+            f"etcli recon 0.1: {words}, 71 views\n  input: ts.mrc, 1 bytes, 8 x 8 x 71 of 5 A, -70 to 70 deg"
+        )
+        volume = api.Volume(specimen(), pixel_A=5, history=(step,), name="v")
+        labels = (specimen() > 0.5).astype(np.uint16)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = api.measure(volume, labels, pores=True, envelope="10px").totals["pores"]
+        assert np.isfinite(found["sigma_open_porosity"]) == is_known
+        assert any("makes open pores" in str(one.message) for one in said) != is_known
 
 
 def test_thickness_is_a_volume_in_nm(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -93,7 +128,10 @@ def test_thickness_is_a_volume_in_nm(files: tuple[Path, Path], tmp_path: Path) -
     assert found["pores"]["mean_nm"] == pytest.approx(5 - 0.1, abs=0.1)
     assert found["solid"]["mean_nm"] == pytest.approx(values[grey > 0.5].mean(), rel=1e-3)
     assert sum(found["solid"]["share_by_bin"]) == pytest.approx(1)
-    assert "local thickness in nm" in etcli("info", tmp_path / "t.mrc").out
+    told = etcli("info", tmp_path / "t.mrc").out
+    assert "local thickness in nm" in told and "shows        local thickness (nm)" in told
+    stack = read_images(SILENT, str(tmp_path / "t.mrc")).images()
+    assert _quantity(stack, ViewRequest()) == "local thickness (nm)"  # the caption of its greys
 
 
 def test_the_region_is_where_pores_and_networks_are_measured(tmp_path: Path) -> None:
@@ -194,7 +232,7 @@ def test_labels_that_fill_the_volume_have_no_thickness(tmp_path: Path) -> None:
     found = json.loads(run.out)
     assert found["thickness"]["solid"]["mean_nm"] is None
     assert found["tortuosity"] == {"axis": "x", "solid": pytest.approx(1), "pores": None}
-    assert "no path of the pores joins both ends along x" in run.err
+    assert "tortuosity of the pores is left blank" in run.err
 
 
 @pytest.mark.parametrize(
@@ -208,6 +246,15 @@ def test_requests_that_contradict_themselves_are_refused(
     files: tuple[Path, Path], options: list[str], says: str
 ) -> None:
     assert says in failure("measure", *options, *files, status=2)
+
+
+def test_an_envelope_that_does_not_fit_is_refused(files: tuple[Path, Path]) -> None:
+    """The radius may be meant in Å; and its margin must fit into the memory."""
+    large = failure("measure", "--pores", "--envelope", "120", *files, status=2)
+    assert "--envelope 120px: a ball of 120 voxels radius is larger than" in large
+    assert "48 x 48 x 48 voxels; give twice the radius of the mouths" in large
+    full = failure("measure", "--memory", "6M", "--pores", "--envelope", "24", *files, status=2)
+    assert "with a margin of that width takes 9M of memory, but only 6M are allowed" in full
 
 
 def test_an_unknown_axis_is_refused() -> None:
