@@ -43,8 +43,11 @@ class LabelShape(NamedTuple):
         Area in px² of the surface at the threshold; NaN where nothing is brighter.
     mass_volume : float
         Volume in voxels as Σ (v - background) / (plateau - background).
-    level_volume : float
-        Number of voxels that exceed the threshold.
+    level_volume, half_volume : float
+        Numbers of voxels that exceed the threshold, and the level half way to the core.
+    likeness : float
+        Correlation of grey levels with the label, in it and near it: 0 where the label is somewhere else; NaN
+        where the label is alone.
     soft_volumes : list of float
         Volumes in other volumes, with voxels near the threshold counted in part.
     points : ndarray of shape (n_points, 3), float32
@@ -54,6 +57,8 @@ class LabelShape(NamedTuple):
     surface: float
     mass_volume: float
     level_volume: float
+    half_volume: float
+    likeness: float
     soft_volumes: list[float]
     points: Grey
 
@@ -106,21 +111,35 @@ def label_shapes(
         contrast = plateau - background
         if not contrast:
             unknown = [np.nan] * len(others)
-            yield LabelShape(np.nan, np.nan, np.nan, unknown, np.empty((0, 3), np.float32))
+            nothing = np.empty((0, 3), np.float32)
+            is_alone = bool((sums.numbers[sums.box(row, 1)] == row + 1).all())
+            likeness = np.nan if is_alone else 0.0
+            yield LabelShape(np.nan, np.nan, np.nan, np.nan, likeness, unknown, nothing)
             continue
         box = sums.box(row, REACH + 1)
         mine = owner[box] == row + 1
         counted = mine if region is EVERYWHERE else mine & region[box]
+        inside = sums.numbers[box] == row + 1
         share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
-        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
+        likeness = _likeness(share[counted], inside[counted])
+        _remove_specks(share, inside, level := (threshold - background) / contrast)
         surface, points = _surface_in(share, level, box, volume.shape, region)
         mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
             _soft_volume(other.volume[box][counted] - background, other.plateau[row] - background, level)
             for other in others
         ]
-        own = float(np.count_nonzero(share[counted] > level))
-        yield LabelShape(surface, mass, own, soft, points)
+        own, half = (float(np.count_nonzero(share[counted] > at)) for at in (level, 0.5))
+        yield LabelShape(surface, mass, own, half, likeness, soft, points)
+
+
+def _likeness(share: Grey, inside: Mask) -> float:
+    """Correlate grey levels with being inside."""
+    n, n_inside = len(inside), np.count_nonzero(inside)
+    scatter = float(share.std(dtype=float)) * np.sqrt(n_inside * (n - n_inside)) / n if n else 0.0
+    if not scatter:
+        return np.nan
+    return float(share[inside].sum(dtype=float) / n - share.mean(dtype=float) * n_inside / n) / scatter
 
 
 def _remove_specks(share: Grey, inside: Mask, level: float) -> None:
