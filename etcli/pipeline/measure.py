@@ -1,6 +1,7 @@
 """Measures of the labels of a volume, with errors."""
 
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
-from etcli.core.measurement.label_shapes import Levels, Other
+from etcli.core.measurement.label_shapes import SLAB_VOXELS, Levels, Other
 from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, as_labels, label_sums
 from etcli.core.measurement.measures import Measures, measure_labels
 from etcli.core.measurement.uncertainty import surface_shift_px
@@ -26,8 +27,10 @@ from etcli.pipeline.pore_request import NO_PORES, PoreRequest
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
-COPIES = 7
+COPIES = 6
 """Arrays of the size of the volume that the work needs, with as many again as there are half-sets."""
+TRIANGLE_COPIES = 38
+"""Arrays of the size of a slab of a label for its triangles."""
 LEAST_REACH_DEG = 60.0
 """Tilt below which methods without a prior are wrong by more than anything tells."""
 SAME_PLACE_PX = 0.5
@@ -158,7 +161,8 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
         check_fits(other.upright(), volume)
     check_order(volume, labels)
     halves = [half.upright() for half in inputs.halves or ()]
-    grey = load_images(session, volume, copies=COPIES + len(halves) + inputs.pore_request.copies)
+    slabs = ceil(TRIANGLE_COPIES * min(1.0, SLAB_VOXELS / np.prod(volume.shape)))
+    grey = load_images(session, volume, copies=COPIES + slabs + len(halves) + inputs.pore_request.copies)
     if grey.min() == grey.max():
         raise DataError(f"{volume.name}: all voxels are {grey.flat[0]:g}, so nothing can be measured in it")
     mask = EVERYWHERE if region is None else read_region(session, region.upright())

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import etcli as package
+from etcli.core.measurement import label_shapes
 from etcli.core.measurement.crofton import crofton_surfaces
 from etcli.io.segmentation_step import global_threshold_of
+from etcli.pipeline import inputs as inputs_module
+from etcli.pipeline import measure as measure_module
 from etcli.pipeline.volume_origin import volume_origin
 from tests.bodies import ball
 from tests.files import etcli
@@ -197,3 +200,33 @@ def test_memory_of_contacts_of_many_labels() -> None:
     tracemalloc.stop()
     assert len(contacts.rows) == 3 * 15 * 256 + 6 * 15 * 15 * 16 + 4 * 15**3
     assert used < 30 * numbers.nbytes
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pores": True, "envelope": 3}, {"thickness": True}, {"tortuosity": "x"}]
+)
+def test_memory_of_a_network(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """What is checked before the work is what the work takes, also where one label is everywhere."""
+    noise = np.random.default_rng(0).standard_normal((72, 72, 72)).astype(np.float32)
+    volume = (np.clip(ndimage.gaussian_filter(noise, 3) * 100, -1, 1) / 2 + 0.5).astype(np.float32)
+    labels = (volume > 0.5).astype(np.uint16)
+    for module in (label_shapes, measure_module):
+        monkeypatch.setattr(module, "SLAB_VOXELS", 20_000)
+    told: list[int] = []
+    monkeypatch.setattr(inputs_module, "check_images_fit", lambda _, stack, copies: told.append(copies))
+    package.measure(volume_of(volume[:24, :24, :24]), labels[:24, :24, :24], **options)
+    told.clear()
+    tracemalloc.start()
+    package.measure(volume_of(volume), labels, **options)
+    used = tracemalloc.get_traced_memory()[1] / volume.nbytes
+    tracemalloc.stop()
+    assert used < max(told) < 1.6 * used
+
+
+def test_surfaces_in_slabs_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, labels = specimen()
+    whole = package.measure(volume_of(volume), labels).columns
+    monkeypatch.setattr(label_shapes, "SLAB_VOXELS", 1)
+    parts = package.measure(volume_of(volume), labels).columns
+    for name in ("surface_nm2", "gap_nm"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4)

@@ -17,6 +17,8 @@ REACH = 3
 """Voxels around a label that belong to it where no other label is nearer: its surface is in them."""
 SOFT = 0.5
 """Range of grey levels about the threshold, relative to the contrast, in which a voxel is counted in part."""
+SLAB_VOXELS, LEAST_SLAB = 1 << 18, 4
+"""Voxels, and least sections, of a label whose triangles are in memory at once, with 150 bytes a voxel."""
 NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -160,19 +162,25 @@ def _surface_in(
     """Measure the surface in the part of a volume that counts, and list its vertices.
 
     At the ends of the volume its outermost voxels go on; of the triangles there, those up to half a voxel
-    beyond their centres, where their cubes end, are counted.
+    beyond their centres, where their cubes end, are counted. Large boxes are worked on in slabs.
     """
     beyond = [(int(at.start == 0), int(at.stop == n)) for at, n in zip(box, shape, strict=True)]
-    surface = grey_surface(np.pad(values, beyond, mode="edge"), level, closed=False)
     first = np.array([at.start - before for at, (before, _) in zip(box, beyond, strict=True)])
-    vertices = surface.vertices + first
-    middle = np.rint(vertices[surface.faces].mean(axis=1)).astype(int)
-    kept = ((middle >= 0) & (middle < shape)).all(axis=1)
-    if region is not EVERYWHERE:
-        kept[kept] = region[tuple(middle[kept].T)]
-    faces = surface.faces[kept]
-    points = vertices[np.unique(faces)].astype(np.float32)
-    return (area(Surface(vertices, faces)) if len(faces) else np.nan), points
+    values = np.pad(values, beyond, mode="edge")
+    step = max(LEAST_SLAB, SLAB_VOXELS // values[0].size)
+    total, points = 0.0, [np.empty((0, 3), np.float32)]
+    for z in range(0, max(len(values) - 1, 1), step):
+        surface = grey_surface(values[z : z + step + 1], level, closed=False)  # the next begins where it ends
+        vertices = surface.vertices + first + (z, 0, 0)
+        middle = np.rint(vertices[surface.faces].mean(axis=1)).astype(int)
+        kept = ((middle >= 0) & (middle < shape)).all(axis=1)
+        if region is not EVERYWHERE:
+            kept[kept] = region[tuple(middle[kept].T)]
+        faces = surface.faces[kept]
+        total += area(Surface(vertices, faces))
+        points.append(vertices[np.unique(faces)].astype(np.float32))
+    found = np.concatenate(points)
+    return (total if len(found) else np.nan), found
 
 
 def _soft_volume(values: NDArray[Any], contrast: float, level: float) -> float:
