@@ -195,8 +195,8 @@ def measure_labels(
     crofton, contacts = crofton_surfaces(sums.numbers, n, region)
     soft = np.array([shape.soft_volumes for shape in shapes], float).reshape(n, len(halves)).T
     sigma_half = sigma_of_halves(soft, n)
-    gap = surface_gaps([shape.points for shape in shapes])
-    gap[contacts.rows.reshape(-1) - 1] = 0
+    touching = np.zeros(n, bool)
+    touching[contacts.rows.reshape(-1) - 1] = True
     return Measures(
         sums=sums,
         levels=levels,
@@ -212,7 +212,7 @@ def measure_labels(
         shift_px=shift_px,
         contacts=contacts,
         nearest=nearest_centres(sums.centre),
-        gap=gap,
+        gap=surface_gaps([shape.points for shape in shapes], touching),
     )
 
 
