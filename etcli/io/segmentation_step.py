@@ -8,7 +8,8 @@ from etcli.io.writers import ProcessingStep
 
 COMMAND = "segment"
 STEP = re.compile(rf"etcli {COMMAND} [^:]*: (?P<words>.*)")
-THRESHOLD = re.compile(r"\bthreshold (?P<value>[-+0-9.e]+)")
+THRESHOLD = re.compile(r"\bthreshold (?P<low>[-+0-9.e]+)(?:, (?P<high>[-+0-9.e]+))?")
+INVERTED = re.compile(r"\binverted\b")
 LOCAL = "local half"
 
 
@@ -36,6 +37,11 @@ def segmentation_step(
     return ProcessingStep(COMMAND, ", ".join([*words, *others]))
 
 
+def is_labels_file(history: Sequence[str]) -> bool:
+    """Tell whether a segmentation is the last step of a history."""
+    return bool(history and STEP.match(history[-1]))
+
+
 def global_threshold_of(history: Sequence[str]) -> float | None:
     """Read the threshold of all labels from the history of a labels file.
 
@@ -47,8 +53,9 @@ def global_threshold_of(history: Sequence[str]) -> float | None:
     Returns
     -------
     float or None
-        The (lowest) threshold of the last segmentation; None where each label has its own, or where the
-        history has no segmentation.
+        The threshold of the last segmentation, of two that at which labels end: the lower one, or where what
+        is darker was labelled the higher one; None where each label has its own, or where the history has no
+        segmentation.
 
     Examples
     --------
@@ -57,8 +64,11 @@ def global_threshold_of(history: Sequence[str]) -> float | None:
     """
     for step in reversed(history):
         if found := STEP.match(step):
-            value = THRESHOLD.search(found["words"].partition("\n")[0])
-            return float(value["value"]) if value and not found["words"].startswith(LOCAL) else None
+            words = found["words"].partition("\n")[0]
+            levels = THRESHOLD.search(words)
+            if not levels or words.startswith(LOCAL):
+                return None
+            return float((INVERTED.search(words) and levels["high"]) or levels["low"])
     return None
 
 

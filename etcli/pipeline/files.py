@@ -12,10 +12,13 @@ from etcli.io.atoms import atoms_format, is_atoms_file, read_atoms, write_atoms
 from etcli.io.frame_label import OURS
 from etcli.io.meshes import mesh_format, write_mesh
 from etcli.io.mrc_writer import WRITTEN_MODES
+from etcli.io.tables import write_table
 from etcli.io.writers import ProcessingStep, series_writer, volume_writer
 from etcli.pipeline.inputs import read_images, read_series
+from etcli.pipeline.measured import Measured
 from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
+from etcli.pipeline.text_output import check_text_names
 from etcli.pipeline.trace import TracedAtoms
 
 
@@ -77,7 +80,7 @@ def read(
 
 
 def write(
-    what: TiltSeries | Volume | Segmentation | Atoms | TracedAtoms | Mesh,
+    what: TiltSeries | Volume | Segmentation | Atoms | TracedAtoms | Mesh | Measured,
     name: str | Path,
     *,
     mode: int = 2,
@@ -88,13 +91,13 @@ def write(
 
     Parameters
     ----------
-    what : TiltSeries, Volume, Segmentation, Atoms, TracedAtoms or Mesh
+    what : TiltSeries, Volume, Segmentation, Atoms, TracedAtoms, Mesh or Measured
         A series is written with its mdoc, a volume with its frame; of the result of `etcli.segment` the
         labels, as whole numbers; the result of `etcli.trace_atoms` also
         with the box and the history of the volume.
     name : str or Path
         MRC or TIFF by its ending; for atoms ``.xyz``, ``.plain.xyz``, ``.cif`` or ``.pdb``, for the result of
-        `etcli.mesh` ``.stl``, ``.ply`` or ``.obj``.
+        `etcli.mesh` ``.stl``, ``.ply`` or ``.obj``, for that of `etcli.measure` ``.csv``.
     mode : int
         MRC mode.
     overwrite : bool
@@ -148,6 +151,9 @@ def write(
             write_atoms(outputs.path(target), what.atoms, form=form, box=what.box, history=what.history)
         elif isinstance(what, Atoms):
             write_atoms(outputs.path(target), what, form=atoms_format(target))
+        elif isinstance(what, Measured):
+            check_text_names(table=target)
+            write_table(outputs.path(target), what.columns)
         elif isinstance(what, Mesh):
             form = mesh_format(target)
             write_mesh(outputs.path(target), what, form=form)

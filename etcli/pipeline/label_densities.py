@@ -3,20 +3,28 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.errors import DataError
+from etcli.core.errors import DataError, UsageError
 from etcli.core.geometry import SliceGeometry
-from etcli.core.measurement.densities import least_squares_densities
+from etcli.core.measurement.densities import least_squares_densities, likeness_of_views
 from etcli.core.measurement.label_sums import LabelSums
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_overlap import have_same_voxels
 from etcli.pipeline.session import Session
+from etcli.pipeline.volume_origin import VolumeOrigin
 
+LEAST_LIKENESS = 0.8
+"""Correlation with the projections of a volume below which views are of something else."""
 CENTRAL_PX = 0.05
 SAME_TILT_DEG = 0.01
 
 
 def label_densities(
-    session: Session, sums: LabelSums, volume: Volume, series: TiltSeries, background: float
+    session: Session,
+    sums: LabelSums,
+    grey: NDArray[np.float32],
+    volume: Volume,
+    series: TiltSeries,
+    origin: VolumeOrigin,
 ) -> NDArray[np.float64]:
     """Find the densities of labels for which their projections are nearest to the views.
 
@@ -24,12 +32,14 @@ def label_densities(
     ----------
     session : Session
     sums : LabelSums
+    grey : ndarray of shape (nz, ny, nx), float32
+        Grey levels of the volume.
     volume : Volume
         The volume with the labels, its sections along z.
     series : TiltSeries
         Views that it was reconstructed from, of the same rows.
-    background : float
-        Background level of the views.
+    origin : VolumeOrigin
+        How the volume was made.
 
     Returns
     -------
@@ -38,13 +48,27 @@ def label_densities(
     Raises
     ------
     DataError
-        When the views are not those of the whole width and height of the volume.
+        When the views are not those of the whole width and height of the volume, or of another specimen.
+    UsageError
+        When the views are no projections of the volume along one tilt axis.
     """
+    if origin.nonlinear or series.views.euler_deg is not None:
+        why = f"by {origin.nonlinear}" if origin.nonlinear else "from views about more than one axis"
+        raise UsageError(
+            f"{volume.name}: is reconstructed {why}, where the views do not tell densities; leave out "
+            "--series"
+        )
     geometry = _geometry(volume, series)
 
     def read_rows(y0: int, y1: int) -> NDArray[np.float32]:
-        return series.rows(np.arange(y0, y1)) - np.float32(background)
+        return series.rows(np.arange(y0, y1)) - np.float32(origin.background)
 
+    likeness = likeness_of_views(grey, read_rows, geometry)
+    if not likeness > LEAST_LIKENESS:
+        raise DataError(
+            f"{series.name}: its views correlate with projections of {volume.name} by {likeness:.2f} only; "
+            "give the series of the volume, aligned as it was, or leave out --series"
+        )
     session.reporter.note(f"{series.name}: densities by least squares of {len(series)} views")
     return least_squares_densities(sums.numbers, len(sums), read_rows, geometry)
 

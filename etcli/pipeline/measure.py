@@ -1,6 +1,7 @@
 """Measures of the labels of a volume, with errors."""
 
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from etcli.core.errors import DataError, UsageError
 from etcli.core.lengths import Length
-from etcli.core.measurement.label_shapes import Levels, Other
+from etcli.core.measurement.label_shapes import SLAB_VOXELS, Levels, Other
 from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, as_labels, label_sums
 from etcli.core.measurement.measures import Measures, measure_labels
 from etcli.core.measurement.uncertainty import surface_shift_px
@@ -19,6 +20,7 @@ from etcli.core.volume_overlap import frame_offset_px, have_same_voxels
 from etcli.io.segmentation_step import global_threshold_of
 from etcli.pipeline.inputs import file_named_in_errors, load_images
 from etcli.pipeline.label_densities import label_densities
+from etcli.pipeline.measure_checks import check_halves, check_labels, check_order, check_place
 from etcli.pipeline.measured import Measured
 from etcli.pipeline.pore_measures import Solid, check_envelope, measure_pores, warn_of_open_pores
 from etcli.pipeline.pore_request import NO_PORES, PoreRequest
@@ -26,11 +28,15 @@ from etcli.pipeline.segmentation import Segmentation
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin, volume_origin
 
-COPIES = 7
+COPIES = 6
 """Arrays of the size of the volume that the work needs, with as many again as there are half-sets."""
+TRIANGLE_COPIES = 38
+"""Arrays of the size of a slab of a label for its triangles."""
 LEAST_REACH_DEG = 60.0
 """Tilt below which methods without a prior are wrong by more than anything tells."""
 SAME_PLACE_PX = 0.5
+BETWEEN = (0.1, 0.9)
+"""Place of a threshold from the level around a label to that of its core, where it can be the label's."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +129,18 @@ def measure(
     session = session or Session()
     volume = _as_volume(volume, "volume")
     labels = labels.labels if isinstance(labels, Segmentation) else labels
+    if halves is not None and len(halves) != 2:
+        raise UsageError(
+            f"halves must be two volumes, of the odd and of the even views, but are {len(halves)}"
+        )
     ball = None if envelope is None else Length.parse(envelope, "px")
     request = PoreRequest(pores, ball, thickness, tortuosity)
 
     def beside(other: Volume | NDArray[Any], name: str) -> Volume:
         """Return a volume; an array lies where the volume lies."""
-        return other if isinstance(other, Volume) else replace(volume, data=other, name=name, history=())
+        if isinstance(other, Volume):
+            return other
+        return replace(volume, data=_as_volume(other, name).data, name=name, history=())
 
     return measure_inputs(
         session,
@@ -150,8 +162,10 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     check_envelope(session, inputs.pore_request, volume)
     for other in (labels, *(inputs.halves or ()), *([region] if region else ())):
         check_fits(other.upright(), volume)
+    check_order(volume, labels)
     halves = [half.upright() for half in inputs.halves or ()]
-    grey = load_images(session, volume, copies=COPIES + len(halves) + inputs.pore_request.copies)
+    slabs = ceil(TRIANGLE_COPIES * min(1.0, SLAB_VOXELS / np.prod(volume.shape)))
+    grey = load_images(session, volume, copies=COPIES + slabs + len(halves) + inputs.pore_request.copies)
     if grey.min() == grey.max():
         raise DataError(f"{volume.name}: all voxels are {grey.flat[0]:g}, so nothing can be measured in it")
     mask = EVERYWHERE if region is None else read_region(session, region.upright())
@@ -159,7 +173,9 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     if not volume.pixel_A:
         session.reporter.warn(f"{volume.name}: no pixel size; lengths are in px")
     levels = _levels(session, grey, sums, labels)
-    others = [_half(session, load_images(session, half, copies=1), sums) for half in halves]
+    grey_halves = [load_images(session, half, copies=1) for half in halves]
+    check_halves(session, volume, halves, [grey, *grey_halves])
+    others = [_half(session, half, sums) for half in grey_halves]
     origin = _origin(inputs)
     measures = measure_labels(
         grey,
@@ -170,12 +186,12 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
         shift_px=surface_shift_px(origin.residual_px),
         track=lambda shapes: session.track(shapes, len(sums), "measuring"),
     )
+    check_place(volume, labels, measures)
     density = None
     if inputs.series is not None:
-        density = label_densities(session, sums, volume, inputs.series, origin.background)
+        density = label_densities(session, sums, grey, volume, inputs.series, origin)
     pore_measures = None
     if inputs.pore_request:
-        grey_halves = [other.volume for other in others]
         solid = Solid(grey, sums, levels, mask, grey_halves, measures.shift_px, volume.pixel_A)
         pore_measures = measure_pores(session, inputs.pore_request, solid)
         warn_of_open_pores(session, pore_measures, origin)
@@ -226,21 +242,35 @@ def read_labels(labels: Volume, region: Mask) -> LabelSums:
     """Read and add up labels; raise DataError where there are none."""
     with file_named_in_errors(labels):
         sums = label_sums(as_labels(labels.images()), region)
-    if not len(sums):
+    if len(sums):
+        check_labels(labels, sums.numbers, sums.count)
+    else:
         where = " in the region" if region.size else ""
         raise DataError(f"{labels.name}: no label above 0{where}, so there is nothing to measure")
     return sums
 
 
 def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
-    """Return the grey levels of each label: the threshold of all that its history tells, or half way."""
+    """Return the grey levels of each label: the threshold of all that its history tells, or half way.
+
+    A threshold that is hardly between the levels of a label is that of another volume, or of other bodies.
+    """
     found = local_levels(grey, sums.numbers, threads=session.threads)
     background, plateau, threshold = found.background[1:], found.plateau[1:], found.threshold[1:]
     common = global_threshold_of(labels.history)
     if common is None:
         return Levels(background, plateau, threshold)
-    session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
-    return Levels(background, plateau, np.full(len(sums), common))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (common - background) / (plateau - background)
+    foreign = ~((share >= BETWEEN[0]) & (share <= BETWEEN[1]))
+    if foreign.any():
+        session.reporter.warn(
+            f"{labels.name}: the threshold {common:g} of its history is not between the grey levels in and "
+            f"around {foreign.sum()} of {len(sums)} labels; their surfaces are half way between those"
+        )
+    if not foreign.all():
+        session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
+    return Levels(background, plateau, np.where(foreign, threshold, common))
 
 
 def _half(session: Session, grey: NDArray[np.float32], sums: LabelSums) -> Other:
@@ -252,8 +282,10 @@ def _origin(inputs: MeasureInputs) -> VolumeOrigin:
     origin = volume_origin(inputs.volume.history)
     if inputs.series is None or not inputs.series.has_tilts:
         return origin
+    if inputs.series.views.euler_deg is not None:
+        return replace(origin, range_deg=None)
     tilt_deg = inputs.series.tilt_deg
-    return replace(origin, reach_deg=float(min(-tilt_deg.min(), tilt_deg.max())))
+    return replace(origin, range_deg=(float(tilt_deg.min()), float(tilt_deg.max())))
 
 
 def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: Measures) -> bool:
@@ -262,7 +294,14 @@ def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: M
     if off:
         session.reporter.warn(
             f"{off} of {len(measures)} labels do not end at their threshold, so that the errors of volumes "
-            "do not hold for them; labels by segment do"
+            "are widened to the volumes at half of their contrast; labels by segment do"
+        )
+    far = int((measures.is_far_level & ~measures.is_off_level).sum())
+    if far:
+        session.reporter.warn(
+            f"{far} of {len(measures)} labels end far from half of their own contrast, as one threshold for "
+            "bodies of different densities makes them: volumes of light ones are too small and of dense ones "
+            "too large; their errors are widened; segment without --global gives each its own"
         )
     if not origin.method or origin.has_prior:
         return True
@@ -272,10 +311,11 @@ def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: M
             f"{volume.name}: the long axes crowd about z, as the missing wedge makes them; reconstruct with "
             "--method fista, or with --mask of the labels"
         )
-    if origin.reach_deg is None or origin.reach_deg >= LEAST_REACH_DEG:
+    if origin.range_deg is None or (origin.least_side_deg or 0.0) >= LEAST_REACH_DEG:
         return True
+    low, high = origin.range_deg
     session.reporter.warn(
-        f"{volume.name}: tilted to {origin.reach_deg:g}° only, where volumes by {origin.method} can be half "
+        f"{volume.name}: tilted from {low:g} to {high:g}° only, where volumes by {origin.method} can be half "
         "too large; their errors are left blank; reconstruct with --method fista"
     )
     return False
@@ -293,6 +333,7 @@ def _middle_px(volume: Volume) -> tuple[float, float, float]:
 def _as_volume(volume: Volume | NDArray[Any], name: str) -> Volume:
     if isinstance(volume, Volume):
         return volume
-    if not isinstance(volume, np.ndarray):
-        raise UsageError(f"the {name} must be a Volume or an array of shape (nz, ny, nx)")
-    return Volume(volume, name=name)
+    values = np.asarray(volume)
+    if values.ndim != 3 or values.dtype.kind not in "biuf":
+        raise UsageError(f"the {name} must be a Volume or an array of numbers of shape (nz, ny, nx)")
+    return Volume(values, name=name)

@@ -32,6 +32,7 @@ class MeasureFiles:
     csv: str | None = None
     halves: tuple[str, str] | None = None
     series: str | None = None
+    tilts: str | None = None
     roi: str | None = None
     plot: str | None = None
     thickness_out: str | None = None
@@ -71,7 +72,7 @@ def measure_files(session: Session, files: MeasureFiles, pore_request: PoreReque
         volume,
         labels,
         halves,
-        read_series(session, files.series) if files.series else None,
+        read_series(session, files.series, tilts=files.tilts) if files.series else None,
         read_volume_only(session, files.roi) if files.roi else None,
         pore_request,
     )

@@ -120,7 +120,7 @@ class Measured:
             "labels": len(self.measures),
             "labels_cut": int(self.measures.sums.border.sum()),
             "labels_rough": int(self.measures.is_rough.sum()),
-            "labels_off_threshold": int(self.measures.is_off_level.sum()),
+            "labels_off_threshold": int((self.measures.is_off_level | self.measures.is_far_level).sum()),
             **self._sums(),
             **self._means(),
             **self._wedge(),
@@ -140,7 +140,9 @@ class Measured:
     def _sums(self) -> dict[str, Any]:
         """Return volume and surface of all, cut ones included, and their part of the field."""
         found, u, a = self.measures, self.unit, self.step
-        volume = total_volume(found.volume, found.sigma_half, found.known_surface, found.shift_px)
+        volume = total_volume(
+            found.volume, found.sigma_half, found.solid_surface, found.shift_px, float(found.doubt.sum())
+        )
         sigma = volume.sigma if self.sigma_known else np.nan
         surface, relative = found.solid_surface, SIGMA_SURFACE[self.origin.has_prior]
         values = {
@@ -168,7 +170,7 @@ class Measured:
         parts = found.volume[whole], found.sigma_half[whole], found.known_surface[whole], found.shift_px
         values: dict[str, Any] = {"labels_whole": int(whole.sum())}
         for name, weight in (("mean", np.ones(int(whole.sum()))), ("weighted_mean", found.weight[whole])):
-            mean = mean_diameter(*parts, weight)
+            mean = mean_diameter(*parts, weight, found.doubt[whole])
             values[f"{name}_eq_diameter_{u}"] = mean.value * a
             values[f"sigma_{name}_eq_diameter_{u}"] = mean.sigma * a if self.sigma_known else np.nan
         each = diameters(parts[0])
@@ -208,7 +210,10 @@ class Measured:
 
 def flags(found: Measures) -> NDArray[np.str_]:
     """Return what makes the values of each label doubtful: words with spaces between them."""
-    doubts = {"rough": found.is_rough, "threshold": found.is_off_level}
+    doubts = {
+        "rough": found.is_rough | np.isnan(found.surface),
+        "threshold": found.is_off_level | found.is_far_level,
+    }
     rows = zip(
         *([word if doubtful else "" for doubtful in is_it] for word, is_it in doubts.items()), strict=True
     )

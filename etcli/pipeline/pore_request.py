@@ -36,7 +36,7 @@ class PoreRequest:
     @property
     def copies(self) -> int:
         """Arrays of the size of the volume that the work needs."""
-        return 6 if self.thickness else 4 if self else 0
+        return 10 if self.tortuosity else 4 if self else 0
 
     def check(self) -> None:
         """Find contradictions; raise UsageError."""

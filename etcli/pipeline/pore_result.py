@@ -53,8 +53,8 @@ class PoreResult:
     def totals(self, unit: str, step: float, *, sigma_known: bool, has_prior: bool) -> dict[str, Any]:
         """Return numbers, volumes and porosities; errors of what is open only of volumes with a prior."""
         found, closed = self.measures, ~self.is_open
-        parts = found.volume[closed], found.sigma_half[closed], found.known_surface[closed]
-        volume = total_volume(*parts, found.shift_px)
+        parts = found.volume[closed], found.sigma_half[closed], float(found.known_surface[closed].sum())
+        volume = total_volume(*parts, found.shift_px, float(found.doubt[closed].sum()))
         sigma = volume.sigma if sigma_known else np.nan
         has_envelope = np.isfinite(self.envelope_px)
         whole = self.envelope_px if has_envelope else self.solid_px + volume.value

@@ -126,7 +126,7 @@ def test_halves_and_series(files: tuple[Path, Path], tmp_path: Path) -> None:
     volume, _ = specimen()
     views = package.project(package.Volume(volume, pixel_A=PIXEL_A), np.arange(-60, 61, 15.0))
     package.write(views, tmp_path / "ts.mrc")
-    halves = [write_volume(tmp_path / f"{k}.mrc", volume * k) for k in (1, 2)]
+    halves = [write_volume(tmp_path / f"{k}.mrc", volume * k) for k in (2, 3)]
     csv = tmp_path / "out.csv"
     found = totals(*files, "--csv", csv, "--halves", *halves, "--series", tmp_path / "ts.mrc")
     rows = table(csv)
@@ -155,7 +155,7 @@ def test_the_history_tells_what_is_sure(
     write_volume(tmp_path / "labels.mrc", labels)
     run = etcli("measure", "--json", path, tmp_path / "labels.mrc", "--csv", tmp_path / "out.csv")
     found, (row, *_) = json.loads(run.out), table(tmp_path / "out.csv")
-    assert found["reach_deg"] == reach and found["method"] == method.split()[0].lower()
+    assert found["reach_deg"] == reach + 1 and found["method"] == method.split()[0].lower()
     assert (found["sigma_volume_nm3"] is not None) == known == (row["sigma_volume_nm3"] != "")
     assert ("--method fista" in run.err) == (not known)
     assert ("mass_volume_nm3" in found) == has_mass

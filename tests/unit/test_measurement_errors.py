@@ -38,7 +38,7 @@ def test_shifted_surfaces_are_covered() -> None:
 def test_the_shift_is_common_to_all_in_sums() -> None:
     volume, surface = np.array([100.0, 300.0]), np.array([50.0, 200.0])
     noise = np.array([3.0, 4.0])
-    assert total_volume(volume, noise, surface, 0.1) == (400, pytest.approx(np.hypot(5, 25)))
+    assert total_volume(volume, noise, surface.sum(), 0.1) == (400, pytest.approx(np.hypot(5, 25)))
     each = diameters(volume)
     slope = each / (3 * volume)
     mean = mean_diameter(volume, noise, surface, 0.1, np.array([1.0, 3.0]))

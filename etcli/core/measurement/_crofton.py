@@ -6,18 +6,21 @@ from etcli.core.jit import jit
 
 
 @jit
-def count_surfaces(labels: Any, region: Any, directions: Any, weights: Any, surface: Any) -> Any:
+def count_surfaces(
+    labels: Any, region: Any, directions: Any, weights: Any, surface: Any, z0: int, z1: int
+) -> Any:
     """Add the weight of every pair of unlike neighbours to the surfaces of its labels, by label.
 
     Directions are given with their opposites, and each pair is met twice, with half of its weight. Beyond
     the ends of the volume its outermost voxels go on, so that the planes that cut a body off are no surface.
     A pair with one voxel outside the region counts half, and a pair outside not at all; an empty region is
-    everything. Returns how often pairs of two labels, neither of them 0, were met.
+    everything. Voxels of the sections z0 to z1 - 1 are looked at. Returns how often pairs of two labels,
+    neither of them 0, were met.
     """
     nz, ny, nx = labels.shape
     everywhere = region.size == 0
     contacts = 0
-    for k in range(nz):
+    for k in range(z0, z1):
         for j in range(ny):
             for i in range(nx):
                 label = labels[k, j, i]
@@ -40,12 +43,14 @@ def count_surfaces(labels: Any, region: Any, directions: Any, weights: Any, surf
 
 
 @jit
-def list_contacts(labels: Any, region: Any, directions: Any, weights: Any, pairs: Any, areas: Any) -> Any:
+def list_contacts(
+    labels: Any, region: Any, directions: Any, weights: Any, pairs: Any, areas: Any, z0: int, z1: int
+) -> Any:
     """List the pairs of unlike labels that `count_surfaces` has counted, the smaller label first."""
     nz, ny, nx = labels.shape
     everywhere = region.size == 0
     at = 0
-    for k in range(nz):
+    for k in range(z0, z1):
         for j in range(ny):
             for i in range(nx):
                 label = labels[k, j, i]

@@ -12,8 +12,50 @@ from etcli.core.projectors.slab import WIDTHS, SlabProjector, from_slab, slab_wi
 Doubles = NDArray[np.float64]
 
 ITERATIONS = 50
+BLOCK = 8
+"""Edge in pixels of the blocks that views are averaged over before they are compared."""
 CONVERGED = 1e-4
 """Residual of the normal equations, relative to the first, at which they are solved."""
+
+
+def likeness_of_views(
+    volume: NDArray[np.float32],
+    read_rows: Callable[[int, int], NDArray[np.float32]],
+    geometry: SliceGeometry,
+) -> float:
+    """Correlate the projections of a volume with views, both averaged over blocks, which have less noise.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    read_rows : callable
+    geometry : SliceGeometry
+        As for `least_squares_densities`.
+
+    Returns
+    -------
+    float
+        Pearson's correlation; NaN where one of both is constant.
+    """
+    pairs = []
+    for y0 in range(0, volume.shape[1], WIDTHS[-1]):
+        y1 = min(volume.shape[1], y0 + WIDTHS[-1])
+        projector = SlabProjector(geometry, n_slices=slab_width(y1 - y0))
+        projected = from_slab(projector.forward(to_slab(volume[:, y0:y1])), y1 - y0)
+        pairs.append([_blocks(views).ravel() for views in (projected, read_rows(y0, y1))])
+    projections, views = np.concatenate(pairs, axis=1)
+    if not projections.std() or not views.std():
+        return float("nan")
+    return float(np.corrcoef(projections, views)[0, 1])
+
+
+def _blocks(views: NDArray[np.float32]) -> Doubles:
+    """Average views over blocks of pixels."""
+    _, ny, nx = views.shape
+    starts = np.arange(0, ny, BLOCK), np.arange(0, nx, BLOCK)
+    sums = np.add.reduceat(np.add.reduceat(views.astype(np.float64), starts[0], 1), starts[1], 2)
+    sizes = np.diff([*starts[0], ny])[:, np.newaxis] * np.diff([*starts[1], nx])
+    return np.asarray(sums / sizes)
 
 
 def least_squares_densities(

@@ -17,6 +17,8 @@ REACH = 3
 """Voxels around a label that belong to it where no other label is nearer: its surface is in them."""
 SOFT = 0.5
 """Range of grey levels about the threshold, relative to the contrast, in which a voxel is counted in part."""
+SLAB_VOXELS, LEAST_SLAB = 1 << 18, 4
+"""Voxels, and least sections, of a label whose triangles are in memory at once, with 150 bytes a voxel."""
 NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -43,8 +45,11 @@ class LabelShape(NamedTuple):
         Area in px² of the surface at the threshold; NaN where nothing is brighter.
     mass_volume : float
         Volume in voxels as Σ (v - background) / (plateau - background).
-    level_volume : float
-        Number of voxels that exceed the threshold.
+    level_volume, half_volume : float
+        Numbers of voxels that exceed the threshold, and the level half way to the core.
+    likeness : float
+        Correlation of grey levels with the label, in it and near it: 0 where the label is somewhere else; NaN
+        where the label is alone.
     soft_volumes : list of float
         Volumes in other volumes, with voxels near the threshold counted in part.
     points : ndarray of shape (n_points, 3), float32
@@ -54,6 +59,8 @@ class LabelShape(NamedTuple):
     surface: float
     mass_volume: float
     level_volume: float
+    half_volume: float
+    likeness: float
     soft_volumes: list[float]
     points: Grey
 
@@ -106,21 +113,35 @@ def label_shapes(
         contrast = plateau - background
         if not contrast:
             unknown = [np.nan] * len(others)
-            yield LabelShape(np.nan, np.nan, np.nan, unknown, np.empty((0, 3), np.float32))
+            nothing = np.empty((0, 3), np.float32)
+            is_alone = bool((sums.numbers[sums.box(row, 1)] == row + 1).all())
+            likeness = np.nan if is_alone else 0.0
+            yield LabelShape(np.nan, np.nan, np.nan, np.nan, likeness, unknown, nothing)
             continue
         box = sums.box(row, REACH + 1)
         mine = owner[box] == row + 1
         counted = mine if region is EVERYWHERE else mine & region[box]
+        inside = sums.numbers[box] == row + 1
         share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
-        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
+        likeness = _likeness(share[counted], inside[counted])
+        _remove_specks(share, inside, level := (threshold - background) / contrast)
         surface, points = _surface_in(share, level, box, volume.shape, region)
         mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
             _soft_volume(other.volume[box][counted] - background, other.plateau[row] - background, level)
             for other in others
         ]
-        own = float(np.count_nonzero(share[counted] > level))
-        yield LabelShape(surface, mass, own, soft, points)
+        own, half = (float(np.count_nonzero(share[counted] > at)) for at in (level, 0.5))
+        yield LabelShape(surface, mass, own, half, likeness, soft, points)
+
+
+def _likeness(share: Grey, inside: Mask) -> float:
+    """Correlate grey levels with being inside."""
+    n, n_inside = len(inside), np.count_nonzero(inside)
+    scatter = float(share.std(dtype=float)) * np.sqrt(n_inside * (n - n_inside)) / n if n else 0.0
+    if not scatter:
+        return np.nan
+    return float(share[inside].sum(dtype=float) / n - share.mean(dtype=float) * n_inside / n) / scatter
 
 
 def _remove_specks(share: Grey, inside: Mask, level: float) -> None:
@@ -141,19 +162,25 @@ def _surface_in(
     """Measure the surface in the part of a volume that counts, and list its vertices.
 
     At the ends of the volume its outermost voxels go on; of the triangles there, those up to half a voxel
-    beyond their centres, where their cubes end, are counted.
+    beyond their centres, where their cubes end, are counted. Large boxes are worked on in slabs.
     """
     beyond = [(int(at.start == 0), int(at.stop == n)) for at, n in zip(box, shape, strict=True)]
-    surface = grey_surface(np.pad(values, beyond, mode="edge"), level, closed=False)
     first = np.array([at.start - before for at, (before, _) in zip(box, beyond, strict=True)])
-    vertices = surface.vertices + first
-    middle = np.rint(vertices[surface.faces].mean(axis=1)).astype(int)
-    kept = ((middle >= 0) & (middle < shape)).all(axis=1)
-    if region is not EVERYWHERE:
-        kept[kept] = region[tuple(middle[kept].T)]
-    faces = surface.faces[kept]
-    points = vertices[np.unique(faces)].astype(np.float32)
-    return (area(Surface(vertices, faces)) if len(faces) else np.nan), points
+    values = np.pad(values, beyond, mode="edge")
+    step = max(LEAST_SLAB, SLAB_VOXELS // values[0].size)
+    total, points = 0.0, [np.empty((0, 3), np.float32)]
+    for z in range(0, max(len(values) - 1, 1), step):
+        surface = grey_surface(values[z : z + step + 1], level, closed=False)  # the next begins where it ends
+        vertices = surface.vertices + first + (z, 0, 0)
+        middle = np.rint(vertices[surface.faces].mean(axis=1)).astype(int)
+        kept = ((middle >= 0) & (middle < shape)).all(axis=1)
+        if region is not EVERYWHERE:
+            kept[kept] = region[tuple(middle[kept].T)]
+        faces = surface.faces[kept]
+        total += area(Surface(vertices, faces))
+        points.append(vertices[np.unique(faces)].astype(np.float32))
+    found = np.concatenate(points)
+    return (total if len(found) else np.nan), found
 
 
 def _soft_volume(values: NDArray[Any], contrast: float, level: float) -> float:

@@ -80,7 +80,10 @@ def as_labels(values: NDArray[Any]) -> Labels:
     low, high = (float(bound) for bound in (values.min(initial=0), values.max(initial=0)))
     is_whole = values.dtype.kind in "iub" or (math.isfinite(high - low) and bool((values % 1 == 0).all()))
     if not is_whole:
-        raise DataError("labels must be whole numbers, but there are others; give what segment wrote")
+        raise DataError(
+            f"labels must be whole numbers, but there is {_first_broken(values)}; give what segment wrote; "
+            "are IN and LABELS swapped?"
+        )
     if low < 0:
         raise DataError(f"labels must be 0 or more, but there is {low:.0f}; give what segment wrote")
     if high > MOST_LABEL:
@@ -158,6 +161,14 @@ def grown(sums: LabelSums, reach: int) -> Labels:
         sums.numbers, reach, steps[near].astype(np.int64), squares[near].astype(np.int64), owner, nearest
     )
     return owner
+
+
+def _first_broken(values: NDArray[Any]) -> str:
+    """Return the first value that is no whole number, with its place."""
+    with np.errstate(invalid="ignore"):  # of what is not finite
+        at = np.unravel_index(int(np.argmax(values % 1 != 0)), values.shape)
+    place = ", ".join(str(index + 1) for index in at[::-1])
+    return f"{values[at]:.6g} at voxel {place}"
 
 
 def _renumbered(labels: Labels) -> tuple[NDArray[np.int64], Labels]:

@@ -26,6 +26,8 @@ LEAST_ROUND = 500
 ROUGH = 0.05
 """Difference of the two surfaces, relative to the first, above which one of them is wrong."""
 
+NEAR_HALF = (0.3, 0.7)
+"""Range of thresholds, from the background to the core of a label, that are near its own: half way."""
 MOST_OFF = 3.0
 """Distance of the surface of a label from the threshold, relative to the standard deviation of its place."""
 
@@ -45,10 +47,12 @@ class Measures:
     surface, surface_crofton : ndarray of shape (n,), float64
         Areas of the grey surface, and by counting of crossings.
     mass_volume : ndarray of shape (n,), float64
-    level_volume : ndarray of shape (n,), float64
-        Volumes of what exceeds the thresholds.
-    sigma_half, sigma_volume : ndarray of shape (n,), float64
-        Standard deviations of the volumes: by noise, and in all.
+    level_volume, half_volume : ndarray of shape (n,), float64
+        Volumes of what exceeds the thresholds, and the levels half way between background and core.
+    likeness : ndarray of shape (n,), float64
+        Correlations of the grey levels with labels.
+    sigma_half : ndarray of shape (n,), float64
+        Standard deviations of the volumes by noise.
     shift_px : float
         Standard deviation of the place of surfaces.
     contacts : Contacts
@@ -64,8 +68,9 @@ class Measures:
     surface_crofton: Doubles
     mass_volume: Doubles
     level_volume: Doubles
+    half_volume: Doubles
+    likeness: Doubles
     sigma_half: Doubles
-    sigma_volume: Doubles
     shift_px: float
     contacts: Contacts
     nearest: Doubles
@@ -110,6 +115,28 @@ class Measures:
         """Whether a label does not end where its threshold is, so that its errors do not hold for it."""
         off = np.abs(self.volume - self.level_volume)
         return np.asarray(off > MOST_OFF * self.shift_px * self.known_surface)
+
+    @property
+    def is_far_level(self) -> Mask:
+        """Whether the threshold is that of other bodies, far from half way to the core of the label."""
+        background, plateau, threshold = self.levels
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (threshold - background) / (plateau - background)
+        return np.asarray((share < NEAR_HALF[0]) | (share > NEAR_HALF[1]))
+
+    @property
+    def doubt(self) -> Doubles:
+        """Volumes at half the contrast less those of the labels, where a label ends at no level of its own.
+
+        It is an error that all labels have in common.
+        """
+        differs = self.half_volume - self.volume
+        return np.where(self.is_far_level | self.is_off_level, np.nan_to_num(differs), 0.0)
+
+    @property
+    def sigma_volume(self) -> Doubles:
+        """Standard deviations of the volumes."""
+        return np.hypot(sigma_of_volumes(self.sigma_half, self.known_surface, self.shift_px), self.doubt)
 
     @property
     def n_contacts(self) -> NDArray[np.int64]:
@@ -168,8 +195,8 @@ def measure_labels(
     crofton, contacts = crofton_surfaces(sums.numbers, n, region)
     soft = np.array([shape.soft_volumes for shape in shapes], float).reshape(n, len(halves)).T
     sigma_half = sigma_of_halves(soft, n)
-    gap = surface_gaps([shape.points for shape in shapes])
-    gap[contacts.rows.reshape(-1) - 1] = 0
+    touching = np.zeros(n, bool)
+    touching[contacts.rows.reshape(-1) - 1] = True
     return Measures(
         sums=sums,
         levels=levels,
@@ -179,12 +206,13 @@ def measure_labels(
         surface_crofton=crofton,
         mass_volume=np.array([shape.mass_volume for shape in shapes], float),
         level_volume=np.array([shape.level_volume for shape in shapes], float),
+        half_volume=np.array([shape.half_volume for shape in shapes], float),
+        likeness=np.array([shape.likeness for shape in shapes], float),
         sigma_half=sigma_half,
-        sigma_volume=sigma_of_volumes(sigma_half, np.where(np.isnan(surface), crofton, surface), shift_px),
         shift_px=shift_px,
         contacts=contacts,
         nearest=nearest_centres(sums.centre),
-        gap=gap,
+        gap=surface_gaps([shape.points for shape in shapes], touching),
     )
 
 

@@ -31,25 +31,30 @@ def nearest_centres(centre: Doubles) -> Doubles:
     return np.asarray(KDTree(centre).query(centre, k=2)[0][:, 1])
 
 
-def surface_gaps(points: Sequence[NDArray[np.float32]]) -> Doubles:
+def surface_gaps(points: Sequence[NDArray[np.float32]], touching: NDArray[np.bool_] | None = None) -> Doubles:
     """Compute the distance of each surface to the nearest other one.
 
     Parameters
     ----------
     points : sequence of ndarray of shape (n_points, 3), float32
         Points of each surface, such as the vertices of its triangles; none where it is unknown.
+    touching : ndarray of shape (n,), bool, optional
+        Surfaces in contact with others, for which nothing is computed.
 
     Returns
     -------
     ndarray of shape (n,), float64
-        Distance of the nearest points; NaN where there is no other surface.
+        Distance of the nearest points; 0 in contact, NaN where there is no other surface.
     """
-    gaps = np.full(len(points), np.nan)
+    touching = np.zeros(len(points), bool) if touching is None else touching
+    gaps = np.where(touching, 0.0, np.nan)
     rows = np.array([row for row, each in enumerate(points) if len(each)], int)
     if len(rows) < 2:
         return gaps
     surfaces = _Surfaces([points[row] for row in rows])
-    gaps[rows] = [surfaces.gap(k) for k in range(len(rows))]
+    for k, row in enumerate(rows):
+        if not touching[row]:
+            gaps[row] = surfaces.gap(k)
     return gaps
 
 

@@ -63,22 +63,33 @@ def diameters(volume: Doubles) -> Doubles:
     return np.cbrt(6 * volume / np.pi)
 
 
-def total_volume(volume: Doubles, sigma_half: Doubles, surface: Doubles, shift: float) -> Spread:
-    """Add up volumes; the shift of the surfaces is common to all, the noise is not."""
-    return Spread(float(volume.sum()), float(np.hypot(np.linalg.norm(sigma_half), surface.sum() * shift)))
+def total_volume(
+    volume: Doubles, sigma_half: Doubles, surface: float, shift: float, doubt: float = 0.0
+) -> Spread:
+    """Add up volumes; the shift of their surface and the doubt about them are common, the noise is not."""
+    return Spread(float(volume.sum()), float(np.linalg.norm([*sigma_half, surface * shift, doubt])))
 
 
 def mean_diameter(
-    volume: Doubles, sigma_half: Doubles, surface: Doubles, shift: float, weight: Doubles
+    volume: Doubles,
+    sigma_half: Doubles,
+    surface: Doubles,
+    shift: float,
+    weight: Doubles,
+    doubt: Doubles | float = 0.0,
 ) -> Spread:
-    """Average diameters, with the error of the measurement: that of the shift is common, the noise is not."""
+    """Average diameters, with the error of the measurement: that of the shift is common, the noise is not.
+
+    So are doubts about the volumes, which have a sign.
+    """
     if not len(volume):
         return Spread(np.nan, np.nan)
     share = weight / weight.sum()
     each = diameters(volume) / (3 * volume)
     noise = float(np.linalg.norm(share * each * sigma_half))
     common = float((share * each * surface).sum() * shift)
-    return Spread(float((share * diameters(volume)).sum()), float(np.hypot(noise, common)))
+    doubtful = float((share * each * doubt).sum())
+    return Spread(float((share * diameters(volume)).sum()), float(np.linalg.norm([noise, common, doubtful])))
 
 
 def inclusion_weights(low: NDArray[np.int64], high: NDArray[np.int64], shape: tuple[int, ...]) -> Doubles:
