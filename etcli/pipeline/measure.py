@@ -155,7 +155,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     sums = read_labels(labels, mask)
     if not volume.pixel_A:
         session.reporter.warn(f"{volume.name}: no pixel size; lengths are in px")
-    levels = _levels(session, grey, sums, labels)
+    levels = label_levels(session, grey, sums, labels)
     others = [_half(session, load_images(session, half, copies=1), sums) for half in halves]
     origin = _origin(inputs)
     measures = measure_labels(
@@ -228,7 +228,7 @@ def read_labels(labels: Volume, region: Mask) -> LabelSums:
     return sums
 
 
-def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
+def label_levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
     """Return the grey levels of each label: the threshold of all that its history tells, or half way."""
     found = local_levels(grey, sums.numbers, threads=session.threads)
     background, plateau, threshold = found.background[1:], found.plateau[1:], found.threshold[1:]

@@ -6,6 +6,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from tests.files import etcli, failure
 from tests.surfaces import ball, faces_at_edges, read_stl, size
@@ -106,6 +107,57 @@ def test_obj_has_a_group_for_each_label(labels: Path, tmp_path: Path) -> None:
 def test_labels_with_a_level_are_a_volume(labels: Path, tmp_path: Path) -> None:
     """At 0.5 two labels that touch have one surface."""
     assert "1 closed pieces" in etcli("mesh", "--level", 0.5, labels, tmp_path / "o.stl").out
+
+
+def test_bodies_of_two_levels_are_meshed_at_their_own(tmp_path: Path) -> None:
+    """Without labels they get one level and a warning; with labels the areas and volumes of `measure`."""
+    values = np.maximum(np.roll(ball(8, 40), -9, 2), np.float32(0.45) * np.roll(ball(7, 40), 9, 2))
+    volume, labels = write_volume(tmp_path / "v.mrc", gaussian_filter(values, 1)), tmp_path / "l.mrc"
+    assert "give the result as --labels" in etcli("mesh", volume, tmp_path / "o.stl").err
+    etcli("segment", volume, labels)
+    numbers = json.loads(etcli("mesh", "--json", "--labels", labels, volume, tmp_path / "b.ply").out)
+    measured = json.loads(etcli("measure", "--json", "--csv", tmp_path / "m.csv", volume, labels).out)
+    assert (numbers["labels"], numbers["pieces"], numbers["open_edges"]) == (2, 2, 0)
+    assert numbers["volume_nm3"] == pytest.approx(measured["volume_nm3"], rel=1e-3)
+    assert numbers["unsmoothed"]["surface_nm2"] == pytest.approx(measured["surface_nm2"], rel=1e-4)
+    assert numbers["surface_nm2"] == pytest.approx(measured["surface_nm2"], rel=0.02)
+    contradiction = failure("mesh", "--level", 1, "--labels", labels, volume, tmp_path / "n.stl", status=2)
+    assert "leave out the level or the labels" in contradiction
+
+
+def test_one_level_has_no_warning(volume: Path, tmp_path: Path) -> None:
+    """Two balls that are alike."""
+    values = np.maximum(np.roll(ball(8, 40), -9, 2), np.roll(ball(7, 40), 9, 2))
+    alike = write_volume(tmp_path / "v.mrc", gaussian_filter(values, 1))
+    assert "WARNING" not in etcli("mesh", alike, tmp_path / "o.stl").err
+
+
+def test_labels_that_look_like_a_volume(tmp_path: Path) -> None:
+    """Shells inside each other are grey values, unless the file is given as its own labels."""
+    shells = write_volume(tmp_path / "shells.mrc", np.rint(9 * gaussian_filter(ball(9, 32), 2)))
+    assert json.loads(etcli("mesh", "--json", shells, tmp_path / "a.stl").out)["labels"] is None
+    own = json.loads(etcli("mesh", "--json", "--labels", shells, shells, tmp_path / "b.stl").out)
+    assert own["labels"] == 9
+
+
+def test_history_tells_labels(tmp_path: Path) -> None:
+    """A labels file of `segment` is one, also where its values could be grey; its numbers may be large."""
+    etcli("segment", "--split", "none", write_volume(tmp_path / "v.mrc", ball(8, 24)), tmp_path / "l.mrc")
+    with mrcfile.mmap(tmp_path / "l.mrc", "r+") as mrc:
+        mrc.data[:] = np.where(mrc.data == 0, 1, 0)  # 0 is rare now
+        mrc.data[0] = 9
+    numbers = json.loads(etcli("mesh", "--json", tmp_path / "l.mrc", tmp_path / "o.stl").out)
+    assert numbers["labels"] == 2
+
+
+def test_numbers_of_labels_may_be_large(tmp_path: Path) -> None:
+    """Memory is for the labels that there are, and all digits of their numbers are kept."""
+    values = (ball(8, 24) > 0.5) * np.float32(30_000_000)
+    values[:, :, 12:] /= 2
+    labels = write_volume(tmp_path / "l.mrc", values)
+    etcli("mesh", labels, tmp_path / "o.obj")
+    groups = [line for line in (tmp_path / "o.obj").read_text().splitlines() if line.startswith("g ")]
+    assert groups == ["g label_15000000", "g label_30000000"]
 
 
 def test_level_of_the_edges_is_the_default(volume: Path, tmp_path: Path) -> None:

@@ -72,6 +72,30 @@ class Other(NamedTuple):
     plateau: Doubles
 
 
+class LabelShare(NamedTuple):
+    """What a volume holds of one label.
+
+    Parameters
+    ----------
+    box : tuple of 3 slice
+        Around the label.
+    share : ndarray, float32
+        Grey levels in the box, 0 the background and 1 the plateau; 0 where other labels are nearer.
+    mine : ndarray, bool
+        Where no other label is nearer.
+    level : float
+        Level of the surface in ``share``; NaN where the label is as bright as its surroundings.
+    above : int
+        Number of voxels that exceed the level.
+    """
+
+    box: tuple[slice, slice, slice]
+    share: Grey
+    mine: Mask
+    level: float
+    above: int
+
+
 def label_shapes(
     volume: NDArray[Any],
     sums: LabelSums,
@@ -100,19 +124,13 @@ def label_shapes(
     LabelShape
         In the order of the rows.
     """
-    owner = grown(sums, REACH)
-    for row in range(len(sums)):
-        background, plateau, threshold = (float(level[row]) for level in levels)
-        contrast = plateau - background
-        if not contrast:
+    for row, (box, share, mine, level, _) in enumerate(label_shares(volume, sums, levels)):
+        if np.isnan(level):
             unknown = [np.nan] * len(others)
             yield LabelShape(np.nan, np.nan, np.nan, unknown, np.empty((0, 3), np.float32))
             continue
-        box = sums.box(row, REACH + 1)
-        mine = owner[box] == row + 1
+        background = float(levels.background[row])
         counted = mine if region is EVERYWHERE else mine & region[box]
-        share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
-        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
         surface, points = _surface_in(share, level, box, volume.shape, region)
         mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
@@ -121,6 +139,34 @@ def label_shapes(
         ]
         own = float(np.count_nonzero(share[counted] > level))
         yield LabelShape(surface, mass, own, soft, points)
+
+
+def label_shares(volume: NDArray[Any], sums: LabelSums, levels: Levels) -> Iterator[LabelShare]:
+    """Cut one label after the other out of a volume, with its neighbours set to the background.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx)
+    sums : LabelSums
+    levels : Levels
+
+    Yields
+    ------
+    LabelShare
+        In the order of the rows.
+    """
+    owner = grown(sums, REACH)
+    for row in range(len(sums)):
+        background, plateau, threshold = (float(level[row]) for level in levels)
+        contrast = plateau - background
+        box = sums.box(row, REACH + 1)
+        mine = owner[box] == row + 1
+        if not contrast:
+            yield LabelShare(box, np.zeros(mine.shape, np.float32), mine, np.nan, 0)
+            continue
+        share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
+        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
+        yield LabelShare(box, share, mine, level, int(np.count_nonzero(share > level)))
 
 
 def _remove_specks(share: Grey, inside: Mask, level: float) -> None:
