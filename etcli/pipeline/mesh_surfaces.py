@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from etcli.core.surfaces.grey_surface import Surface, grey_surface
 from etcli.core.surfaces.label_surfaces import LabelSurface, are_labels, grey_label_surfaces, label_surfaces
 from etcli.core.surfaces.mesh import joined
 from etcli.core.surfaces.unequal_bodies import unequal_plateaus
+from etcli.core.surfaces.vertex_count import count_vertices
 from etcli.io.segmentation_step import STEP
 from etcli.pipeline.inputs import load_images
 from etcli.pipeline.measure import check_fits, label_levels, read_labels
 from etcli.pipeline.session import Session
 
 ARRAYS_NEEDED = 8
-"""Arrays of the size of the volume that the extraction of its surface needs at most."""
+"""Arrays of the size of the volume that the work needs at most, but for the surface."""
+VERTEX_BYTES = 800
+"""Memory of the work on a vertex and its two triangles: networks with noise take 710."""
 BATCH = 200_000
 """Triangles of labels that are worked on at once."""
 WHOLE = np.zeros((0, 0, 0), np.bool_)
@@ -131,7 +135,19 @@ def found_surfaces(
         raise UsageError(
             f"{what} is brighter than {level:g}: {volume.name} has values from {low:g} to {high:g}"
         )
+    check_surface_fits(session, volume, (section > level for section in values))
     return FoundSurfaces(_of_volume(values, level, closed=closed), float(level))
+
+
+def check_surface_fits(session: Session, volume: Volume, sections: Iterable[NDArray[Any]]) -> None:
+    """Check that the surface of labels, or of a mask, fits into the memory; raise UsageError otherwise."""
+    n = count_vertices(sections)
+    need = 4 * ARRAYS_NEEDED * prod(volume.shape) + VERTEX_BYTES * n
+    if need > session.memory:
+        raise UsageError(
+            f"{volume.name}: its surface of {2 * n:.2g} triangles takes {-(-need >> 20)}M of memory, but "
+            f"only {session.memory >> 20}M are allowed; give a larger --memory, or bin or crop it"
+        )
 
 
 def batches(surfaces: Iterable[LabelSurface]) -> Iterator[Batch]:
@@ -163,6 +179,7 @@ def _of_labels(session: Session, labels: Volume, *, closed: bool) -> FoundSurfac
     """Find the surfaces of labels without grey values."""
     session.reporter.report(f"{labels.name}: taken for labels; --level makes it a volume")
     sums = read_labels(labels, WHOLE)
+    check_surface_fits(session, labels, sums.numbers)
     found = session.track(label_surfaces(sums, closed=closed), len(sums), "surfaces")
     return FoundSurfaces(found, stepped=True)
 
@@ -173,6 +190,7 @@ def _in_volume(
     """Find the surfaces of labels at their own levels in a volume, as `etcli.measure` does."""
     check_fits(labels, volume)
     sums = read_labels(labels, WHOLE)
+    check_surface_fits(session, labels, sums.numbers)
     levels = label_levels(session, grey, sums, labels)
 
     def present() -> Iterator[LabelSurface]:

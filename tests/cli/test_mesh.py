@@ -1,13 +1,17 @@
 """``etcli mesh``: files that other programs read, numbers, and errors."""
 
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 
+from etcli import Session, Volume, mesh
+from etcli.core.errors import UsageError
 from tests.files import etcli, failure
 from tests.surfaces import ball, faces_at_edges, read_stl, size
 
@@ -158,6 +162,47 @@ def test_numbers_of_labels_may_be_large(tmp_path: Path) -> None:
     etcli("mesh", labels, tmp_path / "o.obj")
     groups = [line for line in (tmp_path / "o.obj").read_text().splitlines() if line.startswith("g ")]
     assert groups == ["g label_15000000", "g label_30000000"]
+
+
+def test_volumes_of_both_orders_of_axes_have_the_same_surface(tmp_path: Path) -> None:
+    """Sections along z, or along y as IMOD has them, also where labels have the other order."""
+    body = np.zeros((16, 20, 24), np.float32)
+    body[3:9, 4:15, 5:18] = 1  # no two sides and distances are alike
+    etcli("project", "-q", "--range", -60, 60, 10, write_volume(tmp_path / "v.mrc", body), tmp_path / "s.mrc")
+    recon = ("recon", "-q", "--iterations", 5, "--thickness", "16px", tmp_path / "s.mrc")
+    etcli(*recon, tmp_path / "z.mrc")
+    etcli(*recon, "--orient", "imod", tmp_path / "i.mrc")
+    etcli("segment", "-q", tmp_path / "z.mrc", tmp_path / "zl.mrc")
+    etcli("segment", "-q", tmp_path / "i.mrc", tmp_path / "il.mrc")
+    places = []
+    for volume, labels in (("z", "z"), ("i", "i"), ("z", "i"), ("i", "z")):
+        etcli("mesh", tmp_path / f"{volume}.mrc", tmp_path / "o.stl", "--labels", tmp_path / f"{labels}l.mrc")
+        _, corners, _ = read_stl(tmp_path / "o.stl")
+        places.append(np.sort(corners.reshape(-1, 3), axis=0))
+    assert places[0].mean(axis=0) == pytest.approx([-1, -1, -4], abs=1.5)
+    for other in places[1:]:
+        np.testing.assert_allclose(other, places[0], atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["ball", "noise", "labels"])
+def test_memory_is_that_which_is_told(kind: str) -> None:
+    """What is refused would need nearly that much; what is allowed takes no more."""
+    n = 48
+    values = np.random.default_rng(0).normal(size=(n, n, n)).astype(np.float32)
+    values = ball(15, n) if kind == "ball" else gaussian_filter(values, 1.5)
+    if kind == "labels":
+        values = label(values > 0.1)[0].astype(np.int32)
+    level = None if kind == "labels" else float(values.std() / 4)
+    mesh(Volume(ball(5, 16), pixel_A=10), level=0.5)  # what is imported is not counted
+    with pytest.raises(UsageError, match=r"triangles takes \d+M of memory") as refusal:
+        mesh(Volume(values, pixel_A=10), level=level, session=Session(memory=8 * 4 * n**3))
+    (told,) = re.findall(r"takes (\d+)M", str(refusal.value))
+    high = int(told) << 20
+    tracemalloc.start()
+    mesh(Volume(values, pixel_A=10), level=level, session=Session(memory=high))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.4 * high < peak < high
 
 
 def test_level_of_the_edges_is_the_default(volume: Path, tmp_path: Path) -> None:

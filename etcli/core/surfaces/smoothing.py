@@ -44,12 +44,14 @@ def smoothed(surface: Surface, iterations: int) -> Surface:
     if not n or not iterations:
         return surface
     edges, n_faces = edges_of(surface.faces, n)
-    ends = np.concatenate([edges, edges[:, ::-1]])
-    neighbours = csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(n, n))
-    _, piece = connected_components(neighbours, directed=False)
     is_fixed = np.zeros(n, bool)
     is_fixed[edges[n_faces == 1].ravel()] = True
-    weight = 1 / np.maximum(neighbours.sum(axis=1), 1)[:, None]
+    ends = np.concatenate([edges, edges[:, ::-1]]).astype(np.int32)
+    del edges, n_faces
+    neighbours = csr_array((np.ones(len(ends), np.float32), (ends[:, 0], ends[:, 1])), shape=(n, n))
+    del ends
+    _, piece = connected_components(neighbours, directed=False)
+    weight = 1 / np.maximum(neighbours.sum(axis=1, dtype=np.float64), 1)[:, None]
     vertices = surface.vertices
     for _ in range(iterations):
         for step in (SHRINK, GROW):

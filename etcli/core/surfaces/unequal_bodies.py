@@ -7,7 +7,7 @@ from etcli.core.segmentation.local_levels import local_levels
 from etcli.core.segmentation.pieces import by_volume, components
 
 FAINT = 0.6
-"""Height of the level at which bodies are looked for, relative to the given one, so that faint ones are seen."""
+"""Height of the level at which bodies are looked for, relative to that given: faint ones are seen."""
 LEAST_VOXELS = 200
 """Voxels from which the level of a body is known."""
 SECTIONS = 32
