@@ -3,6 +3,7 @@
 import json
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -11,7 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from etcli import Session, Volume, mesh
-from etcli.core.errors import UsageError
+from etcli.core.errors import ConvergenceError, UsageError
 from tests.files import etcli, failure
 from tests.surfaces import ball, faces_at_edges, read_stl, size
 
@@ -251,3 +252,12 @@ def test_errors_say_what_to_do(volume: Path, labels: Path, tmp_path: Path) -> No
     assert "NaN" in failure("mesh", with_holes, out)
     assert "steps of voxels" in etcli("mesh", "--smooth", 0, labels, tmp_path / "o.stl").err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("reduce", "advice"), [(None, "give --smooth 0"), (0.5, "leave out --reduce")])
+def test_advice_for_open_surfaces(reduce: float | None, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was given can be left out."""
+    torn = lambda surface, _: replace(surface, faces=surface.faces[1:])  # noqa: E731
+    monkeypatch.setattr("etcli.pipeline.mesh.smoothed", torn)
+    with pytest.raises(ConvergenceError, match=advice):
+        mesh(Volume(ball(5, 16), pixel_A=10), level=0.5, reduce=reduce)
