@@ -172,7 +172,7 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     sums = read_labels(labels, mask)
     if not volume.pixel_A:
         session.reporter.warn(f"{volume.name}: no pixel size; lengths are in px")
-    levels = _levels(session, grey, sums, labels)
+    levels = label_levels(session, grey, sums, labels)
     grey_halves = [load_images(session, half, copies=1) for half in halves]
     check_halves(session, volume, halves, [grey, *grey_halves])
     others = [_half(session, half, sums) for half in grey_halves]
@@ -250,7 +250,7 @@ def read_labels(labels: Volume, region: Mask) -> LabelSums:
     return sums
 
 
-def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
+def label_levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels: Volume) -> Levels:
     """Return the grey levels of each label: the threshold of all that its history tells, or half way.
 
     A threshold that is hardly between the levels of a label is that of another volume, or of other bodies.

@@ -1,29 +1,26 @@
 """Surfaces of volumes and of labels, in memory or from file to file."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etcli.core.arguments import check_choice, checked_integer, checked_number
-from etcli.core.errors import ConvergenceError, DataError, UsageError
+from etcli.core.errors import ConvergenceError, UsageError
 from etcli.core.geometry import centre
 from etcli.core.lengths import UNITS
 from etcli.core.series import Volume
-from etcli.core.surfaces.grey_surface import Surface, grey_surface
-from etcli.core.surfaces.label_surfaces import are_labels, checked_labels, label_surfaces
 from etcli.core.surfaces.mesh import Mesh, Size, joined
 from etcli.core.surfaces.reduction import reduced
-from etcli.core.surfaces.smoothing import smoothed
+from etcli.core.surfaces.smoothing import smoothed, with_volumes
 from etcli.io.meshes import mesh_format, write_mesh
-from etcli.pipeline.inputs import load_images, read_volume_only
+from etcli.pipeline.inputs import read_volume_only
+from etcli.pipeline.mesh_surfaces import batches, found_surfaces
 from etcli.pipeline.session import Session
 
 MESH_UNITS = ("nm", "A", "um", "px")
-ARRAYS_NEEDED = 8
-"""Arrays of the size of the volume that the extraction of its surface needs at most."""
 STEPPED = 8
 """By how many percent the area of labels is too large where it is not smoothed."""
 
@@ -69,6 +66,7 @@ class MeshRequest:
 
 def mesh(
     volume: Volume | NDArray[Any],
+    labels: Volume | NDArray[Any] | None = None,
     *,
     level: float | None = None,
     smooth: int = 10,
@@ -82,7 +80,10 @@ def mesh(
     Parameters
     ----------
     volume : Volume, or ndarray of shape (nz, ny, nx)
-        Grey values; or labels or a mask, which is told from the values.
+        Grey values; or labels or a mask, which is told from the history or the values.
+    labels : Volume, or ndarray of shape (nz, ny, nx), optional
+        Labels of the volume's bodies: the surface of each is at its own level, as `etcli.measure` has it.
+        The volume itself, given once more, is taken for labels whatever its values are.
     level : float, optional
         Value of the surface; by default that at the steepest edges, as in `etcli.segment`. With a value,
         labels are grey values as well.
@@ -121,83 +122,69 @@ def mesh(
     """
     request = MeshRequest(level, smooth, reduce, unit, open)
     stack = volume if isinstance(volume, Volume) else Volume(np.asarray(volume), name="array")
-    return mesh_of(session or Session(), stack, request)
+    if labels is not None and not isinstance(labels, Volume):
+        labels = (
+            stack if labels is volume else replace(stack, data=np.asarray(labels), name="labels", history=())
+        )
+    return mesh_of(session or Session(), stack, request, labels)
 
 
-def mesh_files(session: Session, input: str, output: str, request: MeshRequest) -> Mesh:
+def mesh_files(
+    session: Session, input: str, output: str, request: MeshRequest, labels: str | None = None
+) -> Mesh:
     """Write the surface of a volume or of labels; see `mesh`."""
     form = mesh_format(output)
     request.check()
     volume = read_volume_only(session, input)
+    beside = None
+    if labels is not None:
+        beside = (
+            volume if Path(labels).resolve() == Path(input).resolve() else read_volume_only(session, labels)
+        )
     with session.outputs() as outputs:
         path = outputs.path(output)
-        result = mesh_of(session, volume, request)
+        result = mesh_of(session, volume, request, beside)
         write_mesh(path, result, form=form)
     return result
 
 
-def mesh_of(session: Session, volume: Volume, request: MeshRequest) -> Mesh:
+def mesh_of(session: Session, volume: Volume, request: MeshRequest, labels: Volume | None = None) -> Mesh:
     """Find the surface of a volume that may be on disk; see `mesh`."""
     request.check()
+    if labels is not None and request.level is not None:
+        raise UsageError("level: each label has a level of its own; leave out the level or the labels")
+    unit, scale = _unit(session, volume.upright(), request.unit)
+    found = found_surfaces(session, volume, labels, level=request.level, closed=not request.open)
+    if found.stepped and not request.smooth:
+        session.reporter.warn(
+            f"surfaces of labels have the steps of voxels, which make them some {STEPPED} % too large; "
+            "--smooth 10 takes that off"
+        )
     volume = volume.upright()
-    unit, scale = _unit(session, volume, request.unit)
-    values = load_images(session, volume, copies=ARRAYS_NEEDED)
-    level = request.level
-    surfaces: Iterator[tuple[int, Surface]]
-    is_labelled = level is None and are_labels(values)
-    if is_labelled:
-        labels = checked_labels(values, volume.name)
-        n = int(labels.max())
-        session.reporter.report(f"{volume.name}: taken for labels; --level makes it a volume")
-        if not request.smooth:
-            session.reporter.warn(
-                f"surfaces of labels have the steps of voxels, which make them some {STEPPED} % too large; "
-                "--smooth 10 takes that off"
-            )
-        surfaces = session.track(label_surfaces(labels, closed=not request.open), n, "surfaces")
-    else:
-        level = _checked_level(session, values, level, volume.name)
-        surfaces = iter([(0, grey_surface(values, level, closed=not request.open))])
-    place = np.array([centre(n) for n in values.shape])
+    place = np.array([centre(n) for n in volume.shape])
     offset = np.array(_middle(volume, unit, scale))
-    found = Size(0.0, 0.0, 0), Size(0.0, 0.0, 0)
+    sizes = Size(0.0, 0.0, 0), Size(0.0, 0.0, 0)
     numbers, parts = [], []
-    for number, surface in surfaces:
-        raw = replace(surface, vertices=(surface.vertices - place) * scale + offset)
+    for batch in batches(found.surfaces):
+        raw = replace(batch.surface, vertices=(batch.surface.vertices - place) * scale + offset)
         part = smoothed(raw, request.smooth)
-        found = found[0] + Size.of(raw), found[1] + Size.of(part)
-        parts.append(reduced(part, request.reduce) if request.reduce else part)
-        numbers.append(np.full(len(parts[-1]), number))
+        if found.of_labels and not request.open:
+            part = with_volumes(part, batch.owner, batch.n_voxels * scale.prod())
+        sizes = sizes[0] + Size.of(raw), sizes[1] + Size.of(part)
+        if not request.reduce:
+            parts.append(part)
+            numbers.append(batch.label_of_faces)
+            continue
+        for label, one in batch.split(part):
+            parts.append(reduced(one, request.reduce))
+            numbers.append(np.full(len(parts[-1]), label))
     result = Mesh(
-        joined(parts),
-        unit,
-        np.concatenate(numbers) if is_labelled else None,
-        None if is_labelled else level,
-        *found,
+        joined(parts), unit, np.concatenate(numbers) if found.of_labels else None, found.level, *sizes
     )
     if result.open_edges and not request.open:
-        raise ConvergenceError(
-            f"{volume.name}: its surface has {result.open_edges} open edges; leave out --reduce"
-        )
+        advice = "leave out --reduce" if request.reduce else "give --smooth 0, or another --level"
+        raise ConvergenceError(f"{volume.name}: its surface has {result.open_edges} open edges; {advice}")
     return result
-
-
-def _checked_level(session: Session, values: NDArray[np.float32], level: float | None, name: str) -> float:
-    """Return the level, by default that of the edges; raise an error where no surface has it."""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise DataError(f"{name}: all values are {low:g}, so it has no surface")
-    if level is None:
-        from etcli.core.segmentation.thresholds import global_threshold
-
-        (level,) = global_threshold(values, "edge", threads=session.threads)
-        session.reporter.report(
-            f"{name}: surface at {level:.4g}, the level of its edges; --level sets another"
-        )
-    if not low <= level < high:
-        what = "everything" if level < low else "nothing"
-        raise UsageError(f"{what} is brighter than {level:g}: {name} has values from {low:g} to {high:g}")
-    return float(level)
 
 
 def _unit(session: Session, volume: Volume, unit: str | None) -> tuple[str, NDArray[np.float64]]:

@@ -42,7 +42,8 @@ def mesh_lines(mesh: Mesh) -> list[str]:
     ]
     found, smoothed = mesh.extracted or mesh.size, mesh.smoothed or mesh.size
     if smoothed.area != found.area:
-        lines.append(f"smoothing changed the {_changes(found, smoothed, closed=closed)}")
+        what = "smoothing" if mesh.labels is None or not closed else "smoothing to the volume of the voxels"
+        lines.append(f"{what} changed the {_changes(found, smoothed, closed=closed)}")
     if mesh.size.n_faces != smoothed.n_faces:
         lines.append(f"reduction changed the {_changes(smoothed, mesh.size, closed=closed)}")
     return lines

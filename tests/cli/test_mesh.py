@@ -1,12 +1,18 @@
 """``etcli mesh``: files that other programs read, numbers, and errors."""
 
 import json
+import re
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, label
 
+from etcli import Session, Volume, mesh
+from etcli.core.errors import ConvergenceError, UsageError
 from tests.files import etcli, failure
 from tests.surfaces import ball, faces_at_edges, read_stl, size
 
@@ -108,6 +114,98 @@ def test_labels_with_a_level_are_a_volume(labels: Path, tmp_path: Path) -> None:
     assert "1 closed pieces" in etcli("mesh", "--level", 0.5, labels, tmp_path / "o.stl").out
 
 
+def test_bodies_of_two_levels_are_meshed_at_their_own(tmp_path: Path) -> None:
+    """Without labels they get one level and a warning; with labels the areas and volumes of `measure`."""
+    values = np.maximum(np.roll(ball(8, 40), -9, 2), np.float32(0.45) * np.roll(ball(7, 40), 9, 2))
+    volume, labels = write_volume(tmp_path / "v.mrc", gaussian_filter(values, 1)), tmp_path / "l.mrc"
+    assert "give the result as --labels" in etcli("mesh", volume, tmp_path / "o.stl").err
+    etcli("segment", volume, labels)
+    numbers = json.loads(etcli("mesh", "--json", "--labels", labels, volume, tmp_path / "b.ply").out)
+    measured = json.loads(etcli("measure", "--json", "--csv", tmp_path / "m.csv", volume, labels).out)
+    assert (numbers["labels"], numbers["pieces"], numbers["open_edges"]) == (2, 2, 0)
+    assert numbers["volume_nm3"] == pytest.approx(measured["volume_nm3"], rel=1e-3)
+    assert numbers["unsmoothed"]["surface_nm2"] == pytest.approx(measured["surface_nm2"], rel=1e-4)
+    assert numbers["surface_nm2"] == pytest.approx(measured["surface_nm2"], rel=0.02)
+    contradiction = failure("mesh", "--level", 1, "--labels", labels, volume, tmp_path / "n.stl", status=2)
+    assert "leave out the level or the labels" in contradiction
+
+
+def test_one_level_has_no_warning(volume: Path, tmp_path: Path) -> None:
+    """Two balls that are alike."""
+    values = np.maximum(np.roll(ball(8, 40), -9, 2), np.roll(ball(7, 40), 9, 2))
+    alike = write_volume(tmp_path / "v.mrc", gaussian_filter(values, 1))
+    assert "WARNING" not in etcli("mesh", alike, tmp_path / "o.stl").err
+
+
+def test_labels_that_look_like_a_volume(tmp_path: Path) -> None:
+    """Shells inside each other are grey values, unless the file is given as its own labels."""
+    shells = write_volume(tmp_path / "shells.mrc", np.rint(9 * gaussian_filter(ball(9, 32), 2)))
+    assert json.loads(etcli("mesh", "--json", shells, tmp_path / "a.stl").out)["labels"] is None
+    own = json.loads(etcli("mesh", "--json", "--labels", shells, shells, tmp_path / "b.stl").out)
+    assert own["labels"] == 9
+
+
+def test_history_tells_labels(tmp_path: Path) -> None:
+    """A labels file of `segment` is one, also where its values could be grey; its numbers may be large."""
+    etcli("segment", "--split", "none", write_volume(tmp_path / "v.mrc", ball(8, 24)), tmp_path / "l.mrc")
+    with mrcfile.mmap(tmp_path / "l.mrc", "r+") as mrc:
+        mrc.data[:] = np.where(mrc.data == 0, 1, 0)  # 0 is rare now
+        mrc.data[0] = 9
+    numbers = json.loads(etcli("mesh", "--json", tmp_path / "l.mrc", tmp_path / "o.stl").out)
+    assert numbers["labels"] == 2
+
+
+def test_numbers_of_labels_may_be_large(tmp_path: Path) -> None:
+    """Memory is for the labels that there are, and all digits of their numbers are kept."""
+    values = (ball(8, 24) > 0.5) * np.float32(30_000_000)
+    values[:, :, 12:] /= 2
+    labels = write_volume(tmp_path / "l.mrc", values)
+    etcli("mesh", labels, tmp_path / "o.obj")
+    groups = [line for line in (tmp_path / "o.obj").read_text().splitlines() if line.startswith("g ")]
+    assert groups == ["g label_15000000", "g label_30000000"]
+
+
+def test_volumes_of_both_orders_of_axes_have_the_same_surface(tmp_path: Path) -> None:
+    """Sections along z, or along y as IMOD has them, also where labels have the other order."""
+    body = np.zeros((16, 20, 24), np.float32)
+    body[3:9, 4:15, 5:18] = 1  # no two sides and distances are alike
+    etcli("project", "-q", "--range", -60, 60, 10, write_volume(tmp_path / "v.mrc", body), tmp_path / "s.mrc")
+    recon = ("recon", "-q", "--iterations", 5, "--thickness", "16px", tmp_path / "s.mrc")
+    etcli(*recon, tmp_path / "z.mrc")
+    etcli(*recon, "--orient", "imod", tmp_path / "i.mrc")
+    etcli("segment", "-q", tmp_path / "z.mrc", tmp_path / "zl.mrc")
+    etcli("segment", "-q", tmp_path / "i.mrc", tmp_path / "il.mrc")
+    places = []
+    for volume, labels in (("z", "z"), ("i", "i"), ("z", "i"), ("i", "z")):
+        etcli("mesh", tmp_path / f"{volume}.mrc", tmp_path / "o.stl", "--labels", tmp_path / f"{labels}l.mrc")
+        _, corners, _ = read_stl(tmp_path / "o.stl")
+        places.append(np.sort(corners.reshape(-1, 3), axis=0))
+    assert places[0].mean(axis=0) == pytest.approx([-1, -1, -4], abs=1.5)
+    for other in places[1:]:
+        np.testing.assert_allclose(other, places[0], atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["ball", "noise", "labels"])
+def test_memory_is_that_which_is_told(kind: str) -> None:
+    """What is refused would need nearly that much; what is allowed takes no more."""
+    n = 48
+    values = np.random.default_rng(0).normal(size=(n, n, n)).astype(np.float32)
+    values = ball(15, n) if kind == "ball" else gaussian_filter(values, 1.5)
+    if kind == "labels":
+        values = label(values > 0.1)[0].astype(np.int32)
+    level = None if kind == "labels" else float(values.std() / 4)
+    mesh(Volume(ball(5, 16), pixel_A=10), level=0.5)  # what is imported is not counted
+    with pytest.raises(UsageError, match=r"triangles takes \d+M of memory") as refusal:
+        mesh(Volume(values, pixel_A=10), level=level, session=Session(memory=8 * 4 * n**3))
+    (told,) = re.findall(r"takes (\d+)M", str(refusal.value))
+    high = int(told) << 20
+    tracemalloc.start()
+    mesh(Volume(values, pixel_A=10), level=level, session=Session(memory=high))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.4 * high < peak < high
+
+
 def test_level_of_the_edges_is_the_default(volume: Path, tmp_path: Path) -> None:
     """It is printed, and half of the contrast for a sharp ball."""
     run = etcli("mesh", "--json", volume, tmp_path / "o.stl")
@@ -154,3 +252,12 @@ def test_errors_say_what_to_do(volume: Path, labels: Path, tmp_path: Path) -> No
     assert "NaN" in failure("mesh", with_holes, out)
     assert "steps of voxels" in etcli("mesh", "--smooth", 0, labels, tmp_path / "o.stl").err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("reduce", "advice"), [(None, "give --smooth 0"), (0.5, "leave out --reduce")])
+def test_advice_for_open_surfaces(reduce: float | None, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was given can be left out."""
+    torn = lambda surface, _: replace(surface, faces=surface.faces[1:])  # noqa: E731
+    monkeypatch.setattr("etcli.pipeline.mesh.smoothed", torn)
+    with pytest.raises(ConvergenceError, match=advice):
+        mesh(Volume(ball(5, 16), pixel_A=10), level=0.5, reduce=reduce)

@@ -79,6 +79,30 @@ class Other(NamedTuple):
     plateau: Doubles
 
 
+class LabelShare(NamedTuple):
+    """What a volume holds of one label.
+
+    Parameters
+    ----------
+    box : tuple of 3 slice
+        Around the label.
+    share : ndarray, float32
+        Grey levels in the box, 0 the background and 1 the plateau; 0 where other labels are nearer.
+    mine : ndarray, bool
+        Where no other label is nearer.
+    level : float
+        Level of the surface in ``share``; NaN where the label is as bright as its surroundings.
+    above : int
+        Number of voxels that exceed the level.
+    """
+
+    box: tuple[slice, slice, slice]
+    share: Grey
+    mine: Mask
+    level: float
+    above: int
+
+
 def label_shapes(
     volume: NDArray[Any],
     sums: LabelSums,
@@ -107,24 +131,18 @@ def label_shapes(
     LabelShape
         In the order of the rows.
     """
-    owner = grown(sums, REACH)
-    for row in range(len(sums)):
-        background, plateau, threshold = (float(level[row]) for level in levels)
-        contrast = plateau - background
-        if not contrast:
+    for row, (box, share, mine, level, _) in enumerate(label_shares(volume, sums, levels)):
+        if np.isnan(level):
             unknown = [np.nan] * len(others)
             nothing = np.empty((0, 3), np.float32)
             is_alone = bool((sums.numbers[sums.box(row, 1)] == row + 1).all())
             likeness = np.nan if is_alone else 0.0
             yield LabelShape(np.nan, np.nan, np.nan, np.nan, likeness, unknown, nothing)
             continue
-        box = sums.box(row, REACH + 1)
-        mine = owner[box] == row + 1
+        background = float(levels.background[row])
         counted = mine if region is EVERYWHERE else mine & region[box]
-        inside = sums.numbers[box] == row + 1
-        share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
-        likeness = _likeness(share[counted], inside[counted])
-        _remove_specks(share, inside, level := (threshold - background) / contrast)
+        inside, contrast = sums.numbers[box] == row + 1, float(levels.plateau[row]) - background
+        likeness = _likeness((volume[box][counted] - background) / contrast, inside[counted])
         surface, points = _surface_in(share, level, box, volume.shape, region)
         mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
@@ -142,6 +160,34 @@ def _likeness(share: Grey, inside: Mask) -> float:
     if not scatter:
         return np.nan
     return float(share[inside].sum(dtype=float) / n - share.mean(dtype=float) * n_inside / n) / scatter
+
+
+def label_shares(volume: NDArray[Any], sums: LabelSums, levels: Levels) -> Iterator[LabelShare]:
+    """Cut one label after the other out of a volume, with its neighbours set to the background.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx)
+    sums : LabelSums
+    levels : Levels
+
+    Yields
+    ------
+    LabelShare
+        In the order of the rows.
+    """
+    owner = grown(sums, REACH)
+    for row in range(len(sums)):
+        background, plateau, threshold = (float(level[row]) for level in levels)
+        contrast = plateau - background
+        box = sums.box(row, REACH + 1)
+        mine = owner[box] == row + 1
+        if not contrast:
+            yield LabelShare(box, np.zeros(mine.shape, np.float32), mine, np.nan, 0)
+            continue
+        share = np.where(mine, (volume[box] - background) / contrast, 0).astype(np.float32)
+        _remove_specks(share, sums.numbers[box] == row + 1, level := (threshold - background) / contrast)
+        yield LabelShare(box, share, mine, level, int(np.count_nonzero(share > level)))
 
 
 def _remove_specks(share: Grey, inside: Mask, level: float) -> None:

@@ -22,10 +22,13 @@ def edges_of(faces: NDArray[np.int64], n_vertices: int) -> tuple[NDArray[np.int6
     n_faces : ndarray of shape (n,), int64
         Number of triangles at each edge.
     """
-    ends = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    key = ends.min(axis=1) * n_vertices + ends.max(axis=1)
-    key, n_faces = np.unique(key, return_counts=True)
-    return np.stack([key // n_vertices, key % n_vertices], axis=1), n_faces
+    key = np.empty((3, len(faces)), np.int64)
+    for side, (one, other) in zip(key, ((0, 1), (1, 2), (2, 0)), strict=True):
+        np.minimum(faces[:, one], faces[:, other], out=side)
+        side *= n_vertices
+        side += np.maximum(faces[:, one], faces[:, other])
+    edges, n_faces = np.unique(key, return_counts=True)
+    return np.stack([edges // n_vertices, edges % n_vertices], axis=1), n_faces
 
 
 def merged(surface: Surface) -> Surface:

@@ -69,15 +69,16 @@ def grey_surface(
     ----------
     Lewiner, Lopes, Vieira & Tavares, J. Graph. Tools 8, 1 (2003): marching cubes without ambiguous cases.
     """
-    field = _scaled_field(volume, level)
+    contrast = _contrast(volume, level)
+    field = _scaled_field(volume, level, contrast, border=int(closed))
     if closed:
-        around = None if background is None else -abs(background - level) / _contrast(volume, level)
-        field = _bordered(field, around)
+        _close(field, None if background is None else -abs(background - level) / contrast)
     if field.min(initial=1.0) > 0 or field.max(initial=-1.0) < 0 or min(field.shape) < 2:
         return Surface(np.empty((0, 3)), np.empty((0, 3), np.int64))
     from skimage.measure import marching_cubes
 
     vertices, faces, _, _ = marching_cubes(field, 0.0)
+    del field
     return Surface(vertices.astype(np.float64) - closed, faces.astype(np.int64))
 
 
@@ -113,22 +114,26 @@ def _contrast(volume: NDArray[Any], level: float) -> float:
     return float(np.abs(np.asarray(volume, np.float64) - level).max(initial=0.0)) or 1.0
 
 
-def _scaled_field(volume: NDArray[Any], level: float) -> NDArray[np.float32]:
-    """Return values minus the level in units of the contrast, none of them close to 0."""
-    scale = 1 / _contrast(volume, level)
-    field = ((volume - np.float64(level)) * scale).astype(np.float32)
-    close = np.abs(field) < NUDGE
-    field[close] = np.where(field[close] > 0, NUDGE, -NUDGE)
-    random = np.random.default_rng(0).random(field.shape, np.float32)  # the same at every call
-    return field * (1 + TIE * random)
+def _scaled_field(volume: NDArray[Any], level: float, contrast: float, *, border: int) -> NDArray[np.float32]:
+    """Return values minus the level in units of the contrast, none of them close to 0, inside a border."""
+    field = np.empty([n + 2 * border for n in volume.shape], np.float32)
+    inside = field[(slice(border, -border or None),) * 3]
+    random = np.random.default_rng(0)  # the same at every call
+    for section, values in zip(inside, volume, strict=True):
+        section[:] = (values - np.float64(level)) / contrast
+        close = np.abs(section) < NUDGE
+        section[close] = np.where(section[close] > 0, NUDGE, -NUDGE)
+        section *= 1 + TIE * random.random(section.shape, np.float32)
+    return field
 
 
-def _bordered(field: NDArray[np.float32], around: float | None) -> NDArray[np.float32]:
-    """Return the field with one more voxel on all sides: a constant, or the outermost values mirrored."""
-    if around is not None:
-        return np.pad(field, 1, constant_values=min(around, -NUDGE))
-    bordered = np.pad(field, 1, mode="edge")
-    inner = (slice(1, -1),) * 3
-    bordered = -np.abs(bordered)
-    bordered[inner] = field
-    return bordered
+def _close(field: NDArray[np.float32], around: float | None) -> None:
+    """Fill the border of one voxel: with a constant, or with the outermost values mirrored."""
+    for axis in range(3):
+        sides = np.moveaxis(field, axis, 0)
+        inner = tuple(slice(None) if done < axis else slice(1, -1) for done in range(3) if done != axis)
+        for end, beside in ((0, 1), (-1, -2)):
+            if around is None:
+                sides[end][inner] = -np.abs(sides[beside][inner])
+            else:
+                sides[end] = min(around, -NUDGE)
