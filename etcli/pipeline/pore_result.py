@@ -82,8 +82,8 @@ class PoreResult:
     def _sigma_open_px(self) -> float:
         """Standard deviation of what is open: of surfaces of pores, and all that is too small for one."""
         found, opened = self.measures, self.is_open
-        parts = found.volume[opened], found.sigma_half[opened], found.known_surface[opened]
-        pores = total_volume(*parts, found.shift_px)
+        parts = found.volume[opened], found.sigma_half[opened], float(found.known_surface[opened].sum())
+        pores = total_volume(*parts, found.shift_px, float(found.doubt[opened].sum()))
         return float(np.hypot(pores.sigma, max(self.open_px - pores.value, 0.0)))
 
     def columns(self, measured: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -141,8 +141,8 @@ def label_shapes(
             continue
         background = float(levels.background[row])
         counted = mine if region is EVERYWHERE else mine & region[box]
-        inside, contrast = sums.numbers[box] == row + 1, float(levels.plateau[row]) - background
-        likeness = _likeness((volume[box][counted] - background) / contrast, inside[counted])
+        inside, sign = sums.numbers[box] == row + 1, np.float32(np.sign(levels.plateau[row] - background))
+        likeness = _likeness(volume[box][counted].astype(np.float32) * sign, inside[counted])
         surface, points = _surface_in(share, level, box, volume.shape, region)
         mass = float(share[counted].clip(0).sum(dtype=float))
         soft = [
@@ -153,13 +153,13 @@ def label_shapes(
         yield LabelShape(surface, mass, own, half, likeness, soft, points)
 
 
-def _likeness(share: Grey, inside: Mask) -> float:
+def _likeness(grey: Grey, inside: Mask) -> float:
     """Correlate grey levels with being inside."""
     n, n_inside = len(inside), np.count_nonzero(inside)
-    scatter = float(share.std(dtype=float)) * np.sqrt(n_inside * (n - n_inside)) / n if n else 0.0
+    scatter = float(grey.std(dtype=float)) * np.sqrt(n_inside * (n - n_inside)) / n if n else 0.0
     if not scatter:
         return np.nan
-    return float(share[inside].sum(dtype=float) / n - share.mean(dtype=float) * n_inside / n) / scatter
+    return float(grey[inside].sum(dtype=float) / n - grey.mean(dtype=float) * n_inside / n) / scatter
 
 
 def label_shares(volume: NDArray[Any], sums: LabelSums, levels: Levels) -> Iterator[LabelShare]:
