@@ -202,6 +202,7 @@ def test_memory_of_contacts_of_many_labels() -> None:
     assert used < 30 * numbers.nbytes
 
 
+@pytest.mark.filterwarnings("ignore:the tortuosity of the pores is left blank")
 @pytest.mark.parametrize(
     "options", [{}, {"pores": True, "envelope": 3}, {"thickness": True}, {"tortuosity": "x"}]
 )
