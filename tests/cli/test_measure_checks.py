@@ -230,3 +230,13 @@ def test_surfaces_in_slabs_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
     parts = package.measure(volume_of(volume), labels).columns
     for name in ("surface_nm2", "gap_nm"):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4)
+
+
+def test_specks_are_only_flagged() -> None:
+    """A speck of noise barely above the threshold of a large body is in the table, and not warned of."""
+    volume, labels = np.zeros((40, 40, 40), np.float32), np.zeros((40, 40, 40), np.uint16)
+    volume += ball(volume.shape, (24, 24, 24), 12)
+    labels[volume > 0.5] = 1
+    labels[3:6, 3:6, 3:6], volume[3:6, 3:6, 3:6] = 2, 0.51
+    found = package.measure(volume_of(volume), volume_of(labels, SEGMENT.format("edge, threshold 0.5")))
+    assert found.columns["threshold"].tolist() == [0.5, pytest.approx(0.255)]
