@@ -266,6 +266,8 @@ def _levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, labels
             f"{labels.name}: the threshold {common:g} of its history is not between the grey levels in and "
             f"around {foreign.sum()} of {len(sums)} labels; their surfaces are half way between those"
         )
+    else:  # specks of noise barely above it
+        foreign[:] = False
     if not foreign.all():
         session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
     return Levels(background, plateau, np.where(foreign, threshold, common))
