@@ -241,3 +241,11 @@ def test_specks_are_only_flagged() -> None:
     found = package.measure(volume_of(volume), volume_of(labels, SEGMENT.format("edge, threshold 0.5")))
     assert found.columns["threshold"].tolist() == [0.5, 0.5]
     assert found.columns["flag"][0] == "" and "threshold" in found.columns["flag"][1]
+
+
+def test_views_about_two_axes() -> None:
+    volume, labels = specimen()
+    views = package.project(volume_of(volume), np.arange(-60, 61, 15.0))
+    euler_deg = np.stack([np.zeros(len(views)), views.tilt_deg, np.zeros(len(views))], axis=1)
+    with pytest.raises(package.UsageError, match="from views about more than one axis"):
+        package.measure(volume_of(volume), labels, series=views.with_orientations(euler_deg, "given"))
