@@ -12,7 +12,7 @@ from etcli.core.volume_overlap import have_same_voxels
 from etcli.pipeline.session import Session
 from etcli.pipeline.volume_origin import VolumeOrigin
 
-LEAST_LIKENESS = 0.8
+LEAST_LIKENESS = 0.7
 """Correlation with the projections of a volume below which views are of something else."""
 CENTRAL_PX = 0.05
 SAME_TILT_DEG = 0.01

@@ -35,6 +35,8 @@ TRIANGLE_COPIES = 38
 LEAST_REACH_DEG = 60.0
 """Tilt below which methods without a prior are wrong by more than anything tells."""
 SAME_PLACE_PX = 0.5
+FEW = 0.01
+"""Part of the volume of all labels up to which doubtful ones are flagged in the table only."""
 BETWEEN = (0.1, 0.9)
 """Place of a threshold from the level around a label to that of its core, where it can be the label's."""
 
@@ -263,11 +265,13 @@ def label_levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, l
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (common - background) / (plateau - background)
     foreign = ~((share >= BETWEEN[0]) & (share <= BETWEEN[1]))
-    if foreign.any():
+    if sums.count[foreign].sum() > FEW * sums.count.sum():
         session.reporter.warn(
             f"{labels.name}: the threshold {common:g} of its history is not between the grey levels in and "
             f"around {foreign.sum()} of {len(sums)} labels; their surfaces are half way between those"
         )
+    else:  # specks of noise barely above it
+        foreign[:] = False
     if not foreign.all():
         session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
     return Levels(background, plateau, np.where(foreign, threshold, common))
@@ -290,13 +294,12 @@ def _origin(inputs: MeasureInputs) -> VolumeOrigin:
 
 def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: Measures) -> bool:
     """Warn of what makes errors wrong; return whether those of volumes can be told."""
-    off = int(measures.is_off_level.sum())
+    off, far = (_many(measures, it) for it in (measures.is_off_level, measures.is_far_level))
     if off:
         session.reporter.warn(
             f"{off} of {len(measures)} labels do not end at their threshold, so that the errors of volumes "
             "are widened to the volumes at half of their contrast; labels by segment do"
         )
-    far = int((measures.is_far_level & ~measures.is_off_level).sum())
     if far:
         session.reporter.warn(
             f"{far} of {len(measures)} labels end far from half of their own contrast, as one threshold for "
@@ -319,6 +322,12 @@ def _trusted(session: Session, volume: Volume, origin: VolumeOrigin, measures: M
         "too large; their errors are left blank; reconstruct with --method fista"
     )
     return False
+
+
+def _many(measures: Measures, doubtful: Mask) -> int:
+    """Return how many labels are doubtful; 0 where they are specks, as noise makes them beside networks."""
+    part = measures.volume[doubtful].sum() / measures.volume.sum()
+    return int(doubtful.sum()) if part > FEW else 0
 
 
 def _middle_px(volume: Volume) -> tuple[float, float, float]:

@@ -231,3 +231,22 @@ def test_surfaces_in_slabs_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
     parts = package.measure(volume_of(volume), labels).columns
     for name in ("surface_nm2", "gap_nm"):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4)
+
+
+def test_specks_are_only_flagged() -> None:
+    """A speck of noise barely above the threshold of a large body is in the table, and not warned of."""
+    volume, labels = np.zeros((40, 40, 40), np.float32), np.zeros((40, 40, 40), np.uint16)
+    volume += ball(volume.shape, (24, 24, 24), 12)
+    labels[volume > 0.5] = 1
+    labels[3:6, 3:6, 3:6], volume[3:6, 3:6, 3:6] = 2, 0.51
+    found = package.measure(volume_of(volume), volume_of(labels, SEGMENT.format("edge, threshold 0.5")))
+    assert found.columns["threshold"].tolist() == [0.5, 0.5]
+    assert found.columns["flag"][0] == "" and "threshold" in found.columns["flag"][1]
+
+
+def test_views_about_two_axes() -> None:
+    volume, labels = specimen()
+    views = package.project(volume_of(volume), np.arange(-60, 61, 15.0))
+    euler_deg = np.stack([np.zeros(len(views)), views.tilt_deg, np.zeros(len(views))], axis=1)
+    with pytest.raises(package.UsageError, match="from views about more than one axis"):
+        package.measure(volume_of(volume), labels, series=views.with_orientations(euler_deg, "given"))
