@@ -19,6 +19,7 @@ from etcli.core.segmentation.segment import (
     LabelRules,
     are_separate_bodies,
     contrasts_of,
+    count_fainter,
     cuts_between,
     find_labels,
     grown_mask,
@@ -35,6 +36,7 @@ from etcli.pipeline.segment_report import (
     numbers_of,
     report_contrasts,
     report_densities,
+    report_fainter,
     report_network,
     report_segmentation,
 )
@@ -244,6 +246,8 @@ def _segment(
     if levels is None and not request.invert and len(result.volume_px) > 2:
         report_contrasts(session, request, contrasts_of(values, labels, threads=session.threads))
     may_hide = request.method.rule == AUTO and not request.invert and found.largest_share > ONE_BODY
+    if may_hide and levels is None and region is None:
+        report_fainter(session, *count_fainter(values, labels, threads=session.threads))
     if request.method.rule == DENSE or may_hide:
         report_densities(session, request, two_densities(histogram_of(values, work.looked_at)))
     return result, values

@@ -71,6 +71,16 @@ def report_contrasts(session: Session, request: SegmentRequest, contrasts: Contr
     )
 
 
+def report_fainter(session: Session, n: int, level: float) -> None:
+    """Warn of bodies that are not labelled as they are too light."""
+    if n:
+        are = "bodies are" if n != 1 else "body is"
+        session.reporter.warn(
+            f"{n} fainter {are} not labelled, below the threshold of the large one; --method {level:.3g} "
+            "labels what is above this level"
+        )
+
+
 def report_densities(session: Session, request: SegmentRequest, levels: tuple[float, float] | None) -> None:
     """Report that a denser material is hidden in what was labelled, or that the method found none."""
     if request.method.rule == DENSE:

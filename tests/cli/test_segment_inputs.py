@@ -171,3 +171,13 @@ def test_the_twin_is_smoothed_as_the_volume() -> None:
     found = library.segment(body, series=series, rebuild=lambda _: body, smooth="2px")
     edge = library.segment(gaussian_filter(BODY, 2), "edge", one_threshold=True)
     assert found.volume_px[1] == pytest.approx(edge.volume_px[1], rel=0.02)
+
+
+def test_bodies_too_light_for_the_threshold_of_a_large_one_are_told(tmp_path: Path) -> None:
+    path, out = volume(tmp_path / "v.mrc", BODY + ball(20, 20, 54, 7, 0.36)), tmp_path / "l.mrc"
+    run = etcli("segment", "--json", path, out)
+    assert json.loads(run.out)["n_labels"] == 1
+    assert "1 fainter body is not labelled" in " ".join(run.err.split())
+    level = run.err.split("--method ")[1].split()[0]
+    assert json.loads(etcli("segment", "--json", "--method", level, path, out).out)["n_labels"] == 2
+    assert "fainter" not in etcli("segment", volume(tmp_path / "one.mrc", BODY), out).err

@@ -20,6 +20,7 @@ from etcli.core.segmentation.pieces import (
     voxel_counts,
 )
 from etcli.core.segmentation.splitting import Cuts, cuts, split
+from etcli.core.segmentation.thresholds import grey_range, histogram_of
 
 Array = NDArray[np.float32]
 
@@ -29,6 +30,8 @@ ONE_MATERIAL = 0.15
 """Relative scatter of the contrast of labels, weighted by volume, up to which they are of one material."""
 LIGHTER = 0.6
 """Contrast over that of all labels below which a body is of a lighter material; blur does less to it."""
+FAINT, APART_PX = 0.3, 4.0
+"""Share of the contrast, above streaks of the missing wedge, and distance from labels, beyond their blur."""
 BODY_PX, BODY_DEPTH_PX = 50, 2.0
 """Least number of voxels, and least depth, of labels whose contrast tells a material, not blur or noise."""
 
@@ -214,6 +217,31 @@ def contrasts_of(volume: Array, labels: Labels, *, threads: int = 1) -> Contrast
         is_deep[section[depths >= BODY_DEPTH_PX]] = True
     is_body = is_deep & (weights >= BODY_PX)
     return Contrasts((levels.plateau - levels.background)[1:], weights[1:], is_body[1:])
+
+
+def count_fainter(volume: Array, labels: Labels, *, threads: int = 1) -> tuple[int, float]:
+    """Count bodies that a threshold for all has left out, as they are of a much lighter material.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (nz, ny, nx), float32
+    labels : ndarray of shape (nz, ny, nx), int32
+    threads : int
+
+    Returns
+    -------
+    int
+        Pieces above 30 % of the contrast, more than 4 voxels from labels, as large and deep as a body.
+    float
+        That level.
+    """
+    low, high = grey_range(histogram_of(volume))
+    level = low + FAINT * (high - low)
+    rest = volume > np.float32(level)
+    rest &= distance_inside(labels == 0, threads=threads) > APART_PX
+    pieces, _ = by_volume(components(rest)[0], least=BODY_PX)
+    deep = pieces[distance_inside(pieces > 0, threads=threads) >= BODY_DEPTH_PX]
+    return len(np.unique(deep[deep > 0])), float(level)
 
 
 def with_own_levels(
