@@ -14,7 +14,7 @@ from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, as_la
 from etcli.core.measurement.measures import Measures, measure_labels
 from etcli.core.measurement.uncertainty import surface_shift_px
 from etcli.core.measurement.wedge import SIGNIFICANT, crowding
-from etcli.core.segmentation.local_levels import local_levels
+from etcli.core.segmentation.local_levels import core_levels, local_levels
 from etcli.core.series import TiltSeries, Volume
 from etcli.core.volume_overlap import frame_offset_px, have_same_voxels
 from etcli.io.segmentation_step import global_threshold_of
@@ -177,7 +177,8 @@ def measure_inputs(session: Session, inputs: MeasureInputs) -> Measured:
     levels = label_levels(session, grey, sums, labels)
     grey_halves = [load_images(session, half, copies=1) for half in halves]
     check_halves(session, volume, halves, [grey, *grey_halves])
-    others = [_half(session, half, sums) for half in grey_halves]
+    plateaus = core_levels(grey_halves, sums.numbers, threads=session.threads) if grey_halves else []
+    others = [Other(half, plateau[1:]) for half, plateau in zip(grey_halves, plateaus, strict=True)]
     origin = _origin(inputs)
     measures = measure_labels(
         grey,
@@ -275,10 +276,6 @@ def label_levels(session: Session, grey: NDArray[np.float32], sums: LabelSums, l
     if not foreign.all():
         session.reporter.note(f"{labels.name}: surfaces at the threshold {common:g} of its history")
     return Levels(background, plateau, np.where(foreign, threshold, common))
-
-
-def _half(session: Session, grey: NDArray[np.float32], sums: LabelSums) -> Other:
-    return Other(grey, local_levels(grey, sums.numbers, threads=session.threads).plateau[1:])
 
 
 def _origin(inputs: MeasureInputs) -> VolumeOrigin:

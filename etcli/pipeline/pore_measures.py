@@ -16,7 +16,7 @@ from etcli.core.measurement.local_thickness import local_thickness
 from etcli.core.measurement.measures import Measures, measure_labels
 from etcli.core.measurement.pores import Pores, changed_kind, find_pores, solid_at
 from etcli.core.measurement.tortuosity import tortuosity
-from etcli.core.segmentation.local_levels import local_levels
+from etcli.core.segmentation.local_levels import core_levels
 from etcli.core.segmentation.pieces import holes_of
 from etcli.core.series import Volume
 from etcli.pipeline.pore_request import AXES, PoreRequest
@@ -179,16 +179,14 @@ def _pores(session: Session, solid: Solid, pores: Pores, is_dark: bool) -> PoreR
     region = solid.region if pores.envelope is None else solid.within(pores.envelope)
     sums = label_sums(pores.labels, region)
     rows = sums.label - 1
-    inverted = -solid.grey
+    inverted, halves = -solid.grey, [-half for half in solid.halves]
+    plateaus = core_levels(halves, sums.numbers, threads=session.threads) if halves else []
     measures: Measures = measure_labels(
         inverted,
         sums,
         Levels(-pores.around[rows], -pores.core[rows], -pores.threshold[rows]),
         region=region,
-        halves=[
-            Other(-half, local_levels(-half, sums.numbers, threads=session.threads).plateau[1:])
-            for half in solid.halves
-        ],
+        halves=[Other(half, plateau[1:]) for half, plateau in zip(halves, plateaus, strict=True)],
         shift_px=solid.shift_px,
         track=lambda shapes: session.track(shapes, len(sums), "measuring pores"),
     )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from etcli.core.number_words import counted
 from etcli.core.segmentation.segment import Contrasts
 from etcli.pipeline.segment_request import DENSE, HYSTERESIS, TWIN, VALUE, SegmentRequest
 from etcli.pipeline.session import Session
@@ -25,20 +26,20 @@ def report_segmentation(session: Session, found: "Segmentation", request: Segmen
     side = "below" if request.invert else "above"
     rule = {VALUE: "", HYSTERESIS: f" {HYSTERESIS}"}.get(found.rule, f" {found.rule}")
     own = ", each at half of its own contrast" if found.levels is not None else ""
-    tell(f"{_count(n, 'label')} {side}{rule} {levels}{own}")
+    tell(f"{counted(n, 'label')} {side}{rule} {levels}{own}")
     if found.surroundings:
         tell("the surroundings, which reach the border of the volume, are left out")
     if found.n_small:
-        tell(f"{_count(found.n_small, 'piece')} of less than {request.min_size} voxels left out")
+        tell(f"{counted(found.n_small, 'piece')} of less than {request.min_size} voxels left out")
     if len(found.border):
-        tell(f"{_count(len(found.border), 'label')} cut by the border of the volume")
+        tell(f"{counted(len(found.border), 'label')} cut by the border of the volume")
     if request.split is not None and n > found.n_pieces:
-        tell(f"{_count(found.n_pieces, 'piece')} split into {n}")
+        tell(f"{counted(found.n_pieces, 'piece')} split into {n}")
     doubtful = found.cuts.ratio >= DOUBTFUL
     if request.split is not None and doubtful.any():
         one, two = found.cuts.labels[0]
         tell(
-            f"{_count(int(doubtful.sum()), 'cut')} as wide as the smaller body, or nearly (neck over radius "
+            f"{counted(int(doubtful.sum()), 'cut')} as wide as the smaller body, or nearly (neck over radius "
             f"{found.cuts.ratio[0]:.2f} between labels {one} and {two}); a larger --split joins them"
         )
 
@@ -129,8 +130,3 @@ def numbers_of(found: "Segmentation") -> dict[str, Any]:
             )
         ],
     }
-
-
-def _count(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n} {noun}" + "s" * (n != 1)

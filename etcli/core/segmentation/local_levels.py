@@ -1,5 +1,6 @@
 """Grey levels of each label: of its core, of what lies around it, and of its surface half way between."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,26 @@ def local_levels(volume: Array, labels: Labels, *, threads: int = 1) -> LocalLev
     """
     n = int(labels.max(initial=0))
     background = _background(volume, *nearest_label(labels, threads=threads), n)
+    (plateau,) = core_levels([volume], labels, threads=threads)
+    background[np.isnan(plateau)] = np.nan
+    return LocalLevels(background, plateau)
+
+
+def core_levels(volumes: Iterable[Array], labels: Labels, *, threads: int = 1) -> list[NDArray[np.float64]]:
+    """Measure the grey level in the core of each label, in several volumes of the same labels.
+
+    Parameters
+    ----------
+    volumes : iterable of ndarray of shape (nz, ny, nx), float32
+    labels : ndarray of shape (nz, ny, nx), integer
+    threads : int
+
+    Returns
+    -------
+    list of ndarray of shape (n + 1,), float64
+        Medians by label of each volume, as the ``plateau`` of `local_levels`.
+    """
+    n = int(labels.max(initial=0))
     depth = distance_inside(labels, outside=True, threads=threads)
     deepest = np.zeros(n + 1, np.float32)
     for section, depths in zip(labels, depth, strict=True):
@@ -70,9 +91,9 @@ def local_levels(volume: Array, labels: Labels, *, threads: int = 1) -> LocalLev
     core = labels > 0
     for inside, section, depths in zip(core, labels, depth, strict=True):
         inside &= depths >= limit[section]
-    plateau, _ = _medians(volume[core], labels[core], n)
-    background[np.isnan(plateau)] = np.nan
-    return LocalLevels(background, plateau)
+    del depth
+    owner = labels[core]
+    return [_medians(volume[core], owner, n)[0] for volume in volumes]
 
 
 def _background(volume: Array, nearest: Labels, distance: Array, n: int) -> NDArray[np.float64]:
