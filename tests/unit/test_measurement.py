@@ -11,9 +11,10 @@ from etcli.core.errors import DataError
 from etcli.core.measurement.axes import ellipsoid_axes
 from etcli.core.measurement.crofton import crofton_surfaces
 from etcli.core.measurement.label_shapes import Levels, Other
-from etcli.core.measurement.label_sums import EVERYWHERE, as_labels, grown, label_sums
+from etcli.core.measurement.label_sums import EVERYWHERE, as_labels, label_sums
 from etcli.core.measurement.measures import Measures, measure_labels
 from etcli.core.measurement.neighbours import nearest_centres, surface_gaps
+from etcli.core.segmentation.distance import grown_labels
 from tests.bodies import ball, cube, digitised
 
 SHIFT_PX = 0.08
@@ -225,7 +226,7 @@ def test_growth_goes_to_the_nearest_label() -> None:
     labels[labels > 3] = 0
     labels[4:9, 4:9, 4:9] = 0
     sums = label_sums(labels)
-    owner = grown(sums, 3)
+    owner = grown_labels(sums.numbers, 3)
     distance = ndimage.distance_transform_edt(sums.numbers == 0)
     near = distance <= 3
     assert np.array_equal(owner > 0, near)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask, grown
+from etcli.core.measurement.label_sums import EVERYWHERE, LabelSums, Mask
+from etcli.core.segmentation.distance import grown_labels
 from etcli.core.surfaces.grey_surface import Surface, area, grey_surface
 
 Doubles = NDArray[np.float64]
@@ -176,7 +177,7 @@ def label_shares(volume: NDArray[Any], sums: LabelSums, levels: Levels) -> Itera
     LabelShare
         In the order of the rows.
     """
-    owner = grown(sums, REACH)
+    owner = grown_labels(sums.numbers, REACH)
     for row in range(len(sums)):
         background, plateau, threshold = (float(level[row]) for level in levels)
         contrast = plateau - background

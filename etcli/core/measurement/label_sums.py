@@ -138,31 +138,6 @@ def label_sums(labels: Labels, region: Mask = EVERYWHERE) -> LabelSums:
     )
 
 
-def grown(sums: LabelSums, reach: int) -> Labels:
-    """Give the background within reach of a label to the nearest label.
-
-    Parameters
-    ----------
-    sums : LabelSums
-    reach : int
-        Largest distance of the centres of voxels, at most 15.
-
-    Returns
-    -------
-    ndarray of shape (nz, ny, nx), int32
-        Rows, counted from 1; 0 out of reach.
-    """
-    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    squares = (steps**2).sum(1)
-    near = (squares <= reach**2) & (squares > 0)
-    owner = sums.numbers.copy()
-    nearest = np.where(owner == 0, np.uint8(255), np.uint8(0))
-    _label_sums.grow(
-        sums.numbers, reach, steps[near].astype(np.int64), squares[near].astype(np.int64), owner, nearest
-    )
-    return owner
-
-
 def _first_broken(values: NDArray[Any]) -> str:
     """Return the first value that is no whole number, with its place."""
     with np.errstate(invalid="ignore"):  # of what is not finite

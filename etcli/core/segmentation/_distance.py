@@ -128,3 +128,35 @@ def nearest_along_columns(owner, squared):  # type: ignore[no-untyped-def]
                     q = centres[i]
                     owner[k, p, x0 + j] = values[j, q]
                     squared[k, p, x0 + j] = below[j, q] + (p - q) ** 2
+
+
+@jit
+def grow(labels, offsets, squares, owner, nearest):  # type: ignore[no-untyped-def]
+    """Give background voxels within reach to the nearest label.
+
+    ``owner`` begins as a copy of the labels and ``nearest`` with 255 outside of them, 0 inside; it holds
+    squared distances. Only voxels with a background voxel among their six neighbours, the rim, reach out.
+    """
+    nz, ny, nx = labels.shape
+    for k in range(nz):
+        for j in range(ny):
+            for i in range(nx):
+                label = labels[k, j, i]
+                if label == 0:
+                    continue
+                if not (
+                    (k > 0 and labels[k - 1, j, i] == 0)
+                    or (k < nz - 1 and labels[k + 1, j, i] == 0)
+                    or (j > 0 and labels[k, j - 1, i] == 0)
+                    or (j < ny - 1 and labels[k, j + 1, i] == 0)
+                    or (i > 0 and labels[k, j, i - 1] == 0)
+                    or (i < nx - 1 and labels[k, j, i + 1] == 0)
+                ):
+                    continue
+                for q in range(len(squares)):
+                    z, y, x = k + offsets[q, 0], j + offsets[q, 1], i + offsets[q, 2]
+                    if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
+                        continue
+                    if squares[q] < nearest[z, y, x]:
+                        nearest[z, y, x] = squares[q]
+                        owner[z, y, x] = label

@@ -70,6 +70,32 @@ def nearest_label(labels: NDArray[Any], *, threads: int = 1) -> tuple[NDArray[An
     return owner, np.sqrt(squared, out=squared)
 
 
+def grown_labels(labels: NDArray[Any], reach: int) -> NDArray[Any]:
+    """Give the background within reach of a label to the nearest label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (nz, ny, nx), integer
+        0 is the background.
+    reach : int
+        Largest distance of the centres of voxels, at most 15.
+
+    Returns
+    -------
+    ndarray of shape (nz, ny, nx), type of `labels`
+        0 out of reach. As `nearest_label`, but faster, and with less memory.
+    """
+    from etcli.core.segmentation._distance import grow
+
+    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    squares = (steps**2).sum(1)
+    near = (squares <= reach**2) & (squares > 0)
+    owner = labels.copy()
+    nearest = np.where(owner == 0, np.uint8(255), np.uint8(0))
+    grow(labels, steps[near].astype(np.int64), squares[near].astype(np.int64), owner, nearest)
+    return owner
+
+
 def _by_slabs(kernel: Callable[..., None], one: NDArray[Any], two: NDArray[Any], threads: int) -> None:
     """Run a kernel on slabs along the first axis of two arrays."""
     n = len(one)

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from etcli.core.segmentation.distance import nearest_label
+from etcli.core.segmentation.distance import grown_labels
 from etcli.core.segmentation.local_levels import LocalLevels, local_levels
 from etcli.core.segmentation.pieces import Labels, Mask, components
 
-GROWTH_PX = 3.0
+GROWTH_PX = 3
 """How far a label may grow beyond where it was found."""
 
 
@@ -42,9 +42,7 @@ def local_half(
         Levels of the labels.
     """
     levels = local_levels(volume, labels, threads=threads)
-    grown, distance = nearest_label(labels, threads=threads)
-    grown[distance > GROWTH_PX] = 0
-    del distance
+    grown = grown_labels(labels, GROWTH_PX)
     is_brighter = levels.plateau > levels.background
     threshold = np.where(is_brighter, levels.threshold, np.inf).astype(np.float32)
     for z, section in enumerate(grown):
